@@ -1,0 +1,128 @@
+"""A machine that runs: its tree, and what only a live host has: programs, sockets, its own process."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple, Sequence, Tuple, Union
+
+from .observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from .tree import PROGRAMS, Tree
+
+if TYPE_CHECKING:
+    import socket
+    import subprocess
+
+OUTPUT = 1 << 20  # bytes that a program may print
+SECONDS = 1.5  # that a program or a peer may take: less than an observation has
+ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
+
+
+class Ran(NamedTuple):
+    """What a program printed on its standard output, and its exit status."""
+
+    status: int
+    output: str
+
+
+class Machine(Tree):
+    """A live host, at `/` or, from inside a container, where its root is mounted.
+
+    `process` is the process whose view of the host is taken: the own one, or PID 1 of the host below `root`.
+    """
+
+    running = True
+
+    def __init__(self, root: str = "/") -> None:
+        super().__init__(root)
+        self.process = "/proc/self" if self.root == "/" else "/proc/1"
+        self.uid = os.geteuid()
+
+    def uname(self) -> Tuple[str, str]:
+        """Release and machine (`x86_64`) of the running kernel, which a container shares."""
+        names = os.uname()
+        return names.release, names.machine
+
+    def run(self, argv: Sequence[str], seconds: float = SECONDS) -> Observation[Ran]:
+        """Run a program found on the fixed search path: no shell, a bare environment, bounded output.
+
+        Unknown (refused) below another root, (timed out) where it does not end, (failed) where it cannot start.
+        """
+        said = " ".join(argv)
+        if self.root != "/":
+            return Unknown("refused", f"{said} is not run: nothing below {self.root} is")
+        program = self.program(argv[0]) if "/" not in argv[0] else Value(argv[0], Evidence(argv[0]))
+        if not isinstance(program, Value):
+            return program
+        import subprocess  # noqa: PLC0415 - costs more than all that is read without it
+
+        try:
+            child = subprocess.Popen(  # noqa: S603 - argv is the family's own, never a spec's or the host's
+                [program.value, *argv[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            return Unknown("failed", f"{said}: {error.strerror}")
+        with child:
+            output = _output(child, seconds)
+        if output is None:
+            return Unknown("timed out", f"{said} did not end within {seconds} s")
+        return Value(Ran(child.returncode, output.decode("utf-8", "backslashreplace")), Evidence(said))
+
+    def connect(self, path: str, seconds: float = SECONDS) -> Union[socket.socket, Lacking]:
+        """A unix socket of the host, connected; every wait on it ends after `seconds`."""
+        import socket  # noqa: PLC0415 - only where a peer is asked
+
+        found = self.entry(path)
+        if not isinstance(found, Value):
+            return found
+        if found.value.kind != "socket":
+            return Unknown("malformed", f"{path} is no socket")
+        peer = socket.socket(socket.AF_UNIX)
+        peer.settimeout(seconds)
+        try:
+            self._at(path, lambda name, folder: peer.connect(_reachable(name, folder)), follow=True)
+        except PermissionError:
+            peer.close()
+            return Unknown("no permission", f"{path} may not be opened by uid {self.uid}", "run as root")
+        except OSError as error:
+            peer.close()
+            if isinstance(error, ConnectionRefusedError):
+                return Absent(Evidence(path), "nobody listens there")
+            return Unknown("failed", f"{path}: {error.strerror or error}")
+        return peer
+
+
+def _reachable(name: str, folder: Union[int, None]) -> str:
+    return name if folder is None else f"/proc/self/fd/{folder}/{name}"
+
+
+def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None]:
+    """What a child prints until it ends; nothing where it does not end in time. It is never left behind."""
+    import select  # noqa: PLC0415
+    import signal  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    end, data = time.monotonic() + seconds, b""
+    assert child.stdout is not None  # noqa: S101 - it was asked for
+    try:
+        while (left := end - time.monotonic()) > 0:
+            if not select.select([child.stdout], [], [], left)[0]:
+                continue
+            piece = os.read(child.stdout.fileno(), 1 << 16)
+            data += piece
+            if not piece:
+                child.wait(max(end - time.monotonic(), 0.1))
+                return data
+            if len(data) > OUTPUT:
+                return data
+    except Exception:  # noqa: BLE001 - a child that closed its output and does not end
+        return None
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+    return None

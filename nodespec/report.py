@@ -1,0 +1,230 @@
+"""The report: what a run found, as plain records that every renderer reads and JSON carries unchanged."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union, cast
+
+Json = Union[None, bool, int, float, str, List["Json"], Dict[str, "Json"]]
+
+OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # as a reader wants them
+DISPOSITIONS = ("enforced", "advisory", "waived", "skipped")
+LEVELS = ("required", "recommended")
+EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}  # by conclusion
+USAGE, DEFECT, UNWRITTEN, INTERRUPTED = 2, 70, 74, 130
+
+
+class Evidence(NamedTuple):
+    """Where an observation came from; `line` counts from 1, 0 is none."""
+
+    source: str
+    line: int = 0
+    inferred: bool = False
+
+
+class Observed(NamedTuple):
+    """An observation. `state` is value, absent, unknown or deferred; `text` says it in words.
+
+    A value has `value`, and `others` where it may be one of several; unknown has `reason` and `look`, what would help.
+    """
+
+    state: str
+    text: str
+    value: Json = None
+    others: Tuple[Json, ...] = ()
+    reason: str = ""
+    look: str = ""
+
+
+class Part(NamedTuple):
+    """One expectation of one fact: a plain requirement has one part, a rule several."""
+
+    place: str
+    expected: str
+    observed: Observed
+    evidence: Tuple[Evidence, ...]
+    outcome: str
+
+
+class Finding(NamedTuple):
+    """What came of one requirement. `source` is where the specs say it, as file:line:column."""
+
+    id: str
+    level: str
+    outcome: str
+    disposition: str
+    sentence: str
+    why: str
+    fix: str
+    see: str
+    source: Tuple[str, ...]
+    parts: Tuple[Part, ...]
+    waiver: int = -1  # which of the report's waivers permits it to fail
+
+
+class Cause(NamedTuple):
+    """Several findings with one cause. `outcome` is theirs."""
+
+    outcome: str
+    say: str
+    look: str
+    ids: Tuple[str, ...]
+
+
+class Waiver(NamedTuple):
+    """A permission to fail, and what became of it.
+
+    `state` is valid, expired, elsewhere (other hosts), unmatched (no such requirement), unneeded (nothing fails)
+    or void (the clock is not to be believed); `days` are left, the day of expiry included.
+    """
+
+    ids: Tuple[str, ...]
+    hosts: Tuple[str, ...]
+    reason: str
+    owner: str
+    expires: str
+    source: str
+    state: str = "valid"
+    days: int = 0
+
+
+class Spec(NamedTuple):
+    """A spec that was asked for. `digest` is SHA-256 over what it came to, with all that it extends."""
+
+    name: str
+    title: str
+    digest: str
+    sources: Tuple[str, ...]
+    extends: Tuple[str, ...] = ()
+    drops: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()  # what a foreign spec asks that cannot be carried over
+
+
+class Param(NamedTuple):
+    """A parameter as bound. `source` is default or set."""
+
+    name: str
+    value: str
+    source: str
+    why: str = ""
+
+
+class Host(NamedTuple):
+    """What the report is about. `id` is derived from the machine-id and does not reveal it."""
+
+    name: str
+    id: str = ""
+    os: str = ""
+    kernel: str = ""
+    arch: str = ""
+    container: str = ""
+    user: str = ""  # who looked: root, or uid 1000
+
+
+class Report(NamedTuple):
+    """One host, judged."""
+
+    conclusion: str
+    context: str  # running or at rest
+    door: str  # live, root DIR, image PATH or facts FILE
+    time: str  # of judging, ISO 8601 in UTC
+    tool: str  # nodespec and its version
+    host: Host
+    specs: Tuple[Spec, ...]
+    params: Tuple[Param, ...]
+    waivers: Tuple[Waiver, ...]
+    findings: Tuple[Finding, ...]
+    causes: Tuple[Cause, ...] = ()
+    notices: Tuple[str, ...] = ()  # said before anything else
+    strict: bool = False
+    asked: int = 0  # of a partial report: how many requirements, after --only and --skip
+    plan: Json = None  # the resolved specs, so that the report can be verified
+    facts: Json = None  # all that was observed, likewise
+
+    @property
+    def exit(self) -> int:
+        """The exit code that this report alone gives."""
+        return EXIT[self.conclusion]
+
+    @property
+    def partial(self) -> bool:
+        """Whether requirements were left out on the command line."""
+        return any(finding.disposition == "skipped" for finding in self.findings)
+
+    def chosen(self, outcome: str, disposition: str) -> Tuple[Finding, ...]:
+        """The findings with that outcome and disposition."""
+        return tuple(f for f in self.findings if (f.outcome, f.disposition) == (outcome, disposition))
+
+    @property
+    def headline(self) -> str:
+        """The conclusion in one line, with its counts."""
+        count = {pair: len(self.chosen(*pair)) for pair in ((o, d) for o in OUTCOMES for d in DISPOSITIONS)}
+        waived = sum(count[o, "waived"] for o in ("fail", "unknown"))
+        parts = [
+            (count["fail", "enforced"], "fail"),
+            (count["unknown", "enforced"], "unknown"),
+            (sum(count[o, "advisory"] for o in ("fail", "unknown")), "warning"),
+            (waived, "waived"),
+            (sum(count["deferred", d] for d in DISPOSITIONS), "deferred"),
+        ]
+        said = ", ".join(f"{n} {_plural(word, n)}" for n, word in parts if n) or "all pass"
+        total = len(self.findings)
+        of = f"the {self.asked} of {total} requirements asked for" if self.partial else f"{total} requirements"
+        at_rest = " at rest" if self.context == "at rest" else ""
+        return f"{self.conclusion}{at_rest}: {said}; {of}"
+
+
+def _plural(word: str, count: int) -> str:
+    return f"{word}s" if word == "warning" and count > 1 else word
+
+
+def code(reports: Sequence[Report]) -> int:
+    """The exit code of several reports: the worst."""
+    return max((report.exit for report in reports), key=(0, 11, 10).index, default=0)
+
+
+def packed(reports: Sequence[Report]) -> Dict[str, Json]:
+    """Reports as the JSON document that every tool reads."""
+    return {"nodespec": 1, "reports": [_packed(report) for report in reports]}
+
+
+def _packed(item: object) -> Json:
+    if isinstance(item, tuple) and hasattr(item, "_asdict"):
+        return {name: _packed(value) for name, value in item._asdict().items()}
+    if isinstance(item, (tuple, list)):
+        return [_packed(value) for value in item]
+    return cast("Json", item)
+
+
+def unpacked(document: Mapping[str, Json]) -> Tuple[Report, ...]:
+    """Reports read back; KeyError or TypeError where the document is not one that `packed` made."""
+    return cast("Tuple[Report, ...]", _field("reports", document["reports"]))
+
+
+RECORDS = {
+    "reports": Report,
+    "host": Host,
+    "specs": Spec,
+    "params": Param,
+    "waivers": Waiver,
+    "causes": Cause,
+    "findings": Finding,
+    "parts": Part,
+    "observed": Observed,
+    "evidence": Evidence,
+}
+VERBATIM = ("plan", "facts", "value")
+
+
+def _field(name: str, value: Json) -> object:
+    kind = RECORDS.get(name)
+    if name in VERBATIM:
+        return value
+    if isinstance(value, list):
+        return tuple(_made(kind, item) if kind else item for item in value)
+    return _made(kind, value) if kind else value
+
+
+def _made(kind: Callable[..., object], data: Json) -> object:
+    if not isinstance(data, dict):
+        raise TypeError(f"{data!r} is no {kind}")
+    return kind(**{name: _field(name, value) for name, value in data.items()})
