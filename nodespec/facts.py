@@ -57,14 +57,15 @@ class Columns(Record):
 class Rows(Generic[T_co]):
     """A table as seen: one row by name, all that can be enumerated, and what any other name gives.
 
-    `look` answers None for a row that is not there. `rest` is Absent only where the whole table was looked through.
+    `look` answers None for a row that is not there. `rest` is Absent only where the whole table was looked through,
+    and a value only in a total table, where not to be mentioned means something.
     """
 
     def __init__(
         self,
         look: Callable[[str], Optional[Observation[T_co]]],
         every: Callable[[], Mapping[str, Observation[T_co]]],
-        rest: Lacking,
+        rest: Observation[T_co],
     ) -> None:
         self.every, self.rest, self._look = every, rest, look
 
@@ -78,7 +79,7 @@ class Rows(Generic[T_co]):
         return row
 
     @classmethod
-    def of(cls, rows: Mapping[str, Observation[T_co]], rest: Lacking) -> Rows[T_co]:
+    def of(cls, rows: Mapping[str, Observation[T_co]], rest: Observation[T_co]) -> Rows[T_co]:
         """A table of which every row is known already."""
         return cls(rows.get, lambda: rows, rest)
 
@@ -206,7 +207,7 @@ def table(
 
 
 class Place(NamedTuple):
-    """Where a fact stands in the tree: `path` from the family on; of a table, the row's `key` and perhaps a `column`."""
+    """Where a fact stands: `path` from the family on; of a table, the row's `key` and perhaps a `column`."""
 
     path: Tuple[str, ...]
     fact: Union[Leaf, Table]

@@ -222,7 +222,7 @@ def _number(text: str) -> int:
 class Option(Setting):
     """A kernel build option: what a .config can say, so that a misspelt word is no string.
 
-    `n` is "is not set", `undefined` an option that the configuration does not mention. The host's strings have no quotes.
+    `n` is "is not set", `undefined` an option that the configuration does not mention. Observed strings have no quotes.
     """
 
     noun = "y, m, n, undefined, enabled, disabled, a number, or text in double quotes as in a .config"

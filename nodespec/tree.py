@@ -62,7 +62,7 @@ class Tree:
         return self._ask(path, lambda: self._content(path, limit))
 
     def text(self, path: str, limit: int = LIMIT) -> Observation[str]:
-        """The content as text: UTF-8, with every other byte written \\xNN."""
+        """The content as text: UTF-8, with every other byte written as its hexadecimal escape."""
         return self.read(path, limit).then(lambda data: data.decode("utf-8", "backslashreplace"))
 
     def line(self, path: str) -> Observation[str]:
@@ -70,7 +70,7 @@ class Tree:
         return self.text(path, CHUNK).then(str.strip)
 
     def names(self, path: str) -> Observation[Tuple[str, ...]]:
-        """The names in a directory, sorted; bytes that are not UTF-8 are written \\xNN."""
+        """The names in a directory, sorted, as `text` writes them."""
         return self._ask(path, lambda: self._listing(path))
 
     def link(self, path: str) -> Observation[str]:

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Mapping, Protocol, Union
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOSTS = Path(__file__).parent / "hosts"
+
+
+class MakeTree(Protocol):
+    def __call__(self, files: Mapping[str, Union[str, bytes, None]], links: Mapping[str, str] = ...) -> str: ...
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> Iterator[MakeTree]:
+    """A root tree from a mapping of absolute paths to contents (None: a directory), and of links to targets."""
+
+    def make(files: Mapping[str, Union[str, bytes, None]], links: Mapping[str, str] = {}) -> str:
+        for name, content in files.items():
+            path = tmp_path / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if content is None:
+                path.mkdir(exist_ok=True)
+            else:
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+        for name, target in links.items():
+            path = tmp_path / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(target)
+        return str(tmp_path)
+
+    yield make
