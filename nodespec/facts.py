@@ -227,6 +227,11 @@ class Place(NamedTuple):
         return self.fact.columns[self.column] if self.column else self.fact.row
 
     @property
+    def optional(self) -> bool:
+        """Whether absence can be believed: of an optional leaf, and of rows and columns unless the table is total."""
+        return self.fact.optional
+
+    @property
     def fix(self) -> str:
         """The default fix, without what is wanted filled in."""
         if isinstance(self.fact, Table):

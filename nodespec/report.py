@@ -228,3 +228,11 @@ def _made(kind: Callable[..., object], data: Json) -> object:
     if not isinstance(data, dict):
         raise TypeError(f"{data!r} is no {kind}")
     return kind(**{name: _field(name, value) for name, value in data.items()})
+
+
+class Style(NamedTuple):
+    """How a report is wanted by who reads it; only text heeds it all."""
+
+    colour: bool = False
+    every: bool = False  # passes are listed too
+    width: int = 100

@@ -1,0 +1,290 @@
+"""Facts against requirements. What is true, false or not to be known is decided here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Iterator, List, NamedTuple, Sequence, Tuple, cast
+
+from . import facts as declared
+from . import pattern as patterns
+from . import recording
+from .facts import Place, Table
+from .kinds import Case, Datum, Flag, Kind, Size
+from .looking import Facts
+from .observation import DEFERRED, Absent, Observation, Unknown, Value
+from .pattern import Clause, Data, Params, Pattern
+from .plan import Plan, Requirement
+from .report import Cause, Evidence, Finding, Observed, Part
+
+RECOMMENDED = "recommended"
+
+
+class Sight(NamedTuple):
+    """One clause, looked at. `name` is the alias whose value it is, if not the place's own name."""
+
+    clause: Clause
+    seen: Observation[Datum]
+    outcome: str
+    name: str = ""
+    negated: bool = False
+
+
+class Judged(NamedTuple):
+    """A requirement's finding with what it was told from."""
+
+    finding: Finding
+    sights: Tuple[Sight, ...]
+
+
+def judge(plan: Plan, facts: Facts) -> List[Judged]:
+    """Every requirement of a plan, in its order."""
+    params = {param.name: param for param in plan.params}
+    known = Known(facts, params)
+    return [_judged(requirement, known, params) for requirement in plan.requirements]
+
+
+class Known:
+    """What the host says, and what a person gave: a parameter is a fact that no host is asked for."""
+
+    def __init__(self, facts: Facts, params: Params) -> None:
+        self.facts, self.params = facts, params
+        self.rows = facts.rows
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of a place."""
+        return self.params[place.path[1]].seen if place.path[0] == patterns.PARAMS else self.facts.look(place)
+
+
+def _judged(requirement: Requirement, facts: Facts, params: Params) -> Judged:
+    when = _sights(patterns.read(requirement.when, params), facts) if requirement.when else ()
+    condition = _outcome(patterns.read(requirement.when, params), when) if requirement.when else "pass"
+    if condition == "fail":
+        return _found(requirement, "not-applicable", when, _unmet(when))
+    if "every" in requirement.pattern or "some" in requirement.pattern:
+        required, sights, sentence = _rows(requirement.pattern, facts, params)
+    else:
+        pattern = patterns.read(requirement.pattern, params)
+        sights = _sights(pattern, facts)
+        required = _outcome(pattern, sights)
+        sentence = _sentence(required, sights, "any" in requirement.pattern)
+    outcome = patterns.conditional(condition, required)
+    if outcome in ("unknown", DEFERRED) and condition != "pass":
+        undecided = tuple(sight for sight in when if sight.outcome in ("unknown", DEFERRED))
+        return _found(
+            requirement, outcome, (*undecided, *sights), f"whether it applies is {_sentence(condition, when)}"
+        )
+    return _found(requirement, outcome, sights, sentence)
+
+
+def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], sentence: str) -> Judged:
+    fix = requirement.fix or (_default_fix(sights) if outcome == "fail" else "")
+    parts = tuple(map(part, sights))
+    words = (sentence, requirement.why, fix, requirement.see, requirement.source, parts)
+    return Judged(Finding(requirement.id, requirement.level, outcome, "enforced", *words), tuple(sights))
+
+
+# one clause
+
+
+def _sights(pattern: Pattern, facts: Facts, *, negated: bool = False) -> Tuple[Sight, ...]:
+    if isinstance(pattern, Clause):
+        return (_sight(pattern, facts, negated=negated),)
+    negated ^= pattern.how == "not"
+    return tuple(sight for one in pattern.parts for sight in _sights(one, facts, negated=negated))
+
+
+def _sight(clause: Clause, facts: Facts, *, negated: bool) -> Sight:
+    seen, name = _strongest(clause, facts) if clause.aliases else (facts.look(clause.place), "")
+    return Sight(clause, seen, met(clause, seen), name, negated)
+
+
+def _strongest(clause: Clause, facts: Facts) -> Tuple[Observation[Datum], str]:
+    """Of several names of one thing the strongest value; what cannot be seen might be stronger."""
+    looks = [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
+    values = [(clause.place.kind.strength(seen.value), seen, place) for seen, place in looks if isinstance(seen, Value)]
+    unknown = next((seen for seen, _ in looks if isinstance(seen, Unknown)), None)
+    if values:
+        _, best, place = max(values, key=lambda one: one[0])
+        if unknown is None or met(clause, best) == "pass":
+            return best, place.key if place != clause.place else ""
+    return unknown or looks[0][0], ""
+
+
+def met(clause: Clause, seen: Observation[Datum]) -> str:
+    """Whether an observation meets the expectation: pass, fail, unknown or deferred."""
+    if isinstance(seen, Unknown):
+        return DEFERRED if seen.reason == DEFERRED else "unknown"
+    if isinstance(seen, Absent):
+        return "pass" if clause.expect.absent else "fail"
+    verdicts = {clause.expect.test(value) for value in (seen.value, *seen.others)}
+    return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
+
+
+def _outcome(pattern: Pattern, sights: Sequence[Sight]) -> str:
+    each = iter(sights)
+    return patterns.outcome(pattern, lambda _: next(each).outcome)
+
+
+# quantified rules
+
+
+def _rows(data: Data, facts: Facts, params: Params) -> Tuple[str, Tuple[Sight, ...], str]:
+    """`every` or `some` row of a table: outcome, what was looked at, the sentence."""
+    how = "every" if "every" in data else "some"
+    path = tuple(cast("List[str]", data[how]))
+    table = declared.place(path)
+    names = facts.rows(table)
+    if isinstance(names, Unknown):
+        return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
+    outcomes: List[str] = []
+    sights: List[Sight] = []
+    for name in names:
+        row = table._replace(path=(*path, name), key=name)
+        condition, required, seen = _row(data, row, facts, params)
+        implied = required if condition == "pass" else patterns.conditional(condition, required)
+        if implied != "not-applicable":
+            outcomes.append(implied if how == "every" or condition == "pass" else _possibly(condition, required))
+            sights += seen
+    if not outcomes:
+        none = "pass" if data.get("or-none") == "true" else "fail"
+        return none, (), f"no {cast('Table', table.fact).noun} matches"
+    outcome = patterns.join("all" if how == "every" else "any", outcomes)
+    return outcome, tuple(sights), f"{how} row: {_tally(outcomes)}"
+
+
+def _possibly(condition: str, required: str) -> str:
+    """A row that may not count: it can keep `some` from failing, and cannot make it pass."""
+    return "fail" if required == "fail" else "unknown" if "unknown" in (condition, required) else DEFERRED
+
+
+def _row(data: Data, row: Place, facts: Facts, params: Params) -> Tuple[str, str, Tuple[Sight, ...]]:
+    condition = "pass"
+    if "where" in data:
+        where = patterns.read(cast("Data", data["where"]), params, row)
+        condition = _outcome(where, _sights(where, facts))
+    require = patterns.read(cast("Data", data["require"]), params, row)
+    sights = _sights(require, facts)
+    return condition, _outcome(require, sights), sights
+
+
+def _tally(outcomes: Sequence[str]) -> str:
+    return ", ".join(f"{outcomes.count(one)} {one}" for one in patterns.ALL if one in outcomes)
+
+
+# words
+
+
+def part(sight: Sight) -> Part:
+    """A sight as the report shows it."""
+    place, seen = sight.clause.place, sight.seen
+    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
+    outcome = patterns.OPPOSITE.get(sight.outcome, sight.outcome) if sight.negated else sight.outcome
+    return Part(".".join(place.path), _wanted(sight), _observed(sight), evidence, outcome)
+
+
+def _wanted(sight: Sight) -> str:
+    return f"not {sight.clause.expect.text}" if sight.negated else sight.clause.expect.text
+
+
+def _observed(sight: Sight) -> Observed:
+    seen, kind = sight.seen, sight.clause.place.kind
+    if isinstance(seen, Unknown):
+        state = DEFERRED if seen.reason == DEFERRED else "unknown"
+        return Observed(state, seen.say, None, (), seen.reason, seen.look)
+    if isinstance(seen, Absent):
+        return Observed("absent", absence(sight.clause.place, seen))
+    text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
+    others = tuple(recording.plain(value) for value in seen.others)
+    return Observed("value", f"{text} (as {sight.name})" if sight.name else text, recording.plain(seen.value), others)
+
+
+def absence(place: Place, seen: Absent) -> str:
+    """A true absence in words."""
+    noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
+    return f"{noun}: {seen.say}" if seen.say else noun
+
+
+def shown(value: Datum, kind: Kind[Datum]) -> str:
+    """A value in words."""
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value)) or "nothing"
+    if isinstance(kind, Flag):
+        return "true" if value else "false"
+    if isinstance(kind, Size) and isinstance(value, int) and value >= 1 << 20:
+        return f"{value / (1 << 30):.1f}Gi" if value >= 1 << 30 else f"{value / (1 << 20):.0f}Mi"
+    return str(value) or "empty"
+
+
+def _sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
+    """What a finding says in one line: of those sights that made it what it is."""
+    if alternatives and outcome == "fail":
+        return "none of: " + "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in sights if _bad(s))
+    telling = [sight for sight in sights if part(sight).outcome == outcome] or list(sights)
+    if len(sights) == 1:
+        return _pair(telling[0])
+    return "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in telling)
+
+
+def _bad(sight: Sight) -> bool:
+    return part(sight).outcome != "pass"
+
+
+def _pair(sight: Sight) -> str:
+    observed = _observed(sight)
+    if observed.state in ("unknown", DEFERRED):
+        return f"wanted {_wanted(sight)}, not known: {observed.text}" if observed.state == "unknown" else observed.text
+    found = f"wanted {_wanted(sight)}, found {observed.text}"
+    if isinstance(sight.seen, Value) and sight.outcome == "fail" and not sight.negated:
+        lack = sight.clause.expect.lack(sight.seen.value)
+        return f"{found} ({lack})" if lack else found
+    return found
+
+
+def _unmet(when: Sequence[Sight]) -> str:
+    unmet = next((sight for sight in when if part(sight).outcome == "fail"), when[0])
+    return f"applies only where {'.'.join(unmet.clause.place.path)} is {_wanted(unmet)}; found {_observed(unmet).text}"
+
+
+def _default_fix(sights: Sequence[Sight]) -> str:
+    """The family's own advice for the first thing that fails, with a value that would pass."""
+    for sight in sights:
+        place, fails = sight.clause.place, part(sight).outcome == "fail"
+        if fails and place.fix and not sight.negated:
+            return place.fix.replace("{want}", _example(sight))
+    return ""
+
+
+def _example(sight: Sight) -> str:
+    expect, kind = sight.clause.expect, sight.clause.place.kind
+    accepted: Iterator[Case] = (case for case in expect.cases if expect.test(case))
+    return next((text for case in accepted if (text := kind.written(case))), expect.text)
+
+
+# causes
+
+
+def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
+    """Findings of one cause together: what could not be looked at for one reason, what lacks for one."""
+    groups: dict[Tuple[str, str], List[Tuple[str, str, str]]] = {}
+    for finding, sights in judged:
+        for key, say, look_ in {_cause(s) for s in sights if part(s).outcome == finding.outcome} - {("", "", "")}:
+            groups.setdefault((finding.outcome, key), []).append((finding.id, say, look_))
+    return tuple(
+        Cause(outcome, _common(members), members[0][2], tuple(dict.fromkeys(member[0] for member in members)))
+        for (outcome, _), members in groups.items()
+        if len({member[0] for member in members}) > 1
+    )
+
+
+def _cause(sight: Sight) -> Tuple[str, str, str]:
+    """What makes two sights one cause, the sentence, and what would help."""
+    seen = sight.seen
+    if isinstance(seen, Unknown):
+        return f"{seen.reason}: {seen.look or seen.say}", seen.say, seen.look
+    if isinstance(seen, Absent) and seen.say and not seen.say.startswith("there is"):
+        return seen.say, seen.say, ""
+    return "", "", ""
+
+
+def _common(members: Sequence[Tuple[str, str, str]]) -> str:
+    says = list(dict.fromkeys(say for _, say, _ in members))
+    return says[0] if len(says) == 1 else f"{says[0]}, and {len(says) - 1} more like it"

@@ -1,0 +1,152 @@
+"""Looking at a live host: each fact once, in time, and never more claimed than was seen."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Protocol, Tuple, TypeVar, Union, cast
+
+from .facts import Leaf, Place, Row, Rows, Table
+from .machine import Machine
+from .observation import DEFERRED, Absent, Observation, Unknown, Value
+from .tree import TimedOut, Tree
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from .kinds import Datum
+
+T = TypeVar("T")
+OBSERVATION_SECONDS = 2.0
+THERE = "there"  # the value of a row that has columns
+AT_REST = Unknown(DEFERRED, "only a running machine can tell")
+
+
+class Facts(Protocol):
+    """Whatever can say what a host is: the host itself, or a recording of it."""
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place."""
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of all rows of the table at a place."""
+
+
+class Live:
+    """A tree or machine, looked at when asked. The run ends at `deadline` (of time.monotonic), one look after 2 s."""
+
+    def __init__(self, host: Tree, deadline: float) -> None:
+        self.host, self.deadline = host, deadline
+        self._leaves: Dict[Tuple[str, ...], Observation[Datum]] = {}
+        self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place, made once."""
+        if place.path not in self._leaves:
+            fact = place.fact
+            seen = self._leaf(fact) if isinstance(fact, Leaf) else self._row(place)
+            self._leaves[place.path] = sound(place, seen)
+        return self._leaves[place.path]
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of all rows of the table at a place."""
+        rows = self._table(place)
+        if isinstance(rows, Unknown):
+            return rows
+        every = self._in_time(lambda: tuple(rows.every()))
+        return rows.rest if not every and isinstance(rows.rest, Unknown) else every
+
+    def _leaf(self, leaf: Leaf) -> Observation[Datum]:
+        host = self.host
+        if isinstance(host, Machine):
+            return self._in_time(lambda: leaf.probe(host))
+        resting = leaf.resting
+        return self._in_time(lambda: resting(host)) if resting else AT_REST
+
+    def _row(self, place: Place) -> Observation[Datum]:
+        rows = self._table(place)
+        if isinstance(rows, Unknown):
+            return rows
+        row = self._in_time(lambda: rows.look(place.key))
+        if not isinstance(row, Value):
+            return row
+        if not place.column:
+            return row.then(_datum)
+        record = row.value
+        if not isinstance(record, Mapping):
+            return _defect(f"{'.'.join(place.owner)} has no columns")
+        return self._in_time(lambda: record[place.column])
+
+    def _table(self, place: Place) -> Union[Rows[Row], Unknown]:
+        if place.owner not in self._tables:
+            self._tables[place.owner] = self._opened(cast("Table", place.fact))
+        return self._tables[place.owner]
+
+    def _opened(self, table: Table) -> Union[Rows[Row], Unknown]:
+        host = self.host
+        if isinstance(host, Machine):
+            return self._in_time(lambda: table.probe(host))
+        resting = table.resting
+        return self._in_time(lambda: resting(host)) if resting else AT_REST
+
+    def _in_time(self, look: Callable[[], T]) -> Union[T, Unknown]:
+        """What `look` gives, or that it took too long. A probe that raises is a defect, and the run goes on."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            return Unknown("timed out", "the time for the whole run was used up", "--deadline gives more")
+        try:
+            with _Alarm(min(left, OBSERVATION_SECONDS)):
+                return look()
+        except TimedOut:
+            return Unknown("timed out", f"looking took longer than {OBSERVATION_SECONDS:.0f} s")
+        except Exception as error:  # noqa: BLE001 - one family's defect must not hide what the others saw
+            return _defect(f"{type(error).__name__}: {error}")
+
+
+def _datum(row: Row) -> Datum:
+    """A row that was asked for as a whole is just there."""
+    return THERE if isinstance(row, Mapping) else row
+
+
+def _defect(say: str) -> Unknown:
+    return Unknown("defect", say, "this is nodespec's fault: report it")
+
+
+def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
+    """An observation that the declaration allows.
+
+    Absence is believed only of what may be absent; and a value that its type cannot order says nothing.
+    """
+    if isinstance(seen, Absent) and not place.optional:
+        return Unknown("not found", f"{seen.evidence.source} does not say", seen.say)
+    if isinstance(seen, Value) and place.kind.spans:
+        try:
+            for value in (seen.value, *seen.others):
+                place.kind.position(value)
+        except ValueError as error:
+            return Unknown("malformed", f"{seen.evidence}: {error}")
+    return seen
+
+
+class _Alarm:
+    """Raises TimedOut in the main thread after so many seconds; elsewhere there is nothing to interrupt with."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __enter__(self) -> None:
+        try:
+            self.before = signal.signal(signal.SIGALRM, _ring)
+        except ValueError:
+            self.before = None
+            return
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self.before)
+
+
+def _ring(_number: int, _frame: Union[FrameType, None]) -> None:
+    raise TimedOut

@@ -1,0 +1,36 @@
+"""What a user did wrong: raised wherever it is seen, caught and printed in one place."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class At(NamedTuple):
+    """A position in a file; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Mistake(Exception):
+    """One or more mistakes in what the user gave: arguments, a spec, waivers, a recording. Exit code 2."""
+
+    def __init__(self, *said: str) -> None:
+        super().__init__("\n".join(said))
+        self.said = said
+
+
+class Wrong(ValueError):
+    """A part of a document that cannot be meant. `node` is that part; where it stands, its author's half knows."""
+
+    def __init__(self, node: object, say: str) -> None:
+        super().__init__(say)
+        self.node = node
+
+    def __str__(self) -> str:
+        at = getattr(self.node, "at", None)
+        return f"{at}: {self.args[0]}" if at else str(self.args[0])

@@ -1,0 +1,84 @@
+"""The plan: specs resolved into requirements, as plain data with positions. All that a node needs to judge itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Tuple, cast
+
+from .pattern import Data, Param
+from .report import Json, Spec
+
+if TYPE_CHECKING:
+    from .expectation import Node
+
+LANGUAGE = 1  # version of the spec language, of plans and of recordings
+
+
+class Requirement(NamedTuple):
+    """One requirement. Its `pattern` is read by `pattern.read`; a quantified rule's asks rows of a table:
+
+    `{"every" or "some": PATH, "where": ..., "require": ..., "or-none": ...}`.
+    """
+
+    id: str
+    level: str
+    pattern: Data
+    when: Data
+    source: Tuple[str, ...]
+    why: str = ""
+    fix: str = ""
+    see: str = ""
+
+
+class Plan(NamedTuple):
+    """Everything that was asked for on one command line."""
+
+    specs: Tuple[Spec, ...]
+    params: Tuple[Param, ...]
+    requirements: Tuple[Requirement, ...]
+
+
+def packed(plan: Plan) -> Dict[str, Json]:
+    """A plan as JSON."""
+    return {
+        "nodespec": LANGUAGE,
+        "specs": [cast("Json", _listed(spec._asdict())) for spec in plan.specs],
+        "params": [cast("Json", _listed(param._asdict())) for param in plan.params],
+        "requirements": [cast("Json", _listed(requirement._asdict())) for requirement in plan.requirements],
+    }
+
+
+def _listed(fields: Mapping[str, object]) -> Dict[str, object]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def unpacked(data: Mapping[str, Json]) -> Plan:
+    """A plan read back; KeyError, TypeError or ValueError where the data is none that `packed` made."""
+    if data["nodespec"] != LANGUAGE:
+        raise ValueError("made by another version of nodespec")
+    return Plan(
+        tuple(Spec(**_tupled(one)) for one in _objects(data["specs"])),  # type: ignore[arg-type]
+        tuple(Param(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
+        tuple(Requirement(**_tupled(one)) for one in _objects(data["requirements"])),  # type: ignore[arg-type]
+    )
+
+
+def _objects(value: Json) -> List[Dict[str, Json]]:
+    return cast("List[Dict[str, Json]]", value)
+
+
+def _tupled(fields: Mapping[str, Json]) -> Dict[str, object]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> str:
+    """SHA-256 of what a spec came to: the same wherever its file lies."""
+    said = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
+    text = json.dumps([said, [list(param) for param in params]], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def nodes(value: object) -> Node:
+    """Data as an expectation's node."""
+    return cast("Node", value)
