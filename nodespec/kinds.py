@@ -72,6 +72,17 @@ class Text(Kind[str]):
         return (OTHER,)
 
 
+class Mode(Text):
+    """The permissions of a file in octal: 644 and 0644 are one."""
+
+    noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
+
+    def read(self, text: str) -> str:
+        if not re.fullmatch("[0-7]{3,4}", text):
+            raise ValueError(f"`{text}` is not {self.noun}")
+        return text.zfill(4)
+
+
 class Choice(Kind[str]):
     """One of a closed list. The list binds the spec, not the host: a host may say what nodespec never heard of.
 

@@ -83,12 +83,15 @@ class Tree:
 
     def program(self, name: str) -> Observation[str]:
         """Where a program stands on the fixed search path."""
+        unread = None
         for folder in PROGRAMS:
             path = f"{folder}/{name}"
             found = self.entry(path)
             if isinstance(found, Value) and found.value.kind == "file" and found.value.mode & 0o111:
                 return Value(path, Evidence(path))
-        return Absent(Evidence(":".join(PROGRAMS)))
+            if isinstance(found, Unknown):
+                unread = unread or found
+        return unread or Absent(Evidence(":".join(PROGRAMS)))
 
     def _ask(self, path: str, ask: Callable[[], T]) -> Observation[T]:
         try:
