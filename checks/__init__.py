@@ -15,4 +15,5 @@ FAMILIES = (
     "commands",
     "ports",
     "files",
+    "kubelet",
 )

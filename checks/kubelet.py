@@ -1,0 +1,74 @@
+"""The kubelet of this node: whether it is installed, of which version, and whether it runs.
+
+Looked for by its own name. A distribution of Kubernetes that has the kubelet inside another program, as k3s and RKE2
+do, shows no kubelet here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nodespec.facts import fact
+from nodespec.kinds import Flag, Text, Version
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import PROGRAMS, Tree
+from nodespec.versions import RELEASE
+
+SEARCHED = (*(f"{folder}/kubelet" for folder in PROGRAMS), ":".join(PROGRAMS))
+
+
+@fact(
+    Version(RELEASE),
+    sources=("kubelet --version", ":".join(PROGRAMS)),
+    optional=True,
+    fix="install kubelet {want}",
+)
+def version(machine: Machine) -> Observation[str]:
+    """The version of the installed kubelet, as `kubelet --version` prints it; absent where none is on the search path.
+
+    It is that of the program, not of one that still runs since before an upgrade. Nothing below another root is run,
+    so with `--root` it is unknown; there the version of the package may say the same.
+    """
+    found = machine.program("kubelet")
+    if not isinstance(found, Value):
+        return found
+    ran = machine.run(["kubelet", "--version"])
+    if isinstance(ran, Value) and ran.value.status:
+        return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}")
+    return ran.then(lambda said: _printed(said.output))
+
+
+@fact(Text(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
+def path(tree: Tree) -> Observation[str]:
+    """Where the kubelet stands on the fixed search path; absent where there is none."""
+    return tree.program("kubelet")
+
+
+@fact(Flag(), sources=("/proc/*/comm",), fix="systemctl start kubelet, or stop it: {want} is wanted")
+def running(machine: Machine) -> Observation[bool]:
+    """Whether a process named kubelet runs.
+
+    One inside a container of this machine counts too, as with a cluster of containers on a workstation. Where /proc
+    shows only one's own processes (hidepid), nothing can be said unless as root.
+    """
+    names = machine.names("/proc")
+    if not isinstance(names, Value):
+        return names
+    init = machine.line("/proc/1/comm")
+    unread = Unknown("hidden", "/proc shows only own processes", "run as root") if isinstance(init, Absent) else None
+    for name in filter(str.isdigit, names.value):
+        called = machine.line(f"/proc/{name}/comm")
+        if isinstance(called, Value) and called.value == "kubelet":
+            return Value(value=True, evidence=called.evidence)
+        if isinstance(called, Unknown):
+            unread = unread or called
+    return unread or Value(value=False, evidence=Evidence("/proc/*/comm"))
+
+
+def _printed(text: str) -> str:
+    """`1.35.0` of `Kubernetes v1.35.0`."""
+    match = re.fullmatch(r"Kubernetes v(\d\S{0,99})\s*", text)
+    if not match:
+        raise ValueError(f"`{text[:80]}` is not what kubelet prints")
+    return match[1]
