@@ -1,0 +1,39 @@
+"""Programs that are installed, by the name they are called by.
+
+Looked for on a fixed search path, the usual one of root: /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin
+and /bin. The PATH of whoever runs nodespec says nothing of what the node's services will find, and is not asked.
+"""
+
+from __future__ import annotations
+
+from nodespec.facts import Row, Rows, table
+from nodespec.kinds import Text
+from nodespec.observation import Absent, Evidence, Unknown
+from nodespec.tree import PROGRAMS, Tree
+
+
+def _name(text: str) -> str:
+    """The name of a program, as it is called: no path."""
+    if not text or "/" in text or "\0" in text or text in (".", ".."):
+        raise ValueError(f"`{text}` cannot be the name of a program: it is called by name, a path stands under files")
+    return text
+
+
+@table(
+    Text(),
+    sources=(*(f"{folder}/*" for folder in PROGRAMS), ":".join(PROGRAMS)),
+    noun="program",
+    key=_name,
+    fix="install the package that holds {key}",
+    same_at_rest=True,
+)
+def commands(tree: Tree) -> Rows[Row]:
+    """Where a program stands: the first on the search path that is a file which somebody may execute.
+
+    The path is the one on the search path, also where a link stands there, as with alternatives. Built-in words of a
+    shell and programs in /opt, /snap or a home are not found.
+    """
+    rest = Absent(Evidence(":".join(PROGRAMS)))
+    if all(isinstance(tree.entry(folder), Absent) for folder in PROGRAMS):
+        return Rows.lacking(Unknown("not found", "no folder of the search path is there"))
+    return Rows(tree.program, dict, rest)
