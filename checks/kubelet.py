@@ -7,6 +7,7 @@ do, shows no kubelet here.
 from __future__ import annotations
 
 import re
+from typing import Optional
 
 from nodespec.facts import fact
 from nodespec.kinds import Flag, Text, Version
@@ -55,8 +56,7 @@ def running(machine: Machine) -> Observation[bool]:
     names = machine.names("/proc")
     if not isinstance(names, Value):
         return names
-    init = machine.line("/proc/1/comm")
-    unread = Unknown("hidden", "/proc shows only own processes", "run as root") if isinstance(init, Absent) else None
+    unread = _hidden(machine)
     for name in filter(str.isdigit, names.value):
         called = machine.line(f"/proc/{name}/comm")
         if isinstance(called, Value) and called.value == "kubelet":
@@ -64,6 +64,14 @@ def running(machine: Machine) -> Observation[bool]:
         if isinstance(called, Unknown):
             unread = unread or called
     return unread or Value(value=False, evidence=Evidence("/proc/*/comm"))
+
+
+def _hidden(machine: Machine) -> Optional[Unknown]:
+    """Why processes may be missing from /proc: the first of all is there, if all are."""
+    init = machine.line("/proc/1/comm")
+    if isinstance(init, Absent):
+        return Unknown("hidden", "/proc shows only own processes", "run as root")
+    return init if isinstance(init, Unknown) else None
 
 
 def _printed(text: str) -> str:

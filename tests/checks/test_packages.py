@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import subprocess
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.checks import packages
+from nodespec.facts import Record, Row, Rows, place
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
+from nodespec.versions import DEB, RELEASE
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+    Dpkg = Callable[..., "Rows[Row]"]
+
+DEBIAN = str(Path(__file__).parents[1] / "hosts" / "debian-12-minbase")
+STATUS, UPDATES, ALONE = packages.STATUS, packages.UPDATES, packages.ALONE
+
+
+def stanza(
+    name: str, version: str = "1.0-1", status: str = "install ok installed", architecture: str = "amd64", more: str = ""
+) -> str:
+    return f"Package: {name}\nStatus: {status}\nArchitecture: {architecture}\nVersion: {version}\n{more}"
+
+
+def record(row: Observation[Row]) -> Record:
+    assert isinstance(row, Value), row
+    return cast("Record", row.value)
+
+
+def values(row: Observation[Row]) -> Dict[str, object]:
+    seen = {name: column for name, column in record(row).items() if isinstance(column, Value)}
+    return {name: column.value for name, column in seen.items()}
+
+
+@pytest.fixture
+def dpkg(make_tree: MakeTree) -> Dpkg:
+    def made(*stanzas: str, **more: str) -> Rows[Row]:
+        files = {STATUS: "\n".join(stanzas), **{f"{UPDATES}/{name.lstrip('_')}": text for name, text in more.items()}}
+        return packages.packages.probe(Machine(make_tree(files)))
+
+    return made
+
+
+def test_a_package_is_told_with_the_lines_that_say_it() -> None:
+    row = packages.packages.probe(Machine(DEBIAN)).look("libc6")
+    assert values(row) == {
+        "version": "2.36",
+        "evr": "2.36-9+deb12u14",
+        "status": "installed",
+        "architecture": "amd64",
+    }
+    assert isinstance(row, Value)
+    assert row.evidence == Evidence(STATUS, 482)
+    assert record(row)["version"] == Value("2.36", Evidence(STATUS, 491))
+
+
+def test_a_missing_package_is_absent_and_the_nearest_is_named() -> None:
+    seen = packages.packages.probe(Machine(DEBIAN)).look("zlib2g")
+    assert seen == Absent(Evidence(STATUS), "there is `zlib1g`")
+
+
+def test_the_table_is_enumerated_and_says_what_asking_says() -> None:
+    rows = packages.packages.probe(Machine(DEBIAN))
+    every = rows.every()
+    assert len(every) == 33
+    assert {name: values(row) for name, row in every.items()} == {name: values(rows.look(name)) for name in every}
+    assert {row.evidence for row in every.values() if isinstance(row, Value)} == {
+        row.evidence for row in map(rows.look, every) if isinstance(row, Value)
+    }
+
+
+def test_at_rest_says_the_same() -> None:
+    assert packages.packages.resting is not None
+    assert values(packages.packages.resting(Tree(DEBIAN)).look("bash"))["status"] == "installed"
+
+
+def test_evidence_is_among_the_declared_sources(make_tree: MakeTree) -> None:
+    root = make_tree({STATUS: stanza("a"), f"{UPDATES}/0001": stanza("b"), f"{ALONE}/c": stanza("c")})
+    rows = packages.packages.probe(Machine(root))
+    sources = {
+        seen.evidence.source
+        for row in rows.every().values()
+        for seen in record(row).values()
+        if isinstance(seen, Value)
+    }
+    assert sources == {STATUS, f"{UPDATES}/0001", f"{ALONE}/c"}
+    assert all(any(fnmatchcase(source, glob) for glob in packages.packages.sources) for source in sources)
+
+
+class TestStatus:
+    def test_removed_with_its_configuration_left_is_not_installed(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("bash"), stanza("nginx", status="deinstall ok config-files"))
+        seen = rows.look("nginx")
+        assert seen == Absent(Evidence(STATUS, 7), "it was removed, and only its configuration is left")
+        assert list(rows.every()) == ["bash"]
+
+    @pytest.mark.parametrize("status", ["deinstall ok not-installed", "install ok not-installed"])
+    def test_merely_known_is_not_installed(self, dpkg: Dpkg, status: str) -> None:
+        assert isinstance(dpkg(stanza("bash"), stanza("nginx", status=status)).look("nginx"), Absent)
+
+    @pytest.mark.parametrize("state", packages.STATES)
+    def test_half_way_is_there_and_says_so(self, dpkg: Dpkg, state: str) -> None:
+        assert values(dpkg(stanza("nginx", status=f"install reinstreq {state}")).look("nginx"))["status"] == state
+
+    def test_what_dpkg_never_writes_is_malformed(self, dpkg: Dpkg) -> None:
+        seen = dpkg(stanza("nginx", status="installed")).look("nginx")
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "malformed"
+
+    def test_without_status_in_the_one_file_nothing_is_installed(self, dpkg: Dpkg) -> None:
+        assert isinstance(dpkg(stanza("bash"), "Package: nginx\nVersion: 1\n").look("nginx"), Absent)
+
+    def test_a_column_that_is_not_there_is_malformed(self, dpkg: Dpkg) -> None:
+        row = dpkg("Package: nginx\nStatus: install ok half-installed\n").look("nginx")
+        assert record(row)["version"] == Unknown("malformed", f"{STATUS}:1: a package without Version")
+
+
+class TestArchitectures:
+    I386 = stanza("libc6", "2.36-8", architecture="i386")
+    AMD64 = stanza("libc6", "2.36-9")
+
+    def test_a_plain_name_means_the_machines_own(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("dpkg"), self.I386, self.AMD64)
+        assert values(rows.look("libc6"))["evr"] == "2.36-9"
+        assert values(rows.look("libc6:i386"))["evr"] == "2.36-8"
+        assert values(rows.look("libc6:amd64"))["evr"] == "2.36-9"
+        assert isinstance(rows.look("libc6:arm64"), Absent)
+        assert set(rows.every()) == {"dpkg", "libc6", "libc6:i386"}
+
+    def test_another_is_meant_where_the_own_is_not_installed(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("dpkg"), self.I386, stanza("libc6", status="deinstall ok config-files"))
+        assert values(rows.look("libc6"))["architecture"] == "i386"
+
+    def test_what_fits_every_architecture_is_the_machines_own(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("dpkg"), stanza("tzdata", architecture="i386"), stanza("tzdata", architecture="all"))
+        assert values(rows.look("tzdata"))["architecture"] == "all"
+
+
+class TestDatabase:
+    def test_a_description_is_not_taken_for_a_package(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("bash", more="Description: x\n Package: nginx\n .\n Status: install ok installed\n"))
+        assert isinstance(rows.look("nginx"), Absent)
+        assert list(rows.every()) == ["bash"]
+
+    def test_one_name_is_not_taken_for_a_longer_one(self, dpkg: Dpkg) -> None:
+        assert isinstance(dpkg(stanza("libc6-dev"), stanza("xlibc6")).look("libc6"), Absent)
+
+    def test_what_dpkg_has_not_merged_yet_counts_the_last_first(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("a"), _0001=stanza("a", "2.0-1"), _0002=stanza("a", "3.0-1"), tmp=stanza("a", "4.0-1"))
+        assert values(rows.look("a"))["evr"] == "3.0-1"
+        assert values(rows.every()["a"])["evr"] == "3.0-1"
+
+    def test_one_file_a_package_as_in_images_without_a_package_manager(self, make_tree: MakeTree) -> None:
+        # the shape of distroless images, typed off; the fields are those of the package's own control file
+        files = {
+            f"{ALONE}/base": "Package: base-files\nVersion: 12.4+deb12u11\nArchitecture: amd64\n",
+            f"{ALONE}/libc6": "Package: libc6\nVersion: 2.36-9+deb12u14\nArchitecture: amd64\nMulti-Arch: same\n",
+            f"{ALONE}/libc6.md5sums": "0123456789abcdef0123456789abcdef  lib/x86_64-linux-gnu/libc.so.6\n",
+        }
+        rows = packages.packages.probe(Machine(make_tree(files)))
+        assert values(rows.look("base-files")) == {
+            "version": "12.4",
+            "evr": "12.4+deb12u11",
+            "status": "installed",
+            "architecture": "amd64",
+        }
+        assert rows.look("bash") == Absent(Evidence(f"{ALONE}/*"))
+        assert set(rows.every()) == {"base-files", "libc6"}
+
+    @pytest.mark.parametrize(
+        ("files", "reason"),
+        [
+            ({"/etc/passwd": ""}, "not found"),
+            ({STATUS: ""}, "not found"),
+            ({STATUS: "\n\n"}, "not found"),
+            ({STATUS: None}, "failed"),  # a directory
+            ({STATUS: "", "/var/lib/rpm/rpmdb.sqlite": ""}, "unsupported"),
+            ({"/usr/lib/sysimage/rpm/rpmdb.sqlite": ""}, "unsupported"),
+            ({"/lib/apk/db/installed": "P:musl\n"}, "unsupported"),
+        ],
+    )
+    def test_without_rows_there_is_no_database(
+        self, make_tree: MakeTree, files: Mapping[str, str], reason: str
+    ) -> None:
+        rows = packages.packages.probe(Machine(make_tree(files)))
+        seen = rows.look("bash")
+        assert isinstance(seen, Unknown)
+        assert seen.reason == reason
+        assert not rows.every()
+
+    def test_nothing_is_absent_from_a_database_that_was_read_in_part(self, make_tree: MakeTree) -> None:
+        root = make_tree({STATUS: stanza("bash"), f"{ALONE}/nginx": None})
+        rows = packages.packages.probe(Machine(root))
+        assert values(rows.look("bash"))["status"] == "installed"
+        seen = rows.look("nginx")
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "failed"
+
+
+@pytest.mark.parametrize(
+    ("evr", "own"),
+    [
+        ("1.6.20~ds1-1+deb12u1", "1.6.20"),
+        ("1.1.5+ds1-1+deb12u1", "1.1.5"),
+        ("20.10.24+dfsg1-1+deb12u1", "20.10.24"),
+        ("1:1.2.13.dfsg-1", "1.2.13"),
+        ("1:2.0.repack.1-3", "2.0"),
+        ("5:27.3.1-1~debian.12~bookworm", "27.3.1"),
+        ("1.35.0-1.1", "1.35.0"),
+        ("2.0~rc1+ds1-1", "2.0-rc1"),
+        ("1.0.0~alpha.5-2", "1.0.0-alpha.5"),
+        ("1.2-3-4", "1.2-3"),
+        ("12.4+deb12u11", "12.4"),
+        ("2.9~bpo12+1", "2.9"),
+        ("1.5+nmu1", "1.5"),
+        ("7.0+really6.9.2-1", "6.9.2"),
+        ("5.0.0+really.4.3.1-5", "4.3.1"),
+        ("1.9.13p3-1+deb12u1", "1.9.13p3"),
+        ("2025b-0+deb12u2", "2025b"),
+        ("20230311", "20230311"),
+        ("0.0~git20200730.1b2c-1", "0.0~git20200730.1b2c"),
+    ],
+)
+def test_the_softwares_own_version(evr: str, own: str) -> None:
+    assert packages._own(evr) == own  # noqa: SLF001 - what every package goes through
+    assert RELEASE.key(own)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\nb", "a/b", "-a", "a:", ":i386", "a:b:c", "a\0"])
+def test_what_cannot_be_a_package_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a package"):
+        packages.packages.key(name)
+
+
+def test_the_default_fix_names_the_package() -> None:
+    assert place(("packages", "socat")).fix == "apt-get install socat"
+    assert place(("packages", "socat", "version")).fix == "upgrade socat to {want}"
+
+
+LINES = st.sampled_from(
+    [
+        *("Package: a", "Package: b", "Package:  a", "Package: a b", " Package: a", "Status: install ok installed"),
+        *(
+            "Status: deinstall ok config-files",
+            "Status: x",
+            "Version: 1.0-1",
+            "Architecture: i386",
+            "",
+            "",
+            "\x85",
+            "é",
+        ),
+    ]
+)
+
+
+def database(text: str) -> packages.Database:
+    return packages.Database(((STATUS, f"\n{text}\n\n"),), "amd64", Absent(Evidence(STATUS)))
+
+
+@settings(max_examples=200)
+@given(st.lists(LINES, max_size=24).map("\n".join))
+def test_asking_and_enumerating_agree_whatever_stands_there(text: str) -> None:
+    found = database(text)
+    every = found.every()
+    for name in ("a", "b"):
+        seen = found.look(name)
+        assert isinstance(seen, type(every.get(name, seen)))
+        assert isinstance(seen, (Absent, type(None))) == (name not in every)
+        if isinstance(seen, Value):
+            assert values(seen) == values(every[name])
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=200))
+def test_no_text_is_too_strange(text: str) -> None:
+    for found in (database(text), database(stanza("a", text, text, text)), database(f"Package: a\nVersion: {text}")):
+        for row in (*found.every().values(), found.look("a")):
+            if isinstance(row, Value):
+                assert all(isinstance(seen, (Value, Unknown)) for seen in row.value.values())
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            st.from_regex(r"[a-z][a-z0-9+.-]{1,8}", fullmatch=True),
+            st.from_regex(r"[1-9][a-z0-9.+~]{0,8}", fullmatch=True),
+        ),
+        unique_by=lambda row: row[0],
+        max_size=8,
+    )
+)
+def test_what_is_written_is_read_line_by_line(rows: list[tuple[str, str]]) -> None:
+    text = "\n".join(stanza(name, version) for name, version in rows)
+    found = database(text)
+    assert set(found.every()) == {name for name, _ in rows}
+    for number, (name, version) in enumerate(rows):
+        row = found.look(name)
+        assert row is not None
+        assert record(row)["evr"] == Value(version, Evidence(STATUS, 5 * number + 4))
+
+
+@pytest.mark.root
+def test_the_live_machine_says_what_dpkg_query_says() -> None:
+    fields = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Status}\\n"
+    argv = ["/usr/bin/dpkg-query", "-W", "-f", fields]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    rows = packages.packages.probe(Machine())
+    installed = 0
+    for name, architecture, version, status in (line.split("\t") for line in said.splitlines()):
+        seen = rows.look(f"{name}:{architecture}")
+        if status in ("config-files", "not-installed"):
+            assert isinstance(seen, Absent)
+            continue
+        assert values(seen) | {"version": ""} == {
+            "version": "",
+            "evr": version,
+            "status": status,
+            "architecture": architecture,
+        }
+        assert DEB.key(version)
+        assert RELEASE.key(str(values(seen)["version"]))
+        installed += 1
+    assert installed == len(rows.every()) > 100
