@@ -48,6 +48,7 @@ def test_the_version_is_the_one_printed(installed: Path) -> None:
     [
         (("echo k3s version v1.35.0+k3s1",), "malformed"),
         (("exit 0",), "malformed"),
+        (("echo not Kubernetes v1.35.0",), "malformed"),
         (("echo Kubernetes v1.35.0", "exit 3"), "failed"),
         (("yes",), "failed"),  # stopped
         (("sleep 9",), "timed out"),

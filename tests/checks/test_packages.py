@@ -154,6 +154,11 @@ class TestDatabase:
     def test_one_name_is_not_taken_for_a_longer_one(self, dpkg: Dpkg) -> None:
         assert isinstance(dpkg(stanza("libc6-dev"), stanza("xlibc6")).look("libc6"), Absent)
 
+    def test_a_stanza_is_of_one_package(self, dpkg: Dpkg) -> None:
+        rows = dpkg("Package: bash\nPackage: nginx\nStatus: install ok installed\n")
+        assert list(rows.every()) == ["bash"]
+        assert isinstance(rows.look("nginx"), Absent)
+
     def test_what_dpkg_has_not_merged_yet_counts_the_last_first(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("a"), _0001=stanza("a", "2.0-1"), _0002=stanza("a", "3.0-1"), tmp=stanza("a", "4.0-1"))
         assert values(rows.look("a"))["evr"] == "3.0-1"
@@ -164,7 +169,7 @@ class TestDatabase:
         files = {
             f"{ALONE}/base": "Package: base-files\nVersion: 12.4+deb12u11\nArchitecture: amd64\n",
             f"{ALONE}/libc6": "Package: libc6\nVersion: 2.36-9+deb12u14\nArchitecture: amd64\nMulti-Arch: same\n",
-            f"{ALONE}/libc6.md5sums": "0123456789abcdef0123456789abcdef  lib/x86_64-linux-gnu/libc.so.6\n",
+            f"{ALONE}/libc6.md5sums": "Package: fake\n0123456789abcdef0123456789abcdef  lib/libc.so.6\n",
         }
         rows = packages.packages.probe(Machine(make_tree(files)))
         assert values(rows.look("base-files")) == {
