@@ -247,8 +247,9 @@ def _unmet(when: Sequence[Sight]) -> str:
 def _default_fix(sights: Sequence[Sight]) -> str:
     """The family's own advice for the first thing that fails, with a value that would pass."""
     for sight in sights:
-        place, fails = sight.clause.place, part(sight).outcome == "fail"
-        if fails and place.fix and not sight.negated:
+        place, expect = sight.clause.place, sight.clause.expect
+        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # its advice brings it about
+        if part(sight).outcome == "fail" and place.fix and not unwanted:
             return place.fix.replace("{want}", _example(sight))
     return ""
 

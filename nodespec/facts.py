@@ -239,14 +239,19 @@ class Place(NamedTuple):
         return self.fact.fix
 
 
+def families() -> Tuple[str, ...]:
+    """The names of the families that nodespec brings."""
+    from .checks import FAMILIES  # noqa: PLC0415 - the registry is a word in that package
+
+    return FAMILIES
+
+
 def family(name: str) -> Union[Group, Table]:
     """What a module of `checks` declares: a group of facts, or the one table that bears the family's name.
 
     A third party's module is looked up by entry point `nodespec.checks`. LookupError where there is none.
     """
-    from .checks import FAMILIES  # noqa: PLC0415 - the registry is a word in that package
-
-    module = import_module(f"nodespec.checks.{name}") if name in FAMILIES else _foreign(name)
+    module = import_module(f"nodespec.checks.{name}") if name in families() else _foreign(name)
     found = {attribute.rstrip("_"): value for attribute, value in vars(module).items() if isinstance(value, Fact)}
     members = {name: value for name, value in found.items() if isinstance(value, (Leaf, Table))}
     only = members.get(name)

@@ -54,7 +54,7 @@ class Live:
         if isinstance(rows, Unknown):
             return rows
         every = self._in_time(lambda: tuple(rows.every()))
-        return rows.rest if not every and isinstance(rows.rest, Unknown) else every
+        return rows.rest if isinstance(rows.rest, Unknown) else every  # part of a table is not every row
 
     def _leaf(self, leaf: Leaf) -> Observation[Datum]:
         host = self.host

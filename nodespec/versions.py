@@ -19,7 +19,7 @@ class Scheme(NamedTuple):
     span: Callable[[str], Span]
 
 
-_RELEASE = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,9})(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?")
+_RELEASE = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?")
 _SUFFIX = re.compile(r"([-+~][\w.+~-]*)?")  # what a distribution or a build adds
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)

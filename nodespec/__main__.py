@@ -1,0 +1,66 @@
+"""The program: exit codes, and the one place where exceptions end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import List, NoReturn, Optional
+
+from . import __version__
+from .mistake import Mistake
+from .report import DEFECT, INTERRUPTED, UNWRITTEN, USAGE
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run nodespec with these arguments and say the exit code; nothing is raised but SystemExit by `--help`."""
+    args = sys.argv[1:] if argv is None else argv
+    if args == ["--version"]:
+        print(f"nodespec {__version__}")  # noqa: T201 - before anything else is imported
+        return 0
+    try:
+        from .cli import run as command  # noqa: PLC0415
+
+        return command(args)
+    except Mistake as mistake:
+        for line in mistake.said:
+            _say(line)
+        return USAGE
+    except BrokenPipeError:  # whoever stopped reading has read enough, and is told nothing
+        hush()
+        return UNWRITTEN
+    except KeyboardInterrupt:
+        _say("nodespec: interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if os.environ.get("NODESPEC_DEBUG"):
+            raise
+        _say(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
+        return DEFECT
+
+
+def _say(line: str) -> None:
+    from .escape import visible  # noqa: PLC0415
+
+    print(visible(line), file=sys.stderr)  # noqa: T201
+
+
+def run() -> NoReturn:
+    """The console script."""
+    if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and is said not to be written
+        sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    code = main()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        hush()
+        code = code or UNWRITTEN
+    sys.exit(code)
+
+
+def hush() -> None:
+    """Let nothing more reach a standard output that takes nothing more; Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    run()

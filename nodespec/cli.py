@@ -1,0 +1,142 @@
+"""The command line: what can be asked, and which part of the program answers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import Dict, List, NoReturn, Sequence, cast
+
+from .mistake import Mistake
+
+EPILOG = """\
+examples:
+  nodespec check kubernetes/1.35                      is this machine fit to join?
+  nodespec check kubernetes/1.35 --set role=control-plane -o text -o html=report.html
+  nodespec facts kernel                               what a spec may say of the kernel, and what this host says
+  nodespec explain kubernetes/1.35                    what the spec asks, and why
+
+exit codes of check:
+  0 conformant   10 nonconformant   11 indeterminate   2 wrong arguments, spec or waivers
+  74 a report could not be written   70 a defect of nodespec   130 interrupted
+  anything but 0 means: do not join
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes end where all mistakes end."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(f"{self.prog}: {message}; {self.prog} --help shows how")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = _Parser(
+        prog="nodespec",
+        description="Is this Linux machine fit to join?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="store_true", help="say the version and end")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    check = commands.add_parser("check", help="judge this host by specs")
+    check.add_argument("spec", nargs="+", metavar="SPEC", help="a spec of the library, or a file")
+    _binding(check)
+    _looking(check)
+    check.add_argument("--waivers", metavar="FILE", help="dated permissions to fail")
+    check.add_argument("--only", action="append", default=[], metavar="GLOB", help="judge only these requirements")
+    check.add_argument("--skip", action="append", default=[], metavar="GLOB", help="leave these requirements out")
+    check.add_argument("--strict", action="store_true", help="enforce recommendations too")
+    check.add_argument("--wait", type=_seconds, default=0.0, metavar="S", help="try again, up to S seconds, until fit")
+    _writing(check)
+    facts = commands.add_parser("facts", help="what this host says")
+    facts.add_argument("what", nargs="*", metavar="SPEC|PLACE", help="as kernel, kernel.config.USER_NS or a spec")
+    facts.add_argument("--all", action="store_true", help="every row of every table")
+    _binding(facts)
+    _looking(facts)
+    specs = commands.add_parser("specs", help="the library, one line each")
+    _searching(specs)
+    explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
+    explain.add_argument("what", metavar="SPEC|ID|FACT", help="a spec, a fact, or with SPEC before it a requirement")
+    explain.add_argument("id", nargs="?", help="a requirement of the spec")
+    _binding(explain)
+    lint = commands.add_parser("lint", help="a spec's mistakes, with positions")
+    lint.add_argument("spec", nargs="+", metavar="SPEC")
+    _binding(lint)
+    schema = commands.add_parser("schema", help="JSON Schema of specs, reports or waivers")
+    schema.add_argument("name", nargs="?", default="spec", choices=("spec", "report", "waivers"))
+    report = commands.add_parser("report", help="render a stored report again")
+    report.add_argument("file", help="a report as -o json wrote it; - is standard input")
+    _writing(report)
+    verify = commands.add_parser("verify", help="judge again what a stored report embeds, and compare")
+    verify.add_argument("file", help="a report as -o json wrote it; - is standard input")
+    return top
+
+
+def _searching(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--specs", action="append", default=[], metavar="DIR", help="search specs here first")
+
+
+def _binding(command: argparse.ArgumentParser) -> None:
+    _searching(command)
+    command.add_argument("--set", action="append", default=[], metavar="K=V", help="set a param of the spec")
+
+
+def _looking(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--root", default="/", metavar="DIR", help="a running host's root, mounted here")
+    command.add_argument("--deadline", type=_seconds, default=20.0, metavar="S", help="seconds for the whole look (20)")
+
+
+def _writing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-o",
+        dest="output",
+        action="append",
+        default=[],
+        metavar="FORMAT[=FILE]",
+        help="text, json, junit, markdown, html",
+    )
+    command.add_argument("--all", action="store_true", help="list what passes, too")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86400:  # noqa: PLR2004 - a day
+        raise ValueError(text)
+    return seconds
+
+
+def bindings(said: Sequence[str]) -> Dict[str, str]:
+    """The params of `--set K=V`."""
+    pairs: Dict[str, str] = {}
+    for one in said:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise Mistake(f"--set {one}: K=V is wanted")
+        if pairs.setdefault(name, value) != value:
+            raise Mistake(f"--set {name}: set twice")
+    return pairs
+
+
+MODULES = {
+    "check": "check",
+    "report": "stored",
+    "verify": "stored",
+    "explain": "explain",
+}  # the others answer in `inquiry`
+
+
+def run(argv: List[str]) -> int:
+    """Answer one command line; the exit code."""
+    args = parser().parse_args(argv)
+    if args.version:
+        from . import __version__  # noqa: PLC0415
+
+        print(f"nodespec {__version__}")  # noqa: T201
+        return 0
+    if not args.command:
+        parser().print_help(sys.stderr)
+        raise Mistake("nodespec: a command is wanted")
+    module = import_module(f"nodespec.{MODULES.get(args.command, 'inquiry')}")
+    return cast("int", getattr(module, args.command)(args))

@@ -1,0 +1,188 @@
+"""One gRPC call over a unix socket: as much of HTTP/2 as an answer of some kilobytes takes.
+
+What a peer sends is hostile: it is bounded, it ends in time, and nothing that it says raises out of `call`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Tuple, Union
+
+from . import hpack
+from .machine import SECONDS, Machine
+from .observation import Absent, Lacking, Unknown
+
+if TYPE_CHECKING:
+    import socket
+
+LIMIT = 1 << 18  # bytes that a peer may send in all
+HEADERS = 1 << 16  # and of its headers
+UNIMPLEMENTED = 12  # the status of a method that the server does not have
+
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_FRAME = 16384  # bytes of one frame, unless more was agreed
+
+
+class Reply(NamedTuple):
+    """What a server answered: gRPC's status (0 is OK) and its message, or the protobuf message asked for."""
+
+    status: int
+    message: str
+    body: bytes
+
+
+def call(
+    machine: Machine, path: str, method: str, message: bytes = b"", seconds: float = SECONDS
+) -> Union[Reply, Lacking]:
+    """Ask `package.Service/Method` of the server that listens at a socket."""
+    connected = machine.connect(path, seconds)
+    if isinstance(connected, (Absent, Unknown)):
+        return connected
+    with connected:
+        return unary(Peer(connected, path, seconds), method, message)
+
+
+def unary(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
+    """Ask a method of a connected peer."""
+    try:
+        peer.send(_request(method, message))
+        return _reply(peer)
+    except OSError as error:
+        return peer.failed(error)
+    except ValueError as error:
+        return Unknown("malformed", f"{peer.name} answers {method} with what is no gRPC: {error}")
+
+
+class Peer:
+    """A connected socket: all that is said on it is bounded and ends in time, or OSError or ValueError says why."""
+
+    def __init__(self, connected: socket.socket, name: str, seconds: float = SECONDS) -> None:
+        self.name, self._socket, self._seconds = name, connected, seconds
+        self._end = time.monotonic() + seconds
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self._hurry()
+        self._socket.sendall(data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """What the peer sends, until it closes."""
+        length = 0
+        while True:
+            self._hurry()
+            piece = self._socket.recv(1 << 16)
+            if not piece:
+                return
+            length += len(piece)
+            if length > LIMIT:
+                raise ValueError(f"more than {LIMIT} bytes")
+            yield piece
+
+    def failed(self, error: OSError) -> Unknown:
+        """Why nothing can be said of what it was asked."""
+        import socket  # noqa: PLC0415 - who has a peer has it
+
+        if isinstance(error, (TimeoutError, socket.timeout)):
+            return Unknown("timed out", f"{self.name} accepts and did not answer within {self._seconds} s")
+        return Unknown("failed", f"{self.name}: {error.strerror or error}")
+
+    def _hurry(self) -> None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
+
+
+def _request(method: str, message: bytes) -> bytes:
+    """All that is said unless the peer asks: keep no table, push nothing, and send up to `LIMIT` in one go."""
+    settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + LIMIT.to_bytes(4, "big")
+    header = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": f"/{method}",
+        ":authority": "localhost",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    }
+    block = b"".join(hpack.literal(name, value) for name, value in header.items())
+    return (
+        _PREFACE
+        + _frame(_SETTINGS, 0, 0, settings)
+        + _frame(_WINDOW, 0, 0, LIMIT.to_bytes(4, "big"))
+        + _frame(_HEADERS, _END_HEADERS, 1, block)
+        + _frame(_DATA, _END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message)
+    )
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def _reply(peer: Peer) -> Reply:
+    """The answer, whose headers and trailers may be read as one because neither refers to what was sent before."""
+    head, body, whole, ended = bytearray(), bytearray(), True, False
+    for kind, flags, stream, payload in _frames(peer):
+        if kind in (_SETTINGS, _PING) and not flags & _ACK:
+            peer.send(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+        elif kind == _GOAWAY or (kind == _RESET and stream == 1):
+            raise ConnectionResetError("the call was cut off")
+        elif kind in (_DATA, _HEADERS) and stream == 1:
+            (head if kind == _HEADERS else body).extend(_unpadded(kind, flags, payload))
+            whole = kind == _DATA or bool(flags & _END_HEADERS)
+            ended = bool(flags & _END_STREAM)
+        elif kind == _CONTINUATION and stream == 1:
+            head += payload
+            whole = bool(flags & _END_HEADERS)
+        if len(head) > HEADERS:
+            raise ValueError(f"headers of more than {HEADERS} bytes")
+        if ended and whole:
+            return _concluded(dict(hpack.headers(bytes(head))), bytes(body))
+    raise ConnectionResetError("closed without an answer")
+
+
+def _frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
+    """Kind, flags, stream and payload of each frame."""
+    data = bytearray()
+    for piece in peer.pieces():
+        data += piece
+        while len(data) >= 9:  # noqa: PLR2004 - a frame's header
+            size = int.from_bytes(data[:3], "big")
+            if size > _FRAME:
+                raise ValueError(f"a frame of {size} bytes")
+            if len(data) < 9 + size:
+                break
+            yield data[3], data[4], int.from_bytes(data[5:9], "big") & 0x7FFFFFFF, bytes(data[9 : 9 + size])
+            del data[: 9 + size]
+
+
+def _unpadded(kind: int, flags: int, payload: bytes) -> bytes:
+    """The payload without what may stand before and after it."""
+    before, after = 0, 0
+    if flags & _PADDED:
+        before, after = 1, payload[0] if payload else 0
+    if kind == _HEADERS and flags & _PRIORITY:
+        before += 5
+    if before + after > len(payload):
+        raise ValueError("a frame of padding only")
+    return payload[before : len(payload) - after]
+
+
+def _concluded(headers: Mapping[str, str], body: bytes) -> Reply:
+    said = headers.get("grpc-status", "")
+    if not re.fullmatch("[0-9]{1,9}", said):
+        raise ValueError(f"HTTP status {headers.get(':status', 'none')[:40]} and no gRPC status")
+    status = int(said)
+    if status:
+        return Reply(status, _unquoted(headers.get("grpc-message", "")), b"")
+    if body[:1] != b"\0" or len(body) < 5 or int.from_bytes(body[1:5], "big") != len(body) - 5:  # noqa: PLR2004
+        raise ValueError("not one plain message")
+    return Reply(0, "", body[5:])
+
+
+def _unquoted(text: str) -> str:
+    """Percent-encoded UTF-8, as gRPC has it."""
+    data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes((int(m[1], 16),)), text.encode())
+    return data.decode("utf-8", "backslashreplace")

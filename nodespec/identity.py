@@ -1,0 +1,59 @@
+"""Who a host is, for the head of a report: nothing here is judged, and the machine-id itself is never shown."""
+
+from __future__ import annotations
+
+import os
+from typing import Tuple
+
+from . import evaluation, facts
+from .looking import Facts
+from .observation import Value
+from .report import Host
+from .tree import Tree
+
+APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
+
+
+def host(tree: Tree, looked: Facts) -> Host:
+    """The identity of what is looked at, as far as it can be seen."""
+    name = tree.line("/proc/sys/kernel/hostname" if tree.running else "/etc/hostname")
+    user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+    shown = name.value.split("\n")[0] if isinstance(name, Value) else ""
+    return Host(
+        name=shown or "unnamed",
+        id=_hashed(tree),
+        os=_said(looked, ("os", "pretty_name")),
+        kernel=_said(looked, ("kernel", "release")),
+        arch=_said(looked, ("kernel", "arch")),
+        container=_said(looked, ("os", "container")),
+        user=user,
+    )
+
+
+def notices(looked: Facts, root: str) -> Tuple[str, ...]:
+    """What must be known before the first finding is believed."""
+    inside = _said(looked, ("os", "container"))
+    if inside and root == "/":
+        banner = (
+            f"this runs inside a container ({inside}): what follows is about the container's view, not about the node; "
+            "mount the host's root and use --root to judge the node"
+        )
+        return (banner,)
+    return ()
+
+
+def _said(looked: Facts, path: Tuple[str, ...]) -> str:
+    place = facts.place(path)
+    seen = looked.look(place)
+    return evaluation.shown(seen.value, place.kind) if isinstance(seen, Value) else ""
+
+
+def _hashed(tree: Tree) -> str:
+    """An app-specific id, as sd_id128_get_machine_app_specific makes one: two applications cannot be joined by it."""
+    machine_id = tree.line("/etc/machine-id")
+    if not isinstance(machine_id, Value) or len(machine_id.value) != 32:  # noqa: PLR2004 - hexadecimal digits of 128 bits
+        return ""
+    import hashlib  # noqa: PLC0415
+    import hmac  # noqa: PLC0415
+
+    return hmac.new(machine_id.value.encode(), APPLICATION, hashlib.sha256).hexdigest()[:32]

@@ -1,0 +1,68 @@
+"""One run: a plan, a host, waivers and a clock in; a report out."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple, Tuple, cast
+
+from . import BUILT, __version__, conclusion, evaluation
+from . import plan as plans
+from .conclusion import Choice
+from .looking import Facts
+from .plan import Plan, Requirement
+from .recording import Noting
+from .report import Finding, Host, Json, Param, Report, Waiver
+
+ALL = Choice()
+
+
+class Terms(NamedTuple):
+    """On what terms a host is judged. `now` is the judging clock, in seconds since the epoch."""
+
+    now: float
+    choice: Choice = ALL
+    waivers: Tuple[Waiver, ...] = ()
+
+
+class Seat(NamedTuple):
+    """Where a host is looked at from: `context` is running or at rest, `door` live or root DIR."""
+
+    context: str
+    door: str
+    host: Host
+    notices: Tuple[str, ...] = ()
+
+
+def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms) -> Report:
+    """The report on one host."""
+    noted = Noting(looked)
+    asked = [one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id)]
+    judged = {one.finding.id: one for one in evaluation.judge(plan._replace(requirements=tuple(asked)), noted)}
+    findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
+    today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
+    hosts = (seat.host.name, seat.host.id)
+    waivers = tuple(conclusion.standing(one, findings, hosts, today, BUILT) for one in terms.waivers)
+    disposed = conclusion.disposed(findings, waivers, terms.choice)
+    return Report(
+        conclusion=conclusion.conclusion(disposed),
+        context=seat.context,
+        door=seat.door,
+        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(terms.now)),
+        tool=f"nodespec {__version__}",
+        host=seat.host,
+        specs=plan.specs,
+        params=tuple(Param(one.name, one.value, one.source, one.why) for one in plan.params),
+        waivers=waivers,
+        findings=disposed,
+        causes=evaluation.causes(list(judged.values())),
+        notices=seat.notices,
+        strict=terms.choice.strict,
+        asked=len(asked),
+        plan=plans.packed(plan),
+        facts=cast("Json", noted.notes),
+    )
+
+
+def _skipped(requirement: Requirement) -> Finding:
+    said = (requirement.why, "", requirement.see, requirement.source, ())
+    return Finding(requirement.id, requirement.level, "skipped", "skipped", "left out on the command line", *said)

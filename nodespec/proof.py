@@ -1,0 +1,75 @@
+"""What a pattern can come to at all. Tried, not derived: an expectation tells finitely many cases apart."""
+
+from __future__ import annotations
+
+from itertools import chain, combinations, product
+from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+
+from .expectation import Expect
+from .facts import Place
+from .kinds import OTHER, Case, SetOf
+from .pattern import Clause, Pattern, clauses, outcome
+
+WORLDS = 4096  # tried at the most; beyond, a pattern is given the benefit of the doubt
+MEMBERS = 8  # of a set, all of whose subsets are tried
+Path = Tuple[str, ...]
+Asked = Tuple[Path, str]  # one expectation of one fact
+
+
+def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:
+    """{"pass"}: it cannot fail. {"fail"}: it cannot hold. Where `given` holds; empty: that never does."""
+    facts: Dict[Path, Tuple[Place, Dict[str, Expect]]] = {}
+    for clause in chain(clauses(pattern), clauses(given) if given else ()):
+        for place in (clause.place, *clause.aliases):
+            facts.setdefault(place.path, (place, {}))[1][clause.expect.text] = clause.expect
+    ways = {path: sorted(set(_ways(place, asked))) for path, (place, asked) in facts.items()}
+    total = 1
+    for one in ways.values():
+        total *= len(one)
+    if total > WORLDS:
+        return {"pass", "fail"}
+    found: Set[str] = set()
+    for world in product(*ways.values()):
+        says = {(path, text): yes for path, way in zip(ways, world) for text, yes in zip(facts[path][1], way)}
+        if given is None or outcome(given, lambda clause: _met(clause, says)) == "pass":  # noqa: B023 - used at once
+            found.add(outcome(pattern, lambda clause: _met(clause, says)))  # noqa: B023
+    return found
+
+
+def _met(clause: Clause, says: Dict[Asked, bool]) -> str:
+    """Names of one thing: it is met where the strongest would; tried freely, that is some name or every name."""
+    names = [says[place.path, clause.expect.text] for place in (clause.place, *clause.aliases)]
+    return "pass" if any(names) else "fail"
+
+
+def _ways(place: Place, asked: Dict[str, Expect]) -> Iterator[Tuple[bool, ...]]:
+    """The ways in which the expectations of one fact can come out together."""
+    expects = list(asked.values())
+    if any(expect.opaque for expect in expects):
+        yield from product((False, True), repeat=len(expects))
+        return
+    for value in _cases(place, expects):
+        yield tuple(expect.test(value) for expect in expects)
+    if place.optional:
+        yield tuple(expect.absent for expect in expects)
+
+
+def _cases(place: Place, expects: List[Expect]) -> Iterator[Case]:
+    yield from place.kind.others()
+    yield from chain.from_iterable(expect.cases for expect in expects)
+    if isinstance(place.kind, SetOf):
+        yield from _subsets(place.kind, expects)
+
+
+def _subsets(kind: SetOf, expects: List[Expect]) -> Iterator[FrozenSet[str]]:
+    """Every set of the members that matter, where they are few; with all that the type knows, and with a stranger."""
+    sets = [case for expect in expects for case in expect.cases if isinstance(case, frozenset)]
+    named = sorted(frozenset().union(*sets) - {OTHER})
+    known = frozenset(case for case in kind.element.others() if isinstance(case, str))
+    yield known
+    yield known | frozenset(named)
+    if len(named) <= MEMBERS:
+        for size in range(len(named) + 1):
+            for members in combinations(named, size):
+                yield frozenset(members)
+                yield frozenset((*members, OTHER))

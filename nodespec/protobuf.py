@@ -1,0 +1,76 @@
+"""Protobuf messages, read without their schema: fields by number. ValueError where the bytes are none."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Tuple, Union
+
+
+class Message:
+    """The fields of a message. What is not there is 0 or empty, as protobuf has it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._fields: Dict[int, List[Union[int, bytes]]] = {}
+        at = 0
+        while at < len(data):
+            key, at = varint(data, at)
+            value, at = _value(key & 7, data, at)
+            self._fields.setdefault(key >> 3, []).append(value)
+
+    def number(self, field: int) -> int:
+        """A number, flag or enumeration; the last one counts."""
+        numbers = [value for value in self._fields.get(field, ()) if isinstance(value, int)]
+        return numbers[-1] if numbers else 0
+
+    def text(self, field: int) -> str:
+        """A text; the last one counts."""
+        return text([b"", *self._bytes(field)][-1])
+
+    def parts(self, field: int) -> Tuple[Message, ...]:
+        """The messages of a field."""
+        return tuple(map(Message, self._bytes(field)))
+
+    def part(self, field: int) -> Message:
+        """The message of a field: if it comes in pieces, they are one."""
+        return Message(b"".join(self._bytes(field)))
+
+    def has(self, field: int) -> bool:
+        """Whether the field was sent."""
+        return field in self._fields
+
+    def _bytes(self, field: int) -> List[bytes]:
+        return [value for value in self._fields.get(field, ()) if isinstance(value, bytes)]
+
+
+def _value(wire: int, data: bytes, at: int) -> Tuple[Union[int, bytes], int]:
+    if wire == 0:
+        return varint(data, at)
+    size = {1: 8, 5: 4}.get(wire)
+    if wire == 2:  # noqa: PLR2004 - its length comes first
+        size, at = varint(data, at)
+    if size is None:
+        raise ValueError(f"wire type {wire}")
+    return cut(data, at, size), at + size
+
+
+def varint(data: bytes, at: int) -> Tuple[int, int]:
+    """A number in groups of seven bits, lowest first, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = cut(data, at, 1)[0]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the last group
+            return value, at
+    raise ValueError("a number of more than ten bytes")
+
+
+def cut(data: bytes, at: int, size: int) -> bytes:
+    """So many bytes from there."""
+    if at + size > len(data):
+        raise ValueError("cut short")
+    return data[at : at + size]
+
+
+def text(data: bytes) -> str:
+    """UTF-8, with every other byte written as its hexadecimal escape."""
+    return data.decode("utf-8", "backslashreplace")

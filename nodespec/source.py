@@ -1,0 +1,150 @@
+"""YAML as text with positions. A scalar is its source text: what it means, the type of the fact says that it is for.
+
+No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounded in depth and size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from .mistake import At, Mistake
+
+if TYPE_CHECKING:
+    import yaml
+
+SIZE = 1 << 20  # bytes of one file
+DEPTH = 32
+
+
+class Word(str):
+    """A scalar, as written. `null` where nothing was written: empty, `~` or `null` without quotes."""
+
+    __slots__ = ("at", "null")
+    at: At
+    null: bool
+
+
+class Seq(List["Node"]):
+    """A list."""
+
+    at: At
+
+
+class Map(Dict[str, "Node"]):
+    """A mapping; its keys are Words."""
+
+    at: At
+
+
+Node = Union[Word, Seq, Map]
+
+
+def word(text: str, at: At, *, null: bool = False) -> Word:
+    """A scalar that stands at a position."""
+    made = Word(text)
+    made.at, made.null = at, null
+    return made
+
+
+def mapping(at: At, items: Iterable[Tuple[str, Node]] = ()) -> Map:
+    """A mapping that stands at a position."""
+    made = Map(items)
+    made.at = at
+    return made
+
+
+def sequence(at: At, items: List[Node]) -> Seq:
+    """A list that stands at a position."""
+    made = Seq(items)
+    made.at = at
+    return made
+
+
+class _Open(NamedTuple):
+    """A collection whose end has not been read, and the key that waits for a value."""
+
+    node: Union[Seq, Map]
+    key: List[Word]
+
+
+def parse(data: bytes, file: str) -> Node:
+    """The one document of a YAML text; Mistake, with its position, where it is none."""
+    if len(data) > SIZE:
+        raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
+    import yaml  # noqa: PLC0415 - 24 ms
+
+    try:
+        return _document(yaml.parse(_decoded(data, file), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = At(file, mark.line + 1, mark.column + 1) if mark else At(file, 1, 1)
+        raise Mistake(f"{at}: {error.problem or 'not YAML'}") from None
+    except yaml.reader.ReaderError as error:
+        raise Mistake(f"{_after(data[: int(error.position)], file)}: {error.reason}") from None
+
+
+def _decoded(data: bytes, file: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Mistake(f"{_after(data[: error.start], file)}: not UTF-8 text") from None
+
+
+def _after(data: bytes, file: str) -> At:
+    return At(file, data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
+
+
+def _document(events: Iterator[yaml.Event], file: str) -> Node:
+    import yaml  # noqa: PLC0415
+
+    stack: List[_Open] = []
+    root: Optional[Node] = None
+    for event in events:
+        at = At(file, event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else At(file, 1, 1)
+        if isinstance(event, yaml.DocumentStartEvent) and root is not None:
+            raise Mistake(f"{at}: a second document: a file holds one")
+        if isinstance(event, yaml.NodeEvent):
+            _plain(event, at)
+        if isinstance(event, yaml.CollectionStartEvent):
+            if len(stack) >= DEPTH:
+                raise Mistake(f"{at}: nested deeper than {DEPTH}")
+            stack.append(_Open(mapping(at) if isinstance(event, yaml.MappingStartEvent) else sequence(at, []), []))
+        elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
+            node = _scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
+            if stack:
+                _put(stack[-1], node)
+            else:
+                root = node
+    if root is None:
+        raise Mistake(f"{At(file, 1, 1)}: nothing stands here")
+    return root
+
+
+def _plain(event: yaml.NodeEvent, at: At) -> None:
+    import yaml  # noqa: PLC0415
+
+    if isinstance(event, yaml.AliasEvent):
+        raise Mistake(f"{at}: aliases are not part of the language")
+    if event.anchor:
+        raise Mistake(f"{at}: anchors are not part of the language")
+    if getattr(event, "tag", None) not in (None, "!"):
+        raise Mistake(f"{at}: tags are not part of the language")
+
+
+def _scalar(event: yaml.ScalarEvent, at: At) -> Word:
+    return word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
+
+
+def _put(into: _Open, node: Node) -> None:
+    if isinstance(into.node, Seq):
+        into.node.append(node)
+    elif into.key:
+        into.node[into.key.pop()] = node
+    elif not isinstance(node, Word):
+        raise Mistake(f"{node.at}: a key is a word")
+    elif node in into.node:
+        raise Mistake(f"{node.at}: `{node}` stands here twice")
+    elif node == "<<":
+        raise Mistake(f"{node.at}: merge keys are not part of the language")
+    else:
+        into.key.append(node)

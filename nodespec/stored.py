@@ -1,0 +1,103 @@
+"""Stored reports: rendered again, or judged again from what they embed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Dict, Iterator, Tuple, cast
+
+from . import plan as plans
+from .conclusion import Choice
+from .judging import Seat, Terms, judge
+from .mistake import Mistake
+from .output import targets, write
+from .recording import Recorded
+from .report import Finding, Json, Report, code, unpacked
+
+if TYPE_CHECKING:
+    import argparse
+
+SIZE = 256 << 20  # bytes of a stored report
+
+
+def report(args: argparse.Namespace) -> int:
+    """`nodespec report`: the exit code is that of the verdict which is rendered."""
+    reports = load(args.file)
+    return write(reports, targets(args.output), code(reports), every=args.all)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """`nodespec verify`: 0 where what a report embeds comes to what it says; else every difference, and 10."""
+    differences = []
+    reports = load(args.file)
+    for one in reports:
+        found = list(_differences(one, again(one)))
+        differences += found
+        state = f"{len(found)} differences" if found else "comes to the same"
+        print(f"{one.host.name}: {one.conclusion}: judged again by {', '.join(s.name for s in one.specs)}: {state}")  # noqa: T201
+    for line in differences:
+        print(f"  {line}")  # noqa: T201
+    return 10 if differences else 0
+
+
+def load(path: str) -> Tuple[Report, ...]:
+    """The reports of a file; Mistake where it holds none."""
+    try:
+        data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
+        if len(data) > SIZE:
+            raise ValueError(f"larger than {SIZE >> 20} MiB")
+        document = cast("Dict[str, Json]", json.loads(data))
+        if document["nodespec"] != 1:
+            raise ValueError("made by another version of nodespec")
+        return unpacked(document)
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(SIZE + 1)
+
+
+def again(one: Report) -> Report:
+    """The report that the embedded plan, facts, waivers and clock come to."""
+    try:
+        plan = plans.unpacked(cast("Dict[str, Json]", one.plan))
+        now = datetime.strptime(one.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Mistake(f"{one.host.name}: the embedded plan or clock cannot be read: {error}") from None
+    skipped = tuple(finding.id for finding in one.findings if finding.outcome == "skipped")
+    terms = Terms(now, Choice(skip=skipped, strict=one.strict), one.waivers)
+    return judge(plan, Recorded(one.facts), Seat(one.context, one.door, one.host, one.notices), terms)
+
+
+def _differences(said: Report, found: Report) -> Iterator[str]:
+    for name, before, after in (
+        ("conclusion", said.conclusion, found.conclusion),
+        ("waivers", [w.state for w in said.waivers], [w.state for w in found.waivers]),
+        ("ids", [f.id for f in said.findings], [f.id for f in found.findings]),
+    ):
+        if before != after:
+            yield f"{name}: the report says {before}, and it comes to {after}"
+    yield from _digests(said)
+    for before_, after_ in zip(said.findings, found.findings):
+        yield from _finding(before_, after_)
+
+
+def _finding(said: Finding, found: Finding) -> Iterator[str]:
+    for field in Finding._fields:
+        before, after = getattr(said, field), getattr(found, field)
+        if before != after:
+            yield f"{said.id}: {field}: the report says {before!r}, and it comes to {after!r}"
+
+
+def _digests(said: Report) -> Iterator[str]:
+    """The digest of a single spec covers the whole plan; of several, each covers its own part."""
+    if len(said.specs) == 1:
+        plan = plans.unpacked(cast("Dict[str, Json]", said.plan))
+        digest = plans.digest(plan.requirements, plan.params)
+        if digest != said.specs[0].digest:
+            yield f"digest of {said.specs[0].name}: the report says {said.specs[0].digest}, and it comes to {digest}"
