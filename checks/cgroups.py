@@ -1,0 +1,369 @@
+"""Control groups: which version is in force, which controllers it has, and how far they reach.
+
+What counts is what is mounted, as the process's mountinfo tells it, and of that what paths still lead to: a mount that
+another one covers is not seen. Controllers of version 1 stand in the options of their mount, those of version 2 in
+cgroup.controllers at the root of theirs; `devices` and `freezer`, which version 2 has without a controller, stand
+nowhere. /proc/cgroups is asked only why a controller is missing: it knows nothing of version 2, and recent kernels
+leave out of it what has no version 1 files.
+
+Below another root than / the view is that of its process 1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
+
+from nodespec.facts import Row, Rows, fact, table
+from nodespec.kinds import Choice, Flag, SetOf
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
+V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
+CONTROLLERS = SetOf(Choice(*sorted(V1 | V2)))
+
+HOME = "/sys/fs/cgroup"  # where runtimes look, and nowhere else
+MOUNTS, SUBSYSTEMS, RELEASE = "/proc/*/mountinfo", "/proc/cgroups", "/proc/sys/kernel/osrelease"
+OUTSIDE = "look from the host, outside any container"
+
+
+@fact(
+    Choice("1", "2", "hybrid"),
+    optional=True,
+    sources=(MOUNTS,),
+    fix="for version 2 boot with systemd.unified_cgroup_hierarchy=1"
+    ' (under OpenRC: rc_cgroup_mode="unified" in /etc/rc.conf)',
+)
+def version(machine: Machine) -> Observation[str]:
+    """Version of the control groups in force: 1, 2 or hybrid.
+
+    2 where cgroup2 is mounted on /sys/fs/cgroup itself, since that is where runtimes look (a version 1 hierarchy that
+    some program has mounted besides, as VPN clients do, changes nothing), and where cgroup2 is all that is mounted.
+    hybrid where it is mounted beside version 1 hierarchies, which runtimes take for version 1. Absent where no cgroup
+    file system is mounted; then it says whether the kernel has control groups at all.
+    """
+    layout = machine.once(_layout)
+    if not isinstance(layout, Value):
+        return layout
+    telling = layout.value.telling
+    if not telling:
+        return _unmounted(machine, layout.evidence)
+    return Value(layout.value.version, layout.evidence._replace(line=telling.line))
+
+
+@fact(
+    CONTROLLERS,
+    sources=(MOUNTS, "*/cgroup.controllers"),
+    fix="take cgroup_disable= off the kernel command line (on a Raspberry Pi add cgroup_enable=memory to it), or boot a"
+    " kernel that has the controller; cgroups.bindings says of each why it is missing",
+)
+def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
+    """Controllers that a runtime can use here.
+
+    On version 2: what cgroup.controllers names at the root of the mount, with `devices` (BPF programs, inferred from
+    Linux 4.15 on) and `freezer` (seen as cgroup.freeze, or inferred from Linux 5.2 on). On version 1 and hybrid: every
+    controller of a mounted hierarchy. What version 1 calls blkio is io on version 2, which has no cpuacct, net_cls or
+    net_prio, and never names perf_event, always there. In a container these are the controllers passed down to it
+    (see `nested`). Empty where nothing is mounted.
+    """
+    layout, found = machine.once(_layout), machine.once(_bound)
+    if not isinstance(layout, Value):
+        return layout
+    if not isinstance(found, Value):
+        return found
+    aside = "v1" if layout.value.version == "2" else ""  # where no runtime looks
+    usable = {name: row for name, row in found.value.items() if not isinstance(row, Value) or row.value != aside}
+    known = {name: row for name, row in usable.items() if isinstance(row, Value)}
+    evidence = found.evidence._replace(inferred=any(row.evidence.inferred for row in known.values()))
+    return Value(frozenset(usable), evidence, () if len(known) == len(usable) else (frozenset(known),))
+
+
+@table(
+    Choice("v1", "v2"),
+    sources=(MOUNTS, "*/cgroup.controllers", "*/cgroup.freeze", SUBSYSTEMS, RELEASE),
+    noun="controller",
+    closed=True,
+    fix="boot with cgroup_no_v1={key} to have it on version 2, without cgroup_disable={key} to have it at all",
+)
+def bindings(machine: Machine) -> Rows[Row]:
+    """For each controller, the version of the hierarchy that it is bound to: v1 or v2.
+
+    A controller is bound to one hierarchy at a time, on a hybrid machine each to its own. `devices` and `freezer` on v2
+    are as in `controllers`. Of a missing one it says, where that can be told, whether it was disabled when booting,
+    is bound to a version 1 hierarchy that is not mounted here, or was not passed down to this container.
+    """
+    found = machine.once(_bound)
+    if not isinstance(found, Value):
+        return Rows.lacking(found)
+    rows = found.value
+
+    def look(name: str) -> Optional[Observation[str]]:
+        return rows[name] if name in rows else _missing(machine, name)
+
+    return Rows(look, lambda: rows, Absent(found.evidence))
+
+
+@fact(
+    CONTROLLERS,
+    sources=(MOUNTS, "*/cgroup.subtree_control"),
+    fix="write +NAME for each into cgroup.subtree_control at the root of the mount (systemd does so for units that have"
+    " a limit, or Delegate=)",
+)
+def delegated(machine: Machine) -> Observation[FrozenSet[str]]:
+    """Version 2 controllers that the root enables for its children: cgroup.subtree_control.
+
+    A runtime's cgroups have no others, but runtimes and systemd enable what they need when they need it, so that a
+    fresh machine may have few. Empty where no cgroup2 is mounted.
+    """
+    return _of_v2(machine, lambda v2: Value(v2.point, Evidence(v2.point)), "cgroup.subtree_control")
+
+
+@fact(
+    CONTROLLERS,
+    sources=(MOUNTS, "*/cgroup.controllers"),
+    fix="enable them in every cgroup above; for users' own runtimes by Delegate=cpu cpuset io memory pids in a drop-in"
+    " of user@.service",
+)
+def granted(machine: Machine) -> Observation[FrozenSet[str]]:
+    """Version 2 controllers that reach the cgroup nodespec itself runs in, through all those above it.
+
+    This is what a rootless runtime started from here could use: in a user's session systemd grants cpu, memory and pids
+    unless told otherwise. Empty where no cgroup2 is mounted.
+    """
+    return _of_v2(machine, lambda v2: _own(machine, v2), "cgroup.controllers")
+
+
+@fact(
+    Flag(),
+    optional=True,
+    sources=(MOUNTS, "*/cgroup.events", "*/release_agent"),
+    fix="run nodespec on the host itself, outside any container",
+)
+def nested(machine: Machine) -> Observation[bool]:
+    """Whether what is mounted is not the true root of its hierarchy: a container's view.
+
+    Told by the files that the kernel makes only below the root (cgroup.events, on version 2) or only at it
+    (release_agent, on version 1). Then `controllers` are what was passed down, not what the kernel has.
+    Absent where no cgroup file system is mounted.
+    """
+    layout = machine.once(_layout)
+    if not isinstance(layout, Value):
+        return layout
+    v2 = layout.value.v2
+    mount = v2 or layout.value.telling
+    if not mount:
+        return _unmounted(machine, layout.evidence)
+    root = machine.names(mount.point)
+    if not isinstance(root, Value) or "cgroup.procs" not in root.value:
+        return root if isinstance(root, Unknown) else _not_visible(f"{mount.point}/cgroup.procs")
+    mark = "cgroup.events" if v2 else "release_agent"
+    return Value((mark in root.value) == bool(v2), Evidence(f"{mount.point}/{mark}"))
+
+
+def _of_v2(
+    machine: Machine, folder: Callable[[Mount], Union[Value[str], Unknown]], name: str
+) -> Observation[FrozenSet[str]]:
+    """The words of a file in some folder of version 2."""
+    layout = machine.once(_layout)
+    if not isinstance(layout, Value):
+        return layout
+    if not layout.value.v2:
+        return Value(frozenset(), layout.evidence)
+    where = folder(layout.value.v2)
+    return _words(machine, f"{where.value}/{name}") if isinstance(where, Value) else where
+
+
+Bound = Mapping[str, Observation[str]]
+
+
+def _bound(machine: Machine) -> Observation[Bound]:
+    """Every controller of a mounted hierarchy, and which version that is of."""
+    layout = machine.once(_layout)
+    if not isinstance(layout, Value):
+        return layout
+    (v1, v2), evidence = layout.value, layout.evidence
+    rows: Dict[str, Observation[str]] = {}
+    for mount in v1:
+        bound = Value("v1", evidence._replace(line=mount.line))
+        rows.update(dict.fromkeys(mount.options & V1, bound))
+    if v2:
+        listed = _words(machine, f"{v2.point}/cgroup.controllers")
+        if not isinstance(listed, Value):
+            return listed
+        rows.update(dict.fromkeys(listed.value, Value("v2", listed.evidence)))
+        if layout.value.version == "2":
+            rows.update((name, row) for name, row in _uncontrolled(machine, v2) if not isinstance(row, Absent))
+            evidence = listed.evidence
+    return Value(dict(sorted(rows.items())), evidence)
+
+
+def _uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
+    """What version 2 has although cgroup.controllers never names it."""
+    own = _own(machine, v2)
+    freeze = machine.entry(f"{own.value}/cgroup.freeze") if isinstance(own, Value) else own
+    yield "devices", _by_kernel(machine, (4, 15))
+    yield "freezer", Value("v2", freeze.evidence) if isinstance(freeze, Value) else _by_kernel(machine, (5, 2))
+
+
+def _by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
+    """Whether the running kernel is recent enough; an older one may have it by backport, which cannot be seen."""
+    running = machine.line(RELEASE).then(_major_minor)
+    if isinstance(running, Value):
+        evidence = running.evidence._replace(inferred=True)
+        return Value("v2", evidence) if running.value >= since else Absent(evidence)
+    return running if isinstance(running, Unknown) else _not_visible(RELEASE)
+
+
+def _major_minor(release: str) -> Tuple[int, int]:
+    match = re.match(r"(\d{1,4})\.(\d{1,4})", release, re.ASCII)
+    if not match:
+        raise ValueError(f"`{release[:40]}` is no kernel release")
+    return int(match[1]), int(match[2])
+
+
+def _missing(machine: Machine, name: str) -> Optional[Absent]:
+    """Why a controller is on no mounted hierarchy, where that can be told."""
+    line, hierarchy, enabled = machine.once(_subsystems).get(name, (0, "0", "1"))
+    if enabled == "0":
+        say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
+        return Absent(Evidence(SUBSYSTEMS, line), say)
+    if hierarchy != "0":
+        return Absent(Evidence(SUBSYSTEMS, line), "bound to a version 1 hierarchy that is not mounted here")
+    inside = nested.probe(machine)
+    if name in V2 and isinstance(inside, Value) and inside.value is True:
+        return Absent(inside.evidence, "not passed down to this container, whatever the kernel has")
+    return None
+
+
+def _subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
+    """Line, hierarchy and `enabled` of each controller in /proc/cgroups; it only explains, and may be missing."""
+    text = machine.text(SUBSYSTEMS)
+    lines = text.value.split("\n") if isinstance(text, Value) else []
+    rows = ((number, line.split()) for number, line in enumerate(lines, 1))
+    return {row[0]: (number, row[1], row[3]) for number, row in rows if len(row) == 4}  # noqa: PLR2004 - its columns
+
+
+def _words(machine: Machine, path: str) -> Union[Value[FrozenSet[str]], Unknown]:
+    """The words of a file that every cgroup2 has."""
+    words = machine.text(path).then(lambda text: frozenset(text.split()))
+    return _not_visible(path) if isinstance(words, Absent) else words
+
+
+def _own(machine: Machine, v2: Mount) -> Union[Value[str], Unknown]:
+    """The directory of the process's own cgroup, as seen through a mount."""
+    path = f"{machine.process}/cgroup"
+    own = machine.text(path).then(_on_v2)
+    if not isinstance(own, Value):
+        return _not_visible(path) if isinstance(own, Absent) else own
+    top = v2.root.rstrip("/")
+    below = own.value[len(top) :]
+    if not own.value.startswith(top) or below[:1] not in {"", "/"} or ".." in below.split("/"):
+        return Unknown("hidden", f"{path}: {own.value} is outside what is mounted on {v2.point}", OUTSIDE)
+    return Value(f"{v2.point}{below}".rstrip("/"), own.evidence)
+
+
+def _on_v2(text: str) -> str:
+    for line in text.split("\n"):
+        if line.startswith("0::"):
+            return line[3:]
+    raise ValueError("no line of version 2")
+
+
+def _not_visible(path: str) -> Unknown:
+    return Unknown("hidden", f"{path} is not visible here", OUTSIDE)
+
+
+def _unmounted(machine: Machine, evidence: Evidence) -> Absent:
+    """Absence of any cgroup file system: /proc/PID/cgroup exists where the kernel could have mounted one."""
+    own = machine.entry(f"{machine.process}/cgroup")
+    if isinstance(own, Absent):
+        return Absent(evidence, "the kernel was built without control groups")
+    return Absent(evidence, "the kernel has control groups, but no cgroup file system is mounted")
+
+
+class Mount(NamedTuple):
+    """A line of mountinfo: what stands at `point`, on top of the mount `parent`."""
+
+    line: int
+    number: str
+    parent: str
+    root: str
+    point: str
+    kind: str
+    options: FrozenSet[str]
+
+
+class Layout(NamedTuple):
+    """The cgroup file systems that paths lead to."""
+
+    v1: Tuple[Mount, ...]
+    v2: Optional[Mount]
+
+    @property
+    def version(self) -> str:
+        """Which version is in force, given that there is one."""
+        if self.v2 and (self.v2.point == HOME or not self.v1):
+            return "2"
+        return "hybrid" if self.v2 else "1"
+
+    @property
+    def telling(self) -> Optional[Mount]:
+        """The mount that shows which version is in force."""
+        if self.version == "2":
+            return self.v2
+        return next((mount for mount in self.v1 if mount.options & V1), self.v1[0] if self.v1 else None)
+
+
+def _layout(machine: Machine) -> Union[Value[Layout], Unknown]:
+    path = f"{machine.process}/mountinfo"
+    found = machine.text(path).then(_laid_out)
+    return Unknown("hidden", f"{path} is not visible here", "run as root") if isinstance(found, Absent) else found
+
+
+def _laid_out(mountinfo: str) -> Layout:
+    mounts = [_mount(number, line) for number, line in enumerate(mountinfo.split("\n"), 1) if line]
+    if not mounts:
+        raise ValueError("no mounts at all")
+    wanted = [mount for mount in mounts if mount.kind in ("cgroup", "cgroup2")]
+    ways = {way for mount in wanted for way in _ways(mount.point)}
+    near = [mount for mount in mounts if mount.point in ways]  # of the thousands that a node may have
+    standing = [mount for mount in wanted if _reached(near, mount)]
+    v2 = [mount for mount in standing if mount.kind == "cgroup2"]
+    v2.sort(key=lambda mount: (mount.point != HOME, mount.point != f"{HOME}/unified"))
+    return Layout(tuple(mount for mount in standing if mount.kind == "cgroup"), v2[0] if v2 else None)
+
+
+def _mount(number: int, line: str) -> Mount:
+    row = line.split(" ")
+    try:
+        kind = row[row.index("-", 6) + 1]
+        return Mount(number, row[0], row[1], _plain(row[3]), _plain(row[4]), kind, frozenset(row[-1].split(",")))
+    except (ValueError, LookupError):
+        raise ValueError(f"line {number} is no mount") from None
+
+
+def _plain(text: str) -> str:
+    r"""A path with the kernel's octal escapes undone: blanks, newlines and backslashes are `\040` and the like."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _reached(mounts: list[Mount], wanted: Mount) -> bool:
+    """Whether the path of a mount leads to it: goes down the path and, at every step, on to what was mounted there.
+
+    The first mount stands on one that the process cannot see, or on itself.
+    """
+    on = {(mount.parent, mount.point): mount for mount in mounts}
+    seen = {mount.number for mount in mounts if mount.number != mount.parent}
+    ground = {mount.parent for mount in mounts} - seen
+    top = None
+    for point in _ways(wanted.point):
+        while above := next((on.pop((number, point)) for number in ground if (number, point) in on), None):
+            top, ground = above, {above.number}
+    return top is wanted
+
+
+def _ways(path: str) -> list[str]:
+    """All folders on the way to a path, from the root on, and the path."""
+    names = [name for name in path.split("/") if name]
+    return ["/" + "/".join(names[:depth]) for depth in range(len(names) + 1)]
