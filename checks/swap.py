@@ -1,0 +1,85 @@
+"""Swap space that is switched on, as /proc/swaps lists it, wherever it was asked for.
+
+A kernel built without swap has no such file, and so no swap. zram devices are among it; zswap is a cache, not an area.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, NamedTuple, Tuple
+
+from nodespec.facts import Row, Rows, fact, table
+from nodespec.kinds import Choice, Size
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Observation, Value
+
+SWAPS = "/proc/swaps"
+
+
+@fact(
+    Size(),
+    sources=(SWAPS,),
+    fix="for none: swapoff --all, and take out of /etc/fstab, swap units and zram-generator.conf what brings it back",
+)
+def total(machine: Machine) -> Observation[int]:
+    """Swap space of all areas together, in bytes; 0 where none is on.
+
+    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less.
+    """
+    return machine.once(_areas).then(lambda areas: sum(area.size for area in areas))
+
+
+@table(
+    {"type": Choice("partition", "file"), "size": Size()},
+    sources=(SWAPS,),
+    noun="swap area",
+    closed=True,
+    fix="swapoff {key}, and take it out of /etc/fstab, swap units and zram-generator.conf",
+    fixes={"size": "make {key} anew with {want}: swapoff, mkswap, swapon"},
+)
+def devices(machine: Machine) -> Rows[Row]:
+    """Swap areas by the path they are known by, which the kernel gives without links.
+
+    type: `partition` for any block device (zram and LVM too) or `file`. size: in bytes, without the heading page.
+    A file that was deleted while in use bears ` (deleted)` at the end of its path.
+    """
+    areas = machine.once(_areas)
+    if not isinstance(areas, Value):
+        return Rows.lacking(areas)
+    rows: Dict[str, Observation[Row]] = {}
+    for area in areas.value:
+        evidence = areas.evidence._replace(line=area.line)
+        rows[area.path] = Value({"type": Value(area.type, evidence), "size": Value(area.size, evidence)}, evidence)
+    return Rows.of(rows, Absent(areas.evidence))
+
+
+class Area(NamedTuple):
+    """A line of /proc/swaps."""
+
+    line: int
+    path: str
+    type: str
+    size: int
+
+
+def _areas(machine: Machine) -> Observation[Tuple[Area, ...]]:
+    text = machine.text(SWAPS)
+    if isinstance(text, Absent):
+        return Value((), text.evidence._replace(inferred=True))
+    return text.then(_listed)
+
+
+def _listed(swaps: str) -> Tuple[Area, ...]:
+    heading, *lines = swaps.split("\n")
+    if heading.split()[:3] != ["Filename", "Type", "Size"]:
+        raise ValueError("no heading of swap areas")
+    return tuple(_area(number, line) for number, line in enumerate(lines, 2) if line)
+
+
+def _area(number: int, line: str) -> Area:
+    """A line, its size in KiB, its path with octal escapes for blanks and backslashes."""
+    match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
+    if not match:
+        raise ValueError(f"line {number} is no swap area")
+    path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), match[1])
+    return Area(number, path, match[2], int(match[3]) * 1024)
