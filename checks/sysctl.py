@@ -1,0 +1,248 @@
+"""Kernel parameters in force, as sysctl(8) and files under /proc/sys have them."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, List, Mapping, Optional
+
+from nodespec.facts import Rows, table
+from nodespec.kinds import Setting
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+ROOT = "/proc/sys"
+SWAP = str.maketrans("./", "/.")
+MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
+LONGEST = 250  # characters of a name
+COMPARED = 2_000  # names that a misspelt one is compared with
+
+
+def _key(text: str) -> str:
+    """A parameter's name, as in `net.ipv4.ip_forward`; `net/ipv4/ip_forward` is the same.
+
+    As with sysctl(8) the first separator decides, and the other one stands for itself:
+    `net/ipv4/conf/eth0.100/forwarding` is `net.ipv4.conf.eth0/100.forwarding`.
+    """
+    slashed = re.match(r"[^./]*/", text)
+    name = text.translate(SWAP) if slashed else text
+    parts = name.split(".")
+    if len(parts) == 1 or not all(map(_PART.fullmatch, parts)) or len(text) > LONGEST or not text.isprintable():
+        raise ValueError(f"`{text[:80]}` is no kernel parameter: write it as in `net.ipv4.ip_forward`")
+    return name
+
+
+_PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # one or two slashes are `.` and `..`
+
+
+@table(
+    Setting(),
+    sources=(f"{ROOT}*", "/proc/*/ns/*"),
+    noun="kernel parameter",
+    key=_key,
+    fix="sysctl -w {key}={want}, and `{key} = {want}` in a file of /etc/sysctl.d for the next boot",
+)
+def sysctl(machine: Machine) -> Rows[str]:
+    """Kernel parameters by name. The value is text with blanks folded: `4096 87380 6291456`; in a range, a number.
+
+    Names are those of sysctl(8). Many parameters come with a module or a build option, and are absent without: what
+    would bring them is then said. Those of namespaces (net, ipc, uts, user, pid) answer for whoever reads them: below
+    another root they are hidden, unless nodespec runs in the same namespace. Secrets (stable_secret, tcp_fastopen_key)
+    are never read; `facts --all` lists what everybody may read and does not move by itself.
+    """
+    root = machine.names(ROOT)
+    if isinstance(root, Absent):
+        root = Unknown("not found", f"{ROOT} is not there", "a kernel built with CONFIG_PROC_SYSCTL has it")
+    if isinstance(root, Unknown):
+        return Rows.lacking(root)
+    return Rows(lambda key: _look(machine, key), lambda: _every(machine), Absent(Evidence(ROOT)))
+
+
+def _look(machine: Machine, key: str) -> Observation[str]:
+    closed = _closed(machine, key)
+    if closed:
+        return closed
+    path = _path(key)
+    said = machine.text(path).then(lambda text: " ".join(text.split()))
+    if isinstance(said, Value):
+        return said
+    entry = machine.entry(path)
+    if isinstance(entry, Value) and entry.value.kind == "directory":
+        return Absent(Evidence(path), "it is a group of parameters")
+    if isinstance(entry, Value) and not entry.value.mode & 0o444:
+        return Unknown("unsupported", f"{path} can only be written")
+    return said if isinstance(said, Unknown) else Absent(said.evidence, _missing(machine, key))
+
+
+def _path(key: str) -> str:
+    return f"{ROOT}/{key.translate(SWAP)}"
+
+
+SECRET = re.compile(r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key")
+# what moves by itself, or is of this boot only
+MOVING = re.compile(
+    r"fs\.(file-nr|inode-(nr|state)|dentry-state|aio-nr|quota\..*)|kernel\.(ns_last_pid|pty\.nr|perf_event_max_sample_rate)"
+    r"|kernel\.random\.(entropy_avail|uuid|boot_id)|net\.netfilter\.nf_conntrack_count|vm\.stat_refresh"
+)
+NAMESPACES = {
+    "net": re.compile(r"net\..*"),
+    "ipc": re.compile(r"kernel\.(auto_msgmni|msg(max|mn[bi]|_next_id)|sem(_next_id)?|shm\w+)|fs\.mqueue\..*"),
+    "uts": re.compile(r"kernel\.(host|domain)name"),
+    "user": re.compile(r"user\..*"),
+    "pid": re.compile(r"kernel\.(pid_max|ns_last_pid)|vm\.memfd_noexec"),
+}
+
+
+def _closed(machine: Machine, key: str) -> Optional[Unknown]:
+    """Why a parameter is not read at all."""
+    if SECRET.fullmatch(key):
+        return Unknown("refused", f"{key} holds a secret")
+    if key.startswith("fs.binfmt_misc."):
+        return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
+    for space, keys in NAMESPACES.items():
+        if machine.root != "/" and keys.fullmatch(key):
+            return _foreign(machine, space)
+    return None
+
+
+def _foreign(machine: Machine, space: str) -> Optional[Unknown]:
+    """Whether the reader, for whom the kernel answers, is in another namespace than the host below the root."""
+    path = f"ns/{space}"
+    hosts, own = machine.link(f"{machine.process}/{path}"), Tree().link(f"/proc/self/{path}")
+    for link in (hosts, own):
+        if isinstance(link, Unknown):
+            return link
+    if isinstance(hosts, Value) and isinstance(own, Value) and hosts.value == own.value:
+        return None
+    if isinstance(hosts, Absent) and isinstance(own, Absent):  # a kernel without such namespaces
+        return None
+    look = f"run nodespec in the host's {space} namespace"
+    return Unknown("hidden", f"{ROOT} answers for nodespec's own {space} namespace, not for the host's", look)
+
+
+# by the beginning of a parameter's name: the module that brings it
+MODULES = {
+    "net.bridge.": "br_netfilter",
+    "net.netfilter.nf_conntrack_": "nf_conntrack",
+    "net.nf_conntrack_max": "nf_conntrack",
+    "net.ipv4.vs.": "ip_vs",
+    "net.mpls.": "mpls_router",
+    "net.sctp.": "sctp",
+    "net.smc.": "smc",
+    "net.rds.": "rds",
+    "net.vrf.": "vrf",
+    "sunrpc.": "sunrpc",
+    "fs.nfs.": "lockd",
+    "fs.xfs.": "xfs",
+    "dev.raid.": "md_mod",
+    "dev.scsi.": "scsi_mod",
+    "dev.cdrom.": "cdrom",
+}
+# the build option without which there is none
+OPTIONS = {
+    "net.mptcp.": "MPTCP",
+    "net.unix.": "UNIX",
+    "net.core.bpf_jit_": "BPF_JIT",
+    "net.core.default_qdisc": "NET_SCHED",
+    "net.core.rps_": "RPS",
+    "net.ipv4.tcp_syncookies": "SYN_COOKIES",
+    "fs.mqueue.": "POSIX_MQUEUE",
+    "fs.inotify.": "INOTIFY_USER",
+    "fs.fanotify.": "FANOTIFY",
+    "fs.epoll.": "EPOLL",
+    "fs.quota.": "QUOTA",
+    "fs.verity.": "FS_VERITY",
+    "fs.aio-max-nr": "AIO",
+    "crypto.fips_": "CRYPTO_FIPS",
+    "vm.nr_hugepages": "HUGETLBFS",
+    "vm.nr_overcommit_hugepages": "HUGETLBFS",
+    "vm.hugetlb_": "HUGETLBFS",
+    "vm.unprivileged_userfaultfd": "USERFAULTFD",
+    "kernel.keys.": "KEYS",
+    "kernel.seccomp.": "SECCOMP_FILTER",
+    "kernel.unprivileged_bpf_disabled": "BPF_SYSCALL",
+    "kernel.io_uring_": "IO_URING, from 6.6 on,",
+    "kernel.perf_": "PERF_EVENTS",
+    "kernel.kexec_": "KEXEC_CORE",
+    "kernel.modules_disabled": "MODULES",
+    "kernel.sysrq": "MAGIC_SYSRQ",
+    "kernel.hung_task_": "DETECT_HUNG_TASK",
+    "kernel.softlockup_": "SOFTLOCKUP_DETECTOR",
+    "kernel.hardlockup_": "HARDLOCKUP_DETECTOR",
+    "kernel.numa_balancing": "NUMA_BALANCING",
+    "kernel.sched_autogroup_enabled": "SCHED_AUTOGROUP",
+    "kernel.ftrace_": "FUNCTION_TRACER",
+}
+HAVE = {
+    "net.ipv6.": "the module ipv6 brings it, unless the kernel was started with ipv6.disable=1",
+    "user.max_": "a kernel from 4.9 on has it",
+    "kernel.unprivileged_userns_clone": "only Debian's patch has it: other kernels have user.max_user_namespaces",
+    "kernel.apparmor_": "only a kernel with AppArmor has it, and most of these only Ubuntu's",
+    "kernel.unprivileged_userns_apparmor_": "only a kernel with AppArmor has it",
+    "kernel.yama.": "only a kernel with the security module Yama has it",
+    **{beginning: f"the module {module} brings it" for beginning, module in MODULES.items()},
+    **{beginning: f"a kernel built with CONFIG_{option} has it" for beginning, option in OPTIONS.items()},
+}
+
+
+def _missing(machine: Machine, key: str) -> str:
+    """What would bring a parameter, where nothing of the kind is there; else the nearest name."""
+    for beginning, has in HAVE.items():
+        if key.startswith(beginning) and not _begun(machine, beginning):
+            return has
+    return _nearest(machine, key)
+
+
+def _begun(machine: Machine, beginning: str) -> bool:
+    """Whether any parameter is there whose name begins so."""
+    folder, _, start = _path(beginning).rpartition("/")
+    names = machine.names(folder)
+    return isinstance(names, Value) and any(name.startswith(start) for name in names.value)
+
+
+def _nearest(machine: Machine, key: str) -> str:
+    """The name that may have been meant, where the path to it breaks off."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
+
+    path = ROOT
+    for part in key.translate(SWAP).split("/"):
+        names = machine.names(path)
+        here = names.value[:COMPARED] if isinstance(names, Value) else ()
+        if part not in here:
+            close = get_close_matches(part, here, 1)
+            return f"there is {_name(f'{path}/{close[0]}')}" if close else f"{path} has nothing of the kind"
+        path += f"/{part}"
+    return f"{path} cannot be opened"
+
+
+def _name(path: str) -> str:
+    return path[len(ROOT) + 1 :].translate(SWAP)
+
+
+def _every(machine: Machine) -> Mapping[str, Observation[str]]:
+    """All that everybody may read and that stays as it is: what others may not read may be a secret."""
+    rows: Dict[str, Observation[str]] = {}
+    folders: List[str] = [ROOT]
+    while folders and len(rows) < MOST:
+        path = folders.pop()
+        names = machine.names(path)
+        for name in names.value if isinstance(names, Value) else ():
+            _add(machine, f"{path}/{name}", rows, folders)
+    return rows
+
+
+def _add(machine: Machine, path: str, rows: Dict[str, Observation[str]], folders: List[str]) -> None:
+    entry, name = machine.entry(path, follow=False), _name(path)
+    if not isinstance(entry, Value) or name == "fs.binfmt_misc":
+        return
+    if entry.value.kind == "directory":
+        folders.append(path)
+    elif entry.value.kind == "file" and entry.value.mode & 0o004 and _is_lasting(name):
+        rows[name] = _look(machine, name)
+
+
+def _is_lasting(name: str) -> bool:
+    try:
+        return _key(name) == name and not SECRET.fullmatch(name) and not MOVING.fullmatch(name)
+    except ValueError:
+        return False
