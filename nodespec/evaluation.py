@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, NamedTuple, Sequence, Tuple, cast
+from typing import List, NamedTuple, Sequence, Tuple, cast
 
 from . import facts as declared
 from . import pattern as patterns
-from . import recording
 from .facts import Place, Table
-from .kinds import Case, Datum, Flag, Kind, Size
+from .kinds import Datum
 from .looking import Facts
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Params, Pattern
 from .plan import Plan, Requirement
-from .report import Cause, Evidence, Finding, Observed, Part
+from .report import Cause, Finding
+from .sight import Sight, default_fix, met, part, sentence, unmet
 
 RECOMMENDED = "recommended"
-
-
-class Sight(NamedTuple):
-    """One clause, looked at. `name` is the alias whose value it is, if not the place's own name."""
-
-    clause: Clause
-    seen: Observation[Datum]
-    outcome: str
-    name: str = ""
-    negated: bool = False
 
 
 class Judged(NamedTuple):
@@ -58,27 +48,25 @@ def _judged(requirement: Requirement, facts: Facts, params: Params) -> Judged:
     when = _sights(patterns.read(requirement.when, params), facts) if requirement.when else ()
     condition = _outcome(patterns.read(requirement.when, params), when) if requirement.when else "pass"
     if condition == "fail":
-        return _found(requirement, "not-applicable", when, _unmet(when))
+        return _found(requirement, "not-applicable", when, unmet(when))
     if "every" in requirement.pattern or "some" in requirement.pattern:
-        required, sights, sentence = _rows(requirement.pattern, facts, params)
+        required, sights, said = _rows(requirement.pattern, facts, params)
     else:
         pattern = patterns.read(requirement.pattern, params)
         sights = _sights(pattern, facts)
         required = _outcome(pattern, sights)
-        sentence = _sentence(required, sights, "any" in requirement.pattern)
+        said = sentence(required, sights, "any" in requirement.pattern)
     outcome = patterns.conditional(condition, required)
     if outcome in ("unknown", DEFERRED) and condition != "pass":
         undecided = tuple(sight for sight in when if sight.outcome in ("unknown", DEFERRED))
-        return _found(
-            requirement, outcome, (*undecided, *sights), f"whether it applies is {_sentence(condition, when)}"
-        )
-    return _found(requirement, outcome, sights, sentence)
+        return _found(requirement, outcome, (*undecided, *sights), f"whether it applies is {sentence(condition, when)}")
+    return _found(requirement, outcome, sights, said)
 
 
-def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], sentence: str) -> Judged:
-    fix = requirement.fix or (_default_fix(sights) if outcome == "fail" else "")
+def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said: str) -> Judged:
+    fix = requirement.fix or (default_fix(sights) if outcome == "fail" else "")
     parts = tuple(map(part, sights))
-    words = (sentence, requirement.why, fix, requirement.see, requirement.source, parts)
+    words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
     return Judged(Finding(requirement.id, requirement.level, outcome, "enforced", *words), tuple(sights))
 
 
@@ -107,16 +95,6 @@ def _strongest(clause: Clause, facts: Facts) -> Tuple[Observation[Datum], str]:
         if unknown is None or met(clause, best) == "pass":
             return best, place.key if place != clause.place else ""
     return unknown or looks[0][0], ""
-
-
-def met(clause: Clause, seen: Observation[Datum]) -> str:
-    """Whether an observation meets the expectation: pass, fail, unknown or deferred."""
-    if isinstance(seen, Unknown):
-        return DEFERRED if seen.reason == DEFERRED else "unknown"
-    if isinstance(seen, Absent):
-        return "pass" if clause.expect.absent else "fail"
-    verdicts = {clause.expect.test(value) for value in (seen.value, *seen.others)}
-    return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
 
 
 def _outcome(pattern: Pattern, sights: Sequence[Sight]) -> str:
@@ -168,96 +146,6 @@ def _row(data: Data, row: Place, facts: Facts, params: Params) -> Tuple[str, str
 
 def _tally(outcomes: Sequence[str]) -> str:
     return ", ".join(f"{outcomes.count(one)} {one}" for one in patterns.ALL if one in outcomes)
-
-
-# words
-
-
-def part(sight: Sight) -> Part:
-    """A sight as the report shows it."""
-    place, seen = sight.clause.place, sight.seen
-    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
-    outcome = patterns.OPPOSITE.get(sight.outcome, sight.outcome) if sight.negated else sight.outcome
-    return Part(".".join(place.path), _wanted(sight), _observed(sight), evidence, outcome)
-
-
-def _wanted(sight: Sight) -> str:
-    return f"not {sight.clause.expect.text}" if sight.negated else sight.clause.expect.text
-
-
-def _observed(sight: Sight) -> Observed:
-    seen, kind = sight.seen, sight.clause.place.kind
-    if isinstance(seen, Unknown):
-        state = DEFERRED if seen.reason == DEFERRED else "unknown"
-        return Observed(state, seen.say, None, (), seen.reason, seen.look)
-    if isinstance(seen, Absent):
-        return Observed("absent", absence(sight.clause.place, seen))
-    text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
-    others = tuple(recording.plain(value) for value in seen.others)
-    return Observed("value", f"{text} (as {sight.name})" if sight.name else text, recording.plain(seen.value), others)
-
-
-def absence(place: Place, seen: Absent) -> str:
-    """A true absence in words."""
-    noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
-    return f"{noun}: {seen.say}" if seen.say else noun
-
-
-def shown(value: Datum, kind: Kind[Datum]) -> str:
-    """A value in words."""
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(value)) or "nothing"
-    if isinstance(kind, Flag):
-        return "true" if value else "false"
-    if isinstance(kind, Size) and isinstance(value, int) and value >= 1 << 20:
-        return f"{value / (1 << 30):.1f}Gi" if value >= 1 << 30 else f"{value / (1 << 20):.0f}Mi"
-    return str(value) or "empty"
-
-
-def _sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
-    """What a finding says in one line: of those sights that made it what it is."""
-    if alternatives and outcome == "fail":
-        return "none of: " + "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in sights if _bad(s))
-    telling = [sight for sight in sights if part(sight).outcome == outcome] or list(sights)
-    if len(sights) == 1:
-        return _pair(telling[0])
-    return "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in telling)
-
-
-def _bad(sight: Sight) -> bool:
-    return part(sight).outcome != "pass"
-
-
-def _pair(sight: Sight) -> str:
-    observed = _observed(sight)
-    if observed.state in ("unknown", DEFERRED):
-        return f"wanted {_wanted(sight)}, not known: {observed.text}" if observed.state == "unknown" else observed.text
-    found = f"wanted {_wanted(sight)}, found {observed.text}"
-    if isinstance(sight.seen, Value) and sight.outcome == "fail" and not sight.negated:
-        lack = sight.clause.expect.lack(sight.seen.value)
-        return f"{found} ({lack})" if lack else found
-    return found
-
-
-def _unmet(when: Sequence[Sight]) -> str:
-    unmet = next((sight for sight in when if part(sight).outcome == "fail"), when[0])
-    return f"applies only where {'.'.join(unmet.clause.place.path)} is {_wanted(unmet)}; found {_observed(unmet).text}"
-
-
-def _default_fix(sights: Sequence[Sight]) -> str:
-    """The family's own advice for the first thing that fails, with a value that would pass."""
-    for sight in sights:
-        place, expect = sight.clause.place, sight.clause.expect
-        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # its advice brings it about
-        if part(sight).outcome == "fail" and place.fix and not unwanted:
-            return place.fix.replace("{want}", _example(sight))
-    return ""
-
-
-def _example(sight: Sight) -> str:
-    expect, kind = sight.clause.expect, sight.clause.place.kind
-    accepted: Iterator[Case] = (case for case in expect.cases if expect.test(case))
-    return next((text for case in accepted if (text := kind.written(case))), expect.text)
 
 
 # causes

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Tuple
 
-from . import evaluation, facts
+from . import facts
 from .looking import Facts
 from .observation import Value
 from .report import Host
+from .sight import shown
 from .tree import Tree
 
 APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
@@ -45,7 +46,7 @@ def notices(looked: Facts, root: str) -> Tuple[str, ...]:
 def _said(looked: Facts, path: Tuple[str, ...]) -> str:
     place = facts.place(path)
     seen = looked.look(place)
-    return evaluation.shown(seen.value, place.kind) if isinstance(seen, Value) else ""
+    return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
 
 
 def _hashed(tree: Tree) -> str:

@@ -13,7 +13,6 @@ from . import spec as specs_
 from .check import machine
 from .cli import bindings
 from .escape import visible
-from .evaluation import absence, shown
 from .facts import Group, Leaf, Place, Table
 from .kinds import Datum, Option, nearest
 from .library import Library
@@ -22,6 +21,7 @@ from .mistake import Mistake
 from .observation import Absent, Observation, Unknown
 from .pattern import clauses
 from .pattern import read as read_pattern
+from .sight import absence, shown
 
 if TYPE_CHECKING:
     import argparse

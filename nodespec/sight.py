@@ -1,0 +1,121 @@
+"""A sight: one expectation of one fact, looked at; and everything that is said of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
+
+from . import pattern as patterns
+from . import recording
+from .facts import Place, Table
+from .kinds import Datum, Flag, Kind, Size
+from .observation import DEFERRED, Absent, Observation, Unknown, Value
+from .pattern import Clause
+from .report import Evidence, Observed, Part
+
+
+class Sight(NamedTuple):
+    """One clause, looked at. `name` is the alias whose value it is, if not the place's own name."""
+
+    clause: Clause
+    seen: Observation[Datum]
+    outcome: str
+    name: str = ""
+    negated: bool = False
+
+
+def met(clause: Clause, seen: Observation[Datum]) -> str:
+    """Whether an observation meets the expectation: pass, fail, unknown or deferred."""
+    if isinstance(seen, Unknown):
+        return DEFERRED if seen.reason == DEFERRED else "unknown"
+    if isinstance(seen, Absent):
+        return "pass" if clause.expect.absent else "fail"
+    verdicts = {clause.expect.test(value) for value in (seen.value, *seen.others)}
+    return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
+
+
+def part(sight: Sight) -> Part:
+    """A sight as the report shows it."""
+    place, seen = sight.clause.place, sight.seen
+    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
+    outcome = patterns.OPPOSITE.get(sight.outcome, sight.outcome) if sight.negated else sight.outcome
+    return Part(".".join(place.path), _wanted(sight), _observed(sight), evidence, outcome)
+
+
+def _wanted(sight: Sight) -> str:
+    return f"not {sight.clause.expect.text}" if sight.negated else sight.clause.expect.text
+
+
+def _observed(sight: Sight) -> Observed:
+    seen, kind = sight.seen, sight.clause.place.kind
+    if isinstance(seen, Unknown):
+        state = DEFERRED if seen.reason == DEFERRED else "unknown"
+        return Observed(state, seen.say, None, (), seen.reason, seen.look)
+    if isinstance(seen, Absent):
+        return Observed("absent", absence(sight.clause.place, seen))
+    text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
+    others = tuple(recording.plain(value) for value in seen.others)
+    return Observed("value", f"{text} (as {sight.name})" if sight.name else text, recording.plain(seen.value), others)
+
+
+def absence(place: Place, seen: Absent) -> str:
+    """A true absence in words."""
+    noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
+    return f"{noun}: {seen.say}" if seen.say else noun
+
+
+def shown(value: Datum, kind: Kind[Datum]) -> str:
+    """A value in words."""
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value)) or "nothing"
+    if isinstance(kind, Flag):
+        return "true" if value else "false"
+    if isinstance(kind, Size) and isinstance(value, int) and value >= 1 << 20:
+        return f"{value / (1 << 30):.1f}Gi" if value >= 1 << 30 else f"{value / (1 << 20):.0f}Mi"
+    return str(value) or "empty"
+
+
+def sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
+    """What a finding says in one line: of those sights that made it what it is."""
+    if alternatives and outcome == "fail":
+        return "none of: " + "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in sights if _bad(s))
+    telling = [sight for sight in sights if part(sight).outcome == outcome] or list(sights)
+    if len(sights) == 1:
+        return _pair(telling[0])
+    return "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in telling)
+
+
+def _bad(sight: Sight) -> bool:
+    return part(sight).outcome != "pass"
+
+
+def _pair(sight: Sight) -> str:
+    observed = _observed(sight)
+    if observed.state in ("unknown", DEFERRED):
+        return f"wanted {_wanted(sight)}, not known: {observed.text}" if observed.state == "unknown" else observed.text
+    found = f"wanted {_wanted(sight)}, found {observed.text}"
+    if isinstance(sight.seen, Value) and sight.outcome == "fail" and not sight.negated:
+        lack = sight.clause.expect.lack(sight.seen.value)
+        return f"{found} ({lack})" if lack else found
+    return found
+
+
+def unmet(when: Sequence[Sight]) -> str:
+    """Why a requirement does not apply."""
+    unmet = next((sight for sight in when if part(sight).outcome == "fail"), when[0])
+    return f"applies only where {'.'.join(unmet.clause.place.path)} is {_wanted(unmet)}; found {_observed(unmet).text}"
+
+
+def default_fix(sights: Sequence[Sight]) -> str:
+    """The family's own advice for the first thing that fails, with a value that would pass."""
+    for sight in sights:
+        place, expect = sight.clause.place, sight.clause.expect
+        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # its advice brings it about
+        if part(sight).outcome == "fail" and place.fix and not unwanted:
+            return place.fix.replace("{want}", _example(sight))
+    return ""
+
+
+def _example(sight: Sight) -> str:
+    expect, kind = sight.clause.expect, sight.clause.place.kind
+    accepted = (case for case in expect.cases if expect.test(case))
+    return next((text for case in accepted if (text := kind.written(case))), expect.text)
