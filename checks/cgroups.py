@@ -17,6 +17,7 @@ from typing import Callable, Dict, FrozenSet, Iterator, Mapping, NamedTuple, Opt
 from nodespec.facts import Row, Rows, fact, table
 from nodespec.kinds import Choice, Flag, SetOf
 from nodespec.machine import Machine
+from nodespec.mounts import Mount, parsed, reached
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
@@ -282,18 +283,6 @@ def _unmounted(machine: Machine, evidence: Evidence) -> Absent:
     return Absent(evidence, "the kernel has control groups, but no cgroup file system is mounted")
 
 
-class Mount(NamedTuple):
-    """A line of mountinfo: what stands at `point`, on top of the mount `parent`."""
-
-    line: int
-    number: str
-    parent: str
-    root: str
-    point: str
-    kind: str
-    options: FrozenSet[str]
-
-
 class Layout(NamedTuple):
     """The cgroup file systems that paths lead to."""
 
@@ -322,48 +311,7 @@ def _layout(machine: Machine) -> Union[Value[Layout], Unknown]:
 
 
 def _laid_out(mountinfo: str) -> Layout:
-    mounts = [_mount(number, line) for number, line in enumerate(mountinfo.split("\n"), 1) if line]
-    if not mounts:
-        raise ValueError("no mounts at all")
-    wanted = [mount for mount in mounts if mount.kind in ("cgroup", "cgroup2")]
-    ways = {way for mount in wanted for way in _ways(mount.point)}
-    near = [mount for mount in mounts if mount.point in ways]  # of the thousands that a node may have
-    standing = [mount for mount in wanted if _reached(near, mount)]
+    standing = reached(parsed(mountinfo), "cgroup", "cgroup2")
     v2 = [mount for mount in standing if mount.kind == "cgroup2"]
     v2.sort(key=lambda mount: (mount.point != HOME, mount.point != f"{HOME}/unified"))
     return Layout(tuple(mount for mount in standing if mount.kind == "cgroup"), v2[0] if v2 else None)
-
-
-def _mount(number: int, line: str) -> Mount:
-    row = line.split(" ")
-    try:
-        kind = row[row.index("-", 6) + 1]
-        return Mount(number, row[0], row[1], _plain(row[3]), _plain(row[4]), kind, frozenset(row[-1].split(",")))
-    except (ValueError, LookupError):
-        raise ValueError(f"line {number} is no mount") from None
-
-
-def _plain(text: str) -> str:
-    r"""A path with the kernel's octal escapes undone: blanks, newlines and backslashes are `\040` and the like."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
-
-
-def _reached(mounts: list[Mount], wanted: Mount) -> bool:
-    """Whether the path of a mount leads to it: goes down the path and, at every step, on to what was mounted there.
-
-    The first mount stands on one that the process cannot see, or on itself.
-    """
-    on = {(mount.parent, mount.point): mount for mount in mounts}
-    seen = {mount.number for mount in mounts if mount.number != mount.parent}
-    ground = {mount.parent for mount in mounts} - seen
-    top = None
-    for point in _ways(wanted.point):
-        while above := next((on.pop((number, point)) for number in ground if (number, point) in on), None):
-            top, ground = above, {above.number}
-    return top is wanted
-
-
-def _ways(path: str) -> list[str]:
-    """All folders on the way to a path, from the root on, and the path."""
-    names = [name for name in path.split("/") if name]
-    return ["/" + "/".join(names[:depth]) for depth in range(len(names) + 1)]

@@ -11,6 +11,7 @@ from typing import Dict, NamedTuple, Tuple
 from nodespec.facts import Row, Rows, fact, table
 from nodespec.kinds import Choice, Size
 from nodespec.machine import Machine
+from nodespec.mounts import unescaped
 from nodespec.observation import Absent, Observation, Value
 
 SWAPS = "/proc/swaps"
@@ -81,5 +82,5 @@ def _area(number: int, line: str) -> Area:
     match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
     if not match:
         raise ValueError(f"line {number} is no swap area")
-    path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), match[1])
+    path = unescaped(match[1])
     return Area(number, path, match[2], int(match[3]) * 1024)

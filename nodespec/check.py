@@ -14,6 +14,8 @@ from .library import Library
 from .looking import Live
 from .machine import Machine
 from .mistake import Mistake
+from .mounts import parsed, reached
+from .observation import Value
 from .output import targets, write
 from .plan import Plan
 from .report import Report, Waiver, code
@@ -62,9 +64,8 @@ def machine(root: str) -> Machine:
 
 
 def _is_procfs(path: str) -> bool:
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
-        rows = (line.split() for line in file)
-        return any(row[4] == path and row[row.index("-") + 1] == "proc" for row in rows if "-" in row)
+    here = Machine().text("/proc/self/mountinfo").then(parsed)
+    return isinstance(here, Value) and any(mount.point == path for mount in reached(here.value, "proc"))
 
 
 def _named(choice: Choice, plan: Plan) -> None:
