@@ -58,7 +58,9 @@ def parser() -> argparse.ArgumentParser:
     specs = commands.add_parser("specs", help="the library, one line each")
     _searching(specs)
     explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
-    explain.add_argument("what", metavar="SPEC|ID|FACT", help="a spec, a fact, or with SPEC before it a requirement")
+    explain.add_argument(
+        "what", nargs="?", metavar="SPEC|ID|FACT", help="a spec, a fact, or with SPEC before it a requirement"
+    )
     explain.add_argument("id", nargs="?", help="a requirement of the spec")
     _binding(explain)
     lint = commands.add_parser("lint", help="a spec's mistakes, with positions")

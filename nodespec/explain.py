@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 def explain(args: argparse.Namespace) -> int:
     """`nodespec explain`: why something is asked, how it is observed, how it is mended."""
-    known = args.what.split(".")[0] in declared.families() and not args.id
-    lines = _fact(args.what) if known else _spec(args)
+    if not args.what:
+        lines = manual()
+    elif args.what.split(".")[0] in declared.families() and not args.id:
+        lines = _fact(args.what)
+    else:
+        lines = _spec(args)
     for line in lines:
         print(line)  # noqa: T201 - this is what was asked for
     return 0
@@ -50,6 +54,35 @@ def _fact(what: str) -> Iterator[str]:
     if isinstance(found.fact, Table) and not found.key:
         for name, kind in found.fact.columns.items():
             yield f"  .{name:14} {kind.noun}"
+
+
+def manual() -> Iterator[str]:
+    """The pages of all families, as Markdown."""
+    yield "# Facts"
+    yield ""
+    yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
+    for name in declared.families():
+        found = find(name)
+        members = found.members if isinstance(found, Group) else {"": found.fact}
+        yield f"\n## {name}\n"
+        if isinstance(found, Group):
+            yield inspect.cleandoc(found.about)
+        for member, fact in members.items():
+            path = (name, *filter(None, [member]))
+            yield f"\n### {'.'.join(path)}\n"
+            yield from _page(Place(path, fact))
+
+
+def _page(place: Place) -> Iterator[str]:
+    fact = place.fact
+    yield f"*{_type(place)}*\n"
+    yield inspect.cleandoc(fact.about)
+    if isinstance(fact, Table) and fact.columns:
+        yield ""
+        yield from (f"* `{name}`: {kind.noun}" for name, kind in fact.columns.items())
+    yield f"\nRunning: {', '.join(f'`{source}`' for source in fact.sources)}."
+    resting = ", ".join(f"`{source}`" for source in fact.resting_sources)
+    yield f"At rest: {resting or 'only a running machine can tell'}."
 
 
 def _type(place: Place) -> str:

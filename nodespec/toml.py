@@ -27,6 +27,7 @@ _DOTTED = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
 _WORD = re.compile(rf"""{_QUOTED}|[^\s,=#"'\[\]{{}}]+""")
 _TABLE = re.compile(rf"\[\[?\s*({_DOTTED})\s*\]")
 _PAIR = re.compile(rf"({_DOTTED})\s*=\s*")
+_INNER = re.compile(rf"[{{,]\s*{_PAIR.pattern}")  # of an inline table
 _BARE = re.compile(rf"""(?:[^#"']|{_QUOTED})*""")  # up to a comment
 _BLOCK = re.compile(r'"{3}.*?"{3}|' + r"'{3}.*?'{3}", re.DOTALL)
 
@@ -40,10 +41,10 @@ def entries(text: str) -> Dict[Key, Entry]:
         if header:
             table = _key(header[1])
         elif pair:
-            key, said = (*table, *_key(pair[1])), line[pair.end() :]
-            inside = _PAIR.finditer(said) if said.startswith("{") else ()
-            found.update({(*key, *_key(m[1])): Entry(_words(said[m.end() :])[:1], number) for m in inside})
+            key, said = (*table, *_key(pair[1])), line[pair.end() :][:LONGEST]
             found[key] = Entry(_words(said), number)
+            for inner in _INNER.finditer(said) if said.startswith("{") else ():
+                found[(*key, *_key(inner[1]))] = Entry(_words(said[inner.end() :])[:1], number)
     return found
 
 
@@ -70,7 +71,7 @@ def _key(dotted: str) -> Key:
 
 
 def _words(said: str) -> Key:
-    return tuple(map(_plain, _WORD.findall(said[:LONGEST])))
+    return tuple(map(_plain, _WORD.findall(said)))
 
 
 def _plain(word: str) -> str:
