@@ -146,17 +146,17 @@ def container(machine: Machine) -> Observation[str]:
 
     The kernel numbers its first namespaces itself: who is in the first mount namespace, or in the first PID namespace
     with process 1's mounts, is in no container, whatever an image left behind (`/.dockerenv` stands in many). Otherwise
-    the marks that engines leave; and without any, a PID namespace of its own is taken for a container (inferred).
+    the marks that engines leave, inferred unless it has a PID namespace of its own; one without a mark is `other`.
     """
-    outside = _outside(machine)
+    outside, path = _outside(machine), f"{machine.process}/ns/pid"
     if outside:
         return Absent(Evidence(outside))
+    space = machine.link(path)
+    inside = isinstance(space, Value) and space.value != FIRST["pid"]
     for kind, source in _marks(machine):
         if kind not in ("", "oci"):  # the OCI's own word for itself, which says nothing
-            return Value(kind, Evidence(source))
-    path = f"{machine.process}/ns/pid"
-    space = machine.link(path)
-    if isinstance(space, Value) and space.value != FIRST["pid"]:
+            return Value(kind, Evidence(source, inferred=not inside))
+    if inside:
         return Value("other", Evidence(path, inferred=True))
     return space if isinstance(space, Unknown) else Absent(Evidence(path))
 

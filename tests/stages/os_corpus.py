@@ -31,11 +31,11 @@ RENAMED = "distro has names of its own for some; os.id is what the file says"
 DERIVED = "UBUNTU_CODENAME is no field of os-release(5): derivatives carry it for what they derive from"
 # by file and fact: why nodespec says something else than distro
 REASONS: Mapping[tuple[str, str], str] = {
-    ("opensuse15", "id"): RENAMED,
-    ("opensuse15", "families"): RENAMED,
-    ("oracle7", "id"): RENAMED,
-    ("oracle7", "families"): RENAMED,
-    ("ubuntu16", "codename"): DERIVED,
+    ("distros/opensuse15/etc", "id"): RENAMED,
+    ("distros/opensuse15/etc", "families"): RENAMED,
+    ("distros/oracle7/etc", "id"): RENAMED,
+    ("distros/oracle7/etc", "families"): RENAMED,
+    ("distros/ubuntu16/etc", "codename"): DERIVED,
 }
 
 
