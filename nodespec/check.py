@@ -1,85 +1,23 @@
-"""The main job: judge a host by specs, and write the reports."""
+"""`nodespec check`: specs and waivers as a person writes them, brought to the gate."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Tuple
+from typing import TYPE_CHECKING
 
-from . import conclusion, identity
+from . import gate
 from .cli import bindings
-from .conclusion import Choice
-from .judging import Seat, Terms, judge
-from .kinds import nearest
 from .library import Library
-from .looking import Live
-from .machine import Machine
-from .mistake import Mistake
-from .mounts import parsed, reached
-from .observation import Value
-from .output import targets, write
-from .plan import Plan
-from .report import Report, Waiver, code
 from .spec import resolve
 
 if TYPE_CHECKING:
     import argparse
 
-PAUSE = 1.0  # seconds between two tries of --wait
-
 
 def check(args: argparse.Namespace) -> int:
-    """`nodespec check`: the exit code is the verdict."""
-    goals = targets(args.output)
+    """Judge this host by specs; the exit code is the verdict."""
     plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
-    choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
-    _named(choice, plan)
-    waivers = _waivers(args.waivers)
-    machine(args.root)
-    end = time.monotonic() + args.wait
-    while True:
-        terms = Terms(time.time(), choice, waivers)
-        report = look(plan, args.root, args.deadline, terms)
-        if report.exit == 0 or time.monotonic() + PAUSE > end:
-            return write([report], goals, code([report]), every=args.all)
-        time.sleep(PAUSE)
-
-
-def look(plan: Plan, root: str, deadline: float, terms: Terms) -> Report:
-    """One look at a running host."""
-    host = Machine(root)
-    live = Live(host, time.monotonic() + deadline)
-    door = "live" if host.root == "/" else f"root {root}"
-    seat = Seat("running", door, identity.host(host, live), identity.notices(live, host.root))
-    return judge(plan, live, seat, terms)
-
-
-def machine(root: str) -> Machine:
-    """The host below a root; Mistake where no host runs there."""
-    host = Machine(root)
-    if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
-        raise Mistake(
-            f"--root {root}: {root}/proc is no procfs, so no host runs there; an image is looked at otherwise"
-        )
-    return host
-
-
-def _is_procfs(path: str) -> bool:
-    here = Machine().text("/proc/self/mountinfo").then(parsed)
-    return isinstance(here, Value) and any(mount.point == path for mount in reached(here.value, "proc"))
-
-
-def _named(choice: Choice, plan: Plan) -> None:
-    """A glob that selects nothing is a mistake: it was meant to leave something out, and did not."""
-    ids = [requirement.id for requirement in plan.requirements]
-    for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
-        for glob in globs:
-            if not any(conclusion.left_out(Choice(skip=(glob,)), one) for one in ids):
-                raise Mistake(f"{option} {glob}: no requirement is called so{nearest(glob, ids)}")
-
-
-def _waivers(path: str) -> Tuple[Waiver, ...]:
-    if not path:
-        return ()
+    if not args.waivers:
+        return gate.run(plan, (), args)
     from .waivers import load  # noqa: PLC0415 - only where there are any
 
-    return load(path)
+    return gate.run(plan, load(args.waivers), args)

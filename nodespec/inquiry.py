@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
 from . import facts as declared
 from . import spec as specs_
-from .check import machine
 from .cli import bindings
 from .escape import visible
 from .facts import Group, Leaf, Place, Table
+from .gate import machine
 from .kinds import Datum, Option, nearest
 from .library import Library
 from .looking import Live

@@ -28,7 +28,7 @@ _WORD = re.compile(rf"""{_QUOTED}|[^\s,=#"'\[\]{{}}]+""")
 _TABLE = re.compile(rf"\[\[?\s*({_DOTTED})\s*\]")
 _PAIR = re.compile(rf"({_DOTTED})\s*=\s*")
 _INNER = re.compile(rf"[{{,]\s*{_PAIR.pattern}")  # of an inline table
-_BARE = re.compile(rf"""(?:[^#"']|{_QUOTED})*""")  # up to a comment
+_BARE = re.compile(rf"""(?:[^#"']+|{_QUOTED})*""")  # up to a comment
 _BLOCK = re.compile(r'"{3}.*?"{3}|' + r"'{3}.*?'{3}", re.DOTALL)
 
 
@@ -55,14 +55,19 @@ def _emptied(block: re.Match[str]) -> str:
 
 def _lines(text: str) -> Iterator[Tuple[int, str]]:
     """The lines without comments; a list of several lines is one, with the number of its first."""
-    held, start = "", 0
+    held, start, depth = "", 0, 0
     for number, line in enumerate(text.split("\n"), 1):
         bare = _BARE.match(line)
-        held, start = f"{held} {bare[0].strip() if bare else ''}".strip(), start or number
-        brackets = re.sub(_QUOTED, "", held)
-        if not (_PAIR.match(held) and brackets.count("[") > brackets.count("]") and len(held) < LONGEST):
+        said = bare[0].strip() if bare else ""
+        brackets = re.sub(_QUOTED, "", said)
+        held, start, depth = (
+            f"{held} {said}".strip(),
+            start or number,
+            depth + brackets.count("[") - brackets.count("]"),
+        )
+        if depth <= 0 or len(held) > LONGEST or not _PAIR.match(held):
             yield start, held
-            held, start = "", 0
+            held, start, depth = "", 0, 0
     yield start, held
 
 
