@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomllib
+
+import nodespec
+from nodespec import checks, reports, specs
+
+TOP = Path(__file__).parent.parent
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
+FOLDERS = ("nodespec", "checks", "reports", "specs")
+
+
+def run(*args: str, cwd: Path = TOP) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def test_version_is_said_once() -> None:
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "nodespec.__version__"}
+    assert f"\n## {nodespec.__version__} - {nodespec.BUILT}\n" in (TOP / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS[1:])
+def test_links_lead_to_the_folders_beside_them(folder: str) -> None:
+    link = TOP / "nodespec" / folder
+    assert link.is_symlink()
+    assert str(link.readlink()) == f"../{folder}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_is_of_a_kind_that_the_wheel_takes(folder: str) -> None:
+    package = folder if folder == "nodespec" else f"nodespec.{folder}"
+    patterns = ["*.py", *PROJECT["tool"]["setuptools"]["package-data"].get(package, [])]
+    taken = {path for pattern in patterns for path in (TOP / folder).glob(pattern)}
+    lying = {path for path in (TOP / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert lying == taken
+
+
+def test_packages_are_flat_and_all_named() -> None:
+    named = set(PROJECT["tool"]["setuptools"]["packages"])
+    assert named == {"nodespec", *(f"nodespec.{folder}" for folder in FOLDERS[1:])}
+    modules = {path.parent for folder in FOLDERS for path in (TOP / folder).rglob("*.py")}
+    assert modules == {TOP / folder for folder in FOLDERS}
+
+
+def test_no_module_is_imported_under_a_second_name() -> None:
+    seen = run("-c", "import nodespec.checks.memory, nodespec.reports.json, sys; print(*sys.modules)").stdout.split()
+    assert "nodespec.checks.memory" in seen
+    assert not {"checks", "reports", "specs"} & set(seen)
+    for package in (checks, reports, specs):
+        assert package.__name__.startswith("nodespec.")
+
+
+def test_bare_checkout_answers() -> None:
+    done = run("-m", "nodespec", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"nodespec {nodespec.__version__}\n", "")
+
+
+def test_readme_names_the_commands_and_the_codes() -> None:
+    text = (TOP / "README.md").read_text()
+    commands = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert commands[:2] == ["./demo\n", "./test\n"]
+    for script in ("demo", "test"):
+        assert os.access(TOP / script, os.X_OK)
+        assert (TOP / script).read_text().startswith("#!/bin/sh\n")
