@@ -5,13 +5,12 @@ How many of a kind each user may have is a sysctl (user.max_net_namespaces and i
 
 from __future__ import annotations
 
-from typing import FrozenSet, Iterator, Optional, Tuple
+from typing import FrozenSet, Iterator, Tuple
 
 from nodespec.facts import fact
 from nodespec.kinds import Choice, SetOf
 from nodespec.machine import Machine
-from nodespec.observation import Absent, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.observation import Absent, Observation, Value
 
 KINDS = frozenset({"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"})
 OWN = "/proc/*/ns"
@@ -69,21 +68,9 @@ def _precedence(answer: Observation[str]) -> int:
 
 def _policy(machine: Machine) -> Iterator[Observation[str]]:
     """What each of the settings says by itself. A kernel has some of them, or none."""
-    yield _hidden(machine) or machine.line(LIMIT).then(lambda text: "allowed" if int(text) > 0 else "denied")
+    yield machine.elsewhere("user") or machine.line(LIMIT).then(lambda text: "allowed" if int(text) > 0 else "denied")
     yield machine.line(DEBIAN).then(lambda text: "allowed" if int(text) else "denied")
     yield machine.line(APPARMOR).then(lambda text: "restricted" if int(text) else "allowed")
-
-
-def _hidden(machine: Machine) -> Optional[Unknown]:
-    """Why the limit cannot be seen: below another root the kernel shows that of the reader's own user namespace."""
-    if machine.root == "/":
-        return None
-    theirs, ours = machine.link(f"{machine.process}/ns/user"), Tree().link("/proc/self/ns/user")
-    if isinstance(theirs, Value) and isinstance(ours, Value) and theirs.value != ours.value:
-        return Unknown("hidden", f"{LIMIT} answers for another user namespace than the host's", SHARED)
-    if isinstance(theirs, Unknown) and theirs.reason == "no permission":
-        return theirs._replace(look="run as root with CAP_SYS_PTRACE")
-    return None
 
 
 def _kinds(names: Tuple[str, ...]) -> FrozenSet[str]:

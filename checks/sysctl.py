@@ -9,7 +9,6 @@ from nodespec.facts import Rows, table
 from nodespec.kinds import Setting
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
 
 ROOT = "/proc/sys"
 SWAP = str.maketrans("./", "/.")
@@ -100,24 +99,9 @@ def _closed(machine: Machine, key: str) -> Optional[Unknown]:
     if key.startswith("fs.binfmt_misc."):
         return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
     for space, keys in NAMESPACES.items():
-        if machine.root != "/" and keys.fullmatch(key):
-            return _foreign(machine, space)
+        if keys.fullmatch(key):
+            return machine.elsewhere(space)
     return None
-
-
-def _foreign(machine: Machine, space: str) -> Optional[Unknown]:
-    """Whether the reader, for whom the kernel answers, is in another namespace than the host below the root."""
-    path = f"ns/{space}"
-    hosts, own = machine.link(f"{machine.process}/{path}"), Tree().link(f"/proc/self/{path}")
-    for link in (hosts, own):
-        if isinstance(link, Unknown):
-            return link
-    if isinstance(hosts, Value) and isinstance(own, Value) and hosts.value == own.value:
-        return None
-    if isinstance(hosts, Absent) and isinstance(own, Absent):  # a kernel without such namespaces
-        return None
-    look = f"run nodespec in the host's {space} namespace"
-    return Unknown("hidden", f"{ROOT} answers for nodespec's own {space} namespace, not for the host's", look)
 
 
 # by the beginning of a parameter's name: the module that brings it

@@ -86,11 +86,11 @@ class Mode(Text):
 class Choice(Kind[str]):
     """One of a closed list. The list binds the spec, not the host: a host may say what nodespec never heard of.
 
-    With `ranked` the list is in ascending order of strength, for facts that have aliases.
+    With `ranked` the list is in ascending order: it can be asked for in ranges, and of aliases the strongest counts.
     """
 
     def __init__(self, *choices: str, ranked: bool = False, **words: Tuple[str, ...]) -> None:
-        self.choices, self.words, self.ranked = choices, words, ranked
+        self.choices, self.words, self.ordered = choices, words, ranked
         self.noun = "one of " + ", ".join((*choices, *words))
         self.pattern = f"^({'|'.join(map(re.escape, choices))})$"
 
@@ -102,10 +102,26 @@ class Choice(Kind[str]):
     def others(self) -> Iterable[Case]:
         return self.choices
 
+    def position(self, value: Case) -> Position:
+        if isinstance(value, Near) or not self.ordered:
+            return value.position if isinstance(value, Near) else super().position(value)
+        if value not in self.choices:
+            raise ValueError(f"`{value}` is not {self.noun}")
+        return (self.choices.index(str(value)),), 0
+
+    def span(self, text: str) -> Span:
+        if not self.ordered:
+            return super().span(text)
+        key = (self.choices.index(self.read(text)),)
+        return (key, 0), (key, 1)
+
+    def around(self, span: Span) -> Iterable[Case]:  # noqa: ARG002 - they are few: all of them
+        return self.choices
+
     def strength(self, value: Case) -> int:
-        if not self.ranked:
+        if not self.ordered:
             return super().strength(value)
-        return self.choices.index(value) if value in self.choices else -1
+        return self.choices.index(str(value)) if value in self.choices else -1
 
 
 class Flag(Kind[bool]):

@@ -42,6 +42,20 @@ class Machine(Tree):
         names = os.uname()
         return names.release, names.machine
 
+    def elsewhere(self, space: str) -> Union[Unknown, None]:
+        """Why what the kernel answers nodespec is not what it answers the host: another namespace of that kind."""
+        if self.root == "/":
+            return None
+        theirs, ours = self.link(f"{self.process}/ns/{space}"), Tree().link(f"/proc/self/ns/{space}")
+        for link in (theirs, ours):
+            if isinstance(link, Unknown):
+                return link
+        shared = isinstance(theirs, Value) and isinstance(ours, Value) and theirs.value == ours.value
+        if shared or (isinstance(theirs, Absent) and isinstance(ours, Absent)):  # a kernel without such namespaces
+            return None
+        said = f"the kernel answers for nodespec's own {space} namespace, not for the host's"
+        return Unknown("hidden", said, f"run nodespec in the host's {space} namespace")
+
     def run(self, argv: Sequence[str], seconds: float = SECONDS) -> Observation[Ran]:
         """Run a program found on the fixed search path: no shell, a bare environment, bounded output.
 

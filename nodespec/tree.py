@@ -99,7 +99,7 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return self._missing(path)
         except PermissionError:
-            return Unknown("no permission", f"{path} may not be read by uid {os.geteuid()}", "run as root")
+            return Unknown("no permission", f"{path} may not be read by {_reader()}", _more_rights())
         except OSError as error:
             return Unknown("failed", f"{path}: {error.strerror or error}")
         except ValueError:  # a NUL in the path
@@ -221,6 +221,14 @@ def _readlink(name: str, folder: Union[int, None]) -> str:
 
 def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _reader() -> str:
+    return f"uid {os.geteuid()}"
+
+
+def _more_rights() -> str:
+    return "run as root" if os.geteuid() else "run outside of the sandbox that takes rights from root"
 
 
 def _entry(found: os.stat_result) -> Entry:

@@ -19,10 +19,13 @@ ALL = "cgroup ipc mnt net pid time user uts"
 NS, LIMIT, DEBIAN, APPARMOR = "/proc/1/ns", namespaces.LIMIT, namespaces.DEBIAN, namespaces.APPARMOR
 
 
+OWN = {f"{NS}/user": str(Path("/proc/self/ns/user").readlink())}  # what the reader shares with a host that is none
+
+
 def files(kinds: str, *settings: Optional[str]) -> dict[str, str]:
     """A host with these namespaces, and what its three settings say (None: this kernel has no such setting)."""
     said = {path: f"{text}\n" for path, text in zip((LIMIT, DEBIAN, APPARMOR), settings) if text is not None}
-    return {"/proc/self/stat": "", **{f"{NS}/{kind}": "" for kind in kinds.split()}, **said}
+    return {"/proc/self/stat": "", **{f"{NS}/{kind}": "" for kind in kinds.split() if kind != "user"}, **said}
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,10 @@ def files(kinds: str, *settings: Optional[str]) -> dict[str, str]:
     ],
 )
 def test_kinds_are_the_entries_of_a_process(entries: str, kinds: str, make_tree: MakeTree) -> None:
-    assert namespaces.kinds.probe(Machine(make_tree(files(entries)))) == Value(frozenset(kinds.split()), Evidence(NS))
+    links = OWN if "user" in entries else {}
+    assert namespaces.kinds.probe(Machine(make_tree(files(entries), links))) == Value(
+        frozenset(kinds.split()), Evidence(NS)
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,20 +71,22 @@ def test_policy(  # noqa: PLR0917
     decided: str,
     make_tree: MakeTree,
 ) -> None:
-    found = namespaces.unprivileged.probe(Machine(make_tree(files(kinds, limit, debian, apparmor))))
+    found = namespaces.unprivileged.probe(
+        Machine(make_tree(files(kinds, limit, debian, apparmor), OWN if "user" in kinds else {}))
+    )
     assert found == Value(answer, Evidence(decided))
     assert any(fnmatchcase(decided, pattern) for pattern in namespaces.unprivileged.sources)
 
 
 @pytest.mark.parametrize("setting", [("many", "1", "1"), ("96365", "", "1"), ("96365", "1", "yes")])
 def test_a_setting_that_cannot_be_read_may_deny(setting: tuple[str, str, str], make_tree: MakeTree) -> None:
-    found = namespaces.unprivileged.probe(Machine(make_tree(files(ALL, *setting))))
+    found = namespaces.unprivileged.probe(Machine(make_tree(files(ALL, *setting), OWN)))
     assert isinstance(found, Unknown)
     assert found.reason == "malformed"
 
 
 def test_what_denies_decides_whatever_else_cannot_be_read(make_tree: MakeTree) -> None:
-    found = namespaces.unprivileged.probe(Machine(make_tree(files(ALL, "many", "0", "1"))))
+    found = namespaces.unprivileged.probe(Machine(make_tree(files(ALL, "many", "0", "1"), OWN)))
     assert found == Value("denied", Evidence(DEBIAN))
 
 
@@ -105,8 +113,8 @@ def test_the_limit_of_another_user_namespace_is_not_the_host_s(make_tree: MakeTr
 
 
 def test_the_limit_of_the_shared_user_namespace_is(make_tree: MakeTree) -> None:
-    tree, own = files("cgroup ipc mnt net pid uts", "96365", "1"), str(Path("/proc/self/ns/user").readlink())
-    found = namespaces.unprivileged.probe(Machine(make_tree(tree, {f"{NS}/user": own})))
+    tree = files("cgroup ipc mnt net pid uts", "96365", "1")
+    found = namespaces.unprivileged.probe(Machine(make_tree(tree, OWN)))
     assert found == Value("allowed", Evidence(LIMIT))
 
 

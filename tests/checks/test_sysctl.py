@@ -204,7 +204,7 @@ def test_another_namespace_hides_its_parameters(
     seen = look(make_tree(FILES, {**OWN, f"/proc/1/ns/{space}": OTHER[f"/proc/1/ns/{space}"]} if links else {}), key)
     assert seen == Unknown(
         "hidden",
-        f"/proc/sys answers for nodespec's own {space} namespace, not for the host's",
+        f"the kernel answers for nodespec's own {space} namespace, not for the host's",
         f"run nodespec in the host's {space} namespace",
     )
 
