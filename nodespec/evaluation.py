@@ -15,7 +15,7 @@ from .plan import Plan, Requirement
 from .report import Cause, Finding
 from .sight import Sight, default_fix, met, part, sentence, unmet
 
-RECOMMENDED = "recommended"
+SHOWN = 50  # rows of a quantified rule; the sentence counts them all
 
 
 class Judged(NamedTuple):
@@ -126,7 +126,8 @@ def _rows(data: Data, facts: Facts, params: Params) -> Tuple[str, Tuple[Sight, .
         none = "pass" if data.get("or-none") == "true" else "fail"
         return none, (), f"no {cast('Table', table.fact).noun} matches"
     outcome = patterns.join("all" if how == "every" else "any", outcomes)
-    return outcome, tuple(sights), f"{how} row: {_tally(outcomes)}"
+    telling = [sight for sight in sights if part(sight).outcome != "pass"] or sights
+    return outcome, tuple(telling[:SHOWN]), f"{how} row: {_tally(outcomes)}"
 
 
 def _possibly(condition: str, required: str) -> str:

@@ -110,6 +110,9 @@ def default_fix(sights: Sequence[Sight]) -> str:
     for sight in sights:
         place, expect = sight.clause.place, sight.clause.expect
         unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # its advice brings it about
+        hinted = isinstance(sight.seen, Absent) and sight.seen.say  # what was said of the absence is the better advice
+        if hinted:
+            continue
         if part(sight).outcome == "fail" and place.fix and not unwanted:
             return place.fix.replace("{want}", _example(sight))
     return ""
