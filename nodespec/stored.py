@@ -48,13 +48,23 @@ def load(path: str) -> Tuple[Report, ...]:
         if len(data) > SIZE:
             raise ValueError(f"larger than {SIZE >> 20} MiB")
         document = cast("Dict[str, Json]", json.loads(data))
-        if document["nodespec"] != 1:
-            raise ValueError("made by another version of nodespec")
+        _valid(document)
         return unpacked(document)
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
+
+
+def _valid(document: object) -> None:
+    """A report is data that anybody may have written: it is held to the published schema before it is believed."""
+    import jsonschema  # noqa: PLC0415 - 90 ms
+
+    from .reports.json import schema  # noqa: PLC0415
+
+    found = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(document))
+    if found:
+        raise ValueError(f"{found.json_path}: {found.message[:200]}")
 
 
 def _content(path: str) -> bytes:
