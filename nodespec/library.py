@@ -69,8 +69,8 @@ def _read(path: str, name: str) -> Text:
     try:
         with open(path, "rb", opener=_opened) as file:
             return Text(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
-    except OSError as error:
-        raise Mistake(f"{path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # no file is called by a name with a NUL or half a character
+        raise Mistake(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _opened(path: str, flags: int) -> int:

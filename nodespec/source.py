@@ -5,6 +5,7 @@ No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounde
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 from .mistake import At, Mistake
@@ -73,12 +74,11 @@ def parse(data: bytes, file: str) -> Node:
         raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
     import yaml  # noqa: PLC0415 - 24 ms
 
+    text = _decoded(data, file)
     try:
-        return _document(yaml.parse(_decoded(data, file), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file)
+        return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        at = At(file, mark.line + 1, mark.column + 1) if mark else At(file, 1, 1)
-        raise Mistake(f"{at}: {error.problem or 'not YAML'}") from None
+        raise Mistake(_unreadable(error, text.splitlines(), file)) from None
     except yaml.reader.ReaderError as error:
         raise Mistake(f"{_after(data[: int(error.position)], file)}: {error.reason}") from None
 
@@ -88,6 +88,23 @@ def _decoded(data: bytes, file: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Mistake(f"{_after(data[: error.start], file)}: not UTF-8 text") from None
+
+
+# what YAML takes for something else, unless it is the head of a block of text
+_SIGN = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
+
+
+def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
+    """What is wrong and where; of what begins with a sign of YAML's, that it is put in quotes."""
+    found: List[At] = []
+    for mark in filter(None, (error.problem_mark, error.context_mark)):
+        found.append(At(file, mark.line + 1, mark.column + 1))
+        rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
+        if rest.startswith("\t"):
+            return f"{found[-1]}: a tab: what stands beneath is indented by blanks"
+        if _SIGN.match(rest):
+            return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
+    return f"{found[0] if found else At(file, 1, 1)}: {error.problem or 'not YAML'}"
 
 
 def _after(data: bytes, file: str) -> At:
@@ -124,11 +141,11 @@ def _plain(event: yaml.NodeEvent, at: At) -> None:
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
-        raise Mistake(f"{at}: aliases are not part of the language")
+        raise Mistake(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
     if event.anchor:
-        raise Mistake(f"{at}: anchors are not part of the language")
+        raise Mistake(f"{at}: anchors are not part of the language; text that begins with `&` is put in quotes")
     if getattr(event, "tag", None) not in (None, "!"):
-        raise Mistake(f"{at}: tags are not part of the language")
+        raise Mistake(f"{at}: tags are not part of the language; text that begins with `!` is put in quotes")
 
 
 def _scalar(event: yaml.ScalarEvent, at: At) -> Word:
