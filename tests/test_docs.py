@@ -1,0 +1,88 @@
+"""Every command that the documents show is run, in an empty folder beside the files that they show."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[1]
+PAGES = sorted([TOP / "README.md", *(TOP / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```(\w+)(?: +(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a page in one language, each with the file name behind it."""
+    return [(name, body) for kind, name, body in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every line that begins with `$`, with the exit code that the page says, and 0 where it says none."""
+    shown = [
+        (page.name, line[2:])
+        for page in PAGES
+        for _, body in blocks(page, "console")
+        for line in body.split("\n")
+        if line.startswith("$ ")
+    ]
+    assert shown
+    return shown
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command line as a shell would run it, with this very nodespec."""
+    program = f"{shlex.quote(sys.executable)} -m nodespec"
+    return subprocess.run(
+        ["sh", "-c", re.sub(r"(^|\| *)nodespec\b", rf"\1{program}", line.split("  # ", maxsplit=1)[0])],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with every file that a page shows under its name."""
+    for page in PAGES:
+        for language in ("yaml", "json"):
+            for name, body in blocks(page, language):
+                if name:
+                    (tmp_path / name).write_text(body, encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "nodespec", "check", "node.yaml", "-o", "json=report.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        check=False,
+        capture_output=True,
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_a_command_that_is_shown_does_what_is_said(page: str, line: str, folder: Path) -> None:
+    said = re.search(r"  # exits (\d+(?: or \d+)*)", line)
+    wanted = {int(code) for code in said[1].split(" or ")} if said else {0}
+    done = run(line, folder)
+    assert done.returncode in wanted, f"{page}: {line}: {done.returncode}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
+def test_the_page_of_facts_is_what_the_families_declare(tmp_path: Path) -> None:
+    made = run("nodespec explain", tmp_path).stdout
+    assert made == (TOP / "docs" / "facts.md").read_text(encoding="utf-8"), "run: nodespec explain > docs/facts.md"
+
+
+def test_the_specs_that_are_shown_are_sound(folder: Path) -> None:
+    shown = [body for page in PAGES for _, body in blocks(page, "yaml") if body.startswith("nodespec: 1")]
+    assert shown
+    for number, body in enumerate(shown):
+        (folder / f"shown-{number}.yaml").write_text(body, encoding="utf-8")
+        done = run(f"nodespec lint ./shown-{number}.yaml", folder)
+        assert done.returncode == 0, done.stderr + body
