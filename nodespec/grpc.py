@@ -6,18 +6,14 @@ What a peer sends is hostile: it is bounded, it ends in time, and nothing that i
 from __future__ import annotations
 
 import re
-import time
-from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Tuple, Union
+from typing import Iterator, Mapping, NamedTuple, Tuple, Union
 
 from . import hpack
 from .machine import SECONDS, Machine
 from .observation import Absent, Lacking, Unknown
+from .peer import LIMIT, Peer
 
-if TYPE_CHECKING:
-    import socket
-
-LIMIT = 1 << 18  # bytes that a peer may send in all
-HEADERS = 1 << 16  # and of its headers
+HEADERS = 1 << 16  # bytes of an answer's headers
 UNIMPLEMENTED = 12  # the status of a method that the server does not have
 
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -54,46 +50,6 @@ def unary(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown
         return peer.failed(error)
     except ValueError as error:
         return Unknown("malformed", f"{peer.name} answers {method} with what is no gRPC: {error}")
-
-
-class Peer:
-    """A connected socket: all that is said on it is bounded and ends in time, or OSError or ValueError says why."""
-
-    def __init__(self, connected: socket.socket, name: str, seconds: float = SECONDS) -> None:
-        self.name, self._socket, self._seconds = name, connected, seconds
-        self._end = time.monotonic() + seconds
-
-    def send(self, data: bytes) -> None:
-        """Send all of it."""
-        self._hurry()
-        self._socket.sendall(data)
-
-    def pieces(self) -> Iterator[bytes]:
-        """What the peer sends, until it closes."""
-        length = 0
-        while True:
-            self._hurry()
-            piece = self._socket.recv(1 << 16)
-            if not piece:
-                return
-            length += len(piece)
-            if length > LIMIT:
-                raise ValueError(f"more than {LIMIT} bytes")
-            yield piece
-
-    def failed(self, error: OSError) -> Unknown:
-        """Why nothing can be said of what it was asked."""
-        import socket  # noqa: PLC0415 - who has a peer has it
-
-        if isinstance(error, (TimeoutError, socket.timeout)):
-            return Unknown("timed out", f"{self.name} accepts and did not answer within {self._seconds} s")
-        return Unknown("failed", f"{self.name}: {error.strerror or error}")
-
-    def _hurry(self) -> None:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(left)
 
 
 def _request(method: str, message: bytes) -> bytes:

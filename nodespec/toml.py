@@ -44,7 +44,8 @@ def entries(text: str) -> Dict[Key, Entry]:
             key, said = (*table, *_key(pair[1])), line[pair.end() :][:LONGEST]
             found[key] = Entry(_words(said), number)
             for inner in _INNER.finditer(said) if said.startswith("{") else ():
-                found[(*key, *_key(inner[1]))] = Entry(_words(said[inner.end() :])[:1], number)
+                word = _WORD.match(said, inner.end())
+                found[(*key, *_key(inner[1]))] = Entry((_plain(word[0]),) if word else (), number)
     return found
 
 
@@ -60,11 +61,8 @@ def _lines(text: str) -> Iterator[Tuple[int, str]]:
         bare = _BARE.match(line)
         said = bare[0].strip() if bare else ""
         brackets = re.sub(_QUOTED, "", said)
-        held, start, depth = (
-            f"{held} {said}".strip(),
-            start or number,
-            depth + brackets.count("[") - brackets.count("]"),
-        )
+        depth += brackets.count("[") - brackets.count("]")
+        held, start = f"{held} {said}".strip(), start or number
         if depth <= 0 or len(held) > LONGEST or not _PAIR.match(held):
             yield start, held
             held, start, depth = "", 0, 0

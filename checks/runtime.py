@@ -1,0 +1,306 @@
+"""Container runtimes: which are installed, what answers on their sockets, and what they say of themselves.
+
+The socket that the kubelet will use is itself asked: the CRI's `Version`, `Status`, `RuntimeConfig` and `ImageFsInfo`,
+and of Docker and CRI-O `GET /info`. Where nobody answers, the program's `--version` and the configuration files speak.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Callable, Dict, FrozenSet, Iterator, Mapping, NamedTuple, Tuple, TypeVar
+
+from nodespec import cri, peer
+from nodespec.checks._runtime_files import CONFIGURED, CONTAINERD, CRIO, DOCKER
+from nodespec.facts import Columns, Row, Rows, table
+from nodespec.kinds import Choice, Datum, Flag, Kind, SetOf, Text, Version, nearest
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value, first
+from nodespec.tree import PROGRAMS
+from nodespec.versions import RELEASE
+
+T = TypeVar("T")
+
+
+class Runtime(NamedTuple):
+    """How a runtime is found: its program, and where it listens. `silent` is what it means that no CRI is spoken."""
+
+    program: str
+    sockets: Tuple[str, ...] = ()
+    silent: str = ""
+
+
+RUNTIMES = {
+    "containerd": Runtime(
+        "containerd",
+        (
+            "/run/containerd/containerd.sock",
+            "/run/k3s/containerd/containerd.sock",
+            "/run/k0s/containerd.sock",
+            "/var/snap/microk8s/common/run/containerd.sock",
+        ),
+        "the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins in "
+        "/etc/containerd/config.toml, or look for its error in containerd's log, and restart containerd",
+    ),
+    "crio": Runtime("crio", ("/run/crio/crio.sock",), "what listens there is no CRI-O"),
+    "docker": Runtime("dockerd", ("/run/docker.sock",), "Docker does not speak the CRI: cri-dockerd does so for it"),
+    "cri-dockerd": Runtime("cri-dockerd", ("/run/cri-dockerd.sock",), "what listens there is no cri-dockerd"),
+    "runc": Runtime("runc"),
+    "crun": Runtime("crun"),
+}
+ALIASES = {"cri-o": "crio", "dockerd": "docker"}
+INFO = {  # what the cgroup driver and the storage driver are called where HTTP is spoken
+    "docker": ("CgroupDriver", "Driver"),
+    "crio": ("cgroup_driver", "storage_driver"),
+}
+COLUMNS: Mapping[str, Kind[Datum]] = {
+    "version": Version(RELEASE),
+    "path": Text(),
+    "running": Flag(),
+    "socket": Text(),
+    "api": Choice(*cri.APIS),
+    "conditions": SetOf(Text()),
+    "handlers": SetOf(Text()),
+    "features": SetOf(Text()),
+    "cgroup_driver": Choice("systemd", "cgroupfs"),
+    "snapshotter": Text(),
+}
+
+
+def _name(key: str) -> str:
+    name = ALIASES.get(key, key)
+    if name not in RUNTIMES:
+        raise ValueError(f"`{key}` is not one of {', '.join(RUNTIMES)}{nearest(key, RUNTIMES)}")
+    return name
+
+
+@table(
+    COLUMNS,
+    sources=(
+        ":".join(PROGRAMS),
+        *(f"*/{runtime.program}" for runtime in RUNTIMES.values()),
+        *(f"{runtime.program} --version" for runtime in RUNTIMES.values()),
+        *(f"{socket}*" for runtime in RUNTIMES.values() for socket in runtime.sockets),
+        *(CONTAINERD, "*.toml", CRIO, f"{CRIO}.d/*", DOCKER),
+    ),
+    noun="runtime",
+    key=_name,
+    closed=True,
+    fixes={
+        "version": "install {key} {want}",
+        "cgroup_driver": "have {key} use the cgroup driver {want}, and restart it: SystemdCgroup in the options of "
+        f"runc in {CONTAINERD}, cgroup_manager under [crio.runtime] in {CRIO}, native.cgroupdriver in {DOCKER}",
+        "snapshotter": "have {key} use {want}, and restart it",
+    },
+)
+def runtime(machine: Machine) -> Rows[Row]:
+    """The container runtimes: containerd, crio, docker, cri-dockerd, and runc and crun, which the others start.
+
+    A row is there if its program is installed or something listens on its socket, since a runtime may come inside
+    another program, as in k3s; of several sockets the first that answers counts. Its columns:
+
+    - `version`: what the running one says of itself; else what the program prints. A v in front is left out.
+    - `path`: the program on the fixed search path. Docker's is `dockerd`: the `docker` command alone runs nothing.
+    - `running`: whether something listens on a socket, and `socket`: on which.
+    - `api`: the version of the CRI that it speaks; the kubelet wants v1 since 1.26. Absent where it speaks none, as
+      containerd with its cri plugin disabled, which is how Docker's packages configure it.
+    - `conditions`: those that hold: RuntimeReady, and NetworkReady, which a node that has yet to join does not have.
+    - `handlers`: what a RuntimeClass can name, such as runc.
+    - `features`: what the kubelet can count on: supplemental_groups_policy, and of the default handler
+      recursive_read_only_mounts and user_namespaces.
+    - `cgroup_driver`: systemd or cgroupfs; it must be the kubelet's. Asked of the running one; where that cannot say,
+      read from its configuration; where that says nothing, what its version then does, which is inferred.
+    - `snapshotter`: containerd's snapshotter, the storage driver of CRI-O and Docker; likewise.
+    """
+    return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
+
+
+def _rows(machine: Machine) -> Dict[str, Observation[Row]]:
+    rows = {name: _row(machine, name) for name in RUNTIMES}
+    return {name: row for name, row in rows.items() if not isinstance(row, Absent)}
+
+
+def _row(machine: Machine, name: str) -> Observation[Row]:
+    looks: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
+        "version": _version,
+        "path": _path,
+        "running": _running,
+        "socket": _socket,
+        "api": _api,
+        "conditions": _conditions,
+        "handlers": _handlers,
+        "features": _features,
+        "cgroup_driver": _cgroup_driver,
+        "snapshotter": _snapshotter,
+    }
+    there = first(look(machine, name) for look in (_path, _socket))
+    if isinstance(there, Absent):
+        return there._replace(say=f"{name} is not installed")
+    return there.then(lambda _: Columns(**{column: partial(look, machine, name) for column, look in looks.items()}))
+
+
+def _once(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
+    """The same look, taken only once for each runtime of a machine."""
+
+    def of(name: str) -> Callable[[Machine], T]:
+        return lambda machine: look(machine, name)
+
+    looks = {name: of(name) for name in RUNTIMES}
+    return lambda machine, name: machine.once(looks[name])
+
+
+def _path(machine: Machine, name: str) -> Observation[str]:
+    return machine.program(RUNTIMES[name].program)
+
+
+@_once
+def _socket(machine: Machine, name: str) -> Observation[str]:
+    """The first socket on which something listens."""
+    sockets = RUNTIMES[name].sockets
+    if not sockets:
+        return Absent(Evidence(":".join(PROGRAMS)), f"{name} is no service")
+    found = first(_listening(machine, path) for path in sockets)
+    if isinstance(found, Absent):
+        return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
+    return found
+
+
+def _listening(machine: Machine, path: str) -> Observation[str]:
+    connected = machine.connect(path)
+    if isinstance(connected, (Absent, Unknown)):
+        return connected
+    connected.close()
+    return Value(path, Evidence(path))
+
+
+def _running(machine: Machine, name: str) -> Observation[bool]:
+    socket = _socket(machine, name)
+    if isinstance(socket, Absent) and RUNTIMES[name].sockets:
+        return Value(value=False, evidence=socket.evidence)
+    return socket.then(lambda _: True)
+
+
+@_once
+def _hello(machine: Machine, name: str) -> Observation[cri.Hello]:
+    """Whether it speaks the CRI: where this fails, nothing else is asked."""
+    socket = _socket(machine, name)
+    if not isinstance(socket, Value):
+        return socket
+    answer = Absent(socket.evidence) if name == "docker" else cri.hello(machine, socket.value)
+    return answer._replace(say=RUNTIMES[name].silent) if isinstance(answer, Absent) else answer
+
+
+@_once
+def _status(machine: Machine, name: str) -> Observation[cri.Status]:
+    hello = _hello(machine, name)
+    return cri.status(machine, hello.value) if isinstance(hello, Value) else hello
+
+
+@_once
+def _info(machine: Machine, name: str) -> Observation[object]:
+    """What Docker and CRI-O say of themselves over HTTP."""
+    socket = _socket(machine, name)
+    return peer.get(machine, socket.value, "/info").then(cri.parsed) if isinstance(socket, Value) else socket
+
+
+def _api(machine: Machine, name: str) -> Observation[str]:
+    return _hello(machine, name).then(lambda hello: hello.api)
+
+
+def _conditions(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
+    return _status(machine, name).then(lambda status: status.conditions)
+
+
+def _features(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
+    return _status(machine, name).then(lambda status: status.features)
+
+
+def _handlers(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
+    if name == "docker":
+        return _info(machine, name).then(_docker_handlers)
+    status = _status(machine, name)
+    if isinstance(status, Value) and not status.value.handlers:
+        return Unknown("unsupported", f"{status.evidence} names no handlers", f"upgrade {name}")
+    return status.then(lambda status: status.handlers)
+
+
+def _docker_handlers(info: object) -> FrozenSet[str]:
+    runtimes = cri.inside(info, "Runtimes")
+    if not isinstance(runtimes, dict):
+        raise ValueError("it names no runtimes")
+    return frozenset(map(str, runtimes))
+
+
+def _version(machine: Machine, name: str) -> Observation[str]:
+    return first(look(machine, name) for look in (_version_said, _version_printed))
+
+
+def _version_said(machine: Machine, name: str) -> Observation[str]:
+    if name == "docker":
+        return _info(machine, name).then(lambda info: _release(_nonempty(cri.inside(info, "ServerVersion"))))
+    hello = _hello(machine, name)
+    if name == "cri-dockerd" and isinstance(hello, Value):
+        return Absent(hello.evidence)  # it says Docker's version instead of its own
+    return hello.then(lambda hello: _release(hello.version))
+
+
+def _version_printed(machine: Machine, name: str) -> Observation[str]:
+    return machine.run([RUNTIMES[name].program, "--version"]).then(lambda ran: _release(ran.output))
+
+
+def _release(said: str) -> str:
+    """The first version in a text such as `containerd github.com/containerd/containerd/v2 v2.1.5 fcd4322`."""
+    match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", said[:1000])
+    if not match:
+        raise ValueError(f"no version in `{said[:80]}`")
+    return match[1]
+
+
+def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
+    def looks() -> Iterator[Observation[str]]:
+        hello = _hello(machine, name)
+        yield cri.cgroup_driver(machine, hello.value) if isinstance(hello, Value) else hello
+        if name == "containerd":
+            yield _status(machine, name).then(lambda status: _nonempty(status.cgroup_driver))
+        elif name in INFO and not isinstance(hello, Unknown):
+            yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][0])))
+        if name in CONFIGURED:
+            yield _from_file(machine, name, "cgroup_driver")
+
+    return first(looks())
+
+
+def _snapshotter(machine: Machine, name: str) -> Observation[str]:
+    def looks() -> Iterator[Observation[str]]:
+        if name in INFO:
+            yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][1])))
+        else:
+            hello = _hello(machine, name)
+            yield cri.snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
+        yield _from_file(machine, name, "snapshotter")
+
+    if name not in CONFIGURED:
+        return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
+    return first(looks())
+
+
+def _nonempty(said: object) -> str:
+    if not isinstance(said, str) or not said:
+        raise ValueError("it does not say")
+    return said
+
+
+def _from_file(machine: Machine, name: str, column: str) -> Observation[str]:
+    """What its configuration sets, or what it does where that is silent: containerd 1 keeps to cgroupfs."""
+    settings = CONFIGURED[name].read(machine)
+    if not isinstance(settings, Value):
+        return settings
+    if column in settings.value:
+        return settings.value[column]
+    default = CONFIGURED[name].defaults.get(column)
+    if (name, column) == ("containerd", "cgroup_driver"):
+        version = _version(machine, name)
+        default = "cgroupfs" if isinstance(version, Value) and version.value.startswith("1.") else None
+    if default:
+        return Value(default, settings.evidence._replace(inferred=True))
+    return Unknown("not found", f"{settings.evidence} does not say, and {name} decides when it runs", f"start {name}")
