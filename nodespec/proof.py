@@ -11,6 +11,7 @@ from .kinds import OTHER, Case, SetOf
 from .pattern import Clause, Pattern, clauses, outcome
 
 WORLDS = 4096  # tried at the most; beyond, a pattern is given the benefit of the doubt
+ANY_ROW = "*"  # the key of a row of which it is only known that it is there
 MEMBERS = 8  # of a set, all of whose subsets are tried
 Path = Tuple[str, ...]
 Asked = Tuple[Path, str]  # one expectation of one fact
@@ -50,7 +51,7 @@ def _ways(place: Place, asked: Dict[str, Expect]) -> Iterator[Tuple[bool, ...]]:
         return
     for value in _cases(place, expects):
         yield tuple(expect.test(value) for expect in expects)
-    if place.optional:
+    if place.optional and (place.key != ANY_ROW or place.column):
         yield tuple(expect.absent for expect in expects)
 
 

@@ -11,14 +11,13 @@ from .kinds import nearest
 from .mistake import At, Wrong
 from .pattern import PARAMS, Clause, Data, Joined, Params, Pattern
 from .plan import nodes
-from .proof import possible
+from .proof import ANY_ROW, possible
 from .source import Map, Node, Seq, Word, word
 from .walk import WORDS, Said, Stated, Walk, items, listed, text
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
 RULE = ("name", *WORDS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
-ANY_ROW = "*"  # the row of a quantified rule while it is read
 
 
 class Statement(NamedTuple):
@@ -189,6 +188,8 @@ class Reader:
                 return {"not": nodes(data)}, Joined("not", (pattern,))
             return self._joined(how, [self._row(row, one) for one in listed(below)], node)
         stated = list(self.walk.row(row, node, node.at))
+        if any(one.words or one.clause.aliases for one in stated):
+            raise Wrong(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
         return self._joined("all", [({**_relative(one)}, one.clause) for one in stated], node)
 
 

@@ -63,8 +63,7 @@ class Walk:
         if isinstance(fact, Table):
             yield from self._table((family, name), fact, node)
         else:
-            expect, words, _ = self._parted(node, aliased=False)
-            yield self._stated(Place((family, str(name)), fact), expect, {}, words, name.at)
+            yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
 
     def _table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[Stated]:
         rows: Dict[str, Word] = {}
@@ -81,50 +80,37 @@ class Walk:
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
     def row(self, place: Place, node: Node, at: At) -> Iterator[Stated]:
-        """What is said of one row: of it as a whole, or of its columns."""
-        table = place.fact
-        expect, words, aliases = self._parted(node, aliased=True)
-        if not isinstance(table, Table) or not table.columns or not isinstance(expect, Map) or "is" in expect:
-            keys = [_key(table, one) for one in aliases] if isinstance(table, Table) else []
-            yield self._stated(place, expect, {"aliases": nodes(keys)} if keys else {}, words, at)
+        """What is said of one row: of it as a whole (with columns, under `is`), and of its columns."""
+        table, said = place.fact, _parted(node)
+        if not (isinstance(table, Table) and table.columns and isinstance(node, Map)):
+            yield self._stated(place, said, at)
             return
-        if aliases:
-            raise Wrong(aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
-        for name, below in items(expect, f"`{'.'.join(place.path)}`"):
-            yield from self.guarded(self._column(place, table, name, below, words))
+        if said.aliases:
+            raise Wrong(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
+        for name, below in items(said.rest, f"`{'.'.join(place.path)}`"):
+            if name == "is":
+                yield from self.guarded(iter([self._stated(place, said._replace(expect=below), at)]))
+            else:
+                yield from self.guarded(self._column(place, table, name, below, said.words))
 
     def _column(self, row: Place, table: Table, name: Word, node: Node, words: Said) -> Iterator[Stated]:
         if name not in table.columns:
             raise Wrong(name, f"`{name}` is no column of `{'.'.join(row.owner)}`{nearest(name, table.columns)}")
-        expect, said, _ = self._parted(node, aliased=False)
-        place = row._replace(path=(*row.path, str(name)), column=str(name))
-        yield self._stated(place, expect, {}, {**words, **said}, name.at)
+        place, said = row._replace(path=(*row.path, str(name)), column=str(name)), _parted(node)
+        yield self._stated(place, said._replace(words={**words, **said.words}), name.at)
 
-    def _parted(self, node: Node, *, aliased: bool) -> Tuple[Node, Said, List[Word]]:
-        """What is expected, the words beside it, and the other names."""
-        if not isinstance(node, Map):
-            return node, {}, []
-        words = {name: text(node[name], name) for name in WORDS if name in node}
-        aliases = [a for a in listed(node["aliases"]) if isinstance(a, Word)] if aliased and "aliases" in node else []
-        apart = {*WORDS, "aliases"} if aliased else {*WORDS}
-        rest = mapping(node.at, ((name, below) for name, below in node.items() if name not in apart))
-        if list(rest) == ["is"]:
-            return rest["is"], words, aliases
-        return rest, words, aliases
-
-    def _stated(self, place: Place, node: Node, more: Data, words: Said, at: At) -> Stated:
-        expect, bound = self.expectation(node, place.kind)
-        aliases = tuple(
-            place._replace(path=(*place.owner, str(key)), key=str(key)) for key in listed_texts(more.get("aliases"))
-        )
-        if aliases:
-            try:
-                place.kind.strength("")
-            except ValueError as error:
-                raise Wrong(node, str(error)) from None
-        return Stated(
-            Clause(place, expect, aliases), {"fact": nodes([*place.path]), "expect": nodes(bound), **more}, words, at
-        )
+    def _stated(self, place: Place, said: Parted, at: At) -> Stated:
+        expect, bound = self.expectation(said.expect, place.kind)
+        data: Data = {"fact": nodes([*place.path]), "expect": nodes(bound)}
+        if not said.aliases:
+            return Stated(Clause(place, expect), data, said.words, at)
+        try:
+            place.kind.strength("")
+        except ValueError:
+            raise Wrong(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
+        keys = _aliases(place, said.aliases)
+        others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
+        return Stated(Clause(place, expect, others), {**data, "aliases": nodes(keys)}, said.words, at)
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
         """An expectation read, with its params put in; every choice of a param must be right there."""
@@ -142,19 +128,58 @@ class Walk:
             return sequence(node.at, [self._bound(one, instead) for one in node])
         if not isinstance(node, Map):
             return node
-        name = node.get("param")
-        if isinstance(name, Word) and len(node) == 1:
-            return word(instead.get(name, self.params[name].value), name.at)
-        return mapping(node.at, ((key, self._bound(below, instead)) for key, below in node.items()))
+        below = {key: self._bound(one, instead) for key, one in node.items()}
+        name = below.pop("param", None)
+        if isinstance(name, Word):
+            value = word(instead.get(name, self.params[name].value), name.at)
+            if not below:
+                return value
+            below = {"is": value, **below}
+        return mapping(node.at, below.items())
+
+
+class Parted(NamedTuple):
+    """A node taken apart: what is expected, the words beside it, the other names. `rest` is all but the latter two."""
+
+    expect: Node
+    words: Said
+    aliases: List[Word]
+    rest: Node
+
+
+def _parted(node: Node) -> Parted:
+    if not isinstance(node, Map):
+        return Parted(node, {}, [], node)
+    words = {name: text(node[name], name) for name in WORDS if name in node}
+    aliases = [_name(one) for one in listed(node["aliases"])] if "aliases" in node else []
+    rest = mapping(node.at, ((name, below) for name, below in node.items() if name not in (*WORDS, "aliases")))
+    return Parted(rest["is"] if list(rest) == ["is"] else rest, words, aliases, rest)
+
+
+def _name(node: Node) -> Word:
+    if not isinstance(node, Word) or node.null:
+        raise Wrong(node, "`aliases` are names")
+    return node
+
+
+def _aliases(place: Place, names: List[Word]) -> List[str]:
+    """The keys of other names, each another one."""
+    keys = [place.key]
+    for name in names:
+        key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
+        if key in keys:
+            raise Wrong(name, f"`{name}` is `{key}`, which stands here already")
+        keys.append(key)
+    return keys[1:]
 
 
 def _asked(node: Node) -> Iterator[Word]:
     """The params that an expectation names."""
-    if isinstance(node, Map):
-        name = node.get("param")
-        if isinstance(name, Word) and len(node) == 1:
-            yield name
-            return
+    if isinstance(node, Map) and "param" in node:
+        name = node["param"]
+        if not isinstance(name, Word) or "is" in node:
+            raise Wrong(name, "`param` wants the name of a param, and stands in the place of `is`")
+        yield name
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
         yield from _asked(below)
 
@@ -187,13 +212,8 @@ def listed(node: Node) -> Seq:
     return node
 
 
-def listed_texts(value: object) -> List[str]:
-    """The texts of a list in data; none where there is none."""
-    return [str(one) for one in value] if isinstance(value, list) else []
-
-
 def text(node: Node, what: str) -> str:
     """A text that is not empty, its blanks folded."""
-    if not isinstance(node, Word) or node.null:
+    if not isinstance(node, Word) or node.null or not node.strip():
         raise Wrong(node, f"`{what}` wants a text")
     return " ".join(node.split())
