@@ -251,9 +251,18 @@ def family(name: str) -> Union[Group, Table]:
 
     A third party's module is looked up by entry point `nodespec.checks`. LookupError where there is none.
     """
-    module = import_module(f"nodespec.checks.{name}") if name in families() else _foreign(name)
-    found = {attribute.rstrip("_"): value for attribute, value in vars(module).items() if isinstance(value, Fact)}
-    members = {name: value for name, value in found.items() if isinstance(value, (Leaf, Table))}
+    if name not in _FAMILIES:
+        module = import_module(f"nodespec.checks.{name}") if name in families() else _foreign(name)
+        _FAMILIES[name] = _declared(name, module)
+    return _FAMILIES[name]
+
+
+_FAMILIES: Dict[str, Union[Group, Table]] = {}
+
+
+def _declared(name: str, module: ModuleType) -> Union[Group, Table]:
+    own = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
+    members = {attribute: value for attribute, value in own if isinstance(value, (Leaf, Table))}
     only = members.get(name)
     if len(members) == 1 and isinstance(only, Table):
         return only
