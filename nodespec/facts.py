@@ -261,8 +261,9 @@ _FAMILIES: Dict[str, Union[Group, Table]] = {}
 
 
 def _declared(name: str, module: ModuleType) -> Union[Group, Table]:
-    own = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
-    members = {attribute: value for attribute, value in own if isinstance(value, (Leaf, Table))}
+    found = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
+    facts = ((attribute, value) for attribute, value in found if isinstance(value, (Leaf, Table)))
+    members = {attribute: value for attribute, value in facts if value.probe.__module__ == module.__name__}
     only = members.get(name)
     if len(members) == 1 and isinstance(only, Table):
         return only
