@@ -17,6 +17,7 @@ from .versions import Position, Span
 Node = Union[str, List["Node"], Dict[str, "Node"]]
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
+WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it
 MATCHED = 4096  # characters of a text that a pattern is tried on
 
 
@@ -132,7 +133,7 @@ def _operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
         raise Wrong(name, "`only` is for sets; a list is `one of`")
     if " " in name or OPERATOR.match(name):
         raise Wrong(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
-    raise Wrong(name, f"`{name}` is no expectation{nearest(name, OPERATORS)}")
+    raise Wrong(name, f"`{name}` is no expectation{nearest(name, (*OPERATORS, *WORDS))}")
 
 
 def _quantifies(name: str, kind: Kind[Datum]) -> bool:

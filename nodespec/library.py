@@ -40,7 +40,7 @@ class Library:
             if _inside(path, folder) and os.path.isfile(path):
                 return _read(path, name if folder == OWN else path)
         raise Mistake(
-            f"`{name}` is no spec of the library{nearest(name, self.names())}, and names no file: say ./{name}"
+            f"`{name}` is no spec of the library, and no file unless as ./{name}{nearest(name, self.names())}"
         )
 
     def names(self) -> Tuple[str, ...]:

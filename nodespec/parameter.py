@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Optional, Tuple
 
 from .kinds import nearest
@@ -17,6 +18,8 @@ SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version":
 
 def declared(name: Word, node: Node, inherited: Optional[Param], given: Optional[str], *, trial: bool) -> Param:
     """A param as bound. A child may change the default and narrow the choices of what it inherits."""
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
+        raise Wrong(name, "the name of a param is of letters, digits, _ and -")
     if not isinstance(node, Map):
         raise Wrong(node, "a param is a mapping of default, choices or type, and why")
     known(node, KEYS)
@@ -56,6 +59,8 @@ def _type(node: Map, inherited: Optional[Param]) -> Tuple[str, Tuple[str, ...]]:
     beyond = [one for one in choices if inherited and inherited.choices and one not in inherited.choices]
     if beyond:
         raise Wrong(node["choices"], f"`{beyond[0]}` is beyond the inherited choices, which may only be narrowed")
+    if len(set(choices)) < len(choices):
+        raise Wrong(node["choices"], "a choice stands here twice")
     if len(choices) < 2 and not inherited:  # noqa: PLR2004
         raise Wrong(node["choices"], "one choice is no choice")
     return kind, choices

@@ -8,6 +8,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
 from . import __version__, expectation, plan, sysspec
 from .conclusion import selects
+from .expectation import WORDS
 from .kinds import Version, nearest
 from .library import Library
 from .mistake import At, Mistake, Wrong
@@ -19,7 +20,7 @@ from .report import Spec
 from .source import Map, Node, Word, parse, word
 from .statement import Reader, Statement, known
 from .versions import RELEASE
-from .walk import WORDS, items, listed, text
+from .walk import items, listed, text
 
 TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
 
@@ -205,6 +206,8 @@ def _understood(body: Map) -> None:
     if body.get("nodespec") != str(plan.LANGUAGE):
         raise Wrong(body.get("nodespec", body), f"`nodespec: {plan.LANGUAGE}` is wanted: the version of the language")
     if "requires" in body:
+        if not isinstance(body["requires"], Word):
+            raise Wrong(body["requires"], "`requires` wants a range of nodespec's versions; did you mean `require`?")
         needed = expectation.read(nodes(body["requires"]), Version(RELEASE))
         if not needed.test(__version__):
             raise Wrong(body["requires"], f"this spec requires nodespec {needed.text}, and this is {__version__}")

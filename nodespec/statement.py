@@ -6,6 +6,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import facts
+from .expectation import WORDS
 from .facts import Place, Table
 from .kinds import nearest
 from .mistake import At, Wrong
@@ -13,7 +14,7 @@ from .pattern import PARAMS, Clause, Data, Joined, Params, Pattern
 from .plan import nodes
 from .proof import ANY_ROW, possible
 from .source import Map, Node, Seq, Word, word
-from .walk import WORDS, Said, Stated, Walk, items, listed, text
+from .walk import Said, Stated, Walk, items, listed, text
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
@@ -81,7 +82,7 @@ class Reader:
         """The statement, unless it cannot fail or cannot hold, by itself or where its condition does."""
         at = word(made.id, made.at)
         said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
-        for given, where in ((None, ""), (made.condition, " where its `when` does"))[: 2 if made.condition else 1]:
+        for given, where in ((None, ""), (made.condition, " where its `when` holds"))[: 2 if made.condition else 1]:
             ways = possible(made.pattern, given)
             if ways == {"pass"}:
                 raise Wrong(at, f"{said} cannot fail{where}")
@@ -187,7 +188,10 @@ class Reader:
                 data, pattern = self._row(row, below)
                 return {"not": nodes(data)}, Joined("not", (pattern,))
             return self._joined(how, [self._row(row, one) for one in listed(below)], node)
+        before = len(self.problems)
         stated = list(self.walk.row(row, node, node.at))
+        if len(self.problems) > before:
+            raise self.problems.pop()
         if any(one.words or one.clause.aliases for one in stated):
             raise Wrong(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
         return self._joined("all", [({**_relative(one)}, one.clause) for one in stated], node)
@@ -211,7 +215,7 @@ def _table(node: Node) -> Place:
     except LookupError:
         place = None
     if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
-        raise Wrong(node, f"`{name}` is no table whose rows can be told")
+        raise Wrong(node, f"`{name}` is no table whose rows can be told{nearest(name, facts.families())}")
     return place
 
 

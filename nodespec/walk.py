@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple, TypeVar
 
 from . import expectation, facts
-from .facts import Group, Place, Table
+from .expectation import WORDS
+from .facts import Group, Leaf, Place, Table
 from .kinds import Datum, Kind, nearest
 from .mistake import At, Wrong
 from .pattern import Clause, Data, Params
@@ -13,7 +14,6 @@ from .plan import nodes
 from .source import Map, Node, Seq, Word, mapping, sequence, word
 
 T = TypeVar("T")
-WORDS = ("why", "fix", "see")
 Said = Mapping[str, str]
 
 
@@ -63,7 +63,10 @@ class Walk:
         if isinstance(fact, Table):
             yield from self._table((family, name), fact, node)
         else:
-            yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
+            try:
+                yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
+            except Wrong as wrong:
+                raise Wrong(wrong.node, f"{wrong.args[0]}{_ordered(family, declared, wrong)}") from None
 
     def _table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[Stated]:
         rows: Dict[str, Word] = {}
@@ -75,7 +78,7 @@ class Walk:
     ) -> Iterator[Stated]:
         key = _key(table, name)
         if key in rows:
-            raise Wrong(name, f"`{name}` is `{key}`, which stands here twice: see line {rows[key].at.line}")
+            raise Wrong(name, f"`{name}` stands here twice: it is `{rows[key]}` of line {rows[key].at.line}")
         rows[key] = name
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
@@ -168,7 +171,7 @@ def _aliases(place: Place, names: List[Word]) -> List[str]:
     for name in names:
         key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
         if key in keys:
-            raise Wrong(name, f"`{name}` is `{key}`, which stands here already")
+            raise Wrong(name, f"`{name}` stands here already")
         keys.append(key)
     return keys[1:]
 
@@ -182,6 +185,13 @@ def _asked(node: Node) -> Iterator[Word]:
         yield name
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
         yield from _asked(below)
+
+
+def _ordered(family: str, declared: Group, wrong: Wrong) -> str:
+    """Which fact of a family a range was meant for that stands at a text."""
+    version = declared.members.get("version")
+    meant = str(wrong.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
+    return f": a range is for `{family}.version`" if meant else ""
 
 
 def _key(table: Table, name: Word) -> str:
