@@ -55,6 +55,7 @@ def _judged(requirement: Requirement, facts: Facts, params: Params) -> Judged:
         pattern = patterns.read(requirement.pattern, params)
         sights = _sights(pattern, facts)
         required = _outcome(pattern, sights)
+        sights = _decisive(pattern, sights) if required == "pass" else sights
         said = sentence(required, sights, "any" in requirement.pattern)
     outcome = patterns.conditional(condition, required)
     if outcome in ("unknown", DEFERRED) and condition != "pass":
@@ -100,6 +101,18 @@ def _strongest(clause: Clause, facts: Facts) -> Tuple[Observation[Datum], str]:
 def _outcome(pattern: Pattern, sights: Sequence[Sight]) -> str:
     each = iter(sights)
     return patterns.outcome(pattern, lambda _: next(each).outcome)
+
+
+def _decisive(pattern: Pattern, sights: Tuple[Sight, ...]) -> Tuple[Sight, ...]:
+    """Of alternatives, what was seen of the first that holds; of everything else, all."""
+    if isinstance(pattern, Clause) or pattern.how != "any":
+        return sights
+    for part_ in pattern.parts:
+        size = len(tuple(patterns.clauses(part_)))
+        own, sights = sights[:size], sights[size:]
+        if _outcome(part_, own) == "pass":
+            return own
+    return sights
 
 
 # quantified rules
@@ -156,6 +169,8 @@ def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
     """Findings of one cause together: what could not be looked at for one reason, what lacks for one."""
     groups: dict[Tuple[str, str], List[Tuple[str, str, str]]] = {}
     for finding, sights in judged:
+        if finding.outcome == "fail" and len(sights) > 1:  # one of several alternatives lacks for a cause of its own
+            continue
         for key, say, look_ in {_cause(s) for s in sights if part(s).outcome == finding.outcome} - {("", "", "")}:
             groups.setdefault((finding.outcome, key), []).append((finding.id, say, look_))
     return tuple(
