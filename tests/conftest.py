@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 HOSTS = Path(__file__).parent / "hosts"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write tests/reports/golden anew")
+
+
 class MakeTree(Protocol):
     def __call__(self, files: Mapping[str, Union[str, bytes, None]], links: Mapping[str, str] = ...) -> str: ...
 

@@ -37,7 +37,7 @@ HOSTILE = (
 def observed(outcome: str, text: str = "0") -> Observed:
     """What may have been seen where the outcome is this."""
     if outcome == "unknown":
-        return Observed("unknown", "no permission: /proc/config.gz", reason="no permission", look="run as root")
+        return Observed("unknown", "/proc/config.gz: permission denied", reason="no permission", look="run as root")
     if outcome == "deferred":
         return Observed("deferred", "only a running machine can tell", reason="deferred")
     return Observed("value", text, value=text)
@@ -48,25 +48,35 @@ def finding(
 ) -> Finding:
     """A finding with that outcome and disposition; `words` replaces whatever a host or an author says."""
     place = name or f"{outcome}.{disposition}"
-    seen = observed(outcome, words or "0")
+    seen = observed(outcome, words or ("1" if outcome == "pass" else "0"))
+    evidence = () if seen.reason and not words else (Evidence(words or "/proc/sys/net/ipv4/ip_forward", 1),)
     return Finding(
         id=place,
         level="recommended" if disposition == "advisory" else "required",
         outcome=outcome,
         disposition=disposition,
-        sentence=words or f"wanted 1, found {seen.text}",
+        sentence=words or _sentence(outcome, seen.text),
         why=words or "Pods reach other nodes through this one",
         fix=words or ("sysctl -w net.ipv4.ip_forward=1" if outcome == "fail" else ""),
         see=words or "https://kubernetes.io/docs/setup/",
         source=(words or "kubernetes/1.35.yaml:12:5",),
-        parts=(Part(place, words or "1", seen, (Evidence(words or "/proc/sys/net/ipv4/ip_forward", 1),), outcome),),
+        parts=(Part(place, words or "1", seen, evidence, outcome),),
         waiver=waiver,
     )
 
 
+def _sentence(outcome: str, text: str) -> str:
+    return {
+        "unknown": f"wanted 1, not known: {text}",
+        "deferred": text,
+        "not-applicable": "applies only where params.proxy_mode is ipvs; found nftables",
+        "skipped": "left out on the command line",
+    }.get(outcome, f"wanted 1, found {text}")
+
+
 WAIVERS = (
     Waiver(("*.waived",), ("node-*",), "replaced in May", "ann@example.org", "2026-12-31", "w.yaml:2:3", "valid", 41),
-    Waiver(("fail.enforced",), (), "was to be mended by summer", "bob", "2026-06-30", "w.yaml:8:3", "expired", 0),
+    Waiver(("fail.enforced",), (), "was to be mended by summer", "bob", "2026-06-30", "w.yaml:8:3", "expired", -144),
     Waiver(("kernel.*",), ("db-*",), "appliance kernel", "eve", "2027-01-31", "w.yaml:14:3", "elsewhere", 72),
     Waiver(("cgroup.version",), (), "misspelt", "bob", "2027-01-31", "w.yaml:20:3", "unmatched", 72),
     Waiver(("pass.enforced",), (), "mended since", "ann", "2027-01-31", "w.yaml:26:3", "unneeded", 72),
@@ -184,7 +194,8 @@ def joining() -> Report:
             "required",
             "fail",
             "enforced",
-            "none of 2 alternatives holds",
+            "none of: runtime.containerd.version wanted >=2.1.5, found 1.6.20~ds1; "
+            "runtime.crio.version wanted >=1.35 <1.36, found no such runtime",
             "the kubelet needs one CRI runtime",
             "",
             "https://kubernetes.io/docs/setup/production-environment/container-runtimes/",
@@ -200,7 +211,7 @@ def joining() -> Report:
                 Part(
                     "runtime.crio.version",
                     ">=1.35 <1.36",
-                    Observed("absent", "no such program"),
+                    Observed("absent", "no such runtime"),
                     (Evidence("/usr/sbin:/usr/bin:/sbin:/bin", 0, inferred=True),),
                     "fail",
                 ),
@@ -213,7 +224,7 @@ def joining() -> Report:
             "required",
             "unknown",
             "enforced",
-            "wanted usable, not found: /lib/modules/6.18.44 does not exist",
+            "wanted usable, not known: /lib/modules/6.18.44 does not exist",
             "kube-proxy and CNI plugins need it",
             "",
             "",
@@ -341,12 +352,54 @@ def hostile() -> Report:
         tool=words,
         host=Host(*(words for _ in Host._fields)),
         specs=(Spec(words, words, words, (words,), (words,), (words,), (words,)),),
-        params=(Param(words, words, words, words),),
+        params=(Param(words, words, "set", words),),
         waivers=tuple(Waiver((words,), (words,), words, words, words, words, w.state, w.days) for w in base.waivers),
         findings=findings,
         causes=(Cause("unknown", words, words, tuple(f.id for f in findings if f.outcome == "unknown")),),
         notices=(words,),
     )
+
+
+def trio() -> Report:
+    """Three failures and nothing else to tell, as they must fit a screen."""
+    version, forward = joining().findings[:2]
+    seen = Observed("value", "970Mi", value=970 << 20)
+    memory = finding("fail", name="memory.total")._replace(
+        parts=(Part("memory.total", ">=2Gi", seen, (Evidence("/proc/meminfo", 1),), "fail"),),
+        sentence="wanted >=2Gi, found 970Mi",
+        why="below it kubeadm refuses a control plane",
+        fix="give the machine 2Gi of memory",
+    )
+    three = (version, forward._replace(fix="sysctl -w net.ipv4.ip_forward=1"), memory)
+    found = report(*three, *(finding("pass", name=f"kernel.config.OPTION_{n}") for n in range(40)))
+    return found._replace(specs=(SPEC._replace(drops=()),))
+
+
+def lacking() -> Report:
+    """Two failures with one cause, and a rule whose rows its sentence does not name."""
+    say = "the module br_netfilter, which would bring it, is not loaded"
+    names = ("sysctl.net.bridge.bridge-nf-call-iptables", "sysctl.net.bridge.bridge-nf-call-ip6tables")
+    seen = Observed("absent", f"no such sysctl: {say}")
+    bridges = tuple(
+        finding("fail", name=name)._replace(
+            sentence=f"wanted 1, found no such sysctl: {say}",
+            fix="modprobe br_netfilter",
+            parts=(Part(name, "1", seen, (Evidence("/proc/sys/net"),), "fail"),),
+        )
+        for name in names
+    )
+    rows = tuple(
+        Part(
+            f"network.interfaces.eth{n}.mtu",
+            ">=1450",
+            Observed("value", mtu, value=int(mtu)),
+            (Evidence(f"/sys/class/net/eth{n}/mtu", 1),),
+            outcome,
+        )
+        for n, (mtu, outcome) in enumerate((("1500", "pass"), ("1400", "fail"), ("1280", "fail")))
+    )
+    rule = finding("fail", name="mtu")._replace(sentence="every row: 2 fail, 1 pass", fix="", parts=rows)
+    return report(*bridges, rule, causes=(Cause("fail", say, "", names),))
 
 
 def several() -> Tuple[Report, ...]:

@@ -1,0 +1,189 @@
+"""The report as JSON: the record itself, the one format that nodespec reads back; and the schema of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Dict, Mapping, Sequence, Tuple
+
+from nodespec.report import (
+    DISPOSITIONS,
+    EXIT,
+    LEVELS,
+    OUTCOMES,
+    Cause,
+    Evidence,
+    Finding,
+    Host,
+    Json,
+    Observed,
+    Param,
+    Part,
+    Report,
+    Spec,
+    Style,
+    Waiver,
+    packed,
+)
+
+
+def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
+    """The document, one line a field, in ASCII: what a host says is escaped and stays what it was."""
+    return json.dumps(packed(reports), indent=1) + "\n"
+
+
+ANYTHING: Dict[str, Json] = {}
+TEXT: Dict[str, Json] = {"type": "string"}
+STATES = ("value", "absent", "unknown", "deferred")
+STANDINGS = ("valid", "expired", "elsewhere", "unmatched", "unneeded", "void")
+CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
+    (Report, "conclusion"): tuple(EXIT),
+    (Report, "context"): ("running", "at rest"),
+    (Finding, "level"): LEVELS,
+    (Finding, "outcome"): OUTCOMES,
+    (Finding, "disposition"): DISPOSITIONS,
+    (Part, "outcome"): OUTCOMES,
+    (Cause, "outcome"): OUTCOMES,
+    (Observed, "state"): STATES,
+    (Waiver, "state"): STANDINGS,
+    (Param, "source"): ("default", "set"),
+}
+MEANINGS: Mapping[object, Mapping[str, str]] = {
+    Report: {
+        "conclusion": "What the enforced findings come to",
+        "context": "Whether a running machine was looked at, or what its next boot would be",
+        "door": "How the host was looked at: live, root DIR, image PATH or facts FILE",
+        "time": "When it was judged, ISO 8601 in UTC, by the judging clock",
+        "tool": "nodespec and its version",
+        "host": "What the report is about",
+        "specs": "The specs that were asked for",
+        "params": "Every parameter as bound",
+        "waivers": "The waivers that were given, and what became of each",
+        "findings": "Every requirement once, in the order of the specs",
+        "causes": "Findings that share a cause",
+        "notices": "What must be known before the findings are believed",
+        "strict": "Whether recommendations were enforced",
+        "asked": "How many requirements were judged, after --only and --skip",
+        "plan": "The resolved specs, so that the report can be verified",
+        "facts": "All that was observed, likewise",
+    },
+    Host: {
+        "name": "The host's name",
+        "id": "Derived from the machine-id, which it does not reveal",
+        "os": "The operating system, as it calls itself",
+        "kernel": "The kernel's release",
+        "arch": "The machine's architecture, as the kernel calls it",
+        "container": "The container manager that was looked from inside of; empty outside",
+        "user": "Who looked: root, or uid and a number",
+    },
+    Spec: {
+        "name": "The name by which it was asked for",
+        "title": "What it calls itself",
+        "digest": "SHA-256 over what it came to, with all that it extends",
+        "sources": "The files that it was read from",
+        "extends": "The specs that it extends",
+        "drops": "What it dropped of what it extends",
+        "notes": "What a foreign spec asks that cannot be carried over",
+    },
+    Param: {
+        "name": "The parameter's name",
+        "value": "The text that it stands for",
+        "source": "Whether the spec or the command line said so",
+        "why": "What it is for",
+    },
+    Waiver: {
+        "ids": "Globs of the requirements that may fail",
+        "hosts": "Globs of the hosts on which they may",
+        "reason": "Why they may",
+        "owner": "Who answers for it",
+        "expires": "The last day on which it holds, in UTC",
+        "source": "Where it stands, as file:line:column",
+        "state": "What became of it",
+        "days": "Days left, the day of expiry included; negative once it is past",
+    },
+    Finding: {
+        "id": "The requirement's id, unique within the report",
+        "level": "How much the requirement asks",
+        "outcome": "What came of it",
+        "disposition": "What that counts for",
+        "sentence": "What was wanted and what was found, in one sentence",
+        "why": "Why the requirement is there",
+        "fix": "How to mend it",
+        "see": "Where to read more",
+        "source": "Where the specs say it, as file:line:column",
+        "parts": "What was looked at for it",
+        "waiver": "Which of the report's waivers permits it to fail, counted from 0; -1 is none",
+    },
+    Cause: {
+        "outcome": "The outcome that the findings share",
+        "say": "The cause in one sentence",
+        "look": "What would help",
+        "ids": "The findings",
+    },
+    Part: {
+        "place": "The fact",
+        "expected": "What was wanted of it",
+        "observed": "What was found",
+        "evidence": "Where that was found",
+        "outcome": "What came of this part",
+    },
+    Observed: {
+        "state": "What looking gave",
+        "text": "That in words",
+        "value": "The value as it is recorded; null without one",
+        "others": "What the value may be instead, where the evidence cannot tell",
+        "reason": "Why nothing can be said: no permission, hidden, not found, timed out, ...",
+        "look": "What would let nodespec look",
+    },
+    Evidence: {
+        "source": "A path, an argv, a socket and method, a system call",
+        "line": "The line in it, counted from 1; 0 is none",
+        "inferred": "Whether the observation is concluded from it, not read in it",
+    },
+}
+
+
+def schema() -> Dict[str, Json]:
+    """The JSON Schema of the document, made from the records themselves so that neither can leave the other."""
+    reports: Dict[str, Json] = {"type": "array", "items": _reference(Report)}
+    version: Dict[str, Json] = {"const": 1, "description": "The version of this format"}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Reports of nodespec",
+        **_closed({"nodespec": version, "reports": reports}),
+        "$defs": {_name(record): _record(record) for record in MEANINGS},
+    }
+
+
+def _record(record: object) -> Dict[str, Json]:
+    from typing import get_type_hints  # noqa: PLC0415 - only where a schema is asked for
+
+    meanings = MEANINGS[record]
+    fields: Dict[str, Json] = {}
+    for name, kind in get_type_hints(record).items():
+        allowed: Dict[str, Json] = _kind(kind)
+        if (record, name) in CHOICES:
+            allowed = {"enum": list(CHOICES[record, name])}
+        fields[name] = {**allowed, "description": meanings[name]}
+    return _closed(fields)
+
+
+def _closed(fields: Dict[str, Json]) -> Dict[str, Json]:
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def _kind(kind: object) -> Dict[str, Json]:
+    """The schema of a field's type: a record, a tuple of one type, a scalar, or any JSON."""
+    if kind in MEANINGS:
+        return _reference(kind)
+    if getattr(kind, "__origin__", None) is tuple:
+        return {"type": "array", "items": _kind(getattr(kind, "__args__")[0])}  # noqa: B009 - typing does not declare it
+    scalars: Mapping[object, Dict[str, Json]] = {str: TEXT, int: {"type": "integer"}, bool: {"type": "boolean"}}
+    return scalars.get(kind, ANYTHING)
+
+
+def _name(record: object) -> str:
+    return str(getattr(record, "__name__")).lower()  # noqa: B009 - an object has none, a record has
+
+
+def _reference(record: object) -> Dict[str, Json]:
+    return {"$ref": f"#/$defs/{_name(record)}"}

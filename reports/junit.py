@@ -1,0 +1,154 @@
+"""The report as JUnit XML, for whatever shows test results: a suite for each host, a case for each requirement.
+
+What is enforced and fails is a failure, what is enforced and unknown an error. Everything else that is no pass
+is skipped, and its type says what it is: JUnit has no word for a warning, a waiver or a thing that cannot be told yet.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+
+from nodespec.escape import visible
+from nodespec.report import Finding, Report, Style
+from nodespec.reports import words
+
+FAILURE, ERROR, SKIPPED, PASSED = "failure", "error", "skipped", ""
+ELEMENT = {
+    ("fail", "enforced"): (FAILURE, "fail"),
+    ("fail", "advisory"): (SKIPPED, "advisory fail"),
+    ("fail", "waived"): (SKIPPED, "waived fail"),
+    ("fail", "skipped"): (SKIPPED, "skipped fail"),
+    ("unknown", "enforced"): (ERROR, "unknown"),
+    ("unknown", "advisory"): (SKIPPED, "advisory unknown"),
+    ("unknown", "waived"): (SKIPPED, "waived unknown"),
+    ("unknown", "skipped"): (SKIPPED, "skipped unknown"),
+    ("deferred", "enforced"): (SKIPPED, "deferred"),
+    ("deferred", "advisory"): (SKIPPED, "advisory deferred"),
+    ("deferred", "waived"): (SKIPPED, "waived deferred"),
+    ("deferred", "skipped"): (SKIPPED, "skipped deferred"),
+    ("not-applicable", "enforced"): (SKIPPED, "not-applicable"),
+    ("not-applicable", "advisory"): (SKIPPED, "advisory not-applicable"),
+    ("not-applicable", "waived"): (SKIPPED, "waived not-applicable"),
+    ("not-applicable", "skipped"): (SKIPPED, "skipped not-applicable"),
+    ("skipped", "enforced"): (SKIPPED, "skipped"),
+    ("skipped", "advisory"): (SKIPPED, "advisory skipped"),
+    ("skipped", "waived"): (SKIPPED, "waived skipped"),
+    ("skipped", "skipped"): (SKIPPED, "skipped"),
+    ("pass", "enforced"): (PASSED, ""),
+    ("pass", "advisory"): (PASSED, ""),
+    ("pass", "waived"): (PASSED, ""),
+    ("pass", "skipped"): (SKIPPED, "skipped pass"),
+}
+MARKUP = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;"}
+
+
+def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
+    """The document, in ASCII: whatever encoding it is written in, it says the same."""
+    suites = [Suite(words.escaped(report, visible), number) for number, report in enumerate(reports)]
+    total = {name: str(sum(suite.count(kind) for suite in suites)) for name, kind in COUNTS if kind != SKIPPED}
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', _tag("testsuites", {"name": "nodespec", **total})]
+    for suite in suites:
+        lines += suite.lines()
+    text = "\n".join([*lines, "</testsuites>", ""])
+    return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+ALL = "all"
+COUNTS = (("tests", ALL), ("failures", FAILURE), ("errors", ERROR), ("skipped", SKIPPED))
+
+
+class Suite(NamedTuple):
+    """One host, judged. No duration is said: a requirement has none, what it asks is looked at once for all."""
+
+    report: Report
+    number: int
+
+    def count(self, kind: str) -> int:
+        """How many cases are of a kind."""
+        return sum(kind in (ALL, _element(finding)[0]) for finding in self.report.findings)
+
+    def lines(self) -> Iterator[str]:
+        """The suite's XML."""
+        report = self.report
+        specs = words.names(report)
+        yield _tag(
+            "testsuite",
+            {
+                "name": f"{specs} on {report.host.name}",
+                **{name: str(self.count(kind)) for name, kind in COUNTS},
+                "hostname": report.host.name,
+                "timestamp": report.time.removesuffix("Z"),  # the format's: UTC
+                "id": str(self.number),
+            },
+        )
+        yield "<properties>"
+        for name, value in _properties(report):
+            yield _tag("property", {"name": name, "value": value}, empty=True)
+        yield "</properties>"
+        for finding in report.findings:
+            yield from _case(report, finding, specs)
+        said = [report.headline, *report.notices, *_aside(report)]
+        yield f"<system-out>{_escaped(chr(10).join(said))}</system-out>"
+        yield "</testsuite>"
+
+
+def _properties(report: Report) -> Iterator[Tuple[str, str]]:
+    yield from (("conclusion", report.conclusion), ("context", report.context), ("door", report.door))
+    yield from ((f"host {name}", value) for name, value in zip(report.host._fields, report.host) if value)
+    yield "tool", report.tool
+    yield "strict", "true" if report.strict else "false"
+    for spec in report.specs:
+        yield f"spec {spec.name}", f"sha256:{spec.digest}"
+    for param in report.params:
+        yield f"param {param.name}", param.value
+
+
+def _aside(report: Report) -> Iterator[str]:
+    """What belongs to no case: waivers, drops, and what a foreign spec asks in vain."""
+    for waiver, _ in words.waivers(report):
+        yield f"waiver {', '.join(waiver.ids)}: {words.standing(waiver)}: {words.permission(waiver)}"
+    for spec in report.specs:
+        yield from (f"dropped by {spec.name}: {drop}" for drop in spec.drops)
+        yield from (f"{spec.name} asks what nodespec cannot: {note}" for note in spec.notes)
+
+
+def _element(finding: Finding) -> Tuple[str, str]:
+    return ELEMENT[finding.outcome, finding.disposition]
+
+
+def _case(report: Report, finding: Finding, specs: str) -> Iterator[str]:
+    element, kind = _element(finding)
+    case = {"name": finding.id, "classname": specs}
+    if not element:
+        yield _tag("testcase", case, empty=True)
+        return
+    yield _tag("testcase", case)
+    start = _tag(element, {"type": kind, "message": "; ".join([finding.sentence, *_waived(report, finding)])})
+    yield f"{start}{_escaped(chr(10).join(_body(finding)))}</{element}>"
+    yield "</testcase>"
+
+
+def _waived(report: Report, finding: Finding) -> List[str]:
+    if finding.disposition != "waived" or finding.waiver not in range(len(report.waivers)):
+        return []
+    waiver = report.waivers[finding.waiver]
+    return [f"waived {words.standing(waiver)}: {words.permission(waiver)}"]
+
+
+def _body(finding: Finding) -> Iterator[str]:
+    """All that lets the finding be believed by itself."""
+    for part in finding.parts:
+        where = ", ".join(map(words.origin, part.evidence))
+        yield f"{part.place} ({part.outcome}): {words.said(part)}{f' [{where}]' if where else ''}"
+    details = (("why", finding.why), ("look", words.looks(finding)), ("fix", finding.fix), ("see", finding.see))
+    yield from (f"{label}: {text}" for label, text in details if text)
+    yield from (f"source: {source}" for source in finding.source)
+
+
+def _tag(name: str, attributes: Mapping[str, str], *, empty: bool = False) -> str:
+    said = "".join(f' {key}="{_escaped(value)}"' for key, value in attributes.items())
+    return f"<{name}{said}{'/' if empty else ''}>"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(MARKUP)

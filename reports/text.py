@@ -1,0 +1,223 @@
+"""The report for a person at a terminal: the conclusion first, then what fails and how to mend it."""
+
+from __future__ import annotations
+
+from typing import Iterator, NamedTuple, Sequence, Tuple
+
+from nodespec.escape import visible
+from nodespec.report import Finding, Report, Style, Waiver, code
+from nodespec.reports import words
+
+MARGIN = 9  # the width of a label: fail, unknown, warning, deferred
+FEW = 8  # how many of a kind are listed where --all is not given
+WIDEST = 120  # columns that are still read with ease
+BOLD = "1"
+COLOURS = {"fail": "31", "unknown": "35", "warning": "33", "waived": "36", "pass": "32", "notice": "1;33"}
+CONCLUSIONS = {"conformant": "1;32", "nonconformant": "1;31", "indeterminate": "1;35"}
+
+
+def render(reports: Sequence[Report], style: Style) -> str:
+    """The reports of all hosts, one after the other; several are counted first."""
+    page = Page(style._replace(width=min(style.width, WIDEST)))
+    shown = [words.escaped(report, visible) for report in reports]
+    if not shown:
+        return "no host was judged\n"
+    lines = list(_hosts(page, shown)) if len(shown) > 1 else []
+    for report in shown:
+        lines += [*([""] if lines else []), *_report(page, report)]
+    lines.append(page.paint(f"exit {code(reports)}: {words.advice(reports)}", BOLD))
+    return "\n".join(lines) + "\n"
+
+
+class Page(NamedTuple):
+    """Lines of a labelled margin and wrapped text."""
+
+    style: Style
+
+    def paint(self, text: str, colour: str) -> str:
+        """Text in a colour, which never says what the words do not."""
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.style.colour and colour else text
+
+    def entry(self, label: str, text: str, hang: int = MARGIN) -> Iterator[str]:
+        """A labelled paragraph."""
+        first, *rest = _wrapped(label.ljust(MARGIN), text, hang, self.style.width)
+        yield self.paint(first[: len(label)], COLOURS.get(label, "")) + first[len(label) :]
+        yield from rest
+
+    def detail(self, label: str, text: str) -> Iterator[str]:
+        """A paragraph below an entry; none without text."""
+        lead = " " * MARGIN + label.ljust(6)
+        if text:
+            yield from _wrapped(lead, text, len(lead), self.style.width)
+
+    def list(self, items: Sequence[str]) -> Iterator[str]:
+        """Names below an entry."""
+        yield from _wrapped(" " * MARGIN, ", ".join(self.few(items)), MARGIN, self.style.width)
+
+    def column(self, names: Sequence[str]) -> int:
+        """How wide a column of names is: as the longest that takes no more than two fifths of the page."""
+        return max((len(name) for name in names if len(name) <= self.style.width * 2 // 5), default=0)
+
+    def few(self, items: Sequence[str]) -> Tuple[str, ...]:
+        """The items, or the first few of them and how many more there are."""
+        if self.style.every or len(items) <= FEW:
+            return tuple(items)
+        return (*items[:FEW], f"and {len(items) - FEW} more (--all lists them)")
+
+
+def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
+    from textwrap import wrap  # noqa: PLC0415
+
+    lines = wrap(
+        text,
+        max(width, hang + 20),
+        initial_indent=lead,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or [lead.rstrip()]
+
+
+def _hosts(page: Page, reports: Sequence[Report]) -> Iterator[str]:
+    """The conclusion over several hosts, and a line for each."""
+    conclusions = [report.conclusion for report in reports]
+    counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
+    worst = words.CONCLUSION[code(reports)]
+    yield page.paint(worst.upper(), CONCLUSIONS[worst]) + f": {words.number(len(reports), 'host')}: {counts}"
+    wide = page.column([report.host.name for report in reports])
+    for report in reports:
+        name = report.host.name.ljust(wide)
+        yield from _wrapped(f"{name}  ", report.headline, wide + 2, page.style.width)
+
+
+def _report(page: Page, report: Report) -> Iterator[str]:
+    conclusion, counts = report.headline.split(": ", 1)
+    first, *rest = _wrapped(f"{conclusion.upper()}: ", counts, MARGIN, page.style.width)
+    yield page.paint(first[: len(conclusion)], CONCLUSIONS[report.conclusion]) + first[len(conclusion) :]
+    yield from rest
+    yield from _wrapped("", f"{words.subject(report)}, {report.time}", MARGIN, page.style.width)
+    for notice in report.notices:
+        yield from page.entry("notice", notice)
+    for spec in report.specs:
+        if spec.drops:
+            yield from page.entry("dropped", f"{', '.join(spec.drops)} (by {spec.name}, of what it extends)")
+    yield ""
+    found = words.sections(report)
+    yield from _failures(page, report, found[words.FAIL])
+    yield from _unknowns(page, report, found[words.UNKNOWN])
+    yield from _warnings(page, found[words.WARNING])
+    yield from _waivers(page, report)
+    for section, words_ in REST:
+        yield from _rest(page, section, words_, found[section])
+    yield from _foot(page, report)
+
+
+# findings
+
+
+def _failures(page: Page, report: Report, failures: Sequence[Finding]) -> Iterator[str]:
+    groups, _ = words.grouped(report, failures)
+    for cause, members in groups:
+        yield from page.entry("cause", f"{len(members)} fail for one reason: {cause.say}")
+        yield from page.list([one.id for one in members])
+        yield from page.detail("look", cause.look)
+    wide = page.column([one.id for one in failures])
+    for finding in failures:
+        yield from page.entry("fail", _line(finding, wide), MARGIN + 6)
+        yield from _details(page, finding)
+
+
+def _unknowns(page: Page, report: Report, unknowns: Sequence[Finding]) -> Iterator[str]:
+    groups, alone = words.grouped(report, unknowns)
+    for cause, members in groups:
+        yield from page.entry("unknown", f"{len(members)} requirements, one cause: {cause.say}")
+        if page.style.every:
+            for finding in members:
+                yield from page.detail("", f"{finding.id}  {finding.sentence}")
+        else:
+            yield from page.list([one.id for one in members])
+        yield from page.detail("look", cause.look)
+    wide = page.column([one.id for one in alone])
+    for finding in alone:
+        yield from page.entry("unknown", _line(finding, wide), MARGIN + 6)
+        yield from _details(page, finding)
+
+
+def _warnings(page: Page, warnings: Sequence[Finding]) -> Iterator[str]:
+    shown = warnings if page.style.every else warnings[:FEW]
+    wide = page.column([one.id for one in shown])
+    for finding in shown:
+        yield from page.entry("warning", _line(finding, wide), MARGIN + 6)
+        if page.style.every:
+            yield from _details(page, finding)
+    if len(shown) < len(warnings):
+        yield from page.entry("warning", page.few([one.id for one in warnings])[-1])
+
+
+def _line(finding: Finding, wide: int = 0) -> str:
+    return f"{finding.id.ljust(wide)}  {finding.sentence}"
+
+
+def _details(page: Page, finding: Finding) -> Iterator[str]:
+    for number, line in enumerate(page.few(words.seen(finding))):
+        yield from page.detail("" if number else "seen", line)
+    yield from page.detail("why", finding.why)
+    yield from page.detail("look", words.looks(finding))
+    yield from page.detail("fix", finding.fix)
+    yield from page.detail("see", finding.see)
+
+
+# what does not decide
+
+
+def _waivers(page: Page, report: Report) -> Iterator[str]:
+    for waiver, findings in words.waivers(report):
+        for finding in findings:
+            yield from page.entry("waived", _line(finding), MARGIN + 6)
+        if findings:
+            text = f"{words.standing(waiver)}: {words.permission(waiver)}"
+            yield from _wrapped(" " * MARGIN, text, MARGIN, page.style.width)
+        elif waiver.state != "elsewhere" or page.style.every:
+            yield from page.entry("waiver", _idle(waiver))
+    for finding in words.unwaived(report):
+        yield from page.entry("waived", _line(finding), MARGIN + 6)
+    elsewhere = sum(waiver.state == "elsewhere" for waiver in report.waivers)
+    if elsewhere and not page.style.every:
+        yield from page.entry("waiver", f"{elsewhere} more for other hosts")
+
+
+def _idle(waiver: Waiver) -> str:
+    return f"{', '.join(waiver.ids)}: {words.standing(waiver)}: {words.permission(waiver)}"
+
+
+REST = (
+    (words.DEFERRED, "that only a running machine can tell"),
+    (words.SKIPPED, "left out"),
+    (words.NOT_APPLICABLE, "whose condition does not hold"),
+    (words.PASS, ""),
+)
+LABELS = {words.NOT_APPLICABLE: "n/a"}
+
+
+def _rest(page: Page, section: str, what: str, findings: Sequence[Finding]) -> Iterator[str]:
+    label = LABELS.get(section, section)
+    if page.style.every:
+        wide = page.column([one.id for one in findings])
+        for finding in findings:
+            outcome = "" if finding.outcome == section else f" ({finding.outcome})"
+            yield from page.entry(label, _line(finding, wide) + outcome, MARGIN + 6)
+    elif findings or section == words.PASS:
+        count = f"{words.number(len(findings))} {what}".rstrip()
+        ids = "" if section == words.PASS else ": " + ", ".join(page.few([one.id for one in findings]))
+        yield from page.entry(label, count + ids)
+
+
+def _foot(page: Page, report: Report) -> Iterator[str]:
+    for spec in report.specs:
+        for note in spec.notes:
+            yield from page.entry("note", f"{spec.name} asks what nodespec cannot: {note}")
+    if page.style.every:
+        yield from page.entry("host", f"{words.machine(report)}; judged by {report.tool}".lstrip("; "))
+    if report.params:
+        yield from page.entry("params", words.params(report))

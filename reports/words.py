@@ -1,0 +1,202 @@
+"""What the formats for people say in the same words: where a finding stands, what was seen, what became of a waiver."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, TypeVar, cast
+
+from nodespec.report import EXIT, Cause, Evidence, Finding, Part, Report, Waiver, code
+
+T = TypeVar("T")
+
+FAIL, UNKNOWN, WARNING, WAIVED = "fail", "unknown", "warning", "waived"
+DEFERRED, SKIPPED, NOT_APPLICABLE, PASS = "deferred", "skipped", "not-applicable", "pass"
+SECTIONS = (FAIL, UNKNOWN, WARNING, WAIVED, DEFERRED, SKIPPED, NOT_APPLICABLE, PASS)  # as a reader wants them
+SECTION = {
+    ("fail", "enforced"): FAIL,
+    ("fail", "advisory"): WARNING,
+    ("fail", "waived"): WAIVED,
+    ("fail", "skipped"): SKIPPED,
+    ("unknown", "enforced"): UNKNOWN,
+    ("unknown", "advisory"): WARNING,
+    ("unknown", "waived"): WAIVED,
+    ("unknown", "skipped"): SKIPPED,
+    ("deferred", "enforced"): DEFERRED,
+    ("deferred", "advisory"): DEFERRED,
+    ("deferred", "waived"): DEFERRED,
+    ("deferred", "skipped"): SKIPPED,
+    ("not-applicable", "enforced"): NOT_APPLICABLE,
+    ("not-applicable", "advisory"): NOT_APPLICABLE,
+    ("not-applicable", "waived"): NOT_APPLICABLE,
+    ("not-applicable", "skipped"): SKIPPED,
+    ("skipped", "enforced"): SKIPPED,
+    ("skipped", "advisory"): SKIPPED,
+    ("skipped", "waived"): SKIPPED,
+    ("skipped", "skipped"): SKIPPED,
+    ("pass", "enforced"): PASS,
+    ("pass", "advisory"): PASS,
+    ("pass", "waived"): PASS,
+    ("pass", "skipped"): SKIPPED,
+}
+CONCLUSION = {number: conclusion for conclusion, number in EXIT.items()}
+
+
+def escaped(item: T, escape: Callable[[str], str]) -> T:
+    """A record with every text in it escaped, at any depth: so no renderer can forget one. JSON values stay."""
+    if isinstance(item, str):
+        return cast("T", escape(item))
+    if not isinstance(item, tuple):
+        return item
+    inner = (escaped(one, escape) for one in item)
+    return cast("T", type(item)(*inner) if hasattr(item, "_fields") else tuple(inner))
+
+
+def sections(report: Report) -> Dict[str, List[Finding]]:
+    """Every finding under its section, in the order of the spec; what fails stands before what is unknown."""
+    found: Dict[str, List[Finding]] = {section: [] for section in SECTIONS}
+    for finding in sorted(report.findings, key=lambda one: one.outcome == "unknown"):
+        found[SECTION[finding.outcome, finding.disposition]].append(finding)
+    return found
+
+
+# the head
+
+
+def subject(report: Report) -> str:
+    """By what specs which host was judged, and how it was looked at."""
+    host = report.host
+    how = [report.context]
+    how += [f"--{report.door}"] if report.door != "live" else []
+    how += [f"as {host.user}"] if host.user else []
+    how += [f"in {host.container}"] if host.container else []
+    how += ["recommendations enforced"] if report.strict else []
+    return f"{names(report)} on {host.name or 'a host without a name'} ({', '.join(how)})"
+
+
+def names(report: Report) -> str:
+    """The specs that were asked for."""
+    return " + ".join(spec.name for spec in report.specs)
+
+
+def machine(report: Report) -> str:
+    """What the host is."""
+    host = report.host
+    return ", ".join(one for one in (host.os, host.kernel and f"kernel {host.kernel}", host.arch) if one)
+
+
+def params(report: Report) -> str:
+    """The parameters as bound; those that the command line set say so."""
+    return ", ".join(f"{one.name}={one.value}{' (set)' if one.source == 'set' else ''}" for one in report.params)
+
+
+def judged(report: Report) -> str:
+    """When, by whose clock, and by what."""
+    return f"{report.time} by {report.tool}"
+
+
+def advice(reports: Sequence[Report]) -> str:
+    """What the exit code means for who must decide."""
+    number_ = code(reports)
+    if number_:
+        return "do not join" if CONCLUSION[number_] == "nonconformant" else "do not join: too little is known"
+    if any(report.context == "at rest" for report in reports):
+        return "fit at rest; what is deferred only the running machine can tell"
+    return "fit as far as was asked" if any(report.partial for report in reports) else "fit to join"
+
+
+def number(count: int, noun: str = "requirement") -> str:
+    """A count with its noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+# findings
+
+
+def telling(finding: Finding) -> Tuple[Part, ...]:
+    """The parts that made the finding what it is."""
+    return tuple(part for part in finding.parts if part.outcome == finding.outcome) or finding.parts
+
+
+def said(part: Part) -> str:
+    """A part in one line."""
+    lead = {"unknown": "not known: ", "deferred": ""}.get(part.observed.state, "found ")
+    return f"wanted {part.expected}, {lead}{part.observed.text}"
+
+
+def origin(evidence: Evidence) -> str:
+    """Where an observation came from."""
+    place = f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
+    return f"inferred from {place}" if evidence.inferred else place
+
+
+def seen(finding: Finding) -> List[str]:
+    """Where what the sentence says was seen; what the sentence leaves out is said too."""
+    parts = telling(finding)
+    if len(finding.parts) == 1:
+        return [where] if (where := _origins(parts[0])) else []
+    together: Dict[str, List[str]] = {}
+    for part in parts:
+        told = part.place if part.place in finding.sentence else f"{part.place} {said(part)}"
+        together.setdefault(_origins(part), []).append(told)
+    return [", ".join(told) + (f": {where}" if where else "") for where, told in together.items()]
+
+
+def _origins(part: Part) -> str:
+    return ", ".join(map(origin, part.evidence))
+
+
+def looks(finding: Finding) -> str:
+    """What would let nodespec look."""
+    return "; ".join(dict.fromkeys(part.observed.look for part in telling(finding) if part.observed.look))
+
+
+class Group(NamedTuple):
+    """Findings told as one cause."""
+
+    cause: Cause
+    findings: Tuple[Finding, ...]
+
+
+def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[Group], List[Finding]]:
+    """Those of the findings that share a cause, under it; and those that stand alone."""
+    groups = [
+        Group(cause, tuple(one for one in findings if one.outcome == cause.outcome and one.id in set(cause.ids)))
+        for cause in report.causes
+    ]
+    groups = [group for group in groups if len(group.findings) > 1]
+    told = {finding.id for group in groups for finding in group.findings}
+    return groups, [finding for finding in findings if finding.id not in told]
+
+
+# waivers
+
+
+def waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
+    """Every waiver with the findings that it permits to fail."""
+    return [
+        (waiver, [one for one in report.findings if one.disposition == "waived" and one.waiver == index])
+        for index, waiver in enumerate(report.waivers)
+    ]
+
+
+def unwaived(report: Report) -> List[Finding]:
+    """Findings that are called waived by no waiver of the report, as only a report made by hand has them."""
+    numbers = range(len(report.waivers))
+    return [one for one in sections(report)[WAIVED] if one.waiver not in numbers]
+
+
+def standing(waiver: Waiver) -> str:
+    """What became of a waiver."""
+    days = number(abs(waiver.days), "day")
+    return {
+        "valid": f"until {waiver.expires}, {days} left",
+        "expired": f"expired on {waiver.expires}, {days} ago",
+        "elsewhere": f"for other hosts: {', '.join(waiver.hosts)}",
+        "unmatched": "names no requirement of these specs",
+        "unneeded": "no longer needed: nothing that it names fails",
+        "void": "void: the clock says a day before this nodespec was built",
+    }[waiver.state]
+
+
+def permission(waiver: Waiver) -> str:
+    """Who permitted it, and why."""
+    return f"{waiver.reason} ({waiver.owner}, {waiver.source})"

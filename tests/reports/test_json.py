@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from typing import Dict, List, cast, get_type_hints
+
+import jsonschema
+import pytest
+import sample
+
+from nodespec.report import DISPOSITIONS, OUTCOMES, RECORDS, Evidence, Json, Report, Style, packed, unpacked
+from nodespec.reports.json import CHOICES, MEANINGS, render, schema
+
+SAMPLES = [
+    sample.every(),
+    sample.joining(),
+    sample.fit(),
+    sample.at_rest(),
+    sample.hidden(),
+    sample.partial(),
+    sample.lacking(),
+    sample.hostile(),
+    sample.fit()._replace(plan={"a": [1, None, {"findings": "not one"}]}, facts={"value": {"b": [True, 1.5]}}),
+]
+VALIDATOR = jsonschema.Draft202012Validator(schema())
+
+
+def data(*reports: Report) -> Dict[str, List[Dict[str, Json]]]:
+    return cast("Dict[str, List[Dict[str, Json]]]", json.loads(render(reports, Style())))
+
+
+@pytest.mark.parametrize("report", SAMPLES)
+def test_a_report_comes_back_as_it_went(report: Report) -> None:
+    text = render([report], Style())
+    assert text.isascii()
+    assert text.endswith("}\n")
+    assert unpacked(json.loads(text)) == (report,)
+    assert render(unpacked(json.loads(text)), Style()) == text
+
+
+def test_several_reports_and_none_stand_in_one_document() -> None:
+    assert unpacked(json.loads(render(sample.several(), Style()))) == sample.several()
+    assert json.loads(render([], Style())) == {"nodespec": 1, "reports": []}
+
+
+def test_every_finding_stands_with_its_outcome_and_disposition() -> None:
+    found = cast("List[Dict[str, str]]", data(sample.every())["reports"][0]["findings"])
+    assert [(one["outcome"], one["disposition"]) for one in found] == [(o, d) for o in OUTCOMES for d in DISPOSITIONS]
+    assert [one["id"] for one in found] == [f"{o}.{d}" for o in OUTCOMES for d in DISPOSITIONS]
+
+
+def test_hostile_text_is_escaped_and_stays_what_it_was() -> None:
+    text = render([sample.hostile()], Style())
+    assert not [char for char in text if ord(char) < 0x20 and char != "\n"]
+    assert unpacked(json.loads(text))[0].host.name == " ".join(sample.HOSTILE)
+
+
+# the schema
+
+
+@pytest.mark.parametrize("report", SAMPLES)
+def test_the_schema_takes_every_report(report: Report) -> None:
+    VALIDATOR.check_schema(schema())
+    VALIDATOR.validate(data(report))
+
+
+def test_the_schema_names_every_field_of_every_record_and_no_other() -> None:
+    definitions = cast("Dict[str, Dict[str, Dict[str, Dict[str, str]]]]", schema()["$defs"])
+    assert set(definitions) == {kind.__name__.lower() for kind in RECORDS.values()}
+    for kind in RECORDS.values():
+        fields = definitions[kind.__name__.lower()]["properties"]
+        assert tuple(fields) == getattr(kind, "_fields", None)
+        assert list(fields) == cast("List[str]", definitions[kind.__name__.lower()]["required"])
+        assert all(field["description"] for field in fields.values())
+    assert {record for record, _ in CHOICES} <= set(MEANINGS)
+    assert all(name in get_type_hints(record) for record, name in CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("conclusion",), "fine"),
+        (("findings", 0, "outcome"), "warning"),
+        (("findings", 0, "disposition"), "ignored"),
+        (("findings", 0, "waiver"), "0"),
+        (("findings", 0, "parts", 0, "observed", "state"), "seen"),
+        (("findings", 0, "parts", 0, "evidence", 0, "line"), True),
+        (("waivers", 0, "state"), "good"),
+        (("specs", 0, "more"), "a field that no record has"),
+        (("host", "more"), "likewise"),
+        (("more",), "likewise"),
+    ],
+)
+def test_the_schema_refuses_what_is_no_report(where: List[object], value: object) -> None:
+    document = json.loads(render([sample.every()], Style()))
+    at = document["reports"][0]
+    for step in where[:-1]:
+        at = at[step]
+    at[where[-1]] = value
+    assert not VALIDATOR.is_valid(document)
+
+
+def test_the_schema_refuses_a_report_that_lacks_a_field() -> None:
+    for name in Report._fields:
+        document = cast("Dict[str, List[Dict[str, Json]]]", packed([sample.fit()]))
+        del document["reports"][0][name]
+        assert not VALIDATOR.is_valid(document), name
+
+
+def test_a_record_can_be_told_from_text() -> None:
+    part = cast("Dict[str, List[Dict[str, Json]]]", packed([sample.lacking()]))["reports"][0]["findings"]
+    first = cast("List[Dict[str, List[Dict[str, List[Json]]]]]", part)[0]["parts"][0]["evidence"][0]
+    assert first == Evidence("/proc/sys/net")._asdict()

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import re
+from typing import List
+
+import pytest
+import sample
+
+from nodespec.escape import visible
+from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style
+from nodespec.reports import words
+from nodespec.reports.text import render
+
+LABELS = {
+    "fail.enforced": "fail",
+    "unknown.enforced": "unknown",
+    "fail.advisory": "warning",
+    "unknown.advisory": "warning",
+    "fail.waived": "waived",
+    "unknown.waived": "waived",
+    **{f"deferred.{one}": "deferred" for one in ("enforced", "advisory", "waived")},
+    **{f"not-applicable.{one}": "n/a" for one in ("enforced", "advisory", "waived")},
+    **{f"pass.{one}": "pass" for one in ("enforced", "advisory", "waived")},
+    **{f"skipped.{one}": "skipped" for one in DISPOSITIONS},
+    **{f"{one}.skipped": "skipped" for one in OUTCOMES},
+}
+
+
+def lines(*reports: Report, every: bool = False, width: int = 100) -> List[str]:
+    return render(reports, Style(every=every, width=width)).splitlines()
+
+
+def test_every_outcome_of_every_disposition_is_listed_under_its_label() -> None:
+    assert set(LABELS) == set(map(".".join, words.SECTION)) == {f"{o}.{d}" for o in OUTCOMES for d in DISPOSITIONS}
+    shown = lines(sample.every(), every=True, width=120)
+    for name, label in LABELS.items():
+        [line] = [one for one in shown if re.match(rf"{label} +{re.escape(name)} ", one)]
+        outcome = name.split(".")[0]
+        assert label != "skipped" or outcome == "skipped" or line.endswith(f"({outcome})")
+
+
+def test_every_finding_is_counted_where_it_is_not_listed() -> None:
+    text = "\n".join(lines(sample.every()))
+    assert "pass     3 requirements\n" in text
+    assert "pass     0 requirements" in lines(sample.lacking())
+    assert "skipped  9 requirements left out: " in text
+    assert "deferred 3 requirements that only a running machine can tell: " in text
+    assert "n/a      3 requirements whose condition does not hold: " in text
+    assert not re.search(r"pass\.enforced +wanted", text)
+    for name, label in LABELS.items():
+        assert label in ("pass", "skipped") or name in text
+
+
+def test_the_first_line_is_the_conclusion_and_the_last_what_it_means() -> None:
+    shown = lines(sample.joining())
+    assert shown[0] == "NONCONFORMANT: 3 fail, 3 unknown, 4 warnings, 1 waived; 51 requirements"
+    assert shown[1] == "kubernetes/1.35 on node-17 (running, as root), 2026-11-21T18:40:07Z"
+    assert shown[-1] == "exit 10: do not join"
+
+
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        (sample.fit(), "exit 0: fit to join"),
+        (sample.at_rest(), "exit 0: fit at rest; what is deferred only the running machine can tell"),
+        (sample.partial()._replace(conclusion="conformant"), "exit 0: fit as far as was asked"),
+        (sample.hidden(), "exit 11: do not join: too little is known"),
+    ],
+)
+def test_the_last_line_promises_no_more_than_is_known(report: Report, said: str) -> None:
+    assert lines(report)[-1] == said
+
+
+def test_three_failures_fit_a_screen() -> None:
+    shown = lines(sample.trio(), width=80)
+    rows = sum(max(1, -(-len(line) // 80)) for line in shown)  # what is longer, the terminal breaks
+    assert rows < 24
+    assert sum(line.startswith("fail ") for line in shown) == 3
+
+
+def test_a_failure_can_be_believed_by_itself() -> None:
+    shown = lines(sample.joining(), width=80)
+    at = next(number for number, line in enumerate(shown) if line.startswith("fail     cgroups.version "))
+    assert shown[at].endswith("wanted 2, found hybrid")
+    assert shown[at + 1 : at + 5] == [
+        "         seen  /proc/self/mountinfo:31, /proc/self/mountinfo:32",
+        "         why   the kubelet refuses to start on cgroup v1 by default since 1.35",
+        "         fix   boot with systemd.unified_cgroup_hierarchy=1",
+        "         see   https://kubernetes.io/docs/concepts/architecture/cgroups/",
+    ]
+
+
+def test_one_cause_is_told_once_and_few_of_many_are_named() -> None:
+    text = "\n".join(lines(sample.hidden()))
+    assert "unknown  31 requirements, one cause: /proc/config.gz: permission denied\n" in text
+    assert text.count("look  run as root") == 3
+    assert "and 23 more (--all lists them)" in text
+    assert "kernel.config.OPTION_30" not in text
+    everything = "\n".join(lines(sample.hidden(), every=True))
+    assert all(finding.id in everything for finding in sample.hidden().findings)
+    assert "--all" not in everything
+
+
+def test_failures_that_share_a_cause_say_so() -> None:
+    text = "\n".join(lines(sample.lacking()))
+    assert "cause    2 fail for one reason: the module br_netfilter, which would bring it, is not loaded\n" in text
+
+
+def test_rows_that_a_sentence_does_not_name_are_shown() -> None:
+    text = "\n".join(lines(sample.lacking()))
+    assert "seen  network.interfaces.eth1.mtu wanted >=1450, found 1400: /sys/class/net/eth1/mtu:1" in text
+    assert "eth0" not in text
+
+
+def test_many_warnings_are_cut_and_the_cut_is_counted() -> None:
+    report = sample.report(*(sample.finding("fail", "advisory", name=f"w{n}") for n in range(20)))
+    shown = [line for line in lines(report) if line.startswith("warning")]
+    assert len(shown) == 9
+    assert shown[-1] == "warning  and 12 more (--all lists them)"
+    assert sum(line.startswith("warning") for line in lines(report, every=True)) == 20
+
+
+def test_waivers_are_said_with_reason_and_days_left_and_those_that_permit_nothing_too() -> None:
+    text = " ".join(" ".join(lines(sample.every())).split())
+    assert "until 2026-12-31, 41 days left: replaced in May (ann@example.org, w.yaml:2:3)" in text
+    assert "waiver fail.enforced: expired on 2026-06-30, 144 days ago: was to be mended by summer (bob" in text
+    assert "waiver cgroup.version: names no requirement of these specs: misspelt" in text
+    assert "waiver pass.enforced: no longer needed: nothing that it names fails" in text
+    assert "waiver fail.enforced: void: " in text
+    assert "waiver 1 more for other hosts" in text
+    assert "appliance kernel" not in text
+    assert "appliance kernel" in "\n".join(lines(sample.every(), every=True))
+
+
+def test_what_is_called_waived_by_no_waiver_does_not_vanish() -> None:
+    report = sample.report(sample.finding("fail", "waived", name="lost", waiver=7))
+    assert any(line.startswith("waived   lost ") for line in lines(report))
+
+
+def test_notices_drops_and_what_a_foreign_spec_asks_in_vain_are_said() -> None:
+    shown = lines(sample.every(), width=120)
+    assert shown[2] == "notice   seen from inside a container (docker)"
+    assert shown[3].startswith("dropped  kernel.config.AUFS_FS (by kubernetes/1.35")
+    assert "note     gke.yaml asks what nodespec cannot: kernelSpec: no version of 3.x can be met" in shown
+
+
+def test_how_it_was_looked_at_is_said() -> None:
+    report = sample.hidden()._replace(door="root /host", strict=True)
+    how = "(running, --root /host, as uid 1000, in docker, recommendations enforced)"
+    assert f"kubernetes/1.35 on node-17 {how}, 2026-11-21T18:40:07Z" in re.sub(" +", " ", " ".join(lines(report)))
+    machine = "host     Debian GNU/Linux 12 (bookworm), kernel 6.1.0-38-amd64, x86_64; judged by nodespec 0.1.0"
+    assert machine in lines(report, every=True)
+
+
+def test_several_hosts_have_a_line_each_and_one_exit_code() -> None:
+    shown = lines(*sample.several())
+    assert shown[0] == "NONCONFORMANT: 3 hosts: 1 conformant, 1 nonconformant, 1 indeterminate"
+    assert [line.split()[0] for line in shown[1:4]] == ["node-1", "node-17", "node-18"]
+    assert [line for line in shown if line.startswith("exit")] == ["exit 10: do not join"]
+
+
+@pytest.mark.parametrize("width", [1, 40, 80, 100, 1000])
+def test_lines_keep_to_the_width_where_words_let_them(width: int) -> None:
+    for line in lines(sample.joining(), width=width):
+        assert len(line) <= max(min(width, 120), 50) or "https://" in line
+
+
+def test_colour_says_nothing_that_words_do_not() -> None:
+    for report in (sample.every(), sample.joining(), sample.fit(), sample.hidden()):
+        for every in (False, True):
+            coloured = render([report], Style(colour=True, every=every))
+            assert "\x1b[" in coloured
+            assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render([report], Style(every=every))
+            assert "\x1b" not in render([report], Style(every=every))
+
+
+def test_hostile_text_is_shown_and_moves_no_cursor() -> None:
+    for every in (False, True):
+        text = render([sample.hostile()], Style(every=every, width=10_000))
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202e\u2028\u2066\ud800-\udfff\ufffe]", text)
+        assert re.search(r"\\x1b\[31mred", text)
+        assert "\\u202egnp.exe" in text
+        text.encode()
+    # each finding keeps to its own lines: no host ends a line of ours
+    plain = render([sample.hostile()._replace(findings=(sample.finding("fail", words="a\nfail     b"),))], Style())
+    assert not [line for line in plain.splitlines() if line.startswith("fail     b")]
+
+
+def test_a_finding_named_by_its_host_is_still_whole() -> None:
+    words_ = " ".join(visible(" ".join(sample.HOSTILE)).split())
+    text = " ".join(render([sample.hostile()], Style(every=True)).split())
+    assert text.count(words_) > 2 * len(sample.hostile().findings)
