@@ -298,5 +298,5 @@ def nearest(word: str, names: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing."""
     from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
 
-    close = get_close_matches(word, list(names), 1)
+    close = get_close_matches(word, [name for name in names if name != word], 1)
     return f"; did you mean `{close[0]}`?" if close else ""

@@ -33,7 +33,7 @@ class Library:
         if name == "-":
             return Text("-", "-", sys.stdin.buffer.read(SIZE + 1))
         if is_file(name):
-            path = os.path.join(os.path.dirname(beside), name) if beside else name
+            path = os.path.join(os.path.dirname(beside), name.removeprefix("./")) if beside else name
             return _read(path, name)
         for folder in self.folders:
             path = os.path.join(folder, f"{name}.yaml")

@@ -59,8 +59,6 @@ def _type(node: Map, inherited: Optional[Param]) -> Tuple[str, Tuple[str, ...]]:
     beyond = [one for one in choices if inherited and inherited.choices and one not in inherited.choices]
     if beyond:
         raise Wrong(node["choices"], f"`{beyond[0]}` is beyond the inherited choices, which may only be narrowed")
-    if len(set(choices)) < len(choices):
-        raise Wrong(node["choices"], "a choice stands here twice")
     if len(choices) < 2 and not inherited:  # noqa: PLR2004
         raise Wrong(node["choices"], "one choice is no choice")
     return kind, choices

@@ -104,6 +104,8 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
             return f"{found[-1]}: a tab: what stands beneath is indented by blanks"
         if _SIGN.match(rest):
             return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
+        if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
+            return f"{found[-1]}: the quote that opens here is not closed"
     return f"{found[0] if found else At(file, 1, 1)}: {error.problem or 'not YAML'}"
 
 

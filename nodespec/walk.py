@@ -177,12 +177,14 @@ def _aliases(place: Place, names: List[Word]) -> List[str]:
 
 
 def _asked(node: Node) -> Iterator[Word]:
-    """The params that an expectation names."""
+    """The params that an expectation names. No list in it may say one thing twice."""
     if isinstance(node, Map) and "param" in node:
         name = node["param"]
         if not isinstance(name, Word) or "is" in node:
             raise Wrong(name, "`param` wants the name of a param, and stands in the place of `is`")
         yield name
+    if isinstance(node, Seq):
+        _distinct(node)
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
         yield from _asked(below)
 
@@ -214,11 +216,18 @@ def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
 
 
 def listed(node: Node) -> Seq:
-    """A list that is not empty."""
+    """A list that says something, and nothing twice."""
     if not isinstance(node, Seq):
         raise Wrong(node, "a list is wanted here")
     if not node:
         raise Wrong(node, "an empty list says nothing")
+    return _distinct(node)
+
+
+def _distinct(node: Seq) -> Seq:
+    for at, one in enumerate(node):
+        if isinstance(one, Word) and one in node[:at]:
+            raise Wrong(one, f"`{one}` stands here twice")
     return node
 
 
