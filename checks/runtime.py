@@ -198,8 +198,10 @@ def _status(machine: Machine, name: str) -> Observation[cri.Status]:
 
 @_once
 def _info(machine: Machine, name: str) -> Observation[object]:
-    """What Docker and CRI-O say of themselves over HTTP."""
-    socket = _socket(machine, name)
+    """What Docker and CRI-O say of themselves over HTTP; who is deaf to the CRI is not asked once more."""
+    socket, hello = _socket(machine, name), _hello(machine, name)
+    if isinstance(hello, Unknown):
+        return hello
     return peer.get(machine, socket.value, "/info").then(cri.parsed) if isinstance(socket, Value) else socket
 
 
@@ -250,7 +252,7 @@ def _version_printed(machine: Machine, name: str) -> Observation[str]:
 
 def _release(said: str) -> str:
     """The first version in a text such as `containerd github.com/containerd/containerd/v2 v2.1.5 fcd4322`."""
-    match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", said[:1000])
+    match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", said[:1000], re.ASCII)
     if not match:
         raise ValueError(f"no version in `{said[:80]}`")
     return match[1]
@@ -262,7 +264,7 @@ def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
         yield cri.cgroup_driver(machine, hello.value) if isinstance(hello, Value) else hello
         if name == "containerd":
             yield _status(machine, name).then(lambda status: _nonempty(status.cgroup_driver))
-        elif name in INFO and not isinstance(hello, Unknown):
+        elif name in INFO:
             yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][0])))
         if name in CONFIGURED:
             yield _from_file(machine, name, "cgroup_driver")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import fake_peers
+import pytest
+from fake_peers import Fake
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Unknown, Value
+from nodespec.peer import LIMIT, get
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+SOCKET = "/run/fake.sock"
+
+
+def test_a_page_is_read_over_a_socket(tmp_path: Path) -> None:
+    with Fake(str(tmp_path), SOCKET, fake_peers.http({"/info": "{}"})):
+        assert get(Machine(str(tmp_path)), SOCKET, "/info") == Value("{}", Evidence("/run/fake.sock GET /info"))
+        assert get(Machine(str(tmp_path)), SOCKET, "/other") == Unknown(
+            "malformed", "/run/fake.sock GET /other: HTTP/1.0 404 Not Found"
+        )
+    assert isinstance(get(Machine(str(tmp_path)), SOCKET, "/info"), Absent)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "say"),
+    [
+        (fake_peers.silent, "timed out", "/run/fake.sock accepts and did not answer within 0.2 s"),
+        (fake_peers.raw(b"x" * (LIMIT + 1)), "malformed", f"/run/fake.sock GET /: more than {LIMIT} bytes"),
+        (fake_peers.closing, "malformed", "/run/fake.sock GET /: no answer"),
+    ],
+    ids=["silent", "endless", "closed"],
+)
+def test_a_page_that_does_not_come_is_unknown(answer: fake_peers.Answer, reason: str, say: str, tmp_path: Path) -> None:
+    with Fake(str(tmp_path), SOCKET, answer):
+        found = get(Machine(str(tmp_path)), SOCKET, "/", 0.2)
+    assert isinstance(found, Unknown)
+    assert (found.reason, found.say) == (reason, say)
+
+
+@settings(max_examples=50, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=100) | st.binary(max_size=100).map(lambda tail: b"HTTP/1.0 200 OK\r\n\r\n" + tail))
+def test_no_bytes_raise(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run/fake.sock").unlink(missing_ok=True)
+
+    def answer(connected: socket.socket) -> None:
+        connected.recv(4096)
+        connected.sendall(data)
+
+    with Fake(str(tmp_path), SOCKET, answer):
+        assert isinstance(get(Machine(str(tmp_path)), SOCKET, "/", 1), (Value, Unknown))
