@@ -1,0 +1,119 @@
+"""The file that says how the kernel was built: where it is found, and what its lines say."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Dict, Iterator, Mapping, Optional
+
+from nodespec.checks import _kernel
+from nodespec.facts import Rows
+from nodespec.machine import Machine
+from nodespec.observation import Evidence, Observation, Value, first
+from nodespec.tree import LIMIT
+
+# The first that can be read counts: the kernel's own word, then what its package installed, then what it was built
+# from. `{}` is the release; a file whose name has none must name the kernel in its header.
+PATHS = (
+    "/proc/config.gz",
+    "/boot/config-{}",
+    "/lib/modules/{}/config",
+    "/usr/lib/modules/{}/config",
+    "/usr/lib/ostree-boot/config-{}",
+    "/usr/lib/kernel/config-{}",
+    "/lib/kernel/config-{}",
+    "/lib/modules/{}/build/.config",
+    "/usr/lib/modules/{}/build/.config",
+    "/usr/src/linux-headers-{}/.config",
+    "/usr/src/linux-rt-headers-{}/.config",
+    "/usr/src/linux-{}/.config",
+    "/usr/src/linux-rt-{}/.config",
+    "/usr/src/linux/.config",
+)
+FILES = tuple(path.format("*") for path in PATHS)
+
+
+def file(machine: Machine) -> Observation[bytes]:
+    """The configuration, from the first file that has one, after a line break."""
+    return first(_files(machine))
+
+
+def _files(machine: Machine) -> Iterator[Observation[bytes]]:
+    release = _kernel.release(machine)
+    named = release.value if isinstance(release, Value) else ""
+    for path in PATHS:
+        read = machine.read(path.format(named)).then(_unpacked)
+        own = "{}" in path or path.startswith("/proc/")
+        yield read if own else read.then(partial(_of, named))
+
+
+def _unpacked(data: bytes) -> bytes:
+    if data[:2] == b"\x1f\x8b":
+        data = _gunzipped(data)
+    if b"\nCONFIG_" not in b"\n" + data:
+        raise ValueError("is no kernel configuration")
+    return b"\n" + data + b"\n"
+
+
+def _gunzipped(data: bytes) -> bytes:
+    import zlib  # noqa: PLC0415 - only where a file is packed
+
+    unpacking = zlib.decompressobj(31)
+    try:
+        unpacked = unpacking.decompress(data, LIMIT)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not unpacking.eof:
+        raise ValueError("ends too early, or is too long")
+    return unpacked
+
+
+def _of(release: str, data: bytes) -> bytes:
+    """The configuration, if its header names this kernel."""
+    if not re.match(re.escape(headline(data)) + r"(?![\w.])", release):
+        raise ValueError("is the configuration of another kernel")
+    return data
+
+
+def headline(data: bytes) -> str:
+    """`# Linux/x86 6.1.176 Kernel Configuration` near the top."""
+    match = re.search(rb"^# Linux/\S+ (\d\S*) Kernel Configuration", data[:4096], re.MULTILINE)
+    if not match:
+        raise ValueError("does not say which kernel it is of")
+    return match[1].decode("utf-8", "backslashreplace")
+
+
+def rows(data: bytes, at: Evidence) -> Rows[str]:
+    """Rows of a .config that begins with a line break: one option is searched for, all are found in one pass."""
+
+    def look(name: str) -> Optional[Observation[str]]:
+        forms = (b"\nCONFIG_%b=", b"\n# CONFIG_%b is not set")
+        start = max(data.rfind(form % name.encode()) for form in forms)
+        found = _row(data[start + 1 : data.find(b"\n", start + 1)]) if start >= 0 else None
+        return Value(found[1], at._replace(line=data.count(b"\n", 0, start) + 1)) if found else None
+
+    def every() -> Mapping[str, Observation[str]]:
+        rows: Dict[str, Observation[str]] = {}
+        for line, text in enumerate(data.split(b"\n")):
+            found = _row(text)
+            if found:
+                rows[found[0]] = Value(found[1], at._replace(line=line))
+        return rows
+
+    return Rows(look, every, Value("undefined", at))
+
+
+_ROW = re.compile(rb"CONFIG_(\w+)=(.*?)\r?|# CONFIG_(\w+) is not set\s*")
+
+
+def _row(line: bytes) -> Optional[tuple[str, str]]:
+    """Name and value of a line; of a string without its quotes. Nothing for any other line."""
+    match = _ROW.fullmatch(line)
+    if not match:
+        return None
+    if match[3]:
+        return match[3].decode(), "n"
+    value = match[2].decode("utf-8", "backslashreplace")
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return match[1].decode(), value
