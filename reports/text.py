@@ -62,7 +62,11 @@ class Page(NamedTuple):
         """The items, or the first few of them and how many more there are."""
         if self.style.every or len(items) <= FEW:
             return tuple(items)
-        return (*items[:FEW], f"and {len(items) - FEW} more (--all lists them)")
+        return (*items[:FEW], f"and {self.more(len(items) - FEW)}")
+
+    def more(self, count: int) -> str:
+        """What is said instead of more items."""
+        return f"{count} more (--all lists them)"
 
 
 def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
@@ -152,7 +156,7 @@ def _warnings(page: Page, warnings: Sequence[Finding]) -> Iterator[str]:
         if page.style.every:
             yield from _details(page, finding)
     if len(shown) < len(warnings):
-        yield from page.entry("warning", page.few([one.id for one in warnings])[-1])
+        yield from page.entry("warning", page.more(len(warnings) - len(shown)))
 
 
 def _line(finding: Finding, wide: int = 0) -> str:
@@ -197,6 +201,7 @@ REST = (
     (words.NOT_APPLICABLE, "whose condition does not hold"),
     (words.PASS, ""),
 )
+COUNTED = (words.NOT_APPLICABLE, words.PASS)  # so many, and so little to say, that they are not named
 LABELS = {words.NOT_APPLICABLE: "n/a"}
 
 
@@ -209,7 +214,7 @@ def _rest(page: Page, section: str, what: str, findings: Sequence[Finding]) -> I
             yield from page.entry(label, _line(finding, wide) + outcome, MARGIN + 6)
     elif findings or section == words.PASS:
         count = f"{words.number(len(findings))} {what}".rstrip()
-        ids = "" if section == words.PASS else ": " + ", ".join(page.few([one.id for one in findings]))
+        ids = "" if section in COUNTED else ": " + ", ".join(page.few([one.id for one in findings]))
         yield from page.entry(label, count + ids)
 
 
