@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import List, NoReturn, Optional
+from typing import Callable, List, NoReturn, Optional
 
 from . import __version__
 from .mistake import Mistake
@@ -17,9 +17,18 @@ def main(argv: Optional[List[str]] = None) -> int:
     if args == ["--version"]:
         print(f"nodespec {__version__}")  # noqa: T201 - before anything else is imported
         return 0
-    try:
-        from .cli import run as command  # noqa: PLC0415
+    return guarded(_command, args)
 
+
+def _command(args: List[str]) -> int:
+    from .cli import run as command  # noqa: PLC0415
+
+    return command(args)
+
+
+def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
+    """The exit code of a command: where every exception ends."""
+    try:
         return command(args)
     except Mistake as mistake:
         for line in mistake.said:
@@ -44,11 +53,11 @@ def _say(line: str) -> None:
     print(visible(line), file=sys.stderr)  # noqa: T201
 
 
-def run() -> NoReturn:
-    """The console script."""
+def run(program: Callable[[], int] = main) -> NoReturn:
+    """The console script: a program, and what is left of its output."""
     if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and is said not to be written
         sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - until the end
-    code = main()
+    code = program()
     try:
         sys.stdout.flush()
     except OSError:

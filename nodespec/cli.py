@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
-from typing import Dict, List, NoReturn, Sequence, cast
+from typing import Dict, List, Sequence, cast
 
+from . import options, output
 from .mistake import Mistake
 
 EPILOG = """\
@@ -23,38 +24,27 @@ exit codes of check:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose mistakes end where all mistakes end."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{self.prog}: {message}; {self.prog} --help shows how")
-
-
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = _Parser(
+    top = options.Parser(
         prog="nodespec",
         description="Is this Linux machine fit to join?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="store_true", help="say the version and end")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=options.Parser)
     check = commands.add_parser("check", help="judge this host by specs")
     check.add_argument("spec", nargs="+", metavar="SPEC", help="a spec of the library, or a file")
     _binding(check)
-    _looking(check)
-    check.add_argument("--waivers", metavar="FILE", help="dated permissions to fail")
-    check.add_argument("--only", action="append", default=[], metavar="GLOB", help="judge only these requirements")
-    check.add_argument("--skip", action="append", default=[], metavar="GLOB", help="leave these requirements out")
-    check.add_argument("--strict", action="store_true", help="enforce recommendations too")
-    check.add_argument("--wait", type=_seconds, default=0.0, metavar="S", help="try again, up to S seconds, until fit")
-    _writing(check)
+    options.looking(check)
+    options.judging(check)
+    options.writing(check, *output.formats())
     facts = commands.add_parser("facts", help="what this host says")
     facts.add_argument("what", nargs="*", metavar="SPEC|PLACE", help="as kernel, kernel.config.USER_NS or a spec")
     facts.add_argument("--all", action="store_true", help="every row of every table")
     _binding(facts)
-    _looking(facts)
+    options.looking(facts)
     specs = commands.add_parser("specs", help="the library, one line each")
     _searching(specs)
     explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
@@ -66,11 +56,16 @@ def parser() -> argparse.ArgumentParser:
     lint = commands.add_parser("lint", help="a spec's mistakes, with positions")
     lint.add_argument("spec", nargs="+", metavar="SPEC")
     _binding(lint)
+    bundle = commands.add_parser("bundle", help="one file that checks specs wherever there is a Python 3.9")
+    bundle.add_argument("spec", nargs="+", metavar="SPEC")
+    bundle.add_argument("-o", dest="output", required=True, metavar="FILE")
+    bundle.add_argument("--waivers", metavar="FILE", help="waivers that the bundle carries")
+    _binding(bundle)
     schema = commands.add_parser("schema", help="JSON Schema of specs, reports or waivers")
     schema.add_argument("name", nargs="?", default="spec", choices=("spec", "report", "waivers"))
     report = commands.add_parser("report", help="render a stored report again")
     report.add_argument("file", help="a report as -o json wrote it; - is standard input")
-    _writing(report)
+    options.writing(report, *output.formats())
     verify = commands.add_parser("verify", help="judge again what a stored report embeds, and compare")
     verify.add_argument("file", help="a report as -o json wrote it; - is standard input")
     return top
@@ -83,30 +78,6 @@ def _searching(command: argparse.ArgumentParser) -> None:
 def _binding(command: argparse.ArgumentParser) -> None:
     _searching(command)
     command.add_argument("--set", action="append", default=[], metavar="K=V", help="set a param of the spec")
-
-
-def _looking(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--root", default="/", metavar="DIR", help="a running host's root, mounted here")
-    command.add_argument("--deadline", type=_seconds, default=20.0, metavar="S", help="seconds for the whole look (20)")
-
-
-def _writing(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "-o",
-        dest="output",
-        action="append",
-        default=[],
-        metavar="FORMAT[=FILE]",
-        help="text, json, junit, markdown, html",
-    )
-    command.add_argument("--all", action="store_true", help="list what passes, too")
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 86400:  # noqa: PLR2004 - a day
-        raise ValueError(text)
-    return seconds
 
 
 def bindings(said: Sequence[str]) -> Dict[str, str]:
@@ -126,6 +97,7 @@ MODULES = {
     "report": "stored",
     "verify": "stored",
     "explain": "explain",
+    "bundle": "bundle",
 }  # the others answer in `inquiry`
 
 

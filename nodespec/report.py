@@ -166,15 +166,17 @@ class Report(NamedTuple):
             (waived, "waived"),
             (sum(count["deferred", d] for d in DISPOSITIONS), "deferred"),
         ]
-        said = ", ".join(f"{n} {_plural(word, n)}" for n, word in parts if n) or "all pass"
+        otherwise = "all pass" if self.conclusion == "conformant" else "nothing required passes"
+        said = ", ".join(f"{n} {_plural(word, n)}" for n, word in parts if n) or otherwise
         total = len(self.findings)
-        of = f"the {self.asked} of {total} requirements asked for" if self.partial else f"{total} requirements"
+        all_of = f"{total} {_plural('requirement', total)}"
+        of = f"the {self.asked} of {all_of} asked for" if self.partial else all_of
         at_rest = " at rest" if self.context == "at rest" else ""
         return f"{self.conclusion}{at_rest}: {said}; {of}"
 
 
 def _plural(word: str, count: int) -> str:
-    return f"{word}s" if word == "warning" and count > 1 else word
+    return f"{word}s" if word in ("warning", "requirement") and count != 1 else word
 
 
 def code(reports: Sequence[Report]) -> int:
@@ -222,6 +224,16 @@ def _field(name: str, value: Json) -> object:
     if isinstance(value, list):
         return tuple(_made(kind, item) if kind else item for item in value)
     return _made(kind, value) if kind else value
+
+
+def waiver(data: Json) -> Waiver:
+    """A waiver read back from JSON."""
+    return cast("Waiver", _made(Waiver, data))
+
+
+def listed(waiver_: Waiver) -> Json:
+    """A waiver as JSON."""
+    return _packed(waiver_)
 
 
 def _made(kind: Callable[..., object], data: Json) -> object:

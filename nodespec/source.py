@@ -167,3 +167,31 @@ def _put(into: _Open, node: Node) -> None:
         raise Mistake(f"{node.at}: merge keys are not part of the language")
     else:
         into.key.append(node)
+
+
+def parse_json(data: bytes, file: str) -> Node:
+    """The same of JSON, where there is nothing that reads YAML: whole, but without positions inside the file."""
+    import json  # noqa: PLC0415
+
+    at = At(file, 1, 1)
+    try:
+        return _noded(json.loads(_decoded(data, file), object_pairs_hook=lambda pairs: _unique(pairs, at)), at)
+    except (ValueError, RecursionError) as error:
+        raise Mistake(f"{at}: not JSON: {error}") from None
+
+
+def _unique(pairs: List[Tuple[str, object]], at: At) -> Dict[str, object]:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise Mistake(f"{at}: `{twice}` stands here twice")
+    return dict(pairs)
+
+
+def _noded(data: object, at: At) -> Node:
+    if isinstance(data, dict):
+        return mapping(at, ((word(name, at), _noded(value, at)) for name, value in data.items()))
+    if isinstance(data, list):
+        return sequence(at, [_noded(value, at) for value in data])
+    said = data if isinstance(data, str) else {None: "", True: "true", False: "false"}.get(data, data)  # type: ignore[call-overload]
+    return word(str(said), at, null=data is None)

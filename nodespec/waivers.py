@@ -8,7 +8,7 @@ from typing import Dict, List, Tuple
 from .mistake import Mistake, Wrong
 from .plan import LANGUAGE
 from .report import Json, Waiver
-from .source import SIZE, Map, Node, parse
+from .source import SIZE, Map, Node, parse, parse_json
 from .statement import known
 from .walk import listed, text
 
@@ -17,10 +17,11 @@ KEYS = ("ids", "hosts", "reason", "owner", "expires")
 
 
 def load(path: str) -> Tuple[Waiver, ...]:
-    """The waivers of a file; Mistake with every problem and its position."""
+    """The waivers of a file, YAML or (by its suffix) JSON; Mistake with every problem and its position."""
+    read = parse_json if path.endswith(".json") else parse
     try:
         with open(path, "rb") as file:
-            body = parse(file.read(SIZE + 1), path)
+            body = read(file.read(SIZE + 1), path)
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None
     problems: List[Wrong] = []

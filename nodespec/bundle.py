@@ -1,0 +1,180 @@
+"""`nodespec bundle`: one text file that checks specs wherever there is a Python 3.9, with nothing installed.
+
+It holds a short loader, and behind it, encoded, the modules of the node's half, the families that the specs name, and
+the specs resolved into a plan. The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import os
+import textwrap
+import zlib
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Set
+
+from . import __version__, output
+from . import plan as plans
+from .cli import bindings
+from .library import Library
+from .mistake import Mistake
+from .report import Json, listed
+from .spec import resolve
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .plan import Plan
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOTS = ("nodespec.preflight", "nodespec.waivers")
+FORMATS = ("text", "json", "junit")
+HEAD = ("kernel", "os")  # the families that the head of every report asks
+EXECUTABLE = 0o755
+
+LOADER = """\
+#!/usr/bin/env python3
+# {title}
+# Made by nodespec {version}. Run it with any Python from 3.9 on: check, facts, explain, --help.
+import sys
+
+try:
+    if sys.version_info < (3, 9):
+        raise ImportError("Python %d.%d" % sys.version_info[:2])
+    import argparse, base64, json, zlib
+    from importlib.machinery import ModuleSpec
+except ImportError as error:
+    sys.stderr.write("nodespec: a full Python 3.9 or later is needed, and this one has not: %s\\n" % error)
+    sys.exit(2)
+
+CARRIED = json.loads(zlib.decompress(base64.b85decode("".join(\"\"\"
+{data}
+\"\"\".split()))))
+
+
+class Bundled:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in CARRIED["modules"]:
+            return ModuleSpec(name, Bundled, is_package=name in CARRIED["packages"])
+
+    @staticmethod
+    def create_module(spec):
+        pass
+
+    @staticmethod
+    def exec_module(module):
+        exec(compile(CARRIED["modules"][module.__name__], module.__name__, "exec"), module.__dict__)
+
+
+sys.meta_path.insert(0, Bundled)
+sys.dont_write_bytecode = True
+from nodespec.__main__ import run
+from nodespec.preflight import main
+
+run(lambda: main(CARRIED, sys.argv[1:]))
+"""
+
+
+def bundle(args: argparse.Namespace) -> int:
+    """Write the bundle of the specs that were named."""
+    plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
+    waivers: Json = []
+    if args.waivers:
+        from .waivers import load  # noqa: PLC0415 - only where there are any
+
+        waivers = [listed(one) for one in load(args.waivers)]
+    try:
+        output.replace(args.output, text(plan, waivers))
+        os.chmod(args.output, EXECUTABLE)
+    except OSError as error:
+        raise Mistake(f"{args.output}: {error.strerror or error}") from None
+    return 0
+
+
+def text(plan: Plan, waivers: Json) -> str:
+    """The bundle as text."""
+    families = sorted({*HEAD, *named(plan)})
+    modules = _modules(families)
+    carried: Dict[str, Json] = {
+        "modules": {name: modules[name] for name in sorted(modules)},
+        "packages": ["nodespec", "nodespec.checks", "nodespec.reports"],
+        "plan": plans.packed(plan),
+        "waivers": waivers,
+    }
+    data = base64.b85encode(zlib.compress(json.dumps(carried, separators=(",", ":")).encode(), 9)).decode()
+    title = ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
+    return LOADER.format(title=title, version=__version__, data="\n".join(textwrap.wrap(data, 120)))
+
+
+def named(plan: Plan) -> Set[str]:
+    """The families that a plan asks."""
+    return {
+        family
+        for requirement in plan.requirements
+        for data in (requirement.pattern, requirement.when)
+        for family in _families(data)
+    }
+
+
+def _families(node: object) -> Iterator[str]:
+    """The first segments of all paths in a pattern's data."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("fact", "every", "some") and isinstance(value, list):
+                yield str(value[0])
+            elif key != "expect":
+                yield from _families(value)
+    elif isinstance(node, list):
+        for one in node:
+            yield from _families(one)
+
+
+def _modules(families: List[str]) -> Dict[str, str]:
+    """The sources of all modules that are needed; the registries name only what is there."""
+    wanted = [*ROOTS, *(f"nodespec.checks.{name}" for name in families), *(f"nodespec.reports.{n}" for n in FORMATS)]
+    found: Dict[str, str] = {"nodespec": _source("nodespec")}
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = _source(name)
+            wanted += _imported(name, found[name])
+    found["nodespec.checks"] = f"FAMILIES = {tuple(families)!r}\n"
+    found["nodespec.reports"] = f"FORMATS = {FORMATS!r}\n"
+    return found
+
+
+def _source(name: str) -> str:
+    path = os.path.join(HERE, *name.split(".")[1:])
+    file = os.path.join(path, "__init__.py") if os.path.isdir(path) or name == "nodespec" else f"{path}.py"
+    try:
+        with open(file, encoding="utf-8") as source:
+            return source.read()
+    except OSError as error:
+        raise Mistake(f"{name} cannot be carried in a bundle: {error.strerror}") from None
+
+
+def _imported(name: str, source: str) -> Iterator[str]:
+    """The modules of nodespec that a module imports, wherever in it; what only types need is left."""
+    package = name if name in ("nodespec", "nodespec.checks", "nodespec.reports") else name.rpartition(".")[0]
+    for node in _running(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            base = package if node.level == 1 else ""
+            module = ".".join(filter(None, [base, node.module or ""]))
+            for one in (module, *(f"{module}.{alias.name}" for alias in node.names)):
+                if one.startswith("nodespec.") and _is_module(one):
+                    yield one
+
+
+def _running(tree: ast.AST) -> Iterable[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING`."""
+    if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
+        return
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        yield from _running(node)
+
+
+def _is_module(name: str) -> bool:
+    return os.path.isfile(f"{os.path.join(HERE, *name.split('.')[1:])}.py")

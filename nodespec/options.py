@@ -1,0 +1,45 @@
+"""Options that the program and a bundle share: how a host is looked at, judged and reported on."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from .mistake import Mistake
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes end where all mistakes end."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(f"{self.prog}: {message}; {self.prog} --help shows how")
+
+
+def looking(command: argparse.ArgumentParser) -> None:
+    """How a host is looked at."""
+    command.add_argument("--root", default="/", metavar="DIR", help="a running host's root, mounted here")
+    command.add_argument("--deadline", type=seconds, default=20.0, metavar="S", help="seconds for the whole look (20)")
+
+
+def judging(command: argparse.ArgumentParser) -> None:
+    """On what terms it is judged."""
+    command.add_argument("--waivers", metavar="FILE", help="dated permissions to fail")
+    command.add_argument("--only", action="append", default=[], metavar="GLOB", help="judge only these requirements")
+    command.add_argument("--skip", action="append", default=[], metavar="GLOB", help="leave these requirements out")
+    command.add_argument("--strict", action="store_true", help="enforce recommendations too")
+    command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="try again, up to S seconds, until fit")
+
+
+def writing(command: argparse.ArgumentParser, *formats: str) -> None:
+    """Which reports are written."""
+    said = ", ".join(formats)
+    command.add_argument("-o", dest="output", action="append", default=[], metavar="FORMAT[=FILE]", help=said)
+    command.add_argument("--all", action="store_true", help="list what passes, too")
+
+
+def seconds(text: str) -> float:
+    """A time of up to a day; ValueError for what is none."""
+    found = float(text)
+    if not 0 <= found <= 86400:  # noqa: PLR2004 - a day
+        raise ValueError(text)
+    return found

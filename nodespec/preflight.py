@@ -1,0 +1,92 @@
+"""What a bundle runs on a bare node: plan and waivers are inside, and nothing but the standard library is imported."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
+
+from . import __version__, gate, manual, options, output, plan
+from . import facts as declared
+from .__main__ import guarded
+from .looking import Live
+from .mistake import Mistake
+from .plan import Plan
+from .report import Json, Waiver, waiver
+from .telling import lines
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def main(carried: Mapping[str, Json], argv: List[str]) -> int:
+    """Answer one command line with what the bundle carries: `plan` and `waivers`."""
+    return guarded(lambda args: _run(carried, args), argv)
+
+
+def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
+    asked = plan.unpacked(cast("Dict[str, Json]", carried["plan"]))
+    args = _parser(asked).parse_args(argv)
+    if args.version:
+        print(_version(asked))  # noqa: T201
+        return 0
+    commands = {"check": _check, "facts": _facts, "explain": _explain}
+    if args.command not in commands:
+        raise Mistake("a command is wanted: check, facts or explain; --help shows more")
+    return commands[args.command](args, asked, carried)
+
+
+def _parser(asked: Plan) -> argparse.ArgumentParser:
+    names = ", ".join(spec.name for spec in asked.specs)
+    top = options.Parser(prog="preflight", description=f"Is this Linux machine fit to join? Judged by {names}.")
+    top.add_argument("--version", action="store_true", help="say the version, and the specs with their digests")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=options.Parser)
+    check = commands.add_parser("check", help="judge this host")
+    options.looking(check)
+    options.judging(check)
+    options.writing(check, *output.formats())
+    facts = commands.add_parser("facts", help="what this host says of what the specs ask, or of these places")
+    facts.add_argument("what", nargs="*", metavar="PLACE", help="as kernel, kernel.config.USER_NS")
+    facts.add_argument("--all", action="store_true", help="every row of every table")
+    options.looking(facts)
+    explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
+    explain.add_argument("what", nargs="?", metavar="ID|FACT", help="a requirement or a fact; nothing for the specs")
+    return top
+
+
+def _version(asked: Plan) -> str:
+    return "\n".join([f"nodespec {__version__}", *(f"{spec.name} sha256:{spec.digest}" for spec in asked.specs)])
+
+
+def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
+    own = tuple(waiver(one) for one in cast("List[Json]", carried["waivers"]))
+    return gate.run(asked, (*own, *_waivers(args.waivers)), args)
+
+
+def _waivers(path: str) -> Tuple[Waiver, ...]:
+    """Waivers as JSON: a bare node reads no YAML."""
+    if not path:
+        return ()
+    from .waivers import load  # noqa: PLC0415 - only where there are any
+
+    return load(path)
+
+
+def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+    live = Live(gate.machine(args.root), time.monotonic() + args.deadline)
+    for line in lines(args.what or [asked], live, every=args.all):
+        print(line)  # noqa: T201 - this is what was asked for
+    return 0
+
+
+def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+    if not args.what:
+        said = manual.whole(asked)
+    elif args.what in {one.id for one in asked.requirements}:
+        said = manual.requirement(asked, args.what)
+    elif args.what.split(".")[0] in declared.families():
+        said = manual.fact(args.what)
+    else:
+        said = manual.requirement(asked, args.what)
+    for line in said:
+        print(line)  # noqa: T201 - this is what was asked for
+    return 0

@@ -1,0 +1,152 @@
+"""One text file that checks a spec with nothing installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from nodespec import bundle
+from nodespec.facts import families
+from nodespec.library import Library
+from nodespec.spec import resolve
+
+TOP = Path(__file__).parents[2]
+SPEC = """\
+nodespec: 1
+title: a small node
+require:
+  os: {id: {matches: "[a-z]+"}}
+  commands: {sh: present}
+  memory: {total: ">=1Mi"}
+  ports: {1: free}
+recommend:
+  cpu: {count: ">=100000"}
+"""
+
+
+@pytest.fixture(scope="module")
+def preflight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "small.yaml").write_text(SPEC, encoding="utf-8")
+    spec = (
+        (folder / "small.yaml")
+        .read_text(encoding="utf-8")
+        .replace("os: {id: present}", "os: {id: {matches: '[a-z]+'}}")
+    )
+    (folder / "small.yaml").write_text(spec, encoding="utf-8")
+    done = nodespec("bundle", "./small.yaml", "-o", "preflight", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "preflight"
+
+
+def nodespec(*args: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nodespec", *args],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run(path: Path, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """With a Python that sees nothing but its standard library, in a folder where nothing can be written."""
+    command = [sys.executable, "-I", "-S", "-" if stdin else str(path), *args]
+    return subprocess.run(command, cwd="/", input=stdin, capture_output=True, text=True, check=False)
+
+
+def test_it_judges_as_the_program_does(preflight: Path) -> None:
+    own = nodespec("check", "./small.yaml", "-o", "json", folder=preflight.parent)
+    done = run(preflight, "check", "-o", "json")
+    assert done.returncode == own.returncode == 0, done.stderr
+    ours, theirs = (json.loads(one.stdout)["reports"][0] for one in (own, done))
+    for volatile in ("time",):
+        del ours[volatile], theirs[volatile]
+    assert ours == theirs
+
+
+def test_it_runs_from_standard_input(preflight: Path) -> None:
+    done = run(preflight, "check", stdin=preflight.read_text(encoding="utf-8"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("CONFORMANT")
+
+
+@pytest.mark.parametrize(("format_", "begins"), [("text", "CONFORMANT"), ("json", "{"), ("junit", "<?xml")])
+def test_it_writes_the_formats_of_a_node(preflight: Path, format_: str, begins: str) -> None:
+    assert run(preflight, "check", "-o", format_).stdout.startswith(begins)
+
+
+def test_a_format_that_is_not_carried_is_refused(preflight: Path) -> None:
+    done = run(preflight, "check", "-o", "html")
+    assert done.returncode == 2
+    assert "no such format" in done.stderr
+
+
+def test_a_recommendation_enforced_fails_and_a_waiver_as_json_lets_it(preflight: Path, tmp_path: Path) -> None:
+    assert run(preflight, "check", "--strict").returncode == 10
+    waiver = {"ids": ["recommended.cpu.*"], "hosts": ["*"], "reason": "r", "owner": "o", "expires": "2099-01-01"}
+    (tmp_path / "w.json").write_text(json.dumps({"nodespec-waivers": "1", "waivers": [waiver]}), encoding="utf-8")
+    done = run(preflight, "check", "--strict", "--waivers", str(tmp_path / "w.json"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "waived" in done.stdout
+    del waiver["reason"]
+    (tmp_path / "w.json").write_text(json.dumps({"nodespec-waivers": 1, "waivers": [waiver]}), encoding="utf-8")
+    assert run(preflight, "check", "--waivers", str(tmp_path / "w.json")).returncode == 2
+
+
+def test_it_names_its_specs_and_explains_them(preflight: Path) -> None:
+    plan = resolve([str(preflight.parent / "small.yaml")], Library(), {})
+    assert f"sha256:{plan.specs[0].digest}" in run(preflight, "--version").stdout
+    assert "wanted   ports.1 free" in run(preflight, "explain", "ports.1").stdout
+    assert "/sys/devices/system/cpu/online" in run(preflight, "explain", "cpu.count").stdout
+    assert "total:" in run(preflight, "facts", "memory").stdout
+
+
+@pytest.mark.parametrize(
+    "args", [("chek",), (), ("check", "--only", "nothing"), ("facts", "nonsense"), ("explain", "x")]
+)
+def test_a_mistake_is_one_line_and_exits_2(preflight: Path, args: tuple[str, ...]) -> None:
+    done = run(preflight, *args)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_same_inputs_give_the_same_bytes_and_only_what_is_named_is_carried() -> None:
+    plan = resolve(["kubernetes/1.35"], Library(), {})
+    text = bundle.text(plan, [])
+    assert text == bundle.text(plan, [])
+    assert text.isascii()
+    assert len(text) < 400_000
+    assert bundle.named(plan) <= set(families())
+
+
+def test_nothing_of_the_author_s_half_is_needed(preflight: Path) -> None:
+    spy = f"""
+import sys
+sys.argv = ["preflight", "check"]
+try:
+    exec(open({str(preflight)!r}).read())
+finally:
+    foreign = [name for name in sys.modules if name.split(".")[0] in ("yaml", "jsonschema", "jinja2")]
+    print(foreign + [name for name in ("nodespec.spec", "nodespec.cli") if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", spy], cwd="/", capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.7", "3.9", "3.13"])
+def test_every_python_that_is_here_runs_it_or_says_why_not(preflight: Path, version: str) -> None:
+    python = which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", ""], check=False, capture_output=True).returncode:
+        pytest.skip(f"python{version} is not here; .ci/run has real ones")
+    done = subprocess.run([python, str(preflight), "check"], cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == (0 if version in ("3.9", "3.13") else 2)
+    assert "Traceback" not in done.stderr
