@@ -113,7 +113,7 @@ def _row(line: bytes) -> Optional[tuple[str, str]]:
         return None
     if match[3]:
         return match[3].decode(), "n"
-    value = match[2].decode("utf-8", "backslashreplace")
-    if len(value) > 1 and value[0] == value[-1] == '"':
-        value = re.sub(r"\\(.)", r"\1", value[1:-1])
-    return match[1].decode(), value
+    value = match[2]
+    if len(value) > 1 and value[:1] == value[-1:] == b'"':
+        value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
+    return match[1].decode(), value.decode("utf-8", "backslashreplace")
