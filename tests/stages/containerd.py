@@ -1,0 +1,169 @@
+"""A real containerd beside nodespec: does the family `runtime` see what is there, and say why where nothing answers?
+
+    python tests/stages/containerd.py [PROGRAM...]
+
+As root, on a machine where no containerd runs: one is started on its default socket, with everything else of its own
+in a folder that is removed at the end. Without containerd, runc and crun these are installed from Debian first. Each
+PROGRAM, another containerd, is treated likewise. What was seen is printed; the exit status is 1 where it is not what
+was wanted, and 2 where there was nothing to look at.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Mapping
+
+from debian import said
+
+TOP = Path(__file__).parents[2]
+sys.path.insert(0, str(TOP))
+
+from nodespec.checks.runtime import runtime  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.facts import Columns  # noqa: E402
+from nodespec.machine import Machine  # noqa: E402
+from nodespec.observation import Absent, Observation, Unknown, Value  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Child = subprocess.Popen[bytes]
+
+SOCKET = Path("/run/containerd/containerd.sock")
+WAIT = 30  # seconds until it listens
+NEEDED = ("containerd", "runc", "crun")
+CRI = 'plugins."io.containerd.grpc.v1.cri"'
+CONFIG = """
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = [{disabled}]
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{folder}/opt"
+[{cri}.cni]
+  conf_dir = "{folder}/cni"
+[{cri}.containerd.runtimes.runc]
+  runtime_type = "io.containerd.runc.v2"
+[{cri}.containerd.runtimes.runc.options]
+  SystemdCgroup = {systemd}
+[{cri}.containerd.runtimes.crun]
+  runtime_type = "io.containerd.runc.v2"
+[{cri}.containerd.runtimes.crun.options]
+  BinaryName = "crun"
+"""
+NETWORK = '{"cniVersion": "0.4.0", "name": "test", "plugins": [{"type": "loopback"}]}'
+
+
+def main() -> int:
+    if Machine().uid or listening():
+        sys.stderr.write(f"this wants root, and nobody who listens on {SOCKET}\n")
+        return 2
+    missing = [name for name in NEEDED if not shutil.which(name)]
+    if missing:
+        said("apt-get", "update", "--quiet")
+        said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *missing)
+        said("sh", "-c", "systemctl stop containerd || true")  # where there is a systemd, Debian's package starts it
+    programs = (shutil.which("containerd") or "", *sys.argv[1:])
+    try:
+        wrong = [line for program in programs for line in differences(program)]
+    finally:
+        for left in SOCKET.parent.glob(f"{SOCKET.name}*"):
+            left.unlink()
+    sys.stdout.write("".join(f"different: {line}\n" for line in wrong) or "all as wanted\n")
+    return 1 if wrong else 0
+
+
+def differences(program: str) -> Iterator[str]:
+    """What is not as wanted, with one containerd in five states."""
+    version = said(program, "--version").split()[2].lstrip("v")
+    answering = {"version": version, "running": True, "socket": str(SOCKET), "api": "v1", "snapshotter": "overlayfs"}
+    handlers = {"handlers": {"runc", "crun"}}
+    ready = {"RuntimeReady", "NetworkReady"}
+    with tempfile.TemporaryDirectory(prefix="nodespec-") as folder:
+        with started(program, folder):
+            wanted = {**answering, **handlers, "conditions": {"RuntimeReady"}, "cgroup_driver": "cgroupfs"}
+            yield from compared(f"{program} without a network", wanted)
+        Path(folder, "cni").mkdir(exist_ok=True)
+        Path(folder, "cni/10-test.conflist").write_text(NETWORK)
+        with started(program, folder, systemd=True):
+            wanted = {**answering, **handlers, "conditions": ready, "cgroup_driver": "systemd"}
+            yield from compared(f"{program} with a network and systemd's cgroups", wanted)
+        disabled = "absent: the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins"
+        with started(program, folder, disabled='"io.containerd.grpc.v1.cri"') as child:
+            wanted = {"running": True, "api": disabled, "conditions": disabled, "handlers": disabled}
+            yield from compared(f"{program} with its cri plugin disabled", wanted)
+            with stopped(child):
+                late = f"unknown: {SOCKET} accepts and did not answer within 1.5 s"
+                wanted = {"running": True, "api": late, "conditions": late, "handlers": late, "features": late}
+                yield from compared(f"{program} that hangs", wanted)
+    gone = f"absent: containerd does not run: nothing listens on {SOCKET}"
+    yield from compared(f"{program} killed", {"running": False, "socket": gone, "api": gone, "conditions": gone})
+    for name in ("runc", "crun"):
+        found = re.match(rf"{name} version (\S+)", said(name, "--version"))
+        yield from compared(name, {"version": found[1] if found else "", "path": shutil.which(name)}, name)
+
+
+def compared(title: str, wanted: Mapping[str, object], name: str = "containerd") -> Iterator[str]:
+    """Print the columns of a row, and give those that are not as wanted."""
+    sys.stdout.write(f"{title}\n")
+    row = runtime.probe(Machine()).look(name)
+    columns = row.value if isinstance(row, Value) and isinstance(row.value, Columns) else Columns()
+    for column, observation in columns.items():
+        sys.stdout.write(f"    {column:14}{told(observation)}\n")
+    for column, value in wanted.items():
+        found = told(columns[column]) if column in columns else told(row)
+        if found != value and not (isinstance(value, str) and str(found).startswith(value)):
+            yield f"{title}: {column}: wanted {value}, found {found}"
+
+
+def told(found: Observation[object]) -> object:
+    if isinstance(found, Value):
+        return set(found.value) if isinstance(found.value, frozenset) else found.value
+    return f"unknown: {found.say}" if isinstance(found, Unknown) else f"absent: {found.say}"
+
+
+@contextmanager
+def started(
+    program: str, folder: str, *, systemd: bool = False, disabled: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A containerd that listens; killed afterwards, so that its socket is left behind."""
+    config = Path(folder, "config.toml")
+    config.write_text(CONFIG.format(folder=folder, cri=CRI, systemd=str(systemd).lower(), disabled=disabled))
+    with Path(folder, "log").open("ab") as log, subprocess.Popen([program, "-c", config], stderr=log) as child:
+        try:
+            end = time.monotonic() + WAIT
+            while not listening():
+                if time.monotonic() > end or child.poll() is not None:
+                    raise SystemExit(f"{program} does not start:\n{Path(folder, 'log').read_text()}")
+                time.sleep(0.1)
+            yield child
+        finally:
+            child.kill()
+
+
+@contextmanager
+def stopped(child: Child) -> Iterator[None]:
+    child.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        child.send_signal(signal.SIGCONT)
+
+
+def listening() -> bool:
+    connected = Machine().connect(str(SOCKET))
+    if isinstance(connected, (Absent, Unknown)):
+        return False
+    connected.close()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
