@@ -103,7 +103,7 @@ def _running(machine: Machine, module: str, symbol: str) -> Found:
         return _on(KALLSYMS)
     if isinstance(loaded, Absent) and symbols:  # a kernel without modules has everything in it
         return _off(KALLSYMS)
-    if _has(machine, f"{FILESYSTEMS}:{module}"):
+    if module != "ext2" and _has(machine, f"{FILESYSTEMS}:{module}"):  # ext4 may answer for ext2
         here = _on(FILESYSTEMS)
         return here if not isinstance(loaded, Unknown) else Value("y", here.evidence, ("m",))
     return None

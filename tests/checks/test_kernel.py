@@ -101,16 +101,14 @@ def test_arch_is_the_kernels_own(make_tree: MakeTree) -> None:
 
 
 def test_cmdline_is_parted_as_the_kernel_does(make_tree: MakeTree) -> None:
-    line = (
-        'root=/dev/vda quiet console=tty0 console=ttyS0 cgroup-disable=memory dyndbg="file a b" "x y=1 2" -- single\n'
-    )
+    line = 'root=/dev/vda quiet console=tty0 console=ttyS0 cgroup-disable=memory dyndbg="file a" "x y=1 2" -- single\n'
     rows = kernel.cmdline.probe(Machine(make_tree(host(**{"/proc/cmdline": line}))))
     assert {name: row.value for name, row in rows.every().items() if isinstance(row, Value)} == {
         "root": "/dev/vda",
         "quiet": "",
         "console": "ttyS0",
         "cgroup_disable": "memory",
-        "dyndbg": "file a b",
+        "dyndbg": "file a",
         "x y": "1 2",
     }
     assert isinstance(rows.look("single"), Absent)
