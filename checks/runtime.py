@@ -77,7 +77,7 @@ def _name(key: str) -> str:
 @table(
     COLUMNS,
     sources=(
-        ":".join(PROGRAMS),
+        f"{':'.join(PROGRAMS)}*",
         *(f"*/{runtime.program}" for runtime in RUNTIMES.values()),
         *(f"{runtime.program} --version" for runtime in RUNTIMES.values()),
         *(f"{socket}*" for runtime in RUNTIMES.values() for socket in runtime.sockets),
