@@ -24,10 +24,11 @@ def declared(name: Word, node: Node, inherited: Optional[Param], given: Optional
         raise Wrong(node, "a param is a mapping of default, choices or type, and why")
     known(node, KEYS)
     kind, choices = _type(node, inherited)
+    every = inherited.known if inherited and inherited.known else choices
     why = text(node["why"], "why") if "why" in node else inherited.why if inherited else ""
     default = text(node["default"], "default") if "default" in node else None
     if default is not None:
-        _readable(Param(name, default, "default", why, kind, choices), node["default"])
+        _readable(Param(name, default, "default", why, kind, choices, every), node["default"])
     elif inherited and inherited.source == "default":
         default = inherited.value
     value = given if given is not None and not (trial and choices and given not in choices) else default
@@ -35,9 +36,9 @@ def declared(name: Word, node: Node, inherited: Optional[Param], given: Optional
         value = choices[0] if choices else SAMPLES[kind]
     if value is None:
         raise Wrong(name, f"`{name}` has no default: --set {name}={'|'.join(choices) or '...'}")
-    param = Param(str(name), value, "default" if given is None else "set", why, kind, choices)
+    param = Param(str(name), value, "default" if given is None else "set", why, kind, choices, every)
     try:
-        param.type.read(value)
+        param.read(value)
     except ValueError as error:
         if given is not None:
             raise Mistake(f"--set {name}={value}: {error}") from None
@@ -66,6 +67,6 @@ def _type(node: Map, inherited: Optional[Param]) -> Tuple[str, Tuple[str, ...]]:
 
 def _readable(param: Param, node: Node) -> None:
     try:
-        param.type.read(param.value)
+        param.read(param.value)
     except ValueError as error:
         raise Wrong(node, str(error)) from None

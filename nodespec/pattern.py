@@ -51,7 +51,10 @@ Pattern = Union[Clause, Joined]
 
 
 class Param(NamedTuple):
-    """A parameter as bound. `source` is `default` or `set`; `kind` a name in TYPES, unless there are choices."""
+    """A parameter as bound. `source` is `default` or `set`; `kind` a name in TYPES, unless there are choices.
+
+    `known` are the choices before any child narrowed them: conditions may speak of them all.
+    """
 
     name: str
     value: str
@@ -59,11 +62,18 @@ class Param(NamedTuple):
     why: str
     kind: str
     choices: Tuple[str, ...] = ()
+    known: Tuple[str, ...] = ()
 
     @property
     def type(self) -> Kind[Datum]:
         """How its text is read in a condition."""
-        return Choice(*self.choices) if self.choices else TYPES[self.kind]
+        return Choice(*self.known) if self.known else TYPES[self.kind]
+
+    def read(self, text: str) -> Datum:
+        """A text as its type reads it, ValueError saying what is wrong; a free one may be a range where it is used."""
+        if self.choices:
+            return Choice(*self.choices).read(text)
+        return text if self.kind == "text" else self.type.read(text)
 
     @property
     def place(self) -> Place:
@@ -76,7 +86,7 @@ class Param(NamedTuple):
     def seen(self) -> Observation[Datum]:
         """It, as observed."""
         source = f"--set {self.name}" if self.source == "set" else f"default of {self.name}"
-        return Value(self.value, Evidence(source)).then(self.type.read)
+        return Value(self.value, Evidence(source)).then(self.read)
 
 
 Params = Mapping[str, Param]

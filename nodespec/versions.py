@@ -19,8 +19,8 @@ class Scheme(NamedTuple):
     span: Callable[[str], Span]
 
 
-_RELEASE = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?")
-_SUFFIX = re.compile(r"([-+~][\w.+~-]*)?")  # what a distribution or a build adds
+_RELEASE = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?", re.ASCII)
+_SUFFIX = re.compile(r"([-+~][\w.+~-]*)?", re.ASCII)  # what a distribution or a build adds
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
 
@@ -57,15 +57,15 @@ def _release_span(text: str) -> Span:
     return (low, 0), (_trimmed(following, (0, 0)), 0)
 
 
-_DEB = re.compile(r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)")
+_DEB = re.compile(r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)", re.ASCII)
 
 
 def _deb_key(text: str) -> Key:
     match = _DEB.fullmatch(text)
-    if not match:
+    if not match or (":" in match[2] and not match[1]):
         raise ValueError(f"`{text}` is not a Debian version")
-    upstream, dash, revision = match[2].rpartition("-")
-    return (int(match[1] or 0), _deb_part(upstream if dash else match[2]), _deb_part(revision))
+    upstream, _, revision = match[2].rpartition("-") if "-" in match[2] else (match[2], "", "0")
+    return (int(match[1] or 0), _deb_part(upstream), _deb_part(revision))
 
 
 def _deb_part(text: str) -> Key:
@@ -85,7 +85,7 @@ def _deb_span(text: str) -> Span:
     return (low, 0), (_deb_key(f"{text[: tail.start()]}{int(tail[0]) + 1}~~"), 0)
 
 
-_RPM = re.compile(r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?")
+_RPM = re.compile(r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?", re.ASCII)
 _RPM_RANK = {"~": 0, "": 1, "^": 2}  # the end of a version stands between them; letters are 3, numbers 4
 
 

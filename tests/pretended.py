@@ -1,0 +1,89 @@
+"""Hosts and specs that exist only in a test: facts by their dotted names, documents by theirs."""
+
+from __future__ import annotations
+
+from typing import Dict, Mapping, Sequence, Tuple, Union
+
+from nodespec.conclusion import Choice
+from nodespec.facts import Place
+from nodespec.judging import ALL, Seat, Terms, judge
+from nodespec.kinds import Datum
+from nodespec.library import Library, Text
+from nodespec.looking import sound
+from nodespec.mistake import Mistake
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.plan import Plan
+from nodespec.report import Finding, Host, Report, Waiver
+from nodespec.spec import resolve
+
+NOW = 1_800_000_000.0  # 2027-01-15
+HERE = Evidence("/pretended", 7)
+ABSENT = Absent(HERE)
+HIDDEN = Unknown("hidden", "a curtain", "draw it")
+DEFERRED = Unknown("deferred", "only a running machine can tell")
+Said = Union[Datum, Observation[Datum], Tuple[str, ...]]  # a tuple: the names of a table's rows
+
+
+class Pretended:
+    """Facts as a test says them. What it does not say is absent."""
+
+    def __init__(self, said: Mapping[str, Said]) -> None:
+        self.said = said
+        self.asked: list[str] = []
+
+    def look(self, place: Place) -> Observation[Datum]:
+        name = ".".join(place.path)
+        self.asked.append(name)
+        seen = self.said.get(name, ABSENT)
+        assert not (isinstance(seen, tuple) and not isinstance(seen, (Absent, Unknown)))
+        return sound(place, seen if isinstance(seen, (Value, Absent, Unknown)) else Value(seen, HERE))
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        names = self.said[".".join(place.owner)]
+        assert isinstance(names, tuple)
+        assert not isinstance(names, Absent)
+        return names
+
+
+class Shelf(Library):
+    """A library of texts; the name of each is as one of the library's."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__()
+        self.texts = texts
+
+    def find(self, name: str, beside: str = "") -> Text:
+        if name not in self.texts:
+            raise Mistake(f"`{name}` stands not on the shelf, nor beside {beside}")
+        text = self.texts[name]
+        head = "" if text.startswith(("nodespec:", "{", "os:", "kernelSpec:")) else "nodespec: 1\n"
+        return Text(name, name, f"{head}{text}".encode())
+
+
+def planned(*names: str, **texts: str) -> Plan:
+    """The plan of texts: of those that are named, or else of the first."""
+    return bound({}, *names, **texts)
+
+
+def bound(given: Mapping[str, str], *names: str, **texts: str) -> Plan:
+    """The plan of texts whose params are set."""
+    return resolve(names or [next(iter(texts))], Shelf(texts), given)
+
+
+def report(
+    plan: Plan,
+    said: Mapping[str, Said],
+    *,
+    choice: Choice = ALL,
+    waivers: Sequence[Waiver] = (),
+    now: float = NOW,
+    context: str = "running",
+) -> Report:
+    """The report on a host that says this."""
+    seat = Seat(context, "live", Host("node-17", "0123456789abcdef"))
+    return judge(plan, Pretended(said), seat, Terms(now, choice, tuple(waivers)))
+
+
+def found(plan: Plan, said: Mapping[str, Said]) -> Dict[str, Finding]:
+    """The findings on a host that says this, by id."""
+    return {finding.id: finding for finding in report(plan, said).findings}
