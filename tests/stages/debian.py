@@ -1,0 +1,62 @@
+"""What the stages take from Debian: packages unpacked without being installed, and trees of whole systems."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING, Mapping, Sequence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def mirror() -> str:
+    """The mirror that this machine is set up with."""
+    form = ("--format", "$(REPO_URI) $(COMPONENT) $(SUITE)", "Created-By: Packages")
+    told = said("apt-get", "indextargets", *form).splitlines()
+    for uri, component, suite in (line.split() for line in told):
+        if component == "main" and "-" not in suite and uri.rstrip("/").endswith("/debian"):
+            return uri
+    raise LookupError(f"apt is set up with no mirror of Debian: {told}")
+
+
+def unpacked(suite: str, packages: Sequence[str], cache: Path) -> Path:
+    """A folder with these packages of a suite, which need not be this machine's; apt's own state is left alone."""
+    tree = cache / f"{suite}-{packages[0]}"
+    if tree.exists():
+        return tree
+    state = cache / f"apt-{suite}"
+    for folder in ("lists/partial", "archives/partial"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    (state / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
+    places = {"state::lists": "lists", "cache": "", "etc::sourcelist": "sources.list"}
+    options = [f"-oDir::{key}={state / place}" for key, place in places.items()]
+    options += ["-oDir::Etc::sourceparts=/dev/null", "-oDir::State::status=/dev/null", "-oAPT::Sandbox::User=root"]
+    said("apt-get", *options, "update", "--quiet")
+    said("apt-get", *options, "download", "--quiet", *packages, cwd=state)
+    whole = tree.with_suffix(".part")
+    for archive in state.glob("*.deb"):
+        said("dpkg-deb", "--extract", str(archive), str(whole))
+        archive.unlink()
+    whole.rename(tree)
+    return tree
+
+
+def system(suite: str, include: Sequence[str], tree: Path) -> Path:
+    """A tree as debootstrap makes it; kept, and made anew only where it is not whole."""
+    if not tree.exists():
+        whole = tree.with_name(f"{tree.name}.part")
+        said("rm", "-rf", "--one-file-system", str(whole))
+        options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]
+        said("debootstrap", *options, suite, str(whole), mirror())
+        whole.rename(tree)
+    return tree
+
+
+def said(*argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
+    """What a program prints; where it fails, all that it printed is raised."""
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout[-4000:]}{done.stderr}")
+    return done.stdout
