@@ -82,8 +82,10 @@ def _in_sysfs(machine: Machine, name: str) -> Optional[Value[str]]:
     folder = f"{SYSFS}/{name}"
     if not isinstance(machine.entry(folder), Value):
         return None
-    state = "builtin" if isinstance(machine.entry(f"{folder}/initstate"), Absent) else "loaded"
-    return Value(state, Evidence(folder, inferred=True))
+    state = machine.entry(f"{folder}/initstate")
+    if isinstance(state, Unknown):
+        return None
+    return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
 
 
 def _configured(machine: Machine, name: str) -> Optional[Observation[str]]:

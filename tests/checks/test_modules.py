@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Mapping, Optional, Union
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.checks import _kernel, modules
+from nodespec.facts import Table, family
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+    from nodespec.facts import Row, Rows
+
+TREE = "/lib/modules/6.1.9"
+BASE = {
+    "/proc/self/stat": "",
+    "/proc/sys/kernel/osrelease": "6.1.9\n",
+    "/proc/sys/kernel/modules_disabled": "0\n",
+    "/proc/modules": "overlay 163840 1 - Live 0x0000000000000000\nfoo_bar 1 0 - Live 0x0 (OE)\n",
+    "/sys/kernel/fscaps": "1\n",
+    "/sys/module/overlay/initstate": "live\n",
+    f"{TREE}/modules.builtin": "kernel/fs/ext4/ext4.ko\nkernel/lib/crc-t10dif.ko\n",
+    f"{TREE}/modules.dep": "kernel/net/bridge/br_netfilter.ko.xz: kernel/net/bridge/bridge.ko.xz\n"
+    "kernel/net/bridge/bridge.ko.xz:\nupdates/dkms/zfs.ko:\nkernel/fs/overlayfs/overlay.ko:\n",
+    f"{TREE}/modules.order": "kernel/net/bridge/bridge.ko\nkernel/net/sctp/sctp.ko\n",
+}
+
+
+def without(*paths: str, **files: Union[str, None]) -> dict[str, Union[str, None]]:
+    """The host above, lacking what is below these paths."""
+    return {**{path: text for path, text in BASE.items() if not path.startswith(paths or ("-",))}, **files}
+
+
+def table(make_tree: MakeTree, files: Mapping[str, Optional[str]] = BASE) -> Rows[Row]:
+    return modules.modules.probe(Machine(make_tree(files)))
+
+
+def row(make_tree: MakeTree, name: str, files: Mapping[str, Optional[str]] = BASE) -> Observation[Row]:
+    return table(make_tree, files).look(modules.modules.key(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "source", "line"),
+    [
+        ("overlay", "loaded", "/proc/modules", 1),  # though it stands in modules.dep too
+        ("foo-bar", "loaded", "/proc/modules", 2),
+        ("ext4", "builtin", f"{TREE}/modules.builtin", 1),
+        ("crc_t10dif", "builtin", f"{TREE}/modules.builtin", 2),
+        ("br-netfilter", "loadable", f"{TREE}/modules.dep", 1),
+        ("bridge", "loadable", f"{TREE}/modules.dep", 2),
+        ("zfs", "loadable", f"{TREE}/modules.dep", 3),
+    ],
+)
+def test_each_module_says_its_state_and_line(
+    name: str, state: str, source: str, line: int, make_tree: MakeTree
+) -> None:
+    assert row(make_tree, name) == Value(state, Evidence(source, line))
+
+
+def test_what_is_in_no_list_is_absent_with_the_nearest_name(make_tree: MakeTree) -> None:
+    assert row(make_tree, "bridgee") == Absent(Evidence(TREE), "there is `bridge`")
+
+
+def test_what_was_built_and_not_installed_is_absent_and_says_so(make_tree: MakeTree) -> None:
+    """As where the extra modules are a package of their own."""
+    seen = row(make_tree, "sctp")
+    assert isinstance(seen, Absent)
+    assert seen.evidence == Evidence(f"{TREE}/modules.order", 2)
+    assert "not installed" in seen.say
+
+
+@pytest.mark.parametrize("packed", ["", ".xz", ".zst", ".gz"])
+def test_before_depmod_the_file_must_be_there(packed: str, make_tree: MakeTree) -> None:
+    files = without(f"{TREE}/modules.dep", **{f"{TREE}/kernel/net/bridge/bridge.ko{packed}": ""})
+    assert row(make_tree, "bridge", files) == Value("loadable", Evidence(f"{TREE}/modules.order", 1))
+    assert isinstance(row(make_tree, "sctp", files), Absent)
+    assert row(make_tree, "zfs", files) == Absent(Evidence(TREE))
+
+
+def test_all_are_enumerated(make_tree: MakeTree) -> None:
+    rows = table(make_tree)
+    states = {name: seen.value for name, seen in rows.every().items() if isinstance(seen, Value)}
+    assert states == {
+        "overlay": "loaded",
+        "foo_bar": "loaded",
+        "ext4": "builtin",
+        "crc_t10dif": "builtin",
+        "br_netfilter": "loadable",
+        "bridge": "loadable",
+        "zfs": "loadable",
+    }
+    assert all(rows.look(name) == seen for name, seen in rows.every().items())
+    assert rows.rest == Absent(Evidence(TREE))
+
+
+def test_the_other_place_of_the_tree_serves(make_tree: MakeTree) -> None:
+    moved = {path.replace("/lib/", "/usr/lib/") if path.startswith("/lib/") else path: t for path, t in BASE.items()}
+    assert row(make_tree, "bridge", moved) == Value("loadable", Evidence(f"/usr{TREE}/modules.dep", 2))
+
+
+CONF, LATE, LINES = "/etc/modprobe.d/a.conf", "/usr/lib/modprobe.d/z.conf", "# comment\n\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "state", "evidence"),
+    [
+        ({CONF: f"{LINES}install bridge /bin/false\n"}, "blocked", Evidence(CONF, 3)),
+        ({CONF: "install bridge /usr/bin/true"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "install\tbridge  exit 1"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "# goes \\\non\ninstall bridge \\\n  /bin/false\n"}, "blocked", Evidence(CONF, 3)),
+        ({CONF: "install br* /bin/false"}, "blocked", Evidence(CONF, 1)),
+        (
+            {"/usr/lib/modprobe.d/z.conf": "install bridge /bin/false"},
+            "blocked",
+            Evidence("/usr/lib/modprobe.d/z.conf", 1),
+        ),
+        # not blocked: other modules, other commands, and what only keeps it from coming by itself
+        ({CONF: "install bridges /bin/false\ninstall b /bin/false"}, "loadable", None),
+        ({CONF: "blacklist bridge\n"}, "loadable", None),
+        ({CONF: "#install bridge /bin/false\n"}, "loadable", None),
+        ({CONF: "install bridge\n"}, "loadable", None),
+        ({CONF: "install bridge /sbin/modprobe --ignore-install bridge; true"}, "loadable", None),
+        ({CONF: "install bridge /bin/true; /sbin/modprobe -i bridge"}, "loadable", None),
+        ({CONF: "options bridge install=/bin/false"}, "loadable", None),
+        ({"/etc/modprobe.d/a.conf.bak": "install bridge /bin/false"}, "loadable", None),
+        ({"/proc/cmdline": "modprobe.blacklist=bridge"}, "loadable", None),
+        # of two the first counts, and a file hides its namesakes in later folders
+        ({CONF: "install br* /sbin/modprobe -i $MODPROBE_MODULE\ninstall bridge /bin/false"}, "loadable", None),
+        ({CONF: "", "/lib/modprobe.d/a.conf": "install bridge /bin/false"}, "loadable", None),
+        ({CONF: None, "/etc/modprobe.d/b.conf": ""}, None, None),  # a folder: what it would say is not known
+        # the kernel itself refuses
+        ({"/proc/cmdline": "quiet module_blacklist=a,bridge"}, "blocked", Evidence("/proc/cmdline")),
+        ({"/proc/cmdline": "module-blacklist=br-idge,bridge"}, "blocked", Evidence("/proc/cmdline")),
+        ({"/proc/sys/kernel/modules_disabled": "1\n"}, "blocked", Evidence("/proc/sys/kernel/modules_disabled")),
+    ],
+)
+def test_what_may_not_be_loaded_is_blocked(
+    files: Mapping[str, Optional[str]], state: Optional[str], evidence: Optional[Evidence], make_tree: MakeTree
+) -> None:
+    rows = table(make_tree, {**BASE, **files})
+    seen = rows.look("bridge")
+    if state is None:
+        assert isinstance(seen, Unknown)
+    else:
+        assert seen == Value(state, evidence or Evidence(f"{TREE}/modules.dep", 2))
+    assert rows.look("overlay") == Value("loaded", Evidence("/proc/modules", 1)), "what is in stays in"
+    assert rows.look("ext4") == Value("builtin", Evidence(f"{TREE}/modules.builtin", 1))
+
+
+def test_without_a_tree_only_what_is_in_the_kernel_is_seen(make_tree: MakeTree) -> None:
+    files = without("/lib", **{"/sys/module/loop/parameters/max_loop": "0"})
+    assert row(make_tree, "overlay", files) == Value("loaded", Evidence("/proc/modules", 1))
+    assert row(make_tree, "loop", files) == Value("builtin", Evidence("/sys/module/loop", inferred=True))
+    assert row(make_tree, "bridge", files) == Unknown(
+        "not found", f"{TREE} does not exist", "install the kernel's modules, or build them in"
+    )
+    assert row(make_tree, "bridge", files) == row(make_tree, "sctp", files), "one cause, the same words"
+
+
+def test_where_sysfs_is_not_recognised_it_tells_nothing(make_tree: MakeTree) -> None:
+    assert isinstance(row(make_tree, "loop", without("/lib", "/sys/kernel", **{"/sys/module/loop/x": ""})), Unknown)
+
+
+def test_without_proc_modules_sysfs_tells(make_tree: MakeTree) -> None:
+    files = without("/proc/modules", **{"/proc/modules": None, "/sys/module/bridge/initstate": "live"})
+    assert row(make_tree, "bridge", files) == Value("loaded", Evidence("/sys/module/bridge", inferred=True))
+
+
+CONFIG = "CONFIG_BRIDGE=y\nCONFIG_VETH=m\n# CONFIG_VXLAN is not set\nCONFIG_NFT_NAT=y\n"
+
+
+LOADS, LOADS_NONE = ("/lib",), ("/lib", "/proc/modules")
+
+
+@pytest.mark.parametrize(
+    ("name", "gone", "expected"),
+    [
+        ("bridge", LOADS, "builtin"),
+        ("bridge", LOADS_NONE, "builtin"),
+        ("nft_chain_nat", LOADS_NONE, "builtin"),  # of the same option as nft_nat
+        ("veth", LOADS, None),
+        ("vxlan", LOADS, None),  # a foreign one may be there, where modules are loaded at all
+        ("vxlan", LOADS_NONE, "absent"),
+        ("sctp", LOADS_NONE, "absent"),
+        ("foo", LOADS_NONE, None),
+    ],
+)
+def test_without_a_tree_the_configuration_helps(
+    name: str, gone: tuple[str, ...], expected: Optional[str], make_tree: MakeTree
+) -> None:
+    files = without(*gone, **{"/boot/config-6.1.9": CONFIG})
+    seen = row(make_tree, name, files)
+    word = seen.value if isinstance(seen, Value) else "absent" if isinstance(seen, Absent) else None
+    assert word == expected
+    if not isinstance(seen, Unknown):
+        assert (seen.evidence.source, seen.evidence.inferred) == ("/boot/config-6.1.9", True)
+
+
+def test_a_kernel_without_modules_loads_none(make_tree: MakeTree) -> None:
+    seen = row(make_tree, "bridge", without("/proc/modules"))
+    assert seen == Absent(Evidence("/proc/modules"), "this kernel loads no modules")
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [((f"{TREE}/modules.builtin",), "not found"), ((f"{TREE}/modules.dep", f"{TREE}/modules.order"), "not found")],
+)
+def test_a_tree_that_lists_nothing_does_not_make_absent(
+    gone: tuple[str, ...], reason: str, make_tree: MakeTree
+) -> None:
+    seen = row(make_tree, "sctp_diag", without(*gone, **{f"{TREE}/x": ""}))
+    assert isinstance(seen, Unknown)
+    assert seen.reason == reason
+
+
+def test_without_proc_nothing_is_absent(make_tree: MakeTree) -> None:
+    seen = row(make_tree, "bridge", {"/etc/x": ""})
+    assert isinstance(seen, Unknown)
+    assert seen.look
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", "Ä", "*", "a" * 65])
+def test_what_cannot_be_a_module_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not the name of a module"):
+        modules.modules.key(name)
+
+
+def test_all_evidence_is_declared(make_tree: MakeTree) -> None:
+    hosts = (BASE, without("/lib", **{"/sys/module/loop/x": "", "/boot/config-6.1.9": CONFIG}))
+    for files in hosts:
+        rows = table(make_tree, {**files, CONF: "install bridge /bin/false"})
+        for seen in (*rows.every().values(), rows.rest):
+            if not isinstance(seen, Unknown):
+                assert any(fnmatchcase(seen.evidence.source, source) for source in modules.modules.sources)
+
+
+def test_the_family_is_the_table() -> None:
+    declared = family("modules")
+    assert isinstance(declared, Table)
+    assert declared.closed
+    strengths = [declared.row.strength(state) for state in ("blocked", "loadable", "builtin", "loaded")]
+    assert strengths == sorted(strengths)
+
+
+@given(st.text(max_size=80) | st.sampled_from(["install a /bin/false\\\n", "(", ": :\n", "a.ko.ko:\n/\n.ko:"]))
+@settings(max_examples=200)
+def test_no_text_breaks_a_parser(text: str) -> None:
+    assert all(name and line > 0 for name, line in _kernel._names(text).items() if name)  # noqa: SLF001
+    assert all(found.line > 0 for found in _kernel._loaded(text).values())  # noqa: SLF001
+    for command in modules._installs(text, Evidence("x")):  # noqa: SLF001
+        assert 0 < command.evidence.line <= text.count("\n") + 1
+        modules._matches("bridge", command.pattern)  # noqa: SLF001
