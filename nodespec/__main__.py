@@ -10,6 +10,13 @@ from . import __version__
 from .mistake import Mistake
 from .report import DEFECT, INTERRUPTED, UNWRITTEN, USAGE
 
+REMEDIES = {
+    "yaml": "install PyYAML (Debian: python3-yaml), or nodespec with pip",
+    "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
+    "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
+}
+WHOLE = "run a whole one, which on Debian is python3 rather than python3-minimal"
+
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run nodespec with these arguments and say the exit code; nothing is raised but SystemExit by `--help`."""
@@ -43,6 +50,9 @@ def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
     except Exception as error:
         if os.environ.get("NODESPEC_DEBUG"):
             raise
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "nodespec").startswith("nodespec"):
+            _say(f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', WHOLE)}")
+            return USAGE
         _say(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
         return DEFECT
 

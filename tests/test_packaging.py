@@ -70,3 +70,11 @@ def test_readme_names_the_commands_and_the_codes() -> None:
     for script in ("demo", "test"):
         assert os.access(TOP / script, os.X_OK)
         assert (TOP / script).read_text().startswith("#!/bin/sh\n")
+
+
+def test_missing_package_is_named_and_no_defect() -> None:
+    done = run("-S", "-m", "nodespec", "check", "kubernetes/1.35")  # no site-packages, and so no YAML
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "nodespec: this Python has no module `yaml`: install PyYAML (Debian: python3-yaml), or nodespec with pip\n"
+    )
