@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain, combinations, product
-from typing import Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple
 
 from .expectation import Expect
 from .facts import Place
@@ -32,15 +33,16 @@ def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:
     found: Set[str] = set()
     for world in product(*ways.values()):
         says = {(path, text): yes for path, way in zip(ways, world) for text, yes in zip(facts[path][1], way)}
-        if given is None or outcome(given, lambda clause: _met(clause, says)) == "pass":  # noqa: B023 - used at once
-            found.add(outcome(pattern, lambda clause: _met(clause, says)))  # noqa: B023
+        for joined in (any, all):  # names of one thing: which is the strongest cannot be told from this
+            met = partial(_met, says, joined)
+            if given is None or outcome(given, met) == "pass":
+                found.add(outcome(pattern, met))
     return found
 
 
-def _met(clause: Clause, says: Dict[Asked, bool]) -> str:
-    """Names of one thing: it is met where the strongest would; tried freely, that is some name or every name."""
+def _met(says: Dict[Asked, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause) -> str:
     names = [says[place.path, clause.expect.text] for place in (clause.place, *clause.aliases)]
-    return "pass" if any(names) else "fail"
+    return "pass" if joined(names) else "fail"
 
 
 def _ways(place: Place, asked: Dict[str, Expect]) -> Iterator[Tuple[bool, ...]]:

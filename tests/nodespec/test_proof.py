@@ -1,0 +1,204 @@
+"""What a pattern can come to: tried on few cases by the proof, and on whole small worlds here."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nodespec import expectation
+from nodespec.expectation import Node
+from nodespec.facts import Leaf, Place
+from nodespec.kinds import OTHER, Choice, Datum, Flag, Kind, Option, SetOf, Setting, Size, Text, Version, Whole
+from nodespec.mistake import Wrong
+from nodespec.observation import Absent, Evidence
+from nodespec.pattern import Clause, Joined, Pattern, outcome
+from nodespec.proof import possible
+from nodespec.versions import DEB, RELEASE
+
+ABSENT = Absent(Evidence("here"))
+
+
+class World(NamedTuple):
+    """A type, the words that specs write of it here, and every value that these can tell apart."""
+
+    kind: Kind[Datum]
+    words: Sequence[str]
+    values: Sequence[Datum]
+
+
+def subsets(members: Sequence[str]) -> List[frozenset[str]]:
+    return [frozenset(one) for size in range(len(members) + 1) for one in combinations(members, size)]
+
+
+NUMBERS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for number in range(4)]
+BOUNDS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for number in ("1", "1.1", "1.2", "2-rc1")]
+VERSIONS = ["0.9", "1-rc1", "1", "1.0.5", "1.1-rc1", "1.1", "1.1.5", "1.2-alpha", "1.2", "1.2.5", "1.3"]
+VERSIONS += ["2-alpha", "2-rc0", "2-rc1", "2-rc2", "2", "3"]
+EVRS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for number in ("1", "1.1", "1-2", "1:1")]
+DEBS = ["0.9", "1~", "1", "1-1", "1-2~", "1-2", "1-2+b", "1-3", "1+", "1.0", "1.1~", "1.1", "1.1-1", "1.1.5", "1.2~~"]
+DEBS += ["1.2", "2~~~", "2", "1:0.9", "1:1~", "1:1", "1:1.5", "1:2~~", "1:2", "2:1"]
+WORLDS = [
+    World(Choice("a", "b", "c", ab=("a", "b")), ["a", "b", "c", "ab"], ["a", "b", "c"]),
+    World(Flag(), ["true", "no"], [True, False]),
+    World(Whole(), NUMBERS, [*range(6)]),
+    World(Size(), [f"{number}K" for number in NUMBERS], [n + m for n in range(0, 5000, 1000) for m in (-1, 0, 1)][1:]),
+    World(Text(), ["x", "y"], ["x", "y", "z"]),
+    World(Setting(), ["x", *NUMBERS], ["x", "z", *map(str, range(-1, 6)), "01", "02", "03", "00"]),
+    World(Option(), ["y", "n", "enabled", "disabled", "undefined"], ["y", "m", "n", "undefined", "250", "text"]),
+    World(Version(RELEASE), BOUNDS, VERSIONS),
+    World(Version(DEB), EVRS, DEBS),
+    World(SetOf(Choice("a", "b", "c")), ["a", "b", "c"], subsets(["a", "b", "c", OTHER])),
+    World(SetOf(Text()), ["x", "y"], subsets(["x", "y", "z"])),
+]
+NAMES = ("Choice", "Flag", "Whole", "Size", "Text", "Setting", "Option", "release", "deb", "set of choices", "set")
+
+
+def listed(nodes: st.SearchStrategy[Node], least: int = 1) -> st.SearchStrategy[Node]:
+    return st.lists(nodes, min_size=least, max_size=3)
+
+
+def written(world: World) -> st.SearchStrategy[Node]:
+    """Whatever may be written of a fact."""
+    word: st.SearchStrategy[Node] = st.sampled_from([*world.words, "present", "absent"])
+    if isinstance(world.kind, SetOf):
+        member: st.SearchStrategy[Node] = st.sampled_from(world.words)
+        inner: st.SearchStrategy[Node] = member | st.fixed_dictionaries({"not": member}) | listed(member)
+        asks: Dict[str, st.SearchStrategy[Node]] = {name: listed(inner) for name in ("all", "any", "none")}
+        asks |= {name: listed(inner, 0) for name in ("only", "equals")}
+        return listed(inner) | st.fixed_dictionaries({}, optional=asks).map(dict)
+
+    def more(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+        asks = {name: listed(nodes) for name in ("all", "any", "none")}
+        return listed(nodes) | st.fixed_dictionaries({}, optional={**asks, "not": nodes, "is": nodes}).map(dict)
+
+    return st.recursive(word, more, max_leaves=5)
+
+
+def place(name: str, kind: Kind[Datum], *, optional: bool) -> Place:
+    leaf = Leaf(lambda _: ABSENT, (), "", sensitive=False)
+    leaf.kind, leaf.optional = kind, optional
+    return Place((name,), leaf)
+
+
+class Drawn(NamedTuple):
+    clauses: List[Clause]
+    worlds: Mapping[Tuple[str, ...], Sequence[object]]
+
+
+def clauses_of(data: st.DataObject, places: int, count: int) -> Drawn:
+    """Clauses on few facts, and what each of these facts can be."""
+    worlds = [data.draw(st.sampled_from(WORLDS)) for _ in range(places)]
+    facts = [
+        place(str(at), one.kind, optional=data.draw(st.booleans(), label="optional")) for at, one in enumerate(worlds)
+    ]
+    made = []
+    for _ in range(count):
+        at = data.draw(st.integers(0, places - 1))
+        node = data.draw(written(worlds[at]))
+        try:
+            made.append(Clause(facts[at], expectation.read(node, facts[at].kind)))
+        except Wrong:
+            assume(False)  # noqa: FBT003 - hypothesis' way to say that this is of no interest
+    asked = {clause.place.path for clause in made}
+    values = {
+        fact.path: [*world.values, *([ABSENT] if fact.optional else [])]
+        for fact, world in zip(facts, worlds)
+        if fact.path in asked
+    }
+    return Drawn(made, values)
+
+
+def joined(data: st.DataObject, parts: Sequence[Pattern]) -> Pattern:
+    """The parts joined in some way."""
+    if len(parts) == 1:
+        return Joined("not", (parts[0],)) if data.draw(st.booleans(), label="not") else parts[0]
+    at = data.draw(st.integers(1, len(parts) - 1))
+    how = data.draw(st.sampled_from(["all", "any"]))
+    return Joined(how, (joined(data, parts[:at]), joined(data, parts[at:])))
+
+
+def met(clause: Clause, values: Mapping[Tuple[str, ...], object]) -> str:
+    seen = values[clause.place.path]
+    good = clause.expect.absent if seen is ABSENT else clause.expect.test(seen)  # type: ignore[arg-type]
+    return "pass" if good else "fail"
+
+
+def tried(worlds: Mapping[Tuple[str, ...], Sequence[object]], pattern: Pattern, when: Optional[Pattern]) -> Set[str]:
+    """Every outcome of a pattern, where another holds, in all worlds there are."""
+    found = set()
+    for world in product(*worlds.values()):
+        values = dict(zip(worlds, world))
+        if when is None or outcome(when, lambda clause: met(clause, values)) == "pass":  # noqa: B023 - used at once
+            found.add(outcome(pattern, lambda clause: met(clause, values)))  # noqa: B023
+    return found
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=NAMES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_one_expectation_comes_to_what_it_can_come_to(world: World, data: st.DataObject) -> None:
+    fact = place("x", world.kind, optional=data.draw(st.booleans(), label="optional"))
+    node = data.draw(written(world))
+    try:
+        clause = Clause(fact, expectation.read(node, world.kind))
+    except Wrong:
+        return
+    values = [*world.values, *([ABSENT] if fact.optional else [])]
+    assert possible(clause) == tried({fact.path: values}, clause, None)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data(), st.integers(1, 2), st.integers(1, 4))
+def test_a_pattern_comes_to_what_it_can_come_to(data: st.DataObject, places: int, count: int) -> None:
+    drawn = clauses_of(data, places, count)
+    pattern = joined(data, drawn.clauses)
+    assert possible(pattern) == tried(drawn.worlds, pattern, None)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.data(), st.integers(1, 2), st.integers(2, 4))
+def test_under_a_condition_too(data: st.DataObject, places: int, count: int) -> None:
+    drawn = clauses_of(data, places, count)
+    at = data.draw(st.integers(1, count - 1))
+    pattern, when = joined(data, drawn.clauses[:at]), joined(data, drawn.clauses[at:])
+    assert possible(pattern, when) == tried(drawn.worlds, pattern, when)
+
+
+def clause(expects: Node, kind: Kind[Datum], name: str = "x") -> Clause:
+    return Clause(place(name, kind, optional=False), expectation.read(expects, kind))
+
+
+def test_a_pattern_of_characters_is_given_the_benefit_of_the_doubt() -> None:
+    both = Joined("all", (clause({"matches": "a+"}, Text()), clause({"matches": "b+"}, Text())))
+    assert possible(both) == {"pass", "fail"}
+    assert possible(Joined("any", (both, Joined("not", (both,))))) == {"pass"}
+
+
+def test_so_is_what_would_take_too_long() -> None:
+    many = [clause("true", Flag(), str(number)) for number in range(13)]
+    always = [Joined("any", (one, Joined("not", (one,)))) for one in many]
+    assert possible(Joined("all", tuple(always))) == {"pass", "fail"}
+    assert possible(Joined("all", tuple(always[:12]))) == {"pass"}
+
+
+def test_names_of_one_thing_are_proved_without_knowing_which_is_the_strongest() -> None:
+    first, second = (place(name, Option(), optional=False) for name in ("first", "second"))
+    disabled = expectation.read("disabled", Option())
+    both = Clause(first, disabled, (second,))
+    assert possible(both) == {"pass", "fail"}
+    assert possible(both, Clause(second, disabled)) == {"pass", "fail"}
+    assert possible(Clause(second, disabled), both) >= {"pass"}
+
+
+def test_large_sets_are_proved_by_their_corners() -> None:
+    names = [f"c{number}" for number in range(20)]
+    kind = SetOf(Choice(*names))
+    both = Joined("all", (clause([*names], kind), clause({"none": ["c7"]}, kind)))
+    assert possible(both) == {"fail"}
+    assert possible(Joined("all", (clause([*names], kind), clause({"only": [*names]}, kind)))) == {"pass", "fail"}
+    assert possible(clause({"equals": [*names]}, kind)) == {"pass", "fail"}
+    assert possible(clause({"none": [*names]}, kind)) == {"pass", "fail"}
