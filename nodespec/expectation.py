@@ -151,7 +151,8 @@ def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
             raise Wrong(node, f"`{word}` of nothing")
         parts[word] = [read(one, inner) for one in node]
     if isinstance(kind, SetOf):
-        return _members(parts)
+        equal = [_members({"equals": parts.pop("equals")})] if "equals" in parts else []
+        return all_of([*([_members(parts)] if parts else []), *equal])
     join = {"all": all_of, "any": any_of, "none": none_of}
     return all_of([join[word](made) for word, made in parts.items()])
 
@@ -188,8 +189,13 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
 
 def _joined(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *, absent: bool) -> Expect:
     cases = tuple(chain.from_iterable(part.cases for part in parts))
-    text = word.join(part.text for part in parts)
+    text = word.join(_within(part.text) for part in parts)
     return Expect(text, test, absent, cases, any(part.opaque for part in parts))
+
+
+def _within(text: str) -> str:
+    """A text as part of another: what is joined stands in brackets."""
+    return f"({text})" if re.search(" and | or |none of|; ", text) else text
 
 
 def all_of(parts: Sequence[Expect]) -> Expect:
@@ -211,15 +217,17 @@ def any_of(parts: Sequence[Expect]) -> Expect:
 
 def none_of(parts: Sequence[Expect]) -> Expect:
     """Not any of them. Absence satisfies only `not: present`."""
-    text = "not " + " or ".join(part.text for part in parts)
+    several = f"none of {', '.join(_within(part.text) for part in parts)}"
+    text = several if len(parts) > 1 else f"not {_within(parts[0].text)}"
     absent = len(parts) == 1 and parts[0] is PRESENT
     return _joined(parts, "", lambda value: not any(p.test(value) for p in parts), absent=absent)._replace(text=text)
 
 
 def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
     """Of a set: `all` members, at least one (`any`), no such (`none`), nothing beyond (`only`), `equals`."""
+    shown = tuple(asks)
     if "equals" in asks:
-        asks = {**asks, "all": [*asks.get("all", ()), *asks["equals"]], "only": asks["equals"]}
+        asks = {**asks, "all": asks["equals"], "only": asks["equals"]}
     every, some, none = (asks.get(word, ()) for word in ("all", "any", "none"))
 
     def may(member: str) -> bool:
@@ -243,8 +251,7 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
 
     parts = [part for word in asks for part in asks[word]]
     words = {"all": "{}", "any": "some of {}", "none": "none of {}", "only": "only {}", "equals": "exactly {}"}
-    shown = ("equals",) if "equals" in asks else tuple(asks)
-    text = "; ".join(words[word].format(", ".join(p.text for p in asks[word]) or "nothing") for word in shown)
+    text = "; ".join(words[word].format(", ".join(_within(p.text) for p in asks[word]) or "nothing") for word in shown)
     named = frozenset(case for part in parts for case in part.cases if isinstance(case, str)) | {OTHER}
     # `all` and `any` want more, `none` and `only` want less: nothing, everything, the most allowed, the least wanted
     least = frozenset(case for part in every for case in part.cases if isinstance(case, str))

@@ -15,25 +15,28 @@ WORLDS = 4096  # tried at the most; beyond, a pattern is given the benefit of th
 ANY_ROW = "*"  # the key of a row of which it is only known that it is there
 MEMBERS = 8  # of a set, all of whose subsets are tried
 Path = Tuple[str, ...]
-Asked = Tuple[Path, str]  # one expectation of one fact
+Asked = Tuple[Path, int]  # one expectation of one fact, by its identity
 
 
 def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:
     """{"pass"}: it cannot fail. {"fail"}: it cannot hold. Where `given` holds; empty: that never does."""
-    facts: Dict[Path, Tuple[Place, Dict[str, Expect]]] = {}
-    for clause in chain(clauses(pattern), clauses(given) if given else ()):
+    facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
+    asked = tuple(chain(clauses(pattern), clauses(given) if given else ()))
+    for clause in asked:
         for place in (clause.place, *clause.aliases):
-            facts.setdefault(place.path, (place, {}))[1][clause.expect.text] = clause.expect
-    ways = {path: sorted(set(_ways(place, asked))) for path, (place, asked) in facts.items()}
+            facts.setdefault(place.path, (place, {}))[1][id(clause.expect)] = clause.expect
+    ways = {path: sorted(set(_ways(place, asks))) for path, (place, asks) in facts.items()}
     total = 1
     for one in ways.values():
         total *= len(one)
     if total > WORLDS:
         return {"pass", "fail"}
+    # names of one thing: which is the strongest cannot be told from what each says
+    joins = (any, all) if any(clause.aliases for clause in asked) else (any,)
     found: Set[str] = set()
     for world in product(*ways.values()):
-        says = {(path, text): yes for path, way in zip(ways, world) for text, yes in zip(facts[path][1], way)}
-        for joined in (any, all):  # names of one thing: which is the strongest cannot be told from this
+        says = {(path, one): yes for path, way in zip(ways, world) for one, yes in zip(facts[path][1], way)}
+        for joined in joins:
             met = partial(_met, says, joined)
             if given is None or outcome(given, met) == "pass":
                 found.add(outcome(pattern, met))
@@ -41,11 +44,11 @@ def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:
 
 
 def _met(says: Dict[Asked, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause) -> str:
-    names = [says[place.path, clause.expect.text] for place in (clause.place, *clause.aliases)]
+    names = [says[place.path, id(clause.expect)] for place in (clause.place, *clause.aliases)]
     return "pass" if joined(names) else "fail"
 
 
-def _ways(place: Place, asked: Dict[str, Expect]) -> Iterator[Tuple[bool, ...]]:
+def _ways(place: Place, asked: Dict[int, Expect]) -> Iterator[Tuple[bool, ...]]:
     """The ways in which the expectations of one fact can come out together."""
     expects = list(asked.values())
     if any(expect.opaque for expect in expects):

@@ -151,7 +151,7 @@ def test_one_expectation_comes_to_what_it_can_come_to(world: World, data: st.Dat
     assert possible(clause) == tried({fact.path: values}, clause, None)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data(), st.integers(1, 2), st.integers(1, 4))
 def test_a_pattern_comes_to_what_it_can_come_to(data: st.DataObject, places: int, count: int) -> None:
     drawn = clauses_of(data, places, count)
@@ -159,7 +159,7 @@ def test_a_pattern_comes_to_what_it_can_come_to(data: st.DataObject, places: int
     assert possible(pattern) == tried(drawn.worlds, pattern, None)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data(), st.integers(1, 2), st.integers(2, 4))
 def test_under_a_condition_too(data: st.DataObject, places: int, count: int) -> None:
     drawn = clauses_of(data, places, count)
