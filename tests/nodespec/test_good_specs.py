@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import pytest
 from pretended import ABSENT, Said, Shelf, bound, found, planned
@@ -168,7 +168,12 @@ MEANING: List[Tuple[Place, str, List[Said], List[Said]]] = [
 ]
 
 
-@pytest.mark.parametrize(("place", "expects", "met", "unmet"), MEANING, ids=lambda value: str(value)[:48])
+def named(value: object) -> Optional[str]:
+    """A test is named by place and expectation: sets are printed in another order by every process."""
+    return None if isinstance(value, list) else str(value)[:48]
+
+
+@pytest.mark.parametrize(("place", "expects", "met", "unmet"), MEANING, ids=named)
 def test_an_expectation_means(place: Place, expects: str, met: List[Said], unmet: List[Said]) -> None:
     assert {str(seen): outcome(place, expects, seen) for seen in met} == {str(seen): "pass" for seen in met}
     assert {str(seen): outcome(place, expects, seen) for seen in unmet} == {str(seen): "fail" for seen in unmet}
