@@ -84,4 +84,4 @@ def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:
 def _loaded(text: str) -> Mapping[str, Loaded]:
     """`wireguard 94208 0 - Live 0x0000000000000000 (OE)`: O is for out of tree."""
     rows = ((line, row.split()) for line, row in enumerate(text.split("\n"), 1))
-    return {row[0]: Loaded(line, "(" in row[-1] and "O" in row[-1]) for line, row in rows if row}
+    return {row[0]: Loaded(line, "O" in "".join(row[6:])) for line, row in rows if row}

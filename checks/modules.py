@@ -89,9 +89,9 @@ def _in_sysfs(machine: Machine, name: str) -> Optional[Value[str]]:
 
 
 def _configured(machine: Machine, name: str) -> Optional[Observation[str]]:
-    """What the kernel's configuration says, where no module tree does."""
+    """What the kernel's configuration says, where its lists of modules do not."""
     option = _inference.option_of(name)
-    if not option or isinstance(machine.once(_kernel.tree), Value):
+    if not option:
         return None
     built = kernel.config.probe(machine).look(option)
     if not isinstance(built, Value):

@@ -139,11 +139,13 @@ def off(source: str, line: int = 0) -> Value[str]:
         # what runs, where no list is
         ("OVERLAY_FS", kernel_with(modules="overlay"), seen("m", LOADED, 1)),
         ("WIREGUARD", {LOADED: "wireguard 94208 0 - Live 0x0 (OE)"}, None),  # not the kernel's own
+        ("WIREGUARD", {LOADED: "wireguard 94208 0 - Live 0x0 (E)"}, seen("m", LOADED, 1)),
         ("IPV6", {LOADED: "", "/sys/module/ipv6/x": ""}, seen("y", "/sys/module/ipv6")),
         ("IPV6", {LOADED: "", "/sys/module/ipv6/initstate": "going"}, None),  # between two reads
         ("VETH", kernel_with("veth_xmit", modules=""), seen("y", NAMES)),
         ("VETH", kernel_with("veth_xmit.llvm.77", modules=""), seen("y", NAMES)),
         ("VETH", kernel_with("veth_xmit\t[veth]", modules=""), None),
+        ("VETH", kernel_with("veth_xmit.cold\t[veth]", modules=""), None),
         ("VETH", kernel_with(modules=""), None),  # it may be a module that is not loaded
         ("VETH", kernel_with(), off(NAMES)),  # no modules at all
         ("VETH", {NAMES: "0000 T schedule\n"}, None),  # not the whole list
@@ -173,6 +175,7 @@ def off(source: str, line: int = 0) -> Value[str]:
         ("EXT4_FS_POSIX_ACL", kernel_with("ext4_get_acl", modules="ext4"), off(NAMES)),
         ("EXT4_FS_SECURITY", {**tree("", "ext4"), **kernel_with(modules="")}, None),
         ("EXT4_FS_SECURITY", {**tree("ext4"), **kernel_with(modules="")}, off(NAMES)),
+        ("EXT4_FS_SECURITY", {**kernel_with(), LOADED: None, FS: "\text4\n"}, None),  # y or m
         ("IP_VS_NFCT", {**tree(), **kernel_with(modules="")}, off(ORDER)),
         # an alias is off with what it needs, and else not told
         ("IP_NF_TARGET_REDIRECT", tree("", "xt_REDIRECT"), off(ORDER)),

@@ -69,7 +69,7 @@ def test_what_is_in_no_list_is_absent_with_the_nearest_name(make_tree: MakeTree)
 
 def test_what_was_built_and_not_installed_is_absent_and_says_so(make_tree: MakeTree) -> None:
     """As where the extra modules are a package of their own."""
-    seen = row(make_tree, "sctp")
+    seen = row(make_tree, "sctp", {**BASE, f"{TREE}/kernel/net/sctp/sctp.ko": ""})  # nor does modprobe find it
     assert isinstance(seen, Absent)
     assert seen.evidence == Evidence(f"{TREE}/modules.order", 2)
     assert "not installed" in seen.say
@@ -132,6 +132,7 @@ CONF, LATE, LINES = "/etc/modprobe.d/a.conf", "/usr/lib/modprobe.d/z.conf", "# c
         ({"/proc/cmdline": "modprobe.blacklist=bridge"}, "loadable", None),
         # of two the first counts, and a file hides its namesakes in later folders
         ({CONF: "install br* /sbin/modprobe -i $MODPROBE_MODULE\ninstall bridge /bin/false"}, "loadable", None),
+        ({CONF: "install bridge /sbin/modprobe -i bridge", LATE: "install bridge /bin/false"}, "loadable", None),
         ({CONF: "", "/lib/modprobe.d/a.conf": "install bridge /bin/false"}, "loadable", None),
         ({CONF: None, "/etc/modprobe.d/b.conf": ""}, None, None),  # a folder: what it would say is not known
         # the kernel itself refuses
@@ -161,6 +162,11 @@ def test_without_a_tree_only_what_is_in_the_kernel_is_seen(make_tree: MakeTree) 
         "not found", f"{TREE} does not exist", "install the kernel's modules, or build them in"
     )
     assert row(make_tree, "bridge", files) == row(make_tree, "sctp", files), "one cause, the same words"
+
+
+def test_what_may_be_a_module_is_not_called_builtin(make_tree: MakeTree) -> None:
+    files = without("/lib", "/proc/modules", **{"/proc/modules": None, "/proc/filesystems": "\txfs\n"})
+    assert isinstance(row(make_tree, "xfs", files), Unknown)
 
 
 def test_where_sysfs_is_not_recognised_it_tells_nothing(make_tree: MakeTree) -> None:
