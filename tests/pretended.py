@@ -25,7 +25,7 @@ Said = Union[Datum, Observation[Datum], Tuple[str, ...]]  # a tuple: the names o
 
 
 class Pretended:
-    """Facts as a test says them. What it does not say is absent."""
+    """Facts as a test says them: by dotted name, a table's rows under `*`. What it does not say is absent."""
 
     def __init__(self, said: Mapping[str, Said]) -> None:
         self.said = said
@@ -35,11 +35,13 @@ class Pretended:
         name = ".".join(place.path)
         self.asked.append(name)
         seen = self.said.get(name, ABSENT)
-        assert not (isinstance(seen, tuple) and not isinstance(seen, (Absent, Unknown)))
-        return sound(place, seen if isinstance(seen, (Value, Absent, Unknown)) else Value(seen, HERE))
+        if isinstance(seen, (Value, Absent, Unknown)):
+            return sound(place, seen)
+        assert not isinstance(seen, tuple)
+        return sound(place, Value(seen, HERE))
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        names = self.said[".".join(place.owner)]
+        names = self.said[".".join((*place.owner, "*"))]
         assert isinstance(names, tuple)
         assert not isinstance(names, Absent)
         return names

@@ -1,0 +1,115 @@
+"""The logic that joins outcomes: as tables, and against a formulation that shares nothing with it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Dict, List, Union
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.expectation import PRESENT
+from nodespec.facts import Leaf, Place
+from nodespec.observation import Absent, Evidence
+from nodespec.pattern import Clause, Joined, Pattern, conditional, join, outcome
+
+OUTCOMES = ("fail", "unknown", "deferred", "pass")
+UNDECIDED = ("unknown", "deferred")
+
+
+@pytest.mark.parametrize("one", OUTCOMES)
+@pytest.mark.parametrize("two", OUTCOMES)
+def test_all_and_any_of_two(one: str, two: str) -> None:
+    rank = {"fail": 0, "unknown": 1, "deferred": 2, "pass": 3}  # all: fail > unknown > deferred > pass
+    assert join("all", [one, two]) == min(one, two, key=rank.__getitem__)
+    rank = {"pass": 0, "unknown": 1, "deferred": 2, "fail": 3}  # any: pass > unknown > deferred > fail
+    assert join("any", [one, two]) == min(one, two, key=rank.__getitem__)
+
+
+def test_not_exchanges_pass_and_fail_and_nothing_else() -> None:
+    assert [join("not", [one]) for one in OUTCOMES] == ["pass", "unknown", "deferred", "fail"]
+
+
+@pytest.mark.parametrize("required", OUTCOMES)
+@pytest.mark.parametrize("when", OUTCOMES)
+def test_a_condition(when: str, required: str) -> None:
+    table = {
+        "fail": dict.fromkeys(OUTCOMES, "not-applicable"),
+        "pass": {one: one for one in OUTCOMES},
+        "unknown": {"pass": "pass", "fail": "unknown", "unknown": "unknown", "deferred": "unknown"},
+        "deferred": {"pass": "pass", "fail": "deferred", "unknown": "unknown", "deferred": "deferred"},
+    }
+    assert conditional(when, required) == table[when][required]
+
+
+# against possible worlds: what cannot be seen is one or the other, and what does not run yet likewise
+
+Formula = Union[int, "Compound"]
+
+
+class Compound(List["Formula"]):
+    """Formulas joined; of leaves, each of which stands in it once."""
+
+    how: str
+
+
+def compound(how: str, parts: List[Formula]) -> Formula:
+    made = Compound(parts[:1] if how == "not" else parts)
+    made.how = how
+    return made
+
+
+FORMULAS = st.recursive(
+    st.integers(0, 99),
+    lambda below: st.builds(compound, st.sampled_from(["all", "any", "not"]), st.lists(below, min_size=1, max_size=3)),
+    max_leaves=6,
+)
+
+
+def numbered(formula: Formula, outcomes: List[str], drawn: List[str]) -> Formula:
+    """The formula with its leaves numbered; what each is goes into `outcomes`."""
+    if isinstance(formula, Compound):
+        return compound(formula.how, [numbered(part, outcomes, drawn) for part in formula])
+    outcomes.append(drawn[formula % len(drawn)])
+    return len(outcomes) - 1
+
+
+def holds(formula: Formula, world: Dict[int, bool]) -> bool:
+    if not isinstance(formula, Compound):
+        return world[formula]
+    parts = [holds(part, world) for part in formula]
+    return not parts[0] if formula.how == "not" else all(parts) if formula.how == "all" else any(parts)
+
+
+def expected(formula: Formula, outcomes: List[str]) -> str:
+    """Decided where every world agrees; unknown where what is unknown can matter at all; else deferred."""
+    free = [at for at, one in enumerate(outcomes) if one in UNDECIDED]
+    known = {at: one == "pass" for at, one in enumerate(outcomes) if one not in UNDECIDED}
+    verdicts = {}
+    for choice in product((False, True), repeat=len(free)):
+        verdicts[choice] = holds(formula, {**known, **dict(zip(free, choice))})
+    if len(set(verdicts.values())) == 1:
+        return "pass" if next(iter(verdicts.values())) else "fail"
+    for choice, verdict in verdicts.items():
+        for at, leaf in enumerate(free):
+            other = (*choice[:at], not choice[at], *choice[at + 1 :])
+            if outcomes[leaf] == "unknown" and verdicts[other] != verdict:
+                return "unknown"
+    return "deferred"
+
+
+def pattern(formula: Formula) -> Pattern:
+    if isinstance(formula, Compound):
+        return Joined(formula.how, tuple(map(pattern, formula)))
+    leaf = Leaf(lambda _: Absent(Evidence("")), (), "", sensitive=False)
+    return Clause(Place((str(formula),), leaf), PRESENT)
+
+
+@settings(max_examples=400, deadline=None)
+@given(FORMULAS, st.lists(st.sampled_from(OUTCOMES), min_size=1, max_size=6))
+def test_a_pattern_is_decided_where_every_world_agrees(drawn: Formula, values: List[str]) -> None:
+    outcomes: List[str] = []
+    formula = numbered(drawn, outcomes, values)
+    found = outcome(pattern(formula), lambda clause: outcomes[int(clause.place.path[0])])
+    assert found == expected(formula, outcomes)
