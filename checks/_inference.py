@@ -84,8 +84,8 @@ def _module(machine: Machine, module: str, symbol: str) -> Found:
     for lists, told in ((builtin, _on), (built, _as_module)):
         if isinstance(lists, Value) and module in lists.value:
             return told(lists.evidence.source, lists.value[module])
-    if isinstance(builtin, Value) and isinstance(built, Value):
-        return _off(built.evidence.source)
+    if isinstance(builtin, Value) and isinstance(built, Value):  # in neither is also what ceased to be offered as m
+        return _on(KALLSYMS) if symbol.encode() in machine.once(_symbols) else _off(built.evidence.source)
     return _running(machine, module, symbol)
 
 

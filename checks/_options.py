@@ -177,7 +177,6 @@ IP_VS_RR ip_vs_rr ip_vs_rr_schedule
 IP_VS_SH ip_vs_sh ip_vs_sh_schedule
 IP_VS_WRR ip_vs_wrr ip_vs_wrr_schedule
 MACVLAN macvlan macvlan_common_setup
-NETFILTER_NETLINK nfnetlink nfnetlink_subsys_register
 NETFILTER_XTABLES x_tables xt_register_target
 NETFILTER_XT_MARK xt_mark mark_mt
 NETFILTER_XT_MATCH_ADDRTYPE xt_addrtype addrtype_mt_v1

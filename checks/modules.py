@@ -74,7 +74,7 @@ def _row(machine: Machine, name: str) -> Optional[Observation[str]]:
         shown = _in_sysfs(machine, name) or _configured(machine, name)
         if shown:
             return shown
-    return _loadable(machine, name)
+    return _loadable(machine, name) or _in_sysfs(machine, name)
 
 
 def _in_sysfs(machine: Machine, name: str) -> Optional[Value[str]]:
@@ -148,7 +148,7 @@ def _every(machine: Machine) -> Mapping[str, Observation[str]]:
     built, shown = machine.once(_kernel.built), machine.names(SYSFS)
     if isinstance(built, Value) and not isinstance(lists[2], Value):
         names |= set(built.value)
-    if isinstance(shown, Value) and not isinstance(lists[1], Value):
+    if isinstance(shown, Value):
         names |= set(shown.value)
     rows = {name: _row(machine, name) for name in sorted(names)}
     return {name: row for name, row in rows.items() if row and not isinstance(row, Absent)}

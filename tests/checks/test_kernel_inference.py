@@ -133,6 +133,7 @@ def off(source: str, line: int = 0) -> Value[str]:
         ("BLK_DEV_DM", tree("", "dm-mod"), seen("m", ORDER, 1)),
         ("BRIDGE", tree(), off(ORDER)),
         ("BRIDGE", {f"/usr{path}": "" for path in tree()}, off(f"/usr{ORDER}")),
+        ("IPV6", {**tree(), **kernel_with("inet6_create", modules="")}, seen("y", NAMES)),  # no module any more: 7.x
         # one list alone does not say what is in neither
         ("BRIDGE", {BUILTIN: ""}, None),
         ("BRIDGE", {ORDER: "", f"{TREE}/modules.dep": "kernel/net/bridge/bridge.ko:"}, None),

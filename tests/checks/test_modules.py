@@ -84,12 +84,13 @@ def test_before_depmod_the_file_must_be_there(packed: str, make_tree: MakeTree) 
 
 
 def test_all_are_enumerated(make_tree: MakeTree) -> None:
-    rows = table(make_tree)
+    rows = table(make_tree, {**BASE, "/sys/module/printk/parameters/time": "Y"})
     states = {name: seen.value for name, seen in rows.every().items() if isinstance(seen, Value)}
     assert states == {
         "overlay": "loaded",
         "foo_bar": "loaded",
         "ext4": "builtin",
+        "printk": "builtin",
         "crc_t10dif": "builtin",
         "br_netfilter": "loadable",
         "bridge": "loadable",
@@ -167,6 +168,12 @@ def test_without_a_tree_only_what_is_in_the_kernel_is_seen(make_tree: MakeTree) 
 def test_what_may_be_a_module_is_not_called_builtin(make_tree: MakeTree) -> None:
     files = without("/lib", "/proc/modules", **{"/proc/modules": None, "/proc/filesystems": "\txfs\n"})
     assert isinstance(row(make_tree, "xfs", files), Unknown)
+
+
+def test_what_ceased_to_be_a_module_is_builtin(make_tree: MakeTree) -> None:
+    """As IPv6 did: modules.builtin lists only what could be one."""
+    seen = row(make_tree, "ipv6", {**BASE, "/sys/module/ipv6/parameters/disable": "0"})
+    assert seen == Value("builtin", Evidence("/sys/module/ipv6", inferred=True))
 
 
 def test_where_sysfs_is_not_recognised_it_tells_nothing(make_tree: MakeTree) -> None:
