@@ -46,6 +46,7 @@ def _name(text: str) -> str:
     noun="package",
     key=_name,
     closed=True,
+    listed=lambda name: ":" not in name,
     fix="apt-get install {key}",
     fixes={
         "version": "upgrade {key} to {want}",

@@ -32,6 +32,7 @@ T = TypeVar("T", bound=Datum)
 T_co = TypeVar("T_co", covariant=True)
 Record = Mapping[str, Observation[Datum]]
 Row = Union[Datum, Record]
+COMPARED = 2000  # names
 Sources = Tuple[str, ...]  # what evidence may name, `*` for what varies
 
 
@@ -75,7 +76,7 @@ class Rows(Generic[T_co]):
         if row is None:
             row = self.rest
         if isinstance(row, Absent) and not row.say:
-            return row._replace(say=_meant(name, self.every()))
+            return row._replace(say=meant(name, self.every()))
         return row
 
     @classmethod
@@ -89,10 +90,10 @@ class Rows(Generic[T_co]):
         return cls.of({}, why)
 
 
-def _meant(name: str, names: Iterable[str]) -> str:
+def meant(name: str, names: Iterable[str]) -> str:
     """The nearest name; few are compared, since a host may have thousands."""
-    like = (n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004
-    return nearest(name, like).lstrip("; ").rstrip("?").replace("did you mean", "there is")
+    like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004
+    return nearest(name, like[:COMPARED]).lstrip("; ").rstrip("?").replace("did you mean", "there is")
 
 
 S = TypeVar("S")
@@ -133,6 +134,7 @@ class Table(Fact[Rows[Row]]):
     noun = "row"
     key: Callable[[str], str] = staticmethod(str)
     closed = False  # enumerated whole
+    listed: Callable[[str], bool] = staticmethod(bool)  # whether a row of that name would be among them
     optional = True  # False: `rest` is a value in itself and no row is ever absent
 
 
@@ -180,6 +182,7 @@ def table(
     noun: str,
     key: Callable[[str], str] = str,
     closed: bool = False,
+    listed: Callable[[str], bool] = bool,
     total: bool = False,
     fix: str = "",
     fixes: Optional[Mapping[str, str]] = None,
@@ -188,7 +191,8 @@ def table(
 ) -> Callable[[TableProbe], Table]:
     """Declare the function as the probe of a table: of one kind, or of columns by name.
 
-    `key` normalises a row's name and raises ValueError for what cannot be one. `closed`: all rows can be enumerated.
+    `key` normalises a row's name and raises ValueError for what cannot be one. `closed`: all rows can be enumerated;
+    `listed` says of a name whether its row would be, since what can be called two ways is listed under one of them.
     `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name.
     """
 
@@ -198,7 +202,8 @@ def table(
             made.row = row
         else:
             made.columns = row
-        made.noun, made.key, made.closed, made.optional, made.fixes = noun, key, closed, not total, fixes or {}
+        made.noun, made.key, made.closed, made.listed = noun, key, closed, listed
+        made.optional, made.fixes = not total, fixes or {}
         if same_at_rest:
             made.at_rest(*sources)(cast("Callable[[Tree], Rows[Row]]", probe))
         return made

@@ -9,8 +9,8 @@ from . import BUILT, __version__, conclusion, evaluation
 from . import plan as plans
 from .conclusion import Choice
 from .looking import Facts
+from .notes import Noting
 from .plan import Plan, Requirement
-from .recording import Noting
 from .report import Finding, Host, Json, Param, Report, Waiver
 
 ALL = Choice()

@@ -39,6 +39,7 @@ class Live:
         self.host, self.deadline = host, deadline
         self._leaves: Dict[Tuple[str, ...], Observation[Datum]] = {}
         self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
+        self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}
 
     def look(self, place: Place) -> Observation[Datum]:
         """The observation of one place, made once."""
@@ -50,11 +51,23 @@ class Live:
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """The names of all rows of the table at a place."""
+        every, rest = self._enumerated(place), self.rest(place)
+        if isinstance(rest, Unknown) or isinstance(every, Unknown):  # part of a table is not every row
+            return rest if isinstance(rest, Unknown) else cast("Unknown", every)
+        return tuple(sorted(every))
+
+    def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of the rows that can be told, be they every row or not."""
+        every = self._enumerated(place)
+        return every if isinstance(every, Unknown) else tuple(sorted(every))
+
+    def rest(self, place: Place) -> Observation[Datum]:
+        """What any name is that is none of these."""
         rows = self._table(place)
-        if isinstance(rows, Unknown):
-            return rows
-        every = self._in_time(lambda: tuple(rows.every()))
-        return rows.rest if isinstance(rows.rest, Unknown) else every  # part of a table is not every row
+        rest = rows if isinstance(rows, Unknown) else rows.rest
+        if not isinstance(rest, Value):
+            return rest
+        return rest.then(_datum)
 
     def _leaf(self, leaf: Leaf) -> Observation[Datum]:
         host = self.host
@@ -67,7 +80,10 @@ class Live:
         rows = self._table(place)
         if isinstance(rows, Unknown):
             return rows
-        row = self._in_time(lambda: rows.look(place.key))
+        every = self._every.get(place.owner, {})
+        row: Union[Observation[Row], None] = every.get(place.key) if isinstance(every, Mapping) else None
+        if not isinstance(row, Value):
+            row = self._in_time(lambda: rows.look(place.key))
         if not isinstance(row, Value):
             return row
         if not place.column:
@@ -81,6 +97,12 @@ class Live:
         if place.owner not in self._tables:
             self._tables[place.owner] = self._opened(cast("Table", place.fact))
         return self._tables[place.owner]
+
+    def _enumerated(self, place: Place) -> Union[Mapping[str, Observation[Row]], Unknown]:
+        if place.owner not in self._every:
+            rows = self._table(place)
+            self._every[place.owner] = rows if isinstance(rows, Unknown) else self._in_time(rows.every)
+        return self._every[place.owner]
 
     def _opened(self, table: Table) -> Union[Rows[Row], Unknown]:
         host = self.host
