@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from fit_node import laid, plan, planted, report
+
+from nodespec.report import Style
+from nodespec.reports import text
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted([TOP / "README.md", *(TOP / "docs").glob("*.md")])
@@ -86,3 +90,12 @@ def test_the_specs_that_are_shown_are_sound(folder: Path) -> None:
         (folder / f"shown-{number}.yaml").write_text(body, encoding="utf-8")
         done = run(f"nodespec lint ./shown-{number}.yaml", folder)
         assert done.returncode == 0, done.stderr + body
+
+
+def test_the_report_that_is_shown_is_the_one_that_comes_of_the_spec_above_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    node = planted(tmp_path, laid("fit-node-hybrid"))
+    made = text.render([report(node, plan(["node.yaml"]))], Style(width=100))
+    assert [body for _, body in blocks(TOP / "README.md", "text")] == [made]
