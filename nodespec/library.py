@@ -67,11 +67,14 @@ def _inside(path: str, folder: str) -> bool:
 def _read(path: str, name: str) -> Text:
     """The file's content, a byte more than a spec may have at the most."""
     try:
-        with open(path, "rb", opener=_opened) as file:
+        with open(path, "rb", opener=opened) as file:
             return Text(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
     except (OSError, ValueError) as error:  # no file is called by a name with a NUL or half a character
         raise Mistake(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _opened(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def opened(path: str, flags: int) -> int:
+    """A file as `open` opens it, but that a pipe which nobody writes to is empty rather than waited for."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    return handle

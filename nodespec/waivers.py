@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Tuple
 
+from .library import opened
 from .mistake import Mistake, Wrong
 from .plan import LANGUAGE
 from .report import Json, Waiver
@@ -20,7 +21,7 @@ def load(path: str) -> Tuple[Waiver, ...]:
     """The waivers of a file, YAML or (by its suffix) JSON; Mistake with every problem and its position."""
     read = parse_json if path.endswith(".json") else parse
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=opened) as file:
             body = read(file.read(SIZE + 1), path)
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Iterator, List, NamedTuple
@@ -143,6 +144,20 @@ def test_what_is_named_must_be_there(name: str, said: str) -> None:
 def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "s.yaml")
     assert mistakes(tmp_path / "s.yaml")[0].endswith("s.yaml:1:1: nothing stands here")
+
+
+def test_a_pipe_that_is_slow_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s.yaml")
+    held = os.open(tmp_path / "s.yaml", os.O_RDWR)
+
+    def write() -> None:
+        os.write(held, b"nodespec: 1\nrequire: {cpu: {count: 2}}\n")
+        os.close(held)
+
+    slow = threading.Timer(0.2, write)
+    slow.start()
+    assert len(resolve([str(tmp_path / "s.yaml")], Library(), {}).requirements) == 1
+    slow.join()
 
 
 def test_a_bad_spec_is_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,131 @@
+"""Waivers as a person writes them, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+import yaml
+
+from nodespec.mistake import Mistake
+from nodespec.report import Waiver
+from nodespec.waivers import load, schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """\
+nodespec-waivers: 1
+waivers:
+  - ids: [kernel.version, "modules.*"]
+    hosts: [node-1*]
+    reason: the vendor's kernel comes
+      in March
+    owner: ann@example.com
+    expires: 2027-03-31
+  - {ids: ["recommended.*"], hosts: ["*"], reason: trial, owner: bob, expires: "2027-01-01"}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "w.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_waivers_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    reason = "the vendor's kernel comes in March"
+    assert load(str(path)) == (
+        Waiver(("kernel.version", "modules.*"), ("node-1*",), reason, "ann@example.com", "2027-03-31", f"{path}:3:5"),
+        Waiver(("recommended.*",), ("*",), "trial", "bob", "2027-01-01", f"{path}:9:5"),
+    )
+    assert load(str(written(tmp_path, "nodespec-waivers: 1\n"))) == ()
+
+
+ONE = "{ids: [a], hosts: [b], reason: c, owner: d, expires: 2027-01-01}"
+BAD = [
+    (ONE.replace("reason: c, ", ""), "3:5: `reason` is missing: a waiver names ids, hosts, reason, owner and expires"),
+    (ONE.replace("reason: c", "reason: "), "3:36: `reason` wants a text"),
+    (ONE.replace("reason: c", "reason: '  '"), "3:36: `reason` wants a text"),
+    (ONE.replace("reason: c", "reason: ~"), "3:36: `reason` wants a text"),
+    (ONE.replace("owner: d, ", ""), "3:5: `owner` is missing"),
+    (ONE.replace("owner: d", "owner: [d]"), "3:46: `owner` wants a text"),
+    (ONE.replace(", expires: 2027-01-01", ""), "3:5: `expires` is missing"),
+    (ONE.replace("2027-01-01", "soon"), "3:58: `soon` is no day such as 2026-12-31"),
+    (ONE.replace("2027-01-01", "2027-02-30"), "3:58: `2027-02-30` is no day"),
+    (ONE.replace("2027-01-01", "2027-1-1"), "3:58: `2027-1-1` is no day"),
+    (ONE.replace("2027-01-01", "20270101"), "3:58: `20270101` is no day"),
+    (ONE.replace("2027-01-01", "2027-W01-1"), "3:58: `2027-W01-1` is no day"),
+    (ONE.replace("2027-01-01", "2027-01-01T00:00:00"), "3:58: `2027-01-01T00:00:00` is no day"),
+    (ONE.replace("ids: [a], ", ""), "3:5: `ids` is missing"),
+    (ONE.replace("[a]", "a"), "3:11: a list is wanted here"),
+    (ONE.replace("[a]", "[]"), "3:11: an empty list says nothing"),
+    (ONE.replace("[a]", "['*']"), "3:12: `*` would waive everything: name what may fail"),
+    (ONE.replace("[a]", "[a, '**']"), "3:15: `**` would waive everything"),
+    (ONE.replace("[a]", "['*.*']"), "3:12: `*.*` would waive everything"),
+    (ONE.replace("[a]", "[*]"), "3:12: what begins with `*` is put in quotes"),
+    (ONE.replace("[a]", "[{a: b}]"), "3:12: `ids` wants a text"),
+    (ONE.replace("hosts: [b], ", ""), "3:5: `hosts` is missing"),
+    (ONE.replace("hosts: [b]", "hosts: []"), "3:23: an empty list says nothing"),
+    (ONE.replace("reason", "raison"), "3:28: `raison` is unknown here; did you mean `reason`?"),
+    ("waive", "3:5: a waiver is a mapping"),
+]
+
+
+@pytest.mark.parametrize(("entry", "said"), BAD, ids=[said for _, said in BAD])
+def test_a_bad_waiver_is_told_with_its_position(entry: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f"nodespec-waivers: 1\nwaivers:\n  - {entry}\n")
+    with pytest.raises(Mistake) as caught:
+        load(str(path))
+    (line,) = caught.value.said
+    assert line.startswith(f"{path}:{said}"), line
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "1:1: nothing stands here"),
+        ("[]", "1:1: waivers are a mapping that begins with `nodespec-waivers: 1`"),
+        ("waivers: []", "1:1: `nodespec-waivers: 1` is wanted"),
+        ("nodespec-waivers: 2", "1:19: `nodespec-waivers: 1` is wanted"),
+        ("nodespec: 1\nrequire: {cpu: {count: 2}}", "1:1: `nodespec` is unknown here"),
+        ("nodespec-waivers: 1\nwaivers: {a: b}", "2:10: a list is wanted here"),
+    ],
+)
+def test_a_file_that_holds_no_waivers(text: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(Mistake) as caught:
+        load(str(path))
+    assert caught.value.said[0].startswith(f"{path}:{said}")
+
+
+def test_every_bad_waiver_is_told_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, f"nodespec-waivers: 1\nwaivers:\n  - {BAD[0][0]}\n  - {ONE}\n  - {BAD[1][0]}\n")
+    with pytest.raises(Mistake) as caught:
+        load(str(path))
+    assert [line.split(":")[1] for line in caught.value.said] == ["3", "5"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/nowhere/w.yaml", "No such file or directory"), ("/", "Is a directory"), ("/dev/zero", "larger")],
+)
+def test_a_file_that_cannot_be_read(path: str, said: str) -> None:
+    with pytest.raises(Mistake, match=said):
+        load(path)
+
+
+def test_the_schema_takes_what_the_loader_takes() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate(yaml.load(GOOD, Loader=yaml.BaseLoader) | {"nodespec-waivers": 1})  # noqa: S506
+    caught = 0
+    for entry, _ in BAD:
+        try:
+            text = yaml.load(f"nodespec-waivers: 1\nwaivers:\n  - {entry}\n", Loader=yaml.BaseLoader)  # noqa: S506
+        except yaml.YAMLError:
+            continue
+        caught += not validator.is_valid({**text, "nodespec-waivers": 1})
+    assert caught >= 15
