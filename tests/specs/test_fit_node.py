@@ -90,7 +90,10 @@ OTHERS: Sequence[Tuple[str, Sequence[Change], Mapping[str, str], Sequence[str]]]
         (AUFS, "cgroup-v1-deprecated.recommended.cgroups.version"),
     ),
 )
-CASES = (*(("kubernetes/1.35", *case) for case in KUBERNETES), *OTHERS)
+CASES: Sequence[Tuple[str, Sequence[Change], Mapping[str, str], Sequence[str]]] = (
+    *(("kubernetes/1.35", changes, params, failing) for changes, params, failing in KUBERNETES),
+    *OTHERS,
+)
 
 
 @pytest.mark.parametrize(("spec", "changes", "params", "failing"), CASES)
