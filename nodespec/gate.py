@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Tuple
+from typing import TYPE_CHECKING, Tuple, Union
 
-from . import conclusion, identity
+from . import conclusion, fleet, identity, recording
 from .conclusion import Choice
 from .judging import Seat, Terms, judge
 from .kinds import nearest
@@ -13,6 +13,7 @@ from .looking import Live
 from .machine import Machine
 from .mistake import Mistake
 from .mounts import parsed, reached
+from .notes import Recorded
 from .observation import Value
 from .output import targets, write
 from .plan import Plan
@@ -29,6 +30,8 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
     goals = targets(args.output)
     choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
     _named(choice, plan)
+    if args.facts:
+        return fleet.run(plan, waivers, choice, goals, args)
     machine(args.root)
     end = time.monotonic() + args.wait
     while True:
@@ -40,11 +43,22 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
 
 def look(plan: Plan, root: str, deadline: float, terms: Terms) -> Report:
     """One look at a running host."""
-    host = Machine(root)
-    live = Live(host, time.monotonic() + deadline)
-    door = "live" if host.root == "/" else f"root {root}"
-    seat = Seat("running", door, identity.host(host, live), identity.notices(live, host.root))
-    return judge(plan, live, seat, terms)
+    live = Live(Machine(root), time.monotonic() + deadline)
+    return judge(plan, live, _seat(live, root), terms)
+
+
+def opened(args: argparse.Namespace) -> Tuple[Union[Live, Recorded], Seat]:
+    """What the arguments name, host or recording, to be asked for facts."""
+    if args.facts:
+        found = recording.load(args.facts)
+        return Recorded(found.facts), found.through(args.facts)
+    live = Live(machine(args.root), time.monotonic() + args.deadline)
+    return live, _seat(live, args.root)
+
+
+def _seat(live: Live, root: str) -> Seat:
+    door = "live" if live.host.root == "/" else f"root {root}"
+    return Seat("running", door, identity.host(live.host, live), identity.notices(live, live.host.root))
 
 
 def machine(root: str) -> Machine:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, Iterator, List, Union
 
 from . import facts as declared
+from . import recorder
 from . import spec as specs_
 from .cli import bindings
-from .gate import machine
 from .library import Library
-from .looking import Live
 from .mistake import Mistake
-from .telling import lines
+from .plan import Plan
 
 if TYPE_CHECKING:
     import argparse
+
+
+SCHEMAS = {
+    "spec": "nodespec.schema",
+    "facts": "nodespec.recording",
+    "report": "nodespec.reports.json",
+    "waivers": "nodespec.waivers",
+}
 
 
 def _say(line: str) -> None:
@@ -27,14 +34,20 @@ def _say(line: str) -> None:
 def facts(args: argparse.Namespace) -> int:
     """`nodespec facts`: what a host says of places, of what specs name, or of everything."""
     library, given = Library(tuple(args.specs)), bindings(args.set)
-    asked = [
+    asked: List[Union[str, Plan]] = [
         what if what.split(".")[0] in declared.families() else specs_.resolve([what], library, given, trial=True)
-        for what in args.what or declared.families()
+        for what in args.what
     ]
-    live = Live(machine(args.root), time.monotonic() + args.deadline)
-    for line in lines(asked, live, every=args.all):
-        _say(line)
-    return 0
+    if args.record and (args.all or not asked):
+        asked = [*declared.families(), *_known(library), *asked]
+    return recorder.answer(asked or declared.families(), args)
+
+
+def _known(library: Library) -> Iterator[Plan]:
+    """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
+    for name in library.names():
+        with suppress(Mistake):  # that of a spec which nobody asked for
+            yield specs_.resolve([name], library, {}, trial=True)
 
 
 def specs(args: argparse.Namespace) -> int:
@@ -65,7 +78,6 @@ def lint(args: argparse.Namespace) -> int:
 
 
 def schema(args: argparse.Namespace) -> int:
-    """`nodespec schema`: the JSON Schema of specs, reports or waivers."""
-    module = {"spec": "nodespec.schema", "waivers": "nodespec.waivers", "report": "nodespec.reports.json"}[args.name]
-    _say(json.dumps(import_module(module).schema(), indent=1))
+    """`nodespec schema`: the JSON Schema of specs, recordings, reports or waivers."""
+    _say(json.dumps(import_module(SCHEMAS[args.name]).schema(), indent=1))
     return 0

@@ -32,6 +32,13 @@ class Facts(Protocol):
         """The names of all rows of the table at a place."""
 
 
+class Source(Facts, Protocol):
+    """Facts whose tables tell what they can, be it every row or not."""
+
+    def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of the rows that can be told."""
+
+
 class Live:
     """A tree or machine, looked at when asked. The run ends at `deadline` (of time.monotonic), one look after 2 s."""
 

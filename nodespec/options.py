@@ -17,8 +17,17 @@ class Parser(argparse.ArgumentParser):
 
 def looking(command: argparse.ArgumentParser) -> None:
     """How a host is looked at."""
-    command.add_argument("--root", default="/", metavar="DIR", help="a running host's root, mounted here")
+    door = command.add_mutually_exclusive_group()
+    door.add_argument("--root", default="/", metavar="DIR", help="a running host's root, mounted here")
+    door.add_argument("--facts", metavar="FILE|DIR", help="recordings, as facts -o made them; - is standard input")
     command.add_argument("--deadline", type=seconds, default=20.0, metavar="S", help="seconds for the whole look (20)")
+
+
+def recording(command: argparse.ArgumentParser) -> None:
+    """What of a host is told, and whether it is recorded."""
+    command.add_argument("--all", action="store_true", help="every row of every table")
+    command.add_argument("-o", dest="record", metavar="FILE", help="record it, smaller as FILE.gz, for check --facts")
+    command.add_argument("--reveal", action="store_true", help="record values that may be secret, too")
 
 
 def judging(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import List, NamedTuple, Sequence, TextIO, Tuple, cast
+from typing import List, NamedTuple, Sequence, TextIO, Tuple, Union, cast
 
 from .kinds import nearest
 from .mistake import Mistake
@@ -79,16 +79,17 @@ def _print(text: str, stream: TextIO) -> None:
     stream.flush()
 
 
-def replace(path: str, text: str) -> None:
+def replace(path: str, content: Union[str, bytes]) -> None:
     """Write a file whole or not at all. What is no regular file, as /dev/stderr, is written to as it is."""
+    data = content.encode() if isinstance(content, str) else content
     if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "wb") as file:
+            file.write(data)
         return
     beside = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(beside, "wb") as file:
+            file.write(data)
         os.replace(beside, path)
     except OSError:
         if os.path.exists(beside):

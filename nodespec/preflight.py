@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
 
-from . import __version__, gate, manual, options, output, plan
+from . import __version__, gate, manual, options, output, plan, recorder
 from . import facts as declared
 from .__main__ import guarded
-from .looking import Live
 from .mistake import Mistake
 from .plan import Plan
 from .report import Json, Waiver, waiver
-from .telling import lines
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +43,7 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     options.writing(check, *output.formats())
     facts = commands.add_parser("facts", help="what this host says of what the specs ask, or of these places")
     facts.add_argument("what", nargs="*", metavar="PLACE", help="as kernel, kernel.config.USER_NS")
-    facts.add_argument("--all", action="store_true", help="every row of every table")
+    options.recording(facts)
     options.looking(facts)
     explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
     explain.add_argument("what", nargs="?", metavar="ID|FACT", help="a requirement or a fact; nothing for the specs")
@@ -72,10 +69,8 @@ def _waivers(path: str) -> Tuple[Waiver, ...]:
 
 
 def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
-    live = Live(gate.machine(args.root), time.monotonic() + args.deadline)
-    for line in lines(args.what or [asked], live, every=args.all):
-        print(line)  # noqa: T201 - this is what was asked for
-    return 0
+    everything = declared.families() if args.all and args.record else ()
+    return recorder.answer([*everything, *(args.what or [asked])], args)
 
 
 def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:

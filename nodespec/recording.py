@@ -1,130 +1,219 @@
-"""Observations as JSON, and facts read back from it: what a report embeds so that it can be judged again."""
+"""Recordings: what a host said, in one file, so that it can be judged elsewhere and later.
+
+A recording is data that anybody may have written. Its head is read whole or not at all; a fact that cannot be read is
+unknown (malformed), and spoils no other. JSON, compressed where the file's name ends in .gz.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, FrozenSet, List, Tuple, Union, cast
+import json
+import os
+import re
+import sys
+import zlib
+from typing import Dict, Iterator, Mapping, NamedTuple, NoReturn, Tuple, Union, cast
 
-from .facts import Leaf, Place
-from .kinds import Datum, Flag, Kind, SetOf, Whole
-from .looking import Facts, sound
-from .observation import REASONS, Absent, Evidence, Observation, Unknown, Value
+from .judging import Seat
+from .mistake import Mistake
+from .observation import REASONS
+from .plan import LANGUAGE
+from .report import Host, Json
 
-if TYPE_CHECKING:
-    from .report import Json
-
-NOT_RECORDED = Unknown("not recorded", "the recording does not say", "record with the same specs")
-Packed = Dict[str, "Json"]
-
-
-def packed(seen: Observation[Datum]) -> Packed:
-    """An observation as JSON."""
-    if isinstance(seen, Unknown):
-        return {"unknown": seen.reason, "say": seen.say, "look": seen.look}
-    source: Packed = {"from": list(seen.evidence)}
-    if isinstance(seen, Absent):
-        return {"absent": seen.say, **source}
-    others: Packed = {"or": [plain(other) for other in seen.others]} if seen.others else {}
-    return {"value": plain(seen.value), **others, **source}
+SIZE = 16 << 20  # bytes of a recording, uncompressed
+KIND = "nodespec-facts"
+CONTEXTS = ("running", "at rest")
+SUFFIXES = (".json", ".json.gz")  # of recordings in a directory
+MOMENT = r"^\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z$"
 
 
-def plain(value: Datum) -> Json:
-    """A value as JSON: a set is a sorted list."""
-    if isinstance(value, frozenset):
-        return [*sorted(value)]
+class Recording(NamedTuple):
+    """What a host said: where it was looked at from, when (ISO 8601 in UTC) and by what, and the facts as notes."""
+
+    seat: Seat
+    time: str
+    tool: str
+    facts: Dict[str, Json]
+
+    def through(self, path: str) -> Seat:
+        """The place from which it is judged: the host's own, through a file."""
+        said = f"recorded on {self.time} ({self.seat.door}) by {self.tool}"
+        return self.seat._replace(door=f"facts {path}", notices=(*self.seat.notices, said))
+
+
+def text(recording: Recording) -> str:
+    """The document: a line for each fact and each row."""
+    seat = recording.seat
+    head: Dict[str, Json] = {
+        KIND: LANGUAGE,
+        "context": seat.context,
+        "door": seat.door,
+        "host": cast("Json", seat.host._asdict()),
+        "notices": [*seat.notices],
+        "tool": recording.tool,
+        "time": recording.time,
+    }
+    facts = {name: _laid(fact) for name, fact in recording.facts.items()}
+    return _braced({**{name: _plain(said) for name, said in head.items()}, "facts": _braced(facts)}) + "\n"
+
+
+def _laid(fact: Json) -> str:
+    if not isinstance(fact, dict) or not {"rows", "asked"} & fact.keys():
+        return _plain(fact)
+    return _braced({name: _rows(part) if name in ("rows", "asked") else _plain(part) for name, part in fact.items()})
+
+
+def _rows(rows: Json) -> str:
+    return _braced({name: _plain(row) for name, row in cast("Dict[str, Json]", rows).items()})
+
+
+def _braced(parts: Mapping[str, str]) -> str:
+    return "{\n" + ",\n".join(f"{json.dumps(name)}:{part}" for name, part in parts.items()) + "\n}" if parts else "{}"
+
+
+def _plain(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def data(recording: Recording, *, compressed: bool) -> bytes:
+    """The content of its file: the same for the same recording."""
+    content = text(recording).encode()
+    if not compressed:
+        return content
+    import gzip  # noqa: PLC0415 - only where it is asked for
+
+    return gzip.compress(content, mtime=0)
+
+
+# reading
+
+
+def load(path: str) -> Recording:
+    """The recording of a file, `-` being standard input; Mistake where it holds none."""
+    try:
+        if path == "-":
+            return parse(sys.stdin.buffer.read(SIZE + 1))
+        with open(path, "rb") as file:
+            return parse(file.read(SIZE + 1))
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Mistake(f"{path}: no recording that nodespec made: {error}") from None
+
+
+def found(path: str) -> Iterator[Tuple[str, Union[Recording, Mistake]]]:
+    """The recording of a file, or all of a directory with their paths, or what is wrong with one."""
+    if not os.path.isdir(path):
+        yield path, load(path)
+        return
+    names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES))
+    if not names:
+        raise Mistake(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
+    for name in names:
+        each = os.path.join(path, name)
+        try:
+            yield each, load(each) if os.path.isfile(each) else Mistake(f"{each}: no regular file")
+        except Mistake as mistake:
+            yield each, mistake
+
+
+def parse(content: bytes) -> Recording:
+    """The recording that a file holds; ValueError where that is none."""
+    if content[:2] == b"\x1f\x8b":
+        content = _inflated(content)
+    if len(content) > SIZE:
+        raise ValueError(f"larger than {SIZE >> 20} MiB")
+    document = json.loads(content.decode(), parse_constant=_refused, parse_int=_number)
+    if not isinstance(document, dict):
+        raise ValueError("a JSON object is wanted")
+    if document.get(KIND) != LANGUAGE:
+        raise ValueError(f'`"{KIND}": {LANGUAGE}` is wanted')
+    facts, notices = document.get("facts"), document.get("notices", [])
+    if not isinstance(facts, dict) or not isinstance(notices, list):
+        raise ValueError("`facts` wants an object, and `notices` a list")
+    context, moment = _said(document, "context"), _said(document, "time")
+    if context not in CONTEXTS:
+        raise ValueError(f"`context` is {' or '.join(CONTEXTS)}")
+    if not re.fullmatch(MOMENT, moment, re.ASCII) or moment.endswith("\n"):
+        raise ValueError("`time` is written as in 2026-12-31T23:59:59Z")
+    seat = Seat(context, _said(document, "door"), _host(document.get("host")), tuple(map(_text, notices)))
+    return Recording(seat, moment, _said(document, "tool"), facts)
+
+
+def _inflated(content: bytes) -> bytes:
+    try:
+        stream = zlib.decompressobj(31)
+        inflated = stream.decompress(content, SIZE + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(inflated) <= SIZE and (not stream.eof or stream.unused_data):
+        raise ValueError("the compressed data is cut short, or goes on")
+    return inflated
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _number(digits: str) -> int:
+    if len(digits) > 20:  # noqa: PLR2004 - as many as 64 bits take
+        raise ValueError("a number of more than 64 bits")
+    return int(digits)
+
+
+def _host(said: Json) -> Host:
+    if not isinstance(said, dict) or not said.keys() <= set(Host._fields):
+        raise ValueError(f"`host` is an object of {', '.join(Host._fields)}")
+    return Host(**{"name": "", **{name: _text(value) for name, value in said.items()}})
+
+
+def _said(document: Mapping[str, Json], name: str) -> str:
+    if name not in document:
+        raise ValueError(f"`{name}` is missing")
+    return _text(document[name])
+
+
+def _text(value: Json) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is no text")
     return value
 
 
-def unpacked(data: Json, kind: Kind[Datum]) -> Observation[Datum]:
-    """An observation read back; unknown (malformed) where it is none."""
-    try:
-        fields = cast("Packed", data)
-        if "unknown" in fields:
-            unknown = Unknown(*(str(fields.get(name, "")) for name in ("unknown", "say", "look")))
-            return unknown if unknown.reason in REASONS else _malformed(unknown.reason)
-        evidence = _evidence(fields["from"])
-        if "absent" in fields:
-            return Absent(evidence, str(fields["absent"]))
-        others = cast("List[Json]", fields.get("or", []))
-        return Value(_datum(fields["value"], kind), evidence, tuple(_datum(other, kind) for other in others))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return _malformed(f"{type(error).__name__}: {error}")
+def schema() -> Dict[str, Json]:
+    """The JSON Schema of a recording. What it refuses is read all the same where it spoils only one fact."""
+    words: Dict[str, Json] = {"type": "string"}
+    number: Dict[str, Json] = {"type": "integer", "minimum": 0}
+    value: Dict[str, Json] = {"anyOf": [words, number, {"type": "boolean"}, {"type": "array", "items": words}]}
+    at: Dict[str, Json] = {"from": words, "line": {**number, "minimum": 1}, "inferred": {"type": "boolean"}}
+    seen: Dict[str, Json] = {"$ref": "#/$defs/observation"}
+    row: Dict[str, Json] = {"anyOf": [seen, {"type": "null"}, {"type": "object", "additionalProperties": seen}]}
+    rows: Dict[str, Json] = {"type": "object", "additionalProperties": row}
+    short: Dict[str, Json] = {
+        "type": "array",
+        "description": "a value, its line and its source",
+        "prefixItems": [value, {"type": ["integer", "string"]}, words],
+        "items": False,
+        "minItems": 1,
+    }
+    unknown = _object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
+    full = _object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
+    table = _object({"from": words, "rest": seen, "rows": rows, "asked": rows})
+    head: Dict[str, Json] = {
+        KIND: {"const": LANGUAGE, "description": "The version of this format"},
+        "context": {"enum": [*CONTEXTS]},
+        "door": {**words, "description": "How the host was looked at: live, root DIR or image PATH"},
+        "host": _object(dict.fromkeys(Host._fields, words)),
+        "notices": {"type": "array", "items": words, "description": "What must be known before it is believed"},
+        "tool": words,
+        "time": {**words, "pattern": MOMENT},
+        "facts": {"type": "object", "additionalProperties": {"anyOf": [seen, table]}},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A recording of nodespec",
+        **_object(head, *(name for name in head if name != "notices")),
+        "$defs": {"observation": {"anyOf": [short, full, _object({"absent": words, **at}, "absent"), unknown]}},
+    }
 
 
-def _malformed(say: str) -> Unknown:
-    return Unknown("malformed", f"the recording holds no observation here: {say}")
-
-
-def _evidence(data: Json) -> Evidence:
-    source, line, inferred = cast("List[Json]", data)
-    if not (isinstance(source, str) and isinstance(line, int) and isinstance(inferred, bool)):
-        raise TypeError("no evidence")
-    return Evidence(source, line, inferred)
-
-
-def _datum(data: Json, kind: Kind[Datum]) -> Datum:
-    """A value of the kind; TypeError where JSON holds another."""
-    if isinstance(kind, SetOf):
-        return _texts(data)
-    wanted = bool if isinstance(kind, Flag) else int if isinstance(kind, Whole) else str
-    if type(data) is not wanted:
-        raise TypeError(f"{data!r} is not {kind.noun}")
-    return cast("Datum", data)
-
-
-def _texts(data: Json) -> FrozenSet[str]:
-    if not isinstance(data, list) or not all(isinstance(one, str) for one in data):
-        raise TypeError(f"{data!r} is not a list of texts")
-    return frozenset(cast("List[str]", data))
-
-
-class Noting:
-    """Facts that are written down as they are asked for, by the dotted name of leaf or table."""
-
-    def __init__(self, facts: Facts) -> None:
-        self.facts, self.notes = facts, cast("Dict[str, Packed]", {})
-
-    def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place, noted."""
-        seen = self.facts.look(place)
-        name = ".".join(place.owner)
-        if isinstance(place.fact, Leaf):
-            self.notes[name] = packed(seen)
-        else:
-            rows = cast("Dict[str, Packed]", self.notes.setdefault(name, {}).setdefault("rows", {}))
-            row = rows.setdefault(place.key, {})
-            if place.column:
-                cast("Packed", row.setdefault("columns", {}))[place.column] = packed(seen)
-            else:
-                row["is"] = packed(seen)
-        return seen
-
-    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of a table, noted."""
-        names = self.facts.rows(place)
-        note = self.notes.setdefault(".".join(place.owner), {})
-        note["names"] = packed(names) if isinstance(names, Unknown) else list(names)
-        return names
-
-
-class Recorded:
-    """Facts as they were written down."""
-
-    def __init__(self, notes: Json) -> None:
-        self.notes = notes if isinstance(notes, dict) else {}
-
-    def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place; unknown (not recorded) where nothing was written down."""
-        note = self.notes.get(".".join(place.owner))
-        if not isinstance(place.fact, Leaf):
-            for step in ("rows", place.key, *(("columns", place.column) if place.column else ("is",))):
-                note = note.get(step) if isinstance(note, dict) else None
-        return NOT_RECORDED if note is None else sound(place, unpacked(note, place.kind))
-
-    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of a table."""
-        note = self.notes.get(".".join(place.owner))
-        names = note.get("names") if isinstance(note, dict) else None
-        if isinstance(names, list):
-            return tuple(map(str, names))
-        seen = unpacked(names, SetOf(cast("Kind[str]", place.kind))) if names is not None else NOT_RECORDED
-        return seen if isinstance(seen, Unknown) else NOT_RECORDED
+def _object(fields: Dict[str, Json], *required: str) -> Dict[str, Json]:
+    return {"type": "object", "properties": fields, "required": [*required], "additionalProperties": False}

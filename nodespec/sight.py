@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Sequence
 
-from . import notes
+from . import packing
 from . import pattern as patterns
 from .facts import Place, Table
 from .kinds import Datum, Flag, Kind, Size
@@ -53,8 +53,8 @@ def _observed(sight: Sight) -> Observed:
     if isinstance(seen, Absent):
         return Observed("absent", absence(sight.clause.place, seen))
     text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
-    others = tuple(notes.plain(value) for value in seen.others)
-    return Observed("value", f"{text} (as {sight.name})" if sight.name else text, notes.plain(seen.value), others)
+    others = tuple(packing.plain(value) for value in seen.others)
+    return Observed("value", f"{text} (as {sight.name})" if sight.name else text, packing.plain(seen.value), others)
 
 
 def absence(place: Place, seen: Absent) -> str:

@@ -10,7 +10,7 @@ from . import facts as declared
 from .escape import visible
 from .facts import Group, Leaf, Place, Table
 from .kinds import Datum, Option, nearest
-from .looking import Live
+from .looking import Source
 from .mistake import Mistake
 from .observation import Absent, Observation, Unknown
 from .pattern import clauses
@@ -25,17 +25,17 @@ PLAIN = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+@() -]*(?<! )")
 Told = Tuple[Tuple[str, ...], str]  # a path, and what is printed behind it
 
 
-def lines(asked: Iterable[Union[str, Plan]], live: Live, *, every: bool) -> Iterator[str]:
+def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> Iterator[str]:
     """The lines for places by name, and for all that a plan names; `every` row of every table."""
     tree: Dict[str, object] = {}
     for what in asked:
-        for path, value in _of(what, live, every=every) if isinstance(what, str) else _planned(what, live):
+        for path, value in _of(what, facts, every=every) if isinstance(what, str) else _planned(what, facts):
             _graft(tree, path, value)
     return _yaml(tree, "")
 
 
-def _planned(plan: Plan, live: Live) -> Iterator[Told]:
-    return ((place.path, _line(live.look(place), place)) for place in named(plan))
+def _planned(plan: Plan, facts: Source) -> Iterator[Told]:
+    return ((place.path, _line(facts.look(place), place)) for place in named(plan))
 
 
 def named(plan: Plan) -> Iterator[Place]:
@@ -49,48 +49,50 @@ def named(plan: Plan) -> Iterator[Place]:
                         yield from (clause.place, *clause.aliases)
 
 
-def _of(what: str, live: Live, *, every: bool) -> Iterator[Told]:
+def _of(what: str, facts: Source, *, every: bool) -> Iterator[Told]:
     found = find(what)
     if isinstance(found, Group):
         for name, fact in found.members.items():
             path = (what, name)
-            yield from _fact(Place(path, fact), live, every=every, asked=False)
+            yield from _fact(Place(path, fact), facts, every=every, asked=False)
     else:
-        yield from _fact(found, live, every=every, asked=True)
+        yield from _fact(found, facts, every=every, asked=True)
 
 
-def _fact(place: Place, live: Live, *, every: bool, asked: bool) -> Iterator[Told]:
+def _fact(place: Place, facts: Source, *, every: bool, asked: bool) -> Iterator[Told]:
     if isinstance(place.fact, Leaf) or place.column or (place.key and not place.fact.columns):
-        yield place.path, _line(live.look(place), place)
+        yield place.path, _line(facts.look(place), place)
     elif place.key:
-        yield from _row(place, place.fact, live)
+        yield from _row(place, place.fact, facts)
     elif not place.fact.closed and not (place.fact.optional is False and (every or asked)):
         yield place.path, f"  # asked by name, as in {'.'.join(place.path)}.{place.fact.noun.upper()}"
     else:
-        yield from _table(place, place.fact, live, every=every or asked)
+        yield from _table(place, place.fact, facts, every=every or asked)
 
 
-def _table(place: Place, table: Table, live: Live, *, every: bool) -> Iterator[Told]:
-    names = live.rows(place)
+def _table(place: Place, table: Table, facts: Source, *, every: bool) -> Iterator[Told]:
+    names, whole = facts.names(place), facts.rows(place)
     if isinstance(names, Unknown):
         yield place.path, _line(names, place)
+    elif not names:
+        yield place.path, _line(whole, place) if isinstance(whole, Unknown) else " {}"
     elif len(names) > FOLDED and not every:
         yield place.path, f"  # {len(names)} rows: nodespec facts {'.'.join(place.path)} lists them"
-    elif not names:
-        yield place.path, " {}"
     else:
         for name in names:
-            yield from _fact(Place((*place.path, name), table, name), live, every=every, asked=False)
+            yield from _fact(Place((*place.path, name), table, name), facts, every=every, asked=False)
+        if isinstance(whole, Unknown):
+            yield (*place.path, "*"), _line(whole, place)
 
 
-def _row(place: Place, table: Table, live: Live) -> Iterator[Told]:
-    seen = live.look(place)
+def _row(place: Place, table: Table, facts: Source) -> Iterator[Told]:
+    seen = facts.look(place)
     if isinstance(seen, (Absent, Unknown)):
         yield place.path, _line(seen, place)
         return
     for column in table.columns:
         at = place._replace(path=(*place.path, column), column=column)
-        yield at.path, _line(live.look(at), at)
+        yield at.path, _line(facts.look(at), at)
 
 
 def _line(seen: Observation[Datum], place: Place) -> str:

@@ -1,0 +1,147 @@
+"""Recording a host: which places are looked at for what was asked, and what is left out of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Iterable, List, Sequence, Set, Tuple, Union, cast
+
+from . import __version__, gate
+from . import facts as declared
+from .facts import Leaf, Place, Table
+from .judging import Seat
+from .looking import Live
+from .mistake import Mistake
+from .notes import Noting
+from .observation import Observation, Unknown, Value
+from .output import replace
+from .pattern import clauses
+from .pattern import read as read_pattern
+from .plan import Plan
+from .recording import Recording
+from .recording import data as written
+from .telling import find, lines
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .kinds import Datum
+    from .pattern import Data, Params
+
+CUT = Unknown("refused", "the recording leaves its value out", "record with --reveal")
+
+
+class Discreet:
+    """Facts without the values of those that may carry secrets; that they are there is told."""
+
+    def __init__(self, facts: Live) -> None:
+        self.facts = facts
+        self.rows = facts.rows
+        self.cut: Set[Tuple[str, ...]] = set()
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place, its value cut if it has one that says anything."""
+        seen = self.facts.look(place)
+        whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
+        if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
+            return seen
+        self.cut.add(place.path)
+        return CUT
+
+
+def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
+    """Print what the facts are that were asked for, or record them."""
+    facts, seat = gate.opened(args)
+    if not args.record:
+        if args.reveal:
+            raise Mistake("--reveal: only what -o records is ever cut")
+        for line in lines(asked, facts, every=args.all):
+            print(line)  # noqa: T201 - this is what was asked for
+        return 0
+    if not isinstance(facts, Live):
+        raise Mistake("-o: only a host is recorded, and --facts is a recording already")
+    taken, cut = take(asked, facts, seat, reveal=args.reveal)
+    content = written(taken, compressed=args.record.endswith(".gz"))
+    try:
+        replace(args.record, content)
+    except OSError as error:
+        raise Mistake(f"{args.record}: {error.strerror or error}") from None
+    left = f"; {cut} values left out, which --reveal keeps" if cut else ""
+    print(f"{args.record}: {len(taken.facts)} facts and tables of {seat.host.name}, {len(content)} bytes{left}")  # noqa: T201
+    return 0
+
+
+def take(asked: Iterable[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:
+    """A recording of what plans name and what stands at places, and how many values were left out of it."""
+    discreet = Discreet(live)
+    noting = Noting(live if reveal else discreet)
+    for what in asked:
+        if isinstance(what, Plan):
+            _plan(what, noting)
+        else:
+            _place(what, noting, live)
+    for note in noting.tables:
+        note.rest = live.rest(note.place) if note.rest is None else note.rest
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Recording(seat, now, f"nodespec {__version__}", noting.notes), len(discreet.cut)
+
+
+def _plan(plan: Plan, noting: Noting) -> None:
+    """All that a plan can ask, whatever its conditions come to."""
+    params = {param.name: param for param in plan.params}
+    for requirement in plan.requirements:
+        for data in filter(None, (requirement.pattern, requirement.when)):
+            if {"every", "some"} & data.keys():
+                _quantified(data, params, noting)
+            else:
+                _pattern(data, params, noting)
+
+
+def _pattern(data: Data, params: Params, noting: Noting, row: Union[Place, None] = None) -> None:
+    for clause in clauses(read_pattern(data, params, row)):
+        if clause.place.path[0] != "params":
+            for place in (clause.place, *clause.aliases):
+                _look(place, noting)
+
+
+def _quantified(data: Data, params: Params, noting: Noting) -> None:
+    table = declared.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+    names = noting.rows(table)
+    for name in () if isinstance(names, Unknown) else names:
+        row = table._replace(path=(*table.path, name), key=name)
+        for part in ("where", "require"):
+            if part in data:
+                _pattern(cast("Data", data[part]), params, noting, row)
+
+
+def _look(place: Place, noting: Noting) -> None:
+    """A place; of a column also the row, which says whether there is one at all."""
+    noting.look(place)
+    if place.column:
+        noting.look(Place(place.path[:-1], place.fact, place.key))
+
+
+def _place(what: str, noting: Noting, live: Live) -> None:
+    """All that stands at a place: a family's facts, a table's rows, a row's columns."""
+    found = find(what)
+    places = [found] if isinstance(found, Place) else [Place((what, name), one) for name, one in found.members.items()]
+    for place in places:
+        if isinstance(place.fact, Leaf) or place.column:
+            _look(place, noting)
+        elif place.key:
+            _row(place, place.fact, noting)
+        else:
+            _table(place, place.fact, noting, live)
+
+
+def _row(place: Place, table: Table, noting: Noting) -> None:
+    seen = noting.look(place)
+    for column in table.columns if isinstance(seen, Value) else ():
+        noting.look(Place((*place.path, column), table, place.key, column))
+
+
+def _table(place: Place, table: Table, noting: Noting, live: Live) -> None:
+    note, names = noting.note(place), live.names(place)
+    note.names = () if isinstance(names, Unknown) else names
+    note.rest = names if isinstance(names, Unknown) else live.rest(place)
+    for name in note.names:
+        _row(Place((*place.path, name), table, name), table, noting)
