@@ -42,7 +42,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command line as a shell would run it, with this very nodespec."""
     program = f"{shlex.quote(sys.executable)} -m nodespec"
     return subprocess.run(
-        ["sh", "-c", re.sub(r"(^|\| *)nodespec\b", rf"\1{program}", line.split("  # ", maxsplit=1)[0])],
+        ["/bin/sh", "-c", re.sub(r"(^|\| *)nodespec\b", rf"\1{program}", line.split("  # ", maxsplit=1)[0])],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(TOP)},
         capture_output=True,
@@ -51,9 +51,10 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every file that a page shows under its name."""
+    tmp_path = tmp_path_factory.mktemp("docs")
     for page in PAGES:
         for language in ("yaml", "json"):
             for name, body in blocks(page, language):
