@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, List, NamedTuple, Sequence, Tuple
+from typing import Callable, FrozenSet, List, NamedTuple, Sequence, Tuple
 
 from .report import Finding, Waiver
 
@@ -16,6 +16,7 @@ class Choice(NamedTuple):
     only: Tuple[str, ...] = ()
     skip: Tuple[str, ...] = ()
     strict: bool = False
+    left: FrozenSet[str] = frozenset()  # ids that a stored report left out, whatever it was by
 
 
 def selects(pattern: str, name: str) -> bool:
@@ -29,7 +30,7 @@ def left_out(choice: Choice, name: str) -> bool:
     def chosen(patterns: Sequence[str]) -> bool:
         return any(selects(one, name) or selects(f"{one}.*", name) for one in patterns)
 
-    return (bool(choice.only) and not chosen(choice.only)) or chosen(choice.skip)
+    return name in choice.left or (bool(choice.only) and not chosen(choice.only)) or chosen(choice.skip)
 
 
 def disposed(findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:

@@ -81,8 +81,8 @@ def again(one: Report) -> Report:
         now = datetime.strptime(one.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Mistake(f"{one.host.name}: the embedded plan or clock cannot be read: {error}") from None
-    skipped = tuple(finding.id for finding in one.findings if finding.outcome == "skipped")
-    terms = Terms(now, Choice(skip=skipped, strict=one.strict), one.waivers)
+    left = frozenset(finding.id for finding in one.findings if finding.outcome == "skipped")
+    terms = Terms(now, Choice(strict=one.strict, left=left), one.waivers)
     return judge(plan, Recorded(one.facts), Seat(one.context, one.door, one.host, one.notices), terms)
 
 
