@@ -46,7 +46,7 @@ class Machine(Tree):
         """Why what the kernel answers nodespec is not what it answers the host: another namespace of that kind."""
         if self.root == "/":
             return None
-        theirs, ours = self.link(f"{self.process}/ns/{space}"), Tree().link(f"/proc/self/ns/{space}")
+        theirs, ours = self.link(f"{self.process}/ns/{space}"), Machine().link(f"/proc/self/ns/{space}")
         for link in (theirs, ours):
             if isinstance(link, Unknown):
                 return link

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Callable, Dict, NamedTuple, Tuple, TypeVar, Union, cast
+from typing import Callable, Dict, FrozenSet, List, NamedTuple, Tuple, TypeVar, Union, cast
 
 from .observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -26,6 +26,14 @@ ROOTS = {"proc": "/proc/self/stat", "sys": "/sys/kernel"}
 
 class TimedOut(BaseException):
     """Raised into whatever blocks when an observation has used up its time; the engine catches it."""
+
+
+class Unseen(OSError):
+    """Raised where more is known than the system says: which of the reasons it is, and what would let nodespec look."""
+
+    def __init__(self, reason: str, say: str, look: str) -> None:
+        super().__init__(say)
+        self.reason, self.say, self.look = reason, say, look
 
 
 class Entry(NamedTuple):
@@ -63,7 +71,7 @@ class Tree:
 
     def text(self, path: str, limit: int = LIMIT) -> Observation[str]:
         """The content as text: UTF-8, with every other byte written as its hexadecimal escape."""
-        return self.read(path, limit).then(lambda data: data.decode("utf-8", "backslashreplace"))
+        return self.read(path, limit).then(decoded)
 
     def line(self, path: str) -> Observation[str]:
         """The content of a small file, without blanks around it."""
@@ -75,11 +83,11 @@ class Tree:
 
     def link(self, path: str) -> Observation[str]:
         """Where a link points, as written."""
-        return self._ask(path, lambda: _text(self._at(path, _readlink)))
+        return self._ask(path, lambda: self._target(path))
 
     def entry(self, path: str, *, follow: bool = True) -> Observation[Entry]:
         """What stands at a path, behind links unless told otherwise."""
-        return self._ask(path, lambda: _entry(self._status(path, follow=follow)))
+        return self._ask(path, lambda: self._standing(path, follow=follow))
 
     def program(self, name: str) -> Observation[str]:
         """Where a program stands on the fixed search path."""
@@ -100,16 +108,18 @@ class Tree:
             return self._missing(path)
         except PermissionError:
             return Unknown("no permission", f"{path} may not be read by {_reader()}", _more_rights())
+        except Unseen as unseen:
+            return Unknown(unseen.reason, f"{path} {unseen.say}", unseen.look)
         except OSError as error:
             return Unknown("failed", f"{path}: {error.strerror or error}")
         except ValueError:  # a NUL in the path
             return Absent(Evidence(path))
 
     def _missing(self, path: str) -> Union[Absent, Unknown]:
-        """Absence, but below a /proc or /sys that is not there, where nothing could be seen."""
+        """Absence, but of what runs below a /proc or /sys that is not there, where nothing could be seen."""
         root = path.split("/", 2)[1]
         mark = ROOTS.get(root)
-        if mark and mark != path:
+        if self.running and mark and mark != path:
             try:
                 self._status(mark, follow=True)
             except OSError:
@@ -136,12 +146,19 @@ class Tree:
             names = []
             with os.scandir(handle) as entries:
                 for entry in entries:
-                    names.append(_text(entry.name))
+                    names.append(decoded(os.fsencode(entry.name)))
                     if len(names) > ENTRIES:
                         raise OSError(errno.EFBIG, f"more than {ENTRIES} entries")
             return tuple(sorted(names))
         finally:
             os.close(handle)
+
+    def _target(self, path: str) -> str:
+        return decoded(os.fsencode(self._at(path, _readlink)))
+
+    def _standing(self, path: str, *, follow: bool) -> Entry:
+        found = self._status(path, follow=follow)
+        return Entry(kind(found.st_mode), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size)
 
     def _open(self, path: str, flags: int) -> int:
         return self._at(path, lambda name, folder: os.open(name, _flags(flags, folder), dir_fd=folder), follow=True)
@@ -153,17 +170,22 @@ class Tree:
         """`act` on the last component of a path and the folder that holds it."""
         if self.root == "/":
             return act(path, None)
-        with _Walk(self.root) as walk:
+        with Walk(self.root) as walk:
             return act(walk.to(path, follow=follow), walk.folder)
 
 
-class _Walk:
-    """Goes down a path below a root one component at a time, so that a link is only ever a text."""
+class Walk:
+    """Goes down a path below a root one component at a time, so that a link is only ever a text.
 
-    def __init__(self, root: str) -> None:
+    What stands at the paths `covers` is read as empty.
+    """
+
+    def __init__(self, root: str, covers: FrozenSet[str] = frozenset()) -> None:
         self._stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+        self._names: List[str] = []
+        self._covers = covers
 
-    def __enter__(self) -> _Walk:  # noqa: PYI034 - Self is Python 3.11's
+    def __enter__(self) -> Walk:  # noqa: PYI034 - Self is Python 3.11's
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -175,17 +197,19 @@ class _Walk:
 
     def to(self, path: str, *, follow: bool) -> str:
         """Stand in the folder that holds the last component, and say its name there."""
-        ahead, links = _components(path), 0
+        ahead, links = components(path), 0
         while ahead:
             name = ahead.pop()
             if name == "..":
                 self._ascend(max(1, len(self._stack) - 1))
+            elif self._covers and self.path() in self._covers:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             elif not ahead and not follow:
                 return name
             elif stat.S_ISLNK(_lstat(name, self.folder).st_mode):
                 links += 1
                 target = _readlink(name, self.folder)
-                ahead += _components(target)
+                ahead += components(target)
                 if links > LINKS or len(ahead) > DEPTH:
                     raise OSError(errno.ELOOP, "too many links")
                 if target.startswith("/"):
@@ -195,14 +219,20 @@ class _Walk:
             else:
                 flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._stack.append(os.open(name, flags, dir_fd=self.folder))
+                self._names.append(name)
         return "."
 
+    def path(self, name: str = ".") -> str:
+        """Where a name in this folder stands, below the root."""
+        return "/" + "/".join(self._names if name == "." else [*self._names, name])
+
     def _ascend(self, depth: int) -> None:
+        del self._names[depth - 1 :]
         while len(self._stack) > depth:
             os.close(self._stack.pop())
 
 
-def _components(path: str) -> list[str]:
+def components(path: str) -> list[str]:
     """The components of a path, last first."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
@@ -219,8 +249,23 @@ def _readlink(name: str, folder: Union[int, None]) -> str:
     return os.readlink(name, dir_fd=folder)
 
 
-def _text(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def decoded(data: bytes) -> str:
+    """Bytes of a host as text; it is here and nowhere else that they become so."""
+    return data.decode("utf-8", "backslashreplace")
+
+
+def kind(mode: int) -> str:
+    """The kind of an entry, by its mode as stat(2) gives it."""
+    return _KINDS.get(stat.S_IFMT(mode), "device")
+
+
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "link",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket",
+}
 
 
 def _reader() -> str:
@@ -229,18 +274,6 @@ def _reader() -> str:
 
 def _more_rights() -> str:
     return "run as root" if os.geteuid() else "run outside of the sandbox that takes rights from root"
-
-
-def _entry(found: os.stat_result) -> Entry:
-    kinds = {
-        stat.S_IFREG: "file",
-        stat.S_IFDIR: "directory",
-        stat.S_IFLNK: "link",
-        stat.S_IFIFO: "fifo",
-        stat.S_IFSOCK: "socket",
-    }
-    kind = kinds.get(stat.S_IFMT(found.st_mode), "device")
-    return Entry(kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size)
 
 
 def _flags(more: int, folder: Union[int, None]) -> int:
