@@ -43,8 +43,10 @@ class Pretended:
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         names = self.said[".".join((*place.owner, "*"))]
         assert isinstance(names, tuple)
+        if isinstance(names, Unknown):
+            return names
         assert not isinstance(names, Absent)
-        return names
+        return tuple(sorted(names))
 
 
 class Shelf(Library):

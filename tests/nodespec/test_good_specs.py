@@ -32,7 +32,7 @@ OS_VERSION, OPTION, HZ = ("os", "version"), ("kernel", "config", "NET_NS"), ("ke
 MODULE, SYSCTL, ROW = ("modules", "overlay"), ("sysctl", "vm.swappiness"), ("packages", "runc")
 MEMORY, CPUS, RUNNING = ("memory", "total"), ("cpu", "count"), ("kubelet", "running")
 MODE, CONTROLLERS, CGROUPS = ("files", "/etc/x", "mode"), ("cgroups", "controllers"), ("cgroups", "version")
-EVR, FLAGS, LOCKDOWN = ("packages", "runc", "evr"), ("cpu", "flags"), ("kernel", "lockdown")
+DEB, FLAGS, LOCKDOWN = ("packages", "runc", "deb"), ("cpu", "flags"), ("kernel", "lockdown")
 
 
 def of(*members: str) -> frozenset[str]:
@@ -92,9 +92,9 @@ MEANING: List[Tuple[Place, str, List[Said], List[Said]]] = [
     (VERSION, "v6.1", ["6.1.5", "v6.1.5"], ["6.2"]),
     (VERSION, "6.1-rc3", ["6.1-rc3", "6.1.0-rc.3"], ["6.1", "6.1-rc4", "6.1.3"]),
     (VERSION, "[5.15, '>=6.1']", ["5.15.3", "6.1", "6.8"], ["5.16", "5.10"]),
-    (EVR, "'>=1:2.0-3'", ["1:2.0-3", "1:2.0-3+b1", "2:0"], ["2.0-3", "1:2.0-2", "1:2.0~rc1-9"]),
-    (EVR, "1.2", ["1.2", "1.2-1", "1.2.9-1", "1.2+dfsg-1"], ["1.3~rc1-1", "1.3", "1:1.2"]),
-    (EVR, "'<=1.2-1'", ["1.2-1", "1.1-9"], ["1.2-1+b1", "1.2-2"]),
+    (DEB, "'>=1:2.0-3'", ["1:2.0-3", "1:2.0-3+b1", "2:0"], ["2.0-3", "1:2.0-2", "1:2.0~rc1-9"]),
+    (DEB, "1.2", ["1.2", "1.2-1", "1.2.9-1", "1.2+dfsg-1"], ["1.3~rc1-1", "1.3", "1:1.2"]),
+    (DEB, "'<=1.2-1'", ["1.2-1", "1.1-9"], ["1.2-1+b1", "1.2-2"]),
     #
     # numbers: ranges are of ordered types, of sysctl where it says a number
     (CPUS, "'>=2'", [2, 64], [1]),
@@ -223,7 +223,7 @@ def test_words_stand_beside_an_expectation_a_row_or_a_rule() -> None:
         a="""
 require:
   kernel: {version: {is: '>=5', why: old   kernels leak, fix: boot another, see: https://example.com}}
-  packages: {runc: {why: row, version: '>=1', evr: {is: '>=1', why: column}}}
+  packages: {runc: {why: row, version: '>=1', deb: {is: '>=1', why: column}}}
 rules:
   - name: r
     why: rule
@@ -235,7 +235,7 @@ rules:
     assert said == {
         "kernel.version": ("old kernels leak", "boot another", "https://example.com"),
         "packages.runc.version": ("row", "", ""),
-        "packages.runc.evr": ("column", "", ""),
+        "packages.runc.deb": ("column", "", ""),
         "r.cpu.count": ("rule", "mend", ""),
         "r.memory.total": ("own", "mend", ""),
     }
