@@ -75,11 +75,15 @@ def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> T
     return place
 
 
-def _join(into: Tree, more: Mapping[str, object]) -> None:
+def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
+    """Put facts among others. What is asked of one name twice must be the same; `name` is the last that was written."""
     for key, value in more.items():
+        name = key if isinstance(key, Word) else name
         inner = into.setdefault(key, value)
         if inner is not value and isinstance(inner, dict) and isinstance(value, dict):
-            _join(inner, value)
+            _join(inner, value, name)
+        elif inner != value and key in ("is", "aliases"):
+            raise Wrong(name, f"`{name}` is asked for twice, in two ways")
 
 
 ALWAYS: Condition = ("", {})
@@ -96,7 +100,7 @@ def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     if not isinstance(kernel, Map):
         raise Wrong(kernel, "`kernelSpec` wants a mapping")
     known(kernel, ("versions", "versionsNote", *KERNEL))
-    if "versions" in kernel:
+    if kernel.get("versions"):
         patterns = [_pattern(one) for one in listed(kernel["versions"])]
         why = (
             text(kernel["versionsNote"], "versionsNote")
@@ -125,7 +129,7 @@ def _pattern(node: Node) -> str:
 
 def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     for key, (level, version) in CGROUPS.items():
-        if key in body:
+        if body.get(key):
             wanted: Tree = {"all": listed(body[key]), "why": "the kubelet accounts and limits with them", "see": SEE}
             yield level, _cgroup(version), {"cgroups": {"controllers": wanted}}
 

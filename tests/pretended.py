@@ -18,6 +18,7 @@ from nodespec.spec import resolve
 
 NOW = 1_800_000_000.0  # 2027-01-15
 HERE = Evidence("/pretended", 7)
+HEADS = ("nodespec:", "{", "os:", "kernelSpec:", "cgroups:", "packageSpec")  # of what needs none put before it
 ABSENT = Absent(HERE)
 HIDDEN = Unknown("hidden", "a curtain", "draw it")
 DEFERRED = Unknown("deferred", "only a running machine can tell")
@@ -60,7 +61,7 @@ class Shelf(Library):
         if name not in self.texts:
             raise Mistake(f"`{name}` stands not on the shelf, nor beside {beside}")
         text = self.texts[name]
-        head = "" if text.startswith(("nodespec:", "{", "os:", "kernelSpec:")) else "nodespec: 1\n"
+        head = "" if text.startswith(HEADS) else "nodespec: 1\n"
         return Text(name, name, f"{head}{text}".encode())
 
 

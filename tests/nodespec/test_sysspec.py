@@ -1,0 +1,148 @@
+"""A SysSpec is a spec: with its documented meaning, and nothing left out unsaid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict
+
+import pytest
+from pretended import Said, Shelf, found
+
+from nodespec.__main__ import main
+from nodespec.library import Library
+from nodespec.mistake import Mistake
+from nodespec.spec import resolve
+
+FILE = Path(__file__).parent / "specs" / "gke-like.yaml"
+PLAN = resolve([str(FILE)], Library(), {})
+
+
+def test_what_a_sysspec_asks() -> None:
+    asked = {one.id: (one.level, one.pattern.get("expect"), bool(one.when)) for one in PLAN.requirements}
+    assert asked == {
+        "kernel.config.NAMESPACES": ("required", "enabled", False),
+        "kernel.config.IP_NF_TARGET_REDIRECT": ("required", "enabled", False),
+        "kernel.config.AUFS_FS": ("required", "disabled", False),
+        "recommended.kernel.config.OVERLAY_FS": ("recommended", "enabled", False),
+        "recommended.kernel.release": (
+            "recommended",
+            {"matches": r"(?:4\.[4-9].*)|(?:5\.(4|10|15).*$)|(?:[6-9]\..*)"},
+            False,
+        ),
+        "cgroup-v1.kernel.config.CGROUP_DEVICE": ("required", "enabled", True),
+        "cgroup-v1.recommended.kernel.config.CGROUP_HUGETLB": ("recommended", "enabled", True),
+        "cgroup-v1.cgroups.controllers": ("required", {"all": ["cpu", "cpuacct", "devices"]}, True),
+        "cgroup-v1.recommended.cgroups.controllers": ("recommended", {"all": ["hugetlb"]}, True),
+        "cgroup-v2.kernel.config.CGROUP_BPF": ("required", "enabled", True),
+        "cgroup-v2.recommended.kernel.config.BLK_CGROUP": ("recommended", "enabled", True),
+        "cgroup-v2.cgroups.controllers": ("required", {"all": ["cpu", "memory"]}, True),
+        "cgroup-v2.recommended.cgroups.controllers": ("recommended", {"all": ["io"]}, True),
+        "packages.bash.version": ("required", ">=4.3 <6 || =7.1", False),
+        "packages.apparmor.version": ("required", ">=2.10.1 !=2.11.0", False),
+        "packages-but-on-cos-ubuntu.packages.wget.version": ("required", ">=1.18", True),
+        "packages-but-on-cos.packages.socat": ("required", "present", True),
+        "packages-on-ubuntu.packages.wget.version": ("required", ">=1.17.1", True),
+        "packages-on-ubuntu.packages.auditd": ("required", "present", True),
+    }
+
+
+def test_words_positions_and_names() -> None:
+    by_id = {one.id: one for one in PLAN.requirements}
+    redirect = by_id["kernel.config.IP_NF_TARGET_REDIRECT"]
+    assert redirect.why == "services are redirected"
+    assert redirect.pattern["aliases"] == ["NETFILTER_XT_TARGET_REDIRECT"]
+    assert redirect.source == (f"{FILE}:8:14",)
+    assert by_id["recommended.kernel.release"].why == "the versions that were tried"
+    assert all(one.why and one.see for one in PLAN.requirements)
+    assert PLAN.specs[0].title == "converted from a SysSpec"
+
+
+def test_what_cannot_be_carried_over_is_listed() -> None:
+    assert PLAN.specs[0].notes == (
+        f"{FILE}:19:10: `version`: Docker as a runtime is not validated any more",
+        f"{FILE}:20:14: `graphDriver`: Docker as a runtime is not validated any more",
+        f"{FILE}:24:5: package `linux-headers-${{KERNEL_RELEASE}}`: a name that depends on the running kernel",
+    )
+
+
+def test_lint_tells_what_is_not_carried_over(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", str(FILE)]) == 0
+    assert capsys.readouterr().out.count("not carried over") == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "outcome"),
+    [
+        ({"kernel.release": "4.9.0"}, "recommended.kernel.release", "pass"),
+        ({"kernel.release": "14.9.0"}, "recommended.kernel.release", "fail"),  # a pattern is not anchored upstream
+        ({"kernel.release": "5.10.0-9-amd64"}, "recommended.kernel.release", "pass"),
+        ({"kernel.release": "5.8.1"}, "recommended.kernel.release", "fail"),
+        ({"kernel.config.NETFILTER_XT_TARGET_REDIRECT": "m"}, "kernel.config.IP_NF_TARGET_REDIRECT", "pass"),
+        ({"kernel.config.AUFS_FS": "n"}, "kernel.config.AUFS_FS", "pass"),
+        ({"kernel.config.AUFS_FS": "m"}, "kernel.config.AUFS_FS", "fail"),
+        ({"cgroups.version": "2"}, "cgroup-v1.kernel.config.CGROUP_DEVICE", "not-applicable"),
+        ({"cgroups.version": "hybrid"}, "cgroup-v1.kernel.config.CGROUP_DEVICE", "fail"),
+        ({"cgroups.version": "1"}, "cgroup-v2.recommended.kernel.config.BLK_CGROUP", "not-applicable"),
+        ({"cgroups.version": "2"}, "cgroup-v2.recommended.kernel.config.BLK_CGROUP", "fail"),
+        ({"packages.bash.version": "5.2"}, "packages.bash.version", "pass"),
+        ({"packages.bash.version": "6.0"}, "packages.bash.version", "fail"),
+        ({"packages.bash.version": "7.1.3"}, "packages.bash.version", "pass"),
+        ({"packages.apparmor.version": "2.11.0"}, "packages.apparmor.version", "fail"),
+        ({"packages.wget.version": "1.17.2", "os.id": "ubuntu"}, "packages-on-ubuntu.packages.wget.version", "pass"),
+        ({"os.id": "ubuntu"}, "packages-but-on-cos-ubuntu.packages.wget.version", "not-applicable"),
+        ({"os.id": "debian"}, "packages-but-on-cos-ubuntu.packages.wget.version", "fail"),
+        ({"os.id": "debian"}, "packages-on-ubuntu.packages.auditd", "not-applicable"),
+    ],
+)
+def test_what_it_means_on_a_host(said: Dict[str, Said], name: str, outcome: str) -> None:
+    bare: Dict[str, Said] = {one.id: "undefined" for one in PLAN.requirements if "config" in one.id}
+    options = {f"kernel.config.{name.rpartition('.')[2]}": value for name, value in bare.items()}
+    options["kernel.config.NETFILTER_XT_TARGET_REDIRECT"] = "undefined"
+    assert found(PLAN, {"os.id": "debian", "cgroups.version": "2", **options, **said})[name].outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("os: Windows", "1:5: `Windows`: nodespec judges Linux only"),
+        ("os: Linux", "requires nothing"),
+        ("os: Linux\nkernel: {}", "2:1: `kernel` is unknown here; did you mean `kernelSpec`?"),
+        ("kernelSpec: [a]", "1:13: `kernelSpec` wants a mapping"),
+        ("kernelSpec: {requierd: []}", "1:14: `requierd` is unknown here; did you mean `required`?"),
+        ("kernelSpec: {required: [NET_NS]}", "1:25: `required` is a list of mappings"),
+        ("kernelSpec: {required: [{nme: NET_NS}]}", "1:26: `nme` is unknown here; did you mean `name`?"),
+        ("kernelSpec: {required: [{aliases: [NET_NS]}]}", "1:25: `name` is missing"),
+        ("kernelSpec: {required: [{name: NET-NS}]}", "1:32: `NET-NS` is not the name of a build option"),
+        ("kernelSpec: {versions: ['(']}", "1:25: `(` is no regular expression"),
+        ("kernelSpec: {versions: ['.*']}", "`(?:.*)` matches everything and cannot fail"),
+        ("kernelSpec: {required: [{name: A}], forbidden: [{name: A}]}", "1:56: `A` is asked for twice, in two ways"),
+        ("kernelSpec: {required: [{name: A, aliases: [B]}, {name: A, aliases: [C]}]}", "1:57: `A` is asked for twice"),
+        ("cgroups: [cpuu]", "1:11: `cpuu` is not one of"),
+        ("cgroups: cpu", "1:10: a list is wanted here"),
+        ("packageSpecs: [{name: a, versionRange: '>=x'}]", "`x` is not a version"),
+        (
+            "packageSpecs: [{name: a, versionRange: '>=1'}, {name: a, versionRange: '>=2'}]",
+            "1:55: `a` is asked for twice",
+        ),
+        ("packageSpecOverrides: [{additions: [{name: a}]}]", "1:24: `osDistro` wants a text"),
+        ("packageSpecOverrides: [{osDistro: ubuntu, removals: []}]", "1:43: `removals` is unknown here"),
+    ],
+)
+def test_a_bad_sysspec_is_told_with_its_position(text: str, said: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        resolve(["s"], Shelf({"s": f"{text}\n"}), {})
+    assert any(said in line for line in caught.value.said), caught.value.said
+
+
+def test_what_is_asked_twice_alike_is_asked_once() -> None:
+    text = "kernelSpec: {required: [{name: A}, {name: A, description: why}]}\ncgroups: []\npackageSpecs: []\n"
+    assert [one.id for one in resolve(["s"], Shelf({"s": text}), {}).requirements] == ["kernel.config.A"]
+
+
+def test_a_spec_may_extend_a_sysspec() -> None:
+    texts = {
+        "s": "kernelSpec: {required: [{name: A}, {name: B}]}\n",
+        "child": "extends: [s]\ndrop: [kernel.config.A]\nrequire: {cpu: {count: 2}}",
+    }
+    plan = resolve(["child"], Shelf(texts), {})
+    assert [one.id for one in plan.requirements] == ["kernel.config.B", "cpu.count"]
