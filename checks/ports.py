@@ -54,7 +54,8 @@ def ports(machine: Machine) -> Rows[Row]:
         protocol = key.partition("/")[2] or "tcp"
         return rows.get(key) or tables[protocol][1]
 
-    return Rows(look, lambda: rows, next(iter(lacking.values()), tables["tcp"][1]))
+    free = Value("free", Evidence(", ".join(f"{machine.process}/net/{protocol}" for protocol in WAITING)))
+    return Rows(look, lambda: rows, next(iter(lacking.values()), free))
 
 
 def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Observation[Row]], Observation[Row]]:

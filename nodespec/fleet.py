@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, List, Sequence, Tuple
 
 from .judging import Terms, judge
 from .mistake import Mistake
-from .notes import Recorded
 from .output import Target, write
+from .recorded import Recorded
 from .recording import found
 from .report import USAGE, Report, Waiver, code
 

@@ -13,10 +13,10 @@ from .looking import Live
 from .machine import Machine
 from .mistake import Mistake
 from .mounts import parsed, reached
-from .notes import Recorded
 from .observation import Value
 from .output import targets, write
 from .plan import Plan
+from .recorded import Recorded
 from .report import Report, Waiver, code
 
 if TYPE_CHECKING:

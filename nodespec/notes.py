@@ -1,9 +1,10 @@
-"""Facts as JSON: noted as they are asked for, and read back. What a recording holds, and what a report embeds.
+"""Facts as JSON, noted as they are asked for: what a recording holds, and what a report embeds.
 
 They stand under their dotted names. A leaf is an observation. A table is an object:
 
-    from   the source of most of its rows
+    from   the source of most of its rows; in it `*` is the row's name, its dots as slashes and its slashes as dots
     rest   what any other name would be
+    usual  columns that most rows have alike, seen where the row itself was; `rows` leave them out
     rows   all rows that can be enumerated, by name; without it the table was only asked for single rows
     asked  further rows, which were asked for by name
 
@@ -13,17 +14,20 @@ observations themselves; null is the same as `rest`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional, Tuple, Union, cast
+from typing import TYPE_CHECKING, Dict, Iterator, Optional, Sequence, Tuple, TypeVar, Union, cast
 
-from .facts import Leaf, Place, Table, meant
-from .kinds import Datum, Presence
-from .looking import Facts, sound
-from .observation import Absent, Observation, Unknown, Value
-from .packing import NOT_RECORDED, Packed, malformed, packed, unpacked
+from .facts import Leaf, Place, Table
+from .kinds import Datum
+from .looking import Facts
+from .observation import Absent, Evidence, Observation, Unknown, Value
+from .packing import Packed, packed
 
 if TYPE_CHECKING:
     from .report import Json
 
+T = TypeVar("T")
+NOWHERE = Evidence("")
+EXCHANGED = str.maketrans("./", "/.")
 Row = Dict[str, Observation[Datum]]  # by column; the row as a whole stands under no name
 
 
@@ -39,25 +43,32 @@ class Note:
     def packed(self) -> Packed:
         """It, as JSON."""
         home = self._home()
-        parts: Dict[str, Dict[str, Row]] = {}
-        if self.names is not None:
-            parts["rows"] = {name: self.rows.get(name, {}) for name in self.names}
-        further = {name: row for name, row in self.rows.items() if name not in parts.get("rows", {})}
-        parts.update({"asked": further} if further else {})
+        every = {name: self.rows.get(name, {}) for name in self.names or ()}
+        further = {name: row for name, row in self.rows.items() if name not in every}
+        usual = self._usual(tuple(every.values()))
         said: Packed = {"from": home} if home else {}
-        said.update({} if self.rest is None else {"rest": packed(self.rest, home)})
-        for part, rows in parts.items():
-            said[part] = {name: self._row(row, home) for name, row in rows.items()}
+        said.update({} if self.rest is None else {"rest": packed(self.rest, at(home))})
+        if usual:
+            said["usual"] = {column: packed(seen) for column, seen in usual.items()}
+        if self.names is not None:
+            said["rows"] = {name: self._row(_unusual(row, usual), at(home, name)) for name, row in every.items()}
+        if further:
+            said["asked"] = {name: self._row(row, at(home, name)) for name, row in further.items()}
         return said
 
     def _home(self) -> str:
-        """The source that most observations name."""
-        counts: Dict[str, int] = {}
-        for row in self.rows.values():
-            for seen in row.values():
-                if not isinstance(seen, Unknown):
-                    counts[seen.evidence.source] = counts.get(seen.evidence.source, 0) + 1
-        return max(counts, key=lambda source: counts[source], default="")
+        """The source that most observations name, be it by the name of their row."""
+        seen = [(name, one) for name, row in self.rows.items() for one in row.values()]
+        sources = [(name, one.evidence.source) for name, one in seen if not isinstance(one, Unknown)]
+        return _most([home for name, source in sources for home in _homes(name, source)]) or ""
+
+    def _usual(self, rows: Sequence[Row]) -> Row:
+        """What most rows have alike, where all were looked at in full."""
+        full = {"", *self.table.columns}
+        if not self.table.columns or not all(row.keys() == full and isinstance(row[""], Value) for row in rows):
+            return {}
+        alike = {column: _most([_bare(row, column) for row in rows]) for column in self.table.columns}
+        return {column: seen for column, seen in alike.items() if seen is not None}
 
     def _row(self, row: Row, home: str) -> Json:
         """A row; its columns are left out where they are as absent or unknown as the row itself."""
@@ -69,6 +80,44 @@ class Note:
         kept = {c: seen for c, seen in row.items() if c and (isinstance(whole, Value) or seen != whole)}
         said: Packed = {} if whole is None else {"is": packed(whole, home)}
         return {**said, **{column: packed(seen, home) for column, seen in kept.items()}}
+
+
+def at(home: str, name: str = "") -> str:
+    """The source that goes without saying in a row; outside of rows none does that varies with them."""
+    return home.replace("*", name.translate(EXCHANGED), 1) if name or "*" not in home else ""
+
+
+def _homes(name: str, source: str) -> Tuple[str, ...]:
+    """A source, and the pattern that it is one of by its row's name; what has a `*` itself is neither."""
+    before, itself, after = source.rpartition(name.translate(EXCHANGED))
+    return () if "*" in source else (source, f"{before}*{after}") if itself else (source,)
+
+
+def _most(found: Sequence[T]) -> Union[T, None]:
+    """What is found most often, of several the first."""
+    counts: Dict[T, int] = {}
+    for one in found:
+        counts[one] = counts.get(one, 0) + 1
+    return max(counts, key=lambda one: counts[one], default=None)
+
+
+def moved(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
+    """An observation as seen elsewhere."""
+    if isinstance(seen, Unknown):
+        return seen
+    return Value(seen.value, evidence, seen.others) if isinstance(seen, Value) else Absent(evidence, seen.say)
+
+
+def _bare(row: Row, column: str) -> Union[Observation[Datum], None]:
+    """A column without its evidence, if it was seen where the row was."""
+    whole, seen = row[""], row[column]
+    if isinstance(seen, Unknown) or (not isinstance(whole, Unknown) and seen.evidence == whole.evidence):
+        return moved(seen, NOWHERE)
+    return None
+
+
+def _unusual(row: Row, usual: Row) -> Row:
+    return {column: seen for column, seen in row.items() if column not in usual or _bare(row, column) != usual[column]}
 
 
 class Noting:
@@ -91,7 +140,8 @@ class Noting:
         """The names of all rows of a table, noted."""
         names = self.facts.rows(place)
         note = self.note(place)
-        note.names = () if isinstance(names, Unknown) else names
+        if note.names is None:
+            note.names = () if isinstance(names, Unknown) else names
         note.rest = names if isinstance(names, Unknown) else note.rest
         return names
 
@@ -111,87 +161,3 @@ class Noting:
     def notes(self) -> Packed:
         """All that was noted, as JSON."""
         return {name: one.packed() if isinstance(one, Note) else packed(one) for name, one in self._noted.items()}
-
-
-# reading back
-
-
-class Recorded:
-    """Facts as they were written down."""
-
-    def __init__(self, notes: Json) -> None:
-        self.notes: Mapping[str, Json] = notes if isinstance(notes, dict) else {}
-
-    def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place; unknown (not recorded) where nothing was written down."""
-        note = self.notes.get(".".join(place.owner))
-        if note is None:
-            return NOT_RECORDED
-        if isinstance(place.fact, Leaf):
-            return sound(place, unpacked(note, place.kind))
-        return sound(place, _row(place, place.fact, note) if isinstance(note, dict) else malformed("no table"))
-
-    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of a table."""
-        note = self._table(place)
-        rest = _rest(note, place)
-        if isinstance(rest, Unknown):
-            return rest
-        return _names(note, "rows") if "rows" in note else NOT_RECORDED
-
-    def names(self, place: Place) -> Tuple[str, ...]:
-        """The names of all rows of a table of which something was written down."""
-        note = self._table(place)
-        return tuple(sorted({*_names(note, "rows"), *_names(note, "asked")}))
-
-    def _table(self, place: Place) -> Packed:
-        note = self.notes.get(".".join(place.owner))
-        return note if isinstance(note, dict) else {}
-
-
-def _row(place: Place, table: Table, note: Packed) -> Observation[Datum]:
-    for part in ("rows", "asked"):
-        rows = note.get(part)
-        if isinstance(rows, dict) and place.key in rows:
-            row = rows[place.key]
-            if row is None:
-                return _rest(note, place) or NOT_RECORDED
-            return _column(place, row, _home(note)) if table.columns else unpacked(row, table.row, _home(note))
-    return _other(place, table, note)
-
-
-def _other(place: Place, table: Table, note: Packed) -> Observation[Datum]:
-    """A row of which nothing was written down: in an open table it was never looked at."""
-    rest = _rest(note, place)
-    if rest is None or "rows" not in note:
-        return NOT_RECORDED
-    if not isinstance(rest, Unknown) and not (table.closed and table.listed(place.key)):
-        return NOT_RECORDED
-    if isinstance(rest, Absent) and not rest.say:
-        return rest._replace(say=meant(place.key, _names(note, "rows")))
-    return rest
-
-
-def _rest(note: Packed, place: Place) -> Optional[Observation[Datum]]:
-    """What any other name would be, if the recording says."""
-    return unpacked(note["rest"], place._replace(column="").kind, _home(note)) if "rest" in note else None
-
-
-def _names(note: Packed, part: str) -> Tuple[str, ...]:
-    rows = note.get(part)
-    return tuple(sorted(rows)) if isinstance(rows, dict) else ()
-
-
-def _home(note: Packed) -> str:
-    home = note.get("from", "")
-    return home if isinstance(home, str) else ""
-
-
-def _column(place: Place, row: Json, home: str) -> Observation[Datum]:
-    """A column, or the row as a whole; what is absent or unknown as a whole is so in every column."""
-    if not isinstance(row, dict):
-        return malformed("a row of columns is wanted")
-    if place.column and place.column in row:
-        return unpacked(row[place.column], place.kind, home)
-    whole = unpacked(row.get("is", {}), Presence(), home)
-    return NOT_RECORDED if place.column and isinstance(whole, Value) else whole

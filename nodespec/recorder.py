@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Iterable, List, Sequence, Set, Tuple, Union, cast
+from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
 
 from . import __version__, gate
 from . import facts as declared
@@ -19,12 +19,12 @@ from .pattern import read as read_pattern
 from .plan import Plan
 from .recording import Recording
 from .recording import data as written
-from .telling import find, lines
+from .telling import asking, find, lines
 
 if TYPE_CHECKING:
     import argparse
 
-    from .kinds import Datum
+    from .kinds import Case, Datum
     from .pattern import Data, Params
 
 CUT = Unknown("refused", "the recording leaves its value out", "record with --reveal")
@@ -37,12 +37,21 @@ class Discreet:
         self.facts = facts
         self.rows = facts.rows
         self.cut: Set[Tuple[str, ...]] = set()
+        self.spoken: Set[Tuple[Tuple[str, ...], Case]] = set()
+
+    def heed(self, plan: Plan) -> None:
+        """What a spec itself speaks of is no secret."""
+        for clause in asking(plan):
+            for place in (clause.place, *clause.aliases):
+                self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
 
     def look(self, place: Place) -> Observation[Datum]:
         """The observation of one place, its value cut if it has one that says anything."""
         seen = self.facts.look(place)
         whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
         if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
+            return seen
+        if all((place.path, value) in self.spoken for value in (seen.value, *seen.others)):
             return seen
         self.cut.add(place.path)
         return CUT
@@ -70,10 +79,13 @@ def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
     return 0
 
 
-def take(asked: Iterable[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:
+def take(asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:
     """A recording of what plans name and what stands at places, and how many values were left out of it."""
     discreet = Discreet(live)
     noting = Noting(live if reveal else discreet)
+    for plan in asked:
+        if isinstance(plan, Plan):
+            discreet.heed(plan)
     for what in asked:
         if isinstance(what, Plan):
             _plan(what, noting)
@@ -87,20 +99,13 @@ def take(asked: Iterable[Union[str, Plan]], live: Live, seat: Seat, *, reveal: b
 
 def _plan(plan: Plan, noting: Noting) -> None:
     """All that a plan can ask, whatever its conditions come to."""
+    for clause in asking(plan):
+        for place in (clause.place, *clause.aliases):
+            _look(place, noting)
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:
-        for data in filter(None, (requirement.pattern, requirement.when)):
-            if {"every", "some"} & data.keys():
-                _quantified(data, params, noting)
-            else:
-                _pattern(data, params, noting)
-
-
-def _pattern(data: Data, params: Params, noting: Noting, row: Union[Place, None] = None) -> None:
-    for clause in clauses(read_pattern(data, params, row)):
-        if clause.place.path[0] != "params":
-            for place in (clause.place, *clause.aliases):
-                _look(place, noting)
+        if {"every", "some"} & requirement.pattern.keys():
+            _quantified(requirement.pattern, params, noting)
 
 
 def _quantified(data: Data, params: Params, noting: Noting) -> None:
@@ -109,8 +114,8 @@ def _quantified(data: Data, params: Params, noting: Noting) -> None:
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)
         for part in ("where", "require"):
-            if part in data:
-                _pattern(cast("Data", data[part]), params, noting, row)
+            for clause in clauses(read_pattern(cast("Data", data[part]), params, row)) if part in data else ():
+                _look(clause.place, noting)
 
 
 def _look(place: Place, noting: Noting) -> None:

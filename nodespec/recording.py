@@ -196,7 +196,8 @@ def schema() -> Dict[str, Json]:
     }
     unknown = _object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
     full = _object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
-    table = _object({"from": words, "rest": seen, "rows": rows, "asked": rows})
+    usual: Dict[str, Json] = {"type": "object", "additionalProperties": seen}
+    table = _object({"from": words, "rest": seen, "usual": usual, "rows": rows, "asked": rows})
     head: Dict[str, Json] = {
         KIND: {"const": LANGUAGE, "description": "The version of this format"},
         "context": {"enum": [*CONTEXTS]},

@@ -11,8 +11,8 @@ from . import plan as plans
 from .conclusion import Choice
 from .judging import Seat, Terms, judge
 from .mistake import Mistake
-from .notes import Recorded
 from .output import targets, write
+from .recorded import Recorded
 from .report import Finding, Json, Report, code, unpacked
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from .kinds import Datum, Option, nearest
 from .looking import Source
 from .mistake import Mistake
 from .observation import Absent, Observation, Unknown
-from .pattern import clauses
+from .pattern import PARAMS, Clause, clauses
 from .pattern import read as read_pattern
 from .plan import Plan
 from .sight import absence, shown
@@ -35,18 +35,20 @@ def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> I
 
 
 def _planned(plan: Plan, facts: Source) -> Iterator[Told]:
-    return ((place.path, _line(facts.look(place), place)) for place in named(plan))
+    for clause in asking(plan):
+        for place in (clause.place, *clause.aliases):
+            yield place.path, _line(facts.look(place), place)
 
 
-def named(plan: Plan) -> Iterator[Place]:
-    """The places that a plan asks for, rows of quantified rules apart."""
+def asking(plan: Plan) -> Iterator[Clause]:
+    """What a plan asks of a host, rows of quantified rules apart."""
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:
         for data in (requirement.pattern, requirement.when):
             if data and not {"every", "some"} & data.keys():
                 for clause in clauses(read_pattern(data, params)):
-                    if clause.place.path[0] != "params":
-                        yield from (clause.place, *clause.aliases)
+                    if clause.place.path[0] != PARAMS:
+                        yield clause
 
 
 def _of(what: str, facts: Source, *, every: bool) -> Iterator[Told]:

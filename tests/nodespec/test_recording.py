@@ -1,0 +1,503 @@
+"""A recording of a host, judged elsewhere, gives the findings that the host itself gave."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Dict, List, Sequence, Union
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec import facts as declared
+from nodespec import recorder, recording
+from nodespec.facts import Leaf, Place, Table
+from nodespec.judging import Seat, Terms, judge
+from nodespec.library import Library, Text
+from nodespec.looking import Live
+from nodespec.machine import Machine
+from nodespec.mistake import Mistake
+from nodespec.observation import Absent, Unknown, Value
+from nodespec.plan import Plan
+from nodespec.recorded import Recorded
+from nodespec.recording import Recording
+from nodespec.report import Finding, Host, Json, Report
+from nodespec.spec import resolve
+from nodespec.telling import lines
+
+TOP = Path(__file__).parents[2]
+HOSTS = sorted(path.name for path in (TOP / "tests" / "hosts").iterdir() if path.is_dir())
+NOW = 1_800_000_000.0
+SEAT = Seat("running", "root /host", Host("node-17", "0123456789abcdef", kernel="6.1.0"))
+SMALL = """\
+nodespec: 1
+require:
+  kernel: {version: ">=3", release: {matches: "[0-9].*"}, config: {USER_NS: enabled, NO_SUCH: undefined, OVERLAY_FS: m}}
+  modules: {overlay: usable, overlai: absent, br-netfilter: loaded}
+  sysctl: {net.ipv4.ip_forward: 1, net.ipv4.ip_forwar: present, kernel.pid_max: ">=4"}
+  packages:
+    bash: {version: ">=4", architecture: amd64}
+    bsh: present
+    libc6: present
+    libc6:amd64: present
+    zlib1g: absent
+  commands: {sh: present, shh: present}
+  files: {/etc/os-release: {type: file, size: ">=1"}, /etc/no-such: absent, /proc: {type: directory}}
+  ports: {6443: free, 53/udp: free}
+  swap: {total: 0}
+  runtime: {runc: present, crio: {version: ">=1"}}
+  os: {id: debian, variant: absent, families: [debian]}
+  cgroups: {version: 2, controllers: [cpu, memory], bindings: {cpu: v2, cpux: present}}
+rules:
+  - name: packages-are-installed
+    every: packages
+    where: {architecture: amd64}
+    require: {status: installed, version: "<100"}
+  - name: some-swap
+    some: swap.devices
+    require: {size: ">=1Gi"}
+  - name: all-free
+    every: ports
+    or-none: true
+    require: free
+  - name: only-where
+    when: {kernel: {config: {OVERLAY_FS: y}}}
+    require: {modules: {overlay: builtin}}
+"""
+
+
+@cache
+def plan(name: str) -> Plan:
+    return resolve([name], Shelf(), {}, trial=True)
+
+
+class Shelf(Library):
+    """The library, and the small spec."""
+
+    def find(self, name: str, beside: str = "") -> Text:
+        return Text("small.yaml", "small", SMALL.encode()) if name == "small" else super().find(name, beside)
+
+
+SPECS = ("small", "container-host", "kubernetes/1.35", "sig-node/system-validators")
+
+
+def live(host: str) -> Live:
+    return Live(Machine(str(TOP / "tests" / "hosts" / host)), time.monotonic() + 60)
+
+
+def taken(host: str, asked: Sequence[Union[str, Plan]], *, reveal: bool = True) -> Recording:
+    """A recording that went through its file."""
+    made, _ = recorder.take(asked, live(host), SEAT, reveal=reveal)
+    return recording.parse(recording.data(made, compressed=False))
+
+
+@cache
+def whole(host: str) -> Recording:
+    return taken(host, declared.families())
+
+
+def judged(asked: Plan, facts: Union[Live, Recorded]) -> Report:
+    return judge(asked, facts, SEAT, Terms(NOW))
+
+
+def tables() -> List[Place]:
+    """Every table of every family, and every leaf."""
+    found: List[Place] = []
+    for name in declared.families():
+        family = declared.family(name)
+        members = {"": family} if isinstance(family, Table) else family.members
+        found += [Place((name, *filter(None, [member])), fact) for member, fact in members.items()]
+    return found
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_recording_gives_the_findings_of_the_host(spec: str, host: str) -> None:
+    own = judged(plan(spec), live(host))
+    theirs = judged(plan(spec), Recorded(taken(host, [plan(spec)]).facts))
+    assert theirs.findings == own.findings
+    assert theirs.causes == own.causes
+    assert theirs.conclusion == own.conclusion
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_report_can_be_judged_again_from_what_it_embeds(host: str) -> None:
+    for spec in SPECS:
+        own = judged(plan(spec), live(host))
+        again = judged(plan(spec), Recorded(json.loads(json.dumps(own.facts))))
+        assert (again.findings, again.causes, again.facts) == (own.findings, own.causes, own.facts)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_recording_of_everything_contradicts_no_other(host: str) -> None:
+    """Whatever both know has one outcome; what only the other knows is not recorded in this one."""
+    for spec in SPECS:
+        own = judged(plan(spec), live(host)).findings
+        for ours, theirs in zip(own, judged(plan(spec), Recorded(whole(host).facts)).findings):
+            assert ours.id == theirs.id
+            if not _unrecorded(theirs):
+                assert (ours.outcome, _states(ours)) == (theirs.outcome, _states(theirs))
+    both = Recorded(taken(host, [*declared.families(), *map(plan, SPECS)]).facts)
+    for spec in SPECS:
+        assert judged(plan(spec), both).findings == judged(plan(spec), live(host)).findings
+
+
+def _unrecorded(finding: Finding) -> bool:
+    return any(part.observed.reason == "not recorded" for part in finding.parts) or finding.outcome == "unknown"
+
+
+def _states(finding: Finding) -> List[tuple[str, str, Json]]:
+    return [(part.place, part.observed.state, part.observed.value) for part in finding.parts]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_fact_is_recorded_as_it_is(host: str) -> None:
+    seen, recorded = live(host), Recorded(whole(host).facts)
+    for place in tables():
+        if isinstance(place.fact, Leaf):
+            assert recorded.look(place) == seen.look(place)
+            continue
+        assert recorded.rows(place) == seen.rows(place) or not place.fact.closed
+        for name in seen.names(place):
+            row = place._replace(path=(*place.path, name), key=name)
+            assert recorded.look(row) == seen.look(row)
+            for column in place.fact.columns:
+                one = row._replace(path=(*row.path, column), column=column)
+                assert recorded.look(one) == seen.look(one)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_is_not_there_and_what_is_not_recorded_stay_apart(host: str) -> None:
+    """No name gives another state from a whole recording than from the host, be it of this host or of another."""
+    asked = {(place.path, name) for spec in SPECS for place, name in _rows(plan(spec))}
+    asked |= {(path, f"{name}x") for path, name in asked}
+    seen, recorded = live(host), Recorded(whole(host).facts)
+    for path, name in asked:
+        place = declared.place((*path, name))
+        if isinstance(place.fact, Table) and not _is_name(place.fact, name):
+            continue
+        ours, theirs = seen.look(place), recorded.look(place)
+        assert isinstance(theirs, Unknown) or type(ours) is type(theirs)
+        if isinstance(theirs, Value):
+            assert isinstance(ours, Value)
+            assert (theirs.value, theirs.others) == (ours.value, ours.others)
+
+
+def _is_name(table: Table, name: str) -> bool:
+    try:
+        return table.key(name) == name
+    except ValueError:
+        return False
+
+
+def _rows(asked: Plan) -> List[tuple[Place, str]]:
+    from nodespec.telling import asking  # noqa: PLC0415 - beside its one use
+
+    places = [place for clause in asking(asked) for place in (clause.place, *clause.aliases)]
+    return [(Place(place.owner, place.fact), place.key) for place in places if place.key]
+
+
+def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_names_the_right_one() -> None:
+    host = "debian-12-minbase"
+    some = Recorded(taken(host, [plan("small")]).facts)
+    every = Recorded(whole(host).facts)
+    evr = next(name for name in ("deb", "evr") if name in _packages().columns)
+    assert isinstance(every.look(declared.place(("packages", "bash", evr))), Value)
+    for path in (("packages", "bash", evr), ("packages", "zlib1g:amd64"), ("kernel", "arch")):
+        assert getattr(some.look(declared.place(path)), "reason", "") == "not recorded", path
+    absent = every.look(declared.place(("packages", "bsh")))
+    assert isinstance(absent, Absent)
+    assert absent.say == "there is `bash`"
+    assert absent == live(host).look(declared.place(("packages", "bsh")))
+    other = every.look(declared.place(("packages", "bash:amd64")))  # may be another name of what is there
+    assert getattr(other, "reason", "") == "not recorded"
+
+
+def _packages() -> Table:
+    found = declared.family("packages")
+    assert isinstance(found, Table)
+    return found
+
+
+# what is left out
+
+
+CMDLINE = "quiet root=/dev/vda token=s3cret psi=1 module_blacklist=floppy nosmt\n"
+
+
+@pytest.fixture
+def host_with_a_secret(tmp_path: Path) -> str:
+    for path, content in {"proc/self/stat": "1 (x)", "proc/cmdline": CMDLINE}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content, encoding="utf-8")
+    return str(tmp_path)
+
+
+def test_values_that_may_be_secret_are_cut_unless_they_are_to_be_revealed(host_with_a_secret: str) -> None:
+    seen = Live(Machine(host_with_a_secret), time.monotonic() + 60)
+    made, cut = recorder.take(["kernel.cmdline"], seen, SEAT)
+    assert "s3cret" not in recording.text(made)
+    assert cut == 4
+    read = Recorded(made.facts)
+    token = read.look(declared.place(("kernel", "cmdline", "token")))
+    assert isinstance(token, Unknown)
+    assert (token.reason, token.look) == ("refused", "record with --reveal")
+    for name, kind in (("nosmt", Value), ("splash", Absent)):  # a bare word has no value, and what is not there neither
+        assert isinstance(read.look(declared.place(("kernel", "cmdline", name))), kind)
+    shown, none = recorder.take(["kernel.cmdline"], seen, SEAT, reveal=True)
+    assert none == 0
+    assert "s3cret" in recording.text(shown)
+
+
+def test_a_value_that_a_recorded_spec_itself_says_is_kept(host_with_a_secret: str) -> None:
+    seen = Live(Machine(host_with_a_secret), time.monotonic() + 60)
+    wanted: List[List[Union[str, Plan]]] = [[plan("kubernetes/1.35")], ["kernel", plan("kubernetes/1.35")]]
+    for asked in wanted:
+        made, _ = recorder.take(asked, seen, SEAT)
+        read = Recorded(made.facts)
+        assert read.look(declared.place(("kernel", "cmdline", "psi"))) == seen.look(
+            declared.place(("kernel", "cmdline", "psi"))
+        )
+        assert "s3cret" not in recording.text(made)
+
+
+def test_an_embedded_report_is_whole(host_with_a_secret: str) -> None:
+    text = "nodespec: 1\nrequire: {kernel: {cmdline: {token: other}}}\n"
+    asked = resolve(["-"], Given(text), {})
+    report = judged(asked, Live(Machine(host_with_a_secret), time.monotonic() + 60))
+    assert "s3cret" in json.dumps(report.facts)
+
+
+class Given(Library):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def find(self, name: str, beside: str = "") -> Text:
+        return Text(name, beside or name, self.text.encode())
+
+
+# the file
+
+
+def test_the_same_host_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 21, 12, 0, 0, 5, 325, 0)))
+    for compressed in (False, True):
+        made = [recorder.take([plan("small"), "os"], live("debian-12-minbase"), SEAT)[0] for _ in range(2)]
+        one, other = (recording.data(each, compressed=compressed) for each in made)
+        assert one == other
+        assert (one[:2] == b"\x1f\x8b") is compressed
+        assert recording.parse(one) == made[0]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_is_recorded_is_what_the_schema_says(host: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(recording.schema())
+    validator = jsonschema.Draft202012Validator(recording.schema())
+    for made in (whole(host), taken(host, [plan("kubernetes/1.35"), plan("small")])):
+        text = recording.text(made)
+        validator.validate(json.loads(text))
+        assert text.isascii()
+
+
+def test_a_recording_for_one_spec_is_small() -> None:
+    for host in HOSTS:
+        made = taken(host, [plan("kubernetes/1.35")])
+        assert len(recording.data(made, compressed=False)) < 30_000
+
+
+HEAD: Dict[str, Json] = {
+    "nodespec-facts": 1,
+    "context": "running",
+    "door": "live",
+    "host": {"name": "node-17"},
+    "tool": "nodespec 0.1.0",
+    "time": "2026-11-21T12:00:00Z",
+    "facts": {},
+}
+BROKEN: Dict[str, object] = {
+    "no json": b"{",
+    "no text": b"\xff\xfe\x00",
+    "a list": [],
+    "a report": {"nodespec": 1, "reports": []},
+    "another version": {**HEAD, "nodespec-facts": 2},
+    "no context": {**HEAD, "context": "asleep"},
+    "no door": {name: value for name, value in HEAD.items() if name != "door"},
+    "no time": {**HEAD, "time": "yesterday"},
+    "time and more": {**HEAD, "time": "2026-11-21T12:00:00Z\n"},
+    "a host that is none": {**HEAD, "host": "node-17"},
+    "a host with more": {**HEAD, "host": {"name": "x", "serial": "1"}},
+    "a host of numbers": {**HEAD, "host": {"name": 1}},
+    "facts as a list": {**HEAD, "facts": []},
+    "notices of numbers": {**HEAD, "notices": [1]},
+    "deep": b"[" * 200_000,
+    "not a number": b'{"nodespec-facts":NaN}',
+    "a long number": b'{"nodespec-facts":' + b"1" * 100_000 + b"}",
+    "compressed garbage": b"\x1f\x8bgarbage",
+    "cut short": gzip.compress(json.dumps(HEAD).encode())[:-10],
+    "and more": gzip.compress(json.dumps(HEAD).encode()) + b"x",
+    "a bomb": gzip.compress(b" " * (recording.SIZE + 100)),
+    "too large": b" " * (recording.SIZE + 100),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_recording_is_a_mistake(name: str, tmp_path: Path) -> None:
+    content = BROKEN[name]
+    file = tmp_path / "r.json"
+    file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(Mistake, match="no recording that nodespec made"):
+        recording.load(str(file))
+
+
+def test_a_whole_head_is_enough() -> None:
+    assert recording.parse(json.dumps(HEAD).encode()).seat.host.name == "node-17"
+
+
+# recordings are hostile
+
+KEYS = ("rows", "asked", "rest", "usual", "from", "is", "value", "or", "line", "inferred", "absent", "unknown", "say")
+ROWS = ("overlay", "bash", "version", "USER_NS", "", "6443", "net.ipv4.ip_forward")
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 1 << 65)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from((*KEYS, *ROWS)),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+NAMES = [".".join(place.path) for place in tables()]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6))
+def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
+    made = recording.parse(json.dumps({**HEAD, "facts": facts}).encode())
+    read = Recorded(made.facts)
+    for spec in ("small", "kubernetes/1.35"):
+        report = judged(plan(spec), read)
+        assert len(report.findings) == len(plan(spec).requirements)
+        assert all(f.outcome != "deferred" or "deferred" in json.dumps(facts) for f in report.findings)
+    list(lines(declared.families(), read, every=True))
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANYTHING | st.dictionaries(st.sampled_from([*HEAD, "notices"]), ANYTHING))
+def test_no_document_raises_but_what_says_that_it_is_no_recording(document: object) -> None:
+    for one in (document, {**HEAD, **document} if isinstance(document, dict) else document):
+        with suppress(ValueError):
+            assert recording.parse(json.dumps(one).encode()).seat.context in recording.CONTEXTS
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(NAMES), st.data())
+def test_a_piece_that_cannot_be_read_spoils_no_other(name: str, data: st.DataObject) -> None:
+    made = whole("fit-node")
+    spoilt = Recorded({**made.facts, name: data.draw(ANYTHING)})
+    for place in tables():
+        if ".".join(place.path) != name and isinstance(place.fact, Leaf):
+            assert spoilt.look(place) == Recorded(made.facts).look(place)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_but_what_says_that_they_are_no_recording(content: bytes) -> None:
+    for one in (content, gzip.compress(content), b"\x1f\x8b" + content):
+        with pytest.raises(ValueError):  # noqa: PT011 - whichever it is becomes the mistake
+            recording.parse(one)
+
+
+# the command line
+
+
+def nodespec(*args: str, folder: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "nodespec", *args],
+        cwd=folder,
+        env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
+        input=stdin,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this very machine was recorded for the small spec, whole, and compressed."""
+    made = tmp_path_factory.mktemp("recordings")
+    (made / "small.yaml").write_text(SMALL, encoding="utf-8")
+    for args in (("./small.yaml", "-o", "some.json", "--reveal"), ("-o", "all.json.gz"), ("os", "-o", "os.json")):
+        done = nodespec("facts", *args, folder=made)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(args[-1 if args[-1].endswith((".json", ".gz")) else -2].encode())
+    return made
+
+
+def test_the_same_answer_here_and_elsewhere(folder: Path) -> None:
+    own = nodespec("check", "./small.yaml", "-o", "json", folder=folder)
+    ours = json.loads(own.stdout)["reports"][0]
+    for file in ("some.json", "all.json.gz"):
+        done = nodespec("check", "./small.yaml", "--facts", file, "-o", "json", folder=folder)
+        assert done.returncode == own.returncode
+        theirs = json.loads(done.stdout)["reports"][0]
+        assert theirs["conclusion"] == ours["conclusion"]
+        assert theirs["host"] == ours["host"]
+        assert theirs["door"] == f"facts {file}"
+        assert theirs["context"] == "running"
+        assert [one["id"] for one in theirs["findings"]] == [one["id"] for one in ours["findings"]]
+        if file == "some.json":
+            assert theirs["findings"] == ours["findings"]
+    content = (folder / "some.json").read_bytes()
+    assert nodespec("check", "./small.yaml", "--facts", "-", folder=folder, stdin=content).returncode == own.returncode
+
+
+def test_the_machine_id_itself_is_never_recorded(folder: Path) -> None:
+    machine_id = Path("/etc/machine-id")
+    if machine_id.exists() and machine_id.read_text(encoding="utf-8").strip():
+        for file in ("some.json", "all.json.gz"):
+            content = (folder / file).read_bytes()
+            text = gzip.decompress(content) if file.endswith(".gz") else content
+            assert machine_id.read_bytes().strip() not in text
+
+
+def test_what_a_recording_says_is_printed_as_of_a_host(folder: Path) -> None:
+    done = nodespec("facts", "--facts", "some.json", "commands", "kernel.version", "os", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert b"version:" in done.stdout
+    assert b"not known (not recorded)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("check", "./small.yaml", "--facts", "nothing.json"),
+        ("check", "./small.yaml", "--facts", "small.yaml"),
+        ("check", "./small.yaml", "--facts", "os.json", "--root", "/host"),
+        ("check", "./small.yaml", "--facts", "os.json", "--wait", "2"),
+        ("facts", "os", "--reveal"),
+        ("facts", "os", "--facts", "os.json", "-o", "again.json"),
+        ("facts", "os", "-o", "no/such/folder.json"),
+        ("facts", "--facts", "."),
+    ],
+)
+def test_a_mistake_is_told_and_exits_2(args: Sequence[str], folder: Path) -> None:
+    done = nodespec(*args, folder=folder)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
