@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import packages
+from nodespec.checks import _dpkg, packages
 from nodespec.facts import Record, Row, Rows, place
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Dpkg = Callable[..., "Rows[Row]"]
 
 DEBIAN = str(Path(__file__).parents[1] / "hosts" / "debian-12-minbase")
-STATUS, UPDATES, ALONE = packages.STATUS, packages.UPDATES, packages.ALONE
+STATUS, UPDATES, ALONE = _dpkg.STATUS, _dpkg.UPDATES, _dpkg.ALONE
 
 
 def stanza(
@@ -54,7 +54,7 @@ def test_a_package_is_told_with_the_lines_that_say_it() -> None:
     row = packages.packages.probe(Machine(DEBIAN)).look("libc6")
     assert values(row) == {
         "version": "2.36",
-        "evr": "2.36-9+deb12u14",
+        "deb": "2.36-9+deb12u14",
         "status": "installed",
         "architecture": "amd64",
     }
@@ -130,9 +130,9 @@ class TestArchitectures:
 
     def test_a_plain_name_means_the_machines_own(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("dpkg"), self.I386, self.AMD64)
-        assert values(rows.look("libc6"))["evr"] == "2.36-9"
-        assert values(rows.look("libc6:i386"))["evr"] == "2.36-8"
-        assert values(rows.look("libc6:amd64"))["evr"] == "2.36-9"
+        assert values(rows.look("libc6"))["deb"] == "2.36-9"
+        assert values(rows.look("libc6:i386"))["deb"] == "2.36-8"
+        assert values(rows.look("libc6:amd64"))["deb"] == "2.36-9"
         assert isinstance(rows.look("libc6:arm64"), Absent)
         assert set(rows.every()) == {"dpkg", "libc6", "libc6:i386"}
 
@@ -161,8 +161,8 @@ class TestDatabase:
 
     def test_what_dpkg_has_not_merged_yet_counts_the_last_first(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("a"), _0001=stanza("a", "2.0-1"), _0002=stanza("a", "3.0-1"), tmp=stanza("a", "4.0-1"))
-        assert values(rows.look("a"))["evr"] == "3.0-1"
-        assert values(rows.every()["a"])["evr"] == "3.0-1"
+        assert values(rows.look("a"))["deb"] == "3.0-1"
+        assert values(rows.every()["a"])["deb"] == "3.0-1"
 
     def test_one_file_a_package_as_in_images_without_a_package_manager(self, make_tree: MakeTree) -> None:
         # the shape of distroless images, typed off; the fields are those of the package's own control file
@@ -174,7 +174,7 @@ class TestDatabase:
         rows = packages.packages.probe(Machine(make_tree(files)))
         assert values(rows.look("base-files")) == {
             "version": "12.4",
-            "evr": "12.4+deb12u11",
+            "deb": "12.4+deb12u11",
             "status": "installed",
             "architecture": "amd64",
         }
@@ -188,9 +188,11 @@ class TestDatabase:
             ({STATUS: ""}, "not found"),
             ({STATUS: "\n\n"}, "not found"),
             ({STATUS: None}, "failed"),  # a directory
-            ({STATUS: "", "/var/lib/rpm/rpmdb.sqlite": ""}, "unsupported"),
-            ({"/usr/lib/sysimage/rpm/rpmdb.sqlite": ""}, "unsupported"),
-            ({"/lib/apk/db/installed": "P:musl\n"}, "unsupported"),
+            ({STATUS: "", "/var/lib/rpm/rpmdb.sqlite": ""}, "malformed"),
+            ({"/usr/lib/sysimage/rpm/Packages.db": ""}, "unsupported"),
+            ({"/var/lib/rpm/Packages": ""}, "unsupported"),
+            ({"/var/lib/pacman/local": None}, "unsupported"),
+            ({"/lib/apk/db/installed": "C:Q1\n"}, "not found"),
         ],
     )
     def test_without_rows_there_is_no_database(
@@ -236,7 +238,7 @@ class TestDatabase:
     ],
 )
 def test_the_softwares_own_version(evr: str, own: str) -> None:
-    assert packages._own(evr) == own  # noqa: SLF001 - what every package goes through
+    assert _dpkg._own(evr) == own  # noqa: SLF001 - what every package goes through
     assert RELEASE.key(own)
 
 
@@ -247,7 +249,7 @@ def test_what_cannot_be_a_package_is_refused(name: str) -> None:
 
 
 def test_the_default_fix_names_the_package() -> None:
-    assert place(("packages", "socat")).fix == "apt-get install socat"
+    assert place(("packages", "socat")).fix == "install the package socat"
     assert place(("packages", "socat", "version")).fix == "upgrade socat to {want}"
 
 
@@ -268,8 +270,8 @@ LINES = st.sampled_from(
 )
 
 
-def database(text: str) -> packages.Database:
-    return packages.Database(((STATUS, f"\n{text}\n\n"),), "amd64", Absent(Evidence(STATUS)))
+def database(text: str) -> _dpkg.Database:
+    return _dpkg.Database(((STATUS, f"\n{text}\n\n"),), "amd64", Absent(Evidence(STATUS)))
 
 
 @settings(max_examples=200)
@@ -291,7 +293,9 @@ def test_no_text_is_too_strange(text: str) -> None:
     for found in (database(text), database(stanza("a", text, text, text)), database(f"Package: a\nVersion: {text}")):
         for row in (*found.every().values(), found.look("a")):
             if isinstance(row, Value):
-                assert all(isinstance(seen, (Value, Unknown)) for seen in row.value.values())
+                kinds = {column: type(seen) for column, seen in row.value.items()}
+                assert kinds.pop("rpm") is kinds.pop("apk") is Absent
+                assert set(kinds.values()) <= {Value, Unknown}
 
 
 @settings(max_examples=100)
@@ -312,7 +316,7 @@ def test_what_is_written_is_read_line_by_line(rows: list[tuple[str, str]]) -> No
     for number, (name, version) in enumerate(rows):
         row = found.look(name)
         assert row is not None
-        assert record(row)["evr"] == Value(version, Evidence(STATUS, 5 * number + 4))
+        assert record(row)["deb"] == Value(version, Evidence(STATUS, 5 * number + 4))
 
 
 @pytest.mark.root
@@ -329,7 +333,7 @@ def test_the_live_machine_says_what_dpkg_query_says() -> None:
             continue
         assert values(seen) | {"version": ""} == {
             "version": "",
-            "evr": version,
+            "deb": version,
             "status": status,
             "architecture": architecture,
         }

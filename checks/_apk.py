@@ -1,0 +1,48 @@
+"""The database of apk, Alpine's package manager: stanzas of lines such as `P:busybox`."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, Union
+
+from nodespec.checks._packages import NAME, Listed, Package, final, listed
+from nodespec.observation import Evidence, Unknown, Value
+from nodespec.tree import Tree
+from nodespec.versions import RELEASE
+
+FILES = ("/usr/lib/apk/db/installed", "/lib/apk/db/installed")
+LIMIT = 64 << 20  # bytes: it has the names of all files
+
+
+def database(tree: Tree) -> Union[Listed, Unknown, None]:
+    """The packages in the first database that has any; nothing where there is none."""
+    for path in FILES:
+        text = tree.text(path, LIMIT)
+        if isinstance(text, Unknown):
+            return text
+        found = tuple(_packages(path, text.value)) if isinstance(text, Value) else ()
+        if found:
+            return listed("apk", found, RELEASE.key, Evidence(path))
+    return None
+
+
+def _packages(path: str, text: str) -> Iterator[Package]:
+    """Each package, at the line of its name. Of its lines only those before its files are read."""
+    said: Dict[str, str] = {}
+    start = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        field, colon, value = line.partition(":")
+        if colon and field in ("P", "V", "A") and field not in said:
+            said[field] = value
+            start = number if field == "P" else start
+        if not line and said:
+            yield from _package(path, start, said)
+            said = {}
+    yield from _package(path, start, said)
+
+
+def _package(path: str, line: int, said: Dict[str, str]) -> Iterator[Package]:
+    name, version = said.get("P", ""), said.get("V", "")
+    if NAME.fullmatch(name) and version:
+        own = final(re.sub(r"-r\d+$", "", version))
+        yield Package(name, own, version, said.get("A", ""), Evidence(path, line))

@@ -1,0 +1,80 @@
+"""The database of RPM, in SQLite as RPM 4.16 and later have it by default: one header a package."""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+from typing import Dict, Iterator, Tuple, Union
+
+from nodespec.checks._packages import NAME, Listed, Package, final, listed
+from nodespec.checks._sqlite import Database
+from nodespec.observation import Evidence, Unknown, Value
+from nodespec.tree import Tree
+from nodespec.versions import RPM
+
+FILES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/usr/share/rpm/rpmdb.sqlite")
+OTHERS = {  # formats that are recognised and not read
+    "/var/lib/rpm/Packages": "Berkeley DB",
+    "/usr/lib/sysimage/rpm/Packages": "Berkeley DB",
+    "/usr/lib/sysimage/rpm/Packages.db": "NDB",
+    "/var/lib/rpm/Packages.db": "NDB",
+}
+LIMIT = 96 << 20  # bytes: some thousand packages
+TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "architecture"}
+KEY = "gpg-pubkey"  # keys that were imported stand among the packages
+NUMBER, STRING = 4, 6  # types of what a tag has
+
+
+def database(tree: Tree) -> Union[Listed, Unknown, None]:
+    """The packages in the first database that has any; nothing where there is none."""
+    for path in FILES:
+        data, log = tree.read(path, LIMIT), tree.read(f"{path}-wal", LIMIT)
+        for look in (data, log):
+            if isinstance(look, Unknown):
+                return look
+        if isinstance(data, Value):
+            found = data.then(partial(_packages, path, log.value if isinstance(log, Value) else b""))
+            if isinstance(found, Unknown):
+                return found
+            if isinstance(found, Value) and found.value:
+                return listed("rpm", found.value, RPM.key, Evidence(path))
+    for path, form in OTHERS.items():
+        if isinstance(tree.entry(path), Value):
+            how = "rpmdb --rebuilddb makes an SQLite database of it where RPM has that as its format"
+            return Unknown("unsupported", f"{path}: RPM's database as {form} cannot be read", how)
+    return None
+
+
+def _packages(path: str, log: bytes, data: bytes) -> Tuple[Package, ...]:
+    return tuple(_read(path, Database(data, log)))
+
+
+def _read(path: str, database: Database) -> Iterator[Package]:
+    for _, header, *_ in database.rows("Packages"):
+        if not isinstance(header, bytes):
+            raise ValueError("a package has no header")
+        said = _header(header)
+        name, version = said.get("name", ""), said.get("version", "")
+        if name == KEY:
+            continue
+        if not NAME.fullmatch(name) or not version or "release" not in said:
+            raise ValueError("a package has no name or no version")
+        epoch = f"{said['epoch']}:" if "epoch" in said else ""
+        whole = f"{epoch}{version}-{said['release']}"
+        yield Package(name, final(version), whole, said.get("architecture", ""), Evidence(path))
+
+
+def _header(blob: bytes) -> Dict[str, str]:
+    """The tags that are wanted: an index of 16 bytes for each, then what they have."""
+    count, size = struct.unpack_from(">II", blob.ljust(8, b"\0"))
+    store = 8 + 16 * count
+    if store + size > len(blob):
+        raise ValueError("a header is cut off")
+    said = {}
+    for tag, kind, offset, _ in struct.iter_unpack(">4I", blob[8:store]):
+        if tag in TAGS and kind == STRING:
+            end = blob.index(b"\0", store + offset)
+            said[TAGS[tag]] = blob[store + offset : end].decode("utf-8", "backslashreplace")
+        elif tag in TAGS and kind == NUMBER:
+            said[TAGS[tag]] = str(int.from_bytes(blob[store + offset :][:4], "big"))
+    return said
