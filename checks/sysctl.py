@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Mapping, Optional
 
+from nodespec.checks import _sysctl_files
+from nodespec.checks._sysctl_files import SWAP
+from nodespec.checks._sysctl_origins import HAVE, MODULES
 from nodespec.facts import Rows, table
 from nodespec.kinds import Setting
 from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
 
 ROOT = "/proc/sys"
-SWAP = str.maketrans("./", "/.")
 MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
 LONGEST = 250  # characters of a name
 COMPARED = 2_000  # names that a misspelt one is compared with
@@ -48,6 +51,11 @@ def sysctl(machine: Machine) -> Rows[str]:
     would bring them is then said. Those of namespaces (net, ipc, uts, user, pid) answer for whoever reads them: below
     another root they are hidden, unless nodespec runs in the same namespace. Secrets (stable_secret, tcp_fastopen_key)
     are never read; `facts --all` lists what everybody may read and does not move by itself.
+
+    At rest it is what the next boot sets: the last file of sysctl.d that assigns it (with systemd, /etc/sysctl.conf
+    counts only where a link in /etc/sysctl.d leads to it), else the kernel's default where all kernels have the same.
+    A parameter of a module that nothing loads at boot is absent, since no file can set it then. What the kernel's
+    command line assigns (`sysctl.vm.swappiness=10`) is not looked at; files have the last word over it.
     """
     root = machine.names(ROOT)
     if isinstance(root, Absent):
@@ -55,6 +63,26 @@ def sysctl(machine: Machine) -> Rows[str]:
     if isinstance(root, Unknown):
         return Rows.lacking(root)
     return Rows(lambda key: _look(machine, key), lambda: _every(machine), Absent(Evidence(ROOT)))
+
+
+@sysctl.at_rest(*_sysctl_files.SOURCES)
+def _at_rest(tree: Tree) -> Rows[str]:
+    assigned = _sysctl_files.assigned(tree)
+    if not isinstance(assigned, Value):
+        return Rows.lacking(assigned)
+    rest = Unknown(DEFERRED, "only a running machine can tell: no file assigns it")
+
+    def look(key: str) -> Observation[str]:
+        module = next((module for beginning, module in MODULES.items() if key.startswith(beginning)), "")
+        closed = _secret(key) or (_sysctl_files.lacking(tree, module) if module else None)
+        said = closed or assigned.value.look(key)
+        return said or _sysctl_files.default(tree, key, assigned.evidence) or rest
+
+    def every() -> Dict[str, Observation[str]]:
+        names = sorted({*filter(_is_lasting, assigned.value.named()), *_sysctl_files.DEFAULTS})
+        return {name: seen for name in names[:MOST] if isinstance(seen := look(name), Value)}
+
+    return Rows(look, every, rest)
 
 
 def _look(machine: Machine, key: str) -> Observation[str]:
@@ -95,7 +123,7 @@ NAMESPACES = {
 def _closed(machine: Machine, key: str) -> Optional[Unknown]:
     """Why a parameter is not read at all."""
     if SECRET.fullmatch(key):
-        return Unknown("refused", f"{key} holds a secret")
+        return _secret(key)
     if key.startswith("fs.binfmt_misc."):
         return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
     for space, keys in NAMESPACES.items():
@@ -104,69 +132,8 @@ def _closed(machine: Machine, key: str) -> Optional[Unknown]:
     return None
 
 
-# by the beginning of a parameter's name: the module that brings it
-MODULES = {
-    "net.bridge.": "br_netfilter",
-    "net.netfilter.nf_conntrack_": "nf_conntrack",
-    "net.nf_conntrack_max": "nf_conntrack",
-    "net.ipv4.vs.": "ip_vs",
-    "net.mpls.": "mpls_router",
-    "net.sctp.": "sctp",
-    "net.smc.": "smc",
-    "net.rds.": "rds",
-    "net.vrf.": "vrf",
-    "sunrpc.": "sunrpc",
-    "fs.nfs.": "lockd",
-    "fs.xfs.": "xfs",
-    "dev.raid.": "md_mod",
-    "dev.scsi.": "scsi_mod",
-    "dev.cdrom.": "cdrom",
-}
-# the build option without which there is none
-OPTIONS = {
-    "net.mptcp.": "MPTCP",
-    "net.unix.": "UNIX",
-    "net.core.bpf_jit_": "BPF_JIT",
-    "net.core.default_qdisc": "NET_SCHED",
-    "net.core.rps_": "RPS",
-    "net.ipv4.tcp_syncookies": "SYN_COOKIES",
-    "fs.mqueue.": "POSIX_MQUEUE",
-    "fs.inotify.": "INOTIFY_USER",
-    "fs.fanotify.": "FANOTIFY",
-    "fs.epoll.": "EPOLL",
-    "fs.quota.": "QUOTA",
-    "fs.verity.": "FS_VERITY",
-    "fs.aio-max-nr": "AIO",
-    "crypto.fips_": "CRYPTO_FIPS",
-    "vm.nr_hugepages": "HUGETLBFS",
-    "vm.nr_overcommit_hugepages": "HUGETLBFS",
-    "vm.hugetlb_": "HUGETLBFS",
-    "vm.unprivileged_userfaultfd": "USERFAULTFD",
-    "kernel.keys.": "KEYS",
-    "kernel.seccomp.": "SECCOMP_FILTER",
-    "kernel.unprivileged_bpf_disabled": "BPF_SYSCALL",
-    "kernel.io_uring_": "IO_URING, from 6.6 on,",
-    "kernel.perf_": "PERF_EVENTS",
-    "kernel.kexec_": "KEXEC_CORE",
-    "kernel.modules_disabled": "MODULES",
-    "kernel.sysrq": "MAGIC_SYSRQ",
-    "kernel.hung_task_": "DETECT_HUNG_TASK",
-    "kernel.softlockup_": "SOFTLOCKUP_DETECTOR",
-    "kernel.hardlockup_": "HARDLOCKUP_DETECTOR",
-    "kernel.numa_balancing": "NUMA_BALANCING",
-    "kernel.sched_autogroup_enabled": "SCHED_AUTOGROUP",
-    "kernel.ftrace_": "FUNCTION_TRACER",
-}
-HAVE = {
-    "net.ipv6.": "the module ipv6 brings it, unless the kernel was started with ipv6.disable=1",
-    "user.max_": "a kernel from 4.9 on has it",
-    "kernel.unprivileged_userns_clone": "only Debian's patch has it: other kernels have user.max_user_namespaces",
-    "kernel.apparmor_": "only a kernel with AppArmor has it, and most of these only Ubuntu's",
-    "kernel.unprivileged_userns_apparmor_": "only a kernel with AppArmor has it",
-    "kernel.yama.": "only a kernel with the security module Yama has it",
-    **{beginning: f"the module {module} brings it" for beginning, module in MODULES.items()},
-    **{beginning: f"a kernel built with CONFIG_{option} has it" for beginning, option in OPTIONS.items()},
-}
+def _secret(key: str) -> Optional[Unknown]:
+    return Unknown("refused", f"{key} holds a secret") if SECRET.fullmatch(key) else None
 
 
 def _missing(machine: Machine, key: str) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.checks import sysctl as family
+from nodespec.checks._sysctl_origins import HAVE
 from nodespec.facts import Table, place
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Unknown, Value
@@ -157,11 +158,11 @@ def test_where_the_module_is_there_the_name_is_wrong(make_tree: MakeTree) -> Non
         assert seen.say == f"there is {right}"
 
 
-@pytest.mark.parametrize("beginning", family.HAVE)
+@pytest.mark.parametrize("beginning", HAVE)
 def test_every_reason_can_be_reached(make_tree: MakeTree, beginning: str) -> None:
     seen = look(make_tree({"/proc/self/stat": "1", "/proc/sys/kernel/panic": "0"}, OWN), f"{beginning}x")
     assert isinstance(seen, Absent)
-    assert seen.say == family.HAVE[beginning]
+    assert seen.say == HAVE[beginning]
 
 
 SECRETS = ("net.ipv6.conf.eth0/100.stable_secret", "net/ipv6/conf/all/stable_secret", "net.ipv4.tcp_fastopen_key")

@@ -1,0 +1,247 @@
+"""Kernel parameters as the next boot sets them: by files of sysctl.d, by defaults of the kernel, by what modules bring.
+
+systemd-sysctl reads sysctl.d alone; `sysctl --system`, which other init systems run, reads /etc/sysctl.conf after it.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+
+from nodespec.checks import _units
+from nodespec.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+FOLDERS, FILE = _units.folders("sysctl.d"), "/etc/sysctl.conf"
+LOADS, OLD_LOADS = _units.folders("modules-load.d"), "/etc/modules"
+SERVICE = "systemd-sysctl.service"
+TREES, MOST = ("/usr/lib/modules", "/lib/modules"), 8  # kernels that are looked at
+SOURCES = (
+    *(f"{folder}*" for folder in FOLDERS),
+    FILE,
+    f"*/{SERVICE}",
+    *(f"{folder}*" for folder in (*LOADS, *TREES)),
+    "/boot/*",
+)
+SWAP = str.maketrans("./", "/.")
+
+
+class Assignment(NamedTuple):
+    """A line of a file. `path` is below /proc/sys, perhaps with wildcards; without a value it is exempt from these."""
+
+    path: str
+    value: Optional[str]
+    at: Evidence
+
+
+class Assigned(NamedTuple):
+    """What the files assign, by path, in the order in which it is written to the kernel."""
+
+    by_path: Mapping[str, Assignment]
+
+    def look(self, key: str) -> Optional[Value[str]]:
+        """What a parameter is left with. What it is set to by name counts more than any wildcard."""
+        path = key.translate(SWAP)
+        names, general, last, before = (FORWARDING if path in FORWARDING else (path,)), GENERAL.get(path, ()), None, "0"
+        for one in self.by_path.values():
+            if one.value is None:
+                continue
+            if self._sets(one, names):
+                last = Value(one.value, one.at)
+            elif self._sets(one, general):
+                if one.value != before:
+                    last = Value(one.value, one.at._replace(inferred=True))
+                before = one.value
+        return last
+
+    def named(self) -> Iterator[str]:
+        """The parameters that are assigned by name."""
+        return (one.path.translate(SWAP) for one in self.by_path.values() if one.value is not None)
+
+    def _sets(self, one: Assignment, names: Tuple[str, ...]) -> bool:
+        return any(one.path == name or (name not in self.by_path and _fits(name, one.path)) for name in names)
+
+
+# One and the same value; what is new there goes on to interfaces that are yet to come, and systemd writes nothing else
+FORWARDING = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding")
+GENERAL = {
+    "net/ipv4/conf/default/forwarding": FORWARDING,
+    "net/ipv6/conf/default/forwarding": ("net/ipv6/conf/all/forwarding",),
+}
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """Whether a pattern matches, as in a shell: a wildcard stands for nothing beyond a slash."""
+    if not set("*?[") & set(pattern):
+        return False
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
+
+
+def assigned(tree: Tree) -> Observation[Assigned]:
+    """All assignments of the files that count."""
+    return tree.once(_assigned)
+
+
+def _assigned(tree: Tree) -> Observation[Assigned]:
+    paths = _paths(tree)
+    if not isinstance(paths, Value):
+        return paths
+    found: List[Assignment] = []
+    for path in paths.value:
+        text = _units.said(tree, path)
+        if not isinstance(text, Value):
+            return text
+        found += _assignments(path, text.value)
+    return Value(_ordered(found), paths.evidence)
+
+
+def _ordered(assignments: Iterable[Assignment]) -> Assigned:
+    """Each path once, in the place of its last value: to say that again changes nothing."""
+    found: Dict[str, Assignment] = {}
+    for one in assignments:
+        if one.path in found and found[one.path].value != one.value:
+            del found[one.path]
+        found[one.path] = one
+    return Assigned(found)
+
+
+def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
+    """The files that count, in the order in which they are read: which those are is for the init system to say."""
+    system, files = _units.init(tree), _units.merged(tree, FOLDERS)
+    if isinstance(system, Absent):
+        return Unknown(DEFERRED, f"nothing here would read sysctl.d: {_units.INIT} is not there")
+    if not isinstance(system, Value) or not isinstance(files, Value):
+        return files if isinstance(system, Value) else system
+    if system.value != "systemd":
+        return Value((*files.value, FILE), files.evidence)
+    service = _units.unit(tree, SERVICE)
+    masked = isinstance(service, Value) and _units.is_masked(tree, service.value)
+    return Value((), service.evidence) if masked and isinstance(service, Value) else files
+
+
+def _assignments(path: str, text: str) -> Iterator[Assignment]:
+    """`-` in front means that it may fail; without a `=` that wildcards leave the parameter as it is."""
+    for number, line in _units.lines(text):
+        name, equals, value = line.partition("=")
+        if equals or line[0] == "-":
+            name = name.strip()[line[0] == "-" :].strip()
+            yield Assignment(_path(name), " ".join(value.split()) if equals else None, Evidence(path, number))
+
+
+def _path(name: str) -> str:
+    """A name as a path below /proc/sys: the first separator decides."""
+    slashed = re.match(r"[^./]*/", name)
+    path = name if slashed else name.translate(SWAP)
+    return "/".join(filter(None, path.split("/")))
+
+
+# what every kernel begins with since 4.19, whatever it was built with and whatever machine it runs on
+DEFAULTS = {
+    "fs.inotify.max_queued_events": "16384",
+    "fs.inotify.max_user_instances": "128",
+    "kernel.keys.maxbytes": "20000",
+    "kernel.keys.maxkeys": "200",
+    "kernel.keys.root_maxbytes": "25000000",
+    "kernel.keys.root_maxkeys": "1000000",
+    "net.bridge.bridge-nf-call-arptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.ipv4.conf.all.forwarding": "0",
+    "net.ipv4.conf.default.forwarding": "0",
+    "net.ipv4.ip_forward": "0",
+    "net.ipv4.ip_local_port_range": "32768 60999",
+    "net.ipv4.ip_nonlocal_bind": "0",
+    "net.ipv4.ip_unprivileged_port_start": "1024",
+    "net.ipv6.conf.all.forwarding": "0",
+    "net.ipv6.conf.default.forwarding": "0",
+    "vm.max_map_count": "65530",
+    "vm.overcommit_memory": "0",
+    "vm.overcommit_ratio": "50",
+    "vm.panic_on_oom": "0",
+    "vm.swappiness": "60",
+}
+BUILT = {"kernel.panic": "PANIC_TIMEOUT", "kernel.panic_on_oops": "PANIC_ON_OOPS_VALUE"}  # options that decide
+
+
+def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
+    """What the kernel begins with, where that is known."""
+    if key in DEFAULTS:
+        return Value(DEFAULTS[key], at._replace(line=0, inferred=True))
+    if key not in BUILT:
+        return None
+    from nodespec.checks import kernel  # noqa: PLC0415 - for two parameters
+
+    config = kernel.config.resting
+    said = config(tree).look(BUILT[key]) if config else None
+    if not isinstance(said, Value) or not re.fullmatch(r"-?\d+", str(said.value)):
+        return None
+    return Value(str(said.value), said.evidence._replace(inferred=True))
+
+
+# modules that are loaded only by who wants them; others may come with a device or a file system
+WANTED = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sctp", "smc", "rds", "vrf"))
+
+
+class Brought(NamedTuple):
+    """The modules that are there after boot by what files say, the kernels that these are of, and what was read."""
+
+    modules: FrozenSet[str]
+    kernels: Tuple[str, ...]
+    at: Evidence
+
+
+def lacking(tree: Tree, module: str) -> Optional[Observation[str]]:
+    """Why a parameter that a module brings is not there after boot, or that this cannot be told; else nothing."""
+    brought = tree.once(_brought)
+    if not isinstance(brought, Brought):
+        return brought
+    if module in brought.modules:
+        return None
+    if module not in WANTED or not brought.kernels:
+        return Unknown(DEFERRED, f"only a running machine can tell: the module {module} brings it")
+    said = f"the module {module} brings it, and nothing loads that at boot: name it in a file of {LOADS[0]}"
+    return Absent(brought.at, said)
+
+
+def _brought(tree: Tree) -> Union[Brought, Lacking]:
+    """What files have loaded, what that needs, and what is built in."""
+    files = _units.merged(tree, LOADS)
+    if not isinstance(files, Value):
+        return files
+    found: Set[str] = set()
+    for path in (*files.value, OLD_LOADS):
+        text = _units.said(tree, path)
+        if not isinstance(text, Value):
+            return text
+        found.update(_named(line.split()[0]) for _, line in _units.lines(text.value))
+    kernels = _kernels(tree)
+    for path in kernels:
+        rows = [[_file(file) for file in row.split()] for row in _rows(tree, f"{path}/modules.dep")] if found else []
+        found.update(name for row in rows if row and row[0] in found for name in row)
+        found.update(_file(row) for row in _rows(tree, f"{path}/modules.builtin"))
+    return Brought(frozenset(found), kernels, files.evidence)
+
+
+def _kernels(tree: Tree) -> Tuple[str, ...]:
+    found: Dict[str, str] = {}
+    for folder in TREES:
+        names = tree.names(folder)
+        for name in names.value[:MOST] if isinstance(names, Value) else ():
+            found.setdefault(name, f"{folder}/{name}")
+    return tuple(found.values())
+
+
+def _rows(tree: Tree, path: str) -> List[str]:
+    text = tree.text(path)
+    return text.value.split("\n") if isinstance(text, Value) else []
+
+
+def _file(path: str) -> str:
+    """`kernel/net/bridge/br_netfilter.ko.xz:` is br_netfilter."""
+    return _named(path.rpartition("/")[2].partition(".")[0])
+
+
+def _named(name: str) -> str:
+    return name.replace("-", "_")

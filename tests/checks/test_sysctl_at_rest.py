@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Dict, Mapping, Tuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.checks import _sysctl_files as files
+from nodespec.facts import Row, Rows, Table, place
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}
+LOOKED = ":".join(files.FOLDERS)
+DEFAULT = Evidence(LOOKED, inferred=True)
+FORWARD = "net.ipv4.ip_forward"
+
+
+def rows(root: str) -> Rows[Row]:
+    fact = place(("sysctl", "x.y")).fact
+    assert isinstance(fact, Table)
+    assert fact.resting
+    return fact.resting(Tree(root))
+
+
+def look(root: str, key: str) -> Observation[Row]:
+    """One row at rest; whatever it names as its source is declared."""
+    fact = place(("sysctl", "x.y")).fact
+    assert isinstance(fact, Table)
+    seen = rows(root).look(fact.key(key))
+    if not isinstance(seen, Unknown):
+        assert any(fnmatchcase(seen.evidence.source, declared) for declared in fact.resting_sources)
+    return seen
+
+
+def said(root: str, *keys: str) -> Tuple[object, ...]:
+    seen = (look(root, key) for key in keys)
+    return tuple(one.value if isinstance(one, Value) else one for one in seen)
+
+
+class TestPrecedence:
+    def test_the_file_that_comes_last_by_its_name_wins_whatever_its_folder(self, make_tree: MakeTree) -> None:
+        texts = {"/etc/sysctl.d/10-own.conf": f"{FORWARD} = 0\n", "/usr/lib/sysctl.d/99-k8s.conf": f"\n{FORWARD}=1\n"}
+        seen = look(make_tree(texts, SYSTEMD), FORWARD)
+        assert seen == Value("1", Evidence("/usr/lib/sysctl.d/99-k8s.conf", 2))
+
+    @pytest.mark.parametrize("folder", files.FOLDERS[1:])
+    def test_of_one_name_only_the_first_folder_s_is_read(self, make_tree: MakeTree, folder: str) -> None:
+        texts = {"/etc/sysctl.d/50-a.conf": "vm.swappiness=1\n", f"{folder}/50-a.conf": f"{FORWARD}=1\n"}
+        root = make_tree(texts, SYSTEMD)
+        assert said(root, "vm.swappiness", FORWARD) == ("1", "0")
+
+    @pytest.mark.parametrize("mask", ["/dev/null", "/nowhere", ""])
+    def test_a_link_to_null_or_an_empty_file_hides_its_namesake(self, make_tree: MakeTree, mask: str) -> None:
+        own = "/etc/sysctl.d/50-a.conf"
+        texts = {"/usr/lib/sysctl.d/50-a.conf": f"{FORWARD}=1\n", **({} if mask else {own: ""})}
+        root = make_tree(texts, {**SYSTEMD, **({own: mask} if mask else {})})
+        assert look(root, FORWARD) == Value("0", DEFAULT)
+
+    def test_in_a_file_the_last_line_wins(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/etc/sysctl.d/a.conf": "vm.swappiness=1\nvm.swappiness = 2\n"}, SYSTEMD)
+        assert look(root, "vm.swappiness") == Value("2", Evidence("/etc/sysctl.d/a.conf", 2))
+
+    @pytest.mark.parametrize("name", ["a.conf~", "a.conf.bak", "README", ".a.conf", "a.Conf"])
+    def test_other_names_are_not_read(self, make_tree: MakeTree, name: str) -> None:
+        assert said(make_tree({f"/etc/sysctl.d/{name}": f"{FORWARD}=1\n"}, SYSTEMD), FORWARD) == ("0",)
+
+    def test_what_run_holds_is_gone_when_a_machine_boots(self, make_tree: MakeTree) -> None:
+        assert said(make_tree({"/run/sysctl.d/a.conf": f"{FORWARD}=1\n"}, SYSTEMD), FORWARD) == ("0",)
+
+
+class TestMainFile:
+    """/etc/sysctl.conf: systemd does not know it, procps reads it last."""
+
+    TEXTS: Mapping[str, str] = {"/etc/sysctl.conf": f"{FORWARD}=1\n", "/etc/sysctl.d/zz.conf": f"{FORWARD}=0\n"}
+
+    def test_systemd_does_not_read_it(self, make_tree: MakeTree) -> None:
+        seen = look(make_tree({"/etc/sysctl.conf": f"{FORWARD}=1\n"}, SYSTEMD), FORWARD)
+        assert seen == Value("0", DEFAULT)
+
+    def test_unless_a_link_leads_to_it_and_then_in_the_order_of_its_name(self, make_tree: MakeTree) -> None:
+        link = "/etc/sysctl.d/99-sysctl.conf"
+        root = make_tree({"/etc/sysctl.conf": f"{FORWARD}=1\n"}, {link: "../sysctl.conf", **SYSTEMD})
+        assert look(root, FORWARD) == Value("1", Evidence(link, 1))
+
+    def test_others_read_it_last(self, make_tree: MakeTree) -> None:
+        root = make_tree({**self.TEXTS, "/sbin/init": ""})
+        assert look(root, FORWARD) == Value("1", Evidence("/etc/sysctl.conf", 1))
+
+    def test_without_an_init_system_nobody_reads_anything(self, make_tree: MakeTree) -> None:
+        seen = look(make_tree(self.TEXTS), FORWARD)
+        assert seen == Unknown("deferred", "nothing here would read sysctl.d: /sbin/init is not there")
+
+    def test_nor_where_the_service_is_masked(self, make_tree: MakeTree) -> None:
+        mask = "/etc/systemd/system/systemd-sysctl.service"
+        root = make_tree(self.TEXTS, {mask: "/dev/null", **SYSTEMD})
+        assert look(root, FORWARD) == Value("0", Evidence(mask, inferred=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("net/ipv4/ip_forward=1", "1"),
+        ("/net/ipv4/ip_forward=1", "1"),
+        ("net..ipv4.ip_forward = 1", "1"),
+        (" - net.ipv4.ip_forward=1", "1"),
+        ("-net.ipv4.ip_forward = 1 ", "1"),
+        ("net.ipv4.ip_forward=1\r", "1"),
+        ("net.ipv4.ip_forward\t=\t1  2\t3", "1 2 3"),
+        ("net.ipv4.ip_forward=1=2", "1=2"),
+        ("net.ipv4.ip_forward=", ""),
+        ("# net.ipv4.ip_forward=1", "0"),
+        ("; net.ipv4.ip_forward=1", "0"),
+        ("net.ipv4.ip_forward 1", "0"),
+        ("net.ipv4.ip_forward", "0"),
+        ("= 1", "0"),
+        ("net.ipv4.conf.all.forwarding=1", "1"),
+        ("net.ipv4.conf.*.forwarding=1", "1"),
+        ("net.ipv4.conf.a[a-l][!x].forwarding=1", "1"),
+        ("net.*.ip_forward=1", "1"),
+        ("net.*=1", "0"),
+        ("*=1", "0"),
+    ],
+)
+def test_a_line(make_tree: MakeTree, text: str, value: str) -> None:
+    assert said(make_tree({"/etc/sysctl.d/a.conf": f"{text}\n"}, SYSTEMD), FORWARD) == (value,)
+
+
+class TestWildcards:
+    KEYS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter", "net.ipv4.conf.eth0/1.rp_filter")
+
+    def given(self, make_tree: MakeTree, *lines: str) -> Tuple[object, ...]:
+        root = make_tree({"/etc/sysctl.d/a.conf": "\n".join(lines)}, SYSTEMD)
+        return said(root, *self.KEYS)
+
+    def test_a_name_counts_more_in_whatever_order(self, make_tree: MakeTree) -> None:
+        lines = ("net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.*.rp_filter=2")
+        assert self.given(make_tree, *lines) == ("1", "2", "2")
+
+    def test_a_dash_alone_keeps_wildcards_off(self, make_tree: MakeTree) -> None:
+        lines = ("net.ipv4.conf.*.rp_filter=2", "-net.ipv4.conf.default.rp_filter")
+        seen = self.given(make_tree, *lines)
+        assert (seen[0], seen[2]) == ("2", "2")
+        assert isinstance(seen[1], Unknown)
+
+    def test_of_two_the_later_one_wins(self, make_tree: MakeTree) -> None:
+        lines = ("net.ipv4.conf.*.rp_filter=2", "net.ipv4.conf.a*.rp_filter=1")
+        assert self.given(make_tree, *lines) == ("1", "2", "2")
+
+    def test_who_is_said_again_with_another_value_comes_last(self, make_tree: MakeTree) -> None:
+        lines = ("net.ipv4.conf.*.rp_filter=2", "net.ipv4.conf.a*.rp_filter=1", "net.ipv4.conf.*.rp_filter=0")
+        assert self.given(make_tree, *lines) == ("0", "0", "0")
+
+    def test_and_with_the_same_value_stays_where_it_was(self, make_tree: MakeTree) -> None:
+        lines = ("net.ipv4.conf.*.rp_filter=2", "net.ipv4.conf.a*.rp_filter=1", "net.ipv4.conf.*.rp_filter=2")
+        assert self.given(make_tree, *lines) == ("1", "2", "2")
+
+
+class TestForwarding:
+    """What systemd 252 and Linux 6.18 do was tried in a network namespace."""
+
+    KEYS = (FORWARD, "net.ipv4.conf.all.forwarding", "net.ipv4.conf.default.forwarding")
+    SIX = ("net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding")
+
+    def given(self, make_tree: MakeTree, *lines: str, keys: Tuple[str, ...] = KEYS) -> Tuple[object, ...]:
+        return said(make_tree({"/etc/sysctl.d/a.conf": "\n".join(lines)}, SYSTEMD), *keys)
+
+    def test_it_goes_on_to_what_is_yet_to_come(self, make_tree: MakeTree) -> None:
+        assert self.given(make_tree, "net.ipv4.ip_forward=1") == ("1", "1", "1")
+
+    def test_the_last_of_two_names_wins(self, make_tree: MakeTree) -> None:
+        assert self.given(make_tree, f"{FORWARD}=1", "net.ipv4.conf.all.forwarding=0") == ("0", "0", "0")
+
+    def test_in_the_other_order_too(self, make_tree: MakeTree) -> None:
+        assert self.given(make_tree, "net.ipv4.conf.all.forwarding=0", f"{FORWARD}=1") == ("1", "1", "1")
+
+    def test_what_changes_nothing_goes_nowhere(self, make_tree: MakeTree) -> None:
+        assert self.given(make_tree, self.KEYS[2] + "=1", f"{FORWARD}=0") == ("0", "0", "1")
+
+    def test_with_version_6_either(self, make_tree: MakeTree) -> None:
+        lines = ("net.ipv6.conf.default.forwarding=1", "net.ipv6.conf.all.forwarding=0")
+        assert self.given(make_tree, *lines, keys=self.SIX) == ("0", "1")
+
+    def test_version_6_goes_on_too(self, make_tree: MakeTree) -> None:
+        assert self.given(make_tree, "net/ipv6/conf/all/forwarding=1", keys=self.SIX) == ("1", "1")
+
+
+class TestDefaults:
+    def test_the_kernel_s_own_is_inferred(self, make_tree: MakeTree) -> None:
+        root = make_tree({}, SYSTEMD)
+        for key, value in files.DEFAULTS.items():
+            if not key.startswith("net.bridge."):
+                assert look(root, key) == Value(value, DEFAULT)
+
+    def test_what_depends_on_the_machine_is_deferred(self, make_tree: MakeTree) -> None:
+        seen = look(make_tree({}, SYSTEMD), "user.max_user_namespaces")
+        assert seen == Unknown("deferred", "only a running machine can tell: no file assigns it")
+
+    def test_a_secret_is_not_told(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/etc/sysctl.d/a.conf": "net.ipv4.tcp_fastopen_key=1234\nvm.swappiness=1\n"}, SYSTEMD)
+        seen = look(root, "net.ipv4.tcp_fastopen_key")
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "refused"
+        every = rows(root).every()
+        assert every["vm.swappiness"] == Value("1", Evidence("/etc/sysctl.d/a.conf", 2))
+        assert "net.ipv4.tcp_fastopen_key" not in every
+        assert {FORWARD, "vm.overcommit_memory"} < set(every)
+
+
+class TestModules:
+    KEY = "net.bridge.bridge-nf-call-iptables"
+    FILE: Mapping[str, str] = {"/etc/sysctl.d/k8s.conf": f"{KEY} = 0\n"}
+    KERNEL: Mapping[str, str] = {
+        "/usr/lib/modules/6.1.0/modules.builtin": "kernel/net/netfilter/nf-conntrack.ko\n",
+        "/usr/lib/modules/6.1.0/modules.dep": "kernel/net/x/physdev.ko.xz: kernel/net/bridge/br_netfilter.ko.xz\n",
+    }
+
+    def test_without_its_module_no_file_can_set_it(self, make_tree: MakeTree) -> None:
+        seen = look(make_tree({**self.FILE, **self.KERNEL}, SYSTEMD), self.KEY)
+        said = "the module br_netfilter brings it, and nothing loads that at boot: name it in a file of "
+        assert seen == Absent(Evidence(":".join(files.LOADS)), f"{said}/etc/modules-load.d")
+
+    @pytest.mark.parametrize(
+        ("path", "text"),
+        [
+            ("/etc/modules-load.d/k8s.conf", "overlay\nbr_netfilter\n"),
+            ("/usr/lib/modules-load.d/k8s.conf", "# for kubernetes\n  br-netfilter  \n"),
+            ("/etc/modules-load.d/k8s.conf", "physdev\n"),
+            ("/etc/modules", "br_netfilter option=1\n"),
+        ],
+    )
+    def test_a_file_that_has_it_loaded_makes_it_so(self, make_tree: MakeTree, path: str, text: str) -> None:
+        root = make_tree({**self.FILE, **self.KERNEL, path: text}, SYSTEMD)
+        assert look(root, self.KEY) == Value("0", Evidence("/etc/sysctl.d/k8s.conf", 1))
+
+    def test_and_so_does_a_kernel_that_has_it_built_in(self, make_tree: MakeTree) -> None:
+        root = make_tree({**self.KERNEL, "/etc/sysctl.d/a.conf": "net.netfilter.nf_conntrack_max=1\n"}, SYSTEMD)
+        assert said(root, "net.netfilter.nf_conntrack_max") == ("1",)
+
+    def test_loaded_it_begins_with_bridges_filtered(self, make_tree: MakeTree) -> None:
+        root = make_tree({**self.KERNEL, "/etc/modules-load.d/a.conf": "br_netfilter"}, SYSTEMD)
+        assert look(root, self.KEY) == Value("1", DEFAULT)
+
+    @pytest.mark.parametrize(("key", "kernel"), [(KEY, {}), ("fs.xfs.error_level", KERNEL)])
+    def test_what_the_kernel_or_a_device_decides_is_deferred(
+        self, make_tree: MakeTree, key: str, kernel: Dict[str, str]
+    ) -> None:
+        seen = look(make_tree({**kernel, "/etc/sysctl.d/a.conf": f"{key}=1"}, SYSTEMD), key)
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "deferred"
+
+
+class TestHostile:
+    def test_what_is_no_file_says_nothing(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/etc/sysctl.d/a.conf": None, "/etc/sysctl.d/b.conf": b"\xff=\0\n\n=\x80"}, SYSTEMD)
+        assert look(root, FORWARD) == Value("0", DEFAULT)
+
+    def test_a_file_that_is_too_long_leaves_all_unknown(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/etc/sysctl.d/a.conf": "#" * (1 << 19), "/etc/sysctl.d/b.conf": f"{FORWARD}=1"}, SYSTEMD)
+        seen = look(root, FORWARD)
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "failed"
+        assert rows(root).every() == {}
+
+    @pytest.mark.parametrize("folder", ["/etc/sysctl.d", "/etc/modules-load.d", "/usr/lib/modules"])
+    def test_a_folder_may_be_a_file(self, make_tree: MakeTree, folder: str) -> None:
+        assert said(make_tree({folder: ""}, SYSTEMD), FORWARD) == ("0",)
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            *(f"net.ipv4.conf.{name}.{key}={value}" for name in ("all", "*", "a*") for key in "xy" for value in "12"),
+            *("-net.ipv4.conf.all.x", "net/ipv4/conf/all/x=3", "#", "", "junk", "=", "-", "- =", "[=1", "*?[=1"),
+        ]
+    )
+    | st.text(max_size=20),
+    max_size=12,
+)
+
+
+@settings(max_examples=150)
+@given(LINES)
+def test_what_is_left_is_what_a_line_says(lines: list[str]) -> None:
+    assigned = files._ordered(files._assignments("f", "\n".join(lines)))  # noqa: SLF001 - what all files go through
+    found = assigned.by_path
+    seen = assigned.look("net.ipv4.conf.all.x")
+    named = [one for one in found.values() if one.path == "net/ipv4/conf/all/x"]
+    if named:
+        assert seen == (None if named[0].value is None else Value(named[0].value, named[0].at))
+    elif seen:
+        assert any("*" in one.path or "[" in one.path or "?" in one.path for one in found.values())
+    assert all(isinstance(name, str) for name in assigned.named())

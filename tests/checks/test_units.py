@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import subprocess
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Union
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.checks import _units
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}
+ID = {"/etc/machine-id": "76ef8a4054b94d31b43391f87bfb5073\n"}
+UNIT = "/usr/lib/systemd/system/kubelet.service"
+WANTED = "[Unit]\nDescription=kubelet\n[Install]\nWantedBy=multi-user.target\n"
+LINK = "/etc/systemd/system/multi-user.target.wants/kubelet.service"
+PRESET = "/usr/lib/systemd/system-preset/90-default.preset"
+
+
+def enabled(root: str) -> Observation[bool]:
+    seen = _units.enabled(Tree(root), "kubelet.service")
+    if not isinstance(seen, Unknown):
+        assert any(fnmatchcase(seen.evidence.source, source) for source in _units.SOURCES)
+    return seen
+
+
+def test_a_link_enables(make_tree: MakeTree) -> None:
+    root = make_tree({UNIT: WANTED, **ID}, {LINK: UNIT, **SYSTEMD})
+    assert enabled(root) == Value(value=True, evidence=Evidence(LINK))
+
+
+def test_without_a_link_a_unit_is_not_started(make_tree: MakeTree) -> None:
+    root = make_tree({UNIT: WANTED, **ID}, SYSTEMD)
+    assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
+
+
+@pytest.mark.parametrize("folder", ["initrd.target.wants", "rescue.target.wants", "multi-user.target.d"])
+def test_a_link_elsewhere_does_not_count(make_tree: MakeTree, folder: str) -> None:
+    links = {f"/etc/systemd/system/{folder}/kubelet.service": UNIT, **SYSTEMD}
+    assert enabled(make_tree({UNIT: WANTED, **ID}, links)) == Value(value=False, evidence=Evidence(UNIT))
+
+
+def test_a_link_to_what_is_not_there_starts_nothing(make_tree: MakeTree) -> None:
+    seen = enabled(make_tree(ID, {LINK: UNIT, **SYSTEMD}))
+    assert seen == Absent(Evidence(_units.PATH), "there is no unit kubelet.service")
+
+
+@pytest.mark.parametrize("mask", ["/dev/null", "../../../dev/null", ""])
+def test_a_mask_counts_more_than_a_link(make_tree: MakeTree, mask: str) -> None:
+    own = "/etc/systemd/system/kubelet.service"
+    files: Dict[str, Union[str, bytes, None]] = {UNIT: WANTED, **ID}
+    root = make_tree(files if mask else {**files, own: ""}, {LINK: UNIT, **SYSTEMD, **({own: mask} if mask else {})})
+    assert enabled(root) == Value(value=False, evidence=Evidence(own))
+
+
+def test_a_unit_of_etc_counts_before_the_package_s_mask(make_tree: MakeTree) -> None:
+    own = "/etc/systemd/system/kubelet.service"
+    root = make_tree({own: WANTED, **ID}, {LINK: own, UNIT: "/dev/null", **SYSTEMD})
+    assert enabled(root) == Value(value=True, evidence=Evidence(LINK))
+
+
+class TestPresets:
+    """They decide at a first boot alone, where systemd enables what has a section [Install]."""
+
+    def test_at_a_later_boot_they_say_nothing(self, make_tree: MakeTree) -> None:
+        root = make_tree({UNIT: WANTED, PRESET: "enable kubelet.service\n", **ID}, SYSTEMD)
+        assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
+
+    @pytest.mark.parametrize("identity", [{}, {"/etc/machine-id": "uninitialized\n"}])
+    def test_at_a_first_boot_the_first_line_that_fits_decides(
+        self, make_tree: MakeTree, identity: Dict[str, str]
+    ) -> None:
+        more = {"/etc/systemd/system-preset/10-own.preset": "# mine\n\nenable kube*.service\n", PRESET: "disable *\n"}
+        root = make_tree({UNIT: WANTED, **more, **identity}, SYSTEMD)
+        where = Evidence("/etc/systemd/system-preset/10-own.preset", 3, inferred=True)
+        assert enabled(root) == Value(value=True, evidence=where)
+
+    def test_files_come_in_the_order_of_their_names(self, make_tree: MakeTree) -> None:
+        more = {"/etc/systemd/system-preset/95-own.preset": "enable *\n", PRESET: "; none\ndisable *\n"}
+        root = make_tree({UNIT: WANTED, **more}, SYSTEMD)
+        assert enabled(root) == Value(value=False, evidence=Evidence(PRESET, 2, inferred=True))
+
+    def test_a_file_of_etc_hides_its_namesake(self, make_tree: MakeTree) -> None:
+        own = "/etc/systemd/system-preset/90-default.preset"
+        seen = enabled(make_tree({UNIT: WANTED, PRESET: "disable *\n"}, {own: "/dev/null", **SYSTEMD}))
+        assert seen == Value(value=True, evidence=Evidence(":".join(_units.PRESETS), inferred=True))
+
+    def test_what_cannot_be_installed_is_not_enabled(self, make_tree: MakeTree) -> None:
+        root = make_tree({UNIT: "[Service]\nExecStart=/bin/true\n"}, SYSTEMD)
+        assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
+
+
+class TestInit:
+    @pytest.mark.parametrize(
+        ("target", "name"),
+        [
+            ("/lib/systemd/systemd", "systemd"),
+            ("../usr/lib/systemd/systemd", "systemd"),
+            ("/bin/busybox", "busybox"),
+            ("openrc-init", "openrc"),
+        ],
+    )
+    def test_the_link_names_it(self, make_tree: MakeTree, target: str, name: str) -> None:
+        root = make_tree({}, {"/sbin/init": target})
+        assert _units.init(Tree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+
+    def test_alpine_s_is_openrc(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/usr/sbin/openrc": ""}, {"/sbin/init": "/bin/busybox"})
+        Path(f"{root}/usr/sbin/openrc").chmod(0o755)
+        assert _units.init(Tree(root)) == Value("openrc", Evidence("/sbin/init", inferred=True))
+
+    def test_a_program_of_its_own_is_sysvinit_s(self, make_tree: MakeTree) -> None:
+        assert _units.init(Tree(make_tree({"/sbin/init": ""}))) == Value(
+            "sysvinit", Evidence("/sbin/init", inferred=True)
+        )
+
+    def test_an_initramfs_starts_systemd_itself(self, make_tree: MakeTree) -> None:
+        path = "/usr/lib/systemd/systemd"
+        assert _units.init(Tree(make_tree({path: ""}))) == Value("systemd", Evidence(path, inferred=True))
+
+    def test_without_one_nothing_can_be_said_of_a_unit(self, make_tree: MakeTree) -> None:
+        seen = enabled(make_tree({UNIT: WANTED}, {LINK: UNIT}))
+        assert seen == Unknown("not found", "there is no init system: /sbin/init is not there")
+
+    def test_nor_with_another_one(self, make_tree: MakeTree) -> None:
+        seen = enabled(make_tree({UNIT: WANTED, "/sbin/init": ""}, {LINK: UNIT}))
+        assert seen == Unknown("unsupported", "which services sysvinit starts cannot be read yet")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/dev/sda2", "dev-sda2"),
+        ("/dev/disk/by-uuid/ab-cd", "dev-disk-by\\x2duuid-ab\\x2dcd"),
+        ("/swap file", "swap\\x20file"),
+        ("//var//.swap/", "var-.swap"),
+        ("/.é", "\\x2e\\xc3\\xa9"),
+        ("/", "-"),
+    ],
+)
+def test_paths_are_escaped_as_systemd_does(path: str, name: str) -> None:
+    assert _units.escaped(path) == name
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=60))
+def test_no_text_is_too_strange(text: str) -> None:
+    assert all(line.strip() for _, line in _units.lines(text))
+    assert all(number > 0 for number, *_ in _units.settings(text))
+    assert _units.escaped(text)
+
+
+@pytest.mark.root
+def test_paths_are_escaped_as_systemd_escape_says() -> None:
+    for path in ("/dev/disk/by-label/a b", "/.x/.y", "/ä-b_c:d.e", "/x//y/"):
+        said = subprocess.run(
+            ["/usr/bin/systemd-escape", "--path", path], capture_output=True, text=True, check=True
+        ).stdout
+        assert _units.escaped(path) == said.strip()
