@@ -1,6 +1,9 @@
 """Swap space that is switched on, as /proc/swaps lists it, wherever it was asked for.
 
 A kernel built without swap has no such file, and so no swap. zram devices are among it; zswap is a cache, not an area.
+
+At rest it is the swap space that the next boot switches on: what /etc/fstab, units of systemd, its zram generator and
+a few services declare. A partition that systemd finds by its GPT type alone is not seen there.
 """
 
 from __future__ import annotations
@@ -8,11 +11,13 @@ from __future__ import annotations
 import re
 from typing import Dict, NamedTuple, Tuple
 
+from nodespec.checks import _swap_files
 from nodespec.facts import Row, Rows, fact, table
 from nodespec.kinds import Choice, Size
 from nodespec.machine import Machine
 from nodespec.mounts import unescaped
-from nodespec.observation import Absent, Observation, Value
+from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
 
 SWAPS = "/proc/swaps"
 
@@ -25,7 +30,8 @@ SWAPS = "/proc/swaps"
 def total(machine: Machine) -> Observation[int]:
     """Swap space of all areas together, in bytes; 0 where none is on.
 
-    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less.
+    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less. At rest the sizes of
+    partitions cannot be known: what is switched on can be told from nothing at all, and from files of a known size.
     """
     return machine.once(_areas).then(lambda areas: sum(area.size for area in areas))
 
@@ -42,7 +48,8 @@ def devices(machine: Machine) -> Rows[Row]:
     """Swap areas by the path they are known by, which the kernel gives without links.
 
     type: `partition` for any block device (zram and LVM too) or `file`. size: in bytes, without the heading page.
-    A file that was deleted while in use bears ` (deleted)` at the end of its path.
+    A file that was deleted while in use bears ` (deleted)` at the end of its path. At rest the path is the one that is
+    declared, which may be a tag such as `UUID=...`.
     """
     areas = machine.once(_areas)
     if not isinstance(areas, Value):
@@ -52,6 +59,30 @@ def devices(machine: Machine) -> Rows[Row]:
         evidence = areas.evidence._replace(line=area.line)
         rows[area.path] = Value({"type": Value(area.type, evidence), "size": Value(area.size, evidence)}, evidence)
     return Rows.of(rows, Absent(areas.evidence))
+
+
+@total.at_rest(*_swap_files.SOURCES)
+def _total_at_rest(tree: Tree) -> Observation[int]:
+    areas = _swap_files.areas(tree)
+    if isinstance(areas, Unknown):
+        return areas
+    seen = [(area, area.size(tree)) for area in areas]
+    for area, size in seen:
+        if not isinstance(size, Value):
+            return Unknown(DEFERRED, f"{area.at} switches on {area.path}, and only a running machine can tell its size")
+    at = seen[0][0].at if seen else Evidence(_swap_files.FSTAB)
+    return Value(sum(size.value for _, size in seen if isinstance(size, Value)), at._replace(inferred=True))
+
+
+@devices.at_rest(*_swap_files.SOURCES, "/*")
+def _devices_at_rest(tree: Tree) -> Rows[Row]:
+    areas = _swap_files.areas(tree)
+    if isinstance(areas, Unknown):
+        return Rows.lacking(areas)
+    rows: Dict[str, Observation[Row]] = {
+        area.path: Value({"type": Value(area.type, area.at), "size": area.size(tree)}, area.at) for area in areas
+    }
+    return Rows.of(rows, Absent(Evidence(_swap_files.FSTAB)))
 
 
 class Area(NamedTuple):
