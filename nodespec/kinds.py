@@ -28,7 +28,7 @@ class Kind(Generic[T_co]):
     noun = "text"
     ordered = False  # a text with operators is a range
     spans = False  # and one without is a span
-    pattern = r"^(?!\s*([<>=]|!=)).*$"  # what a plain scalar looks like, for the JSON Schema
+    pattern = r"^(?!\s*([<>=]|!=))"  # what a plain scalar looks like, for the JSON Schema
     words: Mapping[str, Tuple[str, ...]] = {}
 
     def read(self, text: str) -> T_co:
