@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
+from nodespec.checks import _installed, _units
 from nodespec.facts import fact
 from nodespec.kinds import Flag, Text, Version
 from nodespec.machine import Machine
@@ -16,6 +17,7 @@ from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import PROGRAMS, Tree
 from nodespec.versions import RELEASE
 
+UNIT = "kubelet.service"
 SEARCHED = (*(f"{folder}/kubelet" for folder in PROGRAMS), ":".join(PROGRAMS))
 
 
@@ -29,7 +31,8 @@ def version(machine: Machine) -> Observation[str]:
     """The version of the installed kubelet, as `kubelet --version` prints it; absent where none is on the search path.
 
     It is that of the program, not of one that still runs since before an upgrade. Nothing below another root is run,
-    so with `--root` it is unknown; there the version of the package may say the same.
+    so with `--root` it is unknown; there the version of the package may say the same. At rest it is that of the package
+    `kubelet`, and one that came without a package cannot be told.
     """
     found = machine.program("kubelet")
     if not isinstance(found, Value):
@@ -38,6 +41,11 @@ def version(machine: Machine) -> Observation[str]:
     if isinstance(ran, Value) and ran.value.status:
         return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}")
     return ran.then(lambda said: _printed(said.output))
+
+
+@version.at_rest(":".join(PROGRAMS), *_installed.SOURCES)
+def _version_at_rest(tree: Tree) -> Observation[str]:
+    return _installed.version(tree, "kubelet", ("kubelet",))
 
 
 @fact(Text(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
@@ -64,6 +72,21 @@ def running(machine: Machine) -> Observation[bool]:
         if isinstance(called, Unknown):
             unread = unread or called
     return unread or Value(value=False, evidence=Evidence("/proc/*/comm"))
+
+
+@fact(
+    Flag(),
+    sources=_units.SOURCES,
+    optional=True,
+    fix="systemctl enable kubelet, or disable it: {want} is wanted",
+    same_at_rest=True,
+)
+def enabled(tree: Tree) -> Observation[bool]:
+    """Whether a boot starts the kubelet: by a link to kubelet.service, or by presets at a first boot; not if masked.
+
+    Absent where there is no such unit. Of init systems only systemd is known here.
+    """
+    return _units.enabled(tree, UNIT)
 
 
 def _hidden(machine: Machine) -> Optional[Unknown]:

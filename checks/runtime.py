@@ -8,47 +8,25 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Callable, Dict, FrozenSet, Iterator, Mapping, NamedTuple, Tuple, TypeVar
+from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
 from nodespec import cri, peer
+from nodespec.checks import _installed, _runtimes, _units
 from nodespec.checks._runtime_files import CONFIGURED, CONTAINERD, CRIO, DOCKER
+from nodespec.checks._runtimes import ALIASES, RUNTIMES
 from nodespec.facts import Columns, Row, Rows, table
 from nodespec.kinds import Choice, Datum, Flag, Kind, SetOf, Text, Version, nearest
 from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value, first
-from nodespec.tree import PROGRAMS
+from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, first
+from nodespec.tree import PROGRAMS, Tree
 from nodespec.versions import RELEASE
 
 T = TypeVar("T")
+AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 
-class Runtime(NamedTuple):
-    """How a runtime is found: its program, and where it listens. `silent` is what it means that no CRI is spoken."""
-
-    program: str
-    sockets: Tuple[str, ...] = ()
-    silent: str = ""
-
-
-RUNTIMES = {
-    "containerd": Runtime(
-        "containerd",
-        (
-            "/run/containerd/containerd.sock",
-            "/run/k3s/containerd/containerd.sock",
-            "/run/k0s/containerd.sock",
-            "/var/snap/microk8s/common/run/containerd.sock",
-        ),
-        "the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins in "
-        "/etc/containerd/config.toml, or look for its error in containerd's log, and restart containerd",
-    ),
-    "crio": Runtime("crio", ("/run/crio/crio.sock",), "what listens there is no CRI-O"),
-    "docker": Runtime("dockerd", ("/run/docker.sock",), "Docker does not speak the CRI: cri-dockerd does so for it"),
-    "cri-dockerd": Runtime("cri-dockerd", ("/run/cri-dockerd.sock",), "what listens there is no cri-dockerd"),
-    "runc": Runtime("runc"),
-    "crun": Runtime("crun"),
-}
-ALIASES = {"cri-o": "crio", "dockerd": "docker"}
+FOUND = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
+FILES = (CONTAINERD, "*.toml", CRIO, f"{CRIO}.d/*", DOCKER, *_units.SOURCES)
 INFO = {  # what the cgroup driver and the storage driver are called where HTTP is spoken
     "docker": ("CgroupDriver", "Driver"),
     "crio": ("cgroup_driver", "storage_driver"),
@@ -56,6 +34,7 @@ INFO = {  # what the cgroup driver and the storage driver are called where HTTP 
 COLUMNS: Mapping[str, Kind[Datum]] = {
     "version": Version(RELEASE),
     "path": Text(),
+    "enabled": Flag(),
     "running": Flag(),
     "socket": Text(),
     "api": Choice(*cri.APIS),
@@ -77,11 +56,10 @@ def _name(key: str) -> str:
 @table(
     COLUMNS,
     sources=(
-        f"{':'.join(PROGRAMS)}*",
-        *(f"*/{runtime.program}" for runtime in RUNTIMES.values()),
+        *FOUND,
         *(f"{runtime.program} --version" for runtime in RUNTIMES.values()),
         *(f"{socket}*" for runtime in RUNTIMES.values() for socket in runtime.sockets),
-        *(CONTAINERD, "*.toml", CRIO, f"{CRIO}.d/*", DOCKER),
+        *FILES,
     ),
     noun="runtime",
     key=_name,
@@ -101,6 +79,8 @@ def runtime(machine: Machine) -> Rows[Row]:
 
     - `version`: what the running one says of itself; else what the program prints. A v in front is left out.
     - `path`: the program on the fixed search path. Docker's is `dockerd`: the `docker` command alone runs nothing.
+    - `enabled`: whether a boot starts it: a link to the unit of its service or socket, or presets at a first boot; not
+      if masked. Absent where there is no such unit.
     - `running`: whether something listens on a socket, and `socket`: on which.
     - `api`: the version of the CRI that it speaks; the kubelet wants v1 since 1.26. Absent where it speaks none, as
       containerd with its cri plugin disabled, which is how Docker's packages configure it.
@@ -111,8 +91,42 @@ def runtime(machine: Machine) -> Rows[Row]:
     - `cgroup_driver`: systemd or cgroupfs; it must be the kubelet's. Asked of the running one; where that cannot say,
       read from its configuration; where that says nothing, what its version then does, which is inferred.
     - `snapshotter`: containerd's snapshotter, the storage driver of CRI-O and Docker; likewise.
+
+    At rest `version` is that of the package that has the program, and what only answers can tell is left open.
     """
     return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
+
+
+@runtime.at_rest(
+    f"{':'.join(PROGRAMS)}*", *(f"*/{one.program}" for one in RUNTIMES.values()), *FILES, *_installed.SOURCES
+)
+def _at_rest(tree: Tree) -> Rows[Row]:
+    def look(name: str) -> Observation[Row]:
+        there = tree.program(RUNTIMES[name].program)
+        if isinstance(there, Absent):
+            return there._replace(say=f"{name} is not installed")
+        return there.then(lambda _: Columns(**{column: partial(_resting, tree, name, column) for column in COLUMNS}))
+
+    def every() -> Dict[str, Observation[Row]]:
+        rows = {name: look(name) for name in RUNTIMES}
+        return {name: row for name, row in rows.items() if not isinstance(row, Absent)}
+
+    return Rows(look, every, Absent(Evidence(":".join(PROGRAMS))))
+
+
+def _resting(tree: Tree, name: str, column: str) -> Observation[Datum]:
+    looks: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
+        "version": _runtimes.packaged,
+        "path": _path,
+        "enabled": _runtimes.enabled,
+    }
+    if column in looks:
+        return looks[column](tree, name)
+    if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
+        return _runtimes.configured(tree, name, column, _runtimes.packaged(tree, name))
+    if column == "snapshotter":
+        return _runtimes.no_images(name)
+    return AT_REST if RUNTIMES[name].units else _runtimes.no_service(name)
 
 
 def _rows(machine: Machine) -> Dict[str, Observation[Row]]:
@@ -124,6 +138,7 @@ def _row(machine: Machine, name: str) -> Observation[Row]:
     looks: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
         "version": _version,
         "path": _path,
+        "enabled": _runtimes.enabled,
         "running": _running,
         "socket": _socket,
         "api": _api,
@@ -149,8 +164,8 @@ def _once(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
     return lambda machine, name: machine.once(looks[name])
 
 
-def _path(machine: Machine, name: str) -> Observation[str]:
-    return machine.program(RUNTIMES[name].program)
+def _path(tree: Tree, name: str) -> Observation[str]:
+    return tree.program(RUNTIMES[name].program)
 
 
 @_once
@@ -158,7 +173,7 @@ def _socket(machine: Machine, name: str) -> Observation[str]:
     """The first socket on which something listens."""
     sockets = RUNTIMES[name].sockets
     if not sockets:
-        return Absent(Evidence(":".join(PROGRAMS)), f"{name} is no service")
+        return _runtimes.no_service(name)
     found = first(_listening(machine, path) for path in sockets)
     if isinstance(found, Absent):
         return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
@@ -267,7 +282,7 @@ def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
         elif name in INFO:
             yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][0])))
         if name in CONFIGURED:
-            yield _from_file(machine, name, "cgroup_driver")
+            yield _runtimes.configured(machine, name, "cgroup_driver", _version(machine, name))
 
     return first(looks())
 
@@ -279,10 +294,10 @@ def _snapshotter(machine: Machine, name: str) -> Observation[str]:
         else:
             hello = _hello(machine, name)
             yield cri.snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
-        yield _from_file(machine, name, "snapshotter")
+        yield _runtimes.configured(machine, name, "snapshotter", _version(machine, name))
 
     if name not in CONFIGURED:
-        return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
+        return _runtimes.no_images(name)
     return first(looks())
 
 
@@ -290,19 +305,3 @@ def _nonempty(said: object) -> str:
     if not isinstance(said, str) or not said:
         raise ValueError("it does not say")
     return said
-
-
-def _from_file(machine: Machine, name: str, column: str) -> Observation[str]:
-    """What its configuration sets, or what it does where that is silent: containerd 1 keeps to cgroupfs."""
-    settings = CONFIGURED[name].read(machine)
-    if not isinstance(settings, Value):
-        return settings
-    if column in settings.value:
-        return settings.value[column]
-    default = CONFIGURED[name].defaults.get(column)
-    if (name, column) == ("containerd", "cgroup_driver"):
-        version = _version(machine, name)
-        default = "cgroupfs" if isinstance(version, Value) and version.value.startswith("1.") else None
-    if default:
-        return Value(default, settings.evidence._replace(inferred=True))
-    return Unknown("not found", f"{settings.evidence} does not say, and {name} decides when it runs", f"start {name}")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import runtime
+from nodespec.checks._runtimes import RUNTIMES
 from nodespec.facts import Columns, Table, place
 from nodespec.kinds import Datum
 from nodespec.machine import SECONDS, Machine, Ran
@@ -32,7 +33,7 @@ CONTAINERD = SOCKETS["containerd"]
 PRINTED_TWO = "containerd github.com/containerd/containerd/v2 v2.1.5 fcd43222d6b0\n"
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INSTALLED: Mapping[str, Union[str, bytes, None]] = {
-    f"/usr/bin/{runtime.program}": "" for runtime in runtime.RUNTIMES.values()
+    f"/usr/bin/{runtime.program}": "" for runtime in RUNTIMES.values()
 }
 
 
@@ -127,6 +128,7 @@ def test_containerd_1_says_what_its_configuration_has(root: str) -> None:
         assert seen(Machine(root), "containerd") == {
             "version": "1.7.28",
             "path": "/usr/bin/containerd",
+            "enabled": "not found",  # no init system stands there
             "running": True,
             "socket": CONTAINERD,
             "api": "v1",
@@ -180,6 +182,7 @@ def test_docker_is_asked_over_http(root: str) -> None:
         assert seen(Machine(root), "docker") == {
             "version": "28.2.2",
             "path": "/usr/bin/dockerd",
+            "enabled": "not found",  # no init system stands there
             "running": True,
             "socket": SOCKETS["docker"],
             "api": None,
@@ -310,7 +313,7 @@ def test_a_runtime_that_names_no_handlers_is_no_runtime_without(root: str) -> No
     ],
 )
 def test_what_programs_print_is_understood(name: str, printed: str, version: str, root: str) -> None:
-    program = runtime.RUNTIMES[name].program
+    program = RUNTIMES[name].program
     found = row(Host(root, **{program: printed}), name)["version"]
     assert found == Value(version, Evidence(f"{program} --version"))
     declared().columns["version"].position(version)
@@ -326,7 +329,7 @@ def test_what_is_no_version_is_malformed(printed: str, root: str) -> None:
 
 def test_a_runtime_is_there_by_its_program_or_by_its_socket(root: str) -> None:
     rows = runtime.runtime.probe(Machine(root))
-    assert set(rows.every()) == set(runtime.RUNTIMES)
+    assert set(rows.every()) == set(RUNTIMES)
     Path(f"{root}/usr/bin/dockerd").unlink()
     found = runtime.runtime.probe(Machine(root)).look("docker")
     assert found == Absent(Evidence(f"{PROGRAMS}, /run/docker.sock"), "docker is not installed")

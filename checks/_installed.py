@@ -1,0 +1,38 @@
+"""Programs that are installed: of which version by the package that has them, and whether a boot starts them."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from nodespec.checks import _units
+from nodespec.facts import Columns
+from nodespec.observation import DEFERRED, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+SOURCES = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
+OWN = "/usr/local/"  # where no package puts anything
+
+
+def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
+    """The version of a program, by the first of these packages that is installed; at rest it is not asked itself."""
+    from nodespec.checks.packages import rows_of  # noqa: PLC0415 - no live host is asked this way
+
+    path = tree.program(program)
+    if not isinstance(path, Value):
+        return path
+    rows = rows_of(tree)
+    for name in () if path.value.startswith(OWN) else names:
+        row = rows.look(name)
+        if isinstance(row, Unknown) and row.reason not in ("not found", "unsupported"):
+            return row
+        if isinstance(row, Value) and isinstance(row.value, Columns):
+            return row.value["version"].then(str)
+    return Unknown(DEFERRED, f"only a running machine can tell: no package says the version of {path.value}")
+
+
+def enabled(tree: Tree, units: Sequence[str]) -> Observation[bool]:
+    """Whether a boot starts any of these units, of which a socket starts its service in time."""
+    seen = [_units.enabled(tree, unit) for unit in units]
+    said = [look for look in seen if isinstance(look, Value)]
+    unread = [look for look in seen if isinstance(look, Unknown)]
+    return next((look for look in said if look.value), (*unread, *said, *seen)[0])
