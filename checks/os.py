@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import FrozenSet, Iterator, Mapping, NamedTuple, Tuple, Union
 
+from nodespec.checks import _units
 from nodespec.facts import fact
 from nodespec.kinds import Choice, SetOf, Text, Version
 from nodespec.machine import Machine
@@ -99,7 +100,7 @@ def init(machine: Machine) -> Observation[str]:
     """What started the system and runs its services: systemd, openrc, sysvinit, runit, s6, dinit, busybox.
 
     systemd and OpenRC by what they keep under /run, the others by the name of process 1; that name as it is where it is
-    none of these, as in most containers: bash, tini.
+    none of these, as in most containers: bash, tini. At rest by the program that stands as /sbin/init.
     """
     for mark, system in (("/run/systemd/system", "systemd"), ("/run/openrc/softlevel", "openrc")):
         if isinstance(machine.entry(mark), Value):
@@ -110,6 +111,11 @@ def init(machine: Machine) -> Observation[str]:
     if isinstance(comm, Value) and comm.value == "init":
         return _init(machine)
     return comm.then(lambda program: {"s6-svscan": "s6", "openrc-init": "openrc"}.get(program, program))
+
+
+@init.at_rest(_units.INIT, *_units.SYSTEMD)
+def _init_at_rest(tree: Tree) -> Observation[str]:
+    return _units.init(tree)
 
 
 @fact(

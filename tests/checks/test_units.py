@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _units
+from nodespec.facts import place
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
@@ -120,6 +121,13 @@ class TestInit:
         assert _units.init(Tree(make_tree({"/sbin/init": ""}))) == Value(
             "sysvinit", Evidence("/sbin/init", inferred=True)
         )
+
+    def test_the_fact_is_the_same(self, make_tree: MakeTree) -> None:
+        root = make_tree({}, SYSTEMD)
+        fact = place(("os", "init")).fact
+        assert fact.resting
+        assert fact.resting(Tree(root)) == _units.init(Tree(root))
+        assert "/sbin/init" in fact.resting_sources
 
     def test_an_initramfs_starts_systemd_itself(self, make_tree: MakeTree) -> None:
         path = "/usr/lib/systemd/systemd"
