@@ -18,6 +18,7 @@ class Near(NamedTuple):
 
 Datum = Union[str, int, bool, FrozenSet[str]]  # what a fact can be
 Case = Union[Datum, Near]  # and what an expectation is tried on
+LONGEST = 256  # characters of a version
 OTHER = "\0"  # a text that no spec names
 OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
 
@@ -215,10 +216,16 @@ class Version(Kind[str]):
     def position(self, value: Case) -> Position:
         if isinstance(value, Near):
             return value.position
-        return self.scheme.key(str(value)), 0
+        return self.scheme.key(_short(str(value))), 0
 
     def span(self, text: str) -> Span:
-        return self.scheme.span(text)
+        return self.scheme.span(_short(text))
+
+
+def _short(text: str) -> str:
+    if len(text) > LONGEST:  # whoever says so wants the comparison to take long
+        raise ValueError(f"{len(text)} characters are not a version")
+    return text
 
 
 class Setting(Text):

@@ -77,14 +77,6 @@ def _deb_word(word: str) -> Key:
     return (*(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in word), 0)
 
 
-def _deb_span(text: str) -> Span:
-    low = _deb_key(text)
-    tail = re.search(r"[0-9]+$", text)
-    if "-" in text or not tail:
-        return (low, 0), (low, 1)
-    return (low, 0), (_deb_key(f"{text[: tail.start()]}{int(tail[0]) + 1}~~"), 0)
-
-
 _RPM = re.compile(r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?", re.ASCII)
 _RPM_RANK = {"~": 0, "": 1, "^": 2}  # the end of a version stands between them; letters are 3, numbers 4
 
@@ -103,15 +95,15 @@ def _rpm_part(text: str) -> Key:
     )
 
 
-def _rpm_span(text: str) -> Span:
-    low = _rpm_key(text)
-    tail = re.search(r"[0-9]+$", text)
+def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
+    """The span of a package's version: with a revision it is itself; without, all that goes on from it."""
+    low, tail = key(text), re.search(r"[0-9]+$", text)
     if "-" in text or not tail:
         return (low, 0), (low, 1)
-    return (low, 0), (_rpm_key(f"{text[: tail.start()]}{int(tail[0]) + 1}~~"), 0)
+    return (low, 0), (key(f"{text[: tail.start()]}{int(tail[0]) + 1}~~"), 0)
 
 
 # dotted numbers; -alpha, -beta, -rc sort before; what a distribution adds says nothing about order
 RELEASE = Scheme("release", _release_key, _release_span)
-DEB = Scheme("deb", _deb_key, _deb_span)
-RPM = Scheme("rpm", _rpm_key, _rpm_span)
+DEB = Scheme("deb", _deb_key, lambda text: _open_ended(text, _deb_key))
+RPM = Scheme("rpm", _rpm_key, lambda text: _open_ended(text, _rpm_key))

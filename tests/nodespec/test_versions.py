@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nodespec.kinds import Near
+from nodespec.kinds import Near, Version
 from nodespec.versions import DEB, RELEASE, RPM, Key, Scheme
 
 NUMBER = st.integers(0, 12).map(str) | st.sampled_from(["00", "010", "20170227", "999999999"])
@@ -229,3 +229,9 @@ def test_dpkg_orders_its_versions_the_same_way() -> None:
     assert len(theirs) == len(pairs) > 1000
     ours = [sign(DEB.key, a, b) for a, b in pairs]
     assert [(pair, x) for pair, x, y in zip(pairs, theirs, ours) if x != y] == []
+
+
+def test_what_is_too_long_for_a_version_is_none() -> None:
+    for scheme in (RELEASE, DEB, RPM):
+        with pytest.raises(ValueError, match="not a version"):
+            Version(scheme).position("1" * 100_000)
