@@ -17,13 +17,7 @@ FOLDERS, FILE = _units.folders("sysctl.d"), "/etc/sysctl.conf"
 LOADS, OLD_LOADS = _units.folders("modules-load.d"), "/etc/modules"
 SERVICE = "systemd-sysctl.service"
 TREES, MOST = ("/usr/lib/modules", "/lib/modules"), 8  # kernels that are looked at
-SOURCES = (
-    *(f"{folder}*" for folder in FOLDERS),
-    FILE,
-    f"*/{SERVICE}",
-    *(f"{folder}*" for folder in (*LOADS, *TREES)),
-    "/boot/*",
-)
+SOURCES = ("*/sysctl.d*", FILE, f"*/{SERVICE}", "*/modules-load.d*", "*/modules/*", "/boot/*")
 SWAP = str.maketrans("./", "/.")
 
 

@@ -25,13 +25,7 @@ UNITS = (  # the first that has a unit counts
 )
 PATH = ":".join(UNITS)
 MACHINE_ID = "/etc/machine-id"
-SOURCES = (
-    INIT,
-    *SYSTEMD,
-    PATH,
-    *(f"{folder}/*" for folder in UNITS),
-    "*/system-preset*",
-)
+SOURCES = (INIT, "*/systemd/system*")
 ELSEWHERE = ("initrd", "rescue.", "emergency.", "shutdown.", "reboot.", "poweroff.", "halt.")  # no boot leads to these
 LIMIT = 1 << 18  # bytes of a file
 

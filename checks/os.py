@@ -113,7 +113,7 @@ def init(machine: Machine) -> Observation[str]:
     return comm.then(lambda program: {"s6-svscan": "s6", "openrc-init": "openrc"}.get(program, program))
 
 
-@init.at_rest(_units.INIT, *_units.SYSTEMD)
+@init.at_rest(*_units.SOURCES)
 def _init_at_rest(tree: Tree) -> Observation[str]:
     return _units.init(tree)
 

@@ -30,8 +30,8 @@ SWAPS = "/proc/swaps"
 def total(machine: Machine) -> Observation[int]:
     """Swap space of all areas together, in bytes; 0 where none is on.
 
-    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less. At rest the sizes of
-    partitions cannot be known: what is switched on can be told from nothing at all, and from files of a known size.
+    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less. At rest the size
+    of a partition cannot be known, so that only 0 and the sizes of files are told.
     """
     return machine.once(_areas).then(lambda areas: sum(area.size for area in areas))
 
