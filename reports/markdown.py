@@ -13,6 +13,7 @@ from typing import Iterator, List, Sequence
 from nodespec.escape import LONGEST, visible
 from nodespec.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style, code
 from nodespec.reports import words
+from nodespec.summary import Summary, summary, told
 
 MOST = 1_000_000  # bytes of UTF-8
 LENGTHS = (LONGEST, 400, 80, 20)  # characters of one text, tried until the whole fits
@@ -23,7 +24,7 @@ LINK = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+", re.ASCII)
 def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
     """The summary, below 1 MB."""
     for length in LENGTHS:
-        text = _document([words.escaped(report, partial(visible, longest=length)) for report in reports])
+        text = _document(reports, length)
         if len(text.encode()) <= MOST:
             return text
     heads = [f"- {_host(report)}: {report.headline}\n" for report in reports]
@@ -31,14 +32,33 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - th
     return f"# {_conclusion(reports)}\n\n{kept}\n\nToo long for a summary: the other formats have it all.\n"
 
 
-def _document(reports: Sequence[Report]) -> str:
+def _document(raw: Sequence[Report], length: int) -> str:
+    reports = [words.escaped(report, partial(visible, longest=length)) for report in raw]
     lines: List[str] = []
     if len(reports) != 1:
         lines += [f"# {_conclusion(reports)}", "", *(f"- {_host(one)}: {one.headline}" for one in reports), ""]
+        lines += _together(words.escaped(summary(raw), partial(visible, longest=length)))
     for report in reports:
         lines += [*_report(report), ""]
     lines.append(f"**exit {code(reports)}**: {words.advice(reports)}")
     return "\n".join(lines) + "\n"
+
+
+def _together(found: Summary) -> Iterator[str]:
+    """What several hosts come to together: each spec on each host, and what many have in common."""
+    if len(found.specs) > 1:
+        yield f"| host | {' | '.join(map(_cell, found.specs))} |"
+        yield f"|---|{'---|' * len(found.specs)}"
+        yield from (f"| {_cell(row.host)} | {' | '.join(row.cells)} |" for row in found.matrix)
+        yield ""
+    lines = [f"- **{label}** {escaped(text)}" for label, text in told(found)]
+    if lines:
+        yield from ("### Together", "", *lines, "")
+
+
+def _cell(name: str) -> str:
+    """A name in a cell of a table, which a bar would end."""
+    return escaped(name)
 
 
 def _conclusion(reports: Sequence[Report]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence, Tuple
 
 from nodespec.escape import visible
 from nodespec.report import Finding, Report, Style, Waiver, code
 from nodespec.reports import words
+
+if TYPE_CHECKING:
+    from nodespec.summary import Summary
 
 MARGIN = 9  # the width of a label: fail, unknown, warning, deferred
 FEW = 8  # how many of a kind are listed where --all is not given
@@ -22,7 +25,7 @@ def render(reports: Sequence[Report], style: Style) -> str:
     shown = [words.escaped(report, visible) for report in reports]
     if not shown:
         return "no host was judged\n"
-    lines = list(_hosts(page, shown)) if len(shown) > 1 else []
+    lines = list(_hosts(page, shown, reports)) if len(shown) > 1 else []
     for report in shown:
         lines += [*([""] if lines else []), *_report(page, report)]
     lines.append(page.paint(f"exit {code(reports)}: {words.advice(reports)}", BOLD))
@@ -83,16 +86,38 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
     return lines or [lead.rstrip()]
 
 
-def _hosts(page: Page, reports: Sequence[Report]) -> Iterator[str]:
-    """The conclusion over several hosts, and a line for each."""
+def _hosts(page: Page, reports: Sequence[Report], raw: Sequence[Report]) -> Iterator[str]:
+    """The conclusion over several hosts, a line for each, and what they come to together."""
+    from nodespec.summary import summary  # noqa: PLC0415 - only where there are several
+    from nodespec.summary import told as words_of  # noqa: PLC0415
+
     conclusions = [report.conclusion for report in reports]
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
     worst = words.CONCLUSION[code(reports)]
     yield page.paint(worst.upper(), CONCLUSIONS[worst]) + f": {words.number(len(reports), 'host')}: {counts}"
-    wide = page.column([report.host.name for report in reports])
-    for report in reports:
-        name = report.host.name.ljust(wide)
-        yield from _wrapped(f"{name}  ", report.headline, wide + 2, page.style.width)
+    together = words.escaped(summary(raw), visible)
+    wide = page.column([row.host for row in together.matrix])
+    for row, report in zip(together.matrix, reports):
+        yield from _wrapped(f"{row.host.ljust(wide)}  ", report.headline, wide + 2, page.style.width)
+    yield from _matrix(page, together)
+    hits = together.hits if page.style.every else together.hits[:FEW]
+    told = list(words_of(together._replace(hits=hits), page.few))
+    yield from [""] if told else []
+    for label, text in told:
+        yield from page.entry(label, text)
+    if len(hits) < len(together.hits):
+        yield from page.entry("causes", page.more(len(together.hits) - len(hits)))
+
+
+def _matrix(page: Page, together: Summary) -> Iterator[str]:
+    """What each of several specs came to on each host."""
+    if len(together.specs) < 2:  # noqa: PLR2004 - the line of a host says it already
+        return
+    rows = [("", *together.specs), *((row.host, *row.cells) for row in together.matrix)]
+    wide = [page.column([row[at] for row in rows]) for at in range(len(rows[0]))]
+    yield ""
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide)).rstrip()
 
 
 def _report(page: Page, report: Report) -> Iterator[str]:
