@@ -8,7 +8,7 @@ from typing import Iterator, NamedTuple, Tuple
 
 from .kinds import nearest
 from .mistake import Mistake
-from .source import SIZE
+from .source import SIZE, opened
 
 OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "specs")
 SITE = "/etc/nodespec/specs"
@@ -71,10 +71,3 @@ def _read(path: str, name: str) -> Text:
             return Text(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
     except (OSError, ValueError) as error:  # no file is called by a name with a NUL or half a character
         raise Mistake(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def opened(path: str, flags: int) -> int:
-    """A file as `open` opens it, but that a pipe which nobody writes to is empty rather than waited for."""
-    handle = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(handle, True)
-    return handle

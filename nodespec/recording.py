@@ -18,6 +18,7 @@ from .mistake import Mistake
 from .observation import REASONS
 from .plan import LANGUAGE
 from .report import Host, Json
+from .source import opened
 
 SIZE = 16 << 20  # bytes of a recording, uncompressed
 KIND = "nodespec-facts"
@@ -92,7 +93,7 @@ def load(path: str) -> Recording:
     try:
         if path == "-":
             return parse(sys.stdin.buffer.read(SIZE + 1))
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=opened) as file:
             return parse(file.read(SIZE + 1))
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None

@@ -5,6 +5,7 @@ No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounde
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
 
@@ -195,3 +196,10 @@ def _noded(data: object, at: At) -> Node:
         return sequence(at, [_noded(value, at) for value in data])
     said = data if isinstance(data, str) else {None: "", True: "true", False: "false"}.get(data, data)  # type: ignore[call-overload]
     return word(str(said), at, null=data is None)
+
+
+def opened(path: str, flags: int) -> int:
+    """A file as `open` opens it, but that a pipe which nobody writes to is empty rather than waited for."""
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    return handle

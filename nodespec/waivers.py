@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Tuple
 
-from .library import opened
 from .mistake import Mistake, Wrong
 from .plan import LANGUAGE
 from .report import Json, Waiver
-from .source import SIZE, Map, Node, parse, parse_json
+from .source import SIZE, Map, Node, opened, parse, parse_json
 from .statement import known
 from .walk import listed, text
 
