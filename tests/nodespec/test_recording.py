@@ -501,3 +501,22 @@ def test_a_mistake_is_told_and_exits_2(args: Sequence[str], folder: Path) -> Non
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bundle_records_on_a_bare_node_what_is_judged_elsewhere(folder: Path) -> None:
+    assert nodespec("bundle", "./small.yaml", "-o", "preflight", folder=folder).returncode == 0
+    for args in (("-o", "bare.json"), ("--all", "-o", "bare.json.gz")):
+        bare = subprocess.run(
+            [sys.executable, "-I", "-S", "preflight", "facts", *args], cwd=folder, capture_output=True, check=False
+        )
+        assert bare.returncode == 0, bare.stderr
+        own = nodespec("check", "./small.yaml", "-o", "json", folder=folder)
+        done = nodespec("check", "./small.yaml", "--facts", args[-1], "-o", "json", folder=folder)
+        assert done.returncode == own.returncode
+        ours, theirs = (json.loads(one.stdout)["reports"][0] for one in (own, done))
+        assert ours["findings"] == theirs["findings"]
+
+
+def test_the_schema_is_printed(folder: Path) -> None:
+    done = nodespec("schema", "facts", folder=folder)
+    assert json.loads(done.stdout) == recording.schema()
