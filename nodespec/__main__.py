@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Callable, List, NoReturn, Optional
@@ -15,6 +16,7 @@ REMEDIES = {
     "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
     "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing meets
 WHOLE = "run a whole one, which on Debian is python3 rather than python3-minimal"
 
 
@@ -50,11 +52,19 @@ def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
     except Exception as error:
         if os.environ.get("NODESPEC_DEBUG"):
             raise
-        if isinstance(error, ModuleNotFoundError) and not (error.name or "nodespec").startswith("nodespec"):
-            _say(f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', WHOLE)}")
-            return USAGE
-        _say(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
-        return DEFECT
+        return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in FULL:
+        _say(f"nodespec: standard output: {error.strerror}: not written")
+        hush()
+        return UNWRITTEN
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "nodespec").startswith("nodespec"):
+        _say(f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', WHOLE)}")
+        return USAGE
+    _say(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
+    return DEFECT
 
 
 def _say(line: str) -> None:
@@ -67,7 +77,10 @@ def run(program: Callable[[], int] = main) -> NoReturn:
     """The console script: a program, and what is left of its output."""
     if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and is said not to be written
         sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - until the end
-    code = program()
+    try:
+        code = program()
+    except SystemExit as end:  # as `--help` does
+        code = end.code if isinstance(end.code, int) else 0
     try:
         sys.stdout.flush()
     except OSError:
