@@ -1,0 +1,275 @@
+"""The program as a process: what it imports, what it exits with, and that a report is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence
+
+import pytest
+from pretended import HIDDEN, Pretended, Said
+
+from nodespec import __version__, output
+from nodespec.__main__ import main
+from nodespec.looking import Live
+
+ROOT = Path(__file__).parents[2]
+BARE = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
+GOOD = "nodespec: 1\nrequire: {cpu: {count: '>=1'}}\n"
+BAD = "nodespec: 1\nrequire: {cpu: {count: '>=100000'}}\n"
+
+
+def ran(
+    argv: Sequence[str], code: Optional[str] = None, env: Mapping[str, str] = BARE, shell: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """nodespec, from a bare checkout; with `shell`, as a part of a line of sh that holds `"$@"`."""
+    program = ["-c", code] if code else ["-m", "nodespec"]
+    line = [sys.executable, "-B", *program, *argv]
+    if shell:
+        line = ["/bin/sh", "-c", shell, "sh", *line]
+    return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=dict(env), check=False, timeout=60)
+
+
+def spec(folder: Path, text: str) -> str:
+    (folder / "s.yaml").write_text(text)
+    return str(folder / "s.yaml")
+
+
+# modules
+
+DRIVER = """
+import sys
+before = set(sys.modules)
+from nodespec.__main__ import main
+sys.stdout = open("/dev/null", "w")
+code = main(sys.argv[1:])
+print(code, *sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+
+
+def imported(*argv: str) -> List[str]:
+    done = ran(argv, DRIVER)
+    code, *names = done.stderr.splitlines()[-1].split()
+    assert code in ("0", "10", "11"), done.stderr
+    return names
+
+
+def test_the_version_costs_nothing() -> None:
+    names = imported("--version")
+    assert not {"yaml", "jsonschema", "jinja2", "argparse", "json", "typing_extensions"} & set(names)
+    assert not [name for name in names if name.startswith(("nodespec.checks", "nodespec.cli", "nodespec.spec"))]
+
+
+def test_a_check_imports_no_schema_and_no_templates() -> None:
+    names = imported("check", "container-host")
+    assert "yaml" in names
+    assert not {"jsonschema", "jinja2", "markupsafe", "referencing"} & set(names)
+    assert not {"nodespec.sysspec_", "nodespec.schema", "nodespec.waivers", "nodespec.bundle"} & set(names)
+    families = {
+        name for name in names if name.startswith("nodespec.checks.") and not name.split(".")[2].startswith("_")
+    }
+    assert not families & {f"nodespec.checks.{name}" for name in ("kubelet", "ports", "files", "swap", "memory")}
+
+
+def test_only_the_formats_that_are_asked_for_are_imported(tmp_path: Path) -> None:
+    names = imported("check", "container-host", "-o", f"json={tmp_path}/r.json")
+    assert {name for name in names if name.startswith("nodespec.reports.")} == {"nodespec.reports.json"}
+    assert "jinja2" in imported("check", "container-host", "-o", f"html={tmp_path}/r.html")
+
+
+# from a bare checkout
+
+
+def test_it_runs_from_a_bare_checkout() -> None:
+    done = ran(["--version"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"nodespec {__version__}\n", "")
+    assert ran(["lint", "container-host"]).returncode == 0
+    assert ran(["--help"]).returncode == 0
+
+
+def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from nodespec.__main__ import run; run()", "lint", "container-host"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# exit codes
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "nodespec: a command is wanted"),
+        (["chek"], "chek"),
+        (["check"], "SPEC"),
+        (["check", "container-host", "--nonsense"], "--nonsense"),
+        (["check", "container-host", "-o", "pdf"], "-o pdf: no such format"),
+        (["check", "container-host", "-o", "text", "-o", "json"], "only one report can go to standard output"),
+        (["check", "container-host", "--set", "x"], "--set x: K=V is wanted"),
+        (["check", "container-host", "--set", "x=y"], "--set x: no spec has such a param"),
+        (["check", "container-host", "--set", "x=y", "--set", "x=z"], "--set x: set twice"),
+        (["check", "container-host", "--only", "kernel.confg"], "--only kernel.confg: no requirement is called so"),
+        (["check", "container-host", "--skip", "nothing.*"], "--skip nothing.*: no requirement is called so"),
+        (["check", "container-host", "--waivers", "/nowhere"], "/nowhere: No such file or directory"),
+        (["check", "container-host", "--root", "/tmp"], "--root /tmp: /tmp/proc is no procfs"),  # noqa: S108 - read only
+        (["check", "container-host", "--deadline", "soon"], "--deadline"),
+        (["report", "/nowhere"], "/nowhere: No such file or directory"),
+        (["verify", "/dev/null"], "/dev/null: no report that nodespec wrote"),
+        (["explain", "nothing"], "nothing"),
+        (["facts", "kernle"], "kernle"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_and_exits_2(
+    argv: List[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+CASES: Dict[int, Dict[str, Said]] = {0: {"cpu.count": 4}, 10: {"cpu.count": 0}, 11: {"cpu.count": HIDDEN}}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_the_exit_code_of_a_check_is_its_verdict(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Live, "look", Pretended(CASES[code]).look)
+    target = tmp_path / "r.json"
+    assert main(["check", spec(tmp_path, GOOD), "-o", f"json={target}", "-o", "text"]) == code
+    (made,) = json.loads(target.read_text())["reports"]
+    assert made["conclusion"] == {0: "conformant", 10: "nonconformant", 11: "indeterminate"}[code]
+    assert made["conclusion"].upper() in capsys.readouterr().out
+    assert main(["report", str(target), "-o", f"junit={tmp_path}/r.xml"]) == code
+    capsys.readouterr()
+    assert main(["verify", str(target)]) == 0
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_report_that_cannot_be_written_replaces_0_only(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Live, "look", Pretended(CASES[code]).look)
+    for target in (tmp_path / "no" / "r.json", tmp_path, Path("/dev/full")):
+        asked = ["check", spec(tmp_path, GOOD), "-o", f"json={target}", "-o", f"junit={tmp_path}/r.xml"]
+        assert main(asked) == (code or 74)
+        assert f"nodespec: {target}: " in capsys.readouterr().err
+        assert (tmp_path / "r.xml").read_text().startswith("<?xml")
+    assert sorted(os.listdir(tmp_path)) == ["r.xml", "s.yaml"]
+
+
+# standard output that takes nothing
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [
+        ('"$@" >/dev/full', 74),
+        ('"$@" >&-', 74),
+        ('"$@" >/dev/null', 0),
+        ('"$@" >/dev/null 2>&-', 0),
+        ('"$@" >/dev/null <&-', 0),
+    ],
+)
+def test_standard_output_that_takes_nothing_is_no_success(shell: str, code: int, tmp_path: Path) -> None:
+    for argv in (["check", spec(tmp_path, GOOD)], ["specs"], ["schema"], ["--version"], ["--help"]):
+        done = ran(argv, shell=shell)
+        assert done.returncode == code, (argv, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+    assert ran(["check", spec(tmp_path, BAD)], shell=shell).returncode == 10
+
+
+HEAD, NOBODY = '"$@" | head -c 1', '{ "$@"; echo "$?" >&2; } | :'
+
+
+def test_a_broken_pipe_is_silent() -> None:
+    for argv in (["schema"], ["facts", "kernel", "--all"], ["explain"], ["check", "container-host", "--all"]):
+        done = ran(argv, shell=HEAD)
+        assert (done.returncode, done.stderr) == (0, ""), argv
+        done = ran(argv, shell=NOBODY)
+        assert done.stderr.strip() in ("0", "10", "11", "74"), argv
+
+
+def test_letters_that_a_terminal_has_not_are_escapes(tmp_path: Path) -> None:
+    text = "nodespec: 1\nrequire: {cpu: {count: {is: '>=100000', why: größer}}}\n"
+    done = ran(["check", spec(tmp_path, text)], env={**BARE, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert done.returncode == 10
+    assert "gr\\xf6\\xdfer" in done.stdout
+
+
+# files are written whole or not at all
+
+
+def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "r"
+    target.write_text("before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            output.replace(str(target), "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert target.read_text() == "before"
+    assert os.listdir(tmp_path) == ["r"]
+
+
+def test_a_file_is_replaced_and_never_seen_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "r"
+    target.write_text("before")
+    seen = []
+
+    def replace(source: str, path: str, real: object = os.replace) -> None:
+        seen.append((Path(source).read_text(), target.read_text()))
+        assert callable(real)
+        real(source, path)
+
+    monkeypatch.setattr(os, "replace", replace)
+    output.replace(str(target), "after")
+    assert seen == [("after", "before")]
+    assert target.read_text() == "after"
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    handle = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    output.replace(str(tmp_path / "pipe"), "text")
+    assert os.read(handle, 10) == b"text"
+    os.close(handle)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+# defects and interruptions
+
+
+def test_a_defect_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError("half a\x1bpart")
+
+    monkeypatch.setattr("nodespec.cli.run", broken)
+    assert main(["check"]) == 70
+    assert "a defect of nodespec: ZeroDivisionError: half a\\x1bpart" in capsys.readouterr().err
+    monkeypatch.setenv("NODESPEC_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["check"])
+
+
+def test_an_interruption_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nodespec.cli.run", interrupted)
+    assert main(["check"]) == 130
+    assert capsys.readouterr().err == "nodespec: interrupted\n"
