@@ -32,6 +32,7 @@ from nodespec.recording import Recording
 from nodespec.report import Finding, Host, Json, Report
 from nodespec.spec import resolve
 from nodespec.telling import lines
+from nodespec.tree import Tree
 
 TOP = Path(__file__).parents[2]
 HOSTS = sorted(path.name for path in (TOP / "tests" / "hosts").iterdir() if path.is_dir())
@@ -126,6 +127,19 @@ def test_a_recording_gives_the_findings_of_the_host(spec: str, host: str) -> Non
     assert theirs.findings == own.findings
     assert theirs.causes == own.causes
     assert theirs.conclusion == own.conclusion
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_at_rest_too(host: str) -> None:
+    seat = SEAT._replace(context="at rest", door=f"image {host}")
+    for spec in ("small", "container-host"):
+        seen = [Live(Tree(str(TOP / "tests" / "hosts" / host)), time.monotonic() + 60) for _ in range(2)]
+        own = judged(plan(spec), seen[0])
+        made = recording.parse(recording.data(recorder.take([plan(spec)], seen[1], seat)[0], compressed=True))
+        theirs = judged(plan(spec), Recorded(made.facts))
+        assert made.seat == seat
+        assert (theirs.findings, theirs.causes, theirs.conclusion) == (own.findings, own.causes, own.conclusion)
+        assert "deferred" in {finding.outcome for finding in theirs.findings}
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -385,7 +399,7 @@ ANYTHING = st.recursive(
 NAMES = [".".join(place.path) for place in tables()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6))
 def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
     made = recording.parse(json.dumps({**HEAD, "facts": facts}).encode())
