@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -193,8 +192,7 @@ def boot(tree: Path, cmdline: str, disks: tuple[Path, Path], out: Path) -> Path:
         except subprocess.SubprocessError as error:
             tail = (out / "console").read_text(errors="replace")[-4000:]
             raise RuntimeError(f"the guest did not end by itself: {error}\n{tail}") from None
-    with tarfile.open(written) as tar:
-        tar.extractall(out, filter="data")
+    debian.said("tar", "--extract", "--file", str(written), "--directory", str(out))
     written.unlink()
     return out
 
