@@ -27,9 +27,11 @@ class Facts(Protocol):
 
     def look(self, place: Place) -> Observation[Datum]:
         """The observation of one place."""
+        raise NotImplementedError
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """The names of all rows of the table at a place."""
+        raise NotImplementedError
 
 
 class Source(Facts, Protocol):
@@ -37,6 +39,7 @@ class Source(Facts, Protocol):
 
     def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """The names of the rows that can be told."""
+        raise NotImplementedError
 
 
 class Live:

@@ -190,8 +190,9 @@ def packed(reports: Sequence[Report]) -> Dict[str, Json]:
 
 
 def _packed(item: object) -> Json:
-    if isinstance(item, tuple) and hasattr(item, "_asdict"):
-        return {name: _packed(value) for name, value in item._asdict().items()}
+    record = getattr(item, "_asdict", None)
+    if record:
+        return {name: _packed(value) for name, value in cast("Dict[str, object]", record()).items()}
     if isinstance(item, (tuple, list)):
         return [_packed(value) for value in item]
     return cast("Json", item)

@@ -56,13 +56,14 @@ def load(path: str) -> Tuple[Report, ...]:
         raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
 
 
-def _valid(document: object) -> None:
+def _valid(document: Json) -> None:
     """A report is data that anybody may have written: it is held to the published schema before it is believed."""
-    import jsonschema  # noqa: PLC0415 - 90 ms
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - 90 ms
+    from jsonschema.exceptions import best_match  # noqa: PLC0415 - likewise
 
     from .reports.json import schema  # noqa: PLC0415
 
-    found = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(document))
+    found = best_match(Draft202012Validator(schema()).iter_errors(document))
     if not found and document == {"nodespec": 1, "reports": []}:
         raise ValueError("it holds no host's")
     if found:
