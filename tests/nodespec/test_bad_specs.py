@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import threading
@@ -139,6 +140,25 @@ def test_what_is_named_must_be_there(name: str, said: str) -> None:
     with pytest.raises(Mistake) as caught:
         resolve([name], Library(), {})
     assert str(caught.value).startswith(said)
+
+
+def test_a_name_leads_to_nothing_beside_the_library(tmp_path: Path) -> None:
+    (tmp_path / "specs" / "inner").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "specs" / "inner"):
+        (folder / "x.yaml").write_text("nodespec: 1\nrequire: {cpu: {count: 2}}\n")
+    library = Library((str(tmp_path / "specs"),))
+    assert resolve(["inner/x"], library, {}).specs[0].name == "inner/x"
+    assert "inner/x" in library.names()
+    with pytest.raises(Mistake, match="is no spec of the library"):
+        resolve(["inner/../../x"], library, {})
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.TextIOWrapper(io.BytesIO(b"nodespec: 1\nrequire: {cpu: {count: 2}}\n"))
+    monkeypatch.setattr("sys.stdin", text)
+    plan = resolve(["-", "container-host"], Library(), {})
+    assert [spec.name for spec in plan.specs] == ["-", "container-host"]
+    assert plan.requirements[0].source == ("-:2:17",)
 
 
 def test_a_pipe_that_nobody_writes_to_does_not_hang(tmp_path: Path) -> None:
