@@ -1,0 +1,62 @@
+"""What is written in the headers of a tar archive: numbers, texts, records. ValueError where they are none."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, Tuple
+
+BLOCK = 512
+ZEROS = bytes(BLOCK)
+LARGEST = (1 << 63) - 1
+
+
+def checked(block: bytes) -> bytes:
+    """The type of a member, if this is a header at all."""
+    if len(block) < BLOCK:
+        raise ValueError("it is cut off within a header")
+    if number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
+        raise ValueError("no header of a member: its checksum is wrong")
+    return block[156:157]
+
+
+def number(field: bytes) -> int:
+    """Octal digits between blanks and zeros; or, after a byte of 0x80, all the others in base 256."""
+    if field[0] == 0x80:  # noqa: PLR2004
+        number = int.from_bytes(field[1:], "big")
+    else:
+        text = field.partition(b"\0")[0].strip() or b"0"
+        if not text.isdigit():
+            raise ValueError("a header has no number where it should have one")
+        number = int(text, 8)
+    return _bounded(number)
+
+
+def decimal(text: bytes) -> int:
+    """A number of an extended header."""
+    if not re.fullmatch(rb"\d{1,19}", text):
+        raise ValueError("an extended header has no number where it should have one")
+    return _bounded(int(text))
+
+
+def _bounded(number: int) -> int:
+    if number > LARGEST:
+        raise ValueError("a header has a number that is too large")
+    return number
+
+
+def text(field: bytes) -> bytes:
+    """What is before the first zero."""
+    return field.partition(b"\0")[0]
+
+
+def records(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
+    """Records as `LENGTH KEY=VALUE` and a newline; the length is the record's own."""
+    at, data = 0, data.rstrip(b"\0")
+    while at < len(data):
+        length = re.compile(rb"(\d{1,7}) ").match(data, at)
+        record = data[length.end() : at + int(length[1])] if length else b""
+        key, equals, value = record.partition(b"=")
+        if not length or not equals or not record.endswith(b"\n"):
+            raise ValueError("no record of an extended header")
+        yield key, value[:-1]
+        at += int(length[1])
