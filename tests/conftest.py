@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, Protocol, Union
+from typing import Mapping, Protocol, Union
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HOSTS = Path(__file__).parent / "hosts"
 
@@ -20,7 +17,7 @@ class MakeTree(Protocol):
 
 
 @pytest.fixture
-def make_tree(tmp_path: Path) -> Iterator[MakeTree]:
+def make_tree(tmp_path: Path) -> MakeTree:
     """A root tree from a mapping of absolute paths to contents (None: a directory), and of links to targets."""
 
     def make(files: Mapping[str, Union[str, bytes, None]], links: Mapping[str, str] = {}) -> str:
@@ -37,4 +34,4 @@ def make_tree(tmp_path: Path) -> Iterator[MakeTree]:
             path.symlink_to(target)
         return str(tmp_path)
 
-    yield make
+    return make
