@@ -79,7 +79,10 @@ def _names(tree: Tree, folder: str) -> Key:
 
 def crio(tree: Tree) -> Observation[Settings]:
     """The main file, and the drop-ins in the order of their names."""
-    columns = {("crio", "runtime", "cgroup_manager"): "cgroup_driver", ("crio", "storage_driver"): "snapshotter"}
+    columns: Dict[Key, str] = {
+        ("crio", "runtime", "cgroup_manager"): "cgroup_driver",
+        ("crio", "storage_driver"): "snapshotter",
+    }
     found = {}
     for path in (CRIO, *(f"{CRIO}.d/{name}" for name in _names(tree, f"{CRIO}.d")[:FILES])):
         file = _read(tree, path)

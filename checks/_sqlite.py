@@ -121,14 +121,13 @@ def _cell(kind: int, data: bytes) -> Cell:
 def _varint(data: bytes, at: int) -> Tuple[int, int]:
     """A number of up to nine bytes, and where it ends."""
     value = 0
-    for count in range(9):
+    for count in range(8):
         byte = data[at + count] if at + count < len(data) else 0
-        if count == 8:  # noqa: PLR2004 - the ninth byte is whole
-            return value << 8 | byte, at + 9
         value = value << 7 | byte & 127
         if byte < 128:  # noqa: PLR2004 - the last
-            break
-    return value, at + count + 1
+            return value, at + count + 1
+    ninth = data[at + 8] if at + 8 < len(data) else 0  # which is whole
+    return value << 8 | ninth, at + 9
 
 
 def _number(data: bytes) -> int:

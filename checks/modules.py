@@ -99,7 +99,8 @@ def _configured(machine: Machine, name: str) -> Optional[Observation[str]]:
     at, say = built.evidence._replace(inferred=True), f"built without {option}"
     if built.value == "y" and not built.others:
         return Value("builtin", at)
-    none = isinstance(machine.once(_kernel.loaded), Absent) and not {"y", "m"} & {str(built.value), *built.others}
+    may_be_built = {"y", "m"} & {str(built.value), *map(str, built.others)}
+    none = isinstance(machine.once(_kernel.loaded), Absent) and not may_be_built
     return Absent(at, say) if none else None
 
 
