@@ -17,7 +17,7 @@ from .observation import Value
 from .output import targets, write
 from .plan import Plan
 from .recorded import Recorded
-from .report import Report, Waiver, code
+from .report import Waiver, code
 
 if TYPE_CHECKING:
     import argparse
@@ -32,19 +32,13 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
     _named(choice, plan)
     if args.facts:
         return fleet.run(plan, waivers, choice, goals, args)
-    machine(args.root)
     end = time.monotonic() + args.wait
     while True:
-        report = look(plan, args.root, args.deadline, Terms(time.time(), choice, waivers))
+        live, seat = _live(args)
+        report = judge(plan, live, seat, Terms(time.time(), choice, waivers))
         if report.exit == 0 or time.monotonic() + PAUSE > end:
             return write([report], goals, code([report]), every=args.all)
         time.sleep(PAUSE)
-
-
-def look(plan: Plan, root: str, deadline: float, terms: Terms) -> Report:
-    """One look at a running host."""
-    live = Live(Machine(root), time.monotonic() + deadline)
-    return judge(plan, live, _seat(live, root), terms)
 
 
 def opened(args: argparse.Namespace) -> Tuple[Union[Live, Recorded], Seat]:
@@ -52,13 +46,21 @@ def opened(args: argparse.Namespace) -> Tuple[Union[Live, Recorded], Seat]:
     if args.facts:
         found = recording.load(args.facts)
         return Recorded(found.facts), found.through(args.facts)
-    live = Live(machine(args.root), time.monotonic() + args.deadline)
-    return live, _seat(live, args.root)
+    return _live(args)
 
 
-def _seat(live: Live, root: str) -> Seat:
-    door = "live" if live.host.root == "/" else f"root {root}"
-    return Seat("running", door, identity.host(live.host, live), identity.notices(live, live.host.root))
+def _live(args: argparse.Namespace) -> Tuple[Live, Seat]:
+    """A fresh look at the host or image that the arguments name; the time counts from when it can be read."""
+    if not args.image:
+        host = machine(args.root)
+        live = Live(host, time.monotonic() + args.deadline)
+        door = "live" if host.root == "/" else f"root {args.root}"
+        return live, Seat("running", door, identity.host(host, live), identity.notices(live, host.root))
+    from . import image  # noqa: PLC0415 - what reads archives, for who has one
+
+    tree = image.opened(args.image, args.platform)
+    live = Live(tree, time.monotonic() + args.deadline)
+    return live, Seat("at rest", f"image {args.image}", identity.host(tree, live))
 
 
 def machine(root: str) -> Machine:
