@@ -67,6 +67,7 @@ def values(kind: Kind[Datum]) -> st.SearchStrategy[Datum]:
     if isinstance(kind, OneOf):
         return st.sampled_from([*kind.choices, "strange"])
     of_types: List[Tuple[Type[Kind[Datum]], st.SearchStrategy[Datum]]] = [
+        (Presence, st.just("there")),
         (SetOf, st.frozensets(st.sampled_from(["cpu", "memory", "blkio", "strange"]))),
         (Flag, st.booleans()),
         (Whole, st.integers(0, 1 << 40)),
