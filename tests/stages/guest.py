@@ -66,6 +66,7 @@ both() {
 now 'systemd has come to this unit'
 both /run/out/found
 now 'both sides are asked'
+python3 -m nodespec facts runtime >/dev/null  # what was never run takes its time where each instruction is emulated
 python3 -m nodespec check kubernetes/1.35 -o text -o json=/run/out/kubernetes.json
 echo $? >/run/out/kubernetes.code
 now 'kubernetes/1.35 is asked'
