@@ -13,7 +13,7 @@ from pretended import Said, planned, report
 from nodespec import facts, pattern, stored
 from nodespec.conclusion import Choice
 from nodespec.kinds import Choice as OneOf
-from nodespec.kinds import Datum, Flag, Kind, Mode, Option, SetOf, Setting, Version, Whole
+from nodespec.kinds import Datum, Flag, Kind, Mode, Option, Presence, SetOf, Setting, Version, Whole
 from nodespec.library import Library
 from nodespec.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 from nodespec.pattern import clauses
