@@ -122,7 +122,7 @@ def kept(made: Report) -> Report:
     return back
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(hosts(), CHOICES, WAIVERS, st.sampled_from([0.0, 1_800_000_000.0]))
 def test_a_report_comes_to_the_same_again(
     said: Dict[str, Said], choice: Choice, waivers: List[Waiver], now: float
