@@ -88,9 +88,9 @@ def at(home: str, name: str = "") -> str:
 
 
 def _homes(name: str, source: str) -> Tuple[str, ...]:
-    """A source, and the pattern that it is one of by its row's name; what has a `*` itself is neither."""
+    """A source, and the pattern that it is one of by its row's name."""
     before, itself, after = source.rpartition(name.translate(EXCHANGED))
-    return () if "*" in source else (source, f"{before}*{after}") if itself else (source,)
+    return (source, f"{before}*{after}") if itself else (source,)
 
 
 def _most(found: Sequence[T]) -> Union[T, None]:

@@ -25,7 +25,8 @@ from nodespec.library import Library, Text
 from nodespec.looking import Live
 from nodespec.machine import Machine
 from nodespec.mistake import Mistake
-from nodespec.observation import Absent, Unknown, Value
+from nodespec.notes import Note
+from nodespec.observation import Absent, Evidence, Unknown, Value
 from nodespec.plan import Plan
 from nodespec.recorded import Recorded
 from nodespec.recording import Recording
@@ -225,7 +226,15 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
     every = Recorded(whole(host).facts)
     evr = next(name for name in ("deb", "evr") if name in _packages().columns)
     assert isinstance(every.look(declared.place(("packages", "bash", evr))), Value)
-    for path in (("packages", "bash", evr), ("packages", "zlib1g:amd64"), ("kernel", "arch")):
+    assert isinstance(some.look(declared.place(("packages", "bash"))), Value)  # with the column, the row
+    for path in (
+        ("packages", "bash", evr),
+        ("packages", "coreutils:amd64"),
+        ("kernel", "arch"),
+        ("kernel", "config", "NO_OTHER"),
+        ("modules", "no_other"),
+        ("files", "/etc/passwd"),
+    ):
         assert getattr(some.look(declared.place(path)), "reason", "") == "not recorded", path
     absent = every.look(declared.place(("packages", "bsh")))
     assert isinstance(absent, Absent)
@@ -239,6 +248,30 @@ def _packages() -> Table:
     found = declared.family("packages")
     assert isinstance(found, Table)
     return found
+
+
+SOURCES = st.sampled_from(["/proc/a", "/*", "/sys/*/b", "/sys/net/ipv4", "net.ipv4", "", "*", "/x:1"])
+SEEN = st.builds(
+    Value,
+    st.sampled_from(["0", "1", ""]),
+    st.builds(Evidence, SOURCES, st.integers(0, 3), st.booleans()),
+    st.sampled_from([(), ("2",)]),
+) | st.builds(Absent, st.builds(Evidence, SOURCES, st.integers(0, 3)), st.sampled_from(["", "there is `x`"]))
+TABLE = declared.place(("sysctl",))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(["net.ipv4", "a", "sys", "*", "b.c/d"]), SEEN), st.data())
+def test_any_table_reads_as_it_was_noted(rows: Dict[str, Union[Value[str], Absent]], data: st.DataObject) -> None:
+    """Whatever sources its rows name, by their own names or with a `*`, enumerated or not."""
+    assert isinstance(TABLE.fact, Table)
+    note = Note(TABLE, TABLE.fact)
+    note.rows = {name: {"": seen} for name, seen in rows.items()}
+    note.rest = data.draw(st.none() | SEEN)
+    note.names = data.draw(st.none() | st.just(tuple(rows)))
+    read = Recorded(json.loads(json.dumps({"sysctl": note.packed()})))
+    for name, seen in rows.items():
+        assert read.look(TABLE._replace(path=("sysctl", name), key=name)) == seen
 
 
 # what is left out
@@ -309,6 +342,7 @@ def test_the_same_host_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> 
         one, other = (recording.data(each, compressed=compressed) for each in made)
         assert one == other
         assert (one[:2] == b"\x1f\x8b") is compressed
+        assert not compressed or one[4:8] == bytes(4)  # no time of its own
         assert recording.parse(one) == made[0]
 
 
