@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 import time
@@ -568,3 +569,17 @@ def test_a_bundle_records_on_a_bare_node_what_is_judged_elsewhere(folder: Path) 
 def test_the_schema_is_printed(folder: Path) -> None:
     done = nodespec("schema", "facts", folder=folder)
     assert json.loads(done.stdout) == recording.schema()
+
+
+def test_the_recording_that_the_documents_show_is_one() -> None:
+    shown = re.findall(r"```json\n(.*?)```", (TOP / "docs" / "recordings.md").read_text(encoding="utf-8"), re.DOTALL)
+    for body in shown:
+        jsonschema.validate(json.loads(body), recording.schema())
+        read = Recorded(recording.parse(body.encode()).facts)
+        places = [place for place in tables() if ".".join(place.path) in read.notes]
+        assert places
+        for place in places:
+            for name in read.names(place) if isinstance(place.fact, Table) else ("",):
+                one = place._replace(path=(*place.path, name), key=name) if name else place
+                assert not isinstance(read.look(one), Unknown), one.path
+    assert shown
