@@ -346,6 +346,22 @@ def test_a_sentence_says_what_was_wanted_and_found(text: str, said: Said, senten
     assert one(f"require: {{{text}}}", {place: said}).sentence == sentence
 
 
+@pytest.mark.parametrize(
+    ("expects", "text"),
+    [
+        ("'>=5,<6  || >=6.1'", ">=5,<6 || >=6.1"),
+        ("[5.4, {all: ['>=5.10', '<6']}]", "5.4 or (>=5.10 and <6)"),
+        ("{is: ['>=5', 4.19], not: 5.4}", "(>=5 or 4.19) and not 5.4"),
+        ("{not: [5.4, 5.10]}", "not (5.4 or 5.10)"),
+        ("{none: [5.4, 5.10]}", "none of 5.4, 5.10"),
+        ("{not: {not: 5.4}}", "not not 5.4"),
+    ],
+)
+def test_what_is_wanted_reads_one_way(expects: str, text: str) -> None:
+    finding = one(f"require: {{kernel: {{version: {expects}}}}}", {"kernel.version": "3.10"})
+    assert finding.parts[0].expected == text
+
+
 SYSCTL = "sysctl -w vm.x={0}, and `vm.x = {0}` in a file of /etc/sysctl.d for the next boot"
 
 

@@ -427,6 +427,9 @@ def test_a_digest_is_of_what_a_spec_comes_to() -> None:
     assert planned(a="require: {cpu: {count: '>=3'}}").specs[0].digest != one
     assert planned(a="recommend: {cpu: {count: '>=2'}}").specs[0].digest != one
     assert planned(a="require: {cpu: {count: {is: '>=2', why: x}}}").specs[0].digest != one
+    rule = "rules: [{name: r, any: [{cpu: {count: 2}}, {cpu: {count: 4}}]}]"
+    recommended = rule.replace("name: r", "name: r, level: recommended")
+    assert planned(a=rule).specs[0].digest != planned(a=recommended).specs[0].digest
 
 
 def test_a_name_is_that_of_the_document_or_as_it_was_asked_for() -> None:

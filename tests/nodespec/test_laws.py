@@ -37,7 +37,7 @@ AUTHOR = {
     "waivers",
     "walk",
 }
-# What the node's half borrows: waivers, which are YAML, where there are any; and how a file that a person names is opened.
+# What the node's half borrows: waivers, which are YAML, where there are any; and how a file that is named is opened.
 BORROWED = {("preflight", "nodespec.waivers"), ("recording", "nodespec.source")}
 # What a family may know of the engine, beside other families: facts and values, and how to look.
 LOOKING = {"facts", "kinds", "observation", "versions", "tree", "machine"}

@@ -191,6 +191,15 @@ def test_standard_output_that_takes_nothing_is_no_success(shell: str, code: int,
     assert ran(["check", spec(tmp_path, BAD)], shell=shell).returncode == 10
 
 
+FULL = '"$@" >/dev/full'
+
+
+def test_what_is_lost_at_the_end_replaces_0_only() -> None:
+    for code, expected in ((0, 74), (10, 10), (2, 2)):
+        program = f"from nodespec.__main__ import run; run(lambda: print('x') or {code})"
+        assert ran([], code=program, shell=FULL).returncode == expected
+
+
 HEAD, NOBODY = '"$@" | head -c 1', '{ "$@"; echo "$?" >&2; } | :'
 
 
