@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
     options.writing(report, *output.formats())
     verify = commands.add_parser("verify", help="judge again what a stored report embeds, and compare")
     verify.add_argument("file", help="a report as -o json wrote it; - is standard input")
+    diff = commands.add_parser("diff", help="what two recordings say differently")
+    diff.add_argument("before", metavar="A", help="a recording, as facts -o made it")
+    diff.add_argument("after", metavar="B", help="another, of the same host or of its like")
     return top
 
 
@@ -98,6 +101,7 @@ MODULES = {
     "verify": "stored",
     "explain": "explain",
     "bundle": "bundle",
+    "diff": "comparison",
 }  # the others answer in `inquiry`
 
 
