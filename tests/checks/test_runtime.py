@@ -32,9 +32,7 @@ SOCKETS = {
 CONTAINERD = SOCKETS["containerd"]
 PRINTED_TWO = "containerd github.com/containerd/containerd/v2 v2.1.5 fcd43222d6b0\n"
 PROGRAMS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-INSTALLED: Mapping[str, Union[str, bytes, None]] = {
-    f"/usr/bin/{runtime.program}": "" for runtime in RUNTIMES.values()
-}
+INSTALLED: Mapping[str, Union[str, bytes, None]] = {f"/usr/bin/{runtime.program}": "" for runtime in RUNTIMES.values()}
 
 
 class Host(Machine):

@@ -84,4 +84,4 @@ def test_what_is_no_image_is_a_mistake(image: str, tmp_path: Path) -> None:
 
 
 def test_one_door_at_a_time(tmp_path: Path) -> None:
-    assert check("/", tmp_path, "--root", "/tmp").returncode == 2
+    assert check("/", tmp_path, "--root", str(tmp_path)).returncode == 2
