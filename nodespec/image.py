@@ -11,7 +11,7 @@ import stat
 from . import oci
 from .archive import Archive
 from .mistake import Mistake
-from .observation import Value
+from .observation import Unknown, Value
 from .resting import Resting
 from .stream import File, Pipe, Source
 from .tar import begins
@@ -32,6 +32,8 @@ def opened(path: str, platform: str = "") -> Tree:
         raise Mistake(f"--image {path}: {error.strerror or error}") from None
     if not any(_is_folder(tree, folder) for folder in FOLDERS):
         names = tree.names("/")
+        if isinstance(names, Unknown):
+            raise Mistake(f"--image {path}: {names.say}")
         held = ", ".join(names.value[:5]) if isinstance(names, Value) else ""
         raise Mistake(f"--image {path}: no root file system: it holds {held or 'nothing'}, and no /etc or /usr")
     return tree

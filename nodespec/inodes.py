@@ -163,9 +163,7 @@ class Inodes:
         if names is None:
             self._weigh(_FIRST)
             names = self.children[folder] = {}
-        old = names.pop(name, 0)
-        if old:
-            self.children.pop(old, None)  # of a directory that another thing replaces
+        names.pop(name, None)
         if row:
             self._weigh(len(name))
             names[name] = row

@@ -110,7 +110,10 @@ class Pipe(Flow):
         raise Damaged(f"byte {offset} has flowed by, and a pipe is read only once")
 
     def _next(self) -> bytes:
-        return os.read(self._handle, PIECE)
+        data = bytearray()
+        while len(data) < PIECE and (more := os.read(self._handle, PIECE - len(data))):
+            data += more
+        return bytes(data)
 
     def __del__(self) -> None:
         os.close(self._handle)

@@ -49,8 +49,8 @@ class Member(NamedTuple):
 
 def members(source: Source) -> Iterator[Member]:
     """All members in their order; Damaged where the archive cannot be read to its end."""
-    offset, everywhere, here = 0, _Said(), _Said()
-    while block := _block(source, offset):
+    offset, end, everywhere, here = 0, 0, _Said(), _Said()
+    while block := _block(source, end):
         if block == ZEROS:
             _ended(source, offset + BLOCK)
             return
@@ -58,16 +58,17 @@ def members(source: Source) -> Iterator[Member]:
             kind, start, stored = checked(block), offset + BLOCK, number(block[124:136])
             if kind in b"xXgLK":
                 (everywhere if kind == b"g" else here).hear(kind, _extension(source, start, stored))
+                end = start + stored
             else:
                 member, end = _member(source, start, block, {**everywhere, **here} if everywhere else here)
-                stored, here = end - start, _Said()
+                here = _Said()
                 if kind not in _PASSED:
                     yield member
         except (ValueError, LookupError) as error:
             raise Damaged(f"byte {offset} of the archive: {error}") from None
-        offset = start + stored + -stored % BLOCK
+        offset = end + -end % BLOCK
     if not source.whole:
-        raise Damaged(f"it is cut off: the archive has no end after its {offset} bytes")
+        raise Damaged(f"it is cut off: the archive has no end after its {end} bytes")
 
 
 def begins(source: Source) -> bool:
@@ -79,13 +80,13 @@ def begins(source: Source) -> bool:
         return False
 
 
-def _block(source: Source, offset: int) -> bytes:
-    """A block, behind what must be there."""
-    before = min(1, offset)
-    data = source.read(offset - before, before + BLOCK)
+def _block(source: Source, end: int) -> bytes:
+    """The block behind what ends there, and must be there itself: of the last member only the filling may lack."""
+    before, filling = min(1, end), -end % BLOCK
+    data = source.read(end - before, before + filling + BLOCK)
     if len(data) < before:
-        raise Damaged(f"it is cut off before byte {offset} of the archive")
-    return data[before:]
+        raise Damaged(f"it is cut off before byte {end} of the archive")
+    return data[before + filling :]
 
 
 def _ended(source: Source, offset: int) -> None:

@@ -61,7 +61,7 @@ class Unpacked(Flow):
 
     def __init__(self, of: Source, way: Way) -> None:
         super().__init__()
-        self._of, self._way = of, way
+        self.way, self._of = way, of
         self.again, self.quick = of.again, False
         self._state: Optional[Decompressor] = None
         self._made = self._fed = 0
@@ -83,7 +83,7 @@ class Unpacked(Flow):
     def _next(self) -> bytes:
         try:
             piece = self._step()
-        except self._way.error as error:
+        except self.way.error as error:
             raise Damaged(f"its compressed data are damaged: {error}") from None
         self._made += len(piece)
         if self._made > LONGEST:
@@ -93,8 +93,8 @@ class Unpacked(Flow):
 
     def _step(self) -> bytes:
         while self._state or self._more():
-            state = self._state = self._state or self._way.make()
-            data = self._of.read(self._fed, self._way.feed) if state.needs_input else b""
+            state = self._state = self._state or self.way.make()
+            data = self._of.read(self._fed, self.way.feed) if state.needs_input else b""
             if state.needs_input and not data:
                 raise Damaged("it is cut off within its compressed data")
             self._fed += len(data)
@@ -109,7 +109,7 @@ class Unpacked(Flow):
     def _more(self) -> bool:
         """Whether another stream begins here. Zeros may stand before it, and behind the last."""
         while head := self._of.read(self._fed, FEED):
-            if self._way.magic.match(head):
+            if self.way.magic.match(head):
                 return True
             zeros = len(head) - len(head.lstrip(b"\0"))
             if not zeros:
@@ -134,7 +134,6 @@ class _Inflate:
 
     def __init__(self) -> None:
         self._state = zlib.decompressobj(31)
-        self._full = False
 
     @property
     def eof(self) -> bool:
@@ -146,17 +145,15 @@ class _Inflate:
 
     @property
     def needs_input(self) -> bool:
-        return not self._full and not self._state.unconsumed_tail
+        return not self._state.unconsumed_tail
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        piece = self._state.decompress(self._state.unconsumed_tail + data, max_length)
-        self._full = len(piece) == max_length  # there may be more of what it was fed
-        return piece
+        return self._state.decompress(self._state.unconsumed_tail + data, max_length)
 
     def copy(self) -> _Inflate:
         """Another that goes on from here."""
         other = _Inflate()
-        other._state, other._full = self._state.copy(), self._full
+        other._state = self._state.copy()
         return other
 
 

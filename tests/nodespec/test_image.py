@@ -177,8 +177,11 @@ def piped() -> Iterator[Piped]:
 
 
 def drained(into: int, data: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), os.fdopen(into, "wb") as pipe:
-        pipe.write(data)
+    """As a slow writer does, at first little by little."""
+    with contextlib.suppress(BrokenPipeError), os.fdopen(into, "wb", 0) as pipe:
+        for at in range(0, 5000, 100):
+            pipe.write(data[at : at + 100])
+        pipe.write(data[5000:])
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
@@ -270,26 +273,38 @@ def test_marks_of_a_gzip_stream_are_few_and_spread(monkeypatch: pytest.MonkeyPat
 
 
 class Held(Source):
-    """Bytes in memory. `fuse` reads go well; then time is up, once."""
+    """Bytes in memory."""
 
-    def __init__(self, data: bytes, fuse: int = -1) -> None:
-        self.data, self.fuse, self.size = data, fuse, len(data)
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
     def read(self, offset: int, size: int) -> bytes:
-        self.fuse -= 1
-        if self.fuse == 0:
-            raise TimedOut
         return self.data[offset : offset + size]
+
+
+class Breaking(unpacking.Unpacked):
+    """Once, after so many steps, time is up."""
+
+    fuse = 0
+
+    def _step(self) -> bytes:
+        piece = super()._step()
+        self.fuse -= 1
+        if not self.fuse:
+            raise TimedOut
+        return piece
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
 def test_a_look_that_was_broken_off_spoils_no_other(pack: Callable[[bytes], bytes]) -> None:
     data = os.urandom(200_000)
-    for fuse in range(2, 12):
-        held = Held(pack(data), fuse)
-        source = unpacking.unpacked(held)
+    whole = unpacking.unpacked(Held(pack(data)))
+    assert isinstance(whole, unpacking.Unpacked)
+    for fuse in range(1, 6):
+        source = Breaking(Held(pack(data)), whole.way)
+        source.fuse = fuse
         with pytest.raises(TimedOut):
-            source.read(0, len(data))
+            source.read(0, len(data) + 1)
         assert source.read(1000, 150_000) == data[1000:151_000]
 
 
@@ -313,13 +328,17 @@ def test_an_archive_that_is_cut_off_is_never_judged(tmp_path: Path) -> None:
             with pytest.raises(Mistake, match="cut off"):
                 opened(written(tmp_path / "image", cut))
         with pytest.raises(Mistake, match="cut off"):
-            opened(written(tmp_path / "image", pack(whole[:-512])))
+            opened(written(tmp_path / "image", pack(whole[:-512] + b"x")))
 
 
 def test_a_sum_tells_that_a_compressed_archive_is_whole_without_its_end(tmp_path: Path) -> None:
+    """As layers are that umoci makes of single files."""
     whole = tar(ETC).rstrip(b"\0")
-    whole += bytes(-len(whole) % 512)
-    assert value(opened(written(tmp_path / "image", gzip.compress(whole))).read("/etc/hostname")) == b"node-17\n"
+    for end in (b"", bytes(-len(whole) % 512)):
+        tree = opened(written(tmp_path / "image", gzip.compress(whole + end)))
+        assert value(tree.read("/etc/hostname")) == b"node-17\n"
+    with pytest.raises(Mistake, match="cut off"):
+        opened(written(tmp_path / "image", gzip.compress(whole[:-1])))
 
 
 def damaged(data: bytes, at: int) -> bytes:
@@ -345,8 +364,12 @@ def test_what_is_no_image_is_a_mistake(data: bytes, say: str, tmp_path: Path) ->
         opened(written(tmp_path / "image", data))
 
 
-def test_what_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_what_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Mistake, match=r"^--image .*/image: No such file or directory$"):
         opened(str(tmp_path / "image"))
-    with pytest.raises(Mistake, match="no root file system"):
+    with pytest.raises(Mistake, match="no root file system: it holds nothing"):
+        opened(str(tmp_path))
+    (tmp_path / "x").touch()
+    monkeypatch.setattr("nodespec.tree.ENTRIES", 0)
+    with pytest.raises(Mistake, match=r"^--image .*: /: more than 0 entries$"):
         opened(str(tmp_path))

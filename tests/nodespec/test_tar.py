@@ -206,7 +206,7 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
         ),
         (old_sparse(10, [(0, 0)] * 40, b"")[:600], "index out of range"),
         (header(b"x", b"0", b"0"), "it is cut off: the archive has no end after its 512 bytes"),
-        (header(b"x", b"1", b"0"), "it is cut off before byte 1024 of the archive"),
+        (header(b"x", b"1", b"0"), "it is cut off before byte 513 of the archive"),
     ],
 )
 def test_what_cannot_be_read_is_damaged(data: bytes, say: str) -> None:
