@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Dict, List, Tuple, Type, cast
+from typing import TYPE_CHECKING, Dict, List, Tuple, Type, cast
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pretended import Said, planned, report
 
 from nodespec import facts, pattern, stored
+from nodespec.__main__ import main
 from nodespec.conclusion import Choice
 from nodespec.kinds import Choice as OneOf
 from nodespec.kinds import Datum, Flag, Kind, Mode, Option, Presence, SetOf, Setting, Version, Whole
@@ -22,6 +23,9 @@ from nodespec.report import Json, Report, Waiver
 from nodespec.report import packed as packed_report
 from nodespec.report import unpacked as unpacked_report
 from nodespec.spec import resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SPEC = """
 params:
@@ -149,10 +153,14 @@ def test_a_plan_is_data() -> None:
         {"strict": True},
     ],
 )
-def test_what_was_changed_in_a_report_shows(change: Dict[str, object]) -> None:
+def test_what_was_changed_in_a_report_shows(
+    change: Dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = report(planned(a="require: {cpu: {count: 4}}\nrecommend: {cpu: {count: 8}}"), {"cpu.count": 2})
-    changed = kept(made)._replace(**change)  # type: ignore[arg-type]
-    assert list(stored._differences(changed, stored.again(changed)))  # noqa: SLF001 - what `verify` prints
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(packed_report([made._replace(**change)])))  # type: ignore[arg-type]
+    assert main(["verify", str(path)]) == 10
+    assert "the report says" in capsys.readouterr().out
 
 
 def test_nothing_is_read_into_a_report_that_embeds_too_little() -> None:
