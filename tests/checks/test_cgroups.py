@@ -408,7 +408,6 @@ def test_mounts_of_a_live_kernel(tmp_path: Path) -> None:
 
     script = tmp_path / "covered.sh"
     script.write_text(f"""set -e
-mount --make-rprivate /
 mount -t tmpfs none /sys/fs/cgroup
 mkdir /sys/fs/cgroup/old
 mount -t cgroup -o none,name=nodespec-test none /sys/fs/cgroup/old
