@@ -33,7 +33,7 @@ def test_not_exchanges_pass_and_fail_and_nothing_else() -> None:
 @pytest.mark.parametrize("required", OUTCOMES)
 @pytest.mark.parametrize("when", OUTCOMES)
 def test_a_condition(when: str, required: str) -> None:
-    table = {
+    table: Dict[str, Dict[str, str]] = {
         "fail": dict.fromkeys(OUTCOMES, "not-applicable"),
         "pass": {one: one for one in OUTCOMES},
         "unknown": {"pass": "pass", "fail": "unknown", "unknown": "unknown", "deferred": "unknown"},
