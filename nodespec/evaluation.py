@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import List, NamedTuple, Sequence, Tuple, cast
+from itertools import chain
+from typing import Iterable, List, NamedTuple, Sequence, Tuple, Union, cast
 
 from . import facts as declared
 from . import pattern as patterns
 from .facts import Place, Table
-from .kinds import Datum
+from .kinds import OTHER, Datum, Kind
 from .looking import Facts
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Params, Pattern
@@ -88,14 +89,26 @@ def _sight(clause: Clause, facts: Facts, *, negated: bool) -> Sight:
 
 def _strongest(clause: Clause, facts: Facts) -> Tuple[Observation[Datum], str]:
     """Of several names of one thing the strongest value; what cannot be seen might be stronger."""
-    looks = [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
-    values = [(clause.place.kind.strength(seen.value), seen, place) for seen, place in looks if isinstance(seen, Value)]
+    kind, looks = clause.place.kind, [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
+    values = [(kind.strength(seen.value), seen, place) for seen, place in looks if isinstance(seen, Value)]
     unknown = next((seen for seen, _ in looks if isinstance(seen, Unknown)), None)
-    if values:
-        _, best, place = max(values, key=lambda one: one[0])
-        if unknown is None or met(clause, best) == "pass":
-            return best, place.key if place != clause.place else ""
-    return unknown or looks[0][0], ""
+    if not values:
+        return unknown or looks[0][0], ""
+    _, best, place = max(values, key=lambda one: one[0])
+    name = place.key if place != clause.place else ""
+    may = _strongest_values(kind, [seen for seen, _ in looks if not isinstance(seen, Unknown)])
+    hidden = (one for one in kind.others() if one != OTHER and kind.strength(one) >= min(map(kind.strength, may)))
+    if unknown and len(set(map(clause.expect.test, (*may, *hidden)))) > 1:
+        return unknown, ""
+    return Value(may[0], best.evidence, may[1:]), name
+
+
+def _strongest_values(kind: Kind[Datum], looks: Sequence[Union[Value[Datum], Absent]]) -> Tuple[Datum, ...]:
+    """What the strongest of all names may be, the likeliest first, where each may be one of several things."""
+    several = [(seen.value, *seen.others) for seen in looks if isinstance(seen, Value)]
+    least = max(min(map(kind.strength, values)) for values in several)
+    best = max((values[0] for values in several), key=kind.strength)
+    return tuple(dict.fromkeys(v for values in ((best,), *several) for v in values if kind.strength(v) >= least))
 
 
 def _outcome(pattern: Pattern, sights: Sequence[Sight]) -> str:
@@ -126,26 +139,34 @@ def _rows(data: Data, facts: Facts, params: Params) -> Tuple[str, Tuple[Sight, .
     names = facts.rows(table)
     if isinstance(names, Unknown):
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
-    outcomes: List[str] = []
+    none = "pass" if data.get("or-none") == "true" else "fail"
+    found: List[Tuple[str, str]] = []  # whether a row matches, and whether it is as required
     sights: List[Sight] = []
     for name in names:
         row = table._replace(path=(*path, name), key=name)
         condition, required, seen = _row(data, row, facts, params)
-        implied = required if condition == "pass" else patterns.conditional(condition, required)
-        if implied != "not-applicable":
-            outcomes.append(implied if how == "every" or condition == "pass" else _possibly(condition, required))
+        if condition != "fail":
+            found.append((condition, required))
             sights += seen
-    if not outcomes:
-        none = "pass" if data.get("or-none") == "true" else "fail"
+    if not found:
         return none, (), f"no {cast('Table', table.fact).noun} matches"
+    outcomes = [_counted(how, *row) for row in found]
     outcome = patterns.join("all" if how == "every" else "any", outcomes)
+    if all(condition != "pass" for condition, _ in found):  # perhaps no row matches
+        outcome = none if {required for _, required in found} == {none} else _undecided(chain.from_iterable(found))
     telling = [sight for sight in sights if part(sight).outcome != "pass"] or sights
     return outcome, tuple(telling[:SHOWN]), f"{how} row: {_tally(outcomes)}"
 
 
-def _possibly(condition: str, required: str) -> str:
-    """A row that may not count: it can keep `some` from failing, and cannot make it pass."""
-    return "fail" if required == "fail" else "unknown" if "unknown" in (condition, required) else DEFERRED
+def _undecided(outcomes: Iterable[str]) -> str:
+    return "unknown" if "unknown" in outcomes else DEFERRED
+
+
+def _counted(how: str, condition: str, required: str) -> str:
+    """What a row that perhaps matches comes to: it cannot make `every` fail, nor `some` pass."""
+    if condition == "pass" or required == ("pass" if how == "every" else "fail"):
+        return required
+    return _undecided((condition, required))
 
 
 def _row(data: Data, row: Place, facts: Facts, params: Params) -> Tuple[str, str, Tuple[Sight, ...]]:

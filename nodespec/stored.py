@@ -80,11 +80,11 @@ def again(one: Report) -> Report:
     try:
         plan = plans.unpacked(cast("Dict[str, Json]", one.plan))
         now = datetime.strptime(one.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Mistake(f"{one.host.name}: the embedded plan or clock cannot be read: {error}") from None
-    left = frozenset(finding.id for finding in one.findings if finding.outcome == "skipped")
-    terms = Terms(now, Choice(strict=one.strict, left=left), one.waivers)
-    return judge(plan, Recorded(one.facts), Seat(one.context, one.door, one.host, one.notices), terms)
+        left = frozenset(finding.id for finding in one.findings if finding.outcome == "skipped")
+        terms = Terms(now, Choice(strict=one.strict, left=left), one.waivers)
+        return judge(plan, Recorded(one.facts), Seat(one.context, one.door, one.host, one.notices), terms)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Mistake(f"{one.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
 
 
 def _differences(said: Report, found: Report) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Dict, Mapping
+from typing import Dict, List, Mapping, Tuple
 
 import pytest
 from pretended import ABSENT, DEFERRED, HERE, HIDDEN, Said, found, planned, report
@@ -450,3 +450,54 @@ def test_every_requirement_stands_in_a_report_once_in_its_order() -> None:
     made = report(plan, {"cpu.count": HIDDEN, "memory.total": DEFERRED})
     assert [finding.id for finding in made.findings] == [one.id for one in plan.requirements]
     assert [finding.outcome for finding in made.findings] == ["unknown"] * 3
+
+
+@pytest.mark.parametrize(
+    ("expects", "a", "b", "outcome"),
+    [
+        ("disabled", "n", HIDDEN, "unknown"),
+        ("m", "m", HIDDEN, "unknown"),
+        ("disabled", "y", HIDDEN, "fail"),
+        ("enabled", "m", HIDDEN, "pass"),
+        ("m", Value("y", HERE, ("n",)), HIDDEN, "unknown"),
+        ("m", Value("n", HERE, ("y",)), "m", "unknown"),
+        ("enabled", Value("n", HERE, ("y",)), "m", "pass"),
+        ("disabled", Value("n", HERE, ("y",)), "n", "unknown"),
+        ("y", Value("y", HERE, ("m",)), "n", "unknown"),
+        ("enabled", Value("y", HERE, ("n",)), "m", "pass"),
+    ],
+)
+def test_what_may_be_stronger_is_no_verdict(expects: str, a: Said, b: Said, outcome: str) -> None:
+    said = {"kernel.config.A": a, "kernel.config.B": b, "kernel.config.C": "undefined"}
+    assert one(NAMES % expects, said).outcome == outcome
+
+
+OPEN = ("unknown", "deferred")
+
+
+def rule_over(worlds: List[Tuple[bool, bool]], how: str, or_none: bool) -> bool:  # noqa: FBT001
+    """Whether a rule holds of rows, of each of which it is known whether it matches and whether it is as required."""
+    matching = [required for matches, required in worlds if matches]
+    return or_none if not matching else all(matching) if how == "every" else any(matching)
+
+
+@pytest.mark.parametrize("how", ["every", "some"])
+@pytest.mark.parametrize("or_none", [False, True])
+def test_a_rule_over_rows_is_decided_where_every_world_agrees(how: str, or_none: bool) -> None:  # noqa: FBT001
+    words = {"yes": True, "no": False, "pass": True, "fail": False}
+    rows_ = [*product(("yes", "no", *OPEN), ("pass", "fail", *OPEN))]
+    for table in [(), *((row,) for row in rows_), *product(rows_, repeat=2)]:
+        flat = [word for row in table for word in row]
+        free = [at for at, word in enumerate(flat) if word in OPEN]
+        verdicts = {}
+        for choice in product((False, True), repeat=len(free)):
+            world = [words.get(word, False) for word in flat]
+            for at, value in zip(free, choice):
+                world[at] = value
+            verdicts[choice] = rule_over(list(zip(world[::2], world[1::2])), how, or_none)
+        said = rows(**{name: " ".join(row) for name, row in zip("ab", table)})
+        found_ = one(PACKAGES % (how, ", or-none: true" if or_none else ""), said).outcome
+        if len(set(verdicts.values())) == 1:
+            assert found_ == ("pass" if verdicts.popitem()[1] else "fail"), table
+        else:
+            assert found_ in {flat[at] for at in free}, table

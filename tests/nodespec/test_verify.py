@@ -176,3 +176,45 @@ def test_nothing_is_read_into_a_report_that_embeds_too_little() -> None:
 def test_the_plan_of_a_library_spec_is_one_for_all_hosts() -> None:
     plans: List[Plan] = [resolve(["container-host"], Library(), {}) for _ in range(2)]
     assert plans[0] == plans[1]
+
+
+MADE = report(
+    PLAN,
+    {"modules.*": ("a",), "packages.*": ("b",)},
+    waivers=[Waiver(("*.x",), ("*",), "b", "a", "2030-12-31", "w:1:1")],
+)
+SCRAPS: List[Json] = [
+    None,
+    1,
+    "",
+    "x",
+    "\0",
+    [],
+    ["a"],
+    {},
+    {"any": []},
+    {"fact": ["kernel"]},
+    {"not": {}},
+    1e99,
+    "9" * 400,
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_report_that_was_tampered_with_is_no_defect(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    document = cast("Dict[str, Json]", json.loads(json.dumps(packed_report([MADE]))))
+    here: Json = document
+    while isinstance(here, (dict, list)) and here:
+        steps = list(here) if isinstance(here, dict) else list(range(len(here)))
+        step = data.draw(st.sampled_from(steps))
+        below = here[step]  # type: ignore[call-overload,index]
+        if not isinstance(below, (dict, list)) or not below or data.draw(st.integers(0, 4)) == 0:
+            here[step] = data.draw(st.sampled_from(SCRAPS))  # type: ignore[call-overload,index]
+            break
+        here = below
+    path = tmp_path_factory.getbasetemp() / "r.json"
+    path.write_text(json.dumps(document))
+    assert main(["verify", str(path)]) in (0, 2, 10)
