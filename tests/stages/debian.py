@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import subprocess
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+NODE = (
+    *("systemd-sysv", "linux-image-cloud-amd64", "initramfs-tools", "kmod"),
+    *("python3", "python3-yaml", "containerd", "runc"),
+)
 
 
 def mirror() -> str:
@@ -43,15 +50,30 @@ def unpacked(suite: str, packages: Sequence[str], cache: Path) -> Path:
     return tree
 
 
+def node(suite: str, cache: Path) -> Path:
+    """The tree of a node: a system that boots, with containerd and Python. Nobody may write to it."""
+    return system(suite, NODE, cache / f"node-{suite}")
+
+
 def system(suite: str, include: Sequence[str], tree: Path) -> Path:
     """A tree as debootstrap makes it; kept, and made anew only where it is not whole."""
-    if not tree.exists():
-        whole = tree.with_name(f"{tree.name}.part")
-        said("rm", "-rf", "--one-file-system", str(whole))
-        options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]
-        said("debootstrap", *options, suite, str(whole), mirror())
-        whole.rename(tree)
+    with alone(tree):
+        if not tree.exists():
+            whole = tree.with_name(f"{tree.name}.part")
+            said("rm", "-rf", "--one-file-system", str(whole))
+            options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]
+            said("debootstrap", *options, suite, str(whole), mirror())
+            whole.rename(tree)
     return tree
+
+
+@contextlib.contextmanager
+def alone(made: Path) -> Iterator[None]:
+    """Nobody else makes it meanwhile: two stages may want one thing."""
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with made.with_name(f"{made.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def said(*argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
