@@ -8,7 +8,7 @@ import sys
 from typing import Callable, List, NoReturn, Optional
 
 from . import __version__
-from .mistake import Mistake
+from .mistake import Mistake, complain, hush
 from .report import DEFECT, INTERRUPTED, UNWRITTEN, USAGE
 
 REMEDIES = {
@@ -16,7 +16,7 @@ REMEDIES = {
     "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
     "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
 }
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing meets
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what only writing meets, or a terminal hung up
 WHOLE = "run a whole one, which on Debian is python3 rather than python3-minimal"
 
 
@@ -41,13 +41,13 @@ def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
         return command(args)
     except Mistake as mistake:
         for line in mistake.said:
-            _say(line)
+            complain(line)
         return USAGE
     except BrokenPipeError:  # whoever stopped reading has read enough, and is told nothing
-        hush()
+        hush(sys.stdout)
         return UNWRITTEN
     except KeyboardInterrupt:
-        _say("nodespec: interrupted")
+        complain("nodespec: interrupted")
         return INTERRUPTED
     except Exception as error:
         if os.environ.get("NODESPEC_DEBUG"):
@@ -57,20 +57,14 @@ def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
 
 def _unforeseen(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in FULL:
-        _say(f"nodespec: standard output: {error.strerror}: not written")
-        hush()
+        complain(f"nodespec: standard output: {error.strerror}: not written")
+        hush(sys.stdout)
         return UNWRITTEN
     if isinstance(error, ModuleNotFoundError) and not (error.name or "nodespec").startswith("nodespec"):
-        _say(f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', WHOLE)}")
+        complain(f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', WHOLE)}")
         return USAGE
-    _say(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
+    complain(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
     return DEFECT
-
-
-def _say(line: str) -> None:
-    from .escape import visible  # noqa: PLC0415
-
-    print(visible(line), file=sys.stderr)  # noqa: T201
 
 
 def run(program: Callable[[], int] = main) -> NoReturn:
@@ -84,14 +78,9 @@ def run(program: Callable[[], int] = main) -> NoReturn:
     try:
         sys.stdout.flush()
     except OSError:
-        hush()
+        hush(sys.stdout)
         code = code or UNWRITTEN
     sys.exit(code)
-
-
-def hush() -> None:
-    """Let nothing more reach a standard output that takes nothing more; Python would complain at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

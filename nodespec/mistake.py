@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+import sys
+from typing import NamedTuple, TextIO
 
 
 class At(NamedTuple):
@@ -22,6 +24,23 @@ class Mistake(Exception):
     def __init__(self, *said: str) -> None:
         super().__init__("\n".join(said))
         self.said = said
+
+
+def complain(line: str) -> None:
+    """Say a line on standard error. Where that takes nothing, nobody is left to be told, and the run goes on."""
+    from .escape import visible  # noqa: PLC0415 - most runs have nothing to complain of
+
+    if sys.stderr is None:  # closed by the caller
+        return
+    try:
+        print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:  # a terminal that was hung up
+        hush(sys.stderr)
+
+
+def hush(stream: TextIO) -> None:
+    """Let nothing more reach a stream that takes nothing more; Python would complain at its end, with status 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Wrong(ValueError):

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import List, NamedTuple, Sequence, TextIO, Tuple, Union, cast
 
 from .kinds import nearest
-from .mistake import Mistake
+from .mistake import Mistake, complain, hush
 from .report import UNWRITTEN, Report, Style
 
 
@@ -66,9 +66,9 @@ def write(reports: Sequence[Report], goals: Sequence[Target], code: int, *, ever
             if not isinstance(error, BrokenPipeError):  # whoever stopped reading has read enough
                 failed.append(f"nodespec: {goal.file or 'standard output'}: {error.strerror or error}: not written")
             if not goal.file:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                hush(stream)
     for line in failed:
-        print(line, file=sys.stderr)  # noqa: T201
+        complain(line)
     return code if whole else code or UNWRITTEN
 
 

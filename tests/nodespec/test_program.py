@@ -200,6 +200,26 @@ def test_what_is_lost_at_the_end_replaces_0_only() -> None:
         assert ran([], code=program, shell=FULL).returncode == expected
 
 
+def test_a_terminal_that_was_hung_up_changes_no_exit_code(tmp_path: Path) -> None:
+    # as systemd does when it starts a login on the console that a unit writes to: nothing can be said any more
+    report = tmp_path / "r.json"
+    good, bad = (Path(spec(tmp_path, text)).rename(tmp_path / f"{text is BAD}.yaml") for text in (GOOD, BAD))
+    for argv, code in (
+        (["check", str(bad), "-o", "text", "-o", f"json={report}"], 10),
+        (["check", str(good)], 74),
+        (["check", "no-such-spec"], 2),
+        (["specs"], 74),
+    ):
+        ours, theirs = os.openpty()
+        os.close(ours)
+        command = [sys.executable, "-m", "nodespec", *argv]
+        try:
+            assert subprocess.run(command, cwd=ROOT, stdout=theirs, stderr=theirs, check=False).returncode == code, argv
+        finally:
+            os.close(theirs)
+    assert json.loads(report.read_text())["reports"][0]["conclusion"] == "nonconformant"
+
+
 HEAD, NOBODY = '"$@" | head -c 1', '{ "$@"; echo "$?" >&2; } | :'
 
 
