@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOTS = ("nodespec.preflight", "nodespec.waivers")
+ROOTS = ("nodespec.preflight",)
 FORMATS = ("text", "json", "junit")
 HEAD = ("kernel", "os")  # the families that the head of every report asks
 EXECUTABLE = 0o755
@@ -82,9 +82,10 @@ def bundle(args: argparse.Namespace) -> int:
     plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
     waivers: Json = []
     if args.waivers:
-        from .waivers import load  # noqa: PLC0415 - only where there are any
+        from .source import parse  # noqa: PLC0415 - only where there are any
+        from .waivers import load  # noqa: PLC0415
 
-        waivers = [listed(one) for one in load(args.waivers)]
+        waivers = [listed(one) for one in load(args.waivers, parse)]
     try:
         output.replace(args.output, text(plan, waivers))
         os.chmod(args.output, EXECUTABLE)
@@ -96,7 +97,7 @@ def bundle(args: argparse.Namespace) -> int:
 def text(plan: Plan, waivers: Json) -> str:
     """The bundle as text."""
     families = sorted({*HEAD, *named(plan)})
-    modules = _modules(families)
+    modules = sources(families)
     carried: Dict[str, Json] = {
         "modules": {name: modules[name] for name in sorted(modules)},
         "packages": ["nodespec", "nodespec.checks", "nodespec.reports"],
@@ -131,7 +132,7 @@ def _families(node: object) -> Iterator[str]:
             yield from _families(one)
 
 
-def _modules(families: List[str]) -> Dict[str, str]:
+def sources(families: List[str]) -> Dict[str, str]:
     """The sources of all modules that are needed; the registries name only what is there."""
     wanted = [*ROOTS, *(f"nodespec.checks.{name}" for name in families), *(f"nodespec.reports.{n}" for n in FORMATS)]
     found: Dict[str, str] = {"nodespec": _source("nodespec")}

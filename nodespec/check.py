@@ -18,6 +18,7 @@ def check(args: argparse.Namespace) -> int:
     plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
     if not args.waivers:
         return gate.run(plan, (), args)
-    from .waivers import load  # noqa: PLC0415 - only where there are any
+    from .source import parse  # noqa: PLC0415 - only where there are any
+    from .waivers import load  # noqa: PLC0415
 
-    return gate.run(plan, load(args.waivers), args)
+    return gate.run(plan, load(args.waivers, parse), args)

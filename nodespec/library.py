@@ -6,9 +6,9 @@ import os
 import sys
 from typing import Iterator, NamedTuple, Tuple
 
+from .document import SIZE, opened
 from .kinds import nearest
 from .mistake import Mistake
-from .source import SIZE, opened
 
 OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "specs")
 SITE = "/etc/nodespec/specs"

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import Optional, Tuple
 
+from .document import Map, Node, Word, known, listed, text
 from .kinds import nearest
 from .mistake import Mistake, Wrong
 from .pattern import TYPES, Param
-from .source import Map, Node, Word
-from .statement import known
-from .walk import listed, text
 
 KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}

@@ -65,7 +65,11 @@ def _waivers(path: str) -> Tuple[Waiver, ...]:
         return ()
     from .waivers import load  # noqa: PLC0415 - only where there are any
 
-    return load(path)
+    try:
+        return load(path)
+    except Mistake as mistake:
+        said = "a bundle reads waivers as JSON, and carries those of `nodespec bundle --waivers`"
+        raise Mistake(*mistake.said, *([said] if path.endswith((".yaml", ".yml")) else [])) from None
 
 
 def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:

@@ -13,12 +13,12 @@ import sys
 import zlib
 from typing import Dict, Iterator, Mapping, NamedTuple, NoReturn, Tuple, Union, cast
 
+from .document import opened
 from .judging import Seat
 from .mistake import Mistake
 from .observation import REASONS
 from .plan import LANGUAGE
 from .report import Host, Json
-from .source import opened
 
 SIZE = 16 << 20  # bytes of a recording, uncompressed
 KIND = "nodespec-facts"

@@ -5,62 +5,14 @@ No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounde
 
 from __future__ import annotations
 
-import os
 import re
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Optional, Union
 
+from .document import DEPTH, SIZE, Map, Node, Seq, Word, after, decoded, mapping, sequence, word
 from .mistake import At, Mistake
 
 if TYPE_CHECKING:
     import yaml
-
-SIZE = 1 << 20  # bytes of one file
-DEPTH = 32
-
-
-class Word(str):
-    """A scalar, as written. `null` where nothing was written: empty, `~` or `null` without quotes."""
-
-    __slots__ = ("at", "null")
-    at: At
-    null: bool
-
-
-class Seq(List["Node"]):
-    """A list."""
-
-    at: At
-
-
-class Map(Dict[str, "Node"]):
-    """A mapping; its keys are Words."""
-
-    at: At
-
-
-Node = Union[Word, Seq, Map]
-
-
-def word(text: str, at: At, *, null: bool = False) -> Word:
-    """A scalar that stands at a position."""
-    made = Word(text)
-    made.at, made.null = at, null
-    return made
-
-
-def mapping(at: At, items: Iterable[Tuple[str, Node]] = ()) -> Map:
-    """A mapping that stands at a position."""
-    made = Map(items)
-    made.at = at
-    return made
-
-
-def sequence(at: At, items: List[Node]) -> Seq:
-    """A list that stands at a position."""
-    made = Seq(items)
-    made.at = at
-    return made
-
 
 class _Open(NamedTuple):
     """A collection whose end has not been read, and the key that waits for a value."""
@@ -75,20 +27,13 @@ def parse(data: bytes, file: str) -> Node:
         raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
     import yaml  # noqa: PLC0415 - 24 ms
 
-    text = _decoded(data, file)
+    text = decoded(data, file)
     try:
         return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file)
     except yaml.MarkedYAMLError as error:
         raise Mistake(_unreadable(error, text.splitlines(), file)) from None
     except yaml.reader.ReaderError as error:
-        raise Mistake(f"{_after(data[: int(error.position)], file)}: {error.reason}") from None
-
-
-def _decoded(data: bytes, file: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Mistake(f"{_after(data[: error.start], file)}: not UTF-8 text") from None
+        raise Mistake(f"{after(data[: int(error.position)], file)}: {error.reason}") from None
 
 
 # what YAML takes for something else, unless it is the head of a block of text
@@ -108,10 +53,6 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
         if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
             return f"{found[-1]}: the quote that opens here is not closed"
     return f"{found[0] if found else At(file, 1, 1)}: {error.problem or 'not YAML'}"
-
-
-def _after(data: bytes, file: str) -> At:
-    return At(file, data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
 
 
 def _document(events: Iterator[yaml.Event], file: str) -> Node:
@@ -168,38 +109,3 @@ def _put(into: _Open, node: Node) -> None:
         raise Mistake(f"{node.at}: merge keys are not part of the language")
     else:
         into.key.append(node)
-
-
-def parse_json(data: bytes, file: str) -> Node:
-    """The same of JSON, where there is nothing that reads YAML: whole, but without positions inside the file."""
-    import json  # noqa: PLC0415
-
-    at = At(file, 1, 1)
-    try:
-        return _noded(json.loads(_decoded(data, file), object_pairs_hook=lambda pairs: _unique(pairs, at)), at)
-    except (ValueError, RecursionError) as error:
-        raise Mistake(f"{at}: not JSON: {error}") from None
-
-
-def _unique(pairs: List[Tuple[str, object]], at: At) -> Dict[str, object]:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise Mistake(f"{at}: `{twice}` stands here twice")
-    return dict(pairs)
-
-
-def _noded(data: object, at: At) -> Node:
-    if isinstance(data, dict):
-        return mapping(at, ((word(name, at), _noded(value, at)) for name, value in data.items()))
-    if isinstance(data, list):
-        return sequence(at, [_noded(value, at) for value in data])
-    said = data if isinstance(data, str) else {None: "", True: "true", False: "false"}.get(data, data)  # type: ignore[call-overload]
-    return word(str(said), at, null=data is None)
-
-
-def opened(path: str, flags: int) -> int:
-    """A file as `open` opens it, but that a pipe which nobody writes to is empty rather than waited for."""
-    handle = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(handle, True)
-    return handle

@@ -8,6 +8,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence
 
 from . import __version__, expectation, plan, sysspec
 from .conclusion import selects
+from .document import Map, Node, Word, items, known, listed, text, word
 from .expectation import WORDS
 from .kinds import Version, nearest
 from .library import Library
@@ -17,10 +18,9 @@ from .pattern import Joined, Param
 from .plan import Plan, Requirement, nodes
 from .proof import possible
 from .report import Spec
-from .source import Map, Node, Word, parse, word
-from .statement import Reader, Statement, known
+from .source import parse
+from .statement import Reader, Statement
 from .versions import RELEASE
-from .walk import items, listed, text
 
 TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
 

@@ -6,6 +6,7 @@ import re
 from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from . import facts
+from .document import Map, Node, Seq, Word, items, known, listed, text, word
 from .expectation import WORDS
 from .facts import Place, Table
 from .kinds import nearest
@@ -13,8 +14,7 @@ from .mistake import At, Wrong
 from .pattern import PARAMS, Clause, Data, Joined, Params, Pattern
 from .plan import nodes
 from .proof import ANY_ROW, possible
-from .source import Map, Node, Seq, Word, word
-from .walk import Said, Stated, Walk, items, listed, text
+from .walk import Said, Stated, Walk
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
@@ -243,10 +243,3 @@ def _each(node: Node) -> Iterator[Map]:
         if not isinstance(one, Map):
             raise Wrong(one, "a rule is a mapping")
         yield one
-
-
-def known(node: Map, names: Tuple[str, ...]) -> None:
-    """Refuse keys that are not among `names`."""
-    for name in node:
-        if name not in names:
-            raise Wrong(name, f"`{name}` is unknown here{nearest(name, names)}")

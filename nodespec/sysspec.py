@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
+from .document import Map, Node, Seq, Word, known, listed, mapping, sequence, text, word
 from .mistake import At, Wrong
-from .source import Map, Node, Seq, Word, mapping, sequence, word
-from .statement import known
-from .walk import listed, text
 
 KERNEL = {  # key: (level, expectation, on which cgroup version)
     "required": ("require", "enabled", ""),

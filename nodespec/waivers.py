@@ -1,23 +1,26 @@
-"""Waivers, as a person writes them: dated, owned, reasoned permissions to fail."""
+"""Waivers, as a person writes them: dated, owned, reasoned permissions to fail.
+
+What reads YAML is given by the author's half; a bare node reads JSON.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
+from .document import SIZE, Map, Node, known, listed, opened, parse_json, text
 from .mistake import Mistake, Wrong
 from .plan import LANGUAGE
 from .report import Json, Waiver
-from .source import SIZE, Map, Node, opened, parse, parse_json
-from .statement import known
-from .walk import listed, text
 
 TOP = ("nodespec-waivers", "waivers")
 KEYS = ("ids", "hosts", "reason", "owner", "expires")
 
+Parse = Callable[[bytes, str], Node]
 
-def load(path: str) -> Tuple[Waiver, ...]:
-    """The waivers of a file, YAML or (by its suffix) JSON; Mistake with every problem and its position."""
+
+def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
+    """The waivers of a file, JSON by its suffix or what `parse` reads; Mistake with every problem and its position."""
     read = parse_json if path.endswith(".json") else parse
     try:
         with open(path, "rb", opener=opened) as file:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple, TypeVar
 
 from . import expectation, facts
+from .document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
 from .expectation import WORDS
 from .facts import Group, Leaf, Place, Table
 from .kinds import Datum, Kind, nearest
 from .mistake import At, Wrong
 from .pattern import Clause, Data, Params
 from .plan import nodes
-from .source import Map, Node, Seq, Word, mapping, sequence, word
 
 T = TypeVar("T")
 Said = Mapping[str, str]
@@ -184,7 +184,7 @@ def _asked(node: Node) -> Iterator[Word]:
             raise Wrong(name, "`param` wants the name of a param, and stands in the place of `is`")
         yield name
     if isinstance(node, Seq):
-        _distinct(node)
+        distinct(node)
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
         yield from _asked(below)
 
@@ -201,38 +201,3 @@ def _key(table: Table, name: Word) -> str:
         return table.key(str(name))
     except ValueError as error:
         raise Wrong(name, str(error)) from None
-
-
-# nodes of the wanted shape
-
-
-def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
-    """The keys and values of a mapping that says something."""
-    if not isinstance(node, Map):
-        raise Wrong(node, f"{what} wants a mapping")
-    if not node:
-        raise Wrong(node, f"{what} says nothing")
-    return iter([(key if isinstance(key, Word) else word(key, node.at), node[key]) for key in node])
-
-
-def listed(node: Node) -> Seq:
-    """A list that says something, and nothing twice."""
-    if not isinstance(node, Seq):
-        raise Wrong(node, "a list is wanted here")
-    if not node:
-        raise Wrong(node, "an empty list says nothing")
-    return _distinct(node)
-
-
-def _distinct(node: Seq) -> Seq:
-    for at, one in enumerate(node):
-        if isinstance(one, Word) and one in node[:at]:
-            raise Wrong(one, f"`{one}` stands here twice")
-    return node
-
-
-def text(node: Node, what: str) -> str:
-    """A text that is not empty, its blanks folded."""
-    if not isinstance(node, Word) or node.null or not node.strip():
-        raise Wrong(node, f"`{what}` wants a text")
-    return " ".join(node.split())

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_laws import AUTHOR
 
 from nodespec import bundle
 from nodespec.facts import families
@@ -156,3 +157,14 @@ def test_a_python_without_json_gets_one_sentence(preflight: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("nodespec: a full Python 3.9 or later is needed")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_module_of_the_author_s_half_is_carried_nor_a_family_that_no_spec_names(preflight: Path) -> None:
+    whole, small = (
+        bundle.sources(sorted({*bundle.HEAD, *bundle.named(resolve([spec], Library(), {}))}))
+        for spec in ("kubernetes/1.35", str(preflight.parent / "small.yaml"))
+    )
+    assert not {f"nodespec.{name}" for name in AUTHOR} & {*whole, *small}
+    assert {name for name in small if name.startswith("nodespec.checks.") and "._" not in name} == {
+        f"nodespec.checks.{name}" for name in ("commands", "cpu", "kernel", "memory", "os", "ports")
+    }

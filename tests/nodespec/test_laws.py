@@ -34,11 +34,8 @@ AUTHOR = {
     "statement",
     "stored",
     "sysspec",
-    "waivers",
     "walk",
 }
-# What the node's half borrows: waivers, which are YAML, where there are any; and how a file that is named is opened.
-BORROWED = {("preflight", "nodespec.waivers"), ("recording", "nodespec.source")}
 # What a family may know of the engine, beside other families: facts and values, and how to look.
 LOOKING = {"facts", "kinds", "observation", "versions", "tree", "machine"}
 READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "toml"}  # formats that several hosts' files share
@@ -104,7 +101,7 @@ def test_the_nodes_half_imports_the_standard_library_and_itself(path: Path) -> N
         if top != "nodespec":
             assert top in sys.stdlib_module_names, where
             assert one.late or top not in HEAVY, where
-        elif (path.stem, one.name) not in BORROWED:
+        else:
             assert below.split(".")[0] not in AUTHOR, where
 
 

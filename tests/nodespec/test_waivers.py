@@ -10,6 +10,7 @@ import yaml
 
 from nodespec.mistake import Mistake
 from nodespec.report import Waiver
+from nodespec.source import parse
 from nodespec.waivers import load, schema
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def written(folder: Path, text: str) -> Path:
 def test_waivers_are_read(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD)
     reason = "the vendor's kernel comes in March"
-    assert load(str(path)) == (
+    assert load(str(path), parse) == (
         Waiver(("kernel.version", "modules.*"), ("node-1*",), reason, "ann@example.com", "2027-03-31", f"{path}:3:5"),
         Waiver(("recommended.*",), ("*",), "trial", "bob", "2027-01-01", f"{path}:9:5"),
     )
-    assert load(str(written(tmp_path, "nodespec-waivers: 1\n"))) == ()
+    assert load(str(written(tmp_path, "nodespec-waivers: 1\n")), parse) == ()
 
 
 ONE = "{ids: [a], hosts: [b], reason: c, owner: d, expires: 2027-01-01}"
@@ -78,7 +79,7 @@ BAD = [
 def test_a_bad_waiver_is_told_with_its_position(entry: str, said: str, tmp_path: Path) -> None:
     path = written(tmp_path, f"nodespec-waivers: 1\nwaivers:\n  - {entry}\n")
     with pytest.raises(Mistake) as caught:
-        load(str(path))
+        load(str(path), parse)
     (line,) = caught.value.said
     assert line.startswith(f"{path}:{said}"), line
 
@@ -97,14 +98,14 @@ def test_a_bad_waiver_is_told_with_its_position(entry: str, said: str, tmp_path:
 def test_a_file_that_holds_no_waivers(text: str, said: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
     with pytest.raises(Mistake) as caught:
-        load(str(path))
+        load(str(path), parse)
     assert caught.value.said[0].startswith(f"{path}:{said}")
 
 
 def test_every_bad_waiver_is_told_at_once(tmp_path: Path) -> None:
     path = written(tmp_path, f"nodespec-waivers: 1\nwaivers:\n  - {BAD[0][0]}\n  - {ONE}\n  - {BAD[1][0]}\n")
     with pytest.raises(Mistake) as caught:
-        load(str(path))
+        load(str(path), parse)
     assert [line.split(":")[1] for line in caught.value.said] == ["3", "5"]
 
 
