@@ -1,0 +1,71 @@
+"""The signs by which a hypervisor is known: the processor's flag, the clock it offers, DMI tables, a device tree."""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping, Union
+
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import CHUNK
+
+CPUS, CLOCKS = "/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource"
+DMI, DEVICES = "/sys/class/dmi/id", "/proc/device-tree"
+SOURCES = (CPUS, CLOCKS, f"{DMI}*", f"{DEVICES}*", "/sys/hypervisor/type", "/proc/xen/capabilities", "/proc/sysinfo")
+BARE = ""
+_DMI_WORDS = {
+    "KVM": "kvm",
+    "OpenStack": "kvm",
+    "KubeVirt": "kvm",
+    "Amazon EC2": "kvm",
+    "Google Compute Engine": "kvm",
+    "QEMU": "qemu",
+    "VMware": "vmware",
+    "innotek GmbH": "virtualbox",
+    "VirtualBox": "virtualbox",
+    "Xen": "xen",
+    "Bochs": "bochs",
+    "Parallels": "parallels",
+    "BHYVE": "bhyve",
+    "Hyper-V": "hyperv",
+    "Apple Virtualization": "apple",
+}
+# by path, the surest first: what stands there, and the hypervisor that it means
+SIGNS: Mapping[str, Mapping[str, str]] = {
+    "/proc/xen/capabilities": {"control_d": BARE},
+    "/sys/hypervisor/type": {"xen": "xen"},
+    CLOCKS: {"kvm-clock": "kvm", "hyperv": "hyperv"},
+    f"{DEVICES}/hypervisor/compatible": {"linux,kvm": "kvm", "xen": "xen", "vmware": "vmware"},
+    "/proc/sysinfo": {"Control Program: z/VM": "zvm", "Control Program: KVM": "kvm"},
+    f"{DMI}/product_name": {".metal": BARE, **_DMI_WORDS},  # EC2's bare machines name the same vendor
+    **{f"{DMI}/{file}": _DMI_WORDS for file in ("sys_vendor", "board_vendor", "bios_vendor", "product_version")},
+    f"{DEVICES}/compatible": {"linux,dummy-virt": "qemu", "qemu,pseries": "qemu"},
+}
+
+
+def observed(machine: Machine) -> Observation[str]:
+    """The hypervisor, `other` where there is one without a name; absent on bare metal."""
+    cpus = machine.text(CPUS)
+    if not isinstance(cpus, Value):
+        return cpus
+    flags = re.search(r"^flags[ \t]*:.*$", cpus.value, re.MULTILINE)  # x86 alone calls them so
+    line = cpus.value.count("\n", 0, flags.start()) + 1 if flags else 0
+    if flags and "hypervisor" not in flags[0].split():
+        return Absent(Evidence(CPUS, line))
+    for path, signs in SIGNS.items():
+        said = machine.text(path, CHUNK)
+        kind = next((signs[word] for word in signs if isinstance(said, Value) and word in said.value), None)
+        if kind:
+            others = ("kvm",) if kind == "qemu" else ()  # which shows the same tables where the processor helps it
+            return Value(kind, Evidence(path, inferred=True), others)
+        if kind == BARE:
+            return Absent(Evidence(path))
+    return Value("other", Evidence(CPUS, line, inferred=True)) if flags else _bare(machine)
+
+
+def _bare(machine: Machine) -> Union[Absent, Unknown]:
+    """No hypervisor, where something that would name it could be read."""
+    for path in (DMI, DEVICES, "/proc/sysinfo"):
+        if isinstance(machine.entry(path), Value):
+            return Absent(Evidence(path))
+    return Unknown("hidden", "neither DMI tables nor a device tree can be seen here", "look from outside")

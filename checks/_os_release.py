@@ -1,0 +1,64 @@
+"""os-release(5): the file in which a distribution says what it calls itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Mapping, NamedTuple
+
+from nodespec.observation import Absent, Observation, Value, first
+from nodespec.tree import CHUNK, Tree
+
+FILES = ("/etc/os-release", "/usr/lib/os-release")
+
+
+class Assignment(NamedTuple):
+    """One line of os-release: its number, and the value as it is written, quotes and all."""
+
+    line: int
+    written: str
+
+
+def given(tree: Tree, name: str, default: str) -> Observation[str]:
+    """A field, or what it means not to have it in a file that is there."""
+    said, found = field(tree, name), tree.once(fields)
+    if isinstance(said, Absent) and isinstance(found, Value):
+        return Value(default, found.evidence._replace(inferred=True))
+    return said
+
+
+def field(tree: Tree, name: str) -> Observation[str]:
+    """A field; one that is empty is absent."""
+    found = tree.once(fields)
+    if not isinstance(found, Value):
+        return found
+    line, written = found.value.get(name, Assignment(0, ""))
+    said = Value(written, found.evidence._replace(line=line)).then(_word)
+    return Absent(found.evidence) if isinstance(said, Value) and not said.value else said
+
+
+def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
+    """What os-release assigns. The second file counts only where the first does not exist."""
+    own = tree.text(FILES[0], CHUNK)
+    return (first((own, tree.text(FILES[1], CHUNK))) if isinstance(own, Absent) else own).then(_assignments)
+
+
+def _assignments(text: str) -> Mapping[str, Assignment]:
+    """The assignments by name; of two, the later, as in a shell."""
+    lines = ((number, re.match(r"\s*([A-Za-z_]\w*)=(.*)", row)) for number, row in enumerate(text.split("\n"), 1))
+    return {found[1]: Assignment(number, found[2]) for number, found in lines if found}
+
+
+_PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P<escaped>.)|(?P<plain>[^\s"\'\\]+)')
+
+
+def _word(written: str) -> str:
+    """A value as the shell reads it, without expansions: one word, blanks in it folded."""
+    word, at = "", 0
+    while at < len(written) and not written[at].isspace():
+        piece = _PIECE.match(written, at)
+        if not piece:
+            raise ValueError("a quote is opened and not closed")
+        double = re.sub(r'\\(["$`\\])', r"\1", piece["double"] or "")
+        word += double or piece["single"] or piece["escaped"] or piece["plain"] or ""
+        at = piece.end()
+    return " ".join(word.split())
