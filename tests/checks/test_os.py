@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.checks import _os_release
-from nodespec.checks import os as family
 from nodespec.facts import Leaf, place
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Unknown, Value
