@@ -42,15 +42,15 @@ import sys
 try:
     if sys.version_info < (3, 9):
         raise ImportError("Python %d.%d" % sys.version_info[:2])
-    import argparse, base64, json, zlib
+    import argparse, binascii, json, zlib
     from importlib.machinery import ModuleSpec
 except ImportError as error:
     sys.stderr.write("nodespec: a full Python 3.9 or later is needed, and this one has not: %s\\n" % error)
     sys.exit(2)
 
-CARRIED = json.loads(zlib.decompress(base64.b85decode("".join(\"\"\"
+CARRIED = json.loads(zlib.decompress(binascii.a2b_base64(\"\"\"
 {data}
-\"\"\".split()))))
+\"\"\")))
 
 
 class Bundled:
@@ -104,7 +104,7 @@ def text(plan: Plan, waivers: Json) -> str:
         "plan": plans.packed(plan),
         "waivers": waivers,
     }
-    data = base64.b85encode(zlib.compress(json.dumps(carried, separators=(",", ":")).encode(), 9)).decode()
+    data = base64.b64encode(zlib.compress(json.dumps(carried, separators=(",", ":")).encode(), 9)).decode()
     title = ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
     return LOADER.format(title=title, version=__version__, data="\n".join(textwrap.wrap(data, 120)))
 
