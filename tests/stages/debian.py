@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-NODE = (
-    *("systemd-sysv", "linux-image-cloud-amd64", "initramfs-tools", "kmod"),
-    *("python3", "python3-yaml", "containerd", "runc"),
-)
+NODE = ("systemd-sysv", "kmod", "python3", "python3-yaml", "containerd", "runc")  # and a kernel, with its initramfs
+INTERPRETERS = Path("/proc/sys/fs/binfmt_misc")
+EMULATED = {"arm64": "qemu-aarch64"}  # what runs programs of another architecture than amd64, by Debian's name for it
 
 
 def mirror() -> str:
@@ -50,21 +49,42 @@ def unpacked(suite: str, packages: Sequence[str], cache: Path) -> Path:
     return tree
 
 
-def node(suite: str, cache: Path) -> Path:
+def node(suite: str, cache: Path, architecture: str = "amd64") -> Path:
     """The tree of a node: a system that boots, with containerd and Python. Nobody may write to it."""
-    return system(suite, NODE, cache / f"node-{suite}")
+    tree = cache / (f"node-{suite}" if architecture == "amd64" else f"node-{suite}-{architecture}")
+    return system(suite, (f"linux-image-cloud-{architecture}", *NODE), tree, architecture)
 
 
-def system(suite: str, include: Sequence[str], tree: Path) -> Path:
+def system(suite: str, include: Sequence[str], tree: Path, architecture: str = "amd64") -> Path:
     """A tree as debootstrap makes it; kept, and made anew only where it is not whole."""
     with alone(tree):
         if not tree.exists():
             whole = tree.with_name(f"{tree.name}.part")
             said("rm", "-rf", "--one-file-system", str(whole))
             options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]
-            said("debootstrap", *options, suite, str(whole), mirror())
+            with emulated(architecture):
+                said("debootstrap", *options, f"--arch={architecture}", suite, str(whole), mirror())
             whole.rename(tree)
     return tree
+
+
+@contextlib.contextmanager
+def emulated(architecture: str) -> Iterator[None]:
+    """Meanwhile this kernel starts programs of that architecture too, by Debian's qemu-user-static."""
+    name = EMULATED.get(architecture)
+    if not name or (INTERPRETERS / name).exists():
+        yield
+        return
+    mounted = not (INTERPRETERS / "register").exists()
+    if mounted:
+        said("mount", "-t", "binfmt_misc", "binfmt_misc", str(INTERPRETERS))
+    (INTERPRETERS / "register").write_text(Path(f"/usr/lib/binfmt.d/{name}.conf").read_text())
+    try:
+        yield
+    finally:
+        (INTERPRETERS / name).write_text("-1")
+        if mounted:
+            said("umount", str(INTERPRETERS))
 
 
 @contextlib.contextmanager
