@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import FrozenSet, NamedTuple, Tuple
 
-from . import grpc
 from .machine import Machine
 from .observation import Absent, Evidence, Observation, Unknown, Value
 from .protobuf import Message
@@ -69,8 +68,13 @@ def _call(machine: Machine, runtime: Hello, method: str, message: bytes = b"") -
 def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Observation[Message]:
     """What a method answers; absent where the server does not have it."""
     said = f"{socket} {method}"
-    reply = grpc.call(machine, socket, method, message)
-    if isinstance(reply, (Absent, Unknown)):
+    connected = machine.connect(socket)
+    if isinstance(connected, (Absent, Unknown)):
+        return connected
+    from . import grpc  # noqa: PLC0415 - only where somebody listens
+
+    reply = grpc.call(connected, socket, method, message)
+    if isinstance(reply, Unknown):
         return reply
     if reply.status == grpc.UNIMPLEMENTED:
         return Absent(Evidence(said))

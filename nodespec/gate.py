@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Tuple, Union
 
-from . import conclusion, fleet, identity, recording
+from . import conclusion, identity
 from .conclusion import Choice
 from .judging import Seat, Terms, judge
 from .kinds import nearest
@@ -16,11 +16,12 @@ from .mounts import parsed, reached
 from .observation import Value
 from .output import targets, write
 from .plan import Plan
-from .recorded import Recorded
-from .report import Waiver, code
+from .report import Report, Waiver, code
 
 if TYPE_CHECKING:
     import argparse
+
+    from .recorded import Recorded
 
 PAUSE = 1.0  # seconds between two tries of --wait
 
@@ -31,19 +32,30 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
     choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
     _named(choice, plan)
     if args.facts:
+        from . import fleet  # noqa: PLC0415 - only where there are recordings
+
         return fleet.run(plan, waivers, choice, goals, args)
+    report = judged(plan, waivers, choice, args)
+    return write([report], goals, code([report]), every=args.all)
+
+
+def judged(plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, args: argparse.Namespace) -> Report:
+    """The report on the host that the arguments name; one that is not fit is tried again as long as --wait says."""
     end = time.monotonic() + args.wait
     while True:
         live, seat = _live(args)
         report = judge(plan, live, seat, Terms(time.time(), choice, waivers))
         if report.exit == 0 or time.monotonic() + PAUSE > end:
-            return write([report], goals, code([report]), every=args.all)
+            return report
         time.sleep(PAUSE)
 
 
 def opened(args: argparse.Namespace) -> Tuple[Union[Live, Recorded], Seat]:
     """What the arguments name, host or recording, to be asked for facts."""
     if args.facts:
+        from . import recording  # noqa: PLC0415 - only where there are recordings
+        from .recorded import Recorded  # noqa: PLC0415
+
         found = recording.load(args.facts)
         return Recorded(found.facts), found.through(args.facts)
     return _live(args)

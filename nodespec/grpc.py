@@ -6,12 +6,15 @@ What a peer sends is hostile: it is bounded, it ends in time, and nothing that i
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping, NamedTuple, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Tuple, Union
 
 from . import hpack
-from .machine import SECONDS, Machine
-from .observation import Absent, Lacking, Unknown
+from .machine import SECONDS
+from .observation import Unknown
 from .peer import LIMIT, Peer
+
+if TYPE_CHECKING:
+    from socket import socket
 
 HEADERS = 1 << 16  # bytes of an answer's headers
 UNIMPLEMENTED = 12  # the status of a method that the server does not have
@@ -31,12 +34,9 @@ class Reply(NamedTuple):
 
 
 def call(
-    machine: Machine, path: str, method: str, message: bytes = b"", seconds: float = SECONDS
-) -> Union[Reply, Lacking]:
-    """Ask `package.Service/Method` of the server that listens at a socket."""
-    connected = machine.connect(path, seconds)
-    if isinstance(connected, (Absent, Unknown)):
-        return connected
+    connected: socket, path: str, method: str, message: bytes = b"", seconds: float = SECONDS
+) -> Union[Reply, Unknown]:
+    """Ask `package.Service/Method` of the server that listens at a socket, which is closed afterwards."""
     with connected:
         return unary(Peer(connected, path, seconds), method, message)
 

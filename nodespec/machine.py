@@ -89,13 +89,13 @@ class Machine(Tree):
 
     def connect(self, path: str, seconds: float = SECONDS) -> Union[socket.socket, Lacking]:
         """A unix socket of the host, connected; every wait on it ends after `seconds`."""
-        import socket  # noqa: PLC0415 - only where a peer is asked
-
         found = self.entry(path)
         if not isinstance(found, Value):
             return found
         if found.value.kind != "socket":
             return Unknown("malformed", f"{path} is no socket")
+        import socket  # noqa: PLC0415 - only where there is one: 10 ms
+
         peer = socket.socket(socket.AF_UNIX)
         peer.settimeout(seconds)
         try:

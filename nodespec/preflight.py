@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
 
-from . import __version__, gate, manual, options, output, plan, recorder
+from . import __version__, options, output, plan
 from . import facts as declared
 from .__main__ import guarded
 from .mistake import Mistake
@@ -55,6 +55,8 @@ def _version(asked: Plan) -> str:
 
 
 def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
+    from . import gate  # noqa: PLC0415 - a module is compiled when it is asked for, at every start
+
     own = tuple(waiver(one) for one in cast("List[Json]", carried["waivers"]))
     return gate.run(asked, (*own, *_waivers(args.waivers)), args)
 
@@ -73,11 +75,15 @@ def _waivers(path: str) -> Tuple[Waiver, ...]:
 
 
 def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+    from . import recorder  # noqa: PLC0415 - likewise
+
     everything = declared.families() if args.all and args.record else ()
     return recorder.answer([*everything, *(args.what or [asked])], args)
 
 
 def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+    from . import manual  # noqa: PLC0415 - likewise
+
     if not args.what:
         said = manual.whole(asked)
     elif args.what in {one.id for one in asked.requirements}:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec import grpc
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown
+from nodespec.machine import SECONDS, Machine
+from nodespec.observation import Absent, Evidence, Lacking, Unknown
 from nodespec.peer import LIMIT, Peer
 
 if TYPE_CHECKING:
@@ -33,6 +33,13 @@ CONTAINERD = bytes.fromhex(
         "a596d4935255fbbebedb6a49a92ee2d9dcc42f"
     ),
 )
+
+
+def call(machine: Machine, path: str, method: str, seconds: float = SECONDS) -> Union[grpc.Reply, Lacking]:
+    connected = machine.connect(path, seconds)
+    if isinstance(connected, (Absent, Unknown)):
+        return connected
+    return grpc.call(connected, path, method, seconds=seconds)
 
 
 def replied(data: bytes, *, seconds: float = 0.3, close: bool = True) -> Union[grpc.Reply, Unknown]:
@@ -113,14 +120,14 @@ def test_a_peer_is_answered_what_it_must_be(tmp_path: Path) -> None:
                 connected.sendall(answered(b"answer")[len(fake_peers.SETTINGS) :])
 
     with Fake(str(tmp_path), "/run/fake.sock", answer):
-        assert grpc.call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method") == OK
+        assert call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method") == OK
     assert sent == [4, 8, 1, 0, 4, 6]
 
 
 def test_an_answer_of_200_kilobytes_comes_in_one_go(tmp_path: Path) -> None:
     body = bytes(range(250)) * 800
     with Fake(str(tmp_path), "/run/fake.sock", fake_peers.grpc({"fake.Service/Method": body})):
-        found = grpc.call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method")
+        found = call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method")
     assert found == grpc.Reply(0, "", body)
 
 
@@ -140,7 +147,7 @@ def ping(connected: socket.socket) -> None:
 def test_a_peer_that_does_not_come_to_an_end_is_left_in_time(answer: fake_peers.Answer, tmp_path: Path) -> None:
     with Fake(str(tmp_path), "/run/fake.sock", answer):
         start = time.monotonic()
-        found = grpc.call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method", seconds=0.3)
+        found = call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method", seconds=0.3)
         took = time.monotonic() - start
     assert isinstance(found, Unknown)
     assert found.reason in {"timed out", "malformed" if answer is ping else "timed out"}
@@ -157,12 +164,12 @@ def test_a_peer_that_reads_nothing_does_not_block_what_is_sent() -> None:
 
 def test_where_nobody_listens_is_absence(tmp_path: Path) -> None:
     machine = Machine(str(tmp_path))
-    assert grpc.call(machine, "/run/none.sock", "fake.Service/Method") == Absent(Evidence("/run/none.sock"))
+    assert call(machine, "/run/none.sock", "fake.Service/Method") == Absent(Evidence("/run/none.sock"))
     with Fake(str(tmp_path), "/run/left.sock", fake_peers.silent):
         pass
-    assert isinstance(grpc.call(machine, "/run/left.sock", "fake.Service/Method"), Absent)
+    assert isinstance(call(machine, "/run/left.sock", "fake.Service/Method"), Absent)
     (tmp_path / "run/file").write_text("")
-    assert isinstance(grpc.call(machine, "/run/file", "fake.Service/Method"), Unknown)
+    assert isinstance(call(machine, "/run/file", "fake.Service/Method"), Unknown)
 
 
 VALID = answered(b"answer")
