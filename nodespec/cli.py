@@ -68,9 +68,16 @@ def parser() -> argparse.ArgumentParser:
     options.writing(report, *output.formats())
     verify = commands.add_parser("verify", help="judge again what a stored report embeds, and compare")
     verify.add_argument("file", help="a report as -o json wrote it; - is standard input")
-    diff = commands.add_parser("diff", help="what two recordings say differently")
-    diff.add_argument("before", metavar="A", help="a recording, as facts -o made it")
-    diff.add_argument("after", metavar="B", help="another, of the same host or of its like")
+    diff = commands.add_parser("diff", help="what the next boot changes; or what differs in two recordings, reports")
+    diff.add_argument(
+        "what",
+        nargs="*",
+        metavar="A B [SPEC|PLACE]",
+        help="each of A and B running, at-rest, image:PATH, a recording or a report; behind them, what to look at",
+    )
+    diff.add_argument("--all", action="store_true", help="every row, and what only one side knows")
+    _binding(diff)
+    options.comparing(diff)
     return top
 
 

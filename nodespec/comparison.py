@@ -1,95 +1,116 @@
-"""`nodespec diff`: what two recordings say differently, and where each saw it."""
+"""`nodespec diff`: what two views of hosts say differently, and where each saw it; or what two reports conclude.
+
+Without operands it tells what the next boot of this machine will change, and which file is responsible.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, List, Tuple
+from typing import TYPE_CHECKING, Iterator, Sequence, Union
 
-from . import facts as declared
+from . import recording, stored, verdicts, views
+from .cli import bindings
+from .differences import compared, everywhere, told, within
 from .escape import visible
-from .facts import Leaf, Place, Table
-from .observation import Absent, Observation, Unknown, Value
-from .recorded import Recorded
-from .recording import Recording, load
-from .sight import absence, shown
+from .facts import Place
+from .inquiry import known, named
+from .library import Library
+from .mistake import Mistake
+from .telling import asking, facts_of, find
+from .views import View
 
 if TYPE_CHECKING:
     import argparse
 
-    from .kinds import Datum
+    from .plan import Plan
 
-SILENT = ("not recorded", "refused", "deferred")  # reasons of one side that make no difference
+DIFFERENT = 10
+VIEW, REPORT = "a view of a host", "a report"
 
 
 def diff(args: argparse.Namespace) -> int:
     """0 where both say the same of all that both say; else every difference, and 10."""
-    before, after = load(args.before), load(args.after)
-    for path, one in ((args.before, before), (args.after, after)):
-        print(_head(path, one))  # noqa: T201 - what is printed here is what was asked for
-    found, silent = compared(Recorded(before.facts), Recorded(after.facts))
-    for line in found:
-        print(line)  # noqa: T201
-    print(f"{len(found)} differ" + (f"; of {silent} more only one of both says anything" if silent else ""))  # noqa: T201
-    return 10 if found else 0
+    words, asked = args.what[:2] or views.NEXT_BOOT, args.what[2:]
+    if len(words) == 1:
+        raise Mistake(f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(views.NEXT_BOOT)}")
+    if args.root != "/" and not {*words} & {*views.NEXT_BOOT}:
+        raise Mistake(f"--root {args.root}: only {' and '.join(views.NEXT_BOOT)} are looked at below it")
+    kinds = [_kind(word) for word in words]
+    if kinds == [VIEW, VIEW]:
+        return _views(words, asked, args)
+    if kinds != [REPORT, REPORT]:
+        raise Mistake(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")
+    if asked:
+        raise Mistake(f"diff: {asked[0]}: of reports all is compared")
+    lines = list(verdicts.changes(*(stored.load(word) for word in words)))
+    _say(*lines, f"{len(lines)} differ")
+    return DIFFERENT if lines else 0
 
 
-def _head(path: str, one: Recording) -> str:
-    return visible(f"{path}: {one.seat.host.name}, {one.seat.context} ({one.seat.door}), {one.time}")
+def _kind(word: str) -> str:
+    """What an operand is, a file by what it says of itself."""
+    if not views.is_file(word):
+        return VIEW
+    if word == "-":
+        return VIEW
+    try:
+        with open(word, "rb") as file:
+            content = file.read(recording.SIZE)
+    except OSError as error:
+        raise Mistake(f"{word}: {error.strerror or error}") from None
+    return REPORT if b'"reports"' in content and f'"{recording.KIND}"'.encode() not in content else VIEW
 
 
-def compared(before: Recorded, after: Recorded) -> Tuple[List[str], int]:
-    """A line for each difference, and how many places there are of which only one says anything."""
-    found, silent = [], 0
-    for place in _places(before, after):
-        was, now = before.look(place), after.look(place)
-        if _same(was, now):
-            continue
-        if any(isinstance(seen, Unknown) and seen.reason in SILENT for seen in (was, now)):
-            silent += 1
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(visible(line))  # noqa: T201 - this is what was asked for
+
+
+# views
+
+
+def _views(words: Sequence[str], asked: Sequence[str], args: argparse.Namespace) -> int:
+    library = Library(tuple(args.specs))
+    chosen = named(asked, library, bindings(args.set))
+    before, after = (views.opened(word, args) for word in words)
+    places = dict.fromkeys(_places(chosen, before, after) if chosen else _everything(library, before, after))
+    found = compared(before.facts, after.facts, places, (before.seat.context, after.seat.context))
+    asked_for = {place.owner for place in _found(chosen)}
+    lines = list(told(found, lambda place: args.all or place.owner in asked_for))
+    count = f"{len(found.differing)} differ"
+    if args.all:
+        lines += [one.line for one in found.silent]
+    elif found.silent:
+        count += f"; {len(found.silent)} more only one side knows: --all lists them"
+    _say(*_heads(before, after), *lines, count)
+    return DIFFERENT if found.differing else 0
+
+
+def _heads(*both: View) -> Iterator[str]:
+    for view in both:
+        yield view.head
+        yield from (f"notice: {notice}" for notice in view.seat.notices)
+
+
+def _everything(library: Library, before: View, after: View) -> Iterator[Place]:
+    """All that can be enumerated, and what the specs of the library ask besides."""
+    yield from everywhere(before.facts, after.facts)
+    yield from _places(list(known(library)), before, after)
+
+
+def _places(chosen: Sequence[Union[str, Plan]], before: View, after: View) -> Iterator[Place]:
+    """All that stands at the places that were named, and what the specs that were named ask."""
+    for what in chosen:
+        if isinstance(what, str):
+            for place in facts_of(what):
+                yield from within(place, before.facts, after.facts)
         else:
-            seen = "; ".join(dict.fromkeys(_where(one) for one in (was, now)))
-            found.append(visible(f"{'.'.join(place.path)}: {_words(was, place)} -> {_words(now, place)}  # {seen}"))
-    return found, silent
+            for clause in asking(what):
+                yield from (clause.place, *clause.aliases)
 
 
-def _places(before: Recorded, after: Recorded) -> Iterator[Place]:
-    """Every leaf, row and column that one of both has, in the order of the families."""
-    for family in declared.families():
-        members = declared.family(family)
-        facts = {"": members} if isinstance(members, Table) else members.members
-        for name, fact in facts.items():
-            place = Place((family, *filter(None, [name])), fact)
-            if isinstance(fact, Leaf):
-                yield place
-            else:
-                yield from _rows(place, fact, before, after)
-
-
-def _rows(place: Place, table: Table, before: Recorded, after: Recorded) -> Iterator[Place]:
-    for name in sorted({*before.names(place), *after.names(place)}):
-        row = Place((*place.path, name), table, name)
-        yield row
-        if all(isinstance(facts.look(row), Value) for facts in (before, after)):
-            yield from (Place((*row.path, column), table, name, column) for column in table.columns)
-
-
-def _same(was: Observation[Datum], now: Observation[Datum]) -> bool:
-    """Whether two observations say the same, wherever each was seen."""
-    if isinstance(was, Value) and isinstance(now, Value):
-        return (was.value, was.others) == (now.value, now.others)
-    if isinstance(was, Unknown) and isinstance(now, Unknown):
-        return was.reason == now.reason
-    return isinstance(was, Absent) and isinstance(now, Absent)
-
-
-def _words(seen: Observation[Datum], place: Place) -> str:
-    if isinstance(seen, Unknown):
-        return f"not known ({seen.reason}: {seen.say})"
-    if isinstance(seen, Absent):
-        return absence(place, seen)
-    return " or ".join(shown(value, place.kind) for value in (seen.value, *seen.others))
-
-
-def _where(seen: Observation[Datum]) -> str:
-    if isinstance(seen, Unknown):
-        return seen.look or seen.say
-    return f"{'inferred from ' if seen.evidence.inferred else ''}{seen.evidence}"
+def _found(chosen: Sequence[Union[str, Plan]]) -> Iterator[Place]:
+    """The single facts and tables that were named."""
+    for what in chosen:
+        found = find(what) if isinstance(what, str) else None
+        if isinstance(found, Place):
+            yield found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Iterator, List, Union
+from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 
 from . import facts as declared
 from . import recorder
@@ -33,17 +33,22 @@ def _say(line: str) -> None:
 
 def facts(args: argparse.Namespace) -> int:
     """`nodespec facts`: what a host says of places, of what specs name, or of everything."""
-    library, given = Library(tuple(args.specs)), bindings(args.set)
-    asked: List[Union[str, Plan]] = [
-        what if what.split(".")[0] in declared.families() else specs_.resolve([what], library, given, trial=True)
-        for what in args.what
-    ]
+    library = Library(tuple(args.specs))
+    asked = named(args.what, library, bindings(args.set))
     if args.record and (args.all or not asked):
-        asked = [*declared.families(), *_known(library), *asked]
+        asked = [*declared.families(), *known(library), *asked]
     return recorder.answer(asked or declared.families(), args)
 
 
-def _known(library: Library) -> Iterator[Plan]:
+def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
+    """Each name as what it is: a place, or else a spec."""
+    return [
+        one if one.split(".")[0] in declared.families() else specs_.resolve([one], library, given, trial=True)
+        for one in what
+    ]
+
+
+def known(library: Library) -> Iterator[Plan]:
     """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
     for name in library.names():
         with suppress(Mistake):  # that of a spec which nobody asked for

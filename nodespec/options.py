@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from .mistake import Mistake
 
+ROOT = "a running host's root, mounted here"
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose mistakes end where all mistakes end."""
@@ -18,11 +20,21 @@ class Parser(argparse.ArgumentParser):
 def looking(command: argparse.ArgumentParser) -> None:
     """How a host is looked at."""
     door = command.add_mutually_exclusive_group()
-    door.add_argument("--root", default="/", metavar="DIR", help="a running host's root, mounted here")
+    door.add_argument("--root", default="/", metavar="DIR", help=ROOT)
     door.add_argument(
         "--image", metavar="PATH", help="at rest: a root directory, a tar, a container image; / is this one"
     )
     door.add_argument("--facts", metavar="FILE|DIR", help="recordings, as facts -o made them; - is standard input")
+    _patience(command)
+
+
+def comparing(command: argparse.ArgumentParser) -> None:
+    """How two views of hosts are looked at."""
+    command.add_argument("--root", default="/", metavar="DIR", help=ROOT)
+    _patience(command)
+
+
+def _patience(command: argparse.ArgumentParser) -> None:
     command.add_argument("--platform", default="", metavar="OS/ARCH", help="of a container image that has several")
     command.add_argument("--deadline", type=seconds, default=20.0, metavar="S", help="seconds for the whole look (20)")
 

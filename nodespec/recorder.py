@@ -19,7 +19,7 @@ from .pattern import read as read_pattern
 from .plan import Plan
 from .recording import Recording
 from .recording import data as written
-from .telling import asking, find, lines
+from .telling import asking, facts_of, lines
 
 if TYPE_CHECKING:
     import argparse
@@ -127,9 +127,7 @@ def _look(place: Place, noting: Noting) -> None:
 
 def _place(what: str, noting: Noting, live: Live) -> None:
     """All that stands at a place: a family's facts, a table's rows, a row's columns."""
-    found = find(what)
-    places = [found] if isinstance(found, Place) else [Place((what, name), one) for name, one in found.members.items()]
-    for place in places:
+    for place in facts_of(what):
         if isinstance(place.fact, Leaf) or place.column:
             _look(place, noting)
         elif place.key:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Dict, Iterable, Iterator, Mapping, Tuple, Union
+from typing import Dict, Iterable, Iterator, Mapping, Sequence, Tuple, Union
 
 from . import facts as declared
 from .escape import visible
@@ -153,6 +153,12 @@ def find(what: str) -> Union[Group, Place]:
     if fact is None or (isinstance(fact, Leaf) and key):
         raise Mistake(f"`{rest}` is no fact of `{family}`{nearest(name, found.members)}")
     return Place((family, name), fact) if isinstance(fact, Leaf) else _in_table((family, name), fact, key)
+
+
+def facts_of(what: str) -> Sequence[Place]:
+    """The place of that name; of a family all its facts."""
+    found = find(what)
+    return [found] if isinstance(found, Place) else [Place((what, name), one) for name, one in found.members.items()]
 
 
 def _in_table(owner: Tuple[str, ...], table: Table, rest: str) -> Place:

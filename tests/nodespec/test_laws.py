@@ -23,6 +23,7 @@ ENGINE = Path(facts.__file__).parent
 AUTHOR = {
     "bundle",
     "check",
+    "comparison",
     "explain",
     "inquiry",
     "library",

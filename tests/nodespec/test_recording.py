@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from nodespec import facts as declared
 from nodespec import recorder, recording
-from nodespec.comparison import compared
 from nodespec.facts import Leaf, Place, Table
 from nodespec.judging import Seat, Terms, judge
 from nodespec.library import Library, Text
@@ -584,75 +583,3 @@ def test_the_recording_that_the_documents_show_is_one() -> None:
                 one = place._replace(path=(*place.path, name), key=name) if name else place
                 assert not isinstance(read.look(one), Unknown), one.path
     assert shown
-
-
-# two recordings
-
-
-def lines_of(before: Dict[str, Json], after: Dict[str, Json]) -> tuple[List[str], int]:
-    return compared(Recorded(before), Recorded(after))
-
-
-def test_a_recording_says_the_same_as_itself_and_as_another_of_its_host() -> None:
-    for host in ("fit-node", "debian-12-minbase"):
-        some = taken(host, [plan("kubernetes/1.35")]).facts
-        assert lines_of(whole(host).facts, whole(host).facts) == ([], 0)
-        found, silent = lines_of(whole(host).facts, some)
-        assert not found
-        assert silent
-
-
-def test_what_two_recordings_say_differently_is_told_with_where_each_saw_it() -> None:
-    before: Dict[str, Json] = {
-        "kernel.version": ["6.1.170", 1, "/proc/version"],
-        "kernel.config": {
-            "from": "/boot/config-a",
-            "rest": ["undefined"],
-            "rows": {"VETH": ["m", 7], "VXLAN": ["y", 8]},
-        },
-        "swap.devices": {"rows": {"/dev/a": {"is": ["there", 2, "/proc/swaps"], "size": [5, 2, "/proc/swaps"]}}},
-        "os.variant": {"absent": "", "from": "/etc/os-release"},
-        "kernel.taints": [["die"], "/proc/sys/kernel/tainted"],
-    }
-    after: Dict[str, Json] = {
-        "kernel.version": {"value": "6.1.176", "from": "/boot/vmlinuz", "inferred": True},
-        "kernel.config": {"from": "/boot/config-b", "rest": ["undefined"], "rows": {"VETH": ["m", 9]}},
-        "swap.devices": {"rest": {"absent": "", "from": "/proc/swaps"}, "rows": {}},
-        "os.variant": {"absent": "", "from": "/usr/lib/os-release"},
-        "kernel.taints": {"unknown": "no permission", "say": "it may not be read", "look": "run as root"},
-    }
-    found, silent = lines_of(before, after)
-    assert found == [
-        "kernel.version: 6.1.170 -> 6.1.176  # /proc/version:1; inferred from /boot/vmlinuz",
-        "kernel.taints: die -> not known (no permission: it may not be read)  # /proc/sys/kernel/tainted; run as root",
-        "kernel.config.VXLAN: y -> undefined  # /boot/config-a:8; /boot/config-b",
-        "swap.devices./dev/a: there -> no such swap area  # /proc/swaps:2; /proc/swaps",
-    ]
-    assert not silent
-
-
-def test_what_only_one_recording_says_is_no_difference() -> None:
-    some: Dict[str, Json] = {"os.id": ["debian", "/etc/os-release"]}
-    others: List[Dict[str, Json]] = [{}, {"os.id": {"unknown": "deferred", "say": "only a running machine can tell"}}]
-    for other in others:
-        assert lines_of(some, other) == ([], 1)
-        assert lines_of(other, some) == ([], 1)
-
-
-def test_a_comparison_exits_10_where_anything_differs(folder: Path) -> None:
-    document = json.loads((folder / "os.json").read_bytes())
-    document["facts"]["os.id"] = ["none\u001b[31m", "/etc/os-release"]
-    (folder / "other.json").write_text(json.dumps(document), encoding="utf-8")
-    assert nodespec("diff", "os.json", "all.json.gz", folder=folder).returncode == 0
-    done = nodespec("diff", "os.json", "other.json", folder=folder)
-    assert done.returncode == 10
-    assert b"1 differ" in done.stdout
-    assert b"\x1b" not in done.stdout
-    assert nodespec("diff", "os.json", "small.yaml", folder=folder).returncode == 2
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6))
-def test_no_recording_does_harm_to_a_comparison(facts: Dict[str, Json]) -> None:
-    for line in lines_of(facts, whole("fit-node-hybrid").facts)[0]:
-        assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e]", line)

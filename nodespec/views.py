@@ -1,0 +1,55 @@
+"""What `nodespec diff` compares: a machine as it runs, a machine or image at rest, a recording."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple, Union
+
+from . import gate, recording
+from .looking import Live
+from .mistake import Mistake
+from .recorded import Recorded
+
+if TYPE_CHECKING:
+    from .judging import Seat
+
+RUNNING, AT_REST, IMAGE = "running", "at-rest", "image:"  # what an operand says where it names no file
+NEXT_BOOT = (RUNNING, AT_REST)  # what is compared where nothing is said
+
+
+class View(NamedTuple):
+    """A host or image as seen through one door, as the command line called it, and when."""
+
+    name: str
+    seat: Seat
+    time: str
+    facts: Union[Live, Recorded]
+
+    @property
+    def head(self) -> str:
+        """Who it is and how it was looked at."""
+        return f"{self.name}: {self.seat.host.name}, {self.seat.context} ({self.seat.door}), {self.time}"
+
+
+def is_door(word: str) -> bool:
+    """Whether an operand is a view that is looked at here and now."""
+    return word in NEXT_BOOT or word.startswith(IMAGE)
+
+
+def opened(word: str, args: argparse.Namespace) -> View:
+    """The view that an operand names; Mistake where there is none."""
+    if not is_door(word):
+        found = recording.load(word)
+        return View(word, found.seat, found.time, Recorded(found.facts))
+    if word == IMAGE:
+        raise Mistake(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
+    image = args.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else None
+    facts, seat = gate.opened(argparse.Namespace(**{**vars(args), "facts": None, "image": image}))
+    return View(word, seat, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), facts)
+
+
+def is_file(word: str) -> bool:
+    """Whether an operand names a file that is there, or standard input."""
+    return word == "-" or os.path.isfile(word)

@@ -1,0 +1,345 @@
+"""What two views of hosts say differently, what two reports conclude differently, and what is noise."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pretended import NOW, Pretended, Said, planned
+
+from nodespec import facts as declared
+from nodespec import recorder, verdicts
+from nodespec.differences import compared, everywhere, told, within
+from nodespec.escape import visible
+from nodespec.judging import Seat, Terms, judge
+from nodespec.looking import Live
+from nodespec.machine import Machine
+from nodespec.recorded import Recorded
+from nodespec.report import Host, Json, Report
+from nodespec.resting import Resting
+from nodespec.telling import facts_of
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+TOP = Path(__file__).parents[2]
+SEAT = Seat("running", "live", Host("node-17"))
+BOOT = ("running", "at rest")
+Notes = Dict[str, Json]
+NEVER, ALWAYS = (lambda _: False), (lambda _: True)
+
+
+def lines_of(before: Notes, after: Notes, contexts: Sequence[str] = ("", "")) -> Tuple[List[str], int]:
+    views = Recorded(before), Recorded(after)
+    found = compared(*views, everywhere(*views), contexts)
+    return list(told(found, NEVER)), len(found.silent)
+
+
+def bare(lines: Sequence[str]) -> List[str]:
+    """Lines without where it was seen."""
+    return [line.split("  #")[0] for line in lines]
+
+
+def machine(host: str) -> Live:
+    return Live(Machine(str(TOP / "tests" / "hosts" / host)), time.monotonic() + 60)
+
+
+def whole(host: str) -> Notes:
+    return recorder.take(declared.families(), machine(host), SEAT)[0].facts
+
+
+# two recordings
+
+
+def test_a_recording_says_the_same_as_itself_and_as_another_of_its_host() -> None:
+    for host in ("fit-node", "debian-12-minbase"):
+        some = recorder.take(["os", "kernel.config.USER_NS", "sysctl.net.ipv4.ip_forward"], machine(host), SEAT)[0]
+        assert lines_of(whole(host), whole(host)) == ([], 0)
+        found, silent = lines_of(whole(host), some.facts)
+        assert not found
+        assert silent
+
+
+def test_what_two_recordings_say_differently_is_told_with_where_each_saw_it() -> None:
+    before: Notes = {
+        "kernel.version": ["6.1.170", 1, "/proc/version"],
+        "kernel.config": {
+            "from": "/boot/config-a",
+            "rest": ["undefined"],
+            "rows": {"VETH": ["m", 7], "VXLAN": ["y", 8]},
+        },
+        "swap.devices": {"rows": {"/dev/a": {"is": ["there", 2, "/proc/swaps"], "size": [5, 2, "/proc/swaps"]}}},
+        "os.variant": {"absent": "", "from": "/etc/os-release"},
+        "kernel.taints": [["die"], "/proc/sys/kernel/tainted"],
+    }
+    after: Notes = {
+        "kernel.version": {"value": "6.1.176", "from": "/boot/vmlinuz", "inferred": True},
+        "kernel.config": {"from": "/boot/config-b", "rest": ["undefined"], "rows": {"VETH": ["m", 9]}},
+        "swap.devices": {"rest": {"absent": "", "from": "/proc/swaps"}, "rows": {}},
+        "os.variant": {"absent": "", "from": "/usr/lib/os-release"},
+        "kernel.taints": {"unknown": "no permission", "say": "it may not be read", "look": "run as root"},
+    }
+    found, silent = lines_of(before, after)
+    assert found == [
+        "kernel.version: 6.1.170 -> 6.1.176  # /proc/version:1; inferred from /boot/vmlinuz",
+        "kernel.config.VXLAN: y -> undefined  # /boot/config-a:8; /boot/config-b",
+        "swap.devices./dev/a: there -> no such swap area  # /proc/swaps:2; /proc/swaps",
+    ]
+    assert silent == 1  # the taints
+
+
+@pytest.mark.parametrize("reason", ["deferred", "no permission", "not recorded"])
+def test_what_only_one_side_knows_is_no_difference(reason: str) -> None:
+    some: Notes = {"os.id": ["debian", "/etc/os-release"]}
+    others: List[Notes] = [{}, {"os.id": {"unknown": reason, "say": "why"}}]
+    for other in others:
+        assert lines_of(some, other) == ([], 1)
+        assert lines_of(other, some) == ([], 1)
+
+
+def test_what_reads_otherwise_and_is_the_same_is_no_difference() -> None:
+    table: Notes = {"rest": {"absent": "", "from": "/proc/sys"}}
+    before: Notes = {
+        "sysctl": {**table, "rows": {"kernel.sysrq": ["438"], "kernel.printk": ["4"]}},
+        "runtime.runc": {"rows": {}},
+        "kernel.version": ["6.1.170", "/a"],
+        "kernel.config": {"rows": {"VETH": {"value": "y", "or": ["m"]}, "VXLAN": {"value": "y", "or": ["m"]}}},
+    }
+    after: Notes = {
+        "sysctl": {**table, "rows": {"kernel.sysrq": ["0x1b6"], "kernel.printk": ["7"]}},
+        "kernel.version": ["6.1.170+deb12", "/b"],
+        "kernel.config": {"rows": {"VETH": ["m"], "VXLAN": ["n"]}},
+    }
+    found, _ = lines_of(before, after)
+    assert [line.split("  #")[0] for line in found] == [
+        "kernel.config.VXLAN: y or m -> n",
+        "sysctl.kernel.printk: 4 -> 7",
+    ]
+
+
+def modules(**rows: str) -> Notes:
+    return {"modules": {"rest": {"absent": "", "from": "/lib/modules/6"}, "rows": {n: [s] for n, s in rows.items()}}}
+
+
+def test_that_the_kernel_will_load_on_demand_what_is_loaded_is_no_difference() -> None:
+    running = modules(ext4="loaded", ip_vs="loaded", overlay="loadable", nfs="loaded", vxlan="loaded")
+    resting = modules(ext4="loadable", ip_vs="blocked", overlay="loaded", vxlan="loadable")
+    wanted = [
+        "modules.ip_vs: loaded -> blocked",
+        "modules.nfs: loaded -> no such module",
+        "modules.overlay: loadable -> loaded",
+    ]
+    assert [line.split("  #")[0] for line in lines_of(running, resting, BOOT)[0]] == wanted
+    assert len(lines_of(resting, running, ("at rest", "running"))[0]) == 3
+    assert len(lines_of(running, resting, ("running", "running"))[0]) == 5  # two machines
+
+
+def test_a_table_of_many_differences_is_counted_unless_it_is_asked_for() -> None:
+    rows: Dict[str, Json] = {one: {f"OPTION_{n}": [one] for n in range(100)} for one in ("y", "m")}
+    y, m = (Recorded({"kernel.config": {"from": f"/boot/{one}", "rows": rows[one]}}) for one in rows)
+    found = compared(y, m, everywhere(y, m))
+    counted = "kernel.config: 100 rows differ: ask for kernel.config to list them  # /boot/y; /boot/m"
+    assert list(told(found, NEVER)) == [counted]
+    assert len(list(told(found, ALWAYS))) == 100
+
+
+def test_rows_that_go_for_one_reason_are_told_together() -> None:
+    why = "the module br_netfilter brings it"
+    names = [f"net.bridge.bridge-nf-call-{name}" for name in ("arptables", "iptables", "ip6tables", "other")]
+    before: Notes = {"sysctl": {"from": "/proc/sys/*", "rows": {name: ["1"] for name in names}}}
+    absent: Notes = {name: {"absent": why} for name in names}
+    after: Notes = {"sysctl": {"from": "/etc/x", "rows": absent}}
+    gone = f"no such kernel parameter: {why}"
+    name, path = "sysctl.net.bridge.bridge-nf-call-arptables", "/proc/sys/net/bridge/bridge-nf-call-arptables"
+    assert lines_of(before, after)[0] == [f"{name} and 3 more: there -> {gone}  # {path}; /etc/x"]
+    assert lines_of(after, before)[0] == [f"{name} and 3 more: {gone} -> there  # /etc/x; {path}"]
+
+
+# a machine and its next boot
+
+
+def test_what_the_next_boot_changes_is_told_with_the_file_that_is_responsible(make_tree: MakeTree) -> None:
+    root = make_tree(
+        {
+            "/proc/self/stat": "1 (x)",
+            "/proc/sys/net/ipv4/ip_forward": "1\n",
+            "/proc/sys/vm/swappiness": "60\n",
+            "/proc/sys/kernel/sysrq": "438\n",
+            "/proc/sys/fs/file-max": "99\n",
+            "/etc/sysctl.d/99-x.conf": "# ours\nnet.ipv4.ip_forward = 0\nvm.swappiness = 10\nkernel.sysrq = 0x1b6\n",
+            "/usr/lib/systemd/systemd": "",
+        },
+        {"/sbin/init": "/usr/lib/systemd/systemd"},
+    )
+    running, resting = (Live(one, time.monotonic() + 60) for one in (Machine(root), Resting(root)))
+    found = compared(running, resting, within(declared.place(("sysctl",)), running, resting), BOOT)
+    assert list(told(found, NEVER)) == [
+        "sysctl.vm.swappiness: 60 -> 10  # /proc/sys/vm/swappiness; /etc/sysctl.d/99-x.conf:3"
+    ]
+    assert "sysctl.fs.file-max" in {one.name for one in found.silent}
+
+
+# reports
+
+SPEC = "name: first\nrequire: {swap: {total: 0}, cgroups: {version: 2}}\nrecommend: {kernel: {lockdown: none}}"
+FIT: Dict[str, Said] = {"swap.total": 0, "cgroups.version": "2", "kernel.lockdown": "none"}
+
+
+def report(said: Dict[str, Said], name: str = "a", spec: str = SPEC) -> Report:
+    return judge(
+        planned("first", first=spec), Pretended({**FIT, **said}), Seat("running", "live", Host(name)), Terms(NOW)
+    )
+
+
+def test_reports_differ_in_what_came_out_otherwise() -> None:
+    assert list(verdicts.changes([report({})], [report({})])) == []
+    assert list(verdicts.changes([report({})], [report({"swap.total": 1, "kernel.lockdown": "integrity"}, "b")])) == [
+        "conformant -> nonconformant",
+        "swap.total: pass -> fail: wanted 0, found 1  # /pretended:7",
+        "recommended.kernel.lockdown: pass (advisory) -> fail (advisory): wanted none, found integrity  # /pretended:7",
+    ]
+
+
+def test_reports_of_two_specs_differ_in_what_they_ask() -> None:
+    less = report({"swap.total": 1}, spec="name: first\nrequire: {cgroups: {version: 2}}")
+    digest, spec, *rest = verdicts.changes([report({"swap.total": 1})], [less])
+    assert (digest, rest[0]) == (
+        "nonconformant -> conformant",
+        "swap.total: fail -> not asked: wanted 0, found 1  # /pretended:7",
+    )
+    assert re.fullmatch(r"spec first: sha256:\w{16} -> sha256:\w{16}", spec)
+
+
+def test_reports_on_several_hosts_are_compared_host_by_host() -> None:
+    before = [report({}), report({}, "b"), report({}, "c")]
+    after = [report({"swap.total": 1}, "b"), report({}), report({}, "d")]
+    assert list(verdicts.changes(before, after)) == [
+        "b: conformant -> nonconformant",
+        "b: swap.total: pass -> fail: wanted 0, found 1  # /pretended:7",
+        "d: not judged -> conformant: all pass; 3 requirements",
+        "c: conformant: all pass; 3 requirements -> not judged",
+    ]
+
+
+# the command line
+
+
+def nodespec(*args: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "nodespec", *args],
+        cwd=folder,
+        env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this machine was recorded and judged; `other` is another, which says something hostile."""
+    made = tmp_path_factory.mktemp("views")
+    (made / "node.yaml").write_text("nodespec: 1\nrequire: {os: {id: debian}, cgroups: {version: 2}}\n")
+    assert nodespec("facts", "os", "-o", "os.json.gz", folder=made).returncode == 0
+    assert nodespec("facts", "os", "-o", "os.json", folder=made).returncode == 0
+    document = json.loads((made / "os.json").read_bytes())
+    document["facts"]["os.id"] = ["none\u001b[31m\n", "/etc/os-release"]
+    (made / "other.json").write_text(json.dumps(document))
+    (made / "report.json").write_text(nodespec("check", "./node.yaml", "-o", "json", folder=made).stdout)
+    again = json.loads((made / "report.json").read_text())
+    again["reports"][0]["findings"][0]["outcome"] = "deferred"
+    again["reports"][0]["findings"][0]["sentence"] = "\u202eevil"
+    (made / "again.json").write_text(json.dumps(again))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("os.json", "os.json.gz"), 0, "0 differ"),
+        (("os.json", "other.json"), 10, "1 differ"),
+        (("os.json", "other.json", "os.version"), 0, "0 differ"),
+        (("os.json", "other.json", "os.id"), 10, "none\\x1b[31m\\n"),
+        (("os.json", "running", "os.id", "os.version"), 0, "running: "),
+        (("running", "running", "./node.yaml"), 0, "0 differ"),
+        (("report.json", "report.json"), 0, "0 differ"),
+        (("report.json", "again.json"), 10, "\\u202eevil"),
+    ],
+)
+def test_what_differs_exits_10(args: Sequence[str], code: int, said: str, folder: Path) -> None:
+    done = nodespec("diff", *args, folder=folder)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_alone_it_compares_this_machine_with_its_next_boot(folder: Path) -> None:
+    done = nodespec("diff", folder=folder)
+    assert done.returncode in (0, 10), done.stderr
+    heads = done.stdout.splitlines()
+    assert re.match(r"running: .*, running \(live\), ", heads[0])
+    assert [line for line in heads if re.match(r"at-rest: .*, at rest \(image /\), ", line)]
+    assert re.match(r"\d+ differ; \d+ more only one side knows", heads[-1])
+    every = nodespec("diff", "running", "at-rest", "os", "memory", "--all", folder=folder)
+    assert "memory.total: " in every.stdout
+    assert "not known (deferred: only a running machine can tell)" in every.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("running",), "with what?"),
+        (("running", "nothing.json"), "nothing.json: No such file"),
+        (("running", "image:"), "image:PATH names"),
+        (("running", "image:/dev/null"), "--image /dev/null"),
+        (("os.json", "node.yaml"), "node.yaml: no recording"),
+        (("os.json", "report.json"), "os.json is a view of a host, and report.json a report"),
+        (("report.json", "again.json", "os"), "of reports all is compared"),
+        (("os.json", "os.json.gz", "no-such-family"), "`no-such-family` is no spec"),
+        (("os.json", "os.json.gz", "os.ids"), "`ids` is no fact of `os`"),
+        (("os.json", "os.json.gz", "--root", "/host"), "only running and at-rest"),
+        (("running", "at-rest", "--root", "."), "no procfs"),
+    ],
+)
+def test_a_mistake_is_told_and_exits_2(args: Sequence[str], said: str, folder: Path) -> None:
+    done = nodespec("diff", *args, folder=folder)
+    assert done.returncode == 2, done.stdout
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# what anybody may have written
+
+NAMES = [".".join(place.path) for family in declared.families() for place in facts_of(family)]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 1 << 65) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(("rows", "asked", "rest", "from", "is", "value", "absent", "unknown", "say", "or", "bash")),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6), st.sampled_from([("", ""), BOOT]))
+def test_no_recording_does_harm_to_a_comparison(facts: Notes, contexts: Tuple[str, str]) -> None:
+    views = (
+        Recorded(facts),
+        Recorded({"os.id": ["debian", "/etc/os-release"], "modules": {"rows": {"bash": ["loaded"]}}}),
+    )
+    found = compared(*views, everywhere(*views), contexts)
+    assert len(list(told(found, ALWAYS))) == len(found.differing)
+    assert all("\n" not in visible(one.line) for one in found.silent)
