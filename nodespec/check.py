@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import gate
+from .ahead import planned
 from .cli import bindings
 from .library import Library
-from .spec import resolve
 
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def check(args: argparse.Namespace) -> int:
     """Judge this host by specs; the exit code is the verdict."""
-    plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
+    plan = planned(args.spec, Library(tuple(args.specs)), bindings(args.set))
     if not args.waivers:
         return gate.run(plan, (), args)
     from .source import parse  # noqa: PLC0415 - only where there are any

@@ -21,6 +21,7 @@ ENGINE = Path(facts.__file__).parent
 
 # What turns documents into plans, and what a person asks besides: YAML, JSON Schema and templates belong here.
 AUTHOR = {
+    "ahead",
     "bundle",
     "check",
     "comparison",

@@ -63,7 +63,9 @@ def built(folder: Path, clone: Path) -> Path:
     (wheel,), (direct,) = (folder / "dist").glob("*.whl"), (folder / "direct").glob("*.whl")
     contents, again = zipped(wheel), zipped(direct)
     wanted = {moved(name) for name in tracked if name.partition("/")[0] in ("nodespec", *FOLDERS)} - LINKS
-    same("the wheel and the four folders", {name for name in contents if ".dist-info/" not in name}, wanted)
+    plans = {name.replace("/specs/", "/plans/").replace(".yaml", ".json") for name in wanted if name.endswith(".yaml")}
+    lies = {name for name in contents if ".dist-info/" not in name}
+    same("the wheel, the four folders and the plans of the library", lies, wanted | plans)
     same("the wheel by way of the source distribution and without", contents, again)
     same("the licence", sum(name.endswith(".dist-info/licenses/LICENSE") for name in contents), 1)
     (archive,) = (folder / "dist").glob("*.tar.gz")
@@ -113,7 +115,7 @@ def installed(folder: Path, wheel: Path) -> None:
             same(f"{form}, rendered again", again, Path(f"{written}.{form}").read_text())
             same(f"whether {form} says anything", len(again) > SHORT, wanted=True)
         ran((0, 10, 11), *user, program, "verify", f"{written}.json")
-    modules(python, Path("/"))
+    same("whether YAML is read for a spec of the library", "yaml" in modules(python, Path("/")), wanted=False)
     counts = f"{len(SPECS)} exit codes, {len(FORMATS)} formats written and rendered again"
     print(f"installed: {counts}, as {len(looking)} users")
 
@@ -129,10 +131,11 @@ def bare(folder: Path, clone: Path) -> None:
     print("a bare clone works with nothing but PyYAML")
 
 
-def modules(python: str, cwd: Path) -> None:
-    """No module is imported under a second name."""
+def modules(python: str, cwd: Path) -> list[str]:
+    """What the main job imports; no module under a second name."""
     names = ran(0, python, "-c", SECOND, "check", "kubernetes/1.35", "-o", "json=/dev/null", cwd=cwd).split()
     same("modules beside nodespec's", {*FOLDERS, "nodespec.checks"} & {*names}, {"nodespec.checks"})
+    return names
 
 
 def users(program: str) -> list[list[str]]:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from nodespec import ahead
+from nodespec.library import Library
+from nodespec.mistake import Mistake
+from nodespec.spec import resolve
+
+TOP = Path(__file__).parents[2]
+NAMES = Library().names()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("plans")
+    ahead.make(str(made))
+    return made
+
+
+@pytest.fixture
+def plans(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ahead, "FOLDER", str(folder))
+    return folder
+
+
+def ready(name: str, given: Dict[str, str], library: Library | None = None) -> object:
+    return ahead._ready(name, library or Library(), given)  # noqa: SLF001 - whether one lies there is what is asked
+
+
+@pytest.mark.usefixtures("plans")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_made_ahead_is_the_plan_that_is_made_now(name: str) -> None:
+    plan = resolve([name], Library(), {})
+    assert ready(name, {}) == plan
+    others = {param.name: param.choices[-1] for param in plan.params if param.choices}
+    assert ready(name, others) == (resolve([name], Library(), others) if others else plan)
+
+
+@pytest.mark.usefixtures("plans")
+def test_a_param_that_cannot_be_set_so_is_told_as_ever() -> None:
+    for given in ({"role": "king"}, {"rule": "worker"}):
+        with pytest.raises(Mistake) as now:
+            resolve(["kubernetes/1.35"], Library(), given)
+        with pytest.raises(Mistake) as told:
+            ahead.planned(["kubernetes/1.35"], Library(), given)
+        assert told.value.said == now.value.said
+
+
+@pytest.mark.usefixtures("plans")
+def test_another_text_of_that_name_is_what_counts(tmp_path: Path) -> None:
+    body = "nodespec: 1\nrequire: {memory: {total: '>=1Ti'}}\n"
+    Path(tmp_path, "container-host.yaml").write_text(body)
+    library = Library((str(tmp_path),))
+    assert ready("kubernetes/1.35", {}, library) is None  # which extends it
+    assert [one.id for one in ahead.planned(["container-host"], library, {}).requirements] == ["memory.total"]
+
+
+def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, made = tmp_path / "library", tmp_path / "made"
+    library.mkdir()
+    for name, want in (("bound", "{param: least}"), ("free", "'>=2Gi'")):
+        params = "params: {least: {default: 1Gi, choices: [1Gi, 2Gi], why: w}}"
+        text = f"nodespec: 1\n{params}\nrequire: {{memory: {{total: {want}}}}}"
+        Path(library, f"{name}.yaml").write_text(text)
+    Path(library, "unset.yaml").write_text(text.replace("default: 1Gi, ", ""))
+    monkeypatch.setattr("nodespec.library.OWN", str(library))
+    monkeypatch.setattr(ahead, "OWN", str(library))
+    monkeypatch.setattr(ahead, "FOLDER", str(made))
+    ahead.make(str(made))
+    assert sorted(os.listdir(made)) == ["bound.json", "free.json"]
+    assert ready("bound", {}) == resolve(["bound"], Library(), {})
+    assert ready("bound", {"least": "2Gi"}) is None
+    assert ready("free", {"least": "2Gi"}) == resolve(["free"], Library(), {"least": "2Gi"})
+    Path(library, "free.yaml").write_text(text + " ")
+    assert ready("free", {}) is None
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"sources": {}, "bindable": true, "plan": {}}', '{"sources": 1}'])
+def test_a_plan_that_cannot_be_read_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str) -> None:
+    Path(tmp_path, "container-host.json").write_text(damaged)
+    monkeypatch.setattr(ahead, "FOLDER", str(tmp_path))
+    assert ahead.planned(["container-host"], Library(), {}) == resolve(["container-host"], Library(), {})
+
+
+def test_with_a_plan_nothing_is_imported_that_reads_specs(folder: Path) -> None:
+    code = (
+        "import sys; from nodespec import ahead; ahead.FOLDER = sys.argv.pop(1);"
+        "from nodespec.__main__ import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), "check", "kubernetes/1.35", "--set", "role=control-plane"],
+        cwd=TOP,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    modules = set(done.stderr.split())
+    assert "nodespec.reports.text" in modules
+    readers = {"yaml", *(f"nodespec.{name}" for name in ("spec", "source", "statement", "walk", "proof", "sysspec"))}
+    assert not modules & readers
