@@ -156,13 +156,15 @@ def container(machine: Machine) -> Observation[str]:
     if outside:
         return Absent(Evidence(outside))
     space = machine.link(path)
+    if isinstance(space, Unknown):  # and so whether the marks are those of a container or were left behind
+        return space
     inside = isinstance(space, Value) and space.value != _container.FIRST["pid"]
     for kind, source in _container.marks(machine):
         if kind not in ("", "oci"):  # the OCI's own word for itself, which says nothing
             return Value(kind, Evidence(source, inferred=not inside))
     if inside:
         return Value("other", Evidence(path, inferred=True))
-    return space if isinstance(space, Unknown) else Absent(Evidence(path))
+    return Absent(Evidence(path))
 
 
 @fact(

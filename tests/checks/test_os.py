@@ -325,6 +325,14 @@ def test_among_the_hosts_processes_its_own_mounts_make_a_container(
     assert not container or seen == Value(container, Evidence("/.dockerenv", inferred=True))
 
 
+def test_marks_say_nothing_where_the_namespaces_may_not_be_seen(
+    make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = running(make_tree, {"/.dockerenv": ""})
+    monkeypatch.setattr(machine, "link", lambda path: Unknown("no permission", f"{path} may not be read"))
+    assert look("container", machine) == Unknown("no permission", "/proc/1/ns/pid may not be read")
+
+
 def test_no_container(make_tree: MakeTree) -> None:
     seen = look("container", running(make_tree, {}, {"/proc/1/ns/pid": FIRST_PROCESSES}))
     assert seen == Absent(Evidence("/proc/1/ns/pid"))
