@@ -79,6 +79,17 @@ run(lambda: main(CARRIED, sys.argv[1:]))
 
 def bundle(args: argparse.Namespace) -> int:
     """Write the bundle of the specs that were named."""
+    made = composed(args)
+    try:
+        output.replace(args.output, made)
+        os.chmod(args.output, EXECUTABLE)
+    except OSError as error:
+        raise Mistake(f"{args.output}: {error.strerror or error}") from None
+    return 0
+
+
+def composed(args: argparse.Namespace) -> str:
+    """The bundle of the specs and waivers that the arguments name."""
     plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
     waivers: Json = []
     if args.waivers:
@@ -86,12 +97,7 @@ def bundle(args: argparse.Namespace) -> int:
         from .waivers import load  # noqa: PLC0415
 
         waivers = [listed(one) for one in load(args.waivers, parse)]
-    try:
-        output.replace(args.output, text(plan, waivers))
-        os.chmod(args.output, EXECUTABLE)
-    except OSError as error:
-        raise Mistake(f"{args.output}: {error.strerror or error}") from None
-    return 0
+    return text(plan, waivers)
 
 
 def text(plan: Plan, waivers: Json) -> str:

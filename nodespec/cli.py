@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     bundle.add_argument("-o", dest="output", required=True, metavar="FILE")
     bundle.add_argument("--waivers", metavar="FILE", help="waivers that the bundle carries")
     _binding(bundle)
+    _guarding(commands.add_parser("gate", help="keep the kubelet of an unfit machine from starting when it boots"))
     schema = commands.add_parser("schema", help="JSON Schema of specs, recordings, reports or waivers")
     schema.add_argument("name", nargs="?", default="spec", choices=("spec", "facts", "report", "waivers"))
     report = commands.add_parser("report", help="render a stored report again")
@@ -79,6 +80,18 @@ def parser() -> argparse.ArgumentParser:
     _binding(diff)
     options.comparing(diff)
     return top
+
+
+def _guarding(gate: argparse.ArgumentParser) -> None:
+    from . import unit  # noqa: PLC0415
+
+    actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
+    install = actions.add_parser("install", help="write a bundle, and the systemd unit that runs it")
+    install.add_argument("spec", nargs="+", metavar="SPEC")
+    install.add_argument("--waivers", metavar="FILE", help="waivers that the bundle carries")
+    _binding(install)
+    unit.asked(install)
+    unit.placed(actions.add_parser("remove", help="remove what install wrote"))
 
 
 def _searching(command: argparse.ArgumentParser) -> None:
@@ -108,6 +121,7 @@ MODULES = {
     "verify": "stored",
     "explain": "explain",
     "bundle": "bundle",
+    "gate": "installing",
     "diff": "comparison",
 }  # the others answer in `inquiry`
 

@@ -85,8 +85,9 @@ def _noded(data: object, at: At) -> Node:
         return mapping(at, ((word(name, at), _noded(value, at)) for name, value in data.items()))
     if isinstance(data, list):
         return sequence(at, [_noded(value, at) for value in data])
-    said = data if isinstance(data, str) else {None: "", True: "true", False: "false"}.get(data, data)  # type: ignore[call-overload]
-    return word(str(said), at, null=data is None)
+    if data is None or isinstance(data, bool):  # 1 would equal True
+        return word({None: "", True: "true", False: "false"}[data], at, null=data is None)
+    return word(str(data), at)
 
 
 def opened(path: str, flags: int) -> int:

@@ -22,13 +22,17 @@ def main(carried: Mapping[str, Json], argv: List[str]) -> int:
 
 def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
     asked = plan.unpacked(cast("Dict[str, Json]", carried["plan"]))
+    if argv[:1] == ["gate"]:
+        from . import boot  # noqa: PLC0415
+
+        return boot.answer(argv[1:], asked, _carried(carried))
     args = _parser(asked).parse_args(argv)
     if args.version:
         print(_version(asked))  # noqa: T201
         return 0
     commands = {"check": _check, "facts": _facts, "explain": _explain}
     if args.command not in commands:
-        raise Mistake("a command is wanted: check, facts or explain; --help shows more")
+        raise Mistake("a command is wanted: check, facts, explain or gate; --help shows more")
     return commands[args.command](args, asked, carried)
 
 
@@ -47,6 +51,7 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     options.looking(facts)
     explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
     explain.add_argument("what", nargs="?", metavar="ID|FACT", help="a requirement or a fact; nothing for the specs")
+    commands.add_parser("gate", help="keep the kubelet of an unfit machine from starting, whenever it boots")
     return top
 
 
@@ -57,8 +62,11 @@ def _version(asked: Plan) -> str:
 def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
     from . import gate  # noqa: PLC0415 - a module is compiled when it is asked for, at every start
 
-    own = tuple(waiver(one) for one in cast("List[Json]", carried["waivers"]))
-    return gate.run(asked, (*own, *_waivers(args.waivers)), args)
+    return gate.run(asked, (*_carried(carried), *_waivers(args.waivers)), args)
+
+
+def _carried(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
+    return tuple(waiver(one) for one in cast("List[Json]", carried["waivers"]))
 
 
 def _waivers(path: str) -> Tuple[Waiver, ...]:

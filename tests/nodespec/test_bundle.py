@@ -92,7 +92,7 @@ def test_a_format_that_is_not_carried_is_refused(preflight: Path) -> None:
 def test_a_recommendation_enforced_fails_and_a_waiver_as_json_lets_it(preflight: Path, tmp_path: Path) -> None:
     assert run(preflight, "check", "--strict").returncode == 10
     waiver = {"ids": ["recommended.cpu.*"], "hosts": ["*"], "reason": "r", "owner": "o", "expires": "2099-01-01"}
-    (tmp_path / "w.json").write_text(json.dumps({"nodespec-waivers": "1", "waivers": [waiver]}), encoding="utf-8")
+    (tmp_path / "w.json").write_text(json.dumps({"nodespec-waivers": 1, "waivers": [waiver]}), encoding="utf-8")
     done = run(preflight, "check", "--strict", "--waivers", str(tmp_path / "w.json"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "waived" in done.stdout

@@ -27,6 +27,7 @@ AUTHOR = {
     "comparison",
     "explain",
     "inquiry",
+    "installing",
     "library",
     "parameter",
     "proof",
@@ -40,7 +41,7 @@ AUTHOR = {
 }
 # What a family may know of the engine, beside other families: facts and values, and how to look.
 LOOKING = {"facts", "kinds", "observation", "versions", "tree", "machine"}
-READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "toml"}  # formats that several hosts' files share
+READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "stream", "toml", "unpacking"}  # of files
 # What a renderer may know: the report, how to show a host's words, and what several formats count alike.
 SHOWING = {"report", "escape", "summary"}
 THIRD = {"yaml", "jsonschema", "jinja2"}

@@ -45,6 +45,7 @@ AUFS = "recommended.kernel.config.AUFS_FS"  # which no current kernel has
 KUBERNETES: Sequence[Tuple[Sequence[Change], Mapping[str, str], Sequence[str]]] = (
     ((), {}, ()),
     ((), {"stage": "image"}, ("image.os.machine_id", "image.recommended.files./etc/ssh/ssh_host_ed25519_key")),
+    ((), {"stage": "booting"}, ()),
     ((), {"stage": "joined"}, YET_TO_JOIN),
     ((), {"stage": "joined", "role": "control-plane"}, (*YET_TO_JOIN, *JOINED_CONTROL_PLANE)),
     ((), {"stage": "joined", "installer": "other", "proxy_mode": "none"}, ("joined.ports.10250", "joined-network")),
@@ -66,6 +67,7 @@ KUBERNETES: Sequence[Tuple[Sequence[Change], Mapping[str, str], Sequence[str]]] 
     ((containerd_1,), {}, OLD_RUNTIME),
     ((containerd_1,), {"user_namespaces": "true"}, (*OLD_RUNTIME, "user-namespaces-runtime")),
     ((joined,), {}, ANOTHER_JOIN),
+    ((joined,), {"stage": "booting"}, ("free-ports.ports.10250", "free-ports.ports.10248")),
     ((joined,), {"stage": "joined"}, ()),
     ((joined,), {"stage": "joined", "role": "control-plane"}, ()),
     ((image,), {}, ("identity.recommended.os.machine_id",)),

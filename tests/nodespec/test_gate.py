@@ -1,0 +1,219 @@
+"""The gate that boots with the machine: what is installed, what it says, and what opens it all the same."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodespec import boot, output, unit
+from nodespec.__main__ import main
+from nodespec.library import Library
+from nodespec.spec import resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodespec.plan import Plan
+
+FIT = "nodespec: 1\nname: fit\ntitle: fit\nrequire: {memory: {total: '>=1Mi'}}\n"
+UNFIT = "nodespec: 1\nname: unfit\ntitle: unfit\nrequire: {memory: {total: '>=1000Ti'}}\n"
+FILES = (
+    "etc/nodespec/preflight",
+    "etc/systemd/system/kubelet.service.d/50-nodespec-gate.conf",
+    "etc/systemd/system/nodespec-gate.service",
+)
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "spec.yaml").write_text(UNFIT, encoding="utf-8")
+    (tmp_path / "root").mkdir()
+    return tmp_path / "spec.yaml"
+
+
+def held(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def test_it_is_installed_and_removed_whole(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = spec.parent / "root"
+    assert main(["gate", "install", str(spec), "--into", str(root), "--wait", "90"]) == 0
+    assert held(root) == list(FILES)
+    said = capsys.readouterr().out
+    assert all(f"wrote {root}/{name}\n" in said for name in FILES)
+    text = (root / FILES[2]).read_text(encoding="utf-8")
+    assert re.search(r"^ExecStart=python3 -I -S /etc/nodespec/preflight gate run .*--wait 90$", text, re.MULTILINE)
+    units = configparser.RawConfigParser(strict=False)
+    units.read([root / name for name in FILES[1:]])
+    assert units["Unit"]["before"] == "kubelet.service"
+    assert units["Unit"]["requires"] == "nodespec-gate.service"
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 0  # anew, over its own files
+    assert main(["gate", "remove", "--into", str(root)]) == 0
+    assert held(root) == []
+    assert main(["gate", "remove", "--into", str(root)]) == 2
+
+
+def test_a_bundle_installs_itself(spec: Path) -> None:
+    root, bundle = spec.parent / "root", spec.parent / "preflight"
+    assert main(["bundle", str(spec), "-o", str(bundle)]) == 0
+    argv = [sys.executable, "-I", "-S", str(bundle), "gate", "install", "--into", str(root)]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert held(root) == list(FILES)
+    assert (root / FILES[0]).read_bytes() == bundle.read_bytes()
+    assert os.access(root / FILES[0], os.X_OK)
+    argv = [sys.executable, str(root / FILES[0]), "gate", "remove", "--into", str(root)]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert held(root) == []
+
+
+def test_a_bundle_on_standard_input_says_that_it_cannot_copy_itself(spec: Path) -> None:
+    bundle = spec.parent / "preflight"
+    assert main(["bundle", str(spec), "-o", str(bundle)]) == 0
+    argv = [sys.executable, "-", "gate", "install", "--into", str(spec.parent / "root")]
+    done = subprocess.run(argv, input=bundle.read_bytes(), cwd="/", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"as a file" in done.stderr
+
+
+def test_printing_writes_nothing(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = spec.parent / "root"
+    assert main(["gate", "install", str(spec), "--into", str(root), "--print", "--unit", "k3s"]) == 0
+    assert held(root) == []
+    assert "# /etc/systemd/system/k3s.service.d/50-nodespec-gate.conf\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "../x.service", "nodespec-gate", "kubelet.mount", "a\nb.service", "x%n.service"]
+)
+def test_a_unit_that_cannot_be_meant_is_refused(spec: Path, name: str) -> None:
+    assert main(["gate", "install", str(spec), "--into", str(spec.parent / "root"), "--unit", name]) == 2
+    assert not list((spec.parent / "root").iterdir())
+
+
+def test_what_somebody_else_wrote_is_kept_and_nothing_is_installed(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = spec.parent / "root"
+    theirs = root / FILES[1]  # the last that is written
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Unit]\n", encoding="utf-8")
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 2
+    assert held(root) == [FILES[1]]
+    assert not (root / "etc/nodespec").exists()
+    assert "did not make it" in capsys.readouterr().err
+
+
+def test_where_one_file_cannot_be_written_the_others_are_as_before(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = spec.parent / "root"
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 0
+    before = {name: (root / name).read_bytes() for name in FILES}
+
+    def full(path: str, content: str | bytes) -> None:
+        if path.endswith(".conf") and isinstance(content, str):
+            raise OSError(28, "No space left on device", path)
+        output.replace(path, content)
+
+    monkeypatch.setattr(unit, "replace", full)
+    assert main(["gate", "install", str(spec), "--into", str(root), "--strict"]) == 2
+    assert {name: (root / name).read_bytes() for name in FILES} == before
+    assert "No space left on device: nothing is installed" in capsys.readouterr().err
+
+
+def test_no_link_leads_out_of_an_image(spec: Path) -> None:
+    root, outside = spec.parent / "root", spec.parent / "outside"
+    outside.mkdir()
+    (root / "etc").symlink_to(outside)
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 2
+    assert not list(outside.iterdir())
+
+
+# what the unit runs
+
+
+@pytest.fixture
+def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Plan]:
+    """A fit and an unfit plan; what the gate reads and writes lies in a folder."""
+    found = {}
+    for name, text in (("fit", FIT), ("unfit", UNFIT)):
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        found[name] = resolve([str(tmp_path / f"{name}.yaml")], Library(), {})
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr(boot, "STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(boot, "FILE", str(tmp_path / "override"))
+    monkeypatch.setattr(boot, "WAIVERS", str(tmp_path / "waivers.json"))
+    return found
+
+
+def test_an_unfit_machine_is_told_what_to_do(
+    plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert boot.answer(["run"], plans["unfit"], ()) == 10
+    last = capsys.readouterr().out.splitlines()[-3:]
+    assert last[0] == "kubelet.service is kept from starting: fail memory.total"
+    assert f"echo WHO and WHY >{tmp_path}/override" in last[2]
+    assert (tmp_path / "state/gate.txt").read_text(encoding="utf-8").startswith("NONCONFORMANT")
+    assert not (tmp_path / "state/overrides").exists()
+
+
+def test_a_fit_machine_may_start(plans: dict[str, Plan], capsys: pytest.CaptureFixture[str]) -> None:
+    assert boot.answer(["run", "--unit", "k3s.service"], plans["fit"], ()) == 0
+    assert capsys.readouterr().out.endswith("k3s.service may start\n")
+
+
+def test_an_override_opens_and_leaves_its_trace(
+    plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    (tmp_path / "override").write_text("ann: INC-42\x1b[2J,\nno other node left\n", encoding="utf-8")
+    assert boot.answer(["run", "--wait", "600"], plans["unfit"], ()) == 0  # and does not wait
+    reason = "ann: INC-42\\x1b[2J, no other node left"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == [
+        f"<4>OVERRIDDEN by {tmp_path}/override: {reason}",
+        "<4>kubelet.service starts, though: fail memory.total",
+    ]
+    (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
+    assert stored["conclusion"] == "nonconformant"
+    assert any("starts all the same, by" in notice for notice in stored["notices"])
+    kept = (tmp_path / "state/overrides").read_text(encoding="utf-8")
+    assert re.fullmatch(rf"\S+Z exit 10 {tmp_path}/override: {re.escape(reason)}\n", kept)
+
+
+def test_an_override_without_a_reason_is_none(
+    plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "override").write_text(" \n", encoding="utf-8")
+    assert boot.answer(["run"], plans["unfit"], ()) == 10
+    assert "does not say why" in capsys.readouterr().err
+
+
+def test_an_override_opens_even_where_the_gate_itself_is_broken(
+    plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    (tmp_path / "waivers.json").write_text("{", encoding="utf-8")
+    assert boot.answer(["run"], plans["fit"], ()) == 2
+    assert "kept from starting: exit 2, see above" in capsys.readouterr().out
+    monkeypatch.setattr("nodespec.gate.judged", broken)
+    (tmp_path / "override").write_text("bob: the gate is broken", encoding="utf-8")
+    assert boot.answer(["run"], plans["fit"], ()) == 0
+    assert "exit 2" in capsys.readouterr().out
+
+
+def test_waivers_of_the_machine_are_heeded(plans: dict[str, Plan], tmp_path: Path) -> None:
+    waiver = {"ids": ["memory.total"], "hosts": ["*"], "reason": "r", "owner": "o", "expires": "2099-01-01"}
+    (tmp_path / "waivers.json").write_text(json.dumps({"nodespec-waivers": 1, "waivers": [waiver]}), encoding="utf-8")
+    assert boot.answer(["run"], plans["unfit"], ()) == 11  # nothing required passes
+    (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
+    assert stored["findings"][0]["disposition"] == "waived"
