@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import chain
 from typing import Iterable, List, NamedTuple, Sequence, Tuple, Union, cast
 
@@ -9,14 +10,18 @@ from . import facts as declared
 from . import pattern as patterns
 from .facts import Place, Table
 from .kinds import OTHER, Datum, Kind
-from .looking import Facts
+from .looking import DEADLINE, Alarm, Facts
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Params, Pattern
 from .plan import Plan, Requirement
 from .report import Cause, Finding
-from .sight import Sight, default_fix, met, part, sentence, unmet
+from .sight import Sight, default_fix, part, sentence, sighted, unmet
+from .tree import TimedOut
 
 SHOWN = 50  # rows of a quantified rule; the sentence counts them all
+SECONDS = 2.0  # that trying one pattern may take
+LEAST = 0.01  # that it has even where the time for the whole run was used up
+ENDLESS = Unknown("timed out", "trying the pattern on it took too long", "write a pattern that repeats no repetition")
 
 
 class Judged(NamedTuple):
@@ -26,18 +31,18 @@ class Judged(NamedTuple):
     sights: Tuple[Sight, ...]
 
 
-def judge(plan: Plan, facts: Facts) -> List[Judged]:
-    """Every requirement of a plan, in its order."""
+def judge(plan: Plan, facts: Facts, end: float = 0.0) -> List[Judged]:
+    """Every requirement of a plan, in its order; patterns are tried until `end` (of time.monotonic)."""
     params = {param.name: param for param in plan.params}
-    known = Known(facts, params)
+    known = Known(facts, params, end or time.monotonic() + DEADLINE)
     return [_judged(requirement, known, params) for requirement in plan.requirements]
 
 
 class Known:
     """What the host says, and what a person gave: a parameter is a fact that no host is asked for."""
 
-    def __init__(self, facts: Facts, params: Params) -> None:
-        self.facts, self.params = facts, params
+    def __init__(self, facts: Facts, params: Params, end: float) -> None:
+        self.facts, self.params, self.end = facts, params, end
         self.rows = facts.rows
 
     def look(self, place: Place) -> Observation[Datum]:
@@ -45,9 +50,8 @@ class Known:
         return self.params[place.path[1]].seen if place.path[0] == patterns.PARAMS else self.facts.look(place)
 
 
-def _judged(requirement: Requirement, facts: Facts, params: Params) -> Judged:
-    when = _sights(patterns.read(requirement.when, params), facts) if requirement.when else ()
-    condition = _outcome(patterns.read(requirement.when, params), when) if requirement.when else "pass"
+def _judged(requirement: Requirement, facts: Known, params: Params) -> Judged:
+    when, condition = _condition(requirement.when, facts, params)
     if condition == "fail":
         return _found(requirement, "not-applicable", when, unmet(when))
     if "every" in requirement.pattern or "some" in requirement.pattern:
@@ -65,6 +69,14 @@ def _judged(requirement: Requirement, facts: Facts, params: Params) -> Judged:
     return _found(requirement, outcome, sights, said)
 
 
+def _condition(data: Data, facts: Known, params: Params) -> Tuple[Tuple[Sight, ...], str]:
+    if not data:
+        return (), "pass"
+    pattern = patterns.read(data, params)
+    sights = _sights(pattern, facts)
+    return sights, _outcome(pattern, sights)
+
+
 def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said: str) -> Judged:
     fix = requirement.fix or (default_fix(sights) if outcome == "fail" else "")
     parts = tuple(map(part, sights))
@@ -75,21 +87,29 @@ def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said
 # one clause
 
 
-def _sights(pattern: Pattern, facts: Facts, *, negated: bool = False) -> Tuple[Sight, ...]:
+def _sights(pattern: Pattern, facts: Known, *, negated: bool = False) -> Tuple[Sight, ...]:
     if isinstance(pattern, Clause):
         return (_sight(pattern, facts, negated=negated),)
     negated ^= pattern.how == "not"
     return tuple(sight for one in pattern.parts for sight in _sights(one, facts, negated=negated))
 
 
-def _sight(clause: Clause, facts: Facts, *, negated: bool) -> Sight:
-    seen, name = _strongest(clause, facts) if clause.aliases else (facts.look(clause.place), "")
-    return Sight(clause, seen, met(clause, seen), name, negated)
+def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
+    looks = [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
+    if not clause.expect.opaque:
+        return sighted(clause, *_strongest(clause, looks), negated=negated)
+    try:  # a pattern can take ages on a text that it nearly matches
+        with Alarm(max(min(facts.end - time.monotonic(), SECONDS), LEAST)):
+            return sighted(clause, *_strongest(clause, looks), negated=negated)
+    except TimedOut:
+        return sighted(clause, ENDLESS, negated=negated)
 
 
-def _strongest(clause: Clause, facts: Facts) -> Tuple[Observation[Datum], str]:
+def _strongest(clause: Clause, looks: Sequence[Tuple[Observation[Datum], Place]]) -> Tuple[Observation[Datum], str]:
     """Of several names of one thing the strongest value; what cannot be seen might be stronger."""
-    kind, looks = clause.place.kind, [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
+    if len(looks) == 1:
+        return looks[0][0], ""
+    kind = clause.place.kind
     values = [(kind.strength(seen.value), seen, place) for seen, place in looks if isinstance(seen, Value)]
     unknown = next((seen for seen, _ in looks if isinstance(seen, Unknown)), None)
     if not values:
@@ -131,7 +151,7 @@ def _decisive(pattern: Pattern, sights: Tuple[Sight, ...]) -> Tuple[Sight, ...]:
 # quantified rules
 
 
-def _rows(data: Data, facts: Facts, params: Params) -> Tuple[str, Tuple[Sight, ...], str]:
+def _rows(data: Data, facts: Known, params: Params) -> Tuple[str, Tuple[Sight, ...], str]:
     """`every` or `some` row of a table: outcome, what was looked at, the sentence."""
     how = "every" if "every" in data else "some"
     path = tuple(cast("List[str]", data[how]))
@@ -169,7 +189,7 @@ def _counted(how: str, condition: str, required: str) -> str:
     return _undecided((condition, required))
 
 
-def _row(data: Data, row: Place, facts: Facts, params: Params) -> Tuple[str, str, Tuple[Sight, ...]]:
+def _row(data: Data, row: Place, facts: Known, params: Params) -> Tuple[str, str, Tuple[Sight, ...]]:
     condition = "pass"
     if "where" in data:
         where = patterns.read(cast("Data", data["where"]), params, row)

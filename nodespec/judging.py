@@ -8,7 +8,7 @@ from typing import NamedTuple, Tuple, cast
 from . import BUILT, __version__, conclusion, evaluation
 from . import plan as plans
 from .conclusion import Choice
-from .looking import Facts
+from .looking import Facts, Live
 from .notes import Noting
 from .plan import Plan, Requirement
 from .report import Finding, Host, Json, Param, Report, Waiver
@@ -35,9 +35,9 @@ class Seat(NamedTuple):
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms) -> Report:
     """The report on one host."""
-    noted = Noting(looked)
+    noted, end = Noting(looked), looked.deadline if isinstance(looked, Live) else 0.0
     asked = [one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id)]
-    judged = {one.finding.id: one for one in evaluation.judge(plan._replace(requirements=tuple(asked)), noted)}
+    judged = {one.finding.id: one for one in evaluation.judge(plan._replace(requirements=tuple(asked)), noted, end)}
     findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)

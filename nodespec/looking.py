@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OBSERVATION_SECONDS = 2.0
+DEADLINE = 20.0  # seconds of a run for which none was said
 THERE = "there"  # the value of a row that has columns
 AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
@@ -127,7 +128,7 @@ class Live:
         if left <= 0:
             return Unknown("timed out", "the time for the whole run was used up", "--deadline gives more")
         try:
-            with _Alarm(min(left, OBSERVATION_SECONDS)):
+            with Alarm(min(left, OBSERVATION_SECONDS)):
                 return look()
         except TimedOut:
             return Unknown("timed out", f"looking took longer than {OBSERVATION_SECONDS:.0f} s")
@@ -160,7 +161,7 @@ def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
     return seen
 
 
-class _Alarm:
+class Alarm:
     """Raises TimedOut in the main thread after so many seconds; elsewhere there is nothing to interrupt with."""
 
     def __init__(self, seconds: float) -> None:

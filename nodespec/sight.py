@@ -21,6 +21,15 @@ class Sight(NamedTuple):
     outcome: str
     name: str = ""
     negated: bool = False
+    lack: str = ""
+
+
+def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> Sight:
+    """What an observation comes to by a clause; of a value that fails, what it lacks."""
+    outcome = met(clause, seen)
+    fails = outcome == "fail" and not negated
+    lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
+    return Sight(clause, seen, outcome, name, negated, lack)
 
 
 def met(clause: Clause, seen: Observation[Datum]) -> str:
@@ -93,10 +102,7 @@ def _pair(sight: Sight) -> str:
     if observed.state in ("unknown", DEFERRED):
         return f"wanted {_wanted(sight)}, not known: {observed.text}" if observed.state == "unknown" else observed.text
     found = f"wanted {_wanted(sight)}, found {observed.text}"
-    if isinstance(sight.seen, Value) and sight.outcome == "fail" and not sight.negated:
-        lack = sight.clause.expect.lack(sight.seen.value)
-        return f"{found} ({lack})" if lack else found
-    return found
+    return f"{found} ({sight.lack})" if sight.lack else found
 
 
 def unmet(when: Sequence[Sight]) -> str:
