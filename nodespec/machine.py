@@ -49,7 +49,8 @@ class Machine(Tree):
         theirs, ours = self.link(f"{self.process}/ns/{space}"), Machine().link(f"/proc/self/ns/{space}")
         for link in (theirs, ours):
             if isinstance(link, Unknown):
-                return link
+                said = f"the kernel answers for nodespec's own {space} namespace, maybe not for the host's: {link.say}"
+                return Unknown("hidden", said, "give nodespec CAP_SYS_PTRACE, and no user namespace of its own")
         shared = isinstance(theirs, Value) and isinstance(ours, Value) and theirs.value == ours.value
         if shared or (isinstance(theirs, Absent) and isinstance(ours, Absent)):  # a kernel without such namespaces
             return None

@@ -210,6 +210,17 @@ def test_another_namespace_hides_its_parameters(
     )
 
 
+def test_a_namespace_that_may_not_be_seen_hides_them_too(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(make_tree(FILES))
+    monkeypatch.setattr(machine, "link", lambda path: Unknown("no permission", f"{path} may not be read by uid 0"))
+    assert machine.elsewhere("net") == Unknown(
+        "hidden",
+        "the kernel answers for nodespec's own net namespace, maybe not for the host's: "
+        "/proc/1/ns/net may not be read by uid 0",
+        "give nodespec CAP_SYS_PTRACE, and no user namespace of its own",
+    )
+
+
 @pytest.mark.parametrize("key", ["vm.swappiness", "kernel.panic"])
 def test_what_is_no_namespaces_own_is_never_hidden(make_tree: MakeTree, key: str) -> None:
     assert isinstance(look(make_tree(FILES, OTHER), key), Value)
