@@ -67,7 +67,8 @@ def _live(args: argparse.Namespace) -> Tuple[Live, Seat]:
         host = machine(args.root)
         live = Live(host, time.monotonic() + args.deadline)
         door = "live" if host.root == "/" else f"root {args.root}"
-        return live, Seat("running", door, identity.host(host, live), identity.notices(live, host.root))
+        found = identity.host(host, live)
+        return live, Seat("running", door, found, identity.notices(found, host.root))
     from . import image  # noqa: PLC0415 - what reads archives, for who has one
 
     tree = image.opened(args.image, args.platform)

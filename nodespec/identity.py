@@ -25,28 +25,41 @@ def host(tree: Tree, looked: Facts) -> Host:
         id=_hashed(tree),
         os=_said(looked, ("os", "pretty_name")),
         kernel=_said(looked, ("kernel", "release")),
+        next=_pending(tree, looked),
         arch=_said(looked, ("kernel", "arch")),
         container=_said(looked, ("os", "container")),
         user=user,
     )
 
 
-def notices(looked: Facts, root: str) -> Tuple[str, ...]:
+def notices(found: Host, root: str) -> Tuple[str, ...]:
     """What must be known before the first finding is believed."""
-    inside = _said(looked, ("os", "container"))
-    if inside and root == "/":
+    if found.container and root == "/":
         banner = (
-            f"this runs inside a container ({inside}): what follows is about the container's view, not about the node; "
-            "mount the host's root and use --root to judge the node"
+            f"this runs inside a container ({found.container}): what follows is about the container's view, not about "
+            "the node; mount the host's root and use --root to judge the node"
         )
         return (banner,)
+    if found.next:
+        return (f"reboot pending: the next boot starts kernel {found.next}, and {found.kernel} runs",)
     return ()
 
 
+def _pending(tree: Tree, looked: Facts) -> str:
+    """The kernel that the next boot starts, if another runs; a container boots none, whatever its /boot holds."""
+    if not tree.running or (_said(looked, ("os", "container")) and tree.root == "/"):
+        return ""
+    runs, starts = (_said(looked, ("kernel", name)) for name in ("release", "next"))
+    return starts if runs and starts != runs else ""
+
+
 def _said(looked: Facts, path: Tuple[str, ...]) -> str:
-    place = facts.place(path)
+    try:
+        place = facts.place(path)
+    except LookupError:  # a family that is another's may have less
+        return ""
     seen = looked.look(place)
-    return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
+    return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 
 
 def _hashed(tree: Tree) -> str:

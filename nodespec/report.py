@@ -118,6 +118,7 @@ class Host(NamedTuple):
     arch: str = ""
     container: str = ""
     user: str = ""  # who looked: root, or uid 1000
+    next: str = ""  # the release of the kernel that the next boot starts, where another runs
 
 
 class Report(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 from nodespec.report import (
     DISPOSITIONS,
@@ -47,6 +47,7 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Waiver, "state"): STANDINGS,
     (Param, "source"): ("default", "set"),
 }
+LATER: Mapping[object, Tuple[str, ...]] = {Host: ("next",)}  # fields that reports of earlier nodespecs lack
 MEANINGS: Mapping[object, Mapping[str, str]] = {
     Report: {
         "conclusion": "What the enforced findings come to",
@@ -74,6 +75,7 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
         "arch": "The machine's architecture, as the kernel calls it",
         "container": "The container manager that was looked from inside of; empty outside",
         "user": "Who looked: root, or uid and a number",
+        "next": "The release of the kernel that the next boot starts, where another runs: a reboot is pending",
     },
     Spec: {
         "name": "The name by which it was asked for",
@@ -164,11 +166,12 @@ def _record(record: object) -> Dict[str, Json]:
         if (record, name) in CHOICES:
             allowed = {"enum": list(CHOICES[record, name])}
         fields[name] = {**allowed, "description": meanings[name]}
-    return _closed(fields)
+    return _closed(fields, LATER.get(record, ()))
 
 
-def _closed(fields: Dict[str, Json]) -> Dict[str, Json]:
-    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+def _closed(fields: Dict[str, Json], later: Tuple[str, ...] = ()) -> Dict[str, Json]:
+    required: List[Json] = [name for name in fields if name not in later]
+    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
 
 def _kind(kind: object) -> Dict[str, Json]:

@@ -80,7 +80,13 @@ def names(report: Report) -> str:
 def machine(report: Report) -> str:
     """What the host is."""
     host = report.host
-    return ", ".join(one for one in (host.os, host.kernel and f"kernel {host.kernel}", host.arch) if one)
+    return ", ".join(one for one in (host.os, kernel(report) and f"kernel {kernel(report)}", host.arch) if one)
+
+
+def kernel(report: Report) -> str:
+    """The kernel that runs, and the one that the next boot starts where that is another."""
+    host = report.host
+    return f"{host.kernel} (the next boot starts {host.next})" if host.next else host.kernel
 
 
 def params(report: Report) -> str:

@@ -247,5 +247,6 @@ def report(node: Node, asked: Plan) -> Report:
     host = Host(str(node.root))
     live = Live(host, float("inf"))
     with mock.patch.object(looking, "OBSERVATION_SECONDS", 60.0):  # however busy the machine of the tests is
-        seat = Seat("running", "live", identity.host(host, live)._replace(user="root"), identity.notices(live, "/"))
+        found = identity.host(host, live)._replace(user="root")
+        seat = Seat("running", "live", found, identity.notices(found, "/"))
         return judge(asked, live, seat, Terms(NOW))
