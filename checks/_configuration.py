@@ -8,9 +8,8 @@ from typing import Dict, Iterator, Mapping, Optional
 
 from nodespec.checks import _kernel
 from nodespec.facts import Rows
-from nodespec.machine import Machine
-from nodespec.observation import Evidence, Observation, Value, first
-from nodespec.tree import LIMIT
+from nodespec.observation import Absent, Evidence, Observation, Value, first
+from nodespec.tree import LIMIT, Tree
 
 # The first that can be read counts: the kernel's own word, then what its package installed, then what it was built
 # from. `{}` is the release; a file whose name has none must name the kernel in its header.
@@ -30,21 +29,37 @@ PATHS = (
     "/usr/src/linux-rt-{}/.config",
     "/usr/src/linux/.config",
 )
+RESTING = PATHS[1:]
 FILES = tuple(path.format("*") for path in PATHS)
 
 
-def file(machine: Machine) -> Observation[bytes]:
+def file(machine: Tree) -> Observation[bytes]:
     """The configuration, from the first file that has one, after a line break."""
     return first(_files(machine))
 
 
-def _files(machine: Machine) -> Iterator[Observation[bytes]]:
+def _files(machine: Tree) -> Iterator[Observation[bytes]]:
     release = _kernel.release(machine)
     named = release.value if isinstance(release, Value) else ""
-    for path in PATHS:
+    for path in PATHS if machine.running else RESTING:
         read = machine.read(path.format(named)).then(_unpacked)
         own = "{}" in path or path.startswith("/proc/")
         yield read if own else read.then(partial(_of, named))
+    if not machine.running:
+        yield from _within(machine)
+
+
+def _within(tree: Tree) -> Iterator[Observation[bytes]]:
+    """What CONFIG_IKCONFIG left in the kernel's own file, or in the module `configs`: a last resort, at rest."""
+    from nodespec.checks import _boot, _image  # noqa: PLC0415 - unpacking takes a second
+
+    kernel, builtin, listed = _boot.chosen(tree), _kernel.builtin(tree), _kernel.installed(tree)
+    if isinstance(listed, Value) and "configs" in listed.value:
+        path = _kernel.module_file(tree, listed.evidence._replace(line=listed.value["configs"]))
+        yield _image.configuration(tree, path).then(_unpacked)
+    may_be = isinstance(builtin, Absent) or (isinstance(builtin, Value) and "configs" in builtin.value)
+    if isinstance(kernel, Value) and kernel.value.held.image and may_be:
+        yield _image.configuration(tree, kernel.value.held.path).then(_unpacked)
 
 
 def _unpacked(data: bytes) -> bytes:

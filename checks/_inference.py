@@ -1,4 +1,4 @@
-"""What the running kernel shows of its configuration where no file says it.
+"""What the kernel shows of its configuration where no file says it: the running one; at rest only its module tree.
 
 Nothing is tried: no system call that would make, load or attach; files are read, `_options` says which. Of what is not
 on no more can be said: `n` and `undefined` cannot be told apart.
@@ -23,6 +23,7 @@ from nodespec.checks._options import (
 )
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
 
 Found = Optional[Value[str]]  # nothing: not decided
 
@@ -39,8 +40,12 @@ SOURCES = (
 )
 
 
-def option(machine: Machine, name: str) -> Found:
+def option(machine: Tree, name: str) -> Found:
     """What is shown of an option; nothing where nothing decides."""
+    return _at_rest(machine, name) if not isinstance(machine, Machine) else _live(machine, name)
+
+
+def _live(machine: Machine, name: str) -> Found:
     if name in MODULES:
         return _module(machine, *MODULES[name])
     if name in WITHIN:
@@ -54,7 +59,7 @@ def option(machine: Machine, name: str) -> Found:
     return _SINGULAR[name](machine) if name in _SINGULAR else None
 
 
-def options(machine: Machine) -> Mapping[str, Observation[str]]:
+def options(machine: Tree) -> Mapping[str, Observation[str]]:
     """All that is shown."""
     names = sorted({*MODULES, *WITHIN, *SIGNS, *IMPLIED, *ALIASES, *_SINGULAR})
     found = {name: option(machine, name) for name in names}
@@ -64,6 +69,21 @@ def options(machine: Machine) -> Mapping[str, Observation[str]]:
 def option_of(module: str) -> Optional[str]:
     """The option that builds a module."""
     return next((name for name, (built, _) in MODULES.items() if built == ALSO.get(module, module)), None)
+
+
+def _at_rest(tree: Tree, name: str) -> Found:
+    """What the lists of modules show; that a name is in none of them shows nothing without the kernel's symbols."""
+    if name in IMPLIED:
+        return _implied(tree, IMPLIED[name])
+    return _listed(tree, MODULES[name][0]) if name in MODULES else None
+
+
+def _listed(machine: Tree, module: str) -> Found:
+    for look, told in ((_kernel.builtin, _on), (_kernel.built, _as_module)):
+        lists = machine.once(look)
+        if isinstance(lists, Value) and module in lists.value:
+            return told(lists.evidence.source, lists.value[module])
+    return None
 
 
 def _on(path: str, line: int = 0) -> Value[str]:
@@ -80,10 +100,9 @@ def _off(path: str, line: int = 0) -> Value[str]:
 
 def _module(machine: Machine, module: str, symbol: str) -> Found:
     """An option that may be y or m: told by the module tree, else by the kernel itself."""
-    builtin, built = machine.once(_kernel.builtin), machine.once(_kernel.built)
-    for lists, told in ((builtin, _on), (built, _as_module)):
-        if isinstance(lists, Value) and module in lists.value:
-            return told(lists.evidence.source, lists.value[module])
+    builtin, built, listed = machine.once(_kernel.builtin), machine.once(_kernel.built), _listed(machine, module)
+    if listed:
+        return listed
     if isinstance(builtin, Value) and isinstance(built, Value):  # in neither is also what ceased to be offered as m
         return _on(KALLSYMS) if symbol.encode() in machine.once(_symbols) else _off(built.evidence.source)
     return _running(machine, module, symbol)
@@ -175,7 +194,7 @@ def _symbols(machine: Machine) -> FrozenSet[bytes]:
     return frozenset(names) if names >= EVERY_KERNEL else frozenset()
 
 
-def _implied(machine: Machine, by: Iterable[str]) -> Found:
+def _implied(machine: Tree, by: Iterable[str]) -> Found:
     """What others cannot be on without; that none of them is on says nothing."""
     found = (option(machine, name) for name in by)
     return next((_on(*value.evidence[:2]) for value in found if value and value.value != "n"), None)

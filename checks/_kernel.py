@@ -1,16 +1,24 @@
-"""What several families read of the kernel that runs: its release, which modules are loaded, its module tree."""
+"""What several families read of the kernel: its release, which modules are loaded, its module tree.
+
+It is the kernel that runs; of a tree that does not run, the one that the next boot starts.
+"""
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Optional
+import re
+from typing import Iterator, Mapping, NamedTuple, Optional, Tuple
 
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"
 LOADED = "/proc/modules"
 TREES = ("/lib/modules", "/usr/lib/modules")  # one and the same on most hosts
+# what is read at rest: the kernels and what starts them, and what their command line is made of
+BOOT = ("/boot*", "/efi/*", *(f"{tree}*" for tree in TREES), "/vmlinuz")
+LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
 
 
 class Loaded(NamedTuple):
@@ -20,18 +28,22 @@ class Loaded(NamedTuple):
     foreign: bool
 
 
-def release(machine: Machine) -> Observation[str]:
+def release(machine: Tree) -> Observation[str]:
     """The release, as `uname -r` prints it."""
+    if not isinstance(machine, Machine):
+        from nodespec.checks import _boot  # noqa: PLC0415 - not for a machine that runs
+
+        return _boot.at_rest(machine).then(lambda kernel: kernel.release)
     read = machine.line(OSRELEASE)
     return read if isinstance(read, Value) and read.value else Value(machine.uname()[0], Evidence(UNAME))
 
 
-def tree(machine: Machine) -> Observation[str]:
+def tree(machine: Tree) -> Observation[str]:
     """The folder that holds the modules of this release."""
     return machine.once(_tree)
 
 
-def _tree(machine: Machine) -> Observation[str]:
+def _tree(machine: Tree) -> Observation[str]:
     name = release(machine)
     if not isinstance(name, Value):
         return name
@@ -45,24 +57,31 @@ def _tree(machine: Machine) -> Observation[str]:
     return unread or Absent(Evidence(f"{TREES[0]}/{name.value}"))
 
 
-def builtin(machine: Machine) -> Observation[Mapping[str, int]]:
+def builtin(machine: Tree) -> Observation[Mapping[str, int]]:
     """What could be a module and is built in, with its line in modules.builtin."""
     return _listed(machine, "modules.builtin")
 
 
-def built(machine: Machine) -> Observation[Mapping[str, int]]:
+def built(machine: Tree) -> Observation[Mapping[str, int]]:
     """The modules that the kernel was built with, installed or not, with their line in modules.order."""
     return _listed(machine, "modules.order")
 
 
-def installed(machine: Machine) -> Observation[Mapping[str, int]]:
+def installed(machine: Tree) -> Observation[Mapping[str, int]]:
     """The modules that depmod found, whoever made them, with their line in modules.dep."""
     return _listed(machine, "modules.dep")
 
 
-def _listed(machine: Machine, file: str) -> Observation[Mapping[str, int]]:
+def _listed(machine: Tree, file: str) -> Observation[Mapping[str, int]]:
     folder = tree(machine)
     return machine.text(f"{folder.value}/{file}").then(_names) if isinstance(folder, Value) else folder
+
+
+def module_file(machine: Tree, at: Evidence) -> str:
+    """The file that a line of modules.dep names."""
+    text, folder = machine.text(at.source), at.source.rpartition("/")[0]
+    line = text.value.split("\n")[at.line - 1] if isinstance(text, Value) else ""
+    return f"{folder}/{line.partition(':')[0].strip()}"
 
 
 def _names(text: str) -> Mapping[str, int]:
@@ -74,6 +93,15 @@ def _names(text: str) -> Mapping[str, int]:
 def named(name: str) -> str:
     """The name as the kernel writes it: the file of nf_nat may be called nf-nat.ko."""
     return name.replace("-", "_")
+
+
+def parameters(line: str) -> Iterator[Tuple[str, str]]:
+    """Words as the kernel parts them: blanks within double quotes do not count. `-` and `_` are one in names."""
+    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line):
+        if word == "--":
+            return
+        key, _, value = word.replace('"', "").partition("=")
+        yield named(key), value
 
 
 def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:

@@ -1,20 +1,39 @@
-"""The kernel that runs: what it is called, how it was built, how it was started, what befell it."""
+"""The kernel that runs: what it is called, how it was built, how it was started, what befell it.
+
+At rest it is the kernel that the next boot starts, as the boot loader's configuration has it (grub.cfg with grubenv,
+the entries of /boot/loader, extlinux.conf); without one, the kernel that the link /vmlinuz leads to, or the highest
+release (inferred). `--kernel RELEASE` chooses another one. Without any kernel in the tree all of this is deferred.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Iterator
+from typing import Dict, FrozenSet
 
-from nodespec.checks import _configuration, _inference, _kernel
+from nodespec.checks import _configuration, _inference, _kernel, _linux
 from nodespec.facts import Rows, fact, table
 from nodespec.kinds import Choice, Option, SetOf, Text, Version
 from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.tree import Tree
 from nodespec.versions import RELEASE
 
 SIGNATURE, BANNER = "/proc/version_signature", "/proc/version"
 CMDLINE, TAINTED, ARCH = "/proc/cmdline", "/proc/sys/kernel/tainted", "/proc/sys/kernel/arch"
 SECURITY = "/sys/kernel/security"
+
+AT_REST = Unknown(DEFERRED, "only a running machine can tell")
+LOADER = Unknown(DEFERRED, "only a running machine can tell: the boot loader adds to the command line")
+
+# the option that only kernels of one architecture have
+ARCHITECTURES = {
+    "X86_64": "x86_64",
+    "ARM64": "aarch64",
+    "S390": "s390x",
+    "ARCH_RV64I": "riscv64",
+    "LOONGARCH": "loongarch64",
+    "PPC64": "ppc64le",
+}
 
 # bit by bit, by the kernel's names for them: https://docs.kernel.org/admin-guide/tainted-kernels.html
 TAINTS = (
@@ -50,6 +69,30 @@ def release(machine: Machine) -> Observation[str]:
     return _kernel.release(machine)
 
 
+@release.at_rest(*_kernel.BOOT)
+def _release_at_rest(tree: Tree) -> Observation[str]:
+    return _kernel.release(tree)
+
+
+@fact(
+    Text(),
+    sources=_kernel.BOOT,
+    optional=True,
+    same_at_rest=True,
+    fix="make {want} the default of the boot loader: grub-set-default, grubby --set-default, bootctl set-default",
+)
+def next_(tree: Tree) -> Observation[str]:
+    """The release of the kernel that the next boot starts, as the boot loader's configuration has it.
+
+    Of a running machine it differs from `release` where a kernel was installed and the machine not rebooted since.
+    Where no configuration tells, it is the kernel that /vmlinuz leads to, else the highest release (inferred). Absent
+    where no kernel is installed, as in a container or a guest whose kernel is given from outside.
+    """
+    from nodespec.checks import _boot  # noqa: PLC0415 - few ask
+
+    return _boot.chosen(tree).then(lambda kernel: kernel.release)
+
+
 @fact(
     Version(RELEASE),
     sources=(SIGNATURE, BANNER, *_configuration.FILES, _kernel.OSRELEASE, _kernel.UNAME),
@@ -61,23 +104,43 @@ def version(machine: Machine) -> Observation[str]:
     Read from /proc/version_signature (Ubuntu), from /proc/version (Debian), from the first line of the kernel's
     configuration; else taken from the release, which is right where the release is not a mere name for an ABI.
     A distribution's 4.18 may have what came to Linux with 6.1: ask for the feature itself where there is a fact for it.
+
+    At rest it is read from the head of the kernel's file (Debian's on x86), from the first line of its configuration,
+    from the version of its package, or from the Makefile of its headers; else taken from the release.
     """
-    for look in (_signature, _packaged, _header):
-        found = look(machine)
-        if isinstance(found, Value):
-            return found
-    named = _kernel.release(machine).then(_upstream)
-    return Value(named.value, named.evidence._replace(inferred=True)) if isinstance(named, Value) else named
+    return _linux.told(look(machine) for look in (_signature, _packaged, _linux.header, _linux.of_release))
+
+
+version.at_rest(*_linux.SOURCES)(_linux.at_rest)
 
 
 @fact(Text(), sources=(ARCH, _kernel.UNAME))
 def arch(machine: Machine) -> Observation[str]:
     """The machine that the kernel was built for, as `uname -m` prints it: x86_64, aarch64, ppc64le, s390x, riscv64.
 
-    The kernel's own, also where a 32-bit personality makes uname say i686 (from Linux 6.2 on).
+    The kernel's own, also where a 32-bit personality makes uname say i686 (from Linux 6.2 on). At rest it is what the
+    head of the kernel's file says, else what its configuration does.
     """
     own = machine.line(ARCH)
     return own if isinstance(own, Value) else Value(machine.uname()[1], Evidence(_kernel.UNAME))
+
+
+@arch.at_rest(*_kernel.BOOT, *_configuration.FILES)
+def _arch_at_rest(tree: Tree) -> Observation[str]:
+    from nodespec.checks import _boot, _image  # noqa: PLC0415 - not for what runs
+
+    kernel = _boot.at_rest(tree)
+    if not isinstance(kernel, Value):
+        return kernel
+    head = _image.arch(tree, kernel.value.held.path) if kernel.value.held.image else None
+    if isinstance(head, Value):
+        return head
+    rows = _config_at_rest(tree)
+    for option, machine in ARCHITECTURES.items():
+        row = rows.look(option)
+        if isinstance(row, Value) and row.value == "y":
+            return Value(machine, row.evidence)
+    return Unknown(DEFERRED, f"only a running machine can tell: no file of the kernel {kernel.value.release} says it")
 
 
 @table(
@@ -94,11 +157,27 @@ def cmdline(machine: Machine) -> Rows[str]:
 
     `-` and `_` are one in names, as to the kernel. What stands after `--` is for init, and is left out. That a
     parameter stands here does not say that this kernel knows it.
+
+    At rest it is what the boot loader's configuration gives the kernel; before there is any, what that would be made
+    from (inferred): /etc/kernel/cmdline, cmdline.txt of a Raspberry Pi's firmware, /etc/default/grub.
     """
     read = machine.line(CMDLINE)
     if not isinstance(read, Value):
         return Rows.lacking(read)
-    return Rows.of({k: Value(v, read.evidence) for k, v in _parameters(read.value)}, Absent(read.evidence))
+    parameters = _kernel.parameters(read.value)
+    return Rows.of({k: Value(v, read.evidence) for k, v in parameters}, Absent(read.evidence))
+
+
+@cmdline.at_rest(*_kernel.LINE)
+def _cmdline_at_rest(tree: Tree) -> Rows[str]:
+    from nodespec.checks import _command_line  # noqa: PLC0415 - not for what runs
+
+    line = _command_line.next_line(tree)
+    if not isinstance(line, Value):
+        return Rows.lacking(line)
+    rows: Dict[str, Observation[str]] = dict.fromkeys(_command_line.ADDED, LOADER)
+    rows.update((name, Value(value, line.evidence)) for name, value in _kernel.parameters(line.value.text))
+    return Rows.of(rows, Absent(line.evidence) if line.value.whole else LOADER)
 
 
 @fact(SetOf(Choice(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
@@ -129,6 +208,22 @@ def lockdown(machine: Machine) -> Observation[str]:
     return machine.line(f"{SECURITY}/lockdown").then(_chosen)
 
 
+@lockdown.at_rest(*_kernel.LINE, *_configuration.FILES)
+def _lockdown_at_rest(tree: Tree) -> Observation[str]:
+    """What the command line asks for; Secure Boot may ask for it where that does not."""
+    from nodespec.checks import _command_line  # noqa: PLC0415 - not for what runs
+
+    built = _config_at_rest(tree).look("SECURITY_LOCKDOWN_LSM")
+    if isinstance(built, Value) and built.value in ("n", "undefined"):
+        return Absent(built.evidence)
+    line = _command_line.next_line(tree)
+    asked = dict(_kernel.parameters(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
+    if isinstance(line, Value) and asked in ("integrity", "confidentiality"):
+        return Value(asked, line.evidence._replace(inferred=True))
+    release = _kernel.release(tree)
+    return release if isinstance(release, Unknown) else AT_REST
+
+
 def _option(name: str) -> str:
     name = name.removeprefix("CONFIG_")
     if not re.fullmatch(r"\w{1,128}", name, re.ASCII):
@@ -156,71 +251,46 @@ def config(machine: Machine) -> Rows[str]:
     module tree, the headers and sources under /usr/src. Nothing is loaded to make one appear. Where none can be read,
     some 160 options are inferred from what the running kernel shows: its module tree, /proc/filesystems,
     /proc/cgroups, /proc/sys, namespaces, /proc/kallsyms; `enabled` and `disabled` are what such evidence decides best.
+
+    At rest the files are the same but for /proc/config.gz, and the last is the kernel's own file, where CONFIG_IKCONFIG
+    has it inside; without any, what the lists of the module tree show is inferred.
     """
-    file = machine.once(_configuration.file)
+    return _config(machine)
+
+
+@config.at_rest(*_kernel.BOOT, *_configuration.FILES)
+def _config_at_rest(tree: Tree) -> Rows[str]:
+    release = _kernel.release(tree)
+    return Rows.lacking(release) if isinstance(release, Unknown) else _config(tree)
+
+
+def _config(tree: Tree) -> Rows[str]:
+    file = tree.once(_configuration.file)
     if isinstance(file, Value):
         return _configuration.rows(file.value, file.evidence)
-    return Rows(lambda name: _inference.option(machine, name), lambda: _inference.options(machine), _unread(file))
+    return Rows(lambda name: _inference.option(tree, name), lambda: _inference.options(tree), _unread(tree, file))
 
 
-def _unread(file: Lacking) -> Unknown:
+def _unread(tree: Tree, file: Lacking) -> Unknown:
     if isinstance(file, Unknown):
         return file
+    if not tree.running:
+        say = "no configuration of the kernel was found, and nothing else shows the option"
+        return Unknown("not found", say, "install /boot/config-RELEASE, or the kernel's headers")
     look = "make /boot/config-RELEASE visible here, or boot a kernel that shows /proc/config.gz"
     return Unknown(
         "not found", "no configuration of the running kernel was found, and nothing else shows the option", look
     )
 
 
-_UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](rc\d{1,3}))?")
-
-
-def _upstream(text: str) -> str:
-    """6.1.176 of 6.1.176-1, and 6.2-rc3 of 6.2~rc3-1."""
-    match = _UPSTREAM.match(text)
-    if not match:
-        raise ValueError(f"`{text[:80]}` begins with no version")
-    return "-".join(filter(None, match.groups()))
-
-
 def _signature(machine: Machine) -> Observation[str]:
     """`Ubuntu 6.8.0-31.31-generic 6.8.1`: upstream's comes last."""
-    return machine.line(SIGNATURE).then(lambda line: _upstream(line.split()[-1]))
+    return machine.line(SIGNATURE).then(lambda line: _linux.upstream(line.split()[-1]))
 
 
 def _packaged(machine: Machine) -> Observation[str]:
     """`... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`."""
-    return machine.line(BANNER).then(_debian)
-
-
-def _debian(banner: str) -> str:
-    build = re.search(r"\bDebian (?:\d+:)?(\S+)", banner.rpartition("#")[2])
-    if not build:
-        raise ValueError("names no Debian package")
-    return _upstream(build[1])
-
-
-def _header(machine: Machine) -> Observation[str]:
-    """From the configuration, if that is of this series at all."""
-    release = _kernel.release(machine)
-    series = release.value.split(".")[:2] if isinstance(release, Value) else []
-
-    def agreed(data: bytes) -> str:
-        found = _upstream(_configuration.headline(data))
-        if found.split(".")[:2] != series:
-            raise ValueError("is the configuration of another kernel")
-        return found
-
-    return machine.once(_configuration.file).then(agreed)
-
-
-def _parameters(line: str) -> Iterator[tuple[str, str]]:
-    """Words as the kernel parts them: blanks within double quotes do not count."""
-    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line):
-        if word == "--":
-            return
-        key, _, value = word.replace('"', "").partition("=")
-        yield _kernel.named(key), value
+    return machine.line(BANNER).then(_linux.debian)
 
 
 def _taints(text: str) -> FrozenSet[str]:

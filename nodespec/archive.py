@@ -66,19 +66,22 @@ class Archive(Tree):
             self._kept.fit(MEMORY - self._inodes.weight)
 
     def _content(self, path: str, limit: int) -> bytes:
-        row = self._file(path)
-        size, data = self._inodes.size[row], self._inodes.data[row]
-        if size > limit:
+        if self._inodes.size[self._file(path)] > limit:
             raise OSError(errno.EFBIG, f"longer than {limit} bytes")
+        return self._beginning(path, limit)
+
+    def _beginning(self, path: str, size: int) -> bytes:
+        row = self._file(path)
+        size, data = min(size, self._inodes.size[row]), self._inodes.data[row]
         if not size or row in self._kept.content:
-            return self._kept.content.get(row, b"")
+            return self._kept.content.get(row, b"")[:size]
         source = self._sources[self._inodes.source[row]]
         if not source.again:
             say, look = "has flowed by: of what is piped not every file is kept", "give the image as a file"
             raise Unseen("unsupported", say, look)
         try:
             if row in self._inodes.segments:
-                return _filled(source, data, size, self._inodes.segments[row])
+                return _filled(source, data, self._inodes.size[row], self._inodes.segments[row])[:size]
             return _whole(source, data, size)
         finally:
             source.rest()

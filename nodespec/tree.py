@@ -50,6 +50,7 @@ class Tree:
     """Files below `root`. Every path is absolute, as the tree itself sees it; links stay inside."""
 
     running = False
+    kernel = ""  # the release of the kernel that is asked for, of a tree that has several
 
     def __init__(self, root: str = "/") -> None:
         self.root = os.path.realpath(root)
@@ -68,6 +69,10 @@ class Tree:
     def read(self, path: str, limit: int = LIMIT) -> Observation[bytes]:
         """The content of a regular file; unknown (failed) where it is longer than `limit` bytes."""
         return self._ask(path, lambda: self._content(path, limit))
+
+    def head(self, path: str, size: int) -> Observation[bytes]:
+        """So many bytes that a regular file begins with, or all where it has fewer."""
+        return self._ask(path, lambda: self._beginning(path, size))
 
     def text(self, path: str, limit: int = LIMIT) -> Observation[str]:
         """The content as text: UTF-8, with every other byte written as its hexadecimal escape."""
@@ -127,16 +132,20 @@ class Tree:
         return Absent(Evidence(path))
 
     def _content(self, path: str, limit: int) -> bytes:
+        data = self._beginning(path, limit + 1)
+        if len(data) > limit:
+            raise OSError(errno.EFBIG, f"longer than {limit} bytes")
+        return data
+
+    def _beginning(self, path: str, size: int) -> bytes:
         if not stat.S_ISREG(self._status(path, follow=True).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")  # a device is not even opened
         handle = self._open(path, 0)
         try:
             data = bytearray()
-            while piece := os.read(handle, CHUNK):
+            while len(data) < size and (piece := os.read(handle, CHUNK)):
                 data += piece
-                if len(data) > limit:
-                    raise OSError(errno.EFBIG, f"longer than {limit} bytes")
-            return bytes(data)
+            return bytes(data[:size])
         finally:
             os.close(handle)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _configuration, kernel
+from nodespec.checks import _configuration, _kernel, _linux, kernel
 from nodespec.facts import place
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
@@ -298,10 +298,10 @@ def test_one_option_is_found_as_all_are(data: bytes) -> None:
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("utf-8", "backslashreplace")))
 @settings(max_examples=200)
 def test_parsers_refuse_and_do_not_break(text: str) -> None:
-    for parse in (kernel._debian, kernel._upstream, kernel._taints, kernel._chosen):  # noqa: SLF001 - hostile text
+    for parse in (_linux.debian, _linux.upstream, kernel._taints, kernel._chosen):  # noqa: SLF001 - hostile text
         seen = Value(text, Evidence("x")).then(parse)
         assert isinstance(seen, (Value, Unknown))
-    assert all(" " not in key or '"' in text for key, _ in kernel._parameters(text))  # noqa: SLF001
+    assert all(" " not in key or '"' in text for key, _ in _kernel.parameters(text))
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda data: b"\x1f\x8b" + data))

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Mapping, Optional, Union
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.checks import _boot, _command_line, _grub, _kernel, _loaders
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+HOSTS = Path(__file__).parents[1] / "hosts"
+OLD, NEW = "6.1.0-49-amd64", "6.1.0-50-amd64"
+BOTH: Mapping[str, Union[str, None]] = {f"/boot/vmlinuz-{OLD}": "", f"/boot/vmlinuz-{NEW}": ""}
+GRUB = "/boot/grub/grub.cfg"
+
+
+def next_(root: str) -> Observation[str]:
+    """The release that boots; whatever says it is a declared source."""
+    seen = _boot.chosen(Tree(root)).then(lambda kernel: kernel.release)
+    if not isinstance(seen, Unknown):
+        assert all(any(fnmatchcase(one, glob) for glob in _kernel.BOOT) for one in seen.evidence.source.split(":"))
+    return seen
+
+
+def line(root: str) -> Observation[str]:
+    seen = _command_line.next_line(Tree(root)).then(lambda line: line.text)
+    if isinstance(seen, Value):
+        assert any(fnmatchcase(seen.evidence.source, glob) for glob in _kernel.LINE)
+    return seen
+
+
+def menu(default: str, *entries: str, before: str = "") -> str:
+    return f"{before}\nset default={default}\n" + "\n".join(entries)
+
+
+def entry(title: str, release: str, more: str = "ro quiet", ident: str = "") -> str:
+    return (
+        f"menuentry '{title}' --class debian $menuentry_id_option '{ident or title}' {{\n"
+        "\tif [ x$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi\n"
+        f"\tlinux\t/boot/vmlinuz-{release} root=UUID=x {more}\n\tinitrd\t/boot/initrd.img-{release}\n}}"
+    )
+
+
+class TestHeld:
+    @pytest.mark.parametrize(
+        ("path", "release"),
+        [
+            ("/boot/vmlinuz-6.1.0-50-amd64", "6.1.0-50-amd64"),
+            ("/boot/vmlinux-6.1.0-50-powerpc64le", "6.1.0-50-powerpc64le"),
+            ("/boot/Image-6.6.31+rpt-rpi-v8", "6.6.31+rpt-rpi-v8"),
+            ("/boot/vmlinuz-4.18.0-553.97.1.el8_10.x86_64", "4.18.0-553.97.1.el8_10.x86_64"),
+            ("/usr/lib/modules/6.11.4-301.fc41.x86_64/vmlinuz", "6.11.4-301.fc41.x86_64"),
+            ("/lib/modules/6.11.4/vmlinuz", "6.11.4"),
+            ("/boot/0123456789abcdef0123456789abcdef/6.11.4/linux", "6.11.4"),
+            ("/efi/0123456789abcdef0123456789abcdef/6.11.4/linux", "6.11.4"),
+        ],
+    )
+    def test_the_only_kernel_boots(self, make_tree: MakeTree, path: str, release: str) -> None:
+        assert next_(make_tree({path: ""})) == Value(release, Evidence(path))
+
+    def test_modules_alone_are_a_kernel_that_lies_elsewhere(self, make_tree: MakeTree) -> None:
+        seen = next_(make_tree({"/lib/modules/6.1.9/modules.dep": ""}))
+        assert seen == Value("6.1.9", Evidence("/lib/modules/6.1.9", inferred=True))
+
+    @pytest.mark.parametrize("name", ["vmlinuz-lts", "vmlinuz"])
+    def test_a_file_without_a_release_is_of_the_modules_beside_it(self, make_tree: MakeTree, name: str) -> None:
+        root = make_tree({f"/boot/{name}": "", "/lib/modules/6.12.9-0-lts/modules.dep": ""})
+        assert next_(root) == Value("6.12.9-0-lts", Evidence(f"/boot/{name}"))
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/boot/vmlinuz-0-rescue-0123456789abcdef0123456789abcdef",
+            "/boot/vmlinuz-6.1.0.old",
+            "/boot/.vmlinuz-6.1.0.hmac",
+            "/lib/modules/6.1.9/updates/x.ko",
+            "/boot/initrd.img-6.1.0",
+            "/etc/x",
+        ],
+    )
+    def test_what_is_no_kernel_is_none(self, make_tree: MakeTree, path: str) -> None:
+        seen = next_(make_tree({path: ""}))
+        assert seen == Absent(Evidence("/boot:/usr/lib/modules:/lib/modules"), "no kernel is installed here")
+        assert _boot.at_rest(Tree(make_tree({}))) == Unknown("deferred", "no kernel is installed in this tree")
+
+    def test_a_unified_image_is_named(self, make_tree: MakeTree) -> None:
+        seen = next_(make_tree({"/boot/efi/EFI/Linux/node-6.12.efi": "MZ"}))
+        say = "/boot/efi/EFI/Linux/node-6.12.efi: a unified kernel image cannot be read yet"
+        assert seen == Unknown("unsupported", say)
+
+
+class TestWithoutALoader:
+    def test_the_link_decides(self, make_tree: MakeTree) -> None:
+        assert next_(make_tree(BOTH, {"/vmlinuz": f"boot/vmlinuz-{OLD}"})) == Value(OLD, Evidence("/vmlinuz"))
+
+    def test_a_link_to_what_is_not_there_does_not(self, make_tree: MakeTree) -> None:
+        seen = next_(make_tree(BOTH, {"/vmlinuz": "boot/vmlinuz-6.1.0-99-amd64"}))
+        assert seen == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+
+    @pytest.mark.parametrize(
+        ("lower", "higher"),
+        [
+            ("6.1.0-9-amd64", "6.1.0-10-amd64"),
+            ("6.9.9", "6.10.0"),
+            ("6.2.0-rc3-amd64", "6.2.0-1-amd64"),
+            ("4.18.0-553.el8_9.x86_64", "4.18.0-553.el8_10.x86_64"),
+            ("6.5.6-300.fc39.x86_64", "6.11.4-301.fc41.x86_64"),
+        ],
+    )
+    def test_else_the_highest(self, make_tree: MakeTree, lower: str, higher: str) -> None:
+        seen = next_(make_tree({f"/boot/vmlinuz-{lower}": "", f"/boot/vmlinuz-{higher}": ""}))
+        assert seen == Value(higher, Evidence(f"/boot/vmlinuz-{higher}", inferred=True))
+
+    def test_a_folder_of_modules_is_no_rival_of_a_kernel(self, make_tree: MakeTree) -> None:
+        root = make_tree({f"/boot/vmlinuz-{OLD}": "", f"/lib/modules/{NEW}/modules.dep": ""})
+        assert next_(root) == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
+
+
+class TestGrub:
+    @pytest.mark.parametrize(
+        ("default", "kept", "release"),
+        [
+            ('"0"', "", NEW),
+            ('"1>1"', "", OLD),
+            ('"gnulinux-advanced>old"', "", OLD),
+            ("'Advanced>Old'", "", OLD),
+            ('"${saved_entry}"', "", NEW),
+            ('"${saved_entry}"', "saved_entry=gnulinux-advanced>old\n", OLD),
+            ('"${saved_entry}"', "saved_entry=nothing of the kind\n", NEW),
+            ('"nothing of the kind"', "", NEW),
+            ("7", "", NEW),
+            ("0", "next_entry=gnulinux-advanced>old\n", OLD),
+        ],
+    )
+    def test_the_default_boots(self, make_tree: MakeTree, default: str, kept: str, release: str) -> None:
+        text = menu(
+            default,
+            entry("Debian", NEW),
+            "submenu 'Advanced' $menuentry_id_option 'gnulinux-advanced' {",
+            entry("New", NEW, ident="new"),
+            entry("Old", OLD, ident="old"),
+            "}",
+            before='if [ "${next_entry}" ] ; then\n   set default="${next_entry}"\n   set next_entry=\nfi',
+        )
+        seen = next_(make_tree({**BOTH, GRUB: text, "/boot/grub/grubenv": f"# GRUB Environment Block\n{kept}####"}))
+        assert isinstance(seen, Value)
+        assert seen.value == release
+        assert (seen.evidence.source, seen.evidence.inferred) == (GRUB, False)
+
+    @pytest.mark.parametrize("default", ["1", "0\nset default=2"])
+    def test_what_does_not_decide_is_inferred(self, make_tree: MakeTree, default: str) -> None:
+        text = menu(default, entry("Old", OLD), "submenu 'All' {", entry("New", NEW), "}", entry("A", OLD))
+        seen = next_(make_tree({**BOTH, GRUB: text}))
+        assert seen == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+
+    def test_a_kernel_that_is_gone_is_not_believed(self, make_tree: MakeTree) -> None:
+        seen = next_(make_tree({**BOTH, GRUB: menu("0", entry("Gone", "6.1.0-1-amd64"))}))
+        assert seen == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+
+    def test_a_function_is_no_menu(self, make_tree: MakeTree) -> None:
+        before = f"function f {{\nset default=9\n{entry('New', NEW)}\n}}"
+        assert next_(make_tree({**BOTH, GRUB: menu("0", entry("Old", OLD), before=before)})) == Value(
+            OLD, Evidence(GRUB, 12)
+        )
+
+    def test_the_command_line_is_that_of_the_entry(self, make_tree: MakeTree) -> None:
+        text = menu("0", entry("New", NEW, '$more ${none} dyndbg="file a" -- single'), before="set more=quiet")
+        seen = line(make_tree({**BOTH, GRUB: text}))
+        assert seen == Value('root=UUID=x quiet "dyndbg=file a" -- single', Evidence(GRUB, 5))
+
+    def test_of_a_kernel_that_was_asked_for_it_is_that_of_its_first_entry(self, make_tree: MakeTree) -> None:
+        entries = (entry("New", NEW), entry("Old", OLD, "ro"), entry("Old, recovery", OLD, "ro single"))
+        tree = Tree(make_tree({**BOTH, GRUB: menu("0", *entries)}))
+        tree.kernel = OLD
+        assert _command_line.next_line(tree).then(lambda line: line.text) == Value("root=UUID=x ro", Evidence(GRUB, 10))
+        seen = _boot.chosen(tree).then(lambda kernel: kernel.release)
+        assert seen == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
+
+    def test_a_kernel_that_is_not_held_cannot_be_asked_for(self, make_tree: MakeTree) -> None:
+        tree = Tree(make_tree(BOTH))
+        tree.kernel = "6.1"
+        say = f"no kernel 6.1 is installed in this tree, which has {NEW}, {OLD}"
+        assert _boot.at_rest(tree) == Unknown("not found", say)
+
+
+MACHINE = "0123456789abcdef0123456789abcdef"
+ENTRIES = "/boot/loader/entries"
+BLSCFG = 'set default="${saved_entry}"\ninsmod blscfg\nblscfg\n'
+
+
+def bls(release: str, **more: str) -> str:
+    said = {"title": f"Fedora Linux ({release})", "version": release, "linux": f"/vmlinuz-{release}", **more}
+    return "".join(f"{key.replace('_', '-')} {value}\n" for key, value in said.items())
+
+
+class TestEntries:
+    FILES: Mapping[str, Union[str, None]] = {
+        **BOTH,
+        f"{ENTRIES}/{MACHINE}-{OLD}.conf": bls(OLD, options="root=/dev/vda $kernelopts old"),
+        f"{ENTRIES}/{MACHINE}-{NEW}.conf": bls(NEW, options="root=/dev/vda new"),
+        f"{ENTRIES}/{MACHINE}-0-rescue.conf": bls("0-rescue", options="rescue"),
+    }
+
+    def test_grub_takes_the_newest(self, make_tree: MakeTree) -> None:
+        root = make_tree({**self.FILES, "/boot/grub2/grub.cfg": BLSCFG})
+        assert next_(root) == Value(NEW, Evidence(f"{ENTRIES}/{MACHINE}-{NEW}.conf", 3))
+        assert line(root) == Value("root=/dev/vda new", Evidence(f"{ENTRIES}/{MACHINE}-{NEW}.conf", 3))
+
+    @pytest.mark.parametrize("saved", [f"{MACHINE}-{OLD}", "1", f"Fedora Linux ({OLD})"])
+    def test_or_what_was_saved(self, make_tree: MakeTree, saved: str) -> None:
+        kept = f"saved_entry={saved}\nkernelopts=a b=c\n"
+        root = make_tree({**self.FILES, "/boot/grub2/grub.cfg": BLSCFG, "/boot/grub2/grubenv": kept})
+        assert next_(root) == Value(OLD, Evidence(f"{ENTRIES}/{MACHINE}-{OLD}.conf", 3))
+        assert line(root) == Value("root=/dev/vda a b=c old", Evidence(f"{ENTRIES}/{MACHINE}-{OLD}.conf", 3))
+
+    @pytest.mark.parametrize(
+        ("default", "release"),
+        [("", NEW), (f"default {MACHINE}-{OLD}.conf\n", OLD), ("default *-49-*\n", OLD), ("default nothing\n", NEW)],
+    )
+    def test_systemd_boot_has_a_pattern(self, make_tree: MakeTree, default: str, release: str) -> None:
+        root = make_tree({**self.FILES, "/boot/loader/loader.conf": f"timeout 3\n{default}"})
+        assert next_(root) == Value(release, Evidence(f"{ENTRIES}/{MACHINE}-{release}.conf", 3))
+
+    def test_what_the_firmware_saved_is_not_seen(self, make_tree: MakeTree) -> None:
+        root = make_tree({**self.FILES, "/boot/loader/loader.conf": "default @saved\n"})
+        assert next_(root) == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+
+    def test_a_sort_key_comes_before_the_version(self, make_tree: MakeTree) -> None:
+        files = {f"{ENTRIES}/{OLD}+3-1.conf": bls(OLD, sort_key="a"), f"{ENTRIES}/{NEW}.conf": bls(NEW, sort_key="b")}
+        assert next_(make_tree({**BOTH, **files})) == Value(OLD, Evidence(f"{ENTRIES}/{OLD}+3-1.conf", 3))
+
+
+def test_extlinux_has_labels(make_tree: MakeTree) -> None:
+    text = (
+        "default l1\nprompt 0\n\nlabel l0\n\tlinux /boot/vmlinuz-{0}\n\tappend ro a\n"
+        "label l1\n\tlinux /boot/vmlinuz-{1}\n\tappend ro b\n"
+    )
+    root = make_tree({**BOTH, "/boot/extlinux/extlinux.conf": text.format(NEW, OLD)})
+    assert next_(root) == Value(OLD, Evidence("/boot/extlinux/extlinux.conf", 8))
+    assert line(root) == Value("ro b", Evidence("/boot/extlinux/extlinux.conf", 8))
+
+
+class TestCommandLineWithoutALoader:
+    @pytest.mark.parametrize(
+        ("files", "text", "source"),
+        [
+            ({"/etc/kernel/cmdline": "root=/dev/vda\nquiet\n"}, "root=/dev/vda quiet", "/etc/kernel/cmdline"),
+            ({"/usr/lib/kernel/cmdline": "quiet"}, "quiet", "/usr/lib/kernel/cmdline"),
+            ({"/boot/firmware/cmdline.txt": "rootwait\n"}, "rootwait", "/boot/firmware/cmdline.txt"),
+            (
+                {"/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="a b=c"\n'},
+                "a b=c quiet",
+                "/etc/default/grub",
+            ),
+            (
+                {
+                    "/etc/default/grub": "GRUB_DISTRIBUTOR=`lsb_release -i -s`\nGRUB_CMDLINE_LINUX_DEFAULT=quiet\n",
+                    "/etc/default/grub.d/50.cfg": 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT x=1"\n',
+                    "/etc/default/grub.d/README": "GRUB_CMDLINE_LINUX_DEFAULT=no\n",
+                },
+                "quiet x=1",
+                "/etc/default/grub.d/50.cfg",
+            ),
+        ],
+    )
+    def test_it_is_inferred(self, make_tree: MakeTree, files: Mapping[str, str], text: str, source: str) -> None:
+        assert line(make_tree({**BOTH, **files})) == Value(text, Evidence(source, inferred=True))
+
+    def test_or_deferred(self, make_tree: MakeTree) -> None:
+        seen = line(make_tree(BOTH))
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "deferred"
+
+    def test_without_a_kernel_it_is_deferred_with_all_of_it(self, make_tree: MakeTree) -> None:
+        assert line(make_tree({"/etc/default/grub": ""})) == _boot.NONE
+
+
+def test_a_machine_that_runs_says_what_it_boots_next(make_tree: MakeTree) -> None:
+    seen: Optional[object] = _boot.chosen(Machine(make_tree({**BOTH, "/proc/self/stat": ""})))
+    assert isinstance(seen, Value)
+    assert seen.value.release == NEW
+
+
+WORDS = st.sampled_from(
+    """menuentry submenu function { } 'a' "${x}" linux /vmlinuz-1 set default=0 ; if fi $ ' " \\ blscfg --id #
+    default=${next_entry} > label options""".split()  # noqa: SIM905 - as they stand in a file
+)
+
+
+@given(st.lists(WORDS | st.just("\n"), max_size=60).map(" ".join) | st.text(max_size=80), st.text(max_size=40))
+@settings(max_examples=200)
+def test_no_text_breaks_a_reader(text: str, kept: str) -> None:
+    menu = _grub.menu("/boot/grub/grub.cfg", text, _grub.environment(kept))
+    for one in _grub.flat(menu.offers):
+        assert one.at.line
+    _grub.chosen(menu.offers, menu.default or kept)
+    assert _loaders.order(text) < _loaders.order("1.0") or _loaders.order(text) >= _loaders.order("1.0")
+    entry = _loaders._entry(text, Evidence("/x/y.conf"))  # noqa: SLF001 - hostile text
+    assert isinstance(entry.filled({"x": kept}).options, str)
+
+
+def test_blocks_within_blocks_end() -> None:
+    text = "submenu 'a' {\n" * 5000 + "}\n" * 5000
+    menu = _grub.menu(GRUB, text, {})
+    assert list(_grub.flat(menu.offers)) == []
+    assert _grub.chosen(menu.offers, "0>" * 5000) is None
