@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Tuple, Union
 
 from . import conclusion, identity
 from .conclusion import Choice
+from .facts import place
 from .judging import Seat, Terms, judge
 from .kinds import nearest
 from .looking import Live
 from .machine import Machine
 from .mistake import Mistake
 from .mounts import parsed, reached
-from .observation import Value
+from .observation import Unknown, Value
 from .output import targets, write
 from .plan import Plan
 from .report import Report, Waiver, code
@@ -28,6 +29,7 @@ PAUSE = 1.0  # seconds between two tries of --wait
 
 def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
     """Judge the host that the arguments name, and write the reports: the exit code is the verdict."""
+    _chosen(args)
     goals = targets(args.output)
     choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
     _named(choice, plan)
@@ -52,6 +54,7 @@ def judged(plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, args: argpar
 
 def opened(args: argparse.Namespace) -> Tuple[Union[Live, Recorded], Seat]:
     """What the arguments name, host or recording, to be asked for facts."""
+    _chosen(args)
     if args.facts:
         from . import recording  # noqa: PLC0415 - only where there are recordings
         from .recorded import Recorded  # noqa: PLC0415
@@ -72,8 +75,20 @@ def _live(args: argparse.Namespace) -> Tuple[Live, Seat]:
     from . import image  # noqa: PLC0415 - what reads archives, for who has one
 
     tree = image.opened(args.image, args.platform)
+    tree.kernel = args.kernel
     live = Live(tree, time.monotonic() + args.deadline)
-    return live, Seat("at rest", f"image {args.image}", identity.host(tree, live))
+    door = f"image {args.image}"
+    if args.kernel:
+        found = live.look(place(("kernel", "release")))
+        if isinstance(found, Unknown):
+            raise Mistake(f"--kernel {args.kernel}: {found.say}")
+        door += f", kernel {args.kernel}"
+    return live, Seat("at rest", door, identity.host(tree, live))
+
+
+def _chosen(args: argparse.Namespace) -> None:
+    if args.kernel and not args.image:
+        raise Mistake(f"--kernel {args.kernel}: of an image one is chosen, which --image names")
 
 
 def machine(root: str) -> Machine:

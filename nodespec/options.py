@@ -25,12 +25,16 @@ def looking(command: argparse.ArgumentParser) -> None:
         "--image", metavar="PATH", help="at rest: a root directory, a tar, a container image; / is this one"
     )
     door.add_argument("--facts", metavar="FILE|DIR", help="recordings, as facts -o made them; - is standard input")
+    command.add_argument(
+        "--kernel", default="", metavar="RELEASE", help="of an image that has several, not the default"
+    )
     _patience(command)
 
 
 def comparing(command: argparse.ArgumentParser) -> None:
     """How two views of hosts are looked at."""
     command.add_argument("--root", default="/", metavar="DIR", help=ROOT)
+    command.set_defaults(kernel="")
     _patience(command)
 
 

@@ -85,3 +85,55 @@ def test_what_is_no_image_is_a_mistake(image: str, tmp_path: Path) -> None:
 
 def test_one_door_at_a_time(tmp_path: Path) -> None:
     assert check("/", tmp_path, "--root", str(tmp_path)).returncode == 2
+
+
+RELEASES = ("6.1.0-49-amd64", "6.1.0-50-amd64")
+
+
+def test_a_kernel_can_be_chosen(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (tree / "boot").mkdir()
+    for release in RELEASES:
+        (tree / f"boot/vmlinuz-{release}").write_text("")
+    folder = tmp_path_factory.mktemp("out")
+    for chosen, release in (((), RELEASES[1]), (("--kernel", RELEASES[0]), RELEASES[0])):
+        done = check(str(tree), folder, *chosen)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)["reports"][0]
+        assert report["host"]["kernel"] == release
+        assert report["door"] == f"image {tree}{', kernel ' * bool(chosen)}{''.join(chosen[1:])}"
+        assert {one["id"] for one in report["findings"] if one["outcome"] == "deferred"} == {"memory.total"}
+
+
+@pytest.mark.parametrize(
+    ("image", "say"),
+    [(True, "no kernel 5.10 is installed in this tree, which has 6.1"), (False, "of an image one is chosen")],
+)
+def test_a_kernel_that_is_not_there_is_a_mistake(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, *, image: bool, say: str
+) -> None:
+    (tree / "boot").mkdir()
+    (tree / "boot/vmlinuz-6.1").write_text("")
+    (tree / "spec.yaml").write_text(SPEC, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "nodespec",
+        "check",
+        "./spec.yaml",
+        *(["--image", "."] * image),
+        "--kernel",
+        "5.10",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"--kernel 5.10: {say}")
+    facts = [*command[:3], "facts", "kernel", *command[5:]]
+    done = subprocess.run(facts, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"--kernel 5.10: {say}")
+
+
+def test_no_kernel_at_all_can_be_chosen(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    done = check(str(tree), tmp_path_factory.mktemp("out"), "--kernel", "6.1")
+    assert (done.returncode, done.stderr) == (2, "--kernel 6.1: no kernel is installed in this tree\n")
