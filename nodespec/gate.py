@@ -79,9 +79,9 @@ def _live(args: argparse.Namespace) -> Tuple[Live, Seat]:
     live = Live(tree, time.monotonic() + args.deadline)
     door = f"image {args.image}"
     if args.kernel:
-        found = live.look(place(("kernel", "release")))
-        if isinstance(found, Unknown):
-            raise Mistake(f"--kernel {args.kernel}: {found.say}")
+        seen = live.look(place(("kernel", "release")))
+        if isinstance(seen, Unknown):
+            raise Mistake(f"--kernel {args.kernel}: {seen.say}")
         door += f", kernel {args.kernel}"
     return live, Seat("at rest", door, identity.host(tree, live))
 

@@ -25,9 +25,7 @@ def looking(command: argparse.ArgumentParser) -> None:
         "--image", metavar="PATH", help="at rest: a root directory, a tar, a container image; / is this one"
     )
     door.add_argument("--facts", metavar="FILE|DIR", help="recordings, as facts -o made them; - is standard input")
-    command.add_argument(
-        "--kernel", default="", metavar="RELEASE", help="of an image that has several, not the default"
-    )
+    command.add_argument("--kernel", default="", metavar="RELEASE", help="of an image that has several")
     _patience(command)
 
 

@@ -108,9 +108,7 @@ def test_a_kernel_can_be_chosen(tree: Path, tmp_path_factory: pytest.TempPathFac
     ("image", "say"),
     [(True, "no kernel 5.10 is installed in this tree, which has 6.1"), (False, "of an image one is chosen")],
 )
-def test_a_kernel_that_is_not_there_is_a_mistake(
-    tree: Path, tmp_path_factory: pytest.TempPathFactory, *, image: bool, say: str
-) -> None:
+def test_a_kernel_that_is_not_there_is_a_mistake(tree: Path, *, image: bool, say: str) -> None:
     (tree / "boot").mkdir()
     (tree / "boot/vmlinuz-6.1").write_text("")
     (tree / "spec.yaml").write_text(SPEC, encoding="utf-8")
