@@ -15,10 +15,12 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 from nodespec.escape import visible
 from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style, code
 from nodespec.reports import words
+from nodespec.summary import summary
 
 LINK = re.compile(r"https?://[\w.~:/?#@!$&'()*+,;=%\[\]-]+", re.ASCII)
 TICKED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # which no line is to end within
+FEW = 8  # hosts or requirements that are named without being asked for
 FOLDED = {words.NOT_APPLICABLE: 16, words.PASS: 0}  # how many of a section are listed without being asked for
 
 
@@ -46,8 +48,13 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - th
     )
     css, script = _source("report.css"), _source("report.js")
     shown = [words.escaped(report, visible) for report in reports]
+    pages = _pages(shown)
+    together = words.escaped(summary(reports), visible) if len(reports) > 1 else None
     return environment.get_template("report.html.j2").render(
-        pages=_pages(shown),
+        pages=pages,
+        together=together,
+        anchors={row.host: page.anchor() for row, page in zip(together.matrix, pages)} if together else {},
+        few=FEW,
         exit=code(reports),
         worst=words.CONCLUSION[code(reports)],
         counts=[_counts(shown, 0, OUTCOMES), _counts(shown, 1, DISPOSITIONS)],

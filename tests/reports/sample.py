@@ -14,6 +14,7 @@ from nodespec.report import (
     Evidence,
     Finding,
     Host,
+    Json,
     Observed,
     Param,
     Part,
@@ -409,3 +410,26 @@ def several() -> Tuple[Report, ...]:
         partial(),
         hidden()._replace(host=HOST._replace(name="node-18", user="uid 1000", container="docker")),
     )
+
+
+def fleet() -> Tuple[Report, ...]:
+    """A dozen hosts by two specs: some alike that are to be apart, some apart that are to be alike."""
+    ours = Spec("ours", "Our nodes", "7e57" * 16, ("ours.yaml",))
+    slow = finding("fail", name="cpu.count")._replace(source=("ours.yaml:3:9",), sentence="wanted >=4, found 2")
+    fast = finding("pass", name="cpu.count")._replace(source=("ours.yaml:3:9",))
+    found = []
+    for number in range(12):
+        base, bad = (fit(), joining(), hidden())[number % 3], number % 4 == 1
+        host = base.host._replace(name=f"node-{number:02}", id=f"{number % 10:x}" * 32)
+        runtime: Json = {"is": ["there"], "version": ["1.7.24" if number < 9 else "2.1.5"]}
+        found.append(
+            base._replace(
+                conclusion="nonconformant" if bad else base.conclusion,
+                host=host._replace(kernel="6.1.0-38-amd64" if number % 4 else "6.12.9-amd64"),
+                door=f"facts fleet/{number:02}.json.gz",
+                specs=(SPEC, ours),
+                findings=(*base.findings, slow if bad else fast),
+                facts={"runtime": {"from": "/var/lib/dpkg/status", "asked": {"containerd": runtime}}},
+            )
+        )
+    return tuple(found)

@@ -25,6 +25,7 @@ VOID = {"meta", "link", "input", "rect"}
 OURS = {
     *("html", "head", "meta", "title", "link", "style", "body", "header", "main", "article", "section", "footer"),
     *("h1", "h2", "h3", "p", "ul", "ol", "li", "dl", "dt", "dd", "div", "span", "strong", "b", "em", "code", "a"),
+    *("table", "thead", "tbody", "tr", "th", "td"),
     *("details", "summary", "svg", "rect", "label", "input", "button", "script"),
 }
 PLACES = {
@@ -258,7 +259,7 @@ def test_every_waiver_says_what_became_of_it() -> None:
 
 
 def test_links_lead_to_the_web_or_to_what_is_on_the_page() -> None:
-    for report in ([sample.every()], sample.several(), [sample.every(), sample.every()], [sample.hostile()]):
+    for report in ([sample.every()], sample.several(), sample.fleet(), [sample.every()] * 2, [sample.hostile()]):
         found = Page(render(report, Style()))
         ids = found.values("id")
         assert len(ids) == len(set(ids))
@@ -383,6 +384,47 @@ def test_several_hosts_are_told_first_and_linked() -> None:
         assert f"{report.host.name} {conclusion} {counted}" in index
     assert [found.elements[number][1]["id"] for number in found.all("article")] == ["node-1", "node-17", "node-18"]
     assert "node-18/cgroups.delegated" in found.values("id")
+
+
+def test_what_several_hosts_come_to_together_stands_on_the_page() -> None:
+    found = Page(render(sample.fleet(), Style()))
+    rows = [" ".join(found.texts[number].split()) for number in found.all("tr")]
+    assert rows[:3] == [
+        "Host kubernetes/1.35 ours",
+        "node-00 conformant conformant",
+        "node-01 3 fail, 3 unknown 1 fail",
+    ]
+    assert len(rows) == 13
+    hits = [" ".join(found.texts[number].split()) for number in found.all("li", class_="hit")]
+    assert "fail 4 of 12 hosts Asked by cgroups.version Hosts node-01, node-04, node-07, node-10" in hits
+    assert any("34 more" not in hit and "and 26 more" in hit and "To look run as root" in hit for hit in hits)
+    shared, differences = (_section(found, name) for name in ("_shared", "_differences"))
+    assert "machine-id a copy of a machine keeps it" in shared
+    assert f"Hosts node-00, node-10 Value {'0' * 32}" in shared
+    assert "runtime.containerd.version 1.7.24 node-00, node-01" in differences
+    assert "2.1.5 node-09, node-10, node-11" in differences
+    assert "6.12.9-amd64 node-00, node-04, node-08" in differences
+
+
+def _section(found: Page, name: str) -> str:
+    [number] = [one for one in found.all("section") if found.elements[one][1].get("aria-labelledby") == name]
+    return " ".join(found.texts[number].split())
+
+
+def test_what_hosts_share_is_shown_and_is_nothing_else() -> None:
+    words = "<script>alert(1)</script>\u202e"
+    hostile = [
+        one._replace(host=one.host._replace(name=f"{words}{at % 2}", os=words)) for at, one in enumerate(sample.fleet())
+    ]
+    found = Page(render(hostile, Style()))
+    _harmless(found)
+    assert visible(words) in _section(found, "_shared")
+
+
+def test_one_host_has_nothing_together() -> None:
+    found = page(sample.fleet()[1])
+    assert not found.all("table")
+    assert not found.all("li", class_="hit")
 
 
 def test_hosts_of_one_name_and_ids_with_blanks_are_told_apart() -> None:

@@ -6,7 +6,8 @@ Chromium and its driver are installed from Debian, as root, where they are missi
 WebDriver. The sample reports are written to the folder OUT and opened without a window: that nothing is said on the
 console and nothing requested, that filter, search, keyboard and links do what they promise, that nothing scrolls
 sideways at 360 pixels, that every finding is there with JavaScript off and on paper, and that all text has contrast.
-OUT then holds light.png, dark.png, narrow.png and report.pdf besides. The exit status is 1 where something is not so.
+OUT then holds light.png, dark.png, narrow.png, the same of several hosts (fleet-...) and report.pdf besides. The exit
+status is 1 where something is not so.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ CASES: Mapping[str, Sequence[Report]] = {
     "hidden": [sample.hidden()],
     "lacking": [sample.lacking()],
     "several": sample.several(),
+    "fleet": sample.fleet(),
     "twins": [sample.every(), sample.every()],
     "hostile": [sample.hostile()],
     "long": [sample.report(LONG)],
@@ -219,7 +221,7 @@ def main(out: Path) -> int:
             linked(page, tally, files["every"])
             narrow(page, tally, files)
             readable(page, tally, files["every"])
-            pictures(page, out, files["joining"])
+            pictures(page, out, {"": files["joining"], "fleet-": files["fleet"]})
             printed(page, tally, out, files["every"])
         with browser(driver, scripts=False) as page:
             plain(page, tally, files)
@@ -336,12 +338,14 @@ def readable(page: Browser, tally: Tally, file: Path) -> None:
             tally.hold(f"{scheme} print: on white", ground, "rgb(255, 255, 255)")
 
 
-def pictures(page: Browser, out: Path, file: Path) -> None:
+def pictures(page: Browser, out: Path, files: Mapping[str, Path]) -> None:
     """Screenshots, to be looked at."""
-    for name, width, scheme in (("light", 1200, "light"), ("dark", 1200, "dark"), ("narrow", 360, "light")):
-        page.open(file, width=width, scheme=scheme)
-        page.picture(out / f"{name}.png")
-        sys.stdout.write(f"wrote {out / name}.png\n")
+    for before, file in files.items():
+        for name, width, scheme in (("light", 1200, "light"), ("dark", 1200, "dark"), ("narrow", 360, "light")):
+            page.open(file, width=width, scheme=scheme)
+            picture = out / f"{before}{name}.png"
+            page.picture(picture)
+            sys.stdout.write(f"wrote {picture}\n")
 
 
 def printed(page: Browser, tally: Tally, out: Path, file: Path) -> None:
