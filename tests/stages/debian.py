@@ -6,13 +6,15 @@ import contextlib
 import fcntl
 import subprocess
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Mapping, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-NODE = ("systemd-sysv", "kmod", "python3", "python3-yaml", "containerd", "runc")  # and a kernel, with its initramfs
+NODE = ("systemd-sysv", "kmod", "containerd", "runc")  # and a kernel, with its initramfs
+PYTHON = ("python3", "python3-yaml")
 INTERPRETERS = Path("/proc/sys/fs/binfmt_misc")
 EMULATED = {"arm64": "qemu-aarch64"}  # what runs programs of another architecture than amd64, by Debian's name for it
 
@@ -50,17 +52,32 @@ def unpacked(suite: str, packages: Sequence[str], cache: Path) -> Path:
 
 
 def node(suite: str, cache: Path, architecture: str = "amd64") -> Path:
-    """The tree of a node: a system that boots, with containerd and Python. Nobody may write to it."""
-    tree = cache / (f"node-{suite}" if architecture == "amd64" else f"node-{suite}-{architecture}")
-    return system(suite, (f"linux-image-cloud-{architecture}", *NODE), tree, architecture)
+    """The tree of a node: a system that boots, with containerd and Python. Nobody may write to it.
+
+    One of another architecture has no Python, and its initramfs no modules: emulated, they would take minutes.
+    """
+    native = architecture == "amd64"
+    tree = cache / (f"node-{suite}" if native else f"node-{suite}-{architecture}")
+    include = (f"linux-image-cloud-{architecture}", *NODE, *(PYTHON if native else ()))
+    files = {} if native else {"etc/initramfs-tools/conf.d/modules": "MODULES=list\n"}
+    return system(suite, include, tree, architecture, files)
 
 
-def system(suite: str, include: Sequence[str], tree: Path, architecture: str = "amd64") -> Path:
-    """A tree as debootstrap makes it; kept, and made anew only where it is not whole."""
+def system(
+    suite: str,
+    include: Sequence[str],
+    tree: Path,
+    architecture: str = "amd64",
+    files: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
+    """A tree as debootstrap makes it around some files; kept, and made anew only where it is not whole."""
     with alone(tree):
         if not tree.exists():
             whole = tree.with_name(f"{tree.name}.part")
             said("rm", "-rf", "--one-file-system", str(whole))
+            for name, text in files.items():
+                (whole / name).parent.mkdir(parents=True)
+                (whole / name).write_text(text)
             options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]
             with emulated(architecture):
                 said("debootstrap", *options, f"--arch={architecture}", suite, str(whole), mirror())

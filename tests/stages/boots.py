@@ -1,0 +1,120 @@
+"""Nodes that boot: does nodespec say of a tree at rest what it then says of the machine that runs?
+
+    python tests/stages/boots.py CACHE
+
+Of each tree a report is made at rest; then it is booted as `qemu.py` does it, and in the guest the same is asked of the
+running machine and, with `--image /`, of its root at rest. The three are compared requirement by requirement. What
+differs must stand below with the reason why it may, and a reason that is never met is an error, as is whatever could
+not be looked at. The exit status is 1 where anything is wrong.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Mapping, NamedTuple
+
+import debian
+import qemu
+from agreement import Difference, compared
+from oracle import report
+
+from nodespec.checks._sysctl_files import DEFAULTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nodespec.report import Report
+
+SUITES = ("bookworm", "trixie")
+ASKED = "asked.yaml"
+
+
+class Check(NamedTuple):
+    """What is asked, and how many requirements both must decide, at rest and running."""
+
+    argv: tuple[str, ...]
+    least: int
+
+
+WIDE = ("role=control-plane", "ip_family=dual", "user_namespaces=true", "protect_kernel_defaults=true", "swap=limited")
+CHECKS = {
+    "kubernetes": Check(("kubernetes/1.35",), 25),
+    "wide": Check(("kubernetes/1.35", *(f"--set={one}" for one in WIDE)), 30),
+    "container-host": Check(("container-host",), 1),
+    "asked": Check((f"/opt/{ASKED}",), 20),
+}
+PRINTED = "the package's version at rest is that of its makers; the program adds what Debian repacked"
+VERSIONS = Difference("runtime.*.version", r"([\d.]+)", r"[\d.]+[+~]ds\d*.*", PRINTED)
+DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {  # at rest and running
+    "kubernetes": (VERSIONS,),
+    "wide": (VERSIONS,),
+    "container-host": (),
+    "asked": (),
+}
+
+
+def main(cache: Path) -> int:
+    """The exit status; what was compared is printed, and last what is wrong."""
+    wrong = [mistake for suite in SUITES for mistake in judged(suite, cache)]
+    for mistake in wrong:
+        print(f"wrong    {mistake}")
+    return int(bool(wrong))
+
+
+def judged(suite: str, cache: Path) -> Iterator[str]:
+    tree, folder = debian.node(suite, cache), cache / f"boots-{suite}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ASKED).write_text(asked())
+    resting = {name: at_rest(tree, name, folder) for name in CHECKS}
+    begun = time.monotonic()
+    out = qemu.boot(qemu.guest(tree, look(), folder, [folder / ASKED]), folder / "out")
+    print(f"{suite}: booted, looked and powered off in {time.monotonic() - begun:.0f} s; see {out}")
+    for name, check in CHECKS.items():
+        running, inside = (report(out / f"{name}-{door}.json") for door in ("running", "inside"))
+        yield from unseen(f"{suite}: {name}", (resting[name], running, inside))
+        title = f"{suite}: {name}, at rest and running"
+        yield from compared(title, resting[name], running, DIFFERENCES[name], least=check.least)
+        yield from compared(f"{suite}: {name}, at rest and from inside", resting[name], inside, (), least=check.least)
+
+
+def asked() -> str:
+    """A spec that asks for more than those of the library do."""
+    return "nodespec: 1\nrequire:\n  sysctl:\n" + "".join(f"    {name}: present\n" for name in DEFAULTS)
+
+
+def at_rest(tree: Path, name: str, folder: Path) -> Report:
+    """The report that is made before the tree boots."""
+    file = folder / f"{name}-rest.json"
+    argv = [str(folder / ASKED) if one == f"/opt/{ASKED}" else one for one in CHECKS[name].argv]
+    command = [sys.executable, "-m", "nodespec", "check", *argv, "--image", str(tree), "-o", f"json={file}"]
+    done = subprocess.run(command, cwd=qemu.TOP, check=False)
+    if done.returncode not in {0, 10, 11}:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
+    return report(file)
+
+
+def look() -> str:
+    """What the guest runs."""
+    lines = ["now 'systemd has come to this unit'"]
+    for name, check in CHECKS.items():
+        for door, options in (("running", ""), ("inside", "--image /")):
+            lines.append(f"nodespec check {' '.join(check.argv)} {options} -o json=/run/out/{name}-{door}.json")
+        lines.append(f"now '{name} is asked'")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def unseen(title: str, reports: Sequence[Report]) -> Iterator[str]:
+    """What could not be looked at by root on a whole system."""
+    for one in reports:
+        for finding in one.findings:
+            if finding.outcome == "unknown":
+                yield f"{title}, {one.door}: {finding.id} is unknown: {finding.sentence}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: boots.py CACHE")
+    sys.exit(main(Path(sys.argv[1]).resolve()))
