@@ -87,7 +87,12 @@ def module_file(machine: Tree, at: Evidence) -> str:
 def _names(text: str) -> Mapping[str, int]:
     """Names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs` is br_netfilter."""
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
-    return {named(path.rpartition("/")[2].partition(".")[0]): line for line, path in paths if path}
+    return {module(path): line for line, path in paths if path}
+
+
+def module(file: str) -> str:
+    """The module that a file is: br_netfilter of kernel/net/bridge/br_netfilter.ko.xz."""
+    return named(file.rpartition("/")[2].partition(".")[0])
 
 
 def named(name: str) -> str:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from nodespec.checks import _units
-from nodespec.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.checks import _configuration, _kernel, _units
+from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
 FOLDERS, FILE = _units.folders("sysctl.d"), "/etc/sysctl.conf"
-LOADS, OLD_LOADS = _units.folders("modules-load.d"), "/etc/modules"
+LOADS = _units.folders("modules-load.d")
 SERVICE = "systemd-sysctl.service"
-TREES, MOST = ("/usr/lib/modules", "/lib/modules"), 8  # kernels that are looked at
-SOURCES = ("*/sysctl.d*", FILE, f"*/{SERVICE}", "*/modules-load.d*", "*/modules/*", "/boot/*")
+SOURCES = (
+    *("*/sysctl.d*", FILE, f"*/{SERVICE}", "*/modules-load.d*", "*/modprobe.d/*"),
+    *_kernel.LINE,
+    *_configuration.FILES,
+)
 SWAP = str.maketrans("./", "/.")
 
 
@@ -159,8 +162,15 @@ DEFAULTS = {
 BUILT = {"kernel.panic": "PANIC_TIMEOUT", "kernel.panic_on_oops": "PANIC_ON_OOPS_VALUE"}  # options that decide
 
 
+# and by what on the command line
+GIVEN = {"kernel.panic": ("panic", r"(-?\d+)"), "kernel.panic_on_oops": ("oops", "(panic)")}
+
+
 def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
     """What the kernel begins with, where that is known."""
+    given = _given(tree, key)
+    if given:
+        return given
     if key in DEFAULTS:
         return Value(DEFAULTS[key], at._replace(line=0, inferred=True))
     if key not in BUILT:
@@ -174,68 +184,38 @@ def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
     return Value(str(said.value), said.evidence._replace(inferred=True))
 
 
+def _given(tree: Tree, key: str) -> Optional[Value[str]]:
+    """What the command line says: `sysctl.vm.swappiness=10`, or by a word of its own."""
+    from nodespec.checks import _command_line  # noqa: PLC0415 - not for a machine that runs
+
+    line = _command_line.next_line(tree)
+    if not isinstance(line, Value):
+        return None
+    said = dict(_kernel.parameters(line.value.text))
+    if f"sysctl.{key}".replace("-", "_") in said:
+        return Value(said[f"sysctl.{key}".replace("-", "_")], line.evidence)
+    word, form = GIVEN.get(key, ("", ""))
+    found = re.fullmatch(form, said[word]) if word in said else None
+    return Value(found[1].replace("panic", "1"), line.evidence) if found else None
+
+
 # modules that are loaded only by who wants them; others may come with a device or a file system
 WANTED = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sctp", "smc", "rds", "vrf"))
 
 
-class Brought(NamedTuple):
-    """The modules that are there after boot by what files say, the kernels that these are of, and what was read."""
-
-    modules: FrozenSet[str]
-    kernels: Tuple[str, ...]
-    at: Evidence
-
-
 def lacking(tree: Tree, module: str) -> Optional[Observation[str]]:
     """Why a parameter that a module brings is not there after boot, or that this cannot be told; else nothing."""
-    brought = tree.once(_brought)
-    if not isinstance(brought, Brought):
-        return brought
-    if module in brought.modules:
+    from nodespec.checks import modules  # noqa: PLC0415 - not for a machine that runs
+
+    state = modules.state(tree, module)
+    if not isinstance(state, Value):
+        say = f"the module {module} brings it, and this kernel has none"
+        return state._replace(say=say) if isinstance(state, Absent) else state
+    if state.value in ("loaded", "builtin"):
         return None
-    if module not in WANTED or not brought.kernels:
+    if state.value == "blocked":
+        return Absent(state.evidence, f"the module {module} brings it, and may not be loaded")
+    if module not in WANTED:
         return Unknown(DEFERRED, f"only a running machine can tell: the module {module} brings it")
     said = f"the module {module} brings it, and nothing loads that at boot: name it in a file of {LOADS[0]}"
-    return Absent(brought.at, said)
-
-
-def _brought(tree: Tree) -> Union[Brought, Lacking]:
-    """What files have loaded, what that needs, and what is built in."""
-    files = _units.merged(tree, LOADS)
-    if not isinstance(files, Value):
-        return files
-    found: Set[str] = set()
-    for path in (*files.value, OLD_LOADS):
-        text = _units.said(tree, path)
-        if not isinstance(text, Value):
-            return text
-        found.update(_named(line.split()[0]) for _, line in _units.lines(text.value))
-    kernels = _kernels(tree)
-    for path in kernels:
-        rows = [[_file(file) for file in row.split()] for row in _rows(tree, f"{path}/modules.dep")] if found else []
-        found.update(name for row in rows if row and row[0] in found for name in row)
-        found.update(_file(row) for row in _rows(tree, f"{path}/modules.builtin"))
-    return Brought(frozenset(found), kernels, files.evidence)
-
-
-def _kernels(tree: Tree) -> Tuple[str, ...]:
-    found: Dict[str, str] = {}
-    for folder in TREES:
-        names = tree.names(folder)
-        for name in names.value[:MOST] if isinstance(names, Value) else ():
-            found.setdefault(name, f"{folder}/{name}")
-    return tuple(found.values())
-
-
-def _rows(tree: Tree, path: str) -> List[str]:
-    text = tree.text(path)
-    return text.value.split("\n") if isinstance(text, Value) else []
-
-
-def _file(path: str) -> str:
-    """`kernel/net/bridge/br_netfilter.ko.xz:` is br_netfilter."""
-    return _named(path.rpartition("/")[2].partition(".")[0])
-
-
-def _named(name: str) -> str:
-    return name.replace("-", "_")
+    return Absent(Evidence(":".join(LOADS)), said)

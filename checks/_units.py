@@ -113,6 +113,12 @@ def enabled(tree: Tree, name: str) -> Observation[bool]:
     return Value(value=True, evidence=Evidence(links[name])) if name in links else _first_boot(tree, name, file)
 
 
+def wanted(tree: Tree) -> Iterable[str]:
+    """The units that others pull in by links."""
+    links = tree.once(_links)
+    return () if isinstance(links, Unknown) else sorted(links)
+
+
 def _readable(tree: Tree, name: str) -> Observation[str]:
     """The file of a unit, where systemd is what boots."""
     system = init(tree)

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Union
 
-from nodespec.checks import _configuration, _inference, _kernel, kernel
+from nodespec.checks import _configuration, _inference, _kernel, _modprobe, kernel
 from nodespec.facts import Rows, table
 from nodespec.kinds import Choice
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
 
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"
-# modprobe.d: the first folder that has a file of a name hides those of that name in the others
-FOLDERS = (
-    "/etc/modprobe.d",
-    "/run/modprobe.d",
-    "/usr/local/lib/modprobe.d",
-    "/usr/lib/modprobe.d",
-    "/lib/modprobe.d",
-)
 
 
 def _key(name: str) -> str:
@@ -34,7 +27,7 @@ def _key(name: str) -> str:
         _kernel.LOADED,
         f"{SYSFS}/*",
         *(f"{tree}/*" for tree in _kernel.TREES),
-        *(f"{folder}/*" for folder in FOLDERS),
+        *_modprobe.SOURCES,
         DISABLED,
         kernel.CMDLINE,
         *_configuration.FILES,
@@ -60,27 +53,64 @@ def modules(machine: Machine) -> Rows[str]:
     Without a module tree only what is in the kernel can be seen: by /sys/module, which shows built-in code that has
     parameters, and by the kernel's configuration. The rest is unknown, except on a kernel that loads no modules, where
     what the configuration leaves out is absent.
+
+    At rest they are those of the kernel that the next boot starts, and loaded are those that files have it load, with
+    what these need: modules-load.d, /etc/modules where that is read, the command line (modules_load=), and what systemd
+    wants itself. What udev finds for devices, and programs load as they go, is loadable. Sysctl files count for
+    kernel.modules_disabled.
     """
-    return Rows(lambda name: _row(machine, name), lambda: _every(machine), _rest(machine))
+    return _rows(machine)
 
 
-def _row(machine: Machine, name: str) -> Optional[Observation[str]]:
-    loaded, builtin = machine.once(_kernel.loaded), machine.once(_kernel.builtin)
+@modules.at_rest(
+    *(f"{tree}/*" for tree in _kernel.TREES),
+    *_modprobe.SOURCES,
+    *_kernel.LINE,
+    *_configuration.FILES,
+    *("*/modules-load.d*", "/etc/modules", "/etc/conf.d/modules", "*/systemd/system*", "/sbin/init", "*/sysctl.*"),
+)
+def _at_rest(tree: Tree) -> Rows[str]:
+    return _rows(tree)
+
+
+def _rows(tree: Tree) -> Rows[str]:
+    return Rows(lambda name: _row(tree, name), lambda: _every(tree), _rest(tree))
+
+
+def state(tree: Tree, name: str) -> Observation[str]:
+    """The state of one module, for the families that need one."""
+    return _row(tree, name) or _rest(tree)
+
+
+def _loaded(machine: Tree) -> Observation[Mapping[str, Evidence]]:
+    """The modules that are loaded, or that boot loads."""
+    if isinstance(machine, Machine):
+        rows = machine.once(_kernel.loaded)
+        return rows.then(lambda rows: {name: Evidence(_kernel.LOADED, row.line) for name, row in rows.items()})
+    from nodespec.checks import _loads  # noqa: PLC0415 - not for a machine that runs
+
+    return _loads.loaded(machine)
+
+
+def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
+    loaded, builtin = machine.once(_loaded), machine.once(_kernel.builtin)
     if isinstance(loaded, Value) and name in loaded.value:
-        return Value("loaded", Evidence(_kernel.LOADED, loaded.value[name].line))
+        return Value("loaded", loaded.value[name])
     if isinstance(builtin, Value) and name in builtin.value:
         return Value("builtin", builtin.evidence._replace(line=builtin.value[name]))
     if not isinstance(loaded, Value) or not isinstance(builtin, Value):
         shown = _in_sysfs(machine, name) or _configured(machine, name)
         if shown:
             return shown
+    if isinstance(loaded, Unknown) and not machine.running:
+        return loaded
     return _loadable(machine, name) or _in_sysfs(machine, name)
 
 
-def _in_sysfs(machine: Machine, name: str) -> Optional[Value[str]]:
+def _in_sysfs(machine: Tree, name: str) -> Optional[Value[str]]:
     """What is loaded has a state there; what is built in stands there if it has parameters."""
     folder = f"{SYSFS}/{name}"
-    if not isinstance(machine.entry(folder), Value):
+    if not machine.running or not isinstance(machine.entry(folder), Value):
         return None
     state = machine.entry(f"{folder}/initstate")
     if isinstance(state, Unknown):
@@ -88,23 +118,25 @@ def _in_sysfs(machine: Machine, name: str) -> Optional[Value[str]]:
     return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
 
 
-def _configured(machine: Machine, name: str) -> Optional[Observation[str]]:
+def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What the kernel's configuration says, where its lists of modules do not."""
     option = _inference.option_of(name)
     if not option:
         return None
-    built = kernel.config.probe(machine).look(option)
+    resting = kernel.config.resting
+    config = kernel.config.probe(machine) if isinstance(machine, Machine) else resting(machine) if resting else None
+    built = config.look(option) if config else None
     if not isinstance(built, Value):
         return None
     at, say = built.evidence._replace(inferred=True), f"built without {option}"
     if built.value == "y" and not built.others:
         return Value("builtin", at)
     may_be_built = {"y", "m"} & {str(built.value), *map(str, built.others)}
-    none = isinstance(machine.once(_kernel.loaded), Absent) and not may_be_built
+    none = isinstance(machine.once(_loaded), Absent) and not may_be_built
     return Absent(at, say) if none else None
 
 
-def _loadable(machine: Machine, name: str) -> Optional[Observation[str]]:
+def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What the tree has, unless something keeps it from being loaded."""
     installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
     there: Optional[Value[str]] = None
@@ -117,12 +149,12 @@ def _loadable(machine: Machine, name: str) -> Optional[Observation[str]]:
         there = Value("loadable", at)
     if not there:
         return None
-    if isinstance(machine.once(_kernel.loaded), Absent):
+    if isinstance(machine.once(_loaded), Absent):
         return Absent(Evidence(_kernel.LOADED), "this kernel loads no modules")
     return _allowed(machine, name, there)
 
 
-def _has_file(machine: Machine, at: Evidence) -> bool:
+def _has_file(machine: Tree, at: Evidence) -> bool:
     """Whether the file that a line of modules.order names is there, packed or not."""
     text, folder = machine.text(at.source), at.source.rpartition("/")[0]
     path = text.value.split("\n")[at.line - 1].strip() if isinstance(text, Value) else ""
@@ -130,23 +162,19 @@ def _has_file(machine: Machine, at: Evidence) -> bool:
     return any(isinstance(machine.entry(f"{folder}/{stem}.ko{packed}"), Value) for packed in ("", ".xz", ".zst", ".gz"))
 
 
-def _allowed(machine: Machine, name: str, there: Value[str]) -> Observation[str]:
-    commands = machine.once(_commands)
-    bans = machine.once(_bans)
+def _allowed(machine: Tree, name: str, there: Value[str]) -> Observation[str]:
+    bans, command = machine.once(_bans), _modprobe.install(machine, name)
     if name in bans or "" in bans:
         return Value("blocked", bans.get("", bans.get(name, there.evidence)))
-    if isinstance(commands, Unknown):
-        return commands
-    for command in commands:  # modprobe takes the first
-        if _matches(name, command.pattern):
-            return Value("blocked", command.evidence) if command.blocks else there
-    return there
+    if isinstance(command, Unknown):
+        return command
+    return Value("blocked", command.evidence) if command and command.blocks else there
 
 
-def _every(machine: Machine) -> Mapping[str, Observation[str]]:
-    lists = (machine.once(_kernel.loaded), machine.once(_kernel.builtin), machine.once(_kernel.installed))
+def _every(machine: Tree) -> Mapping[str, Observation[str]]:
+    lists = (machine.once(_loaded), machine.once(_kernel.builtin), machine.once(_kernel.installed))
     names = {name for found in lists if isinstance(found, Value) for name in found.value}
-    built, shown = machine.once(_kernel.built), machine.names(SYSFS)
+    built, shown = machine.once(_kernel.built), machine.names(SYSFS) if machine.running else None
     if isinstance(built, Value) and not isinstance(lists[2], Value):
         names |= set(built.value)
     if isinstance(shown, Value):
@@ -155,7 +183,7 @@ def _every(machine: Machine) -> Mapping[str, Observation[str]]:
     return {name: row for name, row in rows.items() if row and not isinstance(row, Absent)}
 
 
-def _rest(machine: Machine) -> Union[Absent, Unknown]:
+def _rest(machine: Tree) -> Union[Absent, Unknown]:
     """What any other name is: absent only if the lists of this kernel were looked through."""
     tree = machine.once(_kernel.tree)
     if isinstance(tree, Absent):
@@ -172,64 +200,24 @@ def _rest(machine: Machine) -> Union[Absent, Unknown]:
     return Unknown("not found", f"{tree.value} lists no modules", "run depmod, or install the kernel's modules again")
 
 
-def _bans(machine: Machine) -> Mapping[str, Evidence]:
+def _bans(machine: Tree) -> Mapping[str, Evidence]:
     """Modules that the kernel itself refuses; the empty name is all of them."""
+    if not machine.running:
+        return _bans_at_rest(machine)
     bans: Dict[str, Evidence] = {}
     disabled, line = machine.line(DISABLED), machine.line(kernel.CMDLINE)
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
-    for word in line.value.split() if isinstance(line, Value) else ():
-        key, _, names = word.partition("=")
-        if _kernel.named(key) == "module_blacklist":
+    for key, names in _kernel.parameters(line.value) if isinstance(line, Value) else ():
+        if key == "module_blacklist":
             bans.update({_kernel.named(name): Evidence(kernel.CMDLINE) for name in names.split(",") if name})
     return bans
 
 
-class Command(NamedTuple):
-    """`install PATTERN COMMAND` of modprobe.d, run in place of loading."""
+def _bans_at_rest(tree: Tree) -> Mapping[str, Evidence]:
+    from nodespec.checks import _loads, _sysctl_files  # noqa: PLC0415 - as above
 
-    pattern: str
-    blocks: bool
-    evidence: Evidence
-
-
-def _commands(machine: Machine) -> Union[Tuple[Command, ...], Unknown]:
-    """All of them in the order that modprobe reads; unknown if a file that may have one cannot be read."""
-    files: Dict[str, str] = {}
-    for folder in FOLDERS:
-        listed = machine.names(folder)
-        if isinstance(listed, Unknown):
-            return listed
-        if isinstance(listed, Value):
-            for name in listed.value:
-                files.setdefault(name, f"{folder}/{name}")
-    found: Tuple[Command, ...] = ()
-    for name in sorted(files):
-        text = machine.text(files[name]) if name.endswith(".conf") else Absent(Evidence(files[name]))
-        if isinstance(text, Unknown):
-            return text
-        if isinstance(text, Value):
-            found += _installs(text.value, text.evidence)
-    return found
-
-
-_NOTHING = re.compile(r"(?:/\S*/)?(?:true|false|:|exit)(?:\s[^;&|]*)?")
-
-
-def _installs(text: str, at: Evidence) -> Tuple[Command, ...]:
-    found, number = [], 1
-    for line in text.replace("\\\n", "\0").split("\n"):  # a line that ends with a backslash goes on
-        words = line.replace("\0", " ").split(None, 2)
-        if len(words) == 3 and words[0] == "install":  # noqa: PLR2004 - install, a name, a command
-            blocks = bool(_NOTHING.fullmatch(words[2].strip()))
-            found.append(Command(_kernel.named(words[1]), blocks, at._replace(line=number)))
-        number += 1 + line.count("\0")
-    return tuple(found)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    if not set("*?[") & set(pattern):
-        return name == pattern
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - patterns are rare
-
-    return fnmatchcase(name, pattern)
+    assigned = _sysctl_files.assigned(tree)
+    disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None
+    everything = {"": disabled.evidence} if disabled and disabled.value == "1" else {}
+    return {**_loads.banned(tree), **everything}

@@ -55,7 +55,7 @@ def sysctl(machine: Machine) -> Rows[str]:
     At rest it is what the next boot sets: the last file of sysctl.d that assigns it (with systemd, /etc/sysctl.conf
     counts only where a link in /etc/sysctl.d leads to it), else the kernel's default where all kernels have the same.
     A parameter of a module that nothing loads at boot is absent, since no file can set it then. What the kernel's
-    command line assigns (`sysctl.vm.swappiness=10`) is not looked at; files have the last word over it.
+    command line assigns (`sysctl.vm.swappiness=10`, `panic=10`) counts where no file does.
     """
     root = machine.names(ROOT)
     if isinstance(root, Absent):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel, modules
+from nodespec.checks import _kernel, _modprobe, modules
 from nodespec.facts import Table, family
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
@@ -266,6 +266,6 @@ def test_the_family_is_the_table() -> None:
 def test_no_text_breaks_a_parser(text: str) -> None:
     assert all(name and line > 0 for name, line in _kernel._names(text).items() if name)  # noqa: SLF001
     assert all(found.line > 0 for found in _kernel._loaded(text).values())  # noqa: SLF001
-    for command in modules._installs(text, Evidence("x")):  # noqa: SLF001
+    for command in _modprobe.said(text, Evidence("x")):
         assert 0 < command.evidence.line <= text.count("\n") + 1
-        modules._matches("bridge", command.pattern)  # noqa: SLF001
+        _modprobe._matches("bridge", command.pattern)  # noqa: SLF001

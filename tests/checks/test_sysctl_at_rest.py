@@ -217,7 +217,8 @@ class TestModules:
     FILE: Mapping[str, str] = {"/etc/sysctl.d/k8s.conf": f"{KEY} = 0\n"}
     KERNEL: Mapping[str, str] = {
         "/usr/lib/modules/6.1.0/modules.builtin": "kernel/net/netfilter/nf-conntrack.ko\n",
-        "/usr/lib/modules/6.1.0/modules.dep": "kernel/net/x/physdev.ko.xz: kernel/net/bridge/br_netfilter.ko.xz\n",
+        "/usr/lib/modules/6.1.0/modules.dep": "kernel/net/x/physdev.ko.xz: kernel/net/bridge/br_netfilter.ko.xz\n"
+        "kernel/net/bridge/br_netfilter.ko.xz:\nkernel/fs/xfs/xfs.ko.xz:\n",
     }
 
     def test_without_its_module_no_file_can_set_it(self, make_tree: MakeTree) -> None:
@@ -235,8 +236,18 @@ class TestModules:
         ],
     )
     def test_a_file_that_has_it_loaded_makes_it_so(self, make_tree: MakeTree, path: str, text: str) -> None:
-        root = make_tree({**self.FILE, **self.KERNEL, path: text}, SYSTEMD)
+        root = make_tree(
+            {**self.FILE, **self.KERNEL, path: text}, {**SYSTEMD, "/etc/modules-load.d/modules.conf": "../modules"}
+        )
         assert look(root, self.KEY) == Value("0", Evidence("/etc/sysctl.d/k8s.conf", 1))
+
+    def test_a_module_that_the_kernel_has_not_or_may_not_load_cannot_bring_it(self, make_tree: MakeTree) -> None:
+        files = {**self.FILE, **self.KERNEL, "/etc/modules-load.d/a.conf": "br_netfilter\nip_vs\n"}
+        root = make_tree({**files, "/etc/modprobe.d/a.conf": "\ninstall br_netfilter /bin/false\n"}, SYSTEMD)
+        say = "the module br_netfilter brings it, and may not be loaded"
+        assert look(root, self.KEY) == Absent(Evidence("/etc/modprobe.d/a.conf", 2), say)
+        say = "the module ip_vs brings it, and this kernel has none"
+        assert look(root, "net.ipv4.vs.conntrack") == Absent(Evidence("/usr/lib/modules/6.1.0"), say)
 
     def test_and_so_does_a_kernel_that_has_it_built_in(self, make_tree: MakeTree) -> None:
         root = make_tree({**self.KERNEL, "/etc/sysctl.d/a.conf": "net.netfilter.nf_conntrack_max=1\n"}, SYSTEMD)
@@ -253,6 +264,21 @@ class TestModules:
         seen = look(make_tree({**kernel, "/etc/sysctl.d/a.conf": f"{key}=1"}, SYSTEMD), key)
         assert isinstance(seen, Unknown)
         assert seen.reason == "deferred"
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("ro sysctl.vm.swappiness=10", "vm.swappiness", "10"),
+        ("panic=7", "kernel.panic", "7"),
+        ("oops=panic", "kernel.panic_on_oops", "1"),
+    ],
+)
+def test_the_command_line_counts_where_no_file_does(make_tree: MakeTree, line: str, key: str, value: str) -> None:
+    root = make_tree({"/boot/vmlinuz-6.1": "", "/etc/kernel/cmdline": line}, SYSTEMD)
+    assert look(root, key) == Value(value, Evidence("/etc/kernel/cmdline", inferred=True))
+    make_tree({"/etc/sysctl.d/a.conf": f"{key}=3\n"})
+    assert look(root, key) == Value("3", Evidence("/etc/sysctl.d/a.conf", 1))
 
 
 class TestHostile:
