@@ -14,6 +14,8 @@ LONGEST = 4096
 
 def visible(text: str, longest: int = LONGEST) -> str:
     """One line of text with every hidden character written as its escape, cut after `longest` characters."""
+    if text.isascii() and text.isprintable() and len(text) <= longest:  # as almost all is
+        return text
     if len(text) > longest:
         text = f"{text[:longest]}... ({len(text)} characters)"
     return _HIDDEN.sub(_escaped, text)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from itertools import chain
-from typing import Iterable, List, NamedTuple, Sequence, Tuple, Union, cast
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union, cast
 
 from . import facts as declared
 from . import pattern as patterns
+from . import plan as plans
 from .facts import Place, Table
 from .kinds import OTHER, Datum, Kind
 from .looking import DEADLINE, Alarm, Facts
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
-from .pattern import Clause, Data, Params, Pattern
+from .pattern import Clause, Data, Pattern
 from .plan import Plan, Requirement
 from .report import Cause, Finding
-from .sight import Sight, default_fix, part, sentence, sighted, unmet
+from .sight import Sight, default_fix, sentence, sighted, unmet
 from .tree import TimedOut
 
 SHOWN = 50  # rows of a quantified rule; the sentence counts them all
@@ -31,33 +32,55 @@ class Judged(NamedTuple):
     sights: Tuple[Sight, ...]
 
 
-def judge(plan: Plan, facts: Facts, end: float = 0.0) -> List[Judged]:
-    """Every requirement of a plan, in its order; patterns are tried until `end` (of time.monotonic)."""
-    params = {param.name: param for param in plan.params}
-    known = Known(facts, params, end or time.monotonic() + DEADLINE)
-    return [_judged(requirement, known, params) for requirement in plan.requirements]
+def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading] = None) -> List[Judged]:
+    """Every requirement of a plan, in its order; regular expressions are tried until `end` (of time.monotonic)."""
+    known = Known(facts, reading or Reading(plan), end or time.monotonic() + DEADLINE)
+    return [_judged(requirement, known) for requirement in plan.requirements]
+
+
+class Reading:
+    """What of a plan is found out once, however many hosts are judged by it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.packed = plans.packed(plan)
+        self.params = {param.name: param for param in plan.params}
+        self.given = {param.name: param.seen for param in plan.params}
+        self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
+        self.idle: Dict[str, Judged] = {}  # what applies to no host
+        self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by identity: with the data, which keeps it from another
+
+    def pattern(self, data: Data) -> Pattern:
+        """The pattern of a part of the plan."""
+        if id(data) not in self._read:
+            self._read[id(data)] = data, patterns.read(data, self.params)
+        return self._read[id(data)][1]
 
 
 class Known:
     """What the host says, and what a person gave: a parameter is a fact that no host is asked for."""
 
-    def __init__(self, facts: Facts, params: Params, end: float) -> None:
-        self.facts, self.params, self.end = facts, params, end
+    def __init__(self, facts: Facts, reading: Reading, end: float) -> None:
+        self.facts, self.reading, self.end = facts, reading, end
         self.rows = facts.rows
 
     def look(self, place: Place) -> Observation[Datum]:
         """The observation of a place."""
-        return self.params[place.path[1]].seen if place.path[0] == patterns.PARAMS else self.facts.look(place)
+        return self.reading.given[place.path[1]] if place.path[0] == patterns.PARAMS else self.facts.look(place)
 
 
-def _judged(requirement: Requirement, facts: Known, params: Params) -> Judged:
-    when, condition = _condition(requirement.when, facts, params)
+def _judged(requirement: Requirement, facts: Known) -> Judged:
+    if requirement.id in facts.reading.idle:
+        return facts.reading.idle[requirement.id]
+    when, condition = _condition(requirement.when, facts)
     if condition == "fail":
-        return _found(requirement, "not-applicable", when, unmet(when))
+        judged = _found(requirement, "not-applicable", when, unmet(when))
+        if id(requirement.when) in facts.reading.settled:
+            facts.reading.idle[requirement.id] = judged
+        return judged
     if "every" in requirement.pattern or "some" in requirement.pattern:
-        required, sights, said = _rows(requirement.pattern, facts, params)
+        required, sights, said = _rows(requirement.pattern, facts)
     else:
-        pattern = patterns.read(requirement.pattern, params)
+        pattern = facts.reading.pattern(requirement.pattern)
         sights = _sights(pattern, facts)
         required = _outcome(pattern, sights)
         sights = _decisive(pattern, sights) if required == "pass" else sights
@@ -69,17 +92,23 @@ def _judged(requirement: Requirement, facts: Known, params: Params) -> Judged:
     return _found(requirement, outcome, sights, said)
 
 
-def _condition(data: Data, facts: Known, params: Params) -> Tuple[Tuple[Sight, ...], str]:
+def _condition(data: Data, facts: Known) -> Tuple[Tuple[Sight, ...], str]:
     if not data:
         return (), "pass"
-    pattern = patterns.read(data, params)
+    settled = facts.reading.settled
+    if id(data) in settled:
+        return settled[id(data)]
+    pattern = facts.reading.pattern(data)
     sights = _sights(pattern, facts)
-    return sights, _outcome(pattern, sights)
+    found = sights, _outcome(pattern, sights)
+    if all(clause.place.path[0] == patterns.PARAMS for clause in patterns.clauses(pattern)):
+        settled[id(data)] = found
+    return found
 
 
 def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said: str) -> Judged:
     fix = requirement.fix or (default_fix(sights) if outcome == "fail" else "")
-    parts = tuple(map(part, sights))
+    parts = tuple(sight.part for sight in sights)
     words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
     return Judged(Finding(requirement.id, requirement.level, outcome, "enforced", *words), tuple(sights))
 
@@ -151,7 +180,7 @@ def _decisive(pattern: Pattern, sights: Tuple[Sight, ...]) -> Tuple[Sight, ...]:
 # quantified rules
 
 
-def _rows(data: Data, facts: Known, params: Params) -> Tuple[str, Tuple[Sight, ...], str]:
+def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
     """`every` or `some` row of a table: outcome, what was looked at, the sentence."""
     how = "every" if "every" in data else "some"
     path = tuple(cast("List[str]", data[how]))
@@ -164,7 +193,7 @@ def _rows(data: Data, facts: Known, params: Params) -> Tuple[str, Tuple[Sight, .
     sights: List[Sight] = []
     for name in names:
         row = table._replace(path=(*path, name), key=name)
-        condition, required, seen = _row(data, row, facts, params)
+        condition, required, seen = _row(data, row, facts)
         if condition != "fail":
             found.append((condition, required))
             sights += seen
@@ -174,7 +203,7 @@ def _rows(data: Data, facts: Known, params: Params) -> Tuple[str, Tuple[Sight, .
     outcome = patterns.join("all" if how == "every" else "any", outcomes)
     if all(condition != "pass" for condition, _ in found):  # perhaps no row matches
         outcome = none if {required for _, required in found} == {none} else _undecided(chain.from_iterable(found))
-    telling = [sight for sight in sights if part(sight).outcome != "pass"] or sights
+    telling = [sight for sight in sights if sight.part.outcome != "pass"] or sights
     return outcome, tuple(telling[:SHOWN]), f"{how} row: {_tally(outcomes)}"
 
 
@@ -189,12 +218,12 @@ def _counted(how: str, condition: str, required: str) -> str:
     return _undecided((condition, required))
 
 
-def _row(data: Data, row: Place, facts: Known, params: Params) -> Tuple[str, str, Tuple[Sight, ...]]:
+def _row(data: Data, row: Place, facts: Known) -> Tuple[str, str, Tuple[Sight, ...]]:
     condition = "pass"
     if "where" in data:
-        where = patterns.read(cast("Data", data["where"]), params, row)
+        where = patterns.read(cast("Data", data["where"]), facts.reading.params, row)
         condition = _outcome(where, _sights(where, facts))
-    require = patterns.read(cast("Data", data["require"]), params, row)
+    require = patterns.read(cast("Data", data["require"]), facts.reading.params, row)
     sights = _sights(require, facts)
     return condition, _outcome(require, sights), sights
 
@@ -212,7 +241,7 @@ def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
     for finding, sights in judged:
         if finding.outcome == "fail" and len(sights) > 1:  # one of several alternatives lacks for a cause of its own
             continue
-        for key, say, look_ in {_cause(s) for s in sights if part(s).outcome == finding.outcome} - {("", "", "")}:
+        for key, say, look_ in {_cause(s) for s in sights if s.part.outcome == finding.outcome} - {("", "", "")}:
             groups.setdefault((finding.outcome, key), []).append((finding.id, say, look_))
     return tuple(
         Cause(outcome, _common(members), members[0][2], tuple(dict.fromkeys(member[0] for member in members)))

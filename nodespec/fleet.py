@@ -1,15 +1,18 @@
-"""Recordings judged: one, or all of a directory with a report each."""
+"""Recordings judged: one, or all of a directory with a report each, on all processors at once where there are many."""
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from typing import TYPE_CHECKING, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, Union
 
+from .evaluation import Reading
 from .judging import Terms, judge
 from .mistake import Mistake
 from .output import Target, write
 from .recorded import Recorded
-from .recording import found
+from .recording import load, named
 from .report import USAGE, Report, Waiver, code
 
 if TYPE_CHECKING:
@@ -18,6 +21,21 @@ if TYPE_CHECKING:
     from .conclusion import Choice
     from .plan import Plan
 
+MANY = 64  # recordings: fewer are judged before a second process has begun
+CHUNK = 8  # recordings that a process is given at a time
+BAR = 40  # columns
+
+
+class Bench(NamedTuple):
+    """By what every recording is judged."""
+
+    plan: Plan
+    terms: Terms
+    reading: Reading
+
+
+Judged = Union[Report, Tuple[str, ...]]  # a report, or what is wrong with the recording
+
 
 def run(
     plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, goals: Sequence[Target], args: argparse.Namespace
@@ -25,17 +43,81 @@ def run(
     """Judge what the arguments name. A recording that is damaged is named, and the others are judged all the same."""
     if args.wait:
         raise Mistake("--wait: a recording says the same however often it is judged")
-    terms = Terms(time.time(), choice, waivers)
+    paths, bench = named(args.facts), Bench(plan, Terms(time.time(), choice, waivers), Reading(plan))
     reports: List[Report] = []
     damaged: List[str] = []
-    for path, one in found(args.facts):
-        if isinstance(one, Mistake):
-            damaged += one.said
+    for one in _watched(_each(bench, paths), len(paths)):
+        if isinstance(one, Report):
+            reports.append(one)
         else:
-            reports.append(judge(plan, Recorded(one.facts), one.through(path), terms))
+            damaged += one
     if not reports:
         raise Mistake(*damaged)
     written = write(reports, goals, USAGE if damaged else code(reports), every=args.all)
     if damaged:
         raise Mistake(*damaged, f"exit {USAGE}: {len(damaged)} of {len(damaged) + len(reports)} recordings not judged")
     return written
+
+
+def _one(bench: Bench, path: str) -> Judged:
+    try:
+        found = load(path)
+    except Mistake as mistake:
+        return mistake.said
+    return judge(bench.plan, Recorded(found.facts), found.through(path), bench.terms, bench.reading)
+
+
+def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
+    """What each recording comes to, in the order of their names."""
+    processors = len(os.sched_getaffinity(0))
+    if len(paths) >= MANY and processors > 1:
+        return _side_by_side(bench, paths, processors)
+    return (_one(bench, path) for path in paths)
+
+
+def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterator[Judged]:
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - 30 ms, for who has many
+    from multiprocessing import get_context  # noqa: PLC0415 - likewise
+
+    try:
+        pool = ProcessPoolExecutor(processors, get_context("fork"), _begin, (bench,))
+    except (ImportError, NotImplementedError, OSError):  # a container without /dev/shm has no semaphores
+        yield from (_one(bench, path) for path in paths)
+        return
+    try:
+        for one in pool.map(_next, paths, chunksize=CHUNK):
+            yield one._replace(plan=bench.reading.packed) if isinstance(one, Report) else one
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+_BENCH: List[Bench] = []  # of a process that judges beside others
+
+
+def _begin(bench: Bench) -> None:
+    import signal  # noqa: PLC0415 - looking has it already
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it ends it
+    _BENCH.append(bench)
+
+
+def _next(path: str) -> Judged:
+    """One of many; the plan, which all have alike, is not sent along."""
+    one = _one(_BENCH[0], path)
+    return one._replace(plan=None) if isinstance(one, Report) else one
+
+
+def _watched(found: Iterable[Judged], total: int) -> Iterator[Judged]:
+    """The same, with a bar that grows on a terminal while there are several to wait for."""
+    shown = -1
+    bar = total > 1 and sys.stderr is not None and sys.stderr.isatty()
+    for number, one in enumerate(found, 1):
+        if bar and shown != (shown := number * BAR // total):
+            _tell(f"\r[{'#' * shown}{' ' * (BAR - shown)}] {number} of {total} recordings")
+        yield one
+    if bar:
+        _tell("\r\x1b[K")
+
+
+def _tell(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - nothing of this is left when the report is written

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Tuple, cast
+from typing import NamedTuple, Optional, Tuple, cast
 
 from . import BUILT, __version__, conclusion, evaluation
-from . import plan as plans
 from .conclusion import Choice
+from .evaluation import Reading
 from .looking import Facts, Live
 from .notes import Noting
 from .plan import Plan, Requirement
@@ -33,11 +33,13 @@ class Seat(NamedTuple):
     notices: Tuple[str, ...] = ()
 
 
-def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms) -> Report:
-    """The report on one host."""
+def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
+    """The report on one host. Where there are several, `reading` is that of their plan."""
+    reading = reading or Reading(plan)
     noted, end = Noting(looked), looked.deadline if isinstance(looked, Live) else 0.0
     asked = [one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id)]
-    judged = {one.finding.id: one for one in evaluation.judge(plan._replace(requirements=tuple(asked)), noted, end)}
+    part = plan._replace(requirements=tuple(asked))
+    judged = {one.finding.id: one for one in evaluation.judge(part, noted, end, reading)}
     findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
@@ -58,7 +60,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms) -> Report:
         notices=seat.notices,
         strict=terms.choice.strict,
         asked=len(asked),
-        plan=plans.packed(plan),
+        plan=reading.packed,
         facts=cast("Json", noted.notes),
     )
 

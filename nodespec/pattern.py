@@ -6,6 +6,7 @@ A pattern is written as data that JSON carries: `{"fact": PATH, "expect": ...}`,
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Union, cast
 
 from . import expectation, facts
@@ -78,15 +79,20 @@ class Param(NamedTuple):
     @property
     def place(self) -> Place:
         """Where it stands as a fact, so that a condition can ask for it."""
-        leaf = Leaf(lambda _: self.seen, (), "", sensitive=False)
-        leaf.kind = self.type
-        return Place((PARAMS, self.name), leaf)
+        return _place(self)
 
     @property
     def seen(self) -> Observation[Datum]:
         """It, as observed."""
         source = f"--set {self.name}" if self.source == "set" else f"default of {self.name}"
         return Value(self.value, Evidence(source)).then(self.read)
+
+
+@cache
+def _place(param: Param) -> Place:
+    leaf = Leaf(lambda _: param.seen, (), "", sensitive=False)
+    leaf.kind = param.type
+    return Place((PARAMS, param.name), leaf)
 
 
 Params = Mapping[str, Param]

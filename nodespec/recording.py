@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import zlib
-from typing import Dict, Iterator, Mapping, NamedTuple, NoReturn, Tuple, Union, cast
+from typing import Dict, Mapping, NamedTuple, NoReturn, Tuple, cast
 
 from .document import opened
 from .judging import Seat
@@ -101,20 +101,14 @@ def load(path: str) -> Recording:
         raise Mistake(f"{path}: no recording that nodespec made: {error}") from None
 
 
-def found(path: str) -> Iterator[Tuple[str, Union[Recording, Mistake]]]:
-    """The recording of a file, or all of a directory with their paths, or what is wrong with one."""
+def named(path: str) -> Tuple[str, ...]:
+    """The path of a recording, or those of all that a directory holds, in the order of their names."""
     if not os.path.isdir(path):
-        yield path, load(path)
-        return
+        return (path,)
     names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES))
     if not names:
         raise Mistake(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
-    for name in names:
-        each = os.path.join(path, name)
-        try:
-            yield each, load(each) if os.path.isfile(each) else Mistake(f"{each}: no regular file")
-        except Mistake as mistake:
-            yield each, mistake
+    return tuple(os.path.join(path, name) for name in names)
 
 
 def parse(content: bytes) -> Recording:

@@ -14,22 +14,26 @@ from .report import Evidence, Observed, Part
 
 
 class Sight(NamedTuple):
-    """One clause, looked at. `name` is the alias whose value it is, if not the place's own name."""
+    """One clause, looked at, and as the report shows it. `lack` is what a value that fails lacks."""
 
     clause: Clause
     seen: Observation[Datum]
     outcome: str
-    name: str = ""
+    part: Part
     negated: bool = False
     lack: str = ""
 
 
 def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> Sight:
-    """What an observation comes to by a clause; of a value that fails, what it lacks."""
+    """What an observation comes to by a clause. `name` is the alias whose value it is, if not the place's own name."""
     outcome = met(clause, seen)
     fails = outcome == "fail" and not negated
     lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
-    return Sight(clause, seen, outcome, name, negated, lack)
+    wanted = f"not {clause.expect.text}" if negated else clause.expect.text
+    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
+    shows = patterns.OPPOSITE.get(outcome, outcome) if negated else outcome
+    part = Part(".".join(clause.place.path), wanted, _observed(clause, seen, name), evidence, shows)
+    return Sight(clause, seen, outcome, part, negated, lack)
 
 
 def met(clause: Clause, seen: Observation[Datum]) -> str:
@@ -42,28 +46,16 @@ def met(clause: Clause, seen: Observation[Datum]) -> str:
     return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
 
 
-def part(sight: Sight) -> Part:
-    """A sight as the report shows it."""
-    place, seen = sight.clause.place, sight.seen
-    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
-    outcome = patterns.OPPOSITE.get(sight.outcome, sight.outcome) if sight.negated else sight.outcome
-    return Part(".".join(place.path), _wanted(sight), _observed(sight), evidence, outcome)
-
-
-def _wanted(sight: Sight) -> str:
-    return f"not {sight.clause.expect.text}" if sight.negated else sight.clause.expect.text
-
-
-def _observed(sight: Sight) -> Observed:
-    seen, kind = sight.seen, sight.clause.place.kind
+def _observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
     if isinstance(seen, Unknown):
         state = DEFERRED if seen.reason == DEFERRED else "unknown"
         return Observed(state, seen.say, None, (), seen.reason, seen.look)
     if isinstance(seen, Absent):
-        return Observed("absent", absence(sight.clause.place, seen))
+        return Observed("absent", absence(clause.place, seen))
+    kind = clause.place.kind
     text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
     others = tuple(packing.plain(value) for value in seen.others)
-    return Observed("value", f"{text} (as {sight.name})" if sight.name else text, packing.plain(seen.value), others)
+    return Observed("value", f"{text} (as {name})" if name else text, packing.plain(seen.value), others)
 
 
 def absence(place: Place, seen: Absent) -> str:
@@ -86,29 +78,29 @@ def shown(value: Datum, kind: Kind[Datum]) -> str:
 def sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
     """What a finding says in one line: of those sights that made it what it is."""
     if alternatives and outcome == "fail":
-        return "none of: " + "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in sights if _bad(s))
-    telling = [sight for sight in sights if part(sight).outcome == outcome] or list(sights)
+        return "none of: " + "; ".join(f"{s.part.place} {_pair(s)}" for s in sights if _bad(s))
+    telling = [sight for sight in sights if sight.part.outcome == outcome] or list(sights)
     if len(sights) == 1:
         return _pair(telling[0])
-    return "; ".join(f"{'.'.join(s.clause.place.path)} {_pair(s)}" for s in telling)
+    return "; ".join(f"{s.part.place} {_pair(s)}" for s in telling)
 
 
 def _bad(sight: Sight) -> bool:
-    return part(sight).outcome != "pass"
+    return sight.part.outcome != "pass"
 
 
 def _pair(sight: Sight) -> str:
-    observed = _observed(sight)
+    observed, wanted = sight.part.observed, sight.part.expected
     if observed.state in ("unknown", DEFERRED):
-        return f"wanted {_wanted(sight)}, not known: {observed.text}" if observed.state == "unknown" else observed.text
-    found = f"wanted {_wanted(sight)}, found {observed.text}"
+        return f"wanted {wanted}, not known: {observed.text}" if observed.state == "unknown" else observed.text
+    found = f"wanted {wanted}, found {observed.text}"
     return f"{found} ({sight.lack})" if sight.lack else found
 
 
 def unmet(when: Sequence[Sight]) -> str:
     """Why a requirement does not apply."""
-    unmet = next((sight for sight in when if part(sight).outcome == "fail"), when[0])
-    return f"applies only where {'.'.join(unmet.clause.place.path)} is {_wanted(unmet)}; found {_observed(unmet).text}"
+    part = next((sight for sight in when if sight.part.outcome == "fail"), when[0]).part
+    return f"applies only where {part.place} is {part.expected}; found {part.observed.text}"
 
 
 def default_fix(sights: Sequence[Sight]) -> str:
@@ -119,7 +111,7 @@ def default_fix(sights: Sequence[Sight]) -> str:
         hinted = isinstance(sight.seen, Absent) and sight.seen.say  # what was said of the absence is the better advice
         if hinted:
             continue
-        if part(sight).outcome == "fail" and place.fix and not unwanted:
+        if sight.part.outcome == "fail" and place.fix and not unwanted:
             return place.fix.replace("{want}", _example(sight))
     return ""
 

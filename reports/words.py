@@ -46,8 +46,8 @@ def escaped(item: T, escape: Callable[[str], str]) -> T:
         return cast("T", escape(item))
     if not isinstance(item, tuple):
         return item
-    inner = (escaped(one, escape) for one in item)
-    return cast("T", type(item)(*inner) if hasattr(item, "_fields") else tuple(inner))
+    inner = [escape(one) if isinstance(one, str) else escaped(one, escape) for one in item]
+    return cast("T", tuple.__new__(type(item), inner))  # of a record, too, whatever its fields are
 
 
 def sections(report: Report) -> Dict[str, List[Finding]]:

@@ -1,0 +1,100 @@
+"""Many recordings: judged side by side, told in the order of their names, watched on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from nodespec import fleet
+from nodespec.evaluation import Reading
+from nodespec.judging import Terms
+from nodespec.library import Library
+from nodespec.recording import named
+from nodespec.spec import resolve
+
+TOP = Path(__file__).parents[2]
+COUNT = fleet.MANY + 9
+CODE = """
+import concurrent.futures.process, os, sys
+from nodespec.__main__ import main
+seen = []
+kept = concurrent.futures.process.ProcessPoolExecutor.map
+concurrent.futures.process.ProcessPoolExecutor.map = lambda *a, **k: (seen.append(1), kept(*a, **k))[1]
+os.sched_getaffinity = lambda pid: {*range(int(sys.argv[1]))}
+code = main(sys.argv[2:])
+sys.exit(code + 100 * len(seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings, of which the seventh is damaged."""
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(COUNT):
+        said: Dict[str, object] = {
+            "nodespec-facts": 1,
+            "context": "running",
+            "door": "live",
+            "host": {"name": f"node-{number}"},
+            "tool": "nodespec 0.1.0",
+            "time": "2026-11-21T12:00:00Z",
+            "facts": {"memory.total": [number << 30, 1, "/proc/meminfo"]},
+        }
+        text = json.dumps(said)
+        Path(folder, f"{number:03}.json").write_text(text[:40] if number == 7 else text)
+    Path(folder, "spec.yaml").write_text("nodespec: 1\nrequire: {memory: {total: '>=20Gi'}}\n")
+    return folder
+
+
+def check(many: Path, processors: int, *args: str) -> subprocess.CompletedProcess[str]:
+    spec = str(many / "spec.yaml")
+    return subprocess.run(
+        [sys.executable, "-c", CODE, str(processors), "check", spec, "--facts", str(many), *args],
+        env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_side_by_side_gives_what_one_after_the_other_gives(many: Path) -> None:
+    together, alone = (check(many, processors, "-o", "json") for processors in (2, 1))
+    assert (together.returncode, alone.returncode) == (102, 2), together.stderr
+    assert together.stderr == alone.stderr
+    assert f"{many}/007.json: no recording" in together.stderr
+    assert f"1 of {COUNT} recordings not judged" in together.stderr
+    found, wanted = (json.loads(done.stdout)["reports"] for done in (together, alone))
+    assert [one["host"]["name"] for one in found] == [f"node-{n}" for n in range(COUNT) if n != 7]
+    assert [{**one, "time": ""} for one in found] == [{**one, "time": ""} for one in wanted]
+    assert all(one["plan"]["requirements"] for one in found)
+
+
+def test_a_bar_grows_on_a_terminal_and_leaves_nothing(many: Path) -> None:
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen:
+        with open(theirs, "wb") as terminal:
+            spec, env = str(many / "spec.yaml"), {**os.environ, "PYTHONPATH": str(TOP)}
+            argv = [sys.executable, "-m", "nodespec", "check", spec, "--facts", str(many), "-o", "text=/dev/null"]
+            done = subprocess.run(argv, cwd="/", env=env, stderr=terminal, check=False)
+        shown = screen.read(1 << 16).decode()
+    assert done.returncode == 2
+    assert shown.count("\r[") == fleet.BAR + 1
+    assert f"[{'#' * fleet.BAR}] {COUNT} of {COUNT} recordings\r\x1b[K" in shown
+
+
+def test_where_no_process_can_be_begun_one_judges_them_all(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError("no semaphores")
+
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", none)
+    plan = resolve([str(many / "spec.yaml")], Library(), {})
+    bench = fleet.Bench(plan, Terms(0), Reading(plan))
+    found = list(fleet._side_by_side(bench, named(str(many)), 2))  # noqa: SLF001 - as without /dev/shm
+    assert len(found) == COUNT
