@@ -1,12 +1,12 @@
-"""A host looked at from a container: does `--root /host` say what nodespec says outside, and no more than it can see?
+"""A host looked at from a container: does `--root` say what nodespec says outside, and no more than it can see?
 
     python tests/stages/inside.py CACHE
 
-As root. Debian's runc starts containers on a tree that debootstrap made, with Python, the host's root at /host and
-nodespec's source at /opt; without runc it is installed from Debian first. One container shares the namespaces of the
-host, of the others each has one of its own. Every requirement is compared with what was found outside. What differs
-must stand below with the reason why it may, and a reason that is never met is an error. CACHE keeps the tree. The exit
-status is 1 where anything is wrong.
+As root. Debian's runc starts containers on a tree that debootstrap made, with Python; of folders that it has, /mnt is
+the host's root, /opt has nodespec's source, and /srv what is asked. Without runc it is installed from Debian first.
+One container shares the namespaces of the host, of the others each has some of its own. Every requirement is compared
+with what was found outside. What differs must stand below with the reason why it may, and a reason that is never met
+is an error. CACHE keeps the tree. The exit status is 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ WHOSE = {  # the parameters that answer for whoever reads them, by the namespace
     "pid": ("kernel.pid_max",),
 }
 CALLED = {"network": "net"}  # what runc calls otherwise than the kernel
-ALWAYS = (Difference("runtime.*.version", ".*", "unknown: .* is not run: nothing below /host is", "no program is run"),)
+HOST, ASKED = "/mnt", "/srv"  # where containers have the host's root, and what is asked
+ALWAYS = (
+    Difference("runtime.*.version", ".*", f"unknown: .* is not run: nothing below {HOST} is", "no program is run"),
+)
 # by the namespaces of its own
 CONTAINERS = {
     "that shares all namespaces": (),
@@ -107,9 +110,9 @@ def judged(name: str, tree: Path, folder: Path) -> Iterator[str]:
     """What is not told in one container as it is outside."""
     (folder / "asked.yaml").write_text(SPEC)
     own = CONTAINERS[name]
-    check = ["-m", "nodespec", "check", "kubernetes/1.35", str(folder / "asked.yaml"), "-o", "json"]
-    outside = asked([sys.executable, *check], folder)
-    bundled(own, ["python3", *check, "--root", "/host"], tree, folder)
+    check = ["-m", "nodespec", "check", "-o", "json", "kubernetes/1.35"]
+    outside = asked([sys.executable, *check, f"{folder}/asked.yaml"], folder)
+    bundled(own, ["python3", *check, f"{ASKED}/asked.yaml", "--root", HOST], tree, folder)
     inside = asked(["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), "nodespec-inside"], folder)
     yield from compared(f"a container {name}", outside, inside, (*ALWAYS, *hidden(own)), least=LEAST)
 
@@ -141,9 +144,9 @@ def bundled(own: Sequence[str], argv: Sequence[str], tree: Path, folder: Path) -
     """The configuration of a container, as the runtime's specification has it."""
     mounts: list[Json] = [
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
-        bound("/", "/host"),
+        bound("/", HOST),
         bound(str(TOP), "/opt"),
-        bound(str(folder), str(folder)),
+        bound(str(folder), ASKED),
         # who has no process namespace of its own may mount no procfs of it, if it has users of its own
         {"destination": "/proc", "type": "proc", "source": "proc"} if "pid" in own else bound("/proc", "/proc"),
     ]
