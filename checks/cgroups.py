@@ -7,6 +7,9 @@ nowhere. /proc/cgroups is asked only why a controller is missing: it knows nothi
 leave out of it what has no version 1 files.
 
 Below another root than / the view is that of its process 1.
+
+At rest it is what the init system will mount (systemd by the default that it was built with and what the command line
+says; OpenRC by rc_cgroup_mode) and what the kernel that boots was built with.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ from __future__ import annotations
 import re
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
 
+from nodespec.checks import _kernel, _linux
 from nodespec.facts import Row, Rows, fact, table
 from nodespec.kinds import Choice, Flag, SetOf
 from nodespec.machine import Machine
 from nodespec.mounts import Mount, parsed, reached
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
 
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
@@ -26,6 +31,8 @@ CONTROLLERS = SetOf(Choice(*sorted(V1 | V2)))
 
 HOME = "/sys/fs/cgroup"  # where runtimes look, and nowhere else
 MOUNTS, SUBSYSTEMS, RELEASE = "/proc/*/mountinfo", "/proc/cgroups", "/proc/sys/kernel/osrelease"
+AT_REST = ("*/systemd/libsystemd-shared-*", "/etc/rc.conf", "/sbin/init", *_kernel.LINE, *_linux.SOURCES)
+Bound = Mapping[str, Observation[str]]
 OUTSIDE = "look from the host, outside any container"
 
 
@@ -53,6 +60,13 @@ def version(machine: Machine) -> Observation[str]:
     return Value(layout.value.version, layout.evidence._replace(line=telling.line))
 
 
+@version.at_rest(*AT_REST)
+def _version_at_rest(tree: Tree) -> Observation[str]:
+    from nodespec.checks import _hierarchy  # noqa: PLC0415 - not for a machine that runs
+
+    return _hierarchy.version(tree)
+
+
 @fact(
     CONTROLLERS,
     sources=(MOUNTS, "*/cgroup.controllers"),
@@ -75,9 +89,26 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
         return found
     aside = "v1" if layout.value.version == "2" else ""  # where no runtime looks
     usable = {name: row for name, row in found.value.items() if not isinstance(row, Value) or row.value != aside}
-    known = {name: row for name, row in usable.items() if isinstance(row, Value)}
-    evidence = found.evidence._replace(inferred=any(row.evidence.inferred for row in known.values()))
-    return Value(frozenset(usable), evidence, () if len(known) == len(usable) else (frozenset(known),))
+    return _usable(usable, found.evidence)
+
+
+@controllers.at_rest(*AT_REST)
+def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
+    from nodespec.checks import _hierarchy  # noqa: PLC0415 - as above
+
+    found = _hierarchy.bindings(tree)
+    if not isinstance(found, Value):
+        return Value(frozenset(), found.evidence) if isinstance(found, Absent) else found
+    usable = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
+    unread = [row for row in usable.values() if isinstance(row, Unknown)]
+    return unread[0] if usable and len(unread) == len(usable) else _usable(usable, found.evidence)
+
+
+def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
+    """The names of all; or, where some may not be there, either these or those that are."""
+    known = {name: row for name, row in rows.items() if isinstance(row, Value)}
+    evidence = at._replace(inferred=any(row.evidence.inferred for row in known.values()))
+    return Value(frozenset(rows), evidence, () if len(known) == len(rows) else (frozenset(known),))
 
 
 @table(
@@ -103,6 +134,17 @@ def bindings(machine: Machine) -> Rows[Row]:
         return rows[name] if name in rows else _missing(machine, name)
 
     return Rows(look, lambda: rows, Absent(found.evidence))
+
+
+@bindings.at_rest(*AT_REST)
+def _bindings_at_rest(tree: Tree) -> Rows[str]:
+    from nodespec.checks import _hierarchy  # noqa: PLC0415 - as above
+
+    found = _hierarchy.bindings(tree)
+    if not isinstance(found, Value):
+        return Rows.lacking(found)
+    there = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
+    return Rows(found.value.get, lambda: there, Absent(found.evidence))
 
 
 @fact(
@@ -173,9 +215,6 @@ def _of_v2(
         return Value(frozenset(), layout.evidence)
     where = folder(layout.value.v2)
     return _words(machine, f"{where.value}/{name}") if isinstance(where, Value) else where
-
-
-Bound = Mapping[str, Observation[str]]
 
 
 def _bound(machine: Machine) -> Observation[Bound]:

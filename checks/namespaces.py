@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import FrozenSet, Iterator, Tuple
 
+from nodespec.checks import _configuration, _kernel
 from nodespec.facts import fact
 from nodespec.kinds import Choice, SetOf
 from nodespec.machine import Machine
-from nodespec.observation import Absent, Observation, Value
+from nodespec.observation import Absent, Evidence, Observation, Value
+from nodespec.tree import Tree
 
 KINDS = frozenset({"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"})
 OWN = "/proc/*/ns"
+OPTIONS = {**{kind: f"{kind.upper()}_NS" for kind in KINDS - {"cgroup", "mnt"}}, "cgroup": "CGROUPS"}
 
 LIMIT = "/proc/sys/user/max_user_namespaces"
 DEBIAN = "/proc/sys/kernel/unprivileged_userns_clone"
@@ -30,9 +33,26 @@ def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
     """Kinds of namespace that the kernel has.
 
     Every process is in one of each kind, so what is missing among the entries of /proc/self/ns the kernel has not.
-    Whether new ones may be made is another question: see `unprivileged`, and the limits under sysctl.
+    Whether new ones may be made is another question: see `unprivileged`, and the limits under sysctl. At rest it
+    follows from how the kernel was built.
     """
     return machine.names(f"{machine.process}/ns").then(_kinds)
+
+
+@kinds.at_rest(*_kernel.BOOT, *_configuration.FILES)
+def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
+    from nodespec.checks import kernel  # noqa: PLC0415 - not for a machine that runs
+
+    config = kernel.config.resting
+    rows = config(tree) if config else None
+    found, at = {"mnt"}, Evidence("")
+    for kind, option in OPTIONS.items():
+        row = rows.look(option) if rows else Absent(at)
+        if not isinstance(row, Value):
+            return row
+        at = row.evidence._replace(line=0, inferred=True)
+        found |= {kind} if row.value == "y" else set()
+    return Value(frozenset(found), at)
 
 
 @fact(

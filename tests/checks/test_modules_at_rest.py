@@ -19,7 +19,8 @@ LINE = "/etc/kernel/cmdline"
 KERNEL: Files = {
     "/boot/vmlinuz-6.1.9": "",
     f"{MODULES}/modules.builtin": "kernel/fs/ext4/ext4.ko\n",
-    f"{MODULES}/modules.dep": "kernel/net/bridge/br_netfilter.ko.xz: kernel/net/bridge/bridge.ko.xz kernel/net/llc.ko.xz\n"
+    f"{MODULES}/modules.dep": "kernel/net/bridge/br_netfilter.ko.xz: kernel/net/bridge/bridge.ko.xz "
+    "kernel/net/llc.ko.xz\n"
     "kernel/net/bridge/bridge.ko.xz: kernel/net/llc.ko.xz\nkernel/net/llc.ko.xz:\nkernel/fs/overlayfs/overlay.ko.zst:\n"
     "kernel/fs/autofs/autofs4.ko:\nkernel/fs/fuse/fuse.ko:\n",
     f"{MODULES}/modules.order": "kernel/net/sctp/sctp.ko\n",
