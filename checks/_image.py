@@ -131,7 +131,7 @@ def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
 
     yield partial(_Bytes, data)
     for found in islice(_COMPRESSED.finditer(data), TRIES):
-        yield partial(unpacked, _Bytes(data, found.start()))
+        yield partial(unpacked, _Bytes(data, found.start()), single=True)
 
 
 _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")

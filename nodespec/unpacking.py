@@ -47,21 +47,24 @@ class Way(NamedTuple):
     feed: int = FEED
 
 
-def unpacked(source: Source) -> Source:
-    """What is compressed in a source, or itself. OSError where nothing here can unpack it."""
+def unpacked(source: Source, *, single: bool = False) -> Source:
+    """What is compressed in a source, or itself. OSError where nothing here can unpack it.
+
+    `single`: it is one stream, and what follows is something else.
+    """
     head = source.read(0, FEED)
     for magic, way in ((GZIP, _gzip), (XZ, _xz), (ZSTD, _zstd)):
         if magic.match(head):
-            return Unpacked(source, way())
+            return Unpacked(source, way(), single=single)
     return source
 
 
 class Unpacked(Flow):
     """What is compressed in another source."""
 
-    def __init__(self, of: Source, way: Way) -> None:
+    def __init__(self, of: Source, way: Way, *, single: bool = False) -> None:
         super().__init__()
-        self.way, self._of = way, of
+        self.way, self._of, self._single = way, of, single
         self.again, self.quick = of.again, False
         self._state: Optional[Decompressor] = None
         self._made = self._fed = 0
@@ -108,6 +111,8 @@ class Unpacked(Flow):
 
     def _more(self) -> bool:
         """Whether another stream begins here. Zeros may stand before it, and behind the last."""
+        if self._single and self._made:
+            return False
         while head := self._of.read(self._fed, FEED):
             if self.way.magic.match(head):
                 return True
