@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from os.path import dirname, join
-from typing import Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
 
 from nodespec import cri
 from nodespec.observation import Absent, Evidence, Observation, Value
-from nodespec.toml import Entry, Key, entries
 from nodespec.tree import Tree
+
+if TYPE_CHECKING:
+    from nodespec.toml import Entry, Key
 
 CONTAINERD, CRIO, DOCKER = "/etc/containerd/config.toml", "/etc/crio/crio.conf", "/etc/docker/daemon.json"
 LIMIT, FILES = 1 << 18, 64  # bytes of one file, and how many may be imported
@@ -69,7 +71,11 @@ def _set(said: Mapping[Key, Value[Key]]) -> Settings:
 def _read(tree: Tree, path: str) -> Observation[Dict[Key, Entry]]:
     """The keys of a file; none where there is no such file."""
     text = tree.text(path, LIMIT)
-    return Value("", text.evidence).then(entries) if isinstance(text, Absent) else text.then(entries)
+    if isinstance(text, Absent):
+        return Value({}, text.evidence)
+    from nodespec.toml import entries  # noqa: PLC0415 - only where there is a file
+
+    return text.then(entries)
 
 
 def _names(tree: Tree, folder: str) -> Key:

@@ -105,35 +105,35 @@ def _path(key: str) -> str:
     return f"{ROOT}/{key.translate(SWAP)}"
 
 
-SECRET = re.compile(r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key")
+CONFIDED = r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key"
 # what moves by itself, or is of this boot only
-MOVING = re.compile(
+MOVING = (
     r"fs\.(file-nr|inode-(nr|state)|dentry-state|aio-nr|quota\..*)|kernel\.(ns_last_pid|pty\.nr|perf_event_max_sample_rate)"
     r"|kernel\.random\.(entropy_avail|uuid|boot_id)|net\.netfilter\.nf_conntrack_count|vm\.stat_refresh"
 )
 NAMESPACES = {
-    "net": re.compile(r"net\..*"),
-    "ipc": re.compile(r"kernel\.(auto_msgmni|msg(max|mn[bi]|_next_id)|sem(_next_id)?|shm\w+)|fs\.mqueue\..*"),
-    "uts": re.compile(r"kernel\.(host|domain)name"),
-    "user": re.compile(r"user\..*"),
-    "pid": re.compile(r"kernel\.(pid_max|ns_last_pid)|vm\.memfd_noexec"),
+    "net": r"net\..*",
+    "ipc": r"kernel\.(auto_msgmni|msg(max|mn[bi]|_next_id)|sem(_next_id)?|shm\w+)|fs\.mqueue\..*",
+    "uts": r"kernel\.(host|domain)name",
+    "user": r"user\..*",
+    "pid": r"kernel\.(pid_max|ns_last_pid)|vm\.memfd_noexec",
 }
 
 
 def _closed(machine: Machine, key: str) -> Optional[Unknown]:
     """Why a parameter is not read at all."""
-    if SECRET.fullmatch(key):
+    if re.fullmatch(CONFIDED, key):
         return _secret(key)
     if key.startswith("fs.binfmt_misc."):
         return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
     for space, keys in NAMESPACES.items():
-        if keys.fullmatch(key):
+        if re.fullmatch(keys, key):
             return machine.elsewhere(space)
     return None
 
 
 def _secret(key: str) -> Optional[Unknown]:
-    return Unknown("refused", f"{key} holds a secret") if SECRET.fullmatch(key) else None
+    return Unknown("refused", f"{key} holds a secret") if re.fullmatch(CONFIDED, key) else None
 
 
 def _missing(machine: Machine, key: str) -> str:
@@ -194,6 +194,6 @@ def _add(machine: Machine, path: str, rows: Dict[str, Observation[str]], folders
 
 def _is_lasting(name: str) -> bool:
     try:
-        return _key(name) == name and not SECRET.fullmatch(name) and not MOVING.fullmatch(name)
+        return _key(name) == name and not re.fullmatch(f"{CONFIDED}|{MOVING}", name)
     except ValueError:
         return False

@@ -24,8 +24,8 @@ exit codes of check:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of the commands that a command line names; of the others it knows that they are there."""
     top = options.Parser(
         prog="nodespec",
         description="Is this Linux machine fit to join?",
@@ -33,43 +33,63 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="store_true", help="say the version and end")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=options.Parser)
-    check = commands.add_parser("check", help="judge this host by specs")
+    commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=options.Parser)
+    for name, (said, arguments) in COMMANDS.items():
+        command = commands.add_parser(name, help=said, add_help=name in argv)
+        if name in argv:
+            arguments(command)
+    return top
+
+
+def _check(check: argparse.ArgumentParser) -> None:
     check.add_argument("spec", nargs="+", metavar="SPEC", help="a spec of the library, or a file")
     _binding(check)
     options.looking(check)
     options.judging(check)
     options.writing(check, *output.formats())
-    facts = commands.add_parser("facts", help="what this host says")
+
+
+def _facts(facts: argparse.ArgumentParser) -> None:
     facts.add_argument("what", nargs="*", metavar="SPEC|PLACE", help="as kernel, kernel.config.USER_NS or a spec")
     options.recording(facts)
     _binding(facts)
     options.looking(facts)
-    specs = commands.add_parser("specs", help="the library, one line each")
-    _searching(specs)
-    explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
+
+
+def _explain(explain: argparse.ArgumentParser) -> None:
     explain.add_argument(
         "what", nargs="?", metavar="SPEC|ID|FACT", help="a spec, a fact, or with SPEC before it a requirement"
     )
     explain.add_argument("id", nargs="?", help="a requirement of the spec")
     _binding(explain)
-    lint = commands.add_parser("lint", help="a spec's mistakes, with positions")
+
+
+def _lint(lint: argparse.ArgumentParser) -> None:
     lint.add_argument("spec", nargs="+", metavar="SPEC")
     _binding(lint)
-    bundle = commands.add_parser("bundle", help="one file that checks specs wherever there is a Python 3.9")
+
+
+def _bundle(bundle: argparse.ArgumentParser) -> None:
     bundle.add_argument("spec", nargs="+", metavar="SPEC")
     bundle.add_argument("-o", dest="output", required=True, metavar="FILE")
     bundle.add_argument("--waivers", metavar="FILE", help="waivers that the bundle carries")
     _binding(bundle)
-    _guarding(commands.add_parser("gate", help="keep the kubelet of an unfit machine from starting when it boots"))
-    schema = commands.add_parser("schema", help="JSON Schema of specs, recordings, reports or waivers")
+
+
+def _schema(schema: argparse.ArgumentParser) -> None:
     schema.add_argument("name", nargs="?", default="spec", choices=("spec", "facts", "report", "waivers"))
-    report = commands.add_parser("report", help="render a stored report again")
-    report.add_argument("file", help="a report as -o json wrote it; - is standard input")
+
+
+def _report(report: argparse.ArgumentParser) -> None:
+    _stored(report)
     options.writing(report, *output.formats())
-    verify = commands.add_parser("verify", help="judge again what a stored report embeds, and compare")
-    verify.add_argument("file", help="a report as -o json wrote it; - is standard input")
-    diff = commands.add_parser("diff", help="what the next boot changes; or what differs in two recordings, reports")
+
+
+def _stored(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", help="a report as -o json wrote it; - is standard input")
+
+
+def _diff(diff: argparse.ArgumentParser) -> None:
     diff.add_argument(
         "what",
         nargs="*",
@@ -79,10 +99,9 @@ def parser() -> argparse.ArgumentParser:
     diff.add_argument("--all", action="store_true", help="every row, and what only one side knows")
     _binding(diff)
     options.comparing(diff)
-    return top
 
 
-def _guarding(gate: argparse.ArgumentParser) -> None:
+def _gate(gate: argparse.ArgumentParser) -> None:
     from . import unit  # noqa: PLC0415
 
     actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
@@ -101,6 +120,21 @@ def _searching(command: argparse.ArgumentParser) -> None:
 def _binding(command: argparse.ArgumentParser) -> None:
     _searching(command)
     command.add_argument("--set", action="append", default=[], metavar="K=V", help="set a param of the spec")
+
+
+COMMANDS = {
+    "check": ("judge this host by specs", _check),
+    "facts": ("what this host says", _facts),
+    "specs": ("the library, one line each", _searching),
+    "explain": ("why a requirement is there, how a fact is observed", _explain),
+    "lint": ("a spec's mistakes, with positions", _lint),
+    "bundle": ("one file that checks specs wherever there is a Python 3.9", _bundle),
+    "gate": ("keep the kubelet of an unfit machine from starting when it boots", _gate),
+    "schema": ("JSON Schema of specs, recordings, reports or waivers", _schema),
+    "report": ("render a stored report again", _report),
+    "verify": ("judge again what a stored report embeds, and compare", _stored),
+    "diff": ("what the next boot changes; or what differs in two recordings, reports", _diff),
+}
 
 
 def bindings(said: Sequence[str]) -> Dict[str, str]:
@@ -128,7 +162,7 @@ MODULES = {
 
 def run(argv: List[str]) -> int:
     """Answer one command line; the exit code."""
-    args = parser().parse_args(argv)
+    args = parser(argv).parse_args(argv)
     if args.version:
         from . import __version__  # noqa: PLC0415
 

@@ -40,7 +40,7 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     names = ", ".join(spec.name for spec in asked.specs)
     top = options.Parser(prog="preflight", description=f"Is this Linux machine fit to join? Judged by {names}.")
     top.add_argument("--version", action="store_true", help="say the version, and the specs with their digests")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=options.Parser)
+    commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
     check = commands.add_parser("check", help="judge this host")
     options.looking(check)
     options.judging(check)
