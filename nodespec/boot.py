@@ -18,7 +18,7 @@ from .escape import visible
 from .looking import Live
 from .machine import Machine
 from .mistake import Mistake, complain
-from .observation import Value
+from .observation import Unknown, Value
 from .report import EXIT
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ FILE = "/run/nodespec-override"
 WORD = "nodespec.override"  # on the kernel's command line
 WAIVERS = "/etc/nodespec/waivers.json"
 STATE = "/var/lib/nodespec"
+SECONDS = 20.0  # to look for an override
 NAMED = 5  # findings that the last line names
 WARNING = "<4>"  # as systemd reads the beginning of a line
 
@@ -85,8 +86,8 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
 
 def override() -> Union[Override, None]:
     """The override, if there is one that says why."""
-    host = Machine()
-    word = Live(host, time.monotonic() + 1).look(facts.place(("kernel", "cmdline", WORD)))
+    host, place = Machine(), facts.place(("kernel", "cmdline", WORD))
+    word = Live(host, time.monotonic() + SECONDS).look(place)
     said = host.line(FILE)
     for source, seen in ((FILE, said), (WORD, word)):
         if isinstance(seen, Value):
@@ -94,6 +95,8 @@ def override() -> Union[Override, None]:
             if reason:
                 return Override(source, reason)
             complain(f"nodespec: {source} does not say why, and is not heeded")
+        elif isinstance(seen, Unknown):
+            complain(f"nodespec: {source}: {seen.say}")
     return None
 
 

@@ -39,6 +39,7 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart=python3 -I -S /{BUNDLE} gate run --unit {{unit}} --wait {{wait}}{{strict}}
 TimeoutStartSec={{patience}}
+SyslogIdentifier=nodespec-gate
 StateDirectory=nodespec
 StateDirectoryMode=0750
 UMask=0077

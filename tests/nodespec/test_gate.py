@@ -15,6 +15,7 @@ import pytest
 from nodespec import boot, output, unit
 from nodespec.__main__ import main
 from nodespec.library import Library
+from nodespec.machine import Machine
 from nodespec.spec import resolve
 
 if TYPE_CHECKING:
@@ -217,3 +218,18 @@ def test_waivers_of_the_machine_are_heeded(plans: dict[str, Plan], tmp_path: Pat
     assert boot.answer(["run"], plans["unfit"], ()) == 11  # nothing required passes
     (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
     assert stored["findings"][0]["disposition"] == "waived"
+
+
+def test_a_word_on_the_kernels_command_line_overrides_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = Machine(str(tmp_path))
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/stat").write_text("1 (x) S 0\n", encoding="utf-8")
+    (tmp_path / "proc/cmdline").write_text('root=/dev/vda nodespec.override="bob: INC-43" quiet\n', encoding="utf-8")
+    monkeypatch.setattr(boot, "Machine", lambda: host)
+    assert boot.override() == boot.Override("nodespec.override", "bob: INC-43")
+    (tmp_path / "proc/cmdline").write_text("nodespec.override quiet\n", encoding="utf-8")
+    host = Machine(str(tmp_path))
+    assert boot.override() is None
+    assert "nodespec.override does not say why" in capsys.readouterr().err
