@@ -18,6 +18,8 @@ Node = Union[str, List["Node"], Dict[str, "Node"]]
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
 WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it
+MOST = 1000  # values that one expectation tells apart: each is tried on all of it
+LONGEST = 1000  # characters of a pattern
 MATCHED = 4096  # characters of a text that a pattern is tried on
 
 
@@ -38,6 +40,13 @@ ABSENT = Expect("absent", lambda _: False, absent=True)
 
 def read(node: Node, kind: Kind[Datum]) -> Expect:
     """The expectation that a document states of a fact of this kind; Wrong where it states none."""
+    expect = _read(node, kind)
+    if len(expect.cases) > MOST:
+        raise Wrong(node, f"{len(expect.cases)} values are told apart here: {MOST} are the most")
+    return expect
+
+
+def _read(node: Node, kind: Kind[Datum]) -> Expect:
     if isinstance(node, str):
         return _said(node, lambda: scalar(node, kind))
     if isinstance(node, list):
@@ -170,18 +179,32 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
     """A full match of a regular expression, on text or on some member of a set."""
     if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, Text):
         raise Wrong(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
+    if len(arg) > LONGEST:
+        raise ValueError(f"a pattern of {len(arg)} characters: {LONGEST} are the most")
     try:
         pattern = re.compile(arg)
+        if _matches_everything(pattern):
+            raise ValueError(f"`{arg}` matches everything and cannot fail")
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"`{arg}` is no regular expression: {error}") from None
-    if pattern.fullmatch("") and pattern.fullmatch(OTHER) and pattern.fullmatch("x y/z=1"):
-        raise ValueError(f"`{arg}` matches everything and cannot fail")
 
     def test(value: Case) -> bool:
         texts = value if isinstance(value, frozenset) else (value,)
         return any(isinstance(text, str) and len(text) <= MATCHED and bool(pattern.fullmatch(text)) for text in texts)
 
     return Expect(f"matching {arg}", test, opaque=True)
+
+
+def _matches_everything(pattern: re.Pattern[str]) -> bool:
+    from .looking import Alarm  # noqa: PLC0415 - it looks at hosts, and this does not
+    from .tree import TimedOut  # noqa: PLC0415 - likewise
+
+    try:
+        with Alarm(1.0):
+            return all(pattern.fullmatch(text) for text in ("", OTHER, "x y/z=1"))
+    except TimedOut:
+        say = "takes too long on a word: what it repeats can be read in many ways"
+        raise ValueError(f"`{pattern.pattern}` {say}") from None
 
 
 # joining

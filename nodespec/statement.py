@@ -18,6 +18,7 @@ from .walk import Said, Stated, Walk
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
+CHOICES = 300  # of one `any`: every two of them are weighed against each other
 RULE = ("name", *WORDS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
 
 
@@ -152,6 +153,8 @@ class Reader:
         alternatives = listed(node)
         if len(alternatives) < 2:  # noqa: PLR2004
             raise Wrong(node, "`any` of fewer than two is no choice")
+        if len(alternatives) > CHOICES:
+            raise Wrong(node, f"`any` of {len(alternatives)}: {CHOICES} are the most")
         return self._joined("any", [self.condition(one) for one in alternatives], node)
 
     @staticmethod

@@ -102,7 +102,7 @@ def _line(seen: Observation[Datum], place: Place) -> str:
     if isinstance(seen, Unknown):
         return f"  # not known ({seen.reason}): {visible(seen.say)}"
     if isinstance(seen, Absent):
-        return f" absent  # {visible(absence(place, seen))}; {seen.evidence.source}"
+        return f" absent  # {visible(f'{absence(place, seen)}; {seen.evidence.source}')}"
     values = [_written(value, place) for value in (seen.value, *seen.others)]
     value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
     return f" {value}  # {'inferred from ' if seen.evidence.inferred else ''}{visible(str(seen.evidence))}"

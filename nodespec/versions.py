@@ -57,7 +57,7 @@ def _release_span(text: str) -> Span:
     return (low, 0), (_trimmed(following, (0, 0)), 0)
 
 
-_DEB = re.compile(r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)", re.ASCII)
+_DEB = re.compile(r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)", re.ASCII)
 
 
 def _deb_key(text: str) -> Key:

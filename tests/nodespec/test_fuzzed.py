@@ -1,0 +1,48 @@
+"""What tests/stages/fuzz.py and tests/stages/versions.py have found, each once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pretended import planned
+
+from nodespec.mistake import Mistake
+from nodespec.recorded import Recorded
+from nodespec.telling import lines
+from nodespec.versions import DEB
+
+
+def test_the_source_of_what_is_absent_is_shown_without_its_controls() -> None:
+    facts = Recorded({"os.codename": {"absent": "", "from": "\x1b[2J\n/etc/os-release"}})
+    (line,) = [line for line in lines(["os"], facts, every=True) if "codename" in line]
+    assert line == r"  codename: absent  # absent; \x1b[2J\n/etc/os-release"
+
+
+@pytest.mark.parametrize(
+    ("expects", "said"),
+    [
+        ("kernel: {version: '" + ">=1 || " * 20_000 + "<2'}", "120006 values are told apart here: 1000 are the most"),
+        ("os: {id: [" + ", ".join(map(str, range(9000))) + "]}", "9000 values are told apart here: 1000 are the most"),
+        ("kernel: {release: {matches: '" + "a" * 1001 + "'}}", "a pattern of 1001 characters: 1000 are the most"),
+        ("kernel: {release: {matches: '" + "([^1]*)*" * 100 + "'}}", "takes too long on a word"),
+    ],
+    ids=["range", "list", "long", "slow"],
+)
+def test_an_expectation_is_read_in_time_or_refused(expects: str, said: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(Mistake, match=said):
+        planned(spec=f"require: {{{expects}}}")
+    assert time.process_time() - begun < 10
+
+
+def test_a_choice_of_thousands_is_refused() -> None:
+    with pytest.raises(Mistake, match="`any` of 9000: 300 are the most"):
+        planned(spec="rules: [{name: r, any: [" + "{swap: {total: 1}}, " * 9000 + "]}]")
+
+
+@pytest.mark.parametrize("version", ["1-", "2:1.0-", "1.2--"])
+def test_a_revision_that_dpkg_finds_empty_is_none(version: str) -> None:
+    with pytest.raises(ValueError, match="is not a Debian version"):
+        DEB.key(version)
+    assert DEB.key("1-0") == DEB.key("1")
