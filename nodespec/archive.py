@@ -2,9 +2,10 @@
 
 In memory are names, and where the content of each file begins. Content is read when it is asked for, which in a plain
 tar is as quick as in a directory. Of what is compressed or piped, files are kept as they pass, up to 96 MiB together,
-and 200 MiB with all names: first package databases, then what is neither program nor compressed nor documentation, and
-of that the smallest. What was not kept is unpacked again from somewhere before it (gzip) or from the beginning (xz,
-zstd), which may take too long and leave it unknown (timed out); and what was piped is unknown.
+and 200 MiB with all names: first package databases, lists of modules and systemd's library, then what is neither
+program nor compressed nor documentation, and of that the smallest. What was not kept is unpacked again from somewhere
+before it (gzip) or from the beginning (xz, zstd), which may take too long and leave it unknown (timed out); and what
+was piped is unknown.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ KEPT = 96 << 20  # bytes of content that is kept
 MEMORY = 200 << 20  # and of names with it
 ASIDE = 300  # bytes that keeping one takes besides
 
-_WANTED = re.compile(rb"(usr/lib/sysimage|usr/share|var/lib)/rpm/|var/lib/dpkg/status|(usr/)?lib/apk/db/")
+_WANTED = re.compile(
+    rb"(usr/lib/sysimage|usr/share|var/lib)/rpm/|var/lib/dpkg/status|(usr/)?lib/apk/db/"  # which packages there are
+    rb"|(usr/)?lib/modules/[^/]+/modules\.|(usr/)?lib(64)?/([^/]+/)?systemd/libsystemd-shared-"  # and what a boot does
+)
 _SELDOM = re.compile(rb"usr/(share|include|src)/|var/cache/|var/lib/apt/")
 _BULK = re.compile(rb"\x7fELF|\x1f\x8b|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh")
 
