@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Sequence
 
+import asking
 import debian
 from agreement import Difference, compared
 from oracle import report
@@ -110,10 +111,11 @@ def judged(name: str, tree: Path, folder: Path) -> Iterator[str]:
     """What is not told in one container as it is outside."""
     (folder / "asked.yaml").write_text(SPEC)
     own = CONTAINERS[name]
-    check = ["-m", "nodespec", "check", "-o", "json", "kubernetes/1.35"]
-    outside = asked([sys.executable, *check, f"{folder}/asked.yaml"], folder)
+    check = ["-m", "nodespec", "check", "-o", "json", "--deadline", "120", "kubernetes/1.35"]
+    outside = asking.patiently(lambda: asked([sys.executable, *check, f"{folder}/asked.yaml"], folder))
     bundled(own, ["python3", *check, f"{ASKED}/asked.yaml", "--root", HOST], tree, folder)
-    inside = asked(["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), "nodespec-inside"], folder)
+    contain = ["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), "nodespec-inside"]
+    inside = asking.patiently(lambda: asked(contain, folder))
     yield from compared(f"a container {name}", outside, inside, (*ALWAYS, *hidden(own)), least=LEAST)
 
 
@@ -134,7 +136,7 @@ def hidden(own: Sequence[str]) -> Iterator[Difference]:
 def asked(command: Sequence[str], folder: Path) -> Report:
     """The report that a command prints."""
     done = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
-    if done.returncode not in {0, 10, 11}:
+    if done.returncode not in asking.VERDICTS:
         raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
     (folder / "report.json").write_bytes(done.stdout)
     return report(folder / "report.json")

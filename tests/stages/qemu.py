@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TOP = Path(__file__).parents[2]
-PATIENCE = 400  # seconds for a guest to boot, look and power off; 50 are usual
+PATIENCE = 800  # seconds for a guest to boot, look and power off; 50 are usual
 UNIT = """\
 [Unit]
 Description=Look at this machine and power off

@@ -19,8 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import asking
 import debian
-from oracle import report
 
 from nodespec import facts
 from nodespec.observation import Absent, Value
@@ -85,10 +85,12 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
     with debian.emulated(node.architecture):
         said = {**dict(readings(tree)), "kernel.arch": MACHINES[node.architecture]}
     file = cache / f"trees-{node.suite}-{node.architecture}.json"
-    open_ = [
-        name for name in said if name.startswith(("commands.", "sysctl.", "modules."))
-    ]  # tables that are asked by name
-    asked = nodespec("facts", "kubernetes/1.35", *open_, "--all", "--reveal", "-o", str(file), "--image", str(tree))
+    named = [name for name in said if name.startswith(("commands.", "sysctl.", "modules."))]  # of tables without an end
+    record = (sys.executable, "-m", "nodespec", "facts", "--all", "--reveal", "--deadline", "120", "-o", str(file))
+    for _ in range(asking.TRIES):
+        asked = debian.said(*record, "--image", str(tree), "kubernetes/1.35", *named, cwd=TOP)
+        if '"timed out"' not in file.read_text():
+            break
     seen = Recorded(load(str(file)).facts)
     wrong = [f"{node}: {one}" for one in (*differing(said, seen), *unlisted(said, seen), *flowing(tree, cache, node))]
     if state(tree) != before:
@@ -103,16 +105,6 @@ def state(tree: Path) -> str:
     return debian.said("sh", "-c", f"find {tree} -printf '%p %m %s %T@ %C@\\n' | sha256sum")
 
 
-def nodespec(*argv: str, standard: subprocess.Popen[bytes] | None = None) -> str:
-    """What nodespec prints, whatever its verdict."""
-    source = standard.stdout if standard else subprocess.DEVNULL
-    command = [sys.executable, "-m", "nodespec", *argv]
-    done = subprocess.run(command, cwd=TOP, stdin=source, stdout=subprocess.PIPE, encoding="utf-8", check=False)
-    if done.returncode not in {0, 10, 11}:
-        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
-    return done.stdout
-
-
 # as others read it
 
 
@@ -123,8 +115,7 @@ def readings(tree: Path) -> Iterator[tuple[str, str | None]]:
     yield from programs(tree)
     [release] = within(tree, "ls /lib/modules").split()
     yield from kernel(tree, release)
-    if facts.place(("modules", "overlay")).fact.resting:
-        yield from modules(tree, release)
+    yield from modules(tree, release)
     yield from (("sysctl." + key, value) for key, value in parameters(tree))
     for place, unit in UNITS.items():
         said = within(tree, f"systemctl is-enabled {unit} 2>/dev/null || true").strip()
@@ -174,8 +165,11 @@ def modules(tree: Path, release: str) -> Iterator[tuple[str, str | None]]:
     folder = f"/lib/modules/{release}"
     files = within(tree, f"find {folder} -name '*.ko*'; cat {folder}/modules.builtin").split()
     names = sorted({Path(file).name.partition(".")[0].replace("-", "_") for file in files})
+    aliased = within(tree, f"cat {folder}/modules.alias").splitlines()  # where modprobe looks first
+    aliases = {line.split()[1] for line in aliased if line.startswith("alias ")}
     with_tree = f"--dirname={tree} --set-version={release} --config={tree}/etc/modprobe.d"
-    for name in (*names[::SOME], "br_netfilter", "overlay", "nf_conntrack", "no_such_module"):
+    some = [name for name in names[::SOME] if name not in aliases]
+    for name in (*some, "br_netfilter", "overlay", "nf_conntrack", "no_such_module"):
         said = debian.said("sh", "-c", f"modprobe --show-depends {with_tree} {name} 2>/dev/null || true").splitlines()
         yield f"modules.{name}", {"insmod": "loadable", "builtin": "builtin"}[said[-1].split()[0]] if said else None
 
@@ -204,6 +198,8 @@ def parameters(tree: Path) -> Iterator[tuple[str, str]]:
 def differing(said: dict[str, str | None], seen: Recorded) -> Iterator[str]:
     for name, wanted in said.items():
         found = told(place(name), seen)
+        if found == "loaded" and name.startswith("modules."):  # at boot, as the stage `boots` sees
+            found = "loadable"
         if found != (wanted if wanted is not None else "absent"):
             yield f"{name}: {wanted or 'nothing'} is there, and nodespec says {found}"
 
@@ -235,13 +231,14 @@ def unlisted(said: dict[str, str | None], seen: Recorded) -> Iterator[str]:
 
 def flowing(tree: Path, cache: Path, node: Node) -> Iterator[str]:
     """What is found otherwise in a tar that comes through a pipe than in the folder."""
-    files = [cache / f"trees-{node.suite}-{node.architecture}-{door}.json" for door in ("folder", "pipe")]
-    check = ("check", "kubernetes/1.35", "--set", "stage=image")
-    nodespec(*check, "--image", str(tree), "-o", f"json={files[0]}")
-    archive = ["/bin/tar", "-C", str(tree), "-cf", "-", "."]
-    with subprocess.Popen(archive, stdout=subprocess.PIPE) as tar:
-        nodespec(*check, "--image", "-", "-o", f"json={files[1]}", standard=tar)
-    folder, pipe = (report(file) for file in files)
+
+    def tar() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["/bin/tar", "-C", str(tree), "-cf", "-", "."], stdout=subprocess.PIPE)
+
+    file = cache / f"trees-{node.suite}-{node.architecture}-found.json"
+    check = ["kubernetes/1.35", "--set", "stage=image", "--image"]
+    folder = asking.judged([*check, str(tree)], file)
+    pipe = asking.judged([*check, "-"], file, standard=tar)
     for one, other in zip(folder.findings, pipe.findings):
         if one != other:
             yield f"{one.id}: in the folder {one.outcome}, {one.sentence}; in a tar {other.outcome}, {other.sentence}"
