@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tarfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Optional, Union
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodespec import image
 from nodespec.checks import _boot, _command_line, _grub, _kernel, _loaders
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
@@ -312,3 +314,41 @@ def test_blocks_within_blocks_end() -> None:
     menu = _grub.menu(GRUB, text, {})
     assert list(_grub.flat(menu.offers)) == []
     assert _grub.chosen(menu.offers, "0>" * 5000) is None
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
+@pytest.mark.parametrize(
+    ("host", "kernel", "release", "line"),
+    [
+        ("rest-debian-12-grub", "", OLD, "root=UUID=0f6a ro console=tty0 console=ttyS0,115200 quiet"),
+        ("rest-debian-12-grub", NEW, NEW, "root=UUID=0f6a ro console=tty0 console=ttyS0,115200 quiet"),
+        (
+            "rest-fedora-41-bls",
+            "",
+            "6.11.4-301.fc41.x86_64",
+            "root=UUID=4c1e ro rootflags=subvol=root  systemd.unified_cgroup_hierarchy=1",
+        ),
+        (
+            "rest-fedora-41-bls",
+            "6.12.7-200.fc41.x86_64",
+            "6.12.7-200.fc41.x86_64",
+            "root=UUID=4c1e ro rootflags=subvol=root  systemd.unified_cgroup_hierarchy=1",
+        ),
+    ],
+)
+def test_whole_trees_say_what_they_boot(
+    host: str, kernel: str, release: str, line: str, tmp_path: Path, *, packed: bool
+) -> None:
+    path = HOSTS / host
+    if packed:
+        with tarfile.open(tmp_path / "tree.tar.gz", "w:gz") as archive:
+            archive.add(path, ".")
+        path = tmp_path / "tree.tar.gz"
+    tree = image.opened(str(path))
+    tree.kernel = kernel
+    seen = _boot.chosen(tree).then(lambda kernel: kernel.release)
+    assert isinstance(seen, Value)
+    assert (seen.value, seen.evidence.inferred) == (release, False)
+    given = _command_line.next_line(tree)
+    assert isinstance(given, Value)
+    assert given.value == _command_line.Line(line, whole=True)
