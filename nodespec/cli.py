@@ -94,7 +94,7 @@ def _diff(diff: argparse.ArgumentParser) -> None:
         "what",
         nargs="*",
         metavar="A B [SPEC|PLACE]",
-        help="each of A and B running, at-rest, image:PATH, a recording or a report; behind them, what to look at",
+        help="each of A and B running, at-rest, image:PATH or a recording; or both reports, or specs",
     )
     diff.add_argument("--all", action="store_true", help="every row, and what only one side knows")
     _binding(diff)
@@ -133,7 +133,7 @@ COMMANDS = {
     "schema": ("JSON Schema of specs, recordings, reports or waivers", _schema),
     "report": ("render a stored report again", _report),
     "verify": ("judge again what a stored report embeds, and compare", _stored),
-    "diff": ("what the next boot changes; or what differs in two recordings, reports", _diff),
+    "diff": ("what the next boot changes; how recordings, reports or specs differ", _diff),
 }
 
 

@@ -1,20 +1,22 @@
-"""`nodespec diff`: what two views of hosts say differently, and where each saw it; or what two reports conclude.
+"""`nodespec diff`: what two views of hosts say differently; what two reports conclude, what two specs ask.
 
 Without operands it tells what the next boot of this machine will change, and which file is responsible.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Iterator, Sequence, Union
 
-from . import recording, stored, verdicts, views
+from . import demands, recording, stored, verdicts, views
 from .cli import bindings
 from .differences import compared, everywhere, told, within
 from .escape import visible
 from .facts import Place
 from .inquiry import known, named
-from .library import Library
+from .library import Library, is_file
 from .mistake import Mistake
+from .spec import resolve
 from .telling import asking, facts_of, find
 from .views import View
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 DIFFERENT = 10
-VIEW, REPORT = "a view of a host", "a report"
+VIEW, REPORT, SPEC = "a view of a host", "a report", "a spec"
 
 
 def diff(args: argparse.Namespace) -> int:
@@ -34,30 +36,41 @@ def diff(args: argparse.Namespace) -> int:
         raise Mistake(f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(views.NEXT_BOOT)}")
     if args.root != "/" and not {*words} & {*views.NEXT_BOOT}:
         raise Mistake(f"--root {args.root}: only {' and '.join(views.NEXT_BOOT)} are looked at below it")
-    kinds = [_kind(word) for word in words]
-    if kinds == [VIEW, VIEW]:
-        return _views(words, asked, args)
-    if kinds != [REPORT, REPORT]:
+    kinds = [_kind(word, Library(tuple(args.specs))) for word in words]
+    if kinds[0] != kinds[1]:
         raise Mistake(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")
+    if kinds[0] == VIEW:
+        return _views(words, asked, args)
     if asked:
-        raise Mistake(f"diff: {asked[0]}: of reports all is compared")
-    lines = list(verdicts.changes(*(stored.load(word) for word in words)))
+        raise Mistake(f"diff: {asked[0]}: of two reports or specs all is compared")
+    lines = list(_reports(words) if kinds[0] == REPORT else _specs(words, args))
     _say(*lines, f"{len(lines)} differ")
     return DIFFERENT if lines else 0
 
 
-def _kind(word: str) -> str:
+def _reports(words: Sequence[str]) -> Iterator[str]:
+    return verdicts.changes(*(stored.load(word) for word in words))
+
+
+def _specs(words: Sequence[str], args: argparse.Namespace) -> Iterator[str]:
+    library, given = Library(tuple(args.specs)), bindings(args.set)
+    return demands.moves(*(resolve([word], library, given, trial=True) for word in words))
+
+
+def _kind(word: str, library: Library) -> str:
     """What an operand is, a file by what it says of itself."""
-    if not views.is_file(word):
+    if views.is_door(word) or word == "-":
         return VIEW
-    if word == "-":
-        return VIEW
+    if not os.path.isfile(word):
+        return SPEC if word in library.names() else VIEW
     try:
         with open(word, "rb") as file:
             content = file.read(recording.SIZE)
     except OSError as error:
         raise Mistake(f"{word}: {error.strerror or error}") from None
-    return REPORT if b'"reports"' in content and f'"{recording.KIND}"'.encode() not in content else VIEW
+    if f'"{recording.KIND}"'.encode() in content:
+        return VIEW
+    return REPORT if b'"reports"' in content else SPEC if is_file(word) and b"nodespec" in content else VIEW
 
 
 def _say(*lines: str) -> None:

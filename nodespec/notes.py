@@ -4,8 +4,11 @@ They stand under their dotted names. A leaf is an observation. A table is an obj
 
     from   the source of most of its rows; in it `*` is the row's name, its dots as slashes and its slashes as dots
     rest   what any other name would be
-    usual  columns that most rows have alike, seen where the row itself was; `rows` leave them out
-    rows   all rows that can be enumerated, by name; without it the table was only asked for single rows
+    usual  columns that most rows have alike, seen where the row itself was or so many lines below; `rows` leave them
+           out. Of rows that are one value that value, as `is`
+    runs   rows that are one value, as they follow each other in `from`: each run a list of its first line and its rows,
+           a row its name and its value, or its name alone where the value is the usual one
+    rows   all other rows that can be enumerated, by name; without it the table was only asked for single rows
     asked  further rows, which were asked for by name
 
 A row of columns is an object: `is` observes the row as a whole, the others are its columns. All other rows are
@@ -14,13 +17,14 @@ observations themselves; null is the same as `rest`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, Optional, Sequence, Tuple, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar, Union, cast
 
 from .facts import Leaf, Place, Table
 from .kinds import Datum
 from .looking import Facts
 from .observation import Absent, Evidence, Observation, Unknown, Value
 from .packing import Packed, packed
+from .runs import rolled, unrolled
 
 if TYPE_CHECKING:
     from .report import Json
@@ -51,7 +55,11 @@ class Note:
         if usual:
             said["usual"] = {column: packed(seen) for column, seen in usual.items()}
         if self.names is not None:
-            said["rows"] = {name: self._row(_unusual(row, usual), at(home, name)) for name, row in every.items()}
+            runs = {} if self.table.columns else rolled({n: row[""] for n, row in every.items() if "" in row}, home)
+            said.update(runs)
+            inside = cast("Mapping[str, Json]", unrolled(runs).get("rows", {}))
+            left = {name: row for name, row in every.items() if name not in inside}
+            said["rows"] = {name: self._row(_unusual(row, usual), at(home, name)) for name, row in left.items()}
         if further:
             said["asked"] = {name: self._row(row, at(home, name)) for name, row in further.items()}
         return said
@@ -109,11 +117,14 @@ def moved(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
 
 
 def _bare(row: Row, column: str) -> Union[Observation[Datum], None]:
-    """A column without its evidence, if it was seen where the row was."""
+    """A column with no more of its evidence than how far it stands below the row, if it does."""
     whole, seen = row[""], row[column]
-    if isinstance(seen, Unknown) or (not isinstance(whole, Unknown) and seen.evidence == whole.evidence):
-        return moved(seen, NOWHERE)
-    return None
+    if isinstance(seen, Unknown):
+        return seen
+    if isinstance(whole, Unknown) or seen.evidence._replace(line=whole.evidence.line) != whole.evidence:
+        return None
+    below = seen.evidence.line - whole.evidence.line
+    return moved(seen, NOWHERE._replace(line=below)) if below >= 0 else None
 
 
 def _unusual(row: Row, usual: Row) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Optional, Tuple, Union
 
 from .facts import Leaf, Place, Table, meant
 from .kinds import Datum, Presence
@@ -10,6 +10,7 @@ from .looking import sound
 from .notes import at, moved
 from .observation import Absent, Observation, Unknown, Value
 from .packing import NOT_RECORDED, Packed, malformed, unpacked
+from .runs import unrolled
 
 if TYPE_CHECKING:
     from .report import Json
@@ -19,7 +20,8 @@ class Recorded:
     """Facts as they were written down."""
 
     def __init__(self, notes: Json) -> None:
-        self.notes: Mapping[str, Json] = notes if isinstance(notes, dict) else {}
+        said: Packed = notes if isinstance(notes, dict) else {}
+        self.notes = {name: unrolled(note) if isinstance(note, dict) else note for name, note in said.items()}
 
     def look(self, place: Place) -> Observation[Datum]:
         """The observation of one place; unknown (not recorded) where nothing was written down."""
@@ -97,5 +99,7 @@ def _column(place: Place, row: Json, home: str, usual: Json) -> Observation[Datu
     if not place.column or not isinstance(whole, Value):
         return whole
     if isinstance(usual, dict) and place.column in usual:
-        return moved(unpacked(usual[place.column], place.kind), whole.evidence)
+        seen, at_row = unpacked(usual[place.column], place.kind), whole.evidence
+        below = 0 if isinstance(seen, Unknown) else seen.evidence.line
+        return moved(seen, at_row._replace(line=at_row.line + below))
     return NOT_RECORDED

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import zlib
-from typing import Dict, Mapping, NamedTuple, NoReturn, Tuple, cast
+from typing import Dict, List, Mapping, NamedTuple, NoReturn, Tuple, cast
 
 from .document import opened
 from .judging import Seat
@@ -60,7 +60,12 @@ def text(recording: Recording) -> str:
 def _laid(fact: Json) -> str:
     if not isinstance(fact, dict) or not {"rows", "asked"} & fact.keys():
         return _plain(fact)
-    return _braced({name: _rows(part) if name in ("rows", "asked") else _plain(part) for name, part in fact.items()})
+    lays = {"rows": _rows, "asked": _rows, "runs": _runs}
+    return _braced({name: lays.get(name, _plain)(part) for name, part in fact.items()})
+
+
+def _runs(runs: Json) -> str:
+    return "[\n" + ",\n".join(map(_plain, cast("List[Json]", runs))) + "\n]"
 
 
 def _rows(rows: Json) -> str:
@@ -192,7 +197,16 @@ def schema() -> Dict[str, Json]:
     unknown = _object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
     full = _object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
     usual: Dict[str, Json] = {"type": "object", "additionalProperties": seen}
-    table = _object({"from": words, "rest": seen, "usual": usual, "rows": rows, "asked": rows})
+    named: Dict[str, Json] = {"type": "array", "prefixItems": [words, value], "items": False, "minItems": 2}
+    run: Dict[str, Json] = {
+        "type": "array",
+        "description": "the first line, and rows on that line and those below it",
+        "prefixItems": [{**number, "minimum": 1}],
+        "items": {"anyOf": [words, named]},
+        "minItems": 2,
+    }
+    runs: Dict[str, Json] = {"type": "array", "items": run}
+    table = _object({"from": words, "rest": seen, "usual": usual, "runs": runs, "rows": rows, "asked": rows})
     head: Dict[str, Json] = {
         KIND: {"const": LANGUAGE, "description": "The version of this format"},
         "context": {"enum": [*CONTEXTS]},

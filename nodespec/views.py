@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from typing import TYPE_CHECKING, NamedTuple, Union
 
@@ -48,8 +47,3 @@ def opened(word: str, args: argparse.Namespace) -> View:
     image = args.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else None
     facts, seat = gate.opened(argparse.Namespace(**{**vars(args), "facts": None, "image": image}))
     return View(word, seat, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), facts)
-
-
-def is_file(word: str) -> bool:
-    """Whether an operand names a file that is there, or standard input."""
-    return word == "-" or os.path.isfile(word)

@@ -15,16 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended import NOW, Pretended, Said, planned
 
+from nodespec import demands, recorder, verdicts
 from nodespec import facts as declared
-from nodespec import recorder, verdicts
 from nodespec.differences import compared, everywhere, told, within
 from nodespec.escape import visible
 from nodespec.judging import Seat, Terms, judge
+from nodespec.library import Library
 from nodespec.looking import Live
 from nodespec.machine import Machine
 from nodespec.recorded import Recorded
 from nodespec.report import Host, Json, Report
 from nodespec.resting import Resting
+from nodespec.spec import resolve
 from nodespec.telling import facts_of
 
 if TYPE_CHECKING:
@@ -229,6 +231,75 @@ def test_reports_on_several_hosts_are_compared_host_by_host() -> None:
     ]
 
 
+# specs
+
+
+def moves(before: str, after: str) -> List[str]:
+    one, other = (planned("s", s=f"name: s\n{text}") for text in (before, after))
+    return bare(list(demands.moves(one, other)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ("require: {swap: {total: 0}}", "require: {swap: {total: 0}}", []),
+        (
+            "require: {swap: {total: 0}}",
+            "require: {swap: {total: 0}, cgroups: {version: 2}}",
+            ["more   cgroups.version: not asked -> 2"],
+        ),
+        (
+            "require: {kernel: {version: '>=5.8'}}",
+            "require: {kernel: {version: '>=5.13'}}",
+            ["more   kernel.version: >=5.8 -> >=5.13"],
+        ),
+        (
+            "require: {kernel: {version: '>=5.13'}}",
+            "require: {kernel: {version: '>=5.8'}}",
+            ["less   kernel.version: >=5.13 -> >=5.8"],
+        ),
+        (
+            "require: {kernel: {version: '>=5.8 <6'}}",
+            "require: {kernel: {version: '>=5.13 <7'}}",
+            ["other  kernel.version: >=5.8 <6 -> >=5.13 <7"],
+        ),
+        (
+            "require: {kernel: {config: {VETH: enabled}}}",
+            "require: {kernel: {config: {VETH: [y, m]}}}",  # said otherwise, and the same
+            [],
+        ),
+        (
+            "require: {kernel: {config: {VETH: enabled}}}",
+            "recommend: {kernel: {config: {VETH: enabled}}}",
+            ["less   kernel.config.VETH: enabled -> recommended enabled"],
+        ),
+        (
+            "recommend: {kernel: {config: {VETH: enabled}}}",
+            "require: {kernel: {config: {VETH: enabled}}}",
+            ["more   kernel.config.VETH: recommended enabled -> enabled"],
+        ),
+        (
+            "require: {swap: {total: 0}}",
+            "rules: [{name: r, when: {cgroups: {version: 1}}, require: {swap: {total: 0}}}]",
+            ["less   swap.total: 0 -> not asked"],
+        ),
+        (
+            "rules: [{name: r, every: packages, require: {status: installed}}]",
+            "rules: [{name: r, every: packages, require: {architecture: amd64}}]",
+            ["other  r: every row of packages -> every row of packages"],
+        ),
+    ],
+)
+def test_a_move_from_one_spec_to_another_newly_demands_what_may_fail(before: str, after: str, lines: List[str]) -> None:
+    assert moves(before, after) == lines
+
+
+@pytest.mark.parametrize("name", ["container-host", "kubernetes/1.35", "sig-node/system-validators"])
+def test_a_spec_demands_no_more_than_itself(name: str) -> None:
+    plan = resolve([name], Library(), {}, trial=True)
+    assert list(demands.moves(plan, plan)) == []
+
+
 # the command line
 
 
@@ -248,6 +319,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where this machine was recorded and judged; `other` is another, which says something hostile."""
     made = tmp_path_factory.mktemp("views")
     (made / "node.yaml").write_text("nodespec: 1\nrequire: {os: {id: debian}, cgroups: {version: 2}}\n")
+    (made / "junk.json").write_text("{}")
     assert nodespec("facts", "os", "-o", "os.json.gz", folder=made).returncode == 0
     assert nodespec("facts", "os", "-o", "os.json", folder=made).returncode == 0
     document = json.loads((made / "os.json").read_bytes())
@@ -272,6 +344,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("running", "running", "./node.yaml"), 0, "0 differ"),
         (("report.json", "report.json"), 0, "0 differ"),
         (("report.json", "again.json"), 10, "\\u202eevil"),
+        (("node.yaml", "./node.yaml"), 0, "0 differ"),
+        (("container-host", "kubernetes/1.35"), 10, "more   kernel.arch: not asked -> x86_64"),
     ],
 )
 def test_what_differs_exits_10(args: Sequence[str], code: int, said: str, folder: Path) -> None:
@@ -300,9 +374,10 @@ def test_alone_it_compares_this_machine_with_its_next_boot(folder: Path) -> None
         (("running", "nothing.json"), "nothing.json: No such file"),
         (("running", "image:"), "image:PATH names"),
         (("running", "image:/dev/null"), "--image /dev/null"),
-        (("os.json", "node.yaml"), "node.yaml: no recording"),
+        (("os.json", "node.yaml"), "os.json is a view of a host, and node.yaml a spec"),
+        (("os.json", "junk.json"), "junk.json: no recording"),
         (("os.json", "report.json"), "os.json is a view of a host, and report.json a report"),
-        (("report.json", "again.json", "os"), "of reports all is compared"),
+        (("report.json", "again.json", "os"), "of two reports or specs all is compared"),
         (("os.json", "os.json.gz", "no-such-family"), "`no-such-family` is no spec"),
         (("os.json", "os.json.gz", "os.ids"), "`ids` is no fact of `os`"),
         (("os.json", "os.json.gz", "--root", "/host"), "only running and at-rest"),

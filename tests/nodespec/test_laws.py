@@ -25,6 +25,7 @@ AUTHOR = {
     "bundle",
     "check",
     "comparison",
+    "demands",
     "explain",
     "inquiry",
     "installing",
