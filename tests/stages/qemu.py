@@ -35,7 +35,8 @@ ExecStart=/bin/sh /opt/run
 [Install]
 WantedBy=multi-user.target
 """
-FSTAB = "/dev/vda / ext4 defaults 0 0\n/dev/vdc /opt ext4 ro 0 0\n"
+FSTAB = "/dev/vda / ext4 defaults 0 0\n/dev/vdc /opt ext4 ro,x-systemd.device-timeout=900 0 0\n"
+PATIENT = "systemd.default_timeout_start_sec=900"  # where nothing is quick, what comes late has not failed
 # nothing is printed on the console: a login that starts there hangs up whoever has it open
 RUN = """\
 mkdir -p /run/out
@@ -120,7 +121,7 @@ def boot(guest: Guest, out: Path, cmdline: str = "") -> Path:
     # Debian 13's kernel ends in a double fault where QEMU 7.2 emulates cmpxchg16b
     argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-cx16", "-smp", "2", "-m", "2048"]
     argv += ["-nographic", "-no-reboot", "-nic", "none", "-kernel", kernel, "-initrd", initrd]
-    argv += ["-append", f"console=ttyS0 root=/dev/vda rw quiet panic=-1 {cmdline}"]
+    argv += ["-append", f"console=ttyS0 root=/dev/vda rw quiet panic=-1 {PATIENT} {cmdline}"]
     for drive in (f"file={guest.root},snapshot=on", f"file={written}", f"file={guest.brought},readonly=on"):
         argv += ["-drive", f"{drive},format=raw,if=virtio"]
     console = out / "console"
