@@ -73,4 +73,4 @@ def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
             name, equals, value = word.partition("=")
             if not re.fullmatch(r"\w+", name) or not equals:
                 break
-            yield name, value
+            yield name, value[: _grub.LONGEST]  # or each line could double it

@@ -112,7 +112,7 @@ class _Reading:
         elif name == "default":
             self._defaults.append(value)
         if name not in self._kept:
-            self.variables[name] = value
+            self.variables[name] = value[:LONGEST]  # or each line could double it
 
     def _open(self, verb: str, names: Tuple[str, ...], at: Evidence) -> None:
         outside = all(kind == "submenu" for kind, _ in self._blocks) and len(self._blocks) < DEEPEST

@@ -16,7 +16,7 @@ from nodespec.stream import Damaged, Source
 from nodespec.tree import LIMIT, Tree
 
 HEAD = 1 << 16  # bytes: x86 has its version in the first 32 kB
-BODY, MADE = 128 << 20, 512 << 20  # of the whole, as it is and unpacked
+BODY, MADE = 64 << 20, 512 << 20  # of the whole, as it is and unpacked
 STEP = 1 << 20
 TRIES = 16  # places where something compressed may begin
 LONGEST = 512  # characters of a version

@@ -3,7 +3,7 @@ from __future__ import annotations
 import tarfile
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Dict, Mapping, Optional, Union
 
 import pytest
 from hypothesis import given, settings
@@ -314,6 +314,17 @@ def test_blocks_within_blocks_end() -> None:
     menu = _grub.menu(GRUB, text, {})
     assert list(_grub.flat(menu.offers)) == []
     assert _grub.chosen(menu.offers, "0>" * 5000) is None
+
+
+def test_what_doubles_itself_does_not_grow(make_tree: MakeTree) -> None:
+    text = "set a=xx\n" + 'set a="$a$a"\n' * 60 + entry("New", NEW, "$a")
+    given = line(make_tree({**BOTH, GRUB: text}))
+    assert isinstance(given, Value)
+    assert len(given.value) < 2 * _grub.LONGEST
+    said: Dict[str, str] = {}
+    for one in ("a=xx", *['a="$a$a"'] * 60):
+        said.update(_command_line._assigned(one, said))  # noqa: SLF001 - hostile text
+    assert len(said["a"]) == _grub.LONGEST
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
