@@ -54,10 +54,7 @@ def _pending(tree: Tree, looked: Facts) -> str:
 
 
 def _said(looked: Facts, path: Tuple[str, ...]) -> str:
-    try:
-        place = facts.place(path)
-    except LookupError:  # a family that is another's may have less
-        return ""
+    place = facts.place(path)
     seen = looked.look(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Dict
 
+import fit_node
 import jsonschema
 import pytest
-from fit_node import NOW
+from fit_node import NOW, planted
 from pretended import HERE, HIDDEN, Pretended, Said, planned
 
-from nodespec import facts, identity
+from nodespec import identity
 from nodespec.judging import Seat, Terms, judge
-from nodespec.kinds import Text
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Value
 from nodespec.report import Report, Style, packed
@@ -21,26 +21,12 @@ from nodespec.reports import json as json_
 from nodespec.tree import Tree
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import MakeTree
-
-    from nodespec.facts import Leaf
-
 OLD, NEW = "6.1.0-49-amd64", "6.1.0-50-amd64"
 BOTH: Dict[str, Said] = {"kernel.release": OLD, "kernel.next": NEW}
 SENTENCE = f"reboot pending: the next boot starts kernel {NEW}, and {OLD} runs"
-
-
-@pytest.fixture(autouse=True)
-def _declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The release of the next kernel is a fact of the kernel, whoever observes it."""
-    found = facts.family("kernel")
-    assert isinstance(found, facts.Group)
-
-    def next_(_: Machine) -> Absent:
-        return Absent(HERE)
-
-    leaf: Leaf = facts.fact(Text(), sources=("/pretended",), optional=True)(next_)
-    monkeypatch.setitem(facts._FAMILIES, "kernel", found._replace(members={**found.members, "next": leaf}))  # noqa: SLF001 - there is no other door
 
 
 def report(tree: Tree, said: Dict[str, Said]) -> Report:
@@ -70,6 +56,17 @@ def test_a_pending_reboot_is_said_in_every_format(make_tree: MakeTree) -> None:
 def test_nothing_is_said_where_no_other_kernel_is_known_to_start(said: Dict[str, Said], make_tree: MakeTree) -> None:
     made = report(Machine(make_tree({"/proc/self/stat": "1 (x)"})), said)
     assert (made.host.next, made.notices) == ("", ())
+
+
+def test_a_node_whose_kernel_was_upgraded_says_so(tmp_path: Path) -> None:
+    node = planted(tmp_path)
+    assert not fit_node.report(node, fit_node.plan(["container-host"])).notices
+    node.write("/boot/vmlinuz-6.99.1-amd64", "")
+    node.write("/usr/lib/modules/6.99.1-amd64/modules.dep", "")
+    node.link("/vmlinuz", "boot/vmlinuz-6.99.1-amd64")
+    made = fit_node.report(node, fit_node.plan(["container-host"]))
+    assert made.host.next == "6.99.1-amd64"
+    assert made.notices[0].startswith("reboot pending: the next boot starts kernel 6.99.1-amd64, and 6.12.107+deb13")
 
 
 def test_nothing_is_said_at_rest_or_from_inside_a_container(make_tree: MakeTree) -> None:
