@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from importlib import import_module
-from typing import Dict, List, Sequence, cast
+from typing import TYPE_CHECKING, Dict, List, Sequence, cast
 
 from . import options, output
 from .mistake import Mistake
+
+if TYPE_CHECKING:
+    import argparse
 
 EPILOG = """\
 examples:
@@ -30,12 +32,12 @@ def parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
         prog="nodespec",
         description="Is this Linux machine fit to join?",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=options.Form,
     )
     top.add_argument("--version", action="store_true", help="say the version and end")
     commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=options.Parser)
     for name, (said, arguments) in COMMANDS.items():
-        command = commands.add_parser(name, help=said, add_help=name in argv)
+        command = commands.add_parser(name, help=said, add_help=name in argv, formatter_class=options.Form)
         if name in argv:
             arguments(command)
     return top

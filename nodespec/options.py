@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import NoReturn
 
 from .mistake import Mistake
 
 ROOT = "a running host's root, mounted here"
+COLUMNS = 80  # where nothing says how many
+
+
+class Form(argparse.RawDescriptionHelpFormatter):
+    """How help looks. Argparse makes one for every option, and asks a slow module how wide it is where none says."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    try:
+        return int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns or COLUMNS
+    except (ValueError, OSError):
+        return COLUMNS
 
 
 class Parser(argparse.ArgumentParser):

@@ -38,10 +38,14 @@ def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
 
 def _parser(asked: Plan) -> argparse.ArgumentParser:
     names = ", ".join(spec.name for spec in asked.specs)
-    top = options.Parser(prog="preflight", description=f"Is this Linux machine fit to join? Judged by {names}.")
+    top = options.Parser(
+        prog="preflight",
+        description=f"Is this Linux machine fit to join? Judged by {names}.",
+        formatter_class=options.Form,
+    )
     top.add_argument("--version", action="store_true", help="say the version, and the specs with their digests")
     commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
-    check = commands.add_parser("check", help="judge this host")
+    check = commands.add_parser("check", help="judge this host", formatter_class=options.Form)
     options.looking(check)
     options.judging(check)
     options.writing(check, *output.formats())
