@@ -166,5 +166,5 @@ def test_no_module_of_the_author_s_half_is_carried_nor_a_family_that_no_spec_nam
     )
     assert not {f"nodespec.{name}" for name in AUTHOR} & {*whole, *small}
     assert {name for name in small if name.startswith("nodespec.checks.") and "._" not in name} == {
-        f"nodespec.checks.{name}" for name in ("commands", "cpu", "kernel", "memory", "os", "ports")
-    }
+        f"nodespec.checks.{name}" for name in ("commands", "cpu", "kernel", "memory", "os", "ports", "packages")
+    }  # of packages the kernel's version at rest is asked
