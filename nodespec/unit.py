@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
 from . import __version__, options
@@ -106,6 +107,9 @@ def remove(args: argparse.Namespace) -> int:
         except OSError as error:
             raise Mistake(f"{whole}: {error.strerror or error}") from None
         print(f"removed {whole}")  # noqa: T201
+        if os.path.dirname(path) != FOLDER:
+            with suppress(OSError):  # other files are there
+                os.rmdir(os.path.dirname(whole))
     _reload(args.into)
     return 0
 

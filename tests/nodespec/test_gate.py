@@ -56,8 +56,10 @@ def test_it_is_installed_and_removed_whole(spec: Path, capsys: pytest.CaptureFix
     assert units["Unit"]["before"] == "kubelet.service"
     assert units["Unit"]["requires"] == "nodespec-gate.service"
     assert main(["gate", "install", str(spec), "--into", str(root)]) == 0  # anew, over its own files
+    (root / "etc/nodespec/waivers.json").touch()
     assert main(["gate", "remove", "--into", str(root)]) == 0
-    assert held(root) == []
+    assert held(root) == ["etc/nodespec/waivers.json"]
+    assert not (root / FILES[1]).parent.exists()
     assert main(["gate", "remove", "--into", str(root)]) == 2
 
 
