@@ -122,7 +122,7 @@ def _inside(data: bytes) -> bytes:
             return found
     if missing:
         raise missing
-    raise ValueError("has no configuration inside")
+    raise ValueError("shows no configuration inside")
 
 
 def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
