@@ -175,6 +175,10 @@ def test_a_fit_machine_may_start(plans: dict[str, Plan], capsys: pytest.CaptureF
 def test_an_override_opens_and_leaves_its_trace(
     plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def slept(_: float) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("nodespec.gate.time.sleep", slept)
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
     (tmp_path / "override").write_text("ann: INC-42\x1b[2J,\nno other node left\n", encoding="utf-8")
     assert boot.answer(["run", "--wait", "600"], plans["unfit"], ()) == 0  # and does not wait
