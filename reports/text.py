@@ -22,12 +22,11 @@ CONCLUSIONS = {"conformant": "1;32", "nonconformant": "1;31", "indeterminate": "
 def render(reports: Sequence[Report], style: Style) -> str:
     """The reports of all hosts, one after the other; several are counted first."""
     page = Page(style._replace(width=min(style.width, WIDEST)))
-    shown = [words.escaped(report, visible) for report in reports]
-    if not shown:
+    if not reports:
         return "no host was judged\n"
-    lines = list(_hosts(page, shown, reports)) if len(shown) > 1 else []
-    for report in shown:
-        lines += [*([""] if lines else []), *_report(page, report)]
+    lines = list(_hosts(page, reports)) if len(reports) > 1 else []
+    for report in reports:
+        lines += [*([""] if lines else []), *_report(page, words.escaped(report, visible))]
     lines.append(page.paint(f"exit {code(reports)}: {words.advice(reports)}", BOLD))
     return "\n".join(lines) + "\n"
 
@@ -86,7 +85,7 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
     return lines or [lead.rstrip()]
 
 
-def _hosts(page: Page, reports: Sequence[Report], raw: Sequence[Report]) -> Iterator[str]:
+def _hosts(page: Page, reports: Sequence[Report]) -> Iterator[str]:
     """The conclusion over several hosts, a line for each, and what they come to together."""
     from nodespec.summary import summary  # noqa: PLC0415 - only where there are several
     from nodespec.summary import told as words_of  # noqa: PLC0415
@@ -95,7 +94,7 @@ def _hosts(page: Page, reports: Sequence[Report], raw: Sequence[Report]) -> Iter
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
     worst = words.CONCLUSION[code(reports)]
     yield page.paint(worst.upper(), CONCLUSIONS[worst]) + f": {words.number(len(reports), 'host')}: {counts}"
-    together = words.escaped(summary(raw), visible)
+    together = words.escaped(summary(reports), visible)
     wide = page.column([row.host for row in together.matrix])
     for row, report in zip(together.matrix, reports):
         yield from _wrapped(f"{row.host.ljust(wide)}  ", report.headline, wide + 2, page.style.width)

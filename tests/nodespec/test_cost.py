@@ -86,3 +86,5 @@ def test_what_the_main_job_imports(cost: Dict[str, List[str]]) -> None:
     own = {name for name in modules if name.startswith("nodespec")}
     assert len(own) < 82, sorted(own)
     assert not own & {"nodespec.stored", "nodespec.reports.html", "nodespec.bundle"}
+    assert not own & {f"nodespec.{name}" for name in ("fleet", "recording", "recorded", "recorder", "manual", "image")}
+    assert not modules & {"shutil", "lzma", "bz2", "multiprocessing", "concurrent"}
