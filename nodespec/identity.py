@@ -1,9 +1,9 @@
-"""Who a host is, for the head of a report: nothing here is judged, and the machine-id itself is never shown."""
+"""Who a host is, for the head of a report: nothing here is judged, and no identity of a machine is shown itself."""
 
 from __future__ import annotations
 
 import os
-from typing import Tuple
+from typing import Iterator, Tuple
 
 from . import facts
 from .looking import Facts
@@ -13,6 +13,8 @@ from .sight import shown
 from .tree import Tree
 
 APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
+DEVICES = "/sys/class/net"
+MOST = 64  # network devices
 
 
 def host(tree: Tree, looked: Facts) -> Host:
@@ -22,7 +24,9 @@ def host(tree: Tree, looked: Facts) -> Host:
     shown = name.value.split("\n")[0] if isinstance(name, Value) else ""
     return Host(
         name=shown or "unnamed",
-        id=_hashed(tree),
+        id=_machine(tree),
+        product=_product(tree),
+        addresses=" ".join(dict.fromkeys(map(_hashed, _addresses(tree)))),
         os=_said(looked, ("os", "pretty_name")),
         kernel=_said(looked, ("kernel", "release")),
         next=_pending(tree, looked),
@@ -59,12 +63,32 @@ def _said(looked: Facts, path: Tuple[str, ...]) -> str:
     return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 
 
-def _hashed(tree: Tree) -> str:
-    """An app-specific id, as sd_id128_get_machine_app_specific makes one: two applications cannot be joined by it."""
+def _machine(tree: Tree) -> str:
     machine_id = tree.line("/etc/machine-id")
     if not isinstance(machine_id, Value) or len(machine_id.value) != 32:  # noqa: PLR2004 - hexadecimal digits of 128 bits
         return ""
+    return _hashed(machine_id.value)
+
+
+def _product(tree: Tree) -> str:
+    """The firmware's identity of the machine, which root alone may read."""
+    uuid = tree.line("/sys/class/dmi/id/product_uuid") if tree.running else None
+    return _hashed(uuid.value.lower()) if isinstance(uuid, Value) and uuid.value else ""
+
+
+def _addresses(tree: Tree) -> Iterator[str]:
+    """The hardware addresses of devices that are more than software: a bridge may well have that of another host's."""
+    devices = tree.names(DEVICES) if tree.running else None
+    for name in devices.value[:MOST] if isinstance(devices, Value) else ():
+        address = tree.line(f"{DEVICES}/{name}/address")
+        if isinstance(address, Value) and isinstance(tree.entry(f"{DEVICES}/{name}/device"), Value):
+            if address.value.strip("0:"):
+                yield address.value.lower()
+
+
+def _hashed(identity: str) -> str:
+    """An app-specific id, as sd_id128_get_machine_app_specific makes one: two applications cannot be joined by it."""
     import hashlib  # noqa: PLC0415
     import hmac  # noqa: PLC0415
 
-    return hmac.new(machine_id.value.encode(), APPLICATION, hashlib.sha256).hexdigest()[:32]
+    return hmac.new(identity.encode(), APPLICATION, hashlib.sha256).hexdigest()[:32]

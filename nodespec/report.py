@@ -119,6 +119,8 @@ class Host(NamedTuple):
     container: str = ""
     user: str = ""  # who looked: root, or uid 1000
     next: str = ""  # the release of the kernel that the next boot starts, where another runs
+    product: str = ""  # as `id`, of the firmware's product_uuid
+    addresses: str = ""  # as `id`, of each hardware address, with blanks between
 
 
 class Report(NamedTuple):

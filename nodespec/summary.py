@@ -12,11 +12,20 @@ from .report import Finding, Report
 from .sight import shown
 
 # what no two hosts may have in common, and why
-APART: Mapping[str, Tuple[Callable[[Report], str], str]] = {
-    "hostname": (lambda report: report.host.name, "a cluster knows its nodes by name"),
+APART: Mapping[str, Tuple[Callable[[Report], Sequence[str]], str]] = {
+    "hostname": (lambda report: [report.host.name], "a cluster knows its nodes by name"),
     "machine-id": (
-        lambda report: report.host.id,
+        lambda report: [report.host.id],
         "a copy of a machine keeps it: empty /etc/machine-id there and run systemd-machine-id-setup",
+    ),
+    "product_uuid": (
+        lambda report: [report.host.product],
+        "a copy of a virtual machine may keep it, and some makers give all their machines one: have the hypervisor give "
+        "each its own",
+    ),
+    "hardware address": (
+        lambda report: report.host.addresses.split(" "),
+        "on one network neither gets what is sent to it: have the hypervisor give each its own",
     ),
 }
 # what hosts of one cluster have alike: what every report says of its host, and what specs ask
@@ -169,7 +178,7 @@ def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
 def _differences(hosts: Sequence[str], reports: Sequence[Report]) -> Iterator[Difference]:
     asks = {**ALIKE, **{name: _asked(name) for name in ASKED}}
     for name, ask in asks.items():
-        values = _by_value(hosts, map(ask, reports))
+        values = _by_value(hosts, ((ask(one),) for one in reports))
         if len(values) > 1:
             yield Difference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
 
@@ -189,10 +198,10 @@ def _asked(name: str) -> Callable[[Report], str]:
     return ask
 
 
-def _by_value(hosts: Sequence[str], values: Iterator[str]) -> Dict[str, Tuple[str, ...]]:
+def _by_value(hosts: Sequence[str], values: Iterator[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
     """The hosts that have each value; who has none is left out."""
     found: Dict[str, Tuple[str, ...]] = {}
-    for host, value in zip(hosts, values):
-        if value:
+    for host, own in zip(hosts, values):
+        for value in filter(None, own):
             found[value] = (*found.get(value, ()), host)
     return found

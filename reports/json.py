@@ -47,7 +47,9 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Waiver, "state"): STANDINGS,
     (Param, "source"): ("default", "set"),
 }
-LATER: Mapping[object, Tuple[str, ...]] = {Host: ("next",)}  # fields that reports of earlier nodespecs lack
+LATER: Mapping[object, Tuple[str, ...]] = {
+    Host: ("next", "product", "addresses")
+}  # fields that reports of earlier nodespecs lack
 MEANINGS: Mapping[object, Mapping[str, str]] = {
     Report: {
         "conclusion": "What the enforced findings come to",
@@ -76,6 +78,8 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
         "container": "The container manager that was looked from inside of; empty outside",
         "user": "Who looked: root, or uid and a number",
         "next": "The release of the kernel that the next boot starts, where another runs: a reboot is pending",
+        "product": "Derived from the firmware's product_uuid as `id` is; empty where that could not be read",
+        "addresses": "Derived likewise from each network device's hardware address, with blanks between",
     },
     Spec: {
         "name": "The name by which it was asked for",

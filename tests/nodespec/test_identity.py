@@ -84,3 +84,29 @@ def test_a_report_of_before_the_field_is_read_all_the_same(make_tree: MakeTree) 
     del document["reports"][0]["host"]["kernel"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document, json_.schema())
+
+
+def test_a_machine_is_known_by_what_is_its_own_and_nothing_of_it_is_shown(make_tree: MakeTree) -> None:
+    uuid, address = "4C4C4544-0042", "52:54:00:AA:bb:01"
+    net = "/sys/class/net"
+    tree = make_tree(
+        {
+            "/proc/self/stat": "1 (x)",
+            "/sys/class/dmi/id/product_uuid": f"{uuid}\n",
+            f"{net}/eth0/address": f"{address}\n",
+            f"{net}/eth0/device/vendor": "",
+            f"{net}/eth1/address": f"{address.lower()}\n",  # enslaved, as in a bond
+            f"{net}/eth1/device/vendor": "",
+            f"{net}/docker0/address": "02:42:00:00:00:01\n",
+            f"{net}/none0/address": "00:00:00:00:00:00\n",
+            f"{net}/none0/device/vendor": "",
+        }
+    )
+    found = identity.host(Machine(tree), Pretended({}))
+    assert len(found.product) == len(found.addresses) == 32
+    assert found.product != found.addresses
+    assert not any(part in "".join(found) for part in (uuid, uuid.lower(), address, address.lower()))
+    again = identity.host(Machine(tree), Pretended({}))
+    assert again == found
+    at_rest = identity.host(Tree(tree), Pretended({}))
+    assert (at_rest.product, at_rest.addresses) == ("", "")

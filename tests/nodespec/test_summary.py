@@ -88,6 +88,18 @@ def test_what_is_a_host_s_own_and_is_shared() -> None:
     ]
 
 
+def test_what_a_copied_virtual_machine_keeps_is_shared() -> None:
+    hosts = (Host("a", product="p", addresses="m1 m2"), Host("b", product="p", addresses="m3 m2"), Host("c"))
+    reports = [
+        judge(planned("first", first=FIRST), Pretended(FIT), Seat("running", "live", host), Terms(NOW))
+        for host in hosts
+    ]
+    assert [(one.what, one.value, one.hosts) for one in summary(reports).shared] == [
+        ("product_uuid", "p", ("a", "b")),
+        ("hardware address", "m2", ("a", "b")),
+    ]
+
+
 def test_hosts_without_an_identity_share_none() -> None:
     assert not summary([report("a", {}), report("b", {})]).shared
 
