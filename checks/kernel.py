@@ -205,7 +205,8 @@ def lockdown(machine: Machine) -> Observation[str]:
         return Unknown(
             "hidden", f"no securityfs is mounted at {SECURITY}", f"mount -t securityfs securityfs {SECURITY}"
         )
-    return machine.line(f"{SECURITY}/lockdown").then(_chosen)
+    said = machine.line(f"{SECURITY}/lockdown").then(_chosen)
+    return mounted if isinstance(mounted, Unknown) and isinstance(said, Absent) else said
 
 
 @lockdown.at_rest(*_kernel.LINE, *_configuration.FILES)

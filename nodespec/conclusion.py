@@ -72,7 +72,7 @@ def standing(waiver: Waiver, findings: Sequence[Finding], hosts: Sequence[str], 
         ("unneeded", lambda: not any(f.outcome in ("fail", "unknown") for f in _named(waiver, findings))),
     ]
     state = next((name for name, holds in states if holds()), "valid")
-    return waiver._replace(state=state, days=days)
+    return waiver._replace(state=state, days=days + (days >= 0))
 
 
 def _named(waiver: Waiver, findings: Sequence[Finding]) -> List[Finding]:

@@ -118,5 +118,5 @@ def default_fix(sights: Sequence[Sight]) -> str:
 
 def _example(sight: Sight) -> str:
     expect, kind = sight.clause.expect, sight.clause.place.kind
-    accepted = (case for case in expect.cases if expect.test(case))
+    accepted = (case for case in (*expect.cases, *reversed((*kind.others(),))) if expect.test(case))
     return next((text for case in accepted if (text := kind.written(case))), expect.text)

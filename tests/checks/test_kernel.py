@@ -149,6 +149,15 @@ def test_lockdown_is_the_level_in_brackets(make_tree: MakeTree) -> None:
     assert seen == Value("integrity", Evidence(path))
 
 
+def test_lockdown_is_unknown_where_its_folder_cannot_be_listed(
+    make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(make_tree(host()))
+    refused = Unknown("no permission", "may not be read")
+    monkeypatch.setattr(machine, "names", lambda _path: refused)
+    assert kernel.lockdown.probe(machine) == refused
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [

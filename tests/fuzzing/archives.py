@@ -53,7 +53,7 @@ def tars() -> Parser:
     layered = layout([tar(puts[:3]), tar([Put("etc/.wh.os-release"), Put("etc/.wh..wh..opq"), *puts[3:5]])])
     seeds = (*tuple(tar(puts, form) for form in forms[:2]), tar(puts[:5], forms[2]), filed(layered), sparse())
     words = "GNU.sparse.map GNU.sparse.size path linkpath size ustar 0000644 77777777777 ../../etc .wh. 30"
-    made = by_bytes(opened, seeds, words, summed)
+    made = by_bytes(opened, seeds, words, summed, most=1 << 15)
     return made._replace(extremes=lambda: (bomb(seeds[0][:1024]), bomb(), lzma.compress(bytes(1 << 28))))
 
 

@@ -11,7 +11,7 @@ from hosts import HOSTS, Read
 from mutation import Json, Program, document, mutated
 
 SAMPLES = Path(__file__).parent / "samples"
-MOST = 4000  # bytes of a sample: of a larger one the beginning
+MOST = 2000  # bytes of a sample: of a larger one the beginning
 
 
 class Parser(NamedTuple):
@@ -24,10 +24,15 @@ class Parser(NamedTuple):
 
 
 def by_bytes(
-    read: Read, seeds: Sequence[bytes], words: str, wrap: Callable[[bytes, Program], bytes] = lambda data, _: data
+    read: Read,
+    seeds: Sequence[bytes],
+    words: str,
+    wrap: Callable[[bytes, Program], bytes] = lambda data, _: data,
+    *,
+    most: int = MOST,
 ) -> Parser:
     """A format whose samples are changed byte by byte and word by word; `wrap` puts right what would hide the rest."""
-    cut, said = tuple(seed[:MOST] for seed in seeds), tuple(word.encode() for word in words.split())
+    cut, said = tuple(seed[:most] for seed in seeds), tuple(word.encode() for word in words.split())
     return Parser(read, cut, lambda program: wrap(mutated(program, cut, said), Program(program[::-1])))
 
 

@@ -10,7 +10,7 @@ import tempfile
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Sequence, Tuple, Union
 from unittest import mock
 
 from nodespec import facts as declared
@@ -105,7 +105,7 @@ def places(live: Live, file: File) -> Iterator[Place]:
     for asked in file.facts:
         family, _, only = asked.partition(".")
         found = declared.family(family)
-        members = {"": found} if isinstance(found, Table) else found.members
+        members: Mapping[str, Union[Leaf, Table]] = {"": found} if isinstance(found, Table) else found.members
         for name, fact in members.items():
             place = Place((family, *filter(None, [name])), fact)
             if not only or only == name:
@@ -114,7 +114,7 @@ def places(live: Live, file: File) -> Iterator[Place]:
 
 def _cells(place: Place, table: Table, live: Live, keys: Sequence[str]) -> Iterator[Place]:
     named = live.names(place)
-    for key in (*keys, *(named[:ROWS] if isinstance(named, tuple) else ())):
+    for key in (*keys, *(() if isinstance(named, Unknown) else named[:ROWS])):
         with contextlib.suppress(ValueError):  # what is no key of this table
             name = table.key(key)
             for column in ("", *table.columns):

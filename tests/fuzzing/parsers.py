@@ -125,7 +125,7 @@ def rpm_databases() -> Parser:
             made.executemany("INSERT INTO Packages (blob) VALUES (?)", [(one,) for one in HEADERS * 3])
             made.commit()
         data = path.read_bytes()
-    return by_bytes(read, (data, data[:2048]), "Packages CREATE \x0d\0\0\0\5 \5\0\0\0\1")
+    return by_bytes(read, (data, data[:2048]), "Packages CREATE \x0d\0\0\0\5 \5\0\0\0\1", most=len(data))
 
 
 def mountinfo() -> Parser:

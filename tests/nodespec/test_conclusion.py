@@ -103,7 +103,7 @@ def test_a_valid_waiver_changes_the_conclusion_and_hides_nothing() -> None:
     assert judged([]).conclusion == "nonconformant"
     made = judged([WAIVER])
     assert (made.conclusion, made.exit) == ("conformant", 0)
-    assert (states(made), made.waivers[0].days) == (["valid"], 75)
+    assert (states(made), made.waivers[0].days) == (["valid"], 76)
     waived = [one for one in made.findings if one.disposition == "waived"]
     assert [(one.id, one.outcome, one.waiver) for one in waived] == [("cpu.count", "fail", 0)]
     assert waived[0].sentence == "wanted >=2, found 1"
@@ -118,14 +118,14 @@ def test_unknown_is_waived_too() -> None:
 @pytest.mark.parametrize(
     ("now", "state", "days"),
     [
-        (day("2026-12-01"), "valid", 120),
-        (day("2027-03-30"), "valid", 1),
-        (day("2027-03-31", "00:00:00"), "valid", 0),
-        (day("2027-03-31", "23:59:59"), "valid", 0),
+        (day("2026-12-01"), "valid", 121),
+        (day("2027-03-30"), "valid", 2),
+        (day("2027-03-31", "00:00:00"), "valid", 1),
+        (day("2027-03-31", "23:59:59"), "valid", 1),
         (day("2027-04-01", "00:00:00"), "expired", -1),
         (day("2040-01-01"), "expired", -4659),
-        (day("2020-01-01"), "void", 2646),
-        (0.0, "void", 20908),
+        (day("2020-01-01"), "void", 2647),
+        (0.0, "void", 20909),
     ],
 )
 def test_a_waiver_lasts_through_the_end_of_its_day(now: float, state: str, days: int) -> None:

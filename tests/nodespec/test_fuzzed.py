@@ -1,11 +1,11 @@
-"""What tests/stages/fuzz.py and tests/stages/versions.py have found, each once."""
+"""What tests/stages/fuzz.py, tests/stages/versions.py and readers of reports have found, each once."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-from pretended import planned
+from pretended import found, planned
 
 from nodespec.mistake import Mistake
 from nodespec.recorded import Recorded
@@ -46,3 +46,10 @@ def test_a_revision_that_dpkg_finds_empty_is_none(version: str) -> None:
     with pytest.raises(ValueError, match="is not a Debian version"):
         DEB.key(version)
     assert DEB.key("1-0") == DEB.key("1")
+
+
+@pytest.mark.parametrize(("unwanted", "proposed"), [("n", "y"), ("y", "m")])
+def test_a_fix_of_what_shall_not_be_proposes_what_may(unwanted: str, proposed: str) -> None:
+    plan = planned(spec=f"require: {{kernel: {{config: {{USER_NS: {{not: {unwanted}}}}}}}}}")
+    (finding,) = found(plan, {"kernel.config.USER_NS": unwanted}).values()
+    assert finding.fix.endswith(f"CONFIG_USER_NS: {proposed}")
