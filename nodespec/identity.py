@@ -81,9 +81,9 @@ def _addresses(tree: Tree) -> Iterator[str]:
     devices = tree.names(DEVICES) if tree.running else None
     for name in devices.value[:MOST] if isinstance(devices, Value) else ():
         address = tree.line(f"{DEVICES}/{name}/address")
-        if isinstance(address, Value) and isinstance(tree.entry(f"{DEVICES}/{name}/device"), Value):
-            if address.value.strip("0:"):
-                yield address.value.lower()
+        hardware = isinstance(tree.entry(f"{DEVICES}/{name}/device"), Value)
+        if hardware and isinstance(address, Value) and address.value.strip("0:"):
+            yield address.value.lower()
 
 
 def _hashed(identity: str) -> str:

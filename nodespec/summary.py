@@ -20,8 +20,7 @@ APART: Mapping[str, Tuple[Callable[[Report], Sequence[str]], str]] = {
     ),
     "product_uuid": (
         lambda report: [report.host.product],
-        "a copy of a virtual machine may keep it, and some makers give all their machines one: have the hypervisor give "
-        "each its own",
+        "a copy of a virtual machine may keep it, and some makers give theirs all the same one: it must be set anew",
     ),
     "hardware address": (
         lambda report: report.host.addresses.split(" "),
