@@ -75,9 +75,7 @@ def main(cache: Path) -> int:
 def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
     """What nodespec says otherwise of a tree than others do."""
     if node.architecture != "amd64" and not debian.INTERPRETERS.is_dir():
-        print(
-            f"skipped  {node}: this kernel was built without BINFMT_MISC, and starts no program of another architecture"
-        )
+        print(f"skipped  {node}: without BINFMT_MISC this kernel starts no program of another architecture")
         return []
     try:
         tree = making.result()
