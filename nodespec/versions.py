@@ -20,7 +20,7 @@ class Scheme(NamedTuple):
 
 
 _RELEASE = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?", re.ASCII)
-_SUFFIX = re.compile(r"([-+~][\w.+~-]*)?", re.ASCII)  # what a distribution or a build adds
+_SUFFIX = re.compile(r"([+~][\w.+~-]*)?", re.ASCII)  # what a distribution or a build adds
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
 
@@ -47,6 +47,8 @@ def _trimmed(numbers: tuple[int, ...], stage: Key) -> Key:
 
 def _release_span(text: str) -> Span:
     match = _RELEASE.match(text)
+    if match and text[match.end() :][:1] == "-":
+        raise ValueError(f"`{text}`: what follows the `-` has no part in the order of releases: leave it out")
     if not match or not _SUFFIX.fullmatch(text, match.end()):
         raise ValueError(f"`{text}` is not a version")
     numbers, stage = _release(text)

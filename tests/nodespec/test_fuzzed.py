@@ -53,3 +53,9 @@ def test_a_fix_of_what_shall_not_be_proposes_what_may(unwanted: str, proposed: s
     plan = planned(spec=f"require: {{kernel: {{config: {{USER_NS: {{not: {unwanted}}}}}}}}}")
     (finding,) = found(plan, {"kernel.config.USER_NS": unwanted}).values()
     assert finding.fix.endswith(f"CONFIG_USER_NS: {proposed}")
+
+
+@pytest.mark.parametrize("version", ["1.2.3-4", "6.1.0-18-amd64", "v2-1"])
+def test_a_revision_in_a_range_of_releases_is_refused(version: str) -> None:
+    with pytest.raises(Mistake, match="what follows the `-` has no part in the order of releases"):
+        planned(spec=f'require: {{packages: {{runc: {{version: ">={version}"}}}}}}')

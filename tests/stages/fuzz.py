@@ -59,7 +59,7 @@ def main() -> int:
     arguments.add_argument("parsers", nargs="*", metavar="PARSER", help=", ".join(PARSERS))
     arguments.add_argument("--inputs", type=int, default=INPUTS)
     arguments.add_argument("--seed", type=int, default=int(time.time()))
-    said = arguments.parse_args()
+    said = arguments.parse_intermixed_args()
     begun, wrong = time.monotonic(), 0
     jobs = [(name, said.inputs, said.seed) for name in said.parsers or PARSERS]
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - files there cost least
