@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Dict, List, Tuple, Type, cast
 
 import pytest
@@ -84,7 +84,7 @@ def values(kind: Kind[Datum]) -> st.SearchStrategy[Datum]:
     return next((drawn for type_, drawn in of_types if isinstance(kind, type_)), TEXTS)
 
 
-@lru_cache(maxsize=None)  # hypothesis looks a strategy through when it is first drawn from
+@cache  # hypothesis looks a strategy through when it is first drawn from
 def observations(kind: Kind[Datum]) -> st.SearchStrategy[Observation[Datum]]:
     value = values(kind)
     seen = st.builds(Value, value, EVIDENCE, st.just(()) | value.map(lambda other: (other,)))
