@@ -26,7 +26,7 @@ class Library:
     """Specs by name, searched in `folders` first."""
 
     def __init__(self, folders: Tuple[str, ...] = ()) -> None:
-        self.folders = (*folders, SITE, OWN)
+        self.folders: Tuple[str, ...] = (*folders, SITE, OWN)
 
     def find(self, name: str, beside: str = "") -> Text:
         """A spec by name, or the file that the name is, relative to the file `beside` that names it."""

@@ -14,6 +14,7 @@ from .mistake import At, Mistake
 if TYPE_CHECKING:
     import yaml
 
+
 class _Open(NamedTuple):
     """A collection whose end has not been read, and the key that waits for a value."""
 
