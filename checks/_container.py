@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Tuple
+from typing import Iterator, Mapping
 
 from nodespec.machine import Machine
-from nodespec.observation import Value
+from nodespec.observation import Observation, Value
 
 FIRST = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}  # as the kernel numbers them; mnt since 6.18
 
@@ -22,24 +22,24 @@ def outside(machine: Machine) -> str:
     return process if isinstance(other, Value) and other.value == own.value else ""
 
 
-def marks(machine: Machine) -> Iterator[Tuple[str, str]]:
-    """What engines leave in their containers, and where it stands; the most telling first."""
-    environments = [(path, _environment(machine, path)) for path in ("/proc/1/environ", f"{machine.process}/environ")]
-    if isinstance(machine.entry("/run/secrets/kubernetes.io"), Value):
-        yield "kubernetes", "/run/secrets/kubernetes.io"
-    for path, environment in environments:
-        if "KUBERNETES_SERVICE_HOST" in environment:
-            yield "kubernetes", path
+def marks(machine: Machine, *, inside: bool) -> Iterator[Observation[str]]:
+    """What engines leave in their containers, the most telling first; empty where a mark is there and names none.
+
+    Process 1 is the container's own only `inside` a PID namespace: else its environment says nothing of this.
+    """
+    processes = ("/proc/1", machine.process) if inside else (machine.process,)
+    environments = [machine.text(f"{process}/environ").then(_variables) for process in processes]
+    yield machine.entry("/run/secrets/kubernetes.io").then(lambda _: "kubernetes")
+    for one in environments:
+        yield one.then(lambda said: "kubernetes" if "KUBERNETES_SERVICE_HOST" in said else "")
     for path in ("/run/host/container-manager", "/run/systemd/container"):
-        said = machine.line(path)
-        yield said.value if isinstance(said, Value) else "", path
-    for path, environment in environments:
-        yield environment.get("container", ""), path
-    for path, engine in (("/run/.containerenv", "podman"), ("/.dockerenv", "docker")):
-        yield engine if isinstance(machine.entry(path), Value) else "", path
+        yield machine.line(path)
+    for one in environments:
+        yield one.then(lambda said: said.get("container", ""))
+    yield machine.entry("/run/.containerenv").then(lambda _: "podman")
+    yield machine.entry("/.dockerenv").then(lambda _: "docker")
 
 
-def _environment(machine: Machine, path: str) -> Mapping[str, str]:
-    said = machine.text(path)
-    pairs = (row.partition("=") for row in said.value.split("\0")) if isinstance(said, Value) else ()
+def _variables(environment: str) -> Mapping[str, str]:
+    pairs = (row.partition("=") for row in environment.split("\0"))
     return {variable: value for variable, _, value in pairs}

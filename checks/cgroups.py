@@ -113,7 +113,10 @@ def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
 
 @table(
     Choice("v1", "v2"),
-    sources=(MOUNTS, "*/cgroup.controllers", "*/cgroup.freeze", SUBSYSTEMS, RELEASE),
+    sources=(
+        *(MOUNTS, "*/cgroup.controllers", "*/cgroup.freeze", SUBSYSTEMS, RELEASE),
+        *("*/cgroup.events", "*/release_agent"),  # as of `nested`
+    ),
     noun="controller",
     closed=True,
     fix="boot with cgroup_no_v1={key} to have it on version 2, without cgroup_disable={key} to have it at all",

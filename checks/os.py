@@ -7,7 +7,7 @@ Older files (`/etc/redhat-release`, `/etc/lsb-release`) are not read.
 from __future__ import annotations
 
 import re
-from typing import FrozenSet
+from typing import FrozenSet, Optional
 
 from nodespec.checks import _container, _hypervisor, _os_release, _units
 from nodespec.facts import fact
@@ -159,12 +159,15 @@ def container(machine: Machine) -> Observation[str]:
     if isinstance(space, Unknown):  # and so whether the marks are those of a container or were left behind
         return space
     inside = isinstance(space, Value) and space.value != _container.FIRST["pid"]
-    for kind, source in _container.marks(machine):
-        if kind not in ("", "oci"):  # the OCI's own word for itself, which says nothing
-            return Value(kind, Evidence(source, inferred=not inside))
-    if inside:
-        return Value("other", Evidence(path, inferred=True))
-    return Absent(Evidence(path))
+    unseen: Optional[Unknown] = None
+    for mark in _container.marks(machine, inside=inside):
+        if isinstance(mark, Unknown):
+            unseen = unseen or mark
+        elif isinstance(mark, Value) and mark.value not in ("", "oci"):  # the OCI's own word for itself, of no engine
+            return Value(mark.value, mark.evidence._replace(inferred=not inside))
+    if unseen:
+        return unseen
+    return Value("other", Evidence(path, inferred=True)) if inside else Absent(Evidence(path))
 
 
 @fact(

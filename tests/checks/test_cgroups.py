@@ -192,6 +192,8 @@ def test_why_a_controller_is_missing(name: str, controller: str, say: str) -> No
     found = binding(controller, host(name))
     assert isinstance(found, Absent)
     assert found.say == say
+    sources = cgroups.bindings.sources
+    assert any(fnmatchcase(one, source) for one in found.evidence.source.split(", ") for source in sources)
 
 
 def test_the_fix_of_missing_controllers_names_the_kernel_command_line() -> None:

@@ -333,6 +333,17 @@ def test_marks_say_nothing_where_the_namespaces_may_not_be_seen(
     assert look("container", machine) == Unknown("no permission", "/proc/1/ns/pid may not be read")
 
 
+@pytest.mark.parametrize("processes", [FIRST_PROCESSES, "pid:[4026532001]"])
+def test_a_mark_that_cannot_be_looked_for_is_not_missing(
+    make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, processes: str
+) -> None:
+    machine = running(make_tree, {}, {"/proc/1/ns/pid": processes})
+    hidden = Unknown("no permission", "/.dockerenv may not be looked at")
+    entry = machine.entry
+    monkeypatch.setattr(machine, "entry", lambda path: hidden if path == "/.dockerenv" else entry(path))
+    assert look("container", machine) == hidden
+
+
 def test_no_container(make_tree: MakeTree) -> None:
     seen = look("container", running(make_tree, {}, {"/proc/1/ns/pid": FIRST_PROCESSES}))
     assert seen == Absent(Evidence("/proc/1/ns/pid"))

@@ -32,6 +32,7 @@ from hypothesis import strategies as st  # noqa: E402
 from parsers import PARSERS  # noqa: E402
 
 INPUTS = 20_000
+SEED = 1795304862  # the same inputs each time, so that a change is told by what it breaks; another finds more
 SECONDS = 2.0  # of the processor, that one input may take
 MEMORY = 1 << 30  # bytes, of a whole process
 TOGETHER = 10  # inputs that hypothesis is asked for at once, since asking costs more than most parsers take
@@ -58,7 +59,7 @@ def main() -> int:
     arguments.add_argument("cache")
     arguments.add_argument("parsers", nargs="*", metavar="PARSER", help=", ".join(PARSERS))
     arguments.add_argument("--inputs", type=int, default=INPUTS)
-    arguments.add_argument("--seed", type=int, default=int(time.time()))
+    arguments.add_argument("--seed", type=int, default=SEED)
     said = arguments.parse_intermixed_args()
     begun, wrong = time.monotonic(), 0
     jobs = [(name, said.inputs, said.seed) for name in said.parsers or PARSERS]

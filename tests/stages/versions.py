@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
@@ -57,14 +56,17 @@ class Original(NamedTuple):
     compared: Callable[[Sequence[Pair]], list[Order]]
 
 
+SEED = 2016  # the same pairs each time: what fails here fails again
+
+
 def main(pairs: int = PAIRS) -> int:
     """The exit status; pairs that are ordered otherwise are printed."""
     if not shutil.which("rpm") or subprocess.run([PERL, "-MDpkg::Version", "-e", "1"], check=False).returncode:
         said("apt-get", "update", "--quiet")
         said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "rpm", "libdpkg-perl")
-    start, wrong = int(time.time()), 0
+    wrong = 0
     for name, original in ORIGINALS.items():
-        drawn = random.Random(start)  # noqa: S311 - which pairs, is no secret
+        drawn = random.Random(SEED)  # noqa: S311 - which pairs, is no secret
         made = [pair(original, drawn) for _ in range(pairs)]
         differ = [one for one, order in zip(made, original.compared(made)) if ours(original.scheme, *one) != order]
         known = [ours(original.scheme, *one) for one in made]
@@ -146,9 +148,9 @@ def by_dpkg(pairs: Sequence[Pair]) -> list[Order]:
     lines = "".join(f"{one} {other}\n" for one, other in pairs)
     command = [PERL, "-e", DPKG]
     done = subprocess.run(
-        command, input=lines.encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
+        command, input=lines, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="ascii", check=True
     )
-    return orders(done.stdout.decode(), pairs)
+    return orders(done.stdout, pairs)
 
 
 def by_rpm(pairs: Sequence[Pair]) -> list[Order]:
