@@ -15,21 +15,19 @@ says; OpenRC by rc_cgroup_mode) and what the kernel that boots was built with.
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, FrozenSet, Iterator, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _kernel, _linux
+from nodespec.checks import _cgroup_mounts, _kernel, _linux
+from nodespec.checks._cgroup_mounts import V1, V2
 from nodespec.facts import Row, Rows, fact, table
 from nodespec.kinds import Choice, Flag, SetOf
 from nodespec.machine import Machine
-from nodespec.mounts import Mount, parsed, reached
+from nodespec.mounts import Mount
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
-V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
-V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
 CONTROLLERS = SetOf(Choice(*sorted(V1 | V2)))
 
-HOME = "/sys/fs/cgroup"  # where runtimes look, and nowhere else
 MOUNTS, SUBSYSTEMS, RELEASE = "/proc/*/mountinfo", "/proc/cgroups", "/proc/sys/kernel/osrelease"
 AT_REST = ("*/systemd/libsystemd-shared-*", "/etc/rc.conf", "/sbin/init", *_kernel.LINE, *_linux.SOURCES)
 Bound = Mapping[str, Observation[str]]
@@ -51,7 +49,7 @@ def version(machine: Machine) -> Observation[str]:
     hybrid where it is mounted beside version 1 hierarchies, which runtimes take for version 1. Absent where no cgroup
     file system is mounted; then it says whether the kernel has control groups at all.
     """
-    layout = machine.once(_layout)
+    layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
         return layout
     telling = layout.value.telling
@@ -82,7 +80,7 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
     net_prio, and never names perf_event, always there. In a container these are the controllers passed down to it
     (see `nested`). Empty where nothing is mounted.
     """
-    layout, found = machine.once(_layout), machine.once(_bound)
+    layout, found = machine.once(_cgroup_mounts.layout), machine.once(_bound)
     if not isinstance(layout, Value):
         return layout
     if not isinstance(found, Value):
@@ -193,7 +191,7 @@ def nested(machine: Machine) -> Observation[bool]:
     (release_agent, on version 1). Then `controllers` are what was passed down, not what the kernel has.
     Absent where no cgroup file system is mounted.
     """
-    layout = machine.once(_layout)
+    layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
         return layout
     v2 = layout.value.v2
@@ -211,7 +209,7 @@ def _of_v2(
     machine: Machine, folder: Callable[[Mount], Union[Value[str], Unknown]], name: str
 ) -> Observation[FrozenSet[str]]:
     """The words of a file in some folder of version 2."""
-    layout = machine.once(_layout)
+    layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
         return layout
     if not layout.value.v2:
@@ -222,7 +220,7 @@ def _of_v2(
 
 def _bound(machine: Machine) -> Observation[Bound]:
     """Every controller of a mounted hierarchy, and which version that is of."""
-    layout = machine.once(_layout)
+    layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
         return layout
     (v1, v2), evidence = layout.value, layout.evidence
@@ -323,37 +321,3 @@ def _unmounted(machine: Machine, evidence: Evidence) -> Absent:
     if isinstance(own, Absent):
         return Absent(evidence, "the kernel was built without control groups")
     return Absent(evidence, "the kernel has control groups, but no cgroup file system is mounted")
-
-
-class Layout(NamedTuple):
-    """The cgroup file systems that paths lead to."""
-
-    v1: Tuple[Mount, ...]
-    v2: Optional[Mount]
-
-    @property
-    def version(self) -> str:
-        """Which version is in force, given that there is one."""
-        if self.v2 and (self.v2.point == HOME or not self.v1):
-            return "2"
-        return "hybrid" if self.v2 else "1"
-
-    @property
-    def telling(self) -> Optional[Mount]:
-        """The mount that shows which version is in force."""
-        if self.version == "2":
-            return self.v2
-        return next((mount for mount in self.v1 if mount.options & V1), self.v1[0] if self.v1 else None)
-
-
-def _layout(machine: Machine) -> Union[Value[Layout], Unknown]:
-    path = f"{machine.process}/mountinfo"
-    found = machine.text(path).then(_laid_out)
-    return Unknown("hidden", f"{path} is not visible here", "run as root") if isinstance(found, Absent) else found
-
-
-def _laid_out(mountinfo: str) -> Layout:
-    standing = reached(parsed(mountinfo), "cgroup", "cgroup2")
-    v2 = [mount for mount in standing if mount.kind == "cgroup2"]
-    v2.sort(key=lambda mount: (mount.point != HOME, mount.point != f"{HOME}/unified"))
-    return Layout(tuple(mount for mount in standing if mount.kind == "cgroup"), v2[0] if v2 else None)

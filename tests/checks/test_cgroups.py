@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import cgroups
+from nodespec.checks import _cgroup_mounts, cgroups
 from nodespec.facts import Leaf, Table, family, place
 from nodespec.kinds import Datum
 from nodespec.machine import Machine
@@ -292,7 +292,7 @@ CPU = "28 27 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
 def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
-    layout = cgroups._laid_out(mountinfo)  # noqa: SLF001 - the parser itself
+    layout = _cgroup_mounts._laid_out(mountinfo)  # noqa: SLF001 - the parser itself
     return [mount.point for mount in layout.v1], layout.v2.point if layout.v2 else None
 
 
@@ -312,7 +312,11 @@ def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
         ("1 1 0:2 / / rw - rootfs rootfs rw\n" + ROOT + TMPFS + CPU, ["/sys/fs/cgroup/cpu"], None),
         ("1 1 0:2 / / rw - rootfs rootfs rw\n9 1 0:9 / /c rw - cgroup2 none rw\n", [], "/c"),
         # two cgroup2: the one that runtimes find, else the first
-        (ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 22 0:1 / /sys/fs/cgroup rw - cgroup2 b rw\n", [], cgroups.HOME),
+        (
+            ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 22 0:1 / /sys/fs/cgroup rw - cgroup2 b rw\n",
+            [],
+            _cgroup_mounts.HOME,
+        ),
         (ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 21 0:1 / /b rw - cgroup2 b rw\n", [], "/a"),
         # octal escapes, an empty source, a dash among the optional fields
         (ROOT + "30 21 0:1 / /a\\040b\\134c rw - cgroup2  rw\n", [], "/a b\\c"),
@@ -372,7 +376,7 @@ LINE = st.tuples(
 @settings(max_examples=150)
 @given(st.one_of(st.text(), st.lists(LINE, max_size=8).map("\n".join)))
 def test_no_mountinfo_breaks_the_parser(text: str) -> None:
-    found = Value(text, Evidence("/proc/1/mountinfo")).then(cgroups._laid_out)  # noqa: SLF001
+    found = Value(text, Evidence("/proc/1/mountinfo")).then(_cgroup_mounts._laid_out)  # noqa: SLF001
     assert isinstance(found, (Value, Unknown))
 
 
@@ -415,7 +419,7 @@ mkdir /sys/fs/cgroup/old
 mount -t cgroup -o none,name=nodespec-test none /sys/fs/cgroup/old
 mount -t cgroup2 none /sys/fs/cgroup
 exec {sys.executable} -c '
-from nodespec.checks import cgroups
+from nodespec.checks import _cgroup_mounts, cgroups
 from nodespec.machine import Machine
 machine = Machine()
 print(cgroups.version.probe(machine).value, cgroups.nested.probe(machine).value)
