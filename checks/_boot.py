@@ -7,10 +7,11 @@ highest release is taken (inferred). Nothing of the kernel that runs is looked a
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, Mapping, Optional, Tuple
 
 from nodespec.checks import _loaders
 from nodespec.checks._grub import Offer
+from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 

@@ -5,10 +5,11 @@ What is in them is for cgroups.py to look at; what a boot will mount, for _hiera
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Tuple, Union
+from typing import Optional, Tuple, Union
 
 from nodespec.machine import Machine
 from nodespec.mounts import Mount, parsed, reached
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Unknown, Value
 
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})

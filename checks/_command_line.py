@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterator, Tuple
 
 from nodespec.checks import _boot, _grub, _loaders
+from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 

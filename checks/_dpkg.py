@@ -7,10 +7,11 @@ manager keep one file a package.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.checks._packages import columns, final
 from nodespec.facts import Record
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.tree import Tree
 

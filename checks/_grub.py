@@ -7,8 +7,9 @@ grubenv keeps from boot to boot. Conditions are not: what stands under one count
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from nodespec.named import NamedTuple
 from nodespec.observation import Evidence
 
 LONGEST = 8192  # characters of a line: no kernel takes a longer command line

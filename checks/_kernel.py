@@ -6,9 +6,10 @@ It is the kernel that runs; of a tree that does not run, the one that the next b
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Iterator, Mapping, Optional, Tuple
 
 from nodespec.machine import Machine
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.checks import _grub
 from nodespec.checks._grub import Offer
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 from nodespec.versions import DEB, Key

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Iterator, Optional, Tuple, Union
 
 from nodespec.checks import _kernel
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Unknown, Value
 from nodespec.tree import Tree
 

@@ -6,9 +6,10 @@ their configurations.
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Tuple
+from typing import Mapping, Tuple
 
 from nodespec.checks import _kernel
+from nodespec.named import NamedTuple
 
 FILESYSTEMS, CGROUPS, CONTROLLERS = "/proc/filesystems", "/proc/cgroups", "/sys/fs/cgroup/cgroup.controllers"
 HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, NamedTuple
+from typing import Mapping
 
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Observation, Value, first
 from nodespec.tree import CHUNK, Tree
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from nodespec.facts import Columns, Record
 from nodespec.kinds import Datum
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Value
 from nodespec.versions import Key
 

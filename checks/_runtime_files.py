@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from os.path import dirname, join
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Mapping, Tuple
 
 from nodespec import cri
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Value
 from nodespec.tree import Tree
 

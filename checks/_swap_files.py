@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Tuple, Union
 
 from nodespec.checks import _units
 from nodespec.mounts import unescaped
+from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, NamedTuple, Tuple
+from typing import FrozenSet, Tuple
 
 from nodespec.facts import fact
 from nodespec.kinds import Choice, SetOf, Text, Whole
 from nodespec.machine import Machine
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 
 CPUINFO, ONLINE = "/proc/cpuinfo", "/sys/devices/system/cpu/online"

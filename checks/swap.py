@@ -9,13 +9,14 @@ a few services declare. A partition that systemd finds by its GPT type alone is 
 from __future__ import annotations
 
 import re
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, Tuple
 
 from nodespec.checks import _swap_files
 from nodespec.facts import Row, Rows, fact, table
 from nodespec.kinds import Choice, Size
 from nodespec.machine import Machine
 from nodespec.mounts import unescaped
+from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, List, NamedTuple, Tuple, Union
+from typing import TYPE_CHECKING, List, Tuple, Union
 
 from . import facts, gate, options, output, unit
 from .__main__ import guarded
@@ -18,6 +18,7 @@ from .escape import visible
 from .looking import Live
 from .machine import Machine
 from .mistake import Mistake, complain
+from .named import NamedTuple
 from .observation import Unknown, Value
 from .report import EXIT
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, FrozenSet, List, NamedTuple, Sequence, Tuple
+from typing import Callable, FrozenSet, List, Sequence, Tuple
 
+from .named import NamedTuple
 from .report import Finding, Waiver
 
 NO_WAIVER = -1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, NamedTuple, Tuple
+from typing import FrozenSet, Tuple
 
 from .machine import Machine
+from .named import NamedTuple
 from .observation import Absent, Evidence, Observation, Unknown, Value
 from .protobuf import Message
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from . import facts as declared
 from .facts import Leaf, Place, Table
 from .kinds import Datum, Kind
 from .looking import Source
+from .named import NamedTuple
 from .observation import Absent, Observation, Unknown, Value
 from .sight import absence, shown
 from .telling import facts_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import chain
-from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union, cast
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
 
 from . import facts as declared
 from . import pattern as patterns
@@ -12,6 +12,7 @@ from . import plan as plans
 from .facts import Place, Table
 from .kinds import OTHER, Datum, Kind
 from .looking import DEADLINE, Alarm, Facts
+from .named import NamedTuple
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Pattern
 from .plan import Plan, Requirement

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple, Union
 
 from .kinds import OPERATOR, OTHER, Case, Datum, Kind, Presence, SetOf, Text, nearest
 from .mistake import Wrong
+from .named import NamedTuple
 from .versions import Position, Span
 
 Node = Union[str, List["Node"], Dict[str, "Node"]]

@@ -11,7 +11,6 @@ from typing import (
     Iterable,
     Iterator,
     Mapping,
-    NamedTuple,
     Optional,
     Tuple,
     TypeVar,
@@ -20,6 +19,7 @@ from typing import (
 )
 
 from .kinds import Datum, Kind, Presence, nearest
+from .named import NamedTuple
 from .observation import Absent, Lacking, Observation
 
 if TYPE_CHECKING:

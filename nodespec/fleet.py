@@ -6,11 +6,12 @@ import gc
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 from .evaluation import Reading
 from .judging import Terms, judge
 from .mistake import Mistake
+from .named import NamedTuple
 from .output import Target, write
 from .recorded import Recorded
 from .recording import load, named

@@ -6,10 +6,11 @@ What a peer sends is hostile: it is bounded, it ends in time, and nothing that i
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterator, Mapping, NamedTuple, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, Mapping, Tuple, Union
 
 from . import hpack
 from .machine import SECONDS
+from .named import NamedTuple
 from .observation import Unknown
 from .peer import LIMIT, Peer
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, Optional, Tuple, cast
+from typing import Optional, Tuple, cast
 
 from . import BUILT, __version__, conclusion, evaluation
 from .conclusion import Choice
 from .evaluation import Reading
 from .looking import Facts, Live
+from .named import NamedTuple
 from .notes import Noting
 from .plan import Plan, Requirement
 from .report import Finding, Host, Json, Param, Report, Waiver

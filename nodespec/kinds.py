@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Generic, Iterable, Mapping, NamedTuple, Tuple, TypeVar, Union
+from typing import FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
 
+from .named import NamedTuple
 from .versions import Position, Scheme, Span
 
 T_co = TypeVar("T_co", covariant=True)

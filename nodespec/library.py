@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Iterator, NamedTuple, Tuple
+from typing import Iterator, Tuple
 
 from .document import SIZE, opened
 from .kinds import nearest
 from .mistake import Mistake
+from .named import NamedTuple
 
 OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "specs")
 SITE = "/etc/nodespec/specs"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Sequence, Tuple, Union
 
+from .named import NamedTuple
 from .observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from .tree import PROGRAMS, Tree
 

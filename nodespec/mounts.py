@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, List, NamedTuple, Sequence
+from typing import FrozenSet, List, Sequence
+
+from .named import NamedTuple
 
 
 class Mount(NamedTuple):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Generic, Iterable, NamedTuple, Tuple, TypeVar, Union
+from typing import Callable, Generic, Iterable, Tuple, TypeVar, Union
+
+from .named import NamedTuple
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import List, NamedTuple, Sequence, TextIO, Tuple, Union, cast
+from typing import List, Sequence, TextIO, Tuple, Union, cast
 
 from .kinds import nearest
 from .mistake import Mistake, complain, hush
+from .named import NamedTuple
 from .report import UNWRITTEN, Report, Style
 
 

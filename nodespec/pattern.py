@@ -7,12 +7,13 @@ A pattern is written as data that JSON carries: `{"fact": PATH, "expect": ...}`,
 from __future__ import annotations
 
 from functools import cache
-from typing import Callable, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple, Union, cast
+from typing import Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union, cast
 
 from . import expectation, facts
 from .expectation import Expect, Node
 from .facts import Leaf, Place
 from .kinds import Choice, Datum, Flag, Kind, Size, Text, Version, Whole
+from .named import NamedTuple
 from .observation import Evidence, Observation, Value
 from .versions import RELEASE
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Tuple, cast
+from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
 
+from .named import NamedTuple
 from .pattern import Data, Param
 from .report import Json, Spec
 

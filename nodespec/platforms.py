@@ -6,9 +6,10 @@ Without one asked for it is the only image, else that for this machine's own arc
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple, Tuple
+from typing import List, Tuple
 
 from .mistake import Mistake
+from .named import NamedTuple
 
 # as `uname -m` says them; where it says none of these, the two have one word for it
 _ARCHITECTURES = {

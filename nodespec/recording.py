@@ -11,11 +11,12 @@ import os
 import re
 import sys
 import zlib
-from typing import Dict, List, Mapping, NamedTuple, NoReturn, Tuple, cast
+from typing import Dict, List, Mapping, NoReturn, Tuple, cast
 
 from .document import opened
 from .judging import Seat
 from .mistake import Mistake
+from .named import NamedTuple
 from .observation import REASONS
 from .plan import LANGUAGE
 from .report import Host, Json

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple, Union, cast
+from typing import Callable, Dict, List, Mapping, Sequence, Tuple, Union, cast
+
+from .named import NamedTuple
 
 Json = Union[None, bool, int, float, str, List["Json"], Dict[str, "Json"]]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from typing import Sequence
 
 from . import packing
 from . import pattern as patterns
 from .facts import Place, Table
 from .kinds import Datum, Flag, Kind, Size
+from .named import NamedTuple
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause
 from .report import Evidence, Observed, Part

@@ -6,10 +6,11 @@ No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounde
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterator, List, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Iterator, List, Optional, Union
 
 from .document import DEPTH, SIZE, Map, Node, Seq, Word, after, decoded, mapping, sequence, word
 from .mistake import At, Mistake
+from .named import NamedTuple
 
 if TYPE_CHECKING:
     import yaml

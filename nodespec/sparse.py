@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, NamedTuple, Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 from .header import BLOCK, decimal, number
+from .named import NamedTuple
 from .stream import Source
 
 SEGMENTS = 10_000  # of one member

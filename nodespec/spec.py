@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from . import __version__, expectation, plan, sysspec
 from .conclusion import selects
@@ -13,6 +13,7 @@ from .expectation import WORDS
 from .kinds import Version, nearest
 from .library import Library
 from .mistake import At, Mistake, Wrong
+from .named import NamedTuple
 from .parameter import declared
 from .pattern import Joined, Param
 from .plan import Plan, Requirement, nodes

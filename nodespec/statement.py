@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from . import facts
 from .document import Map, Node, Seq, Word, items, known, listed, text, word
@@ -11,6 +11,7 @@ from .expectation import WORDS
 from .facts import Place, Table
 from .kinds import nearest
 from .mistake import At, Wrong
+from .named import NamedTuple
 from .pattern import PARAMS, Clause, Data, Joined, Params, Pattern
 from .plan import nodes
 from .proof import ANY_ROW, possible

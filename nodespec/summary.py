@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from . import facts as declared
 from .conclusion import conclusion
+from .named import NamedTuple
 from .observation import Value
 from .recorded import Recorded
 from .report import Finding, Report

@@ -7,10 +7,11 @@ and reads as much as a header asks for. This one says Damaged, keeps nothing, an
 from __future__ import annotations
 
 import stat
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 from . import sparse
 from .header import BLOCK, ZEROS, checked, decimal, number, records, text
+from .named import NamedTuple
 from .stream import PIECE, Damaged, Source
 
 HEADER = 1 << 20  # bytes of one extended header

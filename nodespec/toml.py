@@ -7,7 +7,9 @@ left out, nothing raises, and a number, a date or a flag is its text.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Dict, Iterator, Tuple
+
+from .named import NamedTuple
 
 LONGEST = 1 << 12  # characters of one list or inline table
 

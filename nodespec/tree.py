@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Callable, Dict, FrozenSet, List, NamedTuple, Tuple, TypeVar, Union, cast
+from typing import Callable, Dict, FrozenSet, List, Tuple, TypeVar, Union, cast
 
+from .named import NamedTuple
 from .observation import Absent, Evidence, Observation, Unknown, Value
 
 T = TypeVar("T")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import zlib
 from importlib import import_module
-from typing import Callable, List, Mapping, NamedTuple, Optional, Pattern, Protocol, Tuple, Type, cast
+from typing import Callable, List, Mapping, Optional, Pattern, Protocol, Tuple, Type, cast
 
+from .named import NamedTuple
 from .stream import PIECE, Damaged, Flow, Source
 
 FEED = 1 << 14  # bytes that are taken in at once

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, NamedTuple, Tuple, Union
+from typing import Callable, Tuple, Union
+
+from .named import NamedTuple
 
 Atom = Union[int, str]
 Key = Tuple[Union[Atom, "Key"], ...]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import TYPE_CHECKING, Union
 
 from . import gate, recording
 from .looking import Live
 from .mistake import Mistake
+from .named import NamedTuple
 from .recorded import Recorded
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple, TypeVar
+from typing import Dict, Iterator, List, Mapping, Tuple, TypeVar
 
 from . import expectation, facts
 from .document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
@@ -10,6 +10,7 @@ from .expectation import WORDS
 from .facts import Group, Leaf, Place, Table
 from .kinds import Datum, Kind, nearest
 from .mistake import At, Wrong
+from .named import NamedTuple
 from .pattern import Clause, Data, Params
 from .plan import nodes
 

@@ -10,9 +10,10 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from nodespec.escape import visible
+from nodespec.named import NamedTuple
 from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style, code
 from nodespec.reports import words
 from nodespec.summary import summary

@@ -6,9 +6,10 @@ is skipped, and its type says what it is: JUnit has no word for a warning, a wai
 
 from __future__ import annotations
 
-from typing import Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec.escape import visible
+from nodespec.named import NamedTuple
 from nodespec.report import Finding, Report, Style
 from nodespec.reports import words
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, Sequence, Tuple
 
 from nodespec.escape import visible
+from nodespec.named import NamedTuple
 from nodespec.report import Finding, Report, Style, Waiver, code
 from nodespec.reports import words
 

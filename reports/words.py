@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple, TypeVar, cast
+from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
+from nodespec.named import NamedTuple
 from nodespec.report import EXIT, Cause, Evidence, Finding, Part, Report, Waiver, code
 
 T = TypeVar("T")
