@@ -26,8 +26,8 @@ exit codes of check:
 """
 
 
-def parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The parser of the commands that a command line names; of the others it knows that they are there."""
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands, for who asks what there are."""
     top = options.Parser(
         prog="nodespec",
         description="Is this Linux machine fit to join?",
@@ -37,10 +37,19 @@ def parser(argv: Sequence[str] = ()) -> argparse.ArgumentParser:
     top.add_argument("--version", action="store_true", help="say the version and end")
     commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=options.Parser)
     for name, (said, arguments) in COMMANDS.items():
-        command = commands.add_parser(name, help=said, add_help=name in argv, formatter_class=options.Form)
-        if name in argv:
-            arguments(command)
+        arguments(commands.add_parser(name, help=said, formatter_class=options.Form))
     return top
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks. Where it begins with a command, as almost all do, the others are not made ready."""
+    name = argv[0] if argv else ""
+    if name not in COMMANDS:
+        return parser().parse_args(argv)
+    command = options.Parser(prog=f"nodespec {name}", formatter_class=options.Form)
+    COMMANDS[name][1](command)
+    command.set_defaults(command=name, version=False)
+    return command.parse_args(argv[1:])
 
 
 def _check(check: argparse.ArgumentParser) -> None:
@@ -164,7 +173,7 @@ MODULES = {
 
 def run(argv: List[str]) -> int:
     """Answer one command line; the exit code."""
-    args = parser(argv).parse_args(argv)
+    args = parsed(argv)
     if args.version:
         from . import __version__  # noqa: PLC0415
 

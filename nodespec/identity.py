@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Iterator, Tuple
+from contextlib import suppress
+from importlib import import_module
+from typing import Iterator, Tuple, cast
 
 from . import facts
 from .looking import Facts
@@ -15,6 +17,7 @@ from .tree import Tree
 APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
 DEVICES = "/sys/class/net"
 MOST = 64  # network devices
+BLOCK = 64  # bytes that SHA-256 takes at a time
 
 
 def host(tree: Tree, looked: Facts) -> Host:
@@ -87,8 +90,21 @@ def _addresses(tree: Tree) -> Iterator[str]:
 
 
 def _hashed(identity: str) -> str:
-    """An app-specific id, as sd_id128_get_machine_app_specific makes one: two applications cannot be joined by it."""
-    import hashlib  # noqa: PLC0415
-    import hmac  # noqa: PLC0415
+    """An app-specific id, as sd_id128_get_machine_app_specific makes one: two applications cannot be joined by it.
 
-    return hmac.new(identity.encode(), APPLICATION, hashlib.sha256).hexdigest()[:32]
+    It is half of HMAC-SHA256 (RFC 2104), with the identity as the key.
+    """
+    key = identity.encode()
+    padded = (_sha256(key) if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
+    return _sha256(outer + _sha256(inner + APPLICATION)).hex()[:32]
+
+
+def _sha256(data: bytes) -> bytes:
+    """By Python's own code, as its `random` does: hashlib loads OpenSSL, which takes a third of a bare start."""
+    for module in ("_sha2", "_sha256"):  # since 3.12, and before
+        with suppress(ImportError):
+            return cast("bytes", import_module(module).sha256(data).digest())
+    from hashlib import sha256  # noqa: PLC0415 - where it is not CPython that runs this
+
+    return sha256(data).digest()

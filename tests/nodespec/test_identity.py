@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import sys
 from typing import TYPE_CHECKING, Dict
 
 import fit_node
@@ -110,3 +113,12 @@ def test_a_machine_is_known_by_what_is_its_own_and_nothing_of_it_is_shown(make_t
     assert again == found
     at_rest = identity.host(Tree(tree), Pretended({}))
     assert (at_rest.product, at_rest.addresses) == ("", "")
+
+
+@pytest.mark.parametrize("said", ["0123456789abcdef0123456789abcdef", "x", "", "y" * 64, "z" * 200, "\u00e4" * 40])
+def test_a_hash_of_an_identity_is_half_an_hmac(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = hmac.new(said.encode(), identity.APPLICATION, hashlib.sha256).hexdigest()
+    assert identity._hashed(said) == whole[:32]  # noqa: SLF001 - what it must be equal to is made here
+    for module in ("_sha2", "_sha256"):  # as of another Python than CPython
+        monkeypatch.setitem(sys.modules, module, None)
+    assert identity._hashed(said) == whole[:32]  # noqa: SLF001
