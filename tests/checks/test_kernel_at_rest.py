@@ -62,12 +62,17 @@ def elf(machine: int, order: str = "<") -> bytes:
     return b"\x7fELF\x02" + (b"\x01" if order == "<" else b"\x02") + bytes(12) + struct.pack(f"{order}H", machine)
 
 
+def gzipped(data: bytes) -> bytes:
+    """The same at every second, as what tests are named after has to be."""
+    return gzip.compress(data, mtime=0)
+
+
 FLAT = bytes(0x38) + b"ARM\x64" + bytes(64)
 
 
 def ikconfig(text: str) -> bytes:
     """What CONFIG_IKCONFIG leaves in the kernel's data."""
-    return bytes(5000) + b"IKCFG_ST" + gzip.compress(text.encode()) + b"IKCFG_ED" + bytes(5000)
+    return bytes(5000) + b"IKCFG_ST" + gzipped(text.encode()) + b"IKCFG_ED" + bytes(5000)
 
 
 class TestVersion:
@@ -112,13 +117,14 @@ class TestArch:
             (bzimage(), "x86_64"),
             (bzimage(wide=False), "i686"),
             (FLAT, "aarch64"),
-            (gzip.compress(FLAT), "aarch64"),
+            (gzipped(FLAT), "aarch64"),
             (bytes(0x38) + b"RSC\x05", "riscv64"),
             (pe(0xAA64), "aarch64"),
             (pe(0x6264), "loongarch64"),
             (elf(21), "ppc64le"),
             (elf(22, ">"), "s390x"),
         ],
+        ids=["x86", "x86, narrow", "ARM", "ARM, packed", "RISC-V", "ARM as PE", "LoongArch as PE", "POWER", "s390"],
     )
     def test_is_in_the_kernel_s_head(self, make_tree: MakeTree, content: bytes, arch: str) -> None:
         assert look(make_tree({IMAGE: content}), "arch") == Value(arch, Evidence(IMAGE))
@@ -128,7 +134,7 @@ class TestArch:
         assert look(root, "arch") == Value("aarch64", Evidence(CONFIG, 2))
 
     def test_else_deferred(self, make_tree: MakeTree) -> None:
-        seen = look(make_tree({IMAGE: gzip.compress(b"nothing of the kind")}), "arch")
+        seen = look(make_tree({IMAGE: gzipped(b"nothing of the kind")}), "arch")
         say = f"only a running machine can tell: no file of the kernel {RELEASE} says it"
         assert seen == Unknown("deferred", say)
 
@@ -159,10 +165,10 @@ class TestConfig:
         assert look(root, "config", "OVERLAY_FS", kernel=other) == Value("y", Evidence(f"/boot/config-{other}", 1))
 
     def test_what_proc_of_an_image_holds_says_nothing(self, make_tree: MakeTree) -> None:
-        root = make_tree({IMAGE: "", "/proc/config.gz": gzip.compress(b"CONFIG_OVERLAY_FS=y\n")})
+        root = make_tree({IMAGE: "", "/proc/config.gz": gzipped(b"CONFIG_OVERLAY_FS=y\n")})
         assert isinstance(self.option(root), Unknown)
 
-    @pytest.mark.parametrize("packed", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
+    @pytest.mark.parametrize("packed", [bytes, gzipped, lzma.compress], ids=["plain", "gzip", "xz"])
     def test_may_be_inside_the_kernel(self, make_tree: MakeTree, packed: Callable[[bytes], bytes]) -> None:
         payload = packed(ikconfig(HEADER + "CONFIG_OVERLAY_FS=m\n")) + b"what follows"
         root = make_tree({IMAGE: bzimage(payload=payload)})
@@ -182,7 +188,9 @@ class TestConfig:
         assert self.option(root) == Value("m", Evidence(module, 2))
 
     @pytest.mark.parametrize(
-        "content", [b"", b"IKCFG_ST", gzip.compress(b"x" * 99)[:20], lzma.compress(b"x"), b"\x1f\x8b\x08\0" * 99]
+        "content",
+        [b"", b"IKCFG_ST", gzipped(b"x" * 99)[:20], lzma.compress(b"x"), b"\x1f\x8b\x08\0" * 99],
+        ids=["empty", "only begun", "gzip, cut short", "xz", "heads of gzip"],
     )
     def test_what_holds_none_is_looked_through(self, make_tree: MakeTree, content: bytes) -> None:
         seen = self.option(make_tree({IMAGE: content}))
@@ -265,7 +273,7 @@ def test_next_is_the_same_as_release(make_tree: MakeTree) -> None:
 
 
 HEADS = st.sampled_from(
-    [bzimage()[:0x300], pe(0x8664), elf(62), gzip.compress(FLAT)[:30], b"HdrS", b"IKCFG_ST\x1f\x8b\x08\0"]
+    [bzimage()[:0x300], pe(0x8664), elf(62), gzipped(FLAT)[:30], b"HdrS", b"IKCFG_ST\x1f\x8b\x08\0"]
 )
 
 
