@@ -8,6 +8,7 @@ from typing import FrozenSet, Tuple
 from .machine import Machine
 from .named import NamedTuple
 from .observation import Absent, Evidence, Observation, Unknown, Value
+from .peer import Peer
 from .protobuf import Message
 
 APIS = ("v1", "v1alpha2")  # the newest first
@@ -74,7 +75,8 @@ def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Ob
         return connected
     from . import grpc  # noqa: PLC0415 - only where somebody listens
 
-    reply = grpc.call(connected, socket, method, message)
+    with connected:
+        reply = grpc.call(Peer(connected, socket, machine.patience), method, message)
     if isinstance(reply, Unknown):
         return reply
     if reply.status == grpc.UNIMPLEMENTED:

@@ -9,13 +9,12 @@ import re
 from typing import TYPE_CHECKING, Iterator, Mapping, Tuple, Union
 
 from . import hpack
-from .machine import SECONDS
 from .named import NamedTuple
 from .observation import Unknown
-from .peer import LIMIT, Peer
+from .peer import LIMIT
 
 if TYPE_CHECKING:
-    from socket import socket
+    from .peer import Peer
 
 HEADERS = 1 << 16  # bytes of an answer's headers
 UNIMPLEMENTED = 12  # the status of a method that the server does not have
@@ -34,16 +33,8 @@ class Reply(NamedTuple):
     body: bytes
 
 
-def call(
-    connected: socket, path: str, method: str, message: bytes = b"", seconds: float = SECONDS
-) -> Union[Reply, Unknown]:
-    """Ask `package.Service/Method` of the server that listens at a socket, which is closed afterwards."""
-    with connected:
-        return unary(Peer(connected, path, seconds), method, message)
-
-
-def unary(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
-    """Ask a method of a connected peer."""
+def call(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
+    """Ask `package.Service/Method` of a connected peer."""
     try:
         peer.send(_request(method, message))
         return _reply(peer)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from .kinds import Datum
 
 T = TypeVar("T")
-OBSERVATION_SECONDS = 2.0
 DEADLINE = 20.0  # seconds of a run for which none was said
 THERE = "there"  # the value of a row that has columns
 AT_REST = Unknown(DEFERRED, "only a running machine can tell")
@@ -44,7 +43,9 @@ class Source(Facts, Protocol):
 
 
 class Live:
-    """A tree or machine, looked at when asked. The run ends at `deadline` (of time.monotonic), one look after 2 s."""
+    """A tree or machine, looked at when asked. The run ends at `deadline` (of time.monotonic)."""
+
+    patience: float = 2.0  # seconds that one look may take
 
     def __init__(self, host: Tree, deadline: float) -> None:
         self.host, self.deadline = host, deadline
@@ -128,10 +129,10 @@ class Live:
         if left <= 0:
             return Unknown("timed out", "the time for the whole run was used up", "--deadline gives more")
         try:
-            with Alarm(min(left, OBSERVATION_SECONDS)):
+            with Alarm(min(left, self.patience)):
                 return look()
         except TimedOut:
-            return Unknown("timed out", f"looking took longer than {OBSERVATION_SECONDS:.0f} s")
+            return Unknown("timed out", f"looking took longer than {self.patience:g} s")
         except Exception as error:  # noqa: BLE001 - one family's defect must not hide what the others saw
             return _defect(f"{type(error).__name__}: {error}")
 

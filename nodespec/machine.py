@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import subprocess
 
 OUTPUT = 1 << 20  # bytes that a program may print
-SECONDS = 1.5  # that a program or a peer may take: less than an observation has
 ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
 
 
@@ -32,6 +31,7 @@ class Machine(Tree):
     """
 
     running = True
+    patience: float = 1.5  # seconds that a program or a peer may take: less than a look has
 
     def __init__(self, root: str = "/") -> None:
         super().__init__(root)
@@ -58,7 +58,7 @@ class Machine(Tree):
         said = f"the kernel answers for nodespec's own {space} namespace, not for the host's"
         return Unknown("hidden", said, f"run nodespec in the host's {space} namespace")
 
-    def run(self, argv: Sequence[str], seconds: float = SECONDS) -> Observation[Ran]:
+    def run(self, argv: Sequence[str]) -> Observation[Ran]:
         """Run a program found on the fixed search path: no shell, a bare environment, bounded output.
 
         Unknown (refused) below another root, (timed out) where it does not end, (failed) where it cannot start.
@@ -84,13 +84,13 @@ class Machine(Tree):
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
         with child:
-            output = _output(child, seconds)
+            output = _output(child, self.patience)
         if output is None:
-            return Unknown("timed out", f"{said} did not end within {seconds} s")
+            return Unknown("timed out", f"{said} did not end within {self.patience} s")
         return Value(Ran(child.returncode, output.decode("utf-8", "backslashreplace")), Evidence(said))
 
-    def connect(self, path: str, seconds: float = SECONDS) -> Union[socket.socket, Lacking]:
-        """A unix socket of the host, connected; every wait on it ends after `seconds`."""
+    def connect(self, path: str) -> Union[socket.socket, Lacking]:
+        """A unix socket of the host, connected; no wait on it is longer than its patience."""
         found = self.entry(path)
         if not isinstance(found, Value):
             return found
@@ -99,7 +99,7 @@ class Machine(Tree):
         import socket  # noqa: PLC0415 - only where there is one: 10 ms
 
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(seconds)
+        peer.settimeout(self.patience)
         try:
             self._at(path, lambda name, folder: peer.connect(_reachable(name, folder)), follow=True)
         except PermissionError:

@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Iterator
 
-from .machine import SECONDS, Machine
+from .machine import Machine
 from .observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 LIMIT = 1 << 18  # bytes that a peer may send in all
 
 
-def get(machine: Machine, path: str, target: str, seconds: float = SECONDS) -> Observation[str]:
+def get(machine: Machine, path: str, target: str) -> Observation[str]:
     """What an HTTP server that listens at a socket answers to GET, where that is 200."""
-    connected = machine.connect(path, seconds)
+    connected = machine.connect(path)
     if isinstance(connected, (Absent, Unknown)):
         return connected
     said = f"{path} GET {target}"
     with connected:
-        peer = Peer(connected, path, seconds)
+        peer = Peer(connected, path, machine.patience)
         try:
             peer.send(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             return Value(b"".join(peer.pieces()), Evidence(said)).then(_content)
@@ -40,9 +40,9 @@ def _content(answer: bytes) -> str:
 
 
 class Peer:
-    """A connected socket. OSError or ValueError says why nothing more is said on it."""
+    """A connected socket, for so many seconds. OSError or ValueError says why nothing more is said on it."""
 
-    def __init__(self, connected: socket.socket, name: str, seconds: float = SECONDS) -> None:
+    def __init__(self, connected: socket.socket, name: str, seconds: float) -> None:
         self.name, self._socket, self._seconds = name, connected, seconds
         self._end = time.monotonic() + seconds
 

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Mapping, Protocol, Union
+from typing import Iterator, Mapping, Protocol, Union
 
 import pytest
+from hypothesis import HealthCheck, settings
+from unhurried import unhurried
 
 HOSTS = Path(__file__).parent / "hosts"
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/reports/golden anew")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_hurry() -> Iterator[None]:
+    with unhurried():
+        yield
 
 
 class MakeTree(Protocol):

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Iterator, List, Mapping, Tuple, Union
 
+from unhurried import PATIENCE
+
 from nodespec import hpack
 
 Answer = Callable[[socket.socket], None]
@@ -35,7 +37,7 @@ class Fake:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
         self._server.close()
         assert not self._thread.is_alive()
 
@@ -45,7 +47,7 @@ class Fake:
                 connected = self._server.accept()[0]
                 self.met += 1
                 with connected, suppress(OSError):
-                    connected.settimeout(3)
+                    connected.settimeout(PATIENCE)
                     self._answer(connected)
 
 

@@ -9,15 +9,15 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple, Union
-from unittest import mock
 
 import fake_peers
+from unhurried import PATIENCE
 
-from nodespec import identity, looking
+from nodespec import identity
 from nodespec.judging import Seat, Terms, judge
 from nodespec.library import Library
 from nodespec.looking import Live
-from nodespec.machine import SECONDS, Machine, Ran
+from nodespec.machine import Machine, Ran
 from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.plan import Plan
 from nodespec.report import Report
@@ -42,20 +42,20 @@ class Host(Machine):
         named = self.line("/proc/sys/kernel/osrelease")
         return named.value if isinstance(named, Value) else "", "x86_64"
 
-    def run(self, argv: Sequence[str], seconds: float = SECONDS) -> Observation[Ran]:
-        assert [*argv[1:]] == ["--version"], seconds
+    def run(self, argv: Sequence[str]) -> Observation[Ran]:
+        assert [*argv[1:]] == ["--version"], argv
         program = self.program(argv[0])
         said = self.text(f"/answers/programs/{argv[0]}") if isinstance(program, Value) else program
         if isinstance(said, Value):
             return Value(Ran(0, said.value), Evidence(" ".join(argv)))
         return Unknown("failed", f"{argv[0]} prints nothing") if isinstance(program, Value) else said
 
-    def connect(self, path: str, seconds: float = SECONDS) -> Union[socket.socket, Lacking]:
+    def connect(self, path: str) -> Union[socket.socket, Lacking]:
         methods = Path(f"{self.root}/answers{path}")
         if not methods.is_dir():
             return Absent(Evidence(path))
         peer, server = socket.socketpair()
-        peer.settimeout(seconds)
+        peer.settimeout(self.patience)
         threading.Thread(target=_serve, args=(server, methods), daemon=True).start()
         return peer
 
@@ -71,7 +71,7 @@ def _serve(server: socket.socket, methods: Path) -> None:
         str(file.relative_to(methods)): file.read_bytes() for file in methods.rglob("*") if file.is_file()
     }
     with server, suppress(OSError):
-        server.settimeout(SECONDS)
+        server.settimeout(PATIENCE)
         if server.recv(1, socket.MSG_PEEK):
             fake_peers.grpc(replies)(server)
 
@@ -246,7 +246,6 @@ def report(node: Node, asked: Plan) -> Report:
     """The report on a node as it would be read on it, by root."""
     host = Host(str(node.root))
     live = Live(host, float("inf"))
-    with mock.patch.object(looking, "OBSERVATION_SECONDS", 60.0):  # however busy the machine of the tests is
-        found = identity.host(host, live)._replace(user="root")
-        seat = Seat("running", "live", found, identity.notices(found, "/"))
-        return judge(asked, live, seat, Terms(NOW))
+    found = identity.host(host, live)._replace(user="root")
+    seat = Seat("running", "live", found, identity.notices(found, "/"))
+    return judge(asked, live, seat, Terms(NOW))

@@ -6,11 +6,11 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from fit_node import laid, plan, planted, report
+from unhurried import PROGRAM
 
 from nodespec.report import Style
 from nodespec.reports import text
@@ -33,9 +33,14 @@ def commands(page: Path) -> list[str]:
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command line as a shell would run it, with this very nodespec."""
-    program = f"{shlex.quote(sys.executable)} -m nodespec"
     return subprocess.run(
-        ["/bin/sh", "-c", re.sub(r"(^|\| *)nodespec\b", rf"\1{program}", line.split("  # ", maxsplit=1)[0])],
+        [
+            "/bin/sh",
+            "-c",
+            re.sub(
+                r"(^|\| *)nodespec\b", lambda found: found[1] + shlex.join(PROGRAM), line.split("  # ", maxsplit=1)[0]
+            ),
+        ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(TOP)},
         capture_output=True,

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from nodespec.checks._sqlite import Database, Row
 
 SIZES = [512, 1024, 4096, 65536]
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 BLOBS = st.lists(st.integers(0, 9000).map(os.urandom), max_size=24)
 
 

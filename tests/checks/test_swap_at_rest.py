@@ -166,7 +166,7 @@ WORDS = st.lists(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(WORDS.map(" ".join), max_size=4).map("\n".join) | st.text(max_size=40))
 def test_no_table_is_too_strange(make_tree: MakeTree, text: str) -> None:
     root = make_tree({FSTAB: text, "/sbin/init": ""})

@@ -95,7 +95,12 @@ def compressed(data: bytes) -> None:
 
 def streams() -> Parser:
     plain = bytes(range(256)) * 8
-    seeds = (gzip.compress(plain, mtime=0) * 2, gzip.compress(plain, mtime=0) + bytes(100), lzma.compress(plain[:900]), plain)
+    seeds = (
+        gzip.compress(plain, mtime=0) * 2,
+        gzip.compress(plain, mtime=0) + bytes(100),
+        lzma.compress(plain[:900]),
+        plain,
+    )
     return by_bytes(compressed, seeds, "\\x1f\\x8b\\x08 x")
 
 

@@ -11,10 +11,10 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Sequence, Tuple, Union
-from unittest import mock
+
+from unhurried import unhurried
 
 from nodespec import facts as declared
-from nodespec import looking
 from nodespec.facts import Leaf, Place, Table
 from nodespec.looking import Live
 from nodespec.machine import Machine
@@ -95,7 +95,7 @@ def write(path: str, content: bytes | None) -> None:
 
 def looked(host: Tree, file: File) -> None:
     """Look at the facts, or at all of a family; of a table at its first rows and those that are asked for by name."""
-    with mock.patch.object(looking, "OBSERVATION_SECONDS", 60.0):  # the fuzzer's own bound is on the processor's time
+    with unhurried():  # the fuzzer's own bound is on the processor's time
         live = Live(host, float("inf"))
         for place in places(live, file):
             observed(place, live.look(place), running=host.running)

@@ -12,7 +12,6 @@ from hosts import Reader, planted
 
 from nodespec import cri, hpack, peer
 from nodespec.cri import Hello
-from nodespec.machine import SECONDS
 from nodespec.observation import Absent, Lacking, Value
 from nodespec.protobuf import Message
 
@@ -56,7 +55,7 @@ class Talking(Reader):
         super().__init__(planted())
         self.said = said
 
-    def connect(self, path: str, seconds: float = SECONDS) -> Union[socket.socket, Lacking]:  # noqa: ARG002
+    def connect(self, path: str) -> Union[socket.socket, Lacking]:  # noqa: ARG002
         return cast("socket.socket", Wire(self.said))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from unhurried import PROGRAM
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -39,7 +39,7 @@ DEFERRED = {"memory.total", "recommended.kernel.version"}
 
 def check(image: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
-    command = [sys.executable, "-m", "nodespec", "check", "./spec.yaml", "--image", image, "-o", "json", *more]
+    command = [*PROGRAM, "check", "./spec.yaml", "--image", image, "-o", "json", *more]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -112,21 +112,13 @@ def test_a_kernel_that_is_not_there_is_a_mistake(tree: Path, *, image: bool, say
     (tree / "boot").mkdir()
     (tree / "boot/vmlinuz-6.1").write_text("")
     (tree / "spec.yaml").write_text(SPEC, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "nodespec",
-        "check",
-        "./spec.yaml",
-        *(["--image", "."] * image),
-        "--kernel",
-        "5.10",
-    ]
+    choice = [*(["--image", "."] * image), "--kernel", "5.10"]
+    command = [*PROGRAM, "check", "./spec.yaml", *choice]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"--kernel 5.10: {say}")
-    facts = [*command[:3], "facts", "kernel", *command[5:]]
+    facts = [*PROGRAM, "facts", "kernel", *choice]
     done = subprocess.run(facts, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(f"--kernel 5.10: {say}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended import NOW, Pretended, Said, planned
+from unhurried import PROGRAM
 
 from nodespec import demands, recorder, verdicts
 from nodespec import facts as declared
@@ -305,7 +305,7 @@ def test_a_spec_demands_no_more_than_itself(name: str) -> None:
 
 def nodespec(*args: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "nodespec", *args],
+        [*PROGRAM, *args],
         cwd=folder,
         env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
         capture_output=True,

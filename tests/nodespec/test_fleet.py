@@ -8,9 +8,10 @@ import pty
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import TYPE_CHECKING, Dict
 
 import pytest
+from unhurried import PROGRAM
 
 from nodespec import fleet
 from nodespec.evaluation import Reading
@@ -18,6 +19,9 @@ from nodespec.judging import Terms
 from nodespec.library import Library
 from nodespec.recording import named
 from nodespec.spec import resolve
+
+if TYPE_CHECKING:
+    from io import FileIO
 
 TOP = Path(__file__).parents[2]
 COUNT = fleet.MANY + 9
@@ -76,14 +80,22 @@ def test_side_by_side_gives_what_one_after_the_other_gives(many: Path) -> None:
     assert all(one["plan"]["requirements"] for one in found)
 
 
+def said(screen: FileIO) -> bytes:
+    """A piece of what was said on a terminal; nothing once it was closed and all is read."""
+    try:
+        return screen.read(1 << 16)
+    except OSError:
+        return b""
+
+
 def test_a_bar_grows_on_a_terminal_and_leaves_nothing(many: Path) -> None:
     ours, theirs = pty.openpty()
     with open(ours, "rb", buffering=0) as screen:
         with open(theirs, "wb") as terminal:
             spec, env = str(many / "spec.yaml"), {**os.environ, "PYTHONPATH": str(TOP)}
-            argv = [sys.executable, "-m", "nodespec", "check", spec, "--facts", str(many), "-o", "text=/dev/null"]
+            argv = [*PROGRAM, "check", spec, "--facts", str(many), "-o", "text=/dev/null"]
             done = subprocess.run(argv, cwd="/", env=env, stderr=terminal, check=False)
-        shown = screen.read(1 << 16).decode()
+        shown = "".join(piece.decode() for piece in iter(lambda: said(screen), b""))
     assert done.returncode == 2
     assert shown.count("\r[") == fleet.BAR + 1
     assert f"[{'#' * fleet.BAR}] {COUNT} of {COUNT} recordings\r\x1b[K" in shown

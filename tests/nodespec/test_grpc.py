@@ -10,9 +10,10 @@ import pytest
 from fake_peers import Fake, answered, frame, headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unhurried import PATIENCE
 
 from nodespec import grpc
-from nodespec.machine import SECONDS, Machine
+from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Lacking, Unknown
 from nodespec.peer import LIMIT, Peer
 
@@ -35,22 +36,22 @@ CONTAINERD = bytes.fromhex(
 )
 
 
-def call(machine: Machine, path: str, method: str, seconds: float = SECONDS) -> Union[grpc.Reply, Lacking]:
-    connected = machine.connect(path, seconds)
+def call(machine: Machine, path: str, method: str) -> Union[grpc.Reply, Lacking]:
+    connected = machine.connect(path)
     if isinstance(connected, (Absent, Unknown)):
         return connected
-    return grpc.call(connected, path, method, seconds=seconds)
+    with connected:
+        return grpc.call(Peer(connected, path, machine.patience), method)
 
 
-def replied(data: bytes, *, seconds: float = 0.3, close: bool = True) -> Union[grpc.Reply, Unknown]:
+def replied(data: bytes) -> Union[grpc.Reply, Unknown]:
     """What becomes of an answer that is there as soon as it is asked for."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         theirs.sendall(data)
-        if close:
-            theirs.shutdown(socket.SHUT_WR)
-        return grpc.unary(Peer(ours, "/run/fake.sock", seconds), "fake.Service/Method")
+        theirs.shutdown(socket.SHUT_WR)
+        return grpc.call(Peer(ours, "/run/fake.sock", PATIENCE), "fake.Service/Method")
 
 
 @pytest.mark.parametrize(
@@ -146,19 +147,21 @@ def ping(connected: socket.socket) -> None:
 @pytest.mark.parametrize("answer", [fake_peers.silent, drip, ping], ids=["silent", "slow", "deaf"])
 def test_a_peer_that_does_not_come_to_an_end_is_left_in_time(answer: fake_peers.Answer, tmp_path: Path) -> None:
     with Fake(str(tmp_path), "/run/fake.sock", answer):
+        machine = Machine(str(tmp_path))
+        machine.patience = 0.3
         start = time.monotonic()
-        found = call(Machine(str(tmp_path)), "/run/fake.sock", "fake.Service/Method", seconds=0.3)
+        found = call(machine, "/run/fake.sock", "fake.Service/Method")
         took = time.monotonic() - start
     assert isinstance(found, Unknown)
     assert found.reason in {"timed out", "malformed" if answer is ping else "timed out"}
-    assert took < 0.7
+    assert took < PATIENCE / 2
 
 
 def test_a_peer_that_reads_nothing_does_not_block_what_is_sent() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        found = grpc.unary(Peer(ours, "/run/fake.sock", 0.2), "fake.Service/Method", bytes(16000) * 50)
+        found = grpc.call(Peer(ours, "/run/fake.sock", 0.2), "fake.Service/Method", bytes(16000) * 50)
     assert found == Unknown("timed out", "/run/fake.sock accepts and did not answer within 0.2 s")
 
 
@@ -175,20 +178,20 @@ def test_where_nobody_listens_is_absence(tmp_path: Path) -> None:
 VALID = answered(b"answer")
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150)
 @given(st.binary(max_size=400) | st.binary(max_size=60).map(lambda data: frame(1, 5, data)))
 def test_no_bytes_raise_or_hang(data: bytes) -> None:
     assert isinstance(replied(data), (grpc.Reply, Unknown))
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150)
 @given(st.integers(0, len(VALID) - 1), st.binary(max_size=4), st.integers(0, 8))
 def test_no_damage_to_an_answer_raises_or_hangs(at: int, put: bytes, cut: int) -> None:
     found = replied(VALID[:at] + put + VALID[at + cut :])
     assert isinstance(found, (grpc.Reply, Unknown))
 
 
-@settings(max_examples=30, deadline=2000)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, len(VALID)), max_size=6))
 def test_where_pieces_end_does_not_matter(ends: List[int]) -> None:
     ours, theirs = socket.socketpair()
@@ -201,5 +204,5 @@ def test_where_pieces_end_does_not_matter(ends: List[int]) -> None:
     with ours, theirs:
         thread = threading.Thread(target=send)
         thread.start()
-        assert grpc.unary(Peer(ours, "/run/fake.sock", 1), "fake.Service/Method") == OK
+        assert grpc.call(Peer(ours, "/run/fake.sock", PATIENCE), "fake.Service/Method") == OK
         thread.join()

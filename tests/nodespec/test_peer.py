@@ -38,13 +38,15 @@ def test_a_page_is_read_over_a_socket(tmp_path: Path) -> None:
     ids=["silent", "endless", "closed"],
 )
 def test_a_page_that_does_not_come_is_unknown(answer: fake_peers.Answer, reason: str, say: str, tmp_path: Path) -> None:
+    machine = Machine(str(tmp_path))
+    machine.patience = 0.2 if reason == "timed out" else machine.patience
     with Fake(str(tmp_path), SOCKET, answer):
-        found = get(Machine(str(tmp_path)), SOCKET, "/", 0.2)
+        found = get(machine, SOCKET, "/")
     assert isinstance(found, Unknown)
     assert (found.reason, found.say) == (reason, say)
 
 
-@settings(max_examples=50, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=100) | st.binary(max_size=100).map(lambda tail: b"HTTP/1.0 200 OK\r\n\r\n" + tail))
 def test_no_bytes_raise(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "run/fake.sock").unlink(missing_ok=True)
@@ -54,4 +56,4 @@ def test_no_bytes_raise(data: bytes, tmp_path: Path) -> None:
         connected.sendall(data)
 
     with Fake(str(tmp_path), SOCKET, answer):
-        assert isinstance(get(Machine(str(tmp_path)), SOCKET, "/", 1), (Value, Unknown))
+        assert isinstance(get(Machine(str(tmp_path)), SOCKET, "/"), (Value, Unknown))

@@ -8,10 +8,11 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Sequence
 
 import pytest
 from pretended import HIDDEN, Pretended, Said
+from unhurried import PROGRAM
 
 from nodespec import __version__, output
 from nodespec.__main__ import main
@@ -24,10 +25,12 @@ BAD = "nodespec: 1\nrequire: {cpu: {count: '>=100000'}}\n"
 
 
 def ran(
-    argv: Sequence[str], code: Optional[str] = None, env: Mapping[str, str] = BARE, shell: str = ""
+    argv: Sequence[str],
+    program: Sequence[str] = PROGRAM[1:],
+    env: Mapping[str, str] = BARE,
+    shell: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """nodespec, from a bare checkout; with `shell`, as a part of a line of sh that holds `"$@"`."""
-    program = ["-c", code] if code else ["-m", "nodespec"]
     line = [sys.executable, "-B", *program, *argv]
     if shell:
         line = ["/bin/sh", "-c", shell, "sh", *line]
@@ -52,7 +55,7 @@ print(code, *sorted(set(sys.modules) - before), file=sys.stderr)
 
 
 def imported(*argv: str) -> List[str]:
-    done = ran(argv, DRIVER)
+    done = ran(argv, ("-c", DRIVER))
     code, *names = done.stderr.splitlines()[-1].split()
     assert code in ("0", "10", "11"), done.stderr
     return names
@@ -85,10 +88,11 @@ def test_only_the_formats_that_are_asked_for_are_imported(tmp_path: Path) -> Non
 
 
 def test_it_runs_from_a_bare_checkout() -> None:
-    done = ran(["--version"])
+    program = ("-m", "nodespec")
+    done = ran(["--version"], program)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"nodespec {__version__}\n", "")
-    assert ran(["lint", "container-host"]).returncode == 0
-    assert ran(["--help"]).returncode == 0
+    assert ran(["lint", "container-host"], program).returncode == 0
+    assert ran(["--help"], program).returncode == 0
 
 
 def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ FULL = '"$@" >/dev/full'
 def test_what_is_lost_at_the_end_replaces_0_only() -> None:
     for code, expected in ((0, 74), (10, 10), (2, 2)):
         program = f"from nodespec.__main__ import run; run(lambda: print('x') or {code})"
-        assert ran([], code=program, shell=FULL).returncode == expected
+        assert ran([], ("-c", program), shell=FULL).returncode == expected
 
 
 def test_a_terminal_that_was_hung_up_changes_no_exit_code(tmp_path: Path) -> None:
@@ -212,7 +216,7 @@ def test_a_terminal_that_was_hung_up_changes_no_exit_code(tmp_path: Path) -> Non
     ):
         ours, theirs = os.openpty()
         os.close(ours)
-        command = [sys.executable, "-m", "nodespec", *argv]
+        command = [*PROGRAM, *argv]
         try:
             assert subprocess.run(command, cwd=ROOT, stdout=theirs, stderr=theirs, check=False).returncode == code, argv
         finally:

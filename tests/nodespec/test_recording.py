@@ -17,9 +17,10 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unhurried import PROGRAM
 
 from nodespec import facts as declared
-from nodespec import looking, recorder, recording
+from nodespec import recorder, recording
 from nodespec.facts import Leaf, Place, Table
 from nodespec.judging import Seat, Terms, judge
 from nodespec.library import Library, Text
@@ -93,12 +94,6 @@ class Shelf(Library):
 
 
 SPECS = ("small", "container-host", "kubernetes/1.35", "sig-node/system-validators")
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine of the tests is."""
-    monkeypatch.setattr(looking, "OBSERVATION_SECONDS", 60.0)
 
 
 def live(host: str) -> Live:
@@ -505,7 +500,7 @@ def test_no_bytes_raise_but_what_says_that_they_are_no_recording(content: bytes)
 
 def nodespec(*args: str, folder: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "nodespec", *args],
+        [*PROGRAM, *args],
         cwd=folder,
         env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
         input=stdin,

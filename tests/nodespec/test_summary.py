@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Dict, List, Sequence
 
 import pytest
 from pretended import NOW, Pretended, Said, planned
+from unhurried import PROGRAM
 
 from nodespec.judging import Seat, Terms, judge
 from nodespec.observation import Unknown
@@ -181,7 +181,7 @@ def recorded(name: str, version: str) -> bytes:
 def check(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     (folder / "second.yaml").write_text(f"nodespec: 1\n{SECOND}\n", encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-m", "nodespec", "check", str(folder / "second.yaml"), *args],
+        [*PROGRAM, "check", str(folder / "second.yaml"), *args],
         env={"PYTHONPATH": str(TOP), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

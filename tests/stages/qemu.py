@@ -61,9 +61,10 @@ sync
 """
 # each instruction is emulated: one look may take longer than on any machine
 PATIENT = """\
-from nodespec import looking
+from nodespec.looking import Live
+from nodespec.machine import Machine
 from nodespec.__main__ import run
-looking.OBSERVATION_SECONDS = 60.0
+Live.patience = Machine.patience = 60.0
 run()
 """
 
