@@ -55,7 +55,8 @@ class Note:
         if usual:
             said["usual"] = {column: packed(seen) for column, seen in usual.items()}
         if self.names is not None:
-            runs = {} if self.table.columns else rolled({n: row[""] for n, row in every.items() if "" in row}, home)
+            single = {} if self.table.columns or "*" in home else {n: row[""] for n, row in every.items() if "" in row}
+            runs = rolled(single, home)
             said.update(runs)
             inside = cast("Mapping[str, Json]", unrolled(runs).get("rows", {}))
             left = {name: row for name, row in every.items() if name not in inside}

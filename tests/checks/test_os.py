@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from time import monotonic
+from time import process_time
 from typing import TYPE_CHECKING, Mapping, Optional, Union
 
 import pytest
@@ -202,9 +202,9 @@ def test_the_parser_refuses_with_value_error_alone(text: str) -> None:
     ["VERSION=" + "(" * 60_000, "VERSION=" + "," * 60_000, "VERSION='" + "," * 60_000, 'VERSION="' + "\\" * 60_000],
 )
 def test_a_hostile_file_takes_no_time(make_tree: MakeTree, text: str) -> None:
-    start = monotonic()
+    start = process_time()
     assert not isinstance(field(make_tree, "codename", text), Value)
-    assert monotonic() - start < 1
+    assert process_time() - start < 1
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,9 @@ def test_the_same_is_found_by_the_yaml_reader_in_python(
 
 def lines_of(path: Path, data: bytes) -> List[str]:
     path.write_bytes(data)
-    started = time.monotonic()
+    began = time.process_time()
     said = mistakes(path)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - began < 2
     return [line.replace(str(path), "s") for line in said]
 
 
@@ -100,15 +100,17 @@ def lines_of(path: Path, data: bytes) -> List[str]:
         (b"nodespec: 1\ntitle: caf\xe9\n", "s:2:11: not UTF-8 text"),
         ("nodespec: 1\n".encode("utf-16"), "s:1:1: not UTF-8 text"),
         (b"nodespec: 1\ntitle: a\x07b\n", "s:2:9: "),
-        (b"[" * 100_000, "s:1:33: nested deeper than 32"),
-        (b"{" * 100_000, "s:1:33: nested deeper than 32"),
+        (b"[" * 900, "s:1:33: nested deeper than 32"),
+        (b"{" * 900, "s:1:33: nested deeper than 32"),
+        (b"[" * 100_000, "s:1:"),  # libyaml has its own limit since 0.2.6
+        (b"{" * 100_000, "s:1:"),
         (b"- " * 50_000, "s:1:65: nested deeper than 32"),
         (b"a: " * 30_000, "s:1:5: mapping values are not allowed"),
         (b"? " * 50_000, "s:1:65: nested deeper than 32"),
         (b'"' * 99_999, "s:1:"),
         (b"nodespec: 1\ntitle: " + b"x" * (50 << 20), "s:1:1: larger than 1 MiB, which no spec is"),
     ],
-    ids=lambda value: str(value[:24]),
+    ids=lambda value: f"{value[:24]} {len(value)}",
 )
 def test_what_is_no_spec_at_all(data: bytes, said: str, tmp_path: Path) -> None:
     assert lines_of(tmp_path / "s.yaml", data)[0].startswith(said)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple, Union
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unhurried import PROGRAM
 
@@ -277,14 +277,19 @@ TABLE = declared.place(("sysctl",))
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.dictionaries(st.sampled_from(["net.ipv4", "a", "sys", "*", "b.c/d"]), SEEN), st.data())
-def test_any_table_reads_as_it_was_noted(rows: Dict[str, Union[Value[str], Absent]], data: st.DataObject) -> None:
+@example(dict.fromkeys(["net.ipv4", "a", "sys", "*"], Value("0", Evidence("/*", 1))), None, True)  # noqa: FBT003 - likewise
+@given(st.dictionaries(st.sampled_from(["net.ipv4", "a", "sys", "*", "b.c/d"]), SEEN), st.none() | SEEN, st.booleans())
+def test_any_table_reads_as_it_was_noted(
+    rows: Dict[str, Union[Value[str], Absent]],
+    rest: Union[Value[str], Absent, None],
+    enumerated: bool,  # noqa: FBT001 - hypothesis fills arguments from the right
+) -> None:
     """Whatever sources its rows name, by their own names or with a `*`, enumerated or not."""
     assert isinstance(TABLE.fact, Table)
     note = Note(TABLE, TABLE.fact)
     note.rows = {name: {"": seen} for name, seen in rows.items()}
-    note.rest = data.draw(st.none() | SEEN)
-    note.names = data.draw(st.none() | st.just(tuple(rows)))
+    note.rest = rest
+    note.names = tuple(rows) if enumerated else None
     read = Recorded(json.loads(json.dumps({"sysctl": note.packed()})))
     for name, seen in rows.items():
         assert read.look(TABLE._replace(path=("sysctl", name), key=name)) == seen
