@@ -129,7 +129,7 @@ def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
     if not clause.expect.opaque:
         return sighted(clause, *_strongest(clause, looks), negated=negated)
     try:  # a pattern can take ages on a text that it nearly matches
-        with Alarm(max(min(facts.end - time.monotonic(), SECONDS), LEAST)):
+        with Alarm(max(min(facts.end - time.monotonic(), SECONDS), LEAST), busy=True):
             return sighted(clause, *_strongest(clause, looks), negated=negated)
     except TimedOut:
         return sighted(clause, ENDLESS, negated=negated)

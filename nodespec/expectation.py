@@ -183,7 +183,7 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
     if len(arg) > LONGEST:
         raise ValueError(f"a pattern of {len(arg)} characters: {LONGEST} are the most")
     try:
-        pattern = re.compile(arg)
+        pattern = compiled(arg)
         if _matches_everything(pattern):
             raise ValueError(f"`{arg}` matches everything and cannot fail")
     except (re.error, RecursionError, OverflowError) as error:
@@ -196,12 +196,21 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
     return Expect(f"matching {arg}", test, opaque=True)
 
 
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A regular expression as this Python reads it: that another may read it otherwise is no warning of ours."""
+    import warnings  # noqa: PLC0415 - few specs have patterns
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return re.compile(pattern)
+
+
 def _matches_everything(pattern: re.Pattern[str]) -> bool:
     from .looking import Alarm  # noqa: PLC0415 - it looks at hosts, and this does not
     from .tree import TimedOut  # noqa: PLC0415 - likewise
 
     try:
-        with Alarm(1.0):
+        with Alarm(1.0, busy=True):
             return all(pattern.fullmatch(text) for text in ("", OTHER, "x y/z=1"))
     except TimedOut:
         say = "takes too long on a word: what it repeats can be read in many ways"

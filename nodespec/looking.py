@@ -163,23 +163,28 @@ def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
 
 
 class Alarm:
-    """Raises TimedOut in the main thread after so many seconds; elsewhere there is nothing to interrupt with."""
+    """Raises TimedOut in the main thread after so many seconds; elsewhere there is nothing to interrupt with.
 
-    def __init__(self, seconds: float) -> None:
+    What is `busy`, and waits for nothing, has so many of the processor: another that takes it costs no verdict.
+    """
+
+    def __init__(self, seconds: float, *, busy: bool = False) -> None:
         self.seconds = seconds
+        self.timer = signal.ITIMER_PROF if busy else signal.ITIMER_REAL
+        self.number = signal.SIGPROF if busy else signal.SIGALRM
 
     def __enter__(self) -> None:
         try:
-            self.before = signal.signal(signal.SIGALRM, _ring)
+            self.before = signal.signal(self.number, _ring)
         except ValueError:
             self.before = None
             return
-        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        signal.setitimer(self.timer, self.seconds)
 
     def __exit__(self, *_: object) -> None:
         if self.before is not None:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self.before)
+            signal.setitimer(self.timer, 0)
+            signal.signal(self.number, self.before)
 
 
 def _ring(_number: int, _frame: Union[FrameType, None]) -> None:

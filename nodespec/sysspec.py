@@ -11,6 +11,7 @@ import re
 from typing import Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from .document import Map, Node, Seq, Word, known, listed, mapping, sequence, text, word
+from .expectation import compiled
 from .mistake import At, Wrong
 
 KERNEL = {  # key: (level, expectation, on which cgroup version)
@@ -119,7 +120,7 @@ def _pattern(node: Node) -> str:
     """A regular expression; `^` and `$` at its ends say what a full match says."""
     pattern = text(node, "versions")
     try:
-        re.compile(pattern)
+        compiled(pattern)
     except re.error as error:
         raise Wrong(node, f"`{pattern}` is no regular expression: {error}") from None
     return pattern.removeprefix("^")

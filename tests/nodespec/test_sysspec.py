@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Dict
 
@@ -132,6 +133,17 @@ def test_a_bad_sysspec_is_told_with_its_position(text: str, said: str) -> None:
     with pytest.raises(Mistake) as caught:
         resolve(["s"], Shelf({"s": f"{text}\n"}), {})
     assert any(said in line for line in caught.value.said), caught.value.said
+
+
+@pytest.mark.parametrize("pattern", ["6[[.]1", "6[+--]1", "6[.&&]1", "6[.||]1", "6[.~~]1"])
+@pytest.mark.parametrize(
+    "text", ["kernelSpec: {{versions: ['{}']}}", "nodespec: 1\nrequire: {{os: {{id: {{matches: '{}'}}}}}}"]
+)
+def test_of_a_pattern_that_python_may_once_read_otherwise_nothing_is_said(text: str, pattern: str) -> None:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        resolve(["s"], Shelf({"s": text.format(pattern) + "\n"}), {})
+    assert not said
 
 
 def test_what_is_asked_twice_alike_is_asked_once() -> None:
