@@ -10,7 +10,7 @@ from .conclusion import Choice
 from .facts import place
 from .judging import Seat, Terms, judge
 from .kinds import nearest
-from .looking import Live
+from .looking import Live, alarms
 from .machine import Machine
 from .mistake import Mistake
 from .mounts import parsed, reached
@@ -45,8 +45,9 @@ def judged(plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, args: argpar
     """The report on the host that the arguments name; one that is not fit is tried again as long as --wait says."""
     end = time.monotonic() + args.wait
     while True:
-        live, seat = _live(args)
-        report = judge(plan, live, seat, Terms(time.time(), choice, waivers))
+        with alarms():
+            live, seat = _live(args)
+            report = judge(plan, live, seat, Terms(time.time(), choice, waivers))
         if report.exit == 0 or time.monotonic() + PAUSE > end:
             return report
         time.sleep(PAUSE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING, Callable, Dict, Mapping, Protocol, Tuple, TypeVar, Union, cast
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Mapping, Protocol, Tuple, TypeVar, Union, cast
 
 from .facts import Leaf, Place, Row, Rows, Table
 from .machine import Machine
@@ -168,14 +169,16 @@ class Alarm:
     What is `busy`, and waits for nothing, has so many of the processor: another that takes it costs no verdict.
     """
 
+    ready = False  # whether `alarms` has set once for all what each else sets for itself
+
     def __init__(self, seconds: float, *, busy: bool = False) -> None:
-        self.seconds = seconds
+        self.seconds, self.own = seconds, busy or not Alarm.ready
         self.timer = signal.ITIMER_PROF if busy else signal.ITIMER_REAL
         self.number = signal.SIGPROF if busy else signal.SIGALRM
 
     def __enter__(self) -> None:
         try:
-            self.before = signal.signal(self.number, _ring)
+            self.before = signal.signal(self.number, _ring) if self.own else _ring
         except ValueError:
             self.before = None
             return
@@ -184,7 +187,24 @@ class Alarm:
     def __exit__(self, *_: object) -> None:
         if self.before is not None:
             signal.setitimer(self.timer, 0)
-            signal.signal(self.number, self.before)
+            if self.own:
+                signal.signal(self.number, self.before)
+
+
+@contextmanager
+def alarms() -> Iterator[None]:
+    """A run with many alarms: to say what each does takes longer than most of what they watch."""
+    try:
+        before = signal.signal(signal.SIGALRM, _ring)
+    except ValueError:  # not the main thread
+        yield
+        return
+    Alarm.ready = True
+    try:
+        yield
+    finally:
+        Alarm.ready = False
+        signal.signal(signal.SIGALRM, before)
 
 
 def _ring(_number: int, _frame: Union[FrameType, None]) -> None:
