@@ -99,25 +99,44 @@ def headline(data: bytes) -> str:
 
 
 def rows(data: bytes, at: Evidence) -> Rows[str]:
-    """Rows of a .config that begins with a line break: one option is searched for, all are found in one pass."""
+    """Rows of a .config: of several lines for an option the last counts, and one as in `SAID` before any other.
+
+    An option is looked up among the lines as they stand: most specs ask for some fifty of ten thousand.
+    """
+    lines = data.split(b"\n")
+    last: Dict[bytes, int] = {}
 
     def look(name: str) -> Optional[Observation[str]]:
-        forms = (b"\nCONFIG_%b=", b"\n# CONFIG_%b is not set")
-        start = max(data.rfind(form % name.encode()) for form in forms)
-        found = _row(data[start + 1 : data.find(b"\n", start + 1)]) if start >= 0 else None
-        return Value(found[1], at._replace(line=data.count(b"\n", 0, start) + 1)) if found else None
+        if not last:
+            last.update(zip(lines, range(len(lines))))
+        option = b"CONFIG_%b" % name.encode()
+        line = max(last.get(form % option, -1) for form in SAID)
+        found = _row(lines[line]) if line >= 0 else None
+        if not found:
+            start = max(data.rfind(form % option) for form in (b"\n%b=", b"\n# %b is not set"))
+            line = data.count(b"\n", 0, start + 1) if start >= 0 else 0
+            found = _row(lines[line])
+        return Value(found[1], at._replace(line=line)) if found else None
 
     def every() -> Mapping[str, Observation[str]]:
         rows: Dict[str, Observation[str]] = {}
-        for line, text in enumerate(data.split(b"\n")):
+        said = set()
+        for line, text in enumerate(lines):
             found = _row(text)
-            if found:
-                rows[found[0]] = Value(found[1], at._replace(line=line))
+            if not found:
+                continue
+            option = b"CONFIG_%b" % found[0].encode()
+            if text in [form % option for form in SAID]:
+                said.add(option)
+            elif option in said:
+                continue
+            rows[found[0]] = Value(found[1], at._replace(line=line))
         return rows
 
     return Rows(look, every, Value("undefined", at))
 
 
+SAID = (b"%b=y", b"%b=m", b"# %b is not set")  # by almost every line
 _ROW = re.compile(rb"CONFIG_(\w+)=(.*?)\r?|# CONFIG_(\w+) is not set\s*")
 
 

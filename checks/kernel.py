@@ -256,13 +256,13 @@ def config(machine: Machine) -> Rows[str]:
     At rest the files are the same but for /proc/config.gz, and the last is the kernel's own file, where CONFIG_IKCONFIG
     has it inside; without any, what the lists of the module tree show is inferred.
     """
-    return _config(machine)
+    return machine.once(_config)
 
 
 @config.at_rest(*_kernel.BOOT, *_configuration.FILES)
 def _config_at_rest(tree: Tree) -> Rows[str]:
     release = _kernel.release(tree)
-    return Rows.lacking(release) if isinstance(release, Unknown) else _config(tree)
+    return Rows.lacking(release) if isinstance(release, Unknown) else tree.once(_config)
 
 
 def _config(tree: Tree) -> Rows[str]:
