@@ -7,6 +7,7 @@ that it tells apart. The same grammar serves all facts; their kinds say what a w
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import chain
 from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple, Union
 
@@ -72,6 +73,7 @@ def _said(node: Node, make: Callable[[], Expect]) -> Expect:
         raise Wrong(node, str(error)) from None
 
 
+@lru_cache(maxsize=1024)  # a spec says `enabled` a hundred times
 def scalar(text: str, kind: Kind[Datum]) -> Expect:
     """What one word or range expects. ValueError says what is wrong with it."""
     if text in ("present", "absent"):

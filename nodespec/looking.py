@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Mapping  # typing's takes four times as long to say what is one
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, Mapping, Protocol, Tuple, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Protocol, Tuple, TypeVar, Union, cast
 
 from .facts import Leaf, Place, Row, Rows, Table
 from .machine import Machine
