@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Callable, Dict, List, Mapping, Sequence, Tuple, Union, cast
 
 from .named import NamedTuple
@@ -162,7 +163,7 @@ class Report(NamedTuple):
     @property
     def headline(self) -> str:
         """The conclusion in one line, with its counts."""
-        count = {pair: len(self.chosen(*pair)) for pair in ((o, d) for o in OUTCOMES for d in DISPOSITIONS)}
+        count = Counter((finding.outcome, finding.disposition) for finding in self.findings)
         waived = sum(count[o, "waived"] for o in ("fail", "unknown"))
         parts = [
             (count["fail", "enforced"], "fail"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Sequence, Tuple
 
 from nodespec.escape import visible
 from nodespec.named import NamedTuple
@@ -27,7 +27,7 @@ def render(reports: Sequence[Report], style: Style) -> str:
         return "no host was judged\n"
     lines = list(_hosts(page, reports)) if len(reports) > 1 else []
     for report in reports:
-        lines += [*([""] if lines else []), *_report(page, words.escaped(report, visible))]
+        lines += [*([""] if lines else []), *_report(page, report)]
     lines.append(page.paint(f"exit {code(reports)}: {words.advice(reports)}", BOLD))
     return "\n".join(lines) + "\n"
 
@@ -73,17 +73,19 @@ class Page(NamedTuple):
 
 
 def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
-    from textwrap import wrap  # noqa: PLC0415
-
-    lines = wrap(
-        text,
-        max(width, hang + 20),
-        initial_indent=lead,
-        subsequent_indent=" " * hang,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return lines or [lead.rstrip()]
+    """Words in lines, as textwrap has them where it breaks none; a fifth of all that a report took went there."""
+    room, indent = max(width, hang + 20), " " * hang
+    lines: List[str] = []
+    line, blanks, begun = lead, "", False
+    for word in text.split(" "):
+        if not word:
+            blanks += " "
+            continue
+        if begun and len(line) + len(blanks) + len(word) > room:
+            lines.append(line)
+            line, blanks = indent, ""
+        line, blanks, begun = line + blanks + word, " ", True
+    return [*lines, line if begun else line.rstrip()]
 
 
 def _hosts(page: Page, reports: Sequence[Report]) -> Iterator[str]:
@@ -120,8 +122,12 @@ def _matrix(page: Page, together: Summary) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide)).rstrip()
 
 
-def _report(page: Page, report: Report) -> Iterator[str]:
-    conclusion, counts = report.headline.split(": ", 1)
+def _report(page: Page, raw: Report) -> Iterator[str]:
+    """The report on one host: every text that is shown of it is escaped, and what is only counted is left as it is."""
+    every = words.sections(raw)
+    told = [one for section in every for one in every[section] if page.style.every or section not in COUNTED]
+    report = words.escaped(raw._replace(findings=tuple(told)), visible)
+    conclusion, counts = raw.headline.split(": ", 1)
     first, *rest = _wrapped(f"{conclusion.upper()}: ", counts, MARGIN, page.style.width)
     yield page.paint(first[: len(conclusion)], CONCLUSIONS[report.conclusion]) + first[len(conclusion) :]
     yield from rest
@@ -138,7 +144,7 @@ def _report(page: Page, report: Report) -> Iterator[str]:
     yield from _warnings(page, found[words.WARNING])
     yield from _waivers(page, report)
     for section, words_ in REST:
-        yield from _rest(page, section, words_, found[section])
+        yield from _rest(page, section, words_, found[section], len(every[section]))
     yield from _foot(page, report)
 
 
@@ -230,15 +236,15 @@ COUNTED = (words.NOT_APPLICABLE, words.PASS)  # so many, and so little to say, t
 LABELS = {words.NOT_APPLICABLE: "n/a"}
 
 
-def _rest(page: Page, section: str, what: str, findings: Sequence[Finding]) -> Iterator[str]:
+def _rest(page: Page, section: str, what: str, findings: Sequence[Finding], number: int) -> Iterator[str]:
     label = LABELS.get(section, section)
     if page.style.every:
         wide = page.column([one.id for one in findings])
         for finding in findings:
             outcome = "" if finding.outcome == section else f" ({finding.outcome})"
             yield from page.entry(label, _line(finding, wide) + outcome, MARGIN + 6)
-    elif findings or section == words.PASS:
-        count = f"{words.number(len(findings))} {what}".rstrip()
+    elif number or section == words.PASS:
+        count = f"{words.number(number)} {what}".rstrip()
         ids = "" if section in COUNTED else ": " + ", ".join(page.few([one.id for one in findings]))
         yield from page.entry(label, count + ids)
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import re
+from textwrap import wrap
 from typing import List
 
 import pytest
 import sample
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nodespec.escape import visible
 from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports import words
-from nodespec.reports.text import render
+from nodespec.reports.text import _wrapped, render
 
 LABELS = {
     "fail.enforced": "fail",
@@ -190,3 +193,17 @@ def test_a_finding_named_by_its_host_is_still_whole() -> None:
     words_ = " ".join(visible(" ".join(sample.HOSTILE)).split())
     text = " ".join(render([sample.hostile()], Style(every=True)).split())
     assert text.count(words_) > 2 * len(sample.hostile().findings)
+
+
+@given(st.text("ab-  ", max_size=80), st.integers(0, 40), st.integers(0, 12), st.integers(10, 60))
+def test_lines_are_wrapped_as_textwrap_does(text: str, lead: int, hang: int, width: int) -> None:
+    room, start, indent = max(width, hang + 20), "x" * lead, " " * hang
+    expected = wrap(
+        text,
+        room,
+        initial_indent=start,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    assert _wrapped(start, text, hang, width) == (expected or [start])
