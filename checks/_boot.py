@@ -7,19 +7,22 @@ highest release is taken (inferred). Nothing of the kernel that runs is looked a
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional, Tuple
 
-from nodespec.checks import _loaders
-from nodespec.checks._grub import Offer
+from nodespec.checks import _kernel
+from nodespec.checks._kernel import PARTITIONS
 from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
+
+if TYPE_CHECKING:
+    from nodespec.checks._grub import Offer
 
 TREES = ("/usr/lib/modules", "/lib/modules")  # one and the same on most hosts
 LINKS = ("/vmlinuz", "/boot/vmlinuz")
 IMAGES = ("vmlinuz", "vmlinux", "Image")
 LISTS = ("modules.builtin", "modules.dep", "modules.order")
-UNIFIED = tuple(f"{partition}/EFI/Linux" for partition in _loaders.PARTITIONS)
+UNIFIED = tuple(f"{partition}/EFI/Linux" for partition in PARTITIONS)
 PLACES = ("/boot", *TREES)
 MOST = 256  # kernels
 NONE = Unknown(DEFERRED, "no kernel is installed in this tree")
@@ -45,6 +48,14 @@ def chosen(tree: Tree) -> Observation[Kernel]:
     return tree.once(_chosen)
 
 
+def release(tree: Tree) -> Observation[str]:
+    """The release alone: where one kernel is held, no loader is asked which."""
+    held = tree.once(_held)
+    if isinstance(held, Value) and len(held.value) == 1 and not tree.kernel:
+        return Value(*_likely(tree, held.value))
+    return chosen(tree).then(lambda kernel: kernel.release)
+
+
 def at_rest(tree: Tree) -> Observation[Kernel]:
     """The same, of a tree that does not run: without a kernel nothing can be told of it."""
     found = chosen(tree)
@@ -55,6 +66,8 @@ def _chosen(tree: Tree) -> Observation[Kernel]:
     held = tree.once(_held)
     if not isinstance(held, Value):
         return held
+    from nodespec.checks import _loaders  # noqa: PLC0415 - what reads their configurations, where they start a kernel
+
     found = _loaders.menu(tree)
     if isinstance(found, Unknown):
         return found
@@ -82,13 +95,13 @@ def _likely(tree: Tree, held: Mapping[str, Held]) -> Tuple[str, Evidence]:
         release = _named(link.value, held) if isinstance(link, Value) else ""
         if release:
             return release, Evidence(path)
-    highest = max(images, key=_loaders.order)
+    highest = max(images, key=_kernel.order) if len(images) > 1 else images[0]
     sure = len(images) == 1 and held[highest].image
     return highest, Evidence(held[highest].path, inferred=not sure)
 
 
 def _lacking(release: str, held: Mapping[str, Held]) -> Unknown:
-    names = ", ".join(sorted(held, key=_loaders.order, reverse=True))
+    names = ", ".join(sorted(held, key=_kernel.order, reverse=True))
     return Unknown("not found", f"no kernel {release} is installed in this tree, which has {names}")
 
 
@@ -100,7 +113,7 @@ def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
     if isinstance(boot, Unknown):
         return boot
     for name in boot.value if isinstance(boot, Value) else ():
-        image = _IMAGE.fullmatch(name)
+        image = re.fullmatch(_IMAGE, name)
         if image and image[1][0].isdigit():
             found.setdefault(image[1], Held(f"/boot/{name}", image=True))
         elif image or name in IMAGES:
@@ -118,14 +131,12 @@ def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
     return Value(dict(list(found.items())[:MOST]), Evidence(":".join(PLACES)))
 
 
-_IMAGE = re.compile(
-    r"(?:vmlinu[xz]|Image|kernel)-(?!0-rescue)([\w.+~-]{1,120}?(?<!\.old)(?<!\.bak)(?<!\.hmac)(?<!\.sig))"
-)
+_IMAGE = r"(?:vmlinu[xz]|Image|kernel)-(?!0-rescue)([\w.+~-]{1,120}?(?<!\.old)(?<!\.bak)(?<!\.hmac)(?<!\.sig))"
 
 
 def _below_machine_id(tree: Tree) -> Iterator[Tuple[str, str]]:
     """As kernel-install lays them for loaders that read no other file system: MACHINE-ID/RELEASE/linux."""
-    for partition in _loaders.PARTITIONS:
+    for partition in PARTITIONS:
         names = tree.names(partition)
         for name in names.value if isinstance(names, Value) else ():
             releases = tree.names(f"{partition}/{name}") if re.fullmatch("[0-9a-f]{32}", name) else None
@@ -172,7 +183,7 @@ def _release(tree: Tree, offer: Offer, held: Mapping[str, Held]) -> str:
 def _named(path: str, held: Mapping[str, Held]) -> str:
     """The release that a path names: /boot/vmlinuz-RELEASE, /MACHINE-ID/RELEASE/linux; or whose file it is."""
     *_, folder, name = ["", "", *path.split("/")]
-    image = _IMAGE.fullmatch(name)
+    image = re.fullmatch(_IMAGE, name)
     names = (image[1] if image else "", folder)
     own = (release for release, one in held.items() if one.image and one.path.rpartition("/")[2] == name)
     return next((one for one in names if one in held), next(own, "") if name not in IMAGES else "")

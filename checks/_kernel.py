@@ -12,11 +12,13 @@ from nodespec.machine import Machine
 from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
+from nodespec.versions import DEB, Key
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"
 LOADED = "/proc/modules"
 TREES = ("/lib/modules", "/usr/lib/modules")  # one and the same on most hosts
+PARTITIONS = ("/boot", "/boot/efi", "/efi")  # where what starts a kernel may be mounted
 # what is read at rest: the kernels and what starts them, and what their command line is made of
 BOOT = ("/boot*", "/efi/*", *(f"{tree}*" for tree in TREES), "/vmlinuz")
 LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
@@ -27,6 +29,15 @@ class Loaded(NamedTuple):
 
     line: int
     foreign: bool
+
+
+def order(release: str) -> Key:
+    """Releases in an order: as dpkg has versions, and what comes before a release before it."""
+    name = re.sub("[^A-Za-z0-9.+~-]", ".", re.sub(r"-rc(?=\d)", "~rc", release))
+    try:
+        return (1, DEB.key(name))
+    except ValueError:
+        return (0, name)
 
 
 def release(machine: Tree) -> Observation[str]:

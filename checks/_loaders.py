@@ -9,15 +9,14 @@ import re
 from fnmatch import fnmatchcase
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.checks import _grub
+from nodespec.checks import _grub, _kernel
 from nodespec.checks._grub import Offer
+from nodespec.checks._kernel import PARTITIONS
 from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
-from nodespec.versions import DEB, Key
 
 GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
-PARTITIONS = ("/boot", "/boot/efi", "/efi")
 LOADERS = tuple(f"{partition}/loader" for partition in PARTITIONS)
 EXTLINUX = "/boot/extlinux/extlinux.conf"
 SOURCES = (*GRUB, *(f"{loader}/entries/*" for loader in LOADERS), EXTLINUX)
@@ -40,15 +39,6 @@ def menu(tree: Tree) -> Observation[Menu]:
     return Absent(Evidence(":".join((*GRUB, *LOADERS, EXTLINUX))))
 
 
-def order(release: str) -> Key:
-    """Releases in an order: as dpkg has versions, and what comes before a release before it."""
-    name = re.sub("[^A-Za-z0-9.+~-]", ".", re.sub(r"-rc(?=\d)", "~rc", release))
-    try:
-        return (1, DEB.key(name))
-    except ValueError:
-        return (0, name)
-
-
 def _grub_menu(tree: Tree) -> Observation[Menu]:
     for path in GRUB:
         text = tree.text(path, LIMIT)
@@ -66,7 +56,7 @@ def _of_grub(tree: Tree, found: _grub.Menu, at: Evidence) -> Observation[Menu]:
         entries = _entries(tree)
         if not isinstance(entries, Value):
             return entries
-        newest = sorted(entries.value, key=lambda entry: order(entry.offer.names[0]), reverse=True)
+        newest = sorted(entries.value, key=lambda entry: _kernel.order(entry.offer.names[0]), reverse=True)
         offers[found.entries : found.entries] = [entry.filled(found.variables) for entry in newest]
     started = _grub.chosen(offers, found.default) if found.default is not None else None
     return Value(Menu(tuple(_grub.flat(offers)), started), at)
@@ -126,7 +116,9 @@ def _entries_menu(tree: Tree) -> Observation[Menu]:
     entries = _entries(tree)
     if not isinstance(entries, Value):
         return entries
-    ordered = sorted(entries.value, key=lambda entry: order(entry.offer.version or entry.offer.names[0]), reverse=True)
+    ordered = sorted(
+        entries.value, key=lambda entry: _kernel.order(entry.offer.version or entry.offer.names[0]), reverse=True
+    )
     offers = [entry.offer for entry in sorted(ordered, key=lambda entry: entry.rank)]
     conf = tree.text(f"{entries.evidence.source.rpartition('/')[0]}/loader.conf", LIMIT)
     default = next((value for _, key, value in _fields(_said(conf)) if key == "default"), "")

@@ -71,7 +71,7 @@ def _commands(tree: Tree) -> Union[Tuple[Command, ...], Unknown]:
     return found
 
 
-_NOTHING = re.compile(r"(?:/\S*/)?(?:true|false|:|exit)(?:\s[^;&|]*)?")
+_NOTHING = r"(?:/\S*/)?(?:true|false|:|exit)(?:\s[^;&|]*)?"
 
 
 def said(text: str, at: Evidence) -> Iterator[Command]:
@@ -80,7 +80,7 @@ def said(text: str, at: Evidence) -> Iterator[Command]:
     for line in text.replace("\\\n", "\0").split("\n"):  # a line that ends with a backslash goes on
         verb, name, command = (*line.replace("\0", " ").split(None, 2), "", "", "")[:3]
         if (verb == "install" and command) or (verb == "blacklist" and name):
-            blocks = bool(_NOTHING.fullmatch(command.strip()))
+            blocks = bool(re.fullmatch(_NOTHING, command.strip()))
             yield Command(verb, _kernel.named(name), blocks, at._replace(line=number))
         number += 1 + line.count("\0")
 

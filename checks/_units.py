@@ -144,14 +144,14 @@ def _links(tree: Tree) -> Union[Mapping[str, str], Unknown]:
     return found
 
 
-INSTALLS = re.compile(r"^[ \t]*(WantedBy|RequiredBy|UpheldBy)[ \t]*=[ \t]*\S", re.MULTILINE)
+INSTALLS = r"^[ \t]*(WantedBy|RequiredBy|UpheldBy)[ \t]*=[ \t]*\S"
 
 
 def _first_boot(tree: Tree, name: str, file: Value[str]) -> Observation[bool]:
     """Without a link a unit is not started, unless a first boot enables it, as presets have it."""
     identity, text = tree.line(MACHINE_ID), said(tree, file.value)
     first = isinstance(identity, Absent) or (isinstance(identity, Value) and identity.value == "uninitialized")
-    if not first or not isinstance(text, Value) or not INSTALLS.search(text.value):
+    if not first or not isinstance(text, Value) or not re.search(INSTALLS, text.value, re.MULTILINE):
         return Value(value=False, evidence=file.evidence)
     return preset(tree, name)
 

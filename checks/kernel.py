@@ -90,7 +90,7 @@ def next_(tree: Tree) -> Observation[str]:
     """
     from nodespec.checks import _boot  # noqa: PLC0415 - few ask
 
-    return _boot.chosen(tree).then(lambda kernel: kernel.release)
+    return _boot.release(tree)
 
 
 @fact(

@@ -6,7 +6,7 @@ import re
 
 # C0 and C1 controls, line and paragraph separators, bidirectional controls, what takes no room, tags, what XML forbids,
 # lone surrogates
-_HIDDEN = re.compile(
+_HIDDEN = (  # compiled where there is any
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 LONGEST = 4096
@@ -18,7 +18,7 @@ def visible(text: str, longest: int = LONGEST) -> str:
         return text
     if len(text) > longest:
         text = f"{text[:longest]}... ({len(text)} characters)"
-    return _HIDDEN.sub(_escaped, text)
+    return re.sub(_HIDDEN, _escaped, text)
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -22,7 +22,7 @@ class Scheme(NamedTuple):
 
 
 _RELEASE = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?", re.ASCII)
-_SUFFIX = re.compile(r"([+~][\w.+~-]*)?", re.ASCII)  # what a distribution or a build adds
+_SUFFIX = r"([+~][\w.+~-]*)?"  # what a distribution or a build adds
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
 
@@ -51,7 +51,7 @@ def _release_span(text: str) -> Span:
     match = _RELEASE.match(text)
     if match and text[match.end() :][:1] == "-":
         raise ValueError(f"`{text}`: what follows the `-` has no part in the order of releases: leave it out")
-    if not match or not _SUFFIX.fullmatch(text, match.end()):
+    if not match or not re.fullmatch(_SUFFIX, text[match.end() :], re.ASCII):
         raise ValueError(f"`{text}` is not a version")
     numbers, stage = _release(text)
     low = _trimmed(numbers, stage)
@@ -61,11 +61,11 @@ def _release_span(text: str) -> Span:
     return (low, 0), (_trimmed(following, (0, 0)), 0)
 
 
-_DEB = re.compile(r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)", re.ASCII)
+_DEB = r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)"  # compiled where one is met
 
 
 def _deb_key(text: str) -> Key:
-    match = _DEB.fullmatch(text)
+    match = re.fullmatch(_DEB, text, re.ASCII)
     if not match or (":" in match[2] and not match[1]):
         raise ValueError(f"`{text}` is not a Debian version")
     upstream, _, revision = match[2].rpartition("-") if "-" in match[2] else (match[2], "", "0")
@@ -81,12 +81,12 @@ def _deb_word(word: str) -> Key:
     return (*(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in word), 0)
 
 
-_RPM = re.compile(r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?", re.ASCII)
+_RPM = r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?"
 _RPM_RANK = {"~": 0, "": 1, "^": 2}  # the end of a version stands between them; letters are 3, numbers 4
 
 
 def _rpm_key(text: str) -> Key:
-    match = _RPM.fullmatch(text)
+    match = re.fullmatch(_RPM, text, re.ASCII)
     if not match or not re.search("[A-Za-z0-9]", match[2]):
         raise ValueError(f"`{text}` is not an RPM version")
     return (int(match[1] or 0), _rpm_part(match[2]), _rpm_part(match[3] or ""))

@@ -304,7 +304,7 @@ def test_no_text_breaks_a_reader(text: str, kept: str) -> None:
     for one in _grub.flat(menu.offers):
         assert one.at.line
     _grub.chosen(menu.offers, menu.default or kept)
-    assert _loaders.order(text) < _loaders.order("1.0") or _loaders.order(text) >= _loaders.order("1.0")
+    assert _kernel.order(text) < _kernel.order("1.0") or _kernel.order(text) >= _kernel.order("1.0")
     entry = _loaders._entry(text, Evidence("/x/y.conf"))  # noqa: SLF001 - hostile text
     assert isinstance(entry.filled({"x": kept}).options, str)
 
