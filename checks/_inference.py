@@ -6,7 +6,7 @@ on no more can be said: `n` and `undefined` cannot be told apart.
 
 from __future__ import annotations
 
-from typing import FrozenSet, Iterable, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, FrozenSet, Iterable, Mapping, Optional, Tuple
 
 from nodespec.checks import _kernel
 from nodespec.checks._options import (
@@ -25,7 +25,10 @@ from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
-Found = Optional[Value[str]]  # nothing: not decided
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Found: TypeAlias = "Optional[Value[str]]"  # nothing: not decided
 
 KALLSYMS = "/proc/kallsyms"
 NAMES = 64 << 20  # bytes of it: a kernel with all its modules loaded has some 20 MiB
@@ -38,6 +41,9 @@ SOURCES = (
     HYBRID,
     *(f"{tree}/*" for tree in _kernel.TREES),
 )
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 
 def option(machine: Tree, name: str) -> Found:

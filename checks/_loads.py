@@ -7,11 +7,14 @@ and has units that do. What udev finds for devices, and what comes with a file s
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
 from nodespec.checks import _command_line, _kernel, _modprobe, _units
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 FOLDERS, FILE, OPENRC = _units.folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
 SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_units.SOURCES)
@@ -21,7 +24,7 @@ REFUSED = ("module_blacklist", "modprobe.blacklist")  # by the kernel; by modpro
 ALWAYS = ("autofs4", "ipv6", "unix")  # wanted by systemd's first process, where they are modules
 WANTS = re.compile(r"^[ \t]*(?:Wants|Requires|BindsTo)[ \t]*=(.*)$", re.MULTILINE)
 WANTED = re.compile(r"modprobe@([\w-]{1,64})\.service")
-Named = Dict[str, Evidence]
+Named: TypeAlias = "Dict[str, Evidence]"
 
 
 def loaded(tree: Tree) -> Observation[Mapping[str, Evidence]]:

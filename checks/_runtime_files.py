@@ -12,12 +12,14 @@ from nodespec.observation import Absent, Evidence, Observation, Value
 from nodespec.tree import Tree
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from nodespec.toml import Entry, Key
 
 CONTAINERD, CRIO, DOCKER = "/etc/containerd/config.toml", "/etc/crio/crio.conf", "/etc/docker/daemon.json"
 LIMIT, FILES = 1 << 18, 64  # bytes of one file, and how many may be imported
 
-Settings = Dict[str, Value[str]]
+Settings: TypeAlias = "Dict[str, Value[str]]"
 
 
 def containerd(tree: Tree) -> Observation[Settings]:

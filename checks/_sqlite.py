@@ -6,10 +6,13 @@ trusts. What a writer has committed to the log beside the database and not yet m
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
-Cell = Union[None, int, bytes]  # bytes for text, too; no floating point
-Row = Tuple[Cell, ...]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Cell: TypeAlias = "Union[int, bytes, None]"  # bytes for text, too; no floating point
+Row: TypeAlias = "Tuple[Cell, ...]"
 
 MAGIC = b"SQLite format 3\0"
 LOGS = (0x377F0682, 0x377F0683)

@@ -15,7 +15,7 @@ says; OpenRC by rc_cgroup_mode) and what the kernel that boots was built with.
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _cgroup_mounts, _kernel, _linux
 from nodespec.checks._cgroup_mounts import V1, V2
@@ -26,11 +26,14 @@ from nodespec.mounts import Mount
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 CONTROLLERS = SetOf(Choice(*sorted(V1 | V2)))
 
 MOUNTS, SUBSYSTEMS, RELEASE = "/proc/*/mountinfo", "/proc/cgroups", "/proc/sys/kernel/osrelease"
 AT_REST = ("*/systemd/libsystemd-shared-*", "/etc/rc.conf", "/sbin/init", *_kernel.LINE, *_linux.SOURCES)
-Bound = Mapping[str, Observation[str]]
+Bound: TypeAlias = "Mapping[str, Observation[str]]"
 OUTSIDE = "look from the host, outside any container"
 
 

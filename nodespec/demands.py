@@ -6,7 +6,7 @@ asks of the same facts may still fail it.
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, Set, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, Set, Tuple
 
 from .manual import wanted
 from .pattern import Clause, Joined, Params, Pattern, clauses
@@ -14,9 +14,12 @@ from .pattern import read as read_pattern
 from .plan import Plan, Requirement
 from .proof import possible
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 MORE, LESS, OTHER = "more", "less", "other"
 NOT_ASKED, RECOMMENDED = "not asked", "recommended."
-Path = Tuple[str, ...]
+Path: TypeAlias = "Tuple[str, ...]"
 
 
 def moves(before: Plan, after: Plan) -> Iterator[str]:

@@ -6,10 +6,13 @@ What the type of a fact makes of a text is not decided here, nor how YAML is rea
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterable, Iterator, List, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Tuple, Union
 
 from .kinds import nearest
 from .mistake import At, Mistake, Wrong
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 SIZE = 1 << 20  # bytes of one file
 DEPTH = 32
@@ -23,19 +26,26 @@ class Word(str):
     null: bool
 
 
-class Seq(List["Node"]):
+if TYPE_CHECKING:
+    Nodes = List["Node"]
+    Named = Dict[str, "Node"]
+else:
+    Nodes, Named = list, dict
+
+
+class Seq(Nodes):
     """A list."""
 
     at: At
 
 
-class Map(Dict[str, "Node"]):
+class Map(Named):
     """A mapping; its keys are Words."""
 
     at: At
 
 
-Node = Union[Word, Seq, Map]
+Node: TypeAlias = "Union[Word, Seq, Map]"
 
 
 def word(text: str, at: At, *, null: bool = False) -> Word:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import chain
-from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple, Union
 
 from .kinds import OPERATOR, OTHER, Case, Datum, Kind, Presence, SetOf, Text, nearest
 from .mistake import Wrong
 from .named import NamedTuple
 from .versions import Position, Span
 
-Node = Union[str, List["Node"], Dict[str, "Node"]]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Node: TypeAlias = "Union[str, List[Node], Dict[str, Node]]"
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
 WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it

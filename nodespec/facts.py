@@ -24,16 +24,20 @@ from .observation import Absent, Lacking, Observation
 
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import TypeAlias
 
     from .machine import Machine
     from .tree import Tree
 
-T = TypeVar("T", bound=Datum)
+    T = TypeVar("T", bound=Datum)
+    Record = Mapping[str, Observation[Datum]]
+else:  # typing would compile what is text there, and with the first that is compiled Python readies its grammar: 3 ms
+    from collections.abc import Mapping as Record
+
 T_co = TypeVar("T_co", covariant=True)
-Record = Mapping[str, Observation[Datum]]
-Row = Union[Datum, Record]
+Row: TypeAlias = "Union[Datum, Record]"
 COMPARED = 2000  # names
-Sources = Tuple[str, ...]  # what evidence may name, `*` for what varies
+Sources: TypeAlias = "Tuple[str, ...]"  # what evidence may name, `*` for what varies
 
 
 class Columns(Record):
@@ -118,14 +122,21 @@ class Fact(Generic[S]):
         return declare
 
 
-class Leaf(Fact[Observation[Datum]]):
+if TYPE_CHECKING:
+    LeafFact = Fact[Observation[Datum]]
+    TableFact = Fact[Rows[Row]]
+else:
+    LeafFact = TableFact = Fact
+
+
+class Leaf(LeafFact):
     """One fact."""
 
     kind: Kind[Datum]
     optional = False
 
 
-class Table(Fact[Rows[Row]]):
+class Table(TableFact):
     """Facts by name: scalars of kind `row`, or records of `columns`."""
 
     row: Kind[Datum] = Presence()
@@ -145,9 +156,9 @@ class Group(NamedTuple):
     about: str
 
 
-Declared = Union[Leaf, Table, Group]
-LeafProbe = Callable[["Machine"], Observation[T]]
-TableProbe = Callable[["Machine"], Rows[Row]]
+Declared: TypeAlias = "Union[Leaf, Table, Group]"
+LeafProbe: TypeAlias = "Callable[[Machine], Observation[T]]"
+TableProbe: TypeAlias = "Callable[[Machine], Rows[Row]]"
 
 
 def fact(

@@ -19,6 +19,7 @@ from .report import USAGE, Finding, Report, Waiver, code
 
 if TYPE_CHECKING:
     import argparse
+    from typing import TypeAlias
 
     from .conclusion import Choice
     from .plan import Plan
@@ -36,7 +37,7 @@ class Bench(NamedTuple):
     reading: Reading
 
 
-Judged = Union[Report, Tuple[str, ...]]  # a report, or what is wrong with the recording
+Judged: TypeAlias = "Union[Report, Tuple[str, ...]]"  # a report, or what is wrong with the recording
 
 
 def run(

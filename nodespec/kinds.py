@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
 
 from .named import NamedTuple
 from .versions import Position, Scheme, Span
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -17,8 +20,8 @@ class Near(NamedTuple):
     position: Position
 
 
-Datum = Union[str, int, bool, FrozenSet[str]]  # what a fact can be
-Case = Union[Datum, Near]  # and what an expectation is tried on
+Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # what a fact can be
+Case: TypeAlias = "Union[Datum, Near]"  # and what an expectation is tried on
 LONGEST = 256  # characters of a version
 OTHER = "\0"  # a text that no spec names
 OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")

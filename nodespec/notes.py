@@ -27,12 +27,14 @@ from .packing import Packed, packed
 from .runs import rolled, unrolled
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from .report import Json
 
 T = TypeVar("T")
 NOWHERE = Evidence("")
 EXCHANGED = str.maketrans("./", "/.")
-Row = Dict[str, Observation[Datum]]  # by column; the row as a whole stands under no name
+Row: TypeAlias = "Dict[str, Observation[Datum]]"  # by column; the row as a whole stands under no name
 
 
 class Note:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Dict, Iterator, List, Protocol, Type, TypeVar
+from typing import TYPE_CHECKING, Dict, Iterator, List, Protocol, Type, TypeVar
 
 from .observation import Absent, Observation, Value
 from .platforms import Image, Platform, chosen, plain
 from .stream import Damaged, Source
 from .unpacking import unpacked
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 T = TypeVar("T")
 
@@ -41,7 +44,7 @@ class Store(Protocol):
     def source(self, path: str) -> Source: ...
 
 
-Json = Dict[str, object]
+Json: TypeAlias = "Dict[str, object]"
 
 
 def layers(store: Store, wanted: str) -> List[Source]:

@@ -14,11 +14,13 @@ from .kinds import Datum, Flag, Kind, SetOf, Whole
 from .observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from .report import Json
 
 NOT_RECORDED = Unknown("not recorded", "the recording does not say", "record with the same specs")
 GREATEST = 1 << 64  # of the numbers that a host can say
-Packed = Dict[str, "Json"]
+Packed: TypeAlias = "Dict[str, Json]"
 
 
 def packed(seen: Observation[Datum], home: str = "") -> Json:

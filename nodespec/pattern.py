@@ -7,7 +7,7 @@ A pattern is written as data that JSON carries: `{"fact": PATH, "expect": ...}`,
 from __future__ import annotations
 
 from functools import cache
-from typing import Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union, cast
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union, cast
 
 from . import expectation, facts
 from .expectation import Expect, Node
@@ -17,7 +17,10 @@ from .named import NamedTuple
 from .observation import Evidence, Observation, Value
 from .versions import RELEASE
 
-Data = Dict[str, Node]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Data: TypeAlias = "Dict[str, Node]"
 PARAMS = "params"  # the family of what a person gives
 
 # the outcomes of a pattern; for `all` the first that occurs counts, for `any` likewise
@@ -49,7 +52,7 @@ class Joined(NamedTuple):
     parts: Tuple[Pattern, ...]
 
 
-Pattern = Union[Clause, Joined]
+Pattern: TypeAlias = "Union[Clause, Joined]"
 
 
 class Param(NamedTuple):
@@ -96,7 +99,7 @@ def _place(param: Param) -> Place:
     return Place((PARAMS, param.name), leaf)
 
 
-Params = Mapping[str, Param]
+Params: TypeAlias = "Mapping[str, Param]"
 
 
 def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain, combinations, product
-from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple
 
 from .expectation import Expect
 from .facts import Place
 from .kinds import OTHER, Case, SetOf
 from .pattern import Clause, Pattern, clauses, outcome
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 WORLDS = 4096  # tried at the most; beyond, a pattern is given the benefit of the doubt
 ANY_ROW = "*"  # the key of a row of which it is only known that it is there
 MEMBERS = 8  # of a set, all of whose subsets are tried
-Path = Tuple[str, ...]
-Asked = Tuple[Path, int]  # one expectation of one fact, by its identity
+Path: TypeAlias = "Tuple[str, ...]"
+Asked: TypeAlias = "Tuple[Path, int]"  # one expectation of one fact, by its identity
 
 
 def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Callable, Dict, List, Mapping, Sequence, Tuple, Union, cast
+from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Sequence, Tuple, Union, cast
 
 from .named import NamedTuple
 
-Json = Union[None, bool, int, float, str, List["Json"], Dict[str, "Json"]]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Json: TypeAlias = "Union[bool, int, float, str, List[Json], Dict[str, Json], None]"
 
 OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # as a reader wants them
 DISPOSITIONS = ("enforced", "advisory", "waived", "skipped")

@@ -6,7 +6,7 @@ It says what can be said of the shape alone, and refuses nothing that the loader
 from __future__ import annotations
 
 import inspect
-from typing import Callable, Dict, List, Mapping, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
 
 from . import facts
 from .expectation import WORDS
@@ -18,8 +18,11 @@ from .report import Json
 from .spec import TOP
 from .statement import FORMS, LEVELS, RULE
 
-Node = Dict[str, Json]
-Typed = Callable[[Kind[Datum]], Node]  # what may be written of a fact of a type
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Node: TypeAlias = "Dict[str, Json]"
+Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # what may be written of a fact of a type
 
 SCALAR: Json = ["string", "number", "boolean"]
 TEXT: Node = {"type": SCALAR}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, List, Mapping, Optional, Tuple
 
 from .header import BLOCK, decimal, number
 from .named import NamedTuple
 from .stream import Source
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 SEGMENTS = 10_000  # of one member
 READABLE = 64 << 20  # bytes of a member whose map is worth keeping
 MAP = b"GNU.sparse.map"
 
-Segments = Tuple[Tuple[int, int], ...]  # offset and length of what is no hole, in their order
+Segments: TypeAlias = "Tuple[Tuple[int, int], ...]"  # offset and length of what is no hole, in their order
 
 
 class Holes(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 from . import __version__, expectation, plan, sysspec
 from .conclusion import selects
@@ -22,6 +22,9 @@ from .report import Spec
 from .source import parse
 from .statement import Reader, Statement
 from .versions import RELEASE
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
 
@@ -47,8 +50,8 @@ class Document(NamedTuple):
         return items(self.body["params"], "`params`") if "params" in self.body else ()
 
 
-Block = Dict[str, Statement]  # what documents state under one id: by the document, since each counts once
-Blocks = Dict[str, Block]
+Block: TypeAlias = "Dict[str, Statement]"  # what documents state under one id: by the document, since each counts once
+Blocks: TypeAlias = "Dict[str, Block]"
 
 
 def resolve(names: Sequence[str], library: Library, given: Mapping[str, str], *, trial: bool = False) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Tuple
 
 from . import facts
 from .document import Map, Node, Seq, Word, items, known, listed, text, word
@@ -16,6 +16,9 @@ from .pattern import PARAMS, Clause, Data, Joined, Params, Pattern
 from .plan import nodes
 from .proof import ANY_ROW, possible
 from .walk import Said, Stated, Walk
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
@@ -37,7 +40,7 @@ class Statement(NamedTuple):
     at: At
 
 
-Condition = Tuple[Data, Optional[Pattern]]
+Condition: TypeAlias = "Tuple[Data, Optional[Pattern]]"
 ALWAYS: Condition = ({}, None)
 
 

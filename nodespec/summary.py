@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from . import facts as declared
 from .conclusion import conclusion
@@ -11,6 +11,9 @@ from .observation import Value
 from .recorded import Recorded
 from .report import Finding, Report
 from .sight import shown
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 # what no two hosts may have in common, and why
 APART: Mapping[str, Tuple[Callable[[Report], Sequence[str]], str]] = {
@@ -139,7 +142,7 @@ def _cell(report: Report, name: str) -> str:
 # causes
 
 
-Key = Tuple[str, str]
+Key: TypeAlias = "Tuple[str, str]"
 
 
 def _hits(hosts: Sequence[str], reports: Sequence[Report]) -> List[Hit]:

@@ -8,11 +8,14 @@ is noted, and an unknown key is a mistake.
 from __future__ import annotations
 
 import re
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from .document import Map, Node, Seq, Word, known, listed, mapping, sequence, text, word
 from .expectation import compiled
 from .mistake import At, Wrong
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
 KERNEL = {  # key: (level, expectation, on which cgroup version)
     "required": ("require", "enabled", ""),
@@ -34,7 +37,7 @@ TOP = ("os", "kernelSpec", *CGROUPS, *DOCKER, "packageSpecs", "packageSpecOverri
 VERSIONS = {"1": ["1", "hybrid"], "2": ["2"]}  # of cgroups, as the fact tells them
 SEE = "https://github.com/kubernetes/system-validators"
 
-Tree = Dict[str, object]  # mappings, lists and texts that become nodes at one position
+Tree: TypeAlias = "Dict[str, object]"  # mappings, lists and texts that become nodes at one position
 
 
 def is_one(body: Map) -> bool:
@@ -63,7 +66,7 @@ def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     return _node(made, at), (*docker, *notes)
 
 
-Condition = Tuple[str, Tree]  # the name of the rule, and its `when`; none for what always holds
+Condition: TypeAlias = "Tuple[str, Tree]"  # the name of the rule, and its `when`; none for what always holds
 
 
 def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> Tree:
@@ -135,7 +138,7 @@ def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
 
 # packages
 
-Rows = Tuple[FrozenSet[str], bool, Tree]  # on these distributions, or on all but these
+Rows: TypeAlias = "Tuple[FrozenSet[str], bool, Tree]"  # on these distributions, or on all but these
 
 
 def _packages(body: Map) -> Tuple[List[Rows], List[str]]:

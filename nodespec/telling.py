@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Dict, Iterable, Iterator, Mapping, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, Mapping, Sequence, Tuple, Union
 
 from . import facts as declared
 from .escape import visible
@@ -18,11 +18,14 @@ from .pattern import read as read_pattern
 from .plan import Plan
 from .sight import absence, shown
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 FOLDED = 24  # rows that a table may have to be listed without being asked for
 PLAIN = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+@() -]*(?<! )")
 
 
-Told = Tuple[Tuple[str, ...], str]  # a path, and what is printed behind it
+Told: TypeAlias = "Tuple[Tuple[str, ...], str]"  # a path, and what is printed behind it
 
 
 def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> Iterator[str]:

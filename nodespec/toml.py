@@ -7,13 +7,16 @@ left out, nothing raises, and a number, a date or a flag is its text.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
 from .named import NamedTuple
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 LONGEST = 1 << 12  # characters of one list or inline table
 
-Key = Tuple[str, ...]
+Key: TypeAlias = "Tuple[str, ...]"
 
 
 class Entry(NamedTuple):

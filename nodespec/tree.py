@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Callable, Dict, FrozenSet, List, Tuple, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, List, Tuple, TypeVar, Union, cast
 
 from .named import NamedTuple
 from .observation import Absent, Evidence, Observation, Unknown, Value
 
 T = TypeVar("T")
-S = TypeVar("S", bound="Tree")
+if TYPE_CHECKING:
+    S = TypeVar("S", bound="Tree")
 
 LIMIT = 16 << 20  # bytes of one file
 ENTRIES = 100_000  # names of one directory

@@ -18,6 +18,7 @@ from .output import replace
 
 if TYPE_CHECKING:
     import argparse
+    from typing import TypeAlias
 
 BUNDLE = "etc/nodespec/preflight"
 GATE = "nodespec-gate.service"
@@ -59,7 +60,7 @@ Requires={GATE}
 After={GATE}
 """
 
-File = Tuple[str, int]  # a text and its mode
+File: TypeAlias = "Tuple[str, int]"  # a text and its mode
 
 
 def asked(command: argparse.ArgumentParser) -> None:

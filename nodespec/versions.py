@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Tuple, Union
+from typing import TYPE_CHECKING, Callable, Tuple, Union
 
 from .named import NamedTuple
 
-Atom = Union[int, str]
-Key = Tuple[Union[Atom, "Key"], ...]
-Position = Tuple[Key, int]  # a key, and a little before (-1), at (0) or after (1) it
-Span = Tuple[Position, Position]  # from, up to but without
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Atom: TypeAlias = "Union[int, str]"
+Key: TypeAlias = "Tuple[Union[Atom, Key], ...]"
+Position: TypeAlias = "Tuple[Key, int]"  # a key, and a little before (-1), at (0) or after (1) it
+Span: TypeAlias = "Tuple[Position, Position]"  # from, up to but without
 
 
 class Scheme(NamedTuple):

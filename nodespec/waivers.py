@@ -6,17 +6,20 @@ What reads YAML is given by the author's half; a bare node reads JSON.
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
 
 from .document import SIZE, Map, Node, known, listed, opened, parse_json, text
 from .mistake import Mistake, Wrong
 from .plan import LANGUAGE
 from .report import Json, Waiver
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 TOP = ("nodespec-waivers", "waivers")
 KEYS = ("ids", "hosts", "reason", "owner", "expires")
 
-Parse = Callable[[bytes, str], Node]
+Parse: TypeAlias = "Callable[[bytes, str], Node]"
 
 
 def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, List, Mapping, Tuple, TypeVar
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, TypeVar
 
 from . import expectation, facts
 from .document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
@@ -14,8 +14,11 @@ from .named import NamedTuple
 from .pattern import Clause, Data, Params
 from .plan import nodes
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
 T = TypeVar("T")
-Said = Mapping[str, str]
+Said: TypeAlias = "Mapping[str, str]"
 
 
 class Stated(NamedTuple):
