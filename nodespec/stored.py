@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, Tuple, cast
 
 from . import plan as plans
 from .conclusion import Choice
+from .escape import visible
 from .judging import Seat, Terms, judge
 from .mistake import Mistake
 from .output import targets, write
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
 SIZE = 256 << 20  # bytes of a stored report
+JUDGED = ("conclusion", "specs", "params", "waivers", "causes", "asked")  # what follows from plan, facts and clock
 
 
 def report(args: argparse.Namespace) -> int:
@@ -34,11 +36,15 @@ def verify(args: argparse.Namespace) -> int:
     for one in reports:
         found = list(_differences(one, again(one)))
         differences += found
-        state = f"{len(found)} differences" if found else "comes to the same"
-        print(f"{one.host.name}: {one.conclusion}: judged again by {', '.join(s.name for s in one.specs)}: {state}")  # noqa: T201
+        state = f"{len(found)} difference{'s' * (len(found) > 1)}" if found else "comes to the same"
+        _say(f"{one.host.name}: {one.conclusion}: judged again by {', '.join(s.name for s in one.specs)}: {state}")
     for line in differences:
-        print(f"  {line}")  # noqa: T201
+        _say(f"  {line}")
     return 10 if differences else 0
+
+
+def _say(line: str) -> None:
+    print(visible(line))  # noqa: T201 - this is what was asked for
 
 
 def load(path: str) -> Tuple[Report, ...]:
@@ -88,16 +94,24 @@ def again(one: Report) -> Report:
 
 
 def _differences(said: Report, found: Report) -> Iterator[str]:
-    for name, before, after in (
-        ("conclusion", said.conclusion, found.conclusion),
-        ("waivers", [w.state for w in said.waivers], [w.state for w in found.waivers]),
-        ("ids", [f.id for f in said.findings], [f.id for f in found.findings]),
-    ):
+    for name in JUDGED:
+        before, after = getattr(said, name), getattr(found, name)
         if before != after:
-            yield f"{name}: the report says {before}, and it comes to {after}"
+            yield f"{name}: the report says {_beyond(before, after)}, and it comes to {_beyond(after, before)}"
+    ids = [[finding.id for finding in one.findings] for one in (said, found)]
+    if ids[0] != ids[1]:
+        yield f"ids: the report says {_beyond(*ids)}, and it comes to {_beyond(*reversed(ids))}"
     yield from _digests(said)
-    for before_, after_ in zip(said.findings, found.findings):
-        yield from _finding(before_, after_)
+    known = {finding.id: finding for finding in found.findings}
+    for finding in said.findings:
+        yield from _finding(finding, known[finding.id]) if finding.id in known else ()
+
+
+def _beyond(value: object, other: object) -> object:
+    """What is said beyond the other; of lists only the members that the other lacks."""
+    if not isinstance(value, (tuple, list)) or not isinstance(other, (tuple, list)):
+        return value
+    return [one for one in value if one not in other] or "no more"
 
 
 def _finding(said: Finding, found: Finding) -> Iterator[str]:

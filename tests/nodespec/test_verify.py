@@ -20,7 +20,7 @@ from nodespec.library import Library
 from nodespec.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 from nodespec.pattern import clauses
 from nodespec.plan import Plan, packed, unpacked
-from nodespec.report import Json, Report, Waiver
+from nodespec.report import Cause, Json, Param, Report, Waiver
 from nodespec.report import packed as packed_report
 from nodespec.report import unpacked as unpacked_report
 from nodespec.spec import resolve
@@ -153,6 +153,11 @@ def test_a_plan_is_data() -> None:
     [
         {"conclusion": "conformant"},
         {"strict": True},
+        {"params": (Param("size", "large", "set"),)},
+        {"specs": ()},
+        {"causes": (Cause("fail", "a lie", "", ("cpu.count",)),)},
+        {"asked": 1},
+        {"findings": ()},
     ],
 )
 def test_what_was_changed_in_a_report_shows(
@@ -163,6 +168,23 @@ def test_what_was_changed_in_a_report_shows(
     path.write_text(json.dumps(packed_report([made._replace(**change)])))  # type: ignore[arg-type]
     assert main(["verify", str(path)]) == 10
     assert "the report says" in capsys.readouterr().out
+
+
+def test_a_finding_that_was_taken_out_is_one_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = report(planned(a="require: {cpu: {count: 4}, memory: {total: 8}}"), {"cpu.count": 2, "memory.total": 1})
+    (tmp_path / "r.json").write_text(json.dumps(packed_report([made._replace(findings=made.findings[1:])])))
+    assert main(["verify", str(tmp_path / "r.json")]) == 10
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.endswith(": 1 difference")
+    assert rest == ["  ids: the report says no more, and it comes to ['cpu.count']"]
+
+
+def test_what_a_report_says_moves_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = report(planned(a="require: {cpu: {count: 4}}"), {"cpu.count": 2})
+    made = made._replace(host=made.host._replace(name="a\x1b[31mb\u202ec"))
+    (tmp_path / "r.json").write_text(json.dumps(packed_report([made])))
+    assert main(["verify", str(tmp_path / "r.json")]) == 0
+    assert capsys.readouterr().out.startswith("a\\x1b[31mb\\u202ec: ")
 
 
 def test_nothing_is_read_into_a_report_that_embeds_too_little() -> None:
