@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Set
 from . import __version__, output
 from . import plan as plans
 from .cli import bindings
+from .escape import visible
 from .library import Library
 from .mistake import Mistake
 from .report import Json, listed
@@ -111,7 +112,9 @@ def text(plan: Plan, waivers: Json) -> str:
         "waivers": waivers,
     }
     data = base64.b64encode(zlib.compress(json.dumps(carried, separators=(",", ":")).encode(), 9)).decode()
-    title = ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
+    title = visible(
+        ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
+    )  # one line, and a comment
     return LOADER.format(title=title, version=__version__, data="\n".join(textwrap.wrap(data, 120)))
 
 

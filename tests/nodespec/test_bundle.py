@@ -106,6 +106,15 @@ def test_a_recommendation_enforced_fails_and_a_waiver_as_json_lets_it(preflight:
     assert run(preflight, "check", "--waivers", str(tmp_path / "w.json")).returncode == 2
 
 
+def test_what_a_spec_is_called_is_never_code(tmp_path: Path) -> None:
+    name = "./a\nraise SystemExit(9)\n#\udcff.yaml"
+    (tmp_path / name).write_text(SPEC, encoding="utf-8")
+    done = nodespec("bundle", name, "-o", "preflight", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run(tmp_path / "preflight", "check").returncode == 0
+    assert run(tmp_path / "preflight", "--version").stdout.startswith("nodespec ")
+
+
 def test_it_names_its_specs_and_explains_them(preflight: Path) -> None:
     plan = resolve([str(preflight.parent / "small.yaml")], Library(), {})
     assert f"sha256:{plan.specs[0].digest}" in run(preflight, "--version").stdout
