@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
 
 from . import __version__, gate
 from . import facts as declared
+from .escape import visible
 from .facts import Leaf, Place, Table
 from .judging import Seat
 from .looking import Live
@@ -75,7 +76,8 @@ def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
     except OSError as error:
         raise Mistake(f"{args.record}: {error.strerror or error}") from None
     left = f"; {cut} values left out, which --reveal keeps" if cut else ""
-    print(f"{args.record}: {len(taken.facts)} facts and tables of {seat.host.name}, {len(content)} bytes{left}")  # noqa: T201
+    host = visible(seat.host.name)
+    print(f"{args.record}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}")  # noqa: T201
     return 0
 
 

@@ -21,6 +21,7 @@ from unhurried import PROGRAM
 
 from nodespec import facts as declared
 from nodespec import recorder, recording
+from nodespec.__main__ import main
 from nodespec.facts import Leaf, Place, Table
 from nodespec.judging import Seat, Terms, judge
 from nodespec.library import Library, Text
@@ -551,6 +552,13 @@ def test_the_machine_id_itself_is_never_recorded(folder: Path) -> None:
             content = (folder / file).read_bytes()
             text = gzip.decompress(content) if file.endswith(".gz") else content
             assert machine_id.read_bytes().strip() not in text
+
+
+def test_a_host_s_name_moves_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/hostname").write_text("a\x1b[31mb\n")
+    assert main(["facts", "os", "--image", str(tmp_path), "-o", f"{tmp_path}/r.json"]) == 0
+    assert " of a\\x1b[31mb, " in capsys.readouterr().out
 
 
 def test_what_a_recording_says_is_printed_as_of_a_host(folder: Path) -> None:
