@@ -88,17 +88,16 @@ def _live(args: argparse.Namespace) -> Tuple[Live, Seat]:
 
 
 def _chosen(args: argparse.Namespace) -> None:
-    if args.kernel and not args.image:
-        raise Mistake(f"--kernel {args.kernel}: of an image one is chosen, which --image names")
+    for option, said in (("--kernel", args.kernel), ("--platform", args.platform)):
+        if said and not args.image:
+            raise Mistake(f"{option} {said}: of an image one is chosen, which --image names")
 
 
 def machine(root: str) -> Machine:
     """The host below a root; Mistake where no host runs there."""
     host = Machine(root)
     if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
-        raise Mistake(
-            f"--root {root}: {root}/proc is no procfs, so no host runs there; an image is looked at otherwise"
-        )
+        raise Mistake(f"--root {root}: {root}/proc is no procfs, so no host runs there: an image is named by --image")
     return host
 
 

@@ -36,6 +36,10 @@ def targets(said: Sequence[str]) -> Tuple[Target, ...]:
             raise Mistake(f"-o {target.format}: no such format{near}; there are {', '.join(formats())}")
     if sum(not target.file for target in found) > 1:
         raise Mistake("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
+    files = [os.path.realpath(target.file) for target in found if target.file]
+    twice = next((path for path in files if files.count(path) > 1 and not path.startswith("/dev/")), "")
+    if twice:
+        raise Mistake(f"-o: only one report can go to {twice}")
     return tuple(found)
 
 

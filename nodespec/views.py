@@ -46,5 +46,7 @@ def opened(word: str, args: argparse.Namespace) -> View:
     if word == IMAGE:
         raise Mistake(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
     image = args.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else None
-    facts, seat = gate.opened(argparse.Namespace(**{**vars(args), "facts": None, "image": image}))
+    platform = args.platform if image else ""  # the other operand may be the image that has several
+    door = {"facts": None, "image": image, "platform": platform}
+    facts, seat = gate.opened(argparse.Namespace(**{**vars(args), **door}))
     return View(word, seat, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), facts)
