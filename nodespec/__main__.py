@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -72,6 +73,8 @@ def run(program: Callable[[], int] = main) -> NoReturn:
     """The console script: a program, and what is left of its output."""
     if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and is said not to be written
         sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that it cannot carry is no reason to end
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = program()
     except SystemExit as end:  # as `--help` does

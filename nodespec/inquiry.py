@@ -61,18 +61,23 @@ def specs(args: argparse.Namespace) -> int:
     names = library.names()
     for name in names:
         plan = specs_.resolve([name], library, {}, trial=True)
-        count = f"{len(plan.requirements)} requirements"
+        count = _count(plan)
         _say(f"{name:{max(map(len, names))}}  {count:16}  {plan.specs[0].title}")
     return 0
 
 
+def _count(plan: Plan) -> str:
+    count = len(plan.requirements)
+    return f"{count} requirement{'s' * (count != 1)}"
+
+
 def lint(args: argparse.Namespace) -> int:
-    """`nodespec lint`: nothing said and 0 where a spec is sound; else every mistake, and 2."""
+    """`nodespec lint`: 0 where all specs are sound; else every mistake, and 2."""
     said: List[str] = []
     for name in args.spec:
         try:
             plan = specs_.resolve([name], Library(tuple(args.specs)), bindings(args.set), trial=True)
-            _say(f"{name}: {len(plan.requirements)} requirements, no mistake")
+            _say(f"{name}: {_count(plan)}, no mistake")
             for note in plan.specs[0].notes:
                 _say(f"{name}: not carried over: {note}")
         except Mistake as mistake:

@@ -127,6 +127,7 @@ def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
         (["check", "container-host", "--skip", "nothing.*"], "--skip nothing.*: no requirement is called so"),
         (["check", "container-host", "--waivers", "/nowhere"], "/nowhere: No such file or directory"),
         (["check", "container-host", "--root", "/tmp"], "--root /tmp: /tmp/proc is no procfs"),  # noqa: S108 - read only
+        (["check", "container-host", "--root", "/tmp"], "an image is named by --image"),  # noqa: S108 - likewise
         (["check", "container-host", "--deadline", "soon"], "--deadline"),
         (["report", "/nowhere"], "/nowhere: No such file or directory"),
         (["verify", "/dev/null"], "/dev/null: no report that nodespec wrote"),
@@ -235,6 +236,17 @@ def test_a_broken_pipe_is_silent() -> None:
         assert (done.returncode, done.stderr) == (0, ""), argv
         done = ran(argv, shell=NOBODY)
         assert done.stderr.strip() in ("0", "10", "11", "74"), argv
+
+
+def test_no_answer_ends_at_a_letter_that_a_terminal_has_not(tmp_path: Path) -> None:
+    (tmp_path / "größer.yaml").write_text("nodespec: 1\ntitle: größer\nrequire: {cpu: {count: 2}}\n", encoding="utf-8")
+    env = {**BARE, "PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "1"}
+    for argv in (["lint", f"{tmp_path}/größer.yaml"], ["specs", "--specs", str(tmp_path)]):
+        done = ran(argv, env=env)
+        assert (done.returncode, done.stderr) == (0, ""), argv
+        assert "1 requirement" in done.stdout
+        assert "1 requirements" not in done.stdout
+        assert r"gr\xf6\xdfer" in done.stdout
 
 
 def test_letters_that_a_terminal_has_not_are_escapes(tmp_path: Path) -> None:
