@@ -54,7 +54,9 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
             return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
         if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
             return f"{found[-1]}: the quote that opens here is not closed"
-    return f"{found[0] if found else At(file, 1, 1)}: {error.problem or 'not YAML'}"
+    deep = "nesting depth" in str(error.problem)  # newer libyaml reads ahead, and counts before an event is seen
+    problem = f"nested deeper than {DEPTH}" if deep else error.problem or "not YAML"
+    return f"{found[0] if found else At(file, 1, 1)}: {problem}"
 
 
 def _document(events: Iterator[yaml.Event], file: str) -> Node:

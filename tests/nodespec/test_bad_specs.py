@@ -102,8 +102,6 @@ def lines_of(path: Path, data: bytes) -> List[str]:
         (b"nodespec: 1\ntitle: a\x07b\n", "s:2:9: "),
         (b"[" * 900, "s:1:33: nested deeper than 32"),
         (b"{" * 900, "s:1:33: nested deeper than 32"),
-        (b"[" * 100_000, "s:1:"),  # libyaml has its own limit since 0.2.6
-        (b"{" * 100_000, "s:1:"),
         (b"- " * 50_000, "s:1:65: nested deeper than 32"),
         (b"a: " * 30_000, "s:1:5: mapping values are not allowed"),
         (b"? " * 50_000, "s:1:65: nested deeper than 32"),
@@ -114,6 +112,12 @@ def lines_of(path: Path, data: bytes) -> List[str]:
 )
 def test_what_is_no_spec_at_all(data: bytes, said: str, tmp_path: Path) -> None:
     assert lines_of(tmp_path / "s.yaml", data)[0].startswith(said)
+
+
+@pytest.mark.parametrize("sign", [b"[", b"{"])
+def test_depth_is_bounded_whoever_counts_it(sign: bytes, tmp_path: Path) -> None:
+    (line,) = lines_of(tmp_path / "s.yaml", sign * 100_000)
+    assert re.fullmatch(r"s:1:(33|1001): nested deeper than 32", line)  # nodespec's count, or that of newer libyaml
 
 
 def test_a_byte_order_mark_moves_no_column(tmp_path: Path) -> None:
