@@ -96,6 +96,15 @@ def module_file(machine: Tree, at: Evidence) -> str:
     return f"{folder}/{line.partition(':')[0].strip()}"
 
 
+def needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
+    """What each module needs to be loaded before it, by modules.dep."""
+    folder = tree(machine)
+    text = machine.text(f"{folder.value}/modules.dep") if isinstance(folder, Value) else folder
+    lines = text.value.split("\n") if isinstance(text, Value) else ()
+    rows = (line.partition(":") for line in lines)
+    return {module(path.strip()): tuple(map(module, more.split())) for path, _, more in rows if more.strip()}
+
+
 def _names(text: str) -> Mapping[str, int]:
     """Names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs` is br_netfilter."""
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)

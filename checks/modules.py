@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Mapping, Optional, Union
+from typing import Dict, Iterator, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _configuration, _inference, _kernel, _modprobe, kernel
 from nodespec.facts import Rows, table
 from nodespec.kinds import Choice
 from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"
@@ -47,8 +47,9 @@ def modules(machine: Machine) -> Rows[str]:
     absent: the kernel was built without it, or its package is not installed.
 
     blocked is what is there and may not be loaded: modprobe.d has `install NAME /bin/false` (or true), the command line
-    has module_blacklist=NAME, or kernel.modules_disabled is 1. `blacklist NAME` in modprobe.d blocks nothing: it stops
-    only that the module comes by itself, by an alias or at boot from modules-load.d; `modprobe NAME` still loads it.
+    has module_blacklist=NAME, or kernel.modules_disabled is 1; and so is what needs a module that is blocked.
+    `blacklist NAME` in modprobe.d blocks nothing: it stops only that the module comes by itself, by an alias or at boot
+    from modules-load.d; `modprobe NAME` still loads it.
 
     Without a module tree only what is in the kernel can be seen: by /sys/module, which shows built-in code that has
     parameters, and by the kernel's configuration. The rest is unknown, except on a kernel that loads no modules, where
@@ -163,12 +164,32 @@ def _has_file(machine: Tree, at: Evidence) -> bool:
 
 
 def _allowed(machine: Tree, name: str, there: Value[str]) -> Observation[str]:
-    bans, command = machine.once(_bans), _modprobe.install(machine, name)
-    if name in bans or "" in bans:
-        return Value("blocked", bans.get("", bans.get(name, there.evidence)))
-    if isinstance(command, Unknown):
-        return command
-    return Value("blocked", command.evidence) if command and command.blocks else there
+    for one in (name, *_needs(machine, name, there)):
+        held = _held(machine, one)
+        if held:
+            return held if isinstance(held, Unknown) else Value("blocked", held)
+    return machine.once(_bans)[1] or there
+
+
+def _held(machine: Tree, name: str) -> Union[Evidence, Unknown, None]:
+    """What keeps a module from being loaded."""
+    bans, command = machine.once(_bans)[0], _modprobe.install(machine, name)
+    ban = bans.get("") or bans.get(name)
+    if ban:
+        return ban
+    return command if isinstance(command, Unknown) else command.evidence if command and command.blocks else None
+
+
+def _needs(machine: Tree, name: str, there: Value[str]) -> Iterator[str]:
+    """The modules that are loaded before it, where anything is blocked at all and they are not in the kernel yet."""
+    said = _modprobe.commands(machine)
+    blocking = not isinstance(said, Unknown) and any(command.blocks for command in said)
+    if not blocking and not machine.once(_bans)[0]:
+        return
+    loaded, needs = machine.once(_loaded), machine.once(_kernel.needs).get(name, ())
+    for need in needs if there.evidence.source.endswith("modules.dep") else ():
+        if not isinstance(loaded, Value) or need not in loaded.value:
+            yield need
 
 
 def _every(machine: Tree) -> Mapping[str, Observation[str]]:
@@ -200,8 +221,8 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
     return Unknown("not found", f"{tree.value} lists no modules", "run depmod, or install the kernel's modules again")
 
 
-def _bans(machine: Tree) -> Mapping[str, Evidence]:
-    """Modules that the kernel itself refuses; the empty name is all of them."""
+def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
+    """Modules that the kernel itself refuses, the empty name is all of them; and why there may be more."""
     if not machine.running:
         return _bans_at_rest(machine)
     bans: Dict[str, Evidence] = {}
@@ -211,13 +232,14 @@ def _bans(machine: Tree) -> Mapping[str, Evidence]:
     for key, names in _kernel.parameters(line.value) if isinstance(line, Value) else ():
         if key == "module_blacklist":
             bans.update({_kernel.named(name): Evidence(kernel.CMDLINE) for name in names.split(",") if name})
-    return bans
+    return bans, next((look for look in (disabled, line) if isinstance(look, Unknown)), None)
 
 
-def _bans_at_rest(tree: Tree) -> Mapping[str, Evidence]:
+def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
     from nodespec.checks import _loads, _sysctl_files  # noqa: PLC0415 - as above
 
     assigned = _sysctl_files.assigned(tree)
     disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None
     everything = {"": disabled.evidence} if disabled and disabled.value == "1" else {}
-    return {**_loads.banned(tree), **everything}
+    unread = assigned if isinstance(assigned, Unknown) and assigned.reason != DEFERRED else None
+    return {**_loads.banned(tree), **everything}, unread

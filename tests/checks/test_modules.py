@@ -140,6 +140,7 @@ CONF, LATE, LINES = "/etc/modprobe.d/a.conf", "/usr/lib/modprobe.d/z.conf", "# c
         ({"/proc/cmdline": "quiet module_blacklist=a,bridge"}, "blocked", Evidence("/proc/cmdline")),
         ({"/proc/cmdline": "module-blacklist=br-idge,bridge"}, "blocked", Evidence("/proc/cmdline")),
         ({"/proc/sys/kernel/modules_disabled": "1\n"}, "blocked", Evidence("/proc/sys/kernel/modules_disabled")),
+        ({"/proc/cmdline": None}, None, None),  # or perhaps does: a folder again
     ],
 )
 def test_what_may_not_be_loaded_is_blocked(
@@ -153,6 +154,14 @@ def test_what_may_not_be_loaded_is_blocked(
         assert seen == Value(state, evidence or Evidence(f"{TREE}/modules.dep", 2))
     assert rows.look("overlay") == Value("loaded", Evidence("/proc/modules", 1)), "what is in stays in"
     assert rows.look("ext4") == Value("builtin", Evidence(f"{TREE}/modules.builtin", 1))
+
+
+def test_what_needs_a_blocked_module_is_blocked(make_tree: MakeTree) -> None:
+    ban = {CONF: "install bridge /bin/false\n"}
+    assert row(make_tree, "br_netfilter", {**BASE, **ban}) == Value("blocked", Evidence(CONF, 1))
+    loaded = {"/proc/modules": BASE["/proc/modules"] + "bridge 1 0 - Live 0x0\n"}
+    seen = row(make_tree, "br_netfilter", {**BASE, **ban, **loaded})
+    assert seen == Value("loadable", Evidence(f"{TREE}/modules.dep", 1)), "what is in need not be loaded"
 
 
 def test_without_a_tree_only_what_is_in_the_kernel_is_seen(make_tree: MakeTree) -> None:

@@ -93,7 +93,7 @@ def test_what_needs_a_banned_module_is_not_loaded(make_tree: MakeTree) -> None:
     root = make_tree({**KERNEL, **files}, SYSTEMD)
     assert states(root, "llc", "br_netfilter", "overlay") == {
         "llc": "blocked",
-        "br_netfilter": "loadable",
+        "br_netfilter": "blocked",
         "overlay": "loaded",
     }
 
