@@ -64,7 +64,7 @@ def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Observation[Row
     lacking: List[Lacking] = []
     for version in ("", "6"):  # without IPv6 there is no second table, and nothing is missed
         path = f"{machine.process}/net/{protocol}{version}"
-        found = machine.text(path)
+        found = machine.text(path).then(_table)
         if isinstance(found, Unknown) or (isinstance(found, Absent) and not version):
             lacking.append(found)
         elif isinstance(found, Value):
@@ -74,6 +74,13 @@ def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Observation[Row
         return rows, Value("free", Evidence(f"{machine.process}/net/{protocol}"))
     why = lacking[0]
     return rows, why if isinstance(why, Unknown) else Unknown("not found", f"{why.evidence} is not there")
+
+
+def _table(text: str) -> str:
+    """What has the heading of a table of sockets: anything else would leave every port free."""
+    if text.split(None, 2)[:2] != ["sl", "local_address"]:
+        raise ValueError("no heading of sockets")
+    return text
 
 
 def _bound(text: str, state: str) -> Iterator[Tuple[int, int]]:

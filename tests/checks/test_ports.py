@@ -75,6 +75,8 @@ def test_without_ipv6_nothing_is_missed(make_tree: MakeTree) -> None:
         ({"/etc/passwd": ""}, "hidden"),
         (host({}), "not found"),
         (host({"udp": UDP}), "not found"),
+        (host({"tcp": "", "udp": UDP}), "malformed"),  # an empty file in its place
+        (host({**TABLES, "tcp6": TCP6.replace(HEAD, "")}), "malformed"),
         ({**host({"udp": UDP}), "/proc/1/net/tcp/x": ""}, "failed"),
         ({**host({"tcp": TCP}), "/proc/1/net/tcp6/x": ""}, "failed"),
     ],
