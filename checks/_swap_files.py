@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterator, List, Tuple, Union
 from nodespec.checks import _units
 from nodespec.mounts import unescaped
 from nodespec.named import NamedTuple
-from nodespec.observation import DEFERRED, Evidence, Observation, Unknown, Value
+from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
 FSTAB = "/etc/fstab"
@@ -57,8 +57,12 @@ def areas(tree: Tree) -> Union[Tuple[Area, ...], Unknown]:
 def _areas(tree: Tree) -> Union[Tuple[Area, ...], Unknown]:
     """Under systemd they come on with its target; others know /etc/fstab alone."""
     system = _units.init(tree)
+    if isinstance(system, Unknown):
+        return system
+    if isinstance(system, Absent):
+        return Unknown(DEFERRED, f"nothing here would switch swap on: {_units.INIT} is not there")
     looks: List[Callable[[Tree], Iterator[Union[Area, Unknown]]]] = [_in_fstab]
-    if isinstance(system, Value) and system.value == "systemd":
+    if system.value == "systemd":
         looks = [] if _is_masked(tree, TARGET) else [partial(_unmasked, _in_fstab), partial(_unmasked, _in_units)]
         looks += [_by_generator, _by_services]
     found: Dict[str, Area] = {}
@@ -140,5 +144,7 @@ def _standing(tree: Tree, paths: Tuple[str, ...]) -> str:
 def _by_services(tree: Tree) -> Iterator[Union[Area, Unknown]]:
     for service, path in SERVICES.items():
         enabled = _units.enabled(tree, service)
-        if isinstance(enabled, Value) and enabled.value:
+        if isinstance(enabled, Unknown):
+            yield enabled
+        elif isinstance(enabled, Value) and enabled.value:
             yield Area(path, enabled.evidence)

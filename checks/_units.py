@@ -139,6 +139,8 @@ def _links(tree: Tree) -> Union[Mapping[str, str], Unknown]:
         for name in names.value if isinstance(names, Value) else ():
             if name.endswith((".wants", ".requires", ".upholds")) and not name.startswith(ELSEWHERE):
                 linked = tree.names(f"{folder}/{name}")
+                if isinstance(linked, Unknown):
+                    return linked
                 for one in linked.value if isinstance(linked, Value) else ():
                     found.setdefault(one, f"{folder}/{name}/{one}")
     return found
@@ -150,6 +152,9 @@ INSTALLS = r"^[ \t]*(WantedBy|RequiredBy|UpheldBy)[ \t]*=[ \t]*\S"
 def _first_boot(tree: Tree, name: str, file: Value[str]) -> Observation[bool]:
     """Without a link a unit is not started, unless a first boot enables it, as presets have it."""
     identity, text = tree.line(MACHINE_ID), said(tree, file.value)
+    for look in (identity, text):
+        if isinstance(look, Unknown):
+            return look
     first = isinstance(identity, Absent) or (isinstance(identity, Value) and identity.value == "uninitialized")
     if not first or not isinstance(text, Value) or not re.search(INSTALLS, text.value, re.MULTILINE):
         return Value(value=False, evidence=file.evidence)

@@ -105,6 +105,11 @@ class TestFstab:
         files: Files = {FSTAB: "/dev/sda2 none swap sw\n", "/sbin/init": ""}
         assert types(make_tree(files, {"/etc/systemd/system/swap.target": "/dev/null"})) == {"/dev/sda2": "partition"}
 
+    def test_nothing_is_said_where_nothing_boots(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/etc/os-release": "ID=debian\n"})
+        for seen in (total(root), devices(root).rest):
+            assert seen == Unknown("deferred", "nothing here would switch swap on: /sbin/init is not there")
+
 
 class TestUnits:
     UNIT = "/etc/systemd/system/dev-vdb.swap"
@@ -125,6 +130,11 @@ class TestUnits:
         wants = "/etc/systemd/system/multi-user.target.wants/dphys-swapfile.service"
         files: Files = {unit: "[Service]\n", "/var/swap": b"\0" * 8192, **self.ID}
         assert total(make_tree(files, {**SYSTEMD, wants: unit})) == Value(4096, Evidence(wants, inferred=True))
+
+    def test_a_service_that_may_be_enabled_may_make_swap(self, make_tree: MakeTree) -> None:
+        wants = "/etc/systemd/system/multi-user.target.wants"
+        root = make_tree({"/lib/systemd/system/zramswap.service": "[Service]\n", **self.ID}, {**SYSTEMD, wants: wants})
+        assert isinstance(total(root), Unknown)
 
 
 class TestZram:

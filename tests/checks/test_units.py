@@ -53,6 +53,19 @@ def test_a_link_to_what_is_not_there_starts_nothing(make_tree: MakeTree) -> None
     assert seen == Absent(Evidence(_units.PATH), "there is no unit kubelet.service")
 
 
+def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    seen = enabled(make_tree({UNIT: WANTED, **ID}, {wants: wants, **SYSTEMD}))
+    assert isinstance(seen, Unknown)
+    assert seen.say == f"{wants}: too many links"
+
+
+def test_a_boot_that_cannot_be_told_to_be_the_first_may_be(make_tree: MakeTree) -> None:
+    seen = enabled(make_tree({UNIT: WANTED, "/etc/machine-id/x": ""}, SYSTEMD))
+    assert isinstance(seen, Unknown)
+    assert "/etc/machine-id" in seen.say
+
+
 @pytest.mark.parametrize("mask", ["/dev/null", "../../../dev/null", ""])
 def test_a_mask_counts_more_than_a_link(make_tree: MakeTree, mask: str) -> None:
     own = "/etc/systemd/system/kubelet.service"
