@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from nodespec.facts import Row, Rows, table
 from nodespec.kinds import Text
-from nodespec.observation import Absent, Evidence, Unknown
-from nodespec.tree import PROGRAMS, Tree
+from nodespec.observation import Absent, Evidence
+from nodespec.tree import NO_PROGRAMS, PROGRAMS, Tree, has_programs
 
 
 def _name(text: str) -> str:
@@ -34,6 +34,6 @@ def commands(tree: Tree) -> Rows[Row]:
     shell and programs in /opt, /snap or a home are not found.
     """
     rest = Absent(Evidence(":".join(PROGRAMS)))
-    if all(isinstance(tree.entry(folder), Absent) for folder in PROGRAMS):
-        return Rows.lacking(Unknown("not found", "no folder of the search path is there"))
+    if not tree.once(has_programs):
+        return Rows.lacking(NO_PROGRAMS)
     return Rows(tree.program, dict, rest)

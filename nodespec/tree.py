@@ -22,6 +22,7 @@ CHUNK = 1 << 16  # /proc/sys answers ENOMEM to a read of 4 MiB and more
 
 # searched for programs, whatever the caller's PATH says
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+NO_PROGRAMS = Unknown("not found", "no folder of the search path is there")
 # below these, "no such file" means something only if the file system that they should be is there
 ROOTS = {"proc": "/proc/self/stat", "sys": "/sys/kernel"}
 
@@ -106,7 +107,7 @@ class Tree:
                 return Value(path, Evidence(path))
             if isinstance(found, Unknown):
                 unread = unread or found
-        return unread or Absent(Evidence(":".join(PROGRAMS)))
+        return unread or (Absent(Evidence(":".join(PROGRAMS))) if self.once(has_programs) else NO_PROGRAMS)
 
     def _ask(self, path: str, ask: Callable[[], T]) -> Observation[T]:
         try:
@@ -183,6 +184,11 @@ class Tree:
             return act(path, None)
         with Walk(self.root) as walk:
             return act(walk.to(path, follow=follow), walk.folder)
+
+
+def has_programs(tree: Tree) -> bool:
+    """Whether any folder of the search path is there: where none is, no program can be said to be missing."""
+    return not all(isinstance(tree.entry(folder), Absent) for folder in PROGRAMS)
 
 
 class Walk:

@@ -166,6 +166,14 @@ def test_only_what_is_installed_is_a_row(make_tree: MakeTree) -> None:
     assert seen(tree, "crio")["cgroup_driver"] == "systemd"
 
 
+def test_without_a_search_path_nothing_is_missing(make_tree: MakeTree) -> None:
+    tree = Tree(make_tree({"/etc/os-release": "ID=debian\n"}))
+    assert runtime.resting
+    assert kubelet.path.resting
+    for seen in (runtime.resting(tree).look("docker"), kubelet.path.resting(tree)):
+        assert seen == Unknown("not found", "no folder of the search path is there")
+
+
 def test_nothing_in_a_tree_is_run(make_tree: MakeTree, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     tree = host(make_tree, "/usr/bin/kubelet", "/usr/bin/containerd", files={})
