@@ -67,6 +67,8 @@ def _unpacked(data: bytes) -> bytes:
         data = _gunzipped(data)
     if b"\nCONFIG_" not in b"\n" + data:
         raise ValueError("is no kernel configuration")
+    if not data.endswith(b"\n"):  # as it ends on a full disk: what it lacks would be `undefined`
+        raise ValueError("ends within a line")
     return b"\n" + data + b"\n"
 
 

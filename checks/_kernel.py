@@ -81,7 +81,8 @@ def built(machine: Tree) -> Observation[Mapping[str, int]]:
 
 def installed(machine: Tree) -> Observation[Mapping[str, int]]:
     """The modules that depmod found, whoever made them, with their line in modules.dep."""
-    return _listed(machine, "modules.dep")
+    found = _listed(machine, "modules.dep")
+    return Absent(found.evidence) if isinstance(found, Value) and not found.value else found  # empty: a full disk
 
 
 def _listed(machine: Tree, file: str) -> Observation[Mapping[str, int]]:

@@ -216,6 +216,7 @@ CANNOT_BE_READ: Mapping[str, Optional[bytes]] = {
     "bomb": gzip.compress(b"CONFIG_HZ=1\n" + b"\0" * (17 << 20)),
     "too long": b"CONFIG_HZ=1\n" * (1 << 21),
     "empty": b"",
+    "cut by a full disk": CONFIG.encode()[:-5],
     "not one": b"\x7fELF\0\0",
     "directory": None,
 }
@@ -269,7 +270,7 @@ def test_without_any_file_the_sentence_says_what_would_help(make_tree: MakeTree)
 
 
 def test_long_lines_and_foreign_bytes_are_read(make_tree: MakeTree) -> None:
-    text = b'CONFIG_LONG="' + b"x" * 100_000 + b'"\r\nCONFIG_LATIN="\xe4"\n\xff\xfe\nCONFIG_LAST=y'
+    text = b'CONFIG_LONG="' + b"x" * 100_000 + b'"\r\nCONFIG_LATIN="\xe4"\n\xff\xfe\nCONFIG_LAST=y\n'
     root = make_tree(host(**{AT: text}))
     assert option(root, "LONG") == Value("x" * 100_000, Evidence(AT, 1))
     assert option(root, "LATIN") == Value("\\xe4", Evidence(AT, 2))

@@ -255,7 +255,7 @@ def test_a_file_that_says_it_is_not_overruled(make_tree: MakeTree) -> None:
             "/proc/self/stat": "",
             "/proc/sys/kernel/osrelease": "6.1.9",
             **tree("ext4"),
-            "/boot/config-6.1.9": "CONFIG_HZ=1",
+            "/boot/config-6.1.9": "CONFIG_HZ=1\n",
         }
     )
     assert kernel.config.probe(Machine(root)).look("EXT4_FS") == Value("undefined", Evidence("/boot/config-6.1.9"))

@@ -83,6 +83,12 @@ def test_before_depmod_the_file_must_be_there(packed: str, make_tree: MakeTree) 
     assert row(make_tree, "zfs", files) == Absent(Evidence(TREE))
 
 
+def test_what_a_full_disk_left_of_depmod_s_list_is_no_list(make_tree: MakeTree) -> None:
+    files = {**BASE, f"{TREE}/modules.dep": "", f"{TREE}/kernel/net/bridge/bridge.ko": ""}
+    assert row(make_tree, "bridge", files) == Value("loadable", Evidence(f"{TREE}/modules.order", 1))
+    assert isinstance(row(make_tree, "zfs", {**files, f"{TREE}/modules.order": ""}), Absent)
+
+
 def test_all_are_enumerated(make_tree: MakeTree) -> None:
     rows = table(make_tree, {**BASE, "/sys/module/printk/parameters/time": "Y"})
     states = {name: seen.value for name, seen in rows.every().items() if isinstance(seen, Value)}
