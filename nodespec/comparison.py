@@ -44,7 +44,7 @@ def diff(args: argparse.Namespace) -> int:
     if asked:
         raise Mistake(f"diff: {asked[0]}: of two reports or specs all is compared")
     lines = list(_reports(words) if kinds[0] == REPORT else _specs(words, args))
-    _say(*lines, f"{len(lines)} differ")
+    _say(*lines, _count(lines))
     return DIFFERENT if lines else 0
 
 
@@ -73,6 +73,10 @@ def _kind(word: str, library: Library) -> str:
     return REPORT if b'"reports"' in content else SPEC if is_file(word) and b"nodespec" in content else VIEW
 
 
+def _count(different: Sequence[object]) -> str:
+    return f"{len(different)} differ{'s' * (len(different) == 1)}"
+
+
 def _say(*lines: str) -> None:
     for line in lines:
         print(visible(line))  # noqa: T201 - this is what was asked for
@@ -89,7 +93,7 @@ def _views(words: Sequence[str], asked: Sequence[str], args: argparse.Namespace)
     found = compared(before.facts, after.facts, places, (before.seat.context, after.seat.context))
     asked_for = {place.owner for place in _found(chosen)}
     lines = list(told(found, lambda place: args.all or place.owner in asked_for))
-    count = f"{len(found.differing)} differ"
+    count = _count(found.differing)
     if args.all:
         lines += [one.line for one in found.silent]
     elif found.silent:

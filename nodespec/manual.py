@@ -91,7 +91,7 @@ def requirement(plan: Plan, wanted_: str) -> Iterator[str]:
 def whole(plan: Plan) -> Iterator[str]:
     """A plan in words: its spec, its params, and every requirement with its reason."""
     spec = plan.specs[0]
-    yield f"{spec.name}: {spec.title}"
+    yield f"{spec.name}: {spec.title}" if spec.title else spec.name
     for parent in spec.extends:
         yield f"  extends {parent}"
     for drop in spec.drops:
