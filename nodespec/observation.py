@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Generic, Iterable, Tuple, TypeVar, Union
+from typing import Callable, Generic, Iterable, Tuple, TypeVar, Union
 
 from .named import NamedTuple
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -93,8 +90,8 @@ class Unknown(NamedTuple):
         return self
 
 
-Observation: TypeAlias = "Union[Value[T], Absent, Unknown]"
-Lacking: TypeAlias = "Union[Absent, Unknown]"
+Observation = Union[Value[T], Absent, Unknown]  # no text: whoever writes a family may subscript it
+Lacking = Union[Absent, Unknown]
 
 
 def first(looks: Iterable[Observation[T]]) -> Observation[T]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import sys
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple, Union, get_type_hints
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple, Union, cast
 
 import pytest
 
@@ -41,10 +42,10 @@ AUTHOR = {
     "walk",
 }
 # What a family may know of the engine, beside other families: facts and values, and how to look.
-LOOKING = {"facts", "kinds", "observation", "versions", "tree", "machine"}
+LOOKING = {"facts", "kinds", "named", "observation", "versions", "tree", "machine"}
 READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "stream", "toml", "unpacking"}  # of files
 # What a renderer may know: the report, how to show a host's words, and what several formats count alike.
-SHOWING = {"report", "escape", "summary"}
+SHOWING = {"report", "escape", "named", "summary"}
 THIRD = {"yaml", "jsonschema", "jinja2"}
 HEAVY = {"dataclasses", "pathlib", "subprocess", "logging", "asyncio", "urllib", "difflib"}  # cost time
 
@@ -188,10 +189,8 @@ every_fact = pytest.mark.parametrize(("name", "fact"), DECLARED.items(), ids=DEC
 
 def looked_at(probe: object) -> object:
     """The type of what a probe is given."""
-    hints = get_type_hints(probe)
-    hints.pop("return")
-    assert len(hints) == 1
-    return next(iter(hints.values()))
+    (hint,) = (hint for name, hint in inspect.get_annotations(cast("type", probe)).items() if name != "return")
+    return {"Tree": Tree, "Machine": Machine}[hint]
 
 
 @every_fact
