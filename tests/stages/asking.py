@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from oracle import report
+from unhurried import PROGRAM
 
 if TYPE_CHECKING:
     from nodespec.report import Report
@@ -22,7 +22,7 @@ def judged(
     argv: list[str], file: Path, *, cwd: Path = TOP, standard: Callable[[], subprocess.Popen[bytes]] | None = None
 ) -> Report:
     """The report of `nodespec check` with these arguments; `standard` starts what it reads."""
-    command = [sys.executable, "-m", "nodespec", "check", *argv, "-o", f"json={file}", "--deadline", "120"]
+    command = [*PROGRAM, "check", *argv, "-o", f"json={file}", "--deadline", "120"]
     env = {**os.environ, "PYTHONPATH": str(TOP)}
 
     def once() -> Report:

@@ -18,13 +18,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, cast
 from urllib.request import Request, urlopen
 
-from debian import said
+from debian import installed
 
 TOP = Path(__file__).parents[2]
 sys.path[:0] = [str(TOP), str(TOP / "tests" / "reports")]
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars")
+PATIENCE = 180  # seconds for an answer of the driver
+REFUSALS = 3  # of a script, an image and a style
+SOON = 20.0  # seconds in which what the page does by itself is done
 ESCAPE, ENTER = "\ue00c", "\ue007"
 LONG = sample.finding("fail", name="files./" + "x" * 900, words="y" * 3000)
 BIG = sample.joining()._replace(
@@ -110,8 +114,15 @@ class Browser:
         """What the driver answers."""
         request = Request(self.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
         request.method = method
-        with urlopen(request, timeout=60) as answer:  # noqa: S310 - the driver that was started here
+        with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - the driver that was started here
             return cast("Json", json.load(answer)["value"])
+
+    def soon(self, script: str, wanted: Json) -> Json:
+        """What a script returns, at the latest when it is what is wanted, or much time has passed."""
+        end = time.monotonic() + SOON
+        while (found := self.run(script)) != wanted and time.monotonic() < end:
+            time.sleep(0.1)
+        return found
 
     def open(self, file: Path, width: int = 1200, scheme: str = "light", media: str = "", fragment: str = "") -> None:
         """A file anew, in a window of that width."""
@@ -178,9 +189,7 @@ def browser(driver: str, *, scripts: bool = True) -> Iterator[Browser]:
 def driven() -> Iterator[str]:
     """The driver, on a port of its choice; installed where it is missing."""
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        said("apt-get", "update", "--quiet")
-        packages = ("chromium", "chromium-driver", "fonts-dejavu-core", "fonts-liberation")
-        said("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages)
+        installed("chromium", "chromium-driver", "fonts-dejavu-core", "fonts-liberation")
     command = ("chromedriver", "--port=0", "--log-level=SEVERE")
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
@@ -250,7 +259,12 @@ def spoilt(page: Browser, tally: Tally, out: Path, file: Path) -> None:
         bad = f"<script>document.title = 'run'</script>{image}<p style='color: red'>x</p>"
         broken.write_text(file.read_text("utf-8").replace("</main>", f"{bad}</main>"), "utf-8")
         page.open(broken)
-        tally.hold("spoilt: three refusals on the console", sum("policy" in line.lower() for line in page.console()), 3)
+        end, said = time.monotonic() + SOON, page.console()
+        while len(said) < REFUSALS and time.monotonic() < end:
+            time.sleep(0.1)
+            said += page.console()
+        refused = sum("policy" in line.lower() for line in said)
+        tally.hold("spoilt: three refusals on the console", refused, REFUSALS)
         tally.hold("spoilt: the script did not run", page.run("return document.title !== 'run'"), wanted=True)
         try:
             server.accept()[0].close()
@@ -312,11 +326,11 @@ def linked(page: Browser, tally: Tally, file: Path) -> None:
     return one.open && one.checkVisibility() && box.top >= 0 && box.top < innerHeight;
     """
     page.open(file, fragment="#pass.advisory")
-    tally.hold("a link shows a folded finding", page.run(script), wanted=True)
+    tally.hold("a link shows a folded finding", page.soon(script, wanted=True), wanted=True)
     page.open(file)
     page.click("[value=fail]")
     page.run("location.hash = '#pass.advisory'")
-    tally.hold("a link shows a filtered finding", page.run(script), wanted=True)
+    tally.hold("a link shows a filtered finding", page.soon(script, wanted=True), wanted=True)
 
 
 def narrow(page: Browser, tally: Tally, files: Mapping[str, Path]) -> None:
@@ -356,7 +370,7 @@ def printed(page: Browser, tally: Tally, out: Path, file: Path) -> None:
     paper = b64decode(page.tell("Page.printToPDF", {"preferCSSPageSize": True})["data"])
     (out / "report.pdf").write_bytes(paper)
     tally.hold("a PDF of some size", paper.startswith(b"%PDF") and len(paper) > 50_000, wanted=True)
-    tally.hold("folded as before", page.run(closed), before)
+    tally.hold("folded as before", page.soon(closed, before), before)
     page.open(file, media="print")
     tally.hold("paper shows all of every finding", page.run(UNSEEN), [])
 

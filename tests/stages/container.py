@@ -19,9 +19,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Dict, cast
 
+import asking
 import debian
 from agreement import Difference, compared
 from oracle import report
+from unhurried import PROGRAM, unhurry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,7 @@ def main(cache: Path) -> int:
     """The exit status. Process 1 shows its namespaces where it is one of ours."""
     own = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
     if not shutil.which("runc"):
-        debian.said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "runc")
+        debian.installed("runc")
     with tempfile.TemporaryDirectory(prefix="nodespec-", dir=cache) as folder:
         laid(cache, Path(folder))
         return subprocess.run([*own, sys.executable, __file__, str(cache), folder], check=False).returncode
@@ -51,6 +53,7 @@ def laid(cache: Path, folder: Path) -> None:
     (rootfs / "host").mkdir(exist_ok=True)
     env = {"PYTHONPATH": str(TOP)}
     debian.said(sys.executable, "-m", "nodespec", "bundle", "kubernetes/1.35", "-o", str(rootfs / "preflight"), env=env)
+    unhurry(rootfs / "preflight")
 
 
 def inside(folder: Path) -> int:
@@ -67,7 +70,7 @@ def looked(folder: Path) -> Iterator[str]:
         r"^```json config\.json\n(.*?)^```$", (TOP / "docs/recipes.md").read_text(), re.MULTILINE | re.DOTALL
     )
     config = cast("Dict[str, Dict[str, Json]]", json.loads(shown))
-    outside = asked([sys.executable, "-m", "nodespec", "check", "kubernetes/1.35", "-o", "json"], folder)
+    outside = asked([*PROGRAM, "check", "kubernetes/1.35", "-o", "json"], folder)
     found = contained(config, folder)
     yield from compared("the container of the recipe", outside, found, ALLOWED, least=LEAST)
     process = config["process"]
@@ -86,17 +89,23 @@ def contained(config: Dict[str, Dict[str, Json]], folder: Path) -> Report:
     """The report from a container of that configuration."""
     process = {**config["process"], "args": [*cast("list[str]", config["process"]["args"]), "-o", "json"]}
     (folder / "config.json").write_text(json.dumps({**config, "process": process}))
-    return asked(["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), "nodespec-recipe"], folder)
+    return asked(
+        ["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), f"nodespec-{os.getpid()}"], folder
+    )
 
 
 def asked(command: list[str], folder: Path) -> Report:
     """The report that a command prints."""
     env = {**os.environ, "PYTHONPATH": str(TOP)}
-    done = subprocess.run(command, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
-    if done.returncode not in {0, 10, 11}:
-        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
-    (folder / "report.json").write_bytes(done.stdout)
-    return report(folder / "report.json")
+
+    def once() -> Report:
+        done = subprocess.run(command, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
+        if done.returncode not in asking.VERDICTS:
+            raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}")
+        (folder / "report.json").write_bytes(done.stdout)
+        return report(folder / "report.json")
+
+    return asking.patiently(once)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import subprocess
+import time
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+T = TypeVar("T")
+PAUSE = 10  # seconds before what failed over the network is tried again
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NODE = ("systemd-sysv", "kmod", "containerd", "runc")  # and a kernel, with its initramfs
 PYTHON = ("python3", "python3-yaml")
@@ -41,8 +44,8 @@ def unpacked(suite: str, packages: Sequence[str], cache: Path) -> Path:
     places = {"state::lists": "lists", "cache": "", "etc::sourcelist": "sources.list"}
     options = [f"-oDir::{key}={state / place}" for key, place in places.items()]
     options += ["-oDir::Etc::sourceparts=/dev/null", "-oDir::State::status=/dev/null", "-oAPT::Sandbox::User=root"]
-    said("apt-get", *options, "update", "--quiet")
-    said("apt-get", *options, "download", "--quiet", *packages, cwd=state)
+    fetched("apt-get", *options, "update", "--quiet")
+    fetched("apt-get", *options, "download", "--quiet", *packages, cwd=state)
     whole = tree.with_suffix(".part")
     for archive in state.glob("*.deb"):
         said("dpkg-deb", "--extract", str(archive), str(whole))
@@ -73,16 +76,28 @@ def system(
     """A tree as debootstrap makes it around some files; kept, and made anew only where it is not whole."""
     with alone(tree):
         if not tree.exists():
-            whole = tree.with_name(f"{tree.name}.part")
-            said("rm", "-rf", "--one-file-system", str(whole))
-            for name, text in files.items():
-                (whole / name).parent.mkdir(parents=True)
-                (whole / name).write_text(text)
             options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]
+            options += [f"--arch={architecture}", suite]
+            whole = tree.with_name(f"{tree.name}.part")
+
+            def made() -> None:
+                said("rm", "-rf", "--one-file-system", str(whole))
+                for name, text in files.items():
+                    (whole / name).parent.mkdir(parents=True)
+                    (whole / name).write_text(text)
+                said("debootstrap", *options, str(whole), mirror())
+
             with emulated(architecture):
-                said("debootstrap", *options, f"--arch={architecture}", suite, str(whole), mirror())
+                twice(made)
             whole.rename(tree)
     return tree
+
+
+def installed(*packages: str) -> None:
+    """Install packages on this machine, whose other users of dpkg are waited for."""
+    wait = "-oDPkg::Lock::Timeout=300"
+    fetched("apt-get", wait, "update", "--quiet")
+    fetched("apt-get", wait, "install", "--quiet", "--yes", "--no-install-recommends", *packages)
 
 
 @contextlib.contextmanager
@@ -111,6 +126,21 @@ def alone(made: Path) -> Iterator[None]:
     with made.with_name(f"{made.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def fetched(*argv: str, cwd: Path | None = None) -> str:
+    """What a program prints that needs the network, which may fail once."""
+    return twice(lambda: said(*argv, cwd=cwd))
+
+
+def twice(make: Callable[[], T]) -> T:
+    """What is made, at the second try where the first failed."""
+    try:
+        return make()
+    except RuntimeError as error:
+        print(f"again    {str(error)[-1000:]}")
+        time.sleep(PAUSE)
+    return make()
 
 
 def said(*argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import debian
 import qemu
 from oracle import report
+from unhurried import unhurry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +61,13 @@ ExecStart=/usr/bin/python3 -c 'import socket, time; socket.socket(socket.AF_UNIX
 WantedBy=multi-user.target
 """,
 }
-WAIT = "75"
+WAIT = "120"
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
 # what every guest does; the look itself is a unit, so that systemd is not done starting while it runs
 BEGIN = """\
 out=/run/out
 state() { systemctl show -P ActiveState $1; }
-for _ in $(seq 240); do
+for _ in $(seq 600); do
     case $(state nodespec-gate) in active | failed) break ;; esac
     sleep 1
 done
@@ -167,6 +168,7 @@ def made(folder: Path) -> tuple[Path, Path]:
     (folder / "gate.yaml").write_text(SPEC)
     for spec, name in (("./gate.yaml", "preflight"), ("kubernetes/1.35", "kubernetes")):
         nodespec(folder, "bundle", spec, "-o", name)
+        unhurry(folder / name)
     return folder / "preflight", folder / "kubernetes"
 
 

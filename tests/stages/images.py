@@ -36,7 +36,7 @@ def main(cache: Path) -> int:
     """The exit status; what is run is printed."""
     missing = [package for program, package in NEEDED.items() if not shutil.which(program)]
     if missing:
-        debian.said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *missing)
+        debian.installed(*missing)
     tree = debian.node("bookworm", cache)
     blocks = re.findall(
         r"^```sh image( as root)?\n(.*?)^```$", (TOP / "README.md").read_text(), re.MULTILINE | re.DOTALL

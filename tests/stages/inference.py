@@ -21,7 +21,8 @@ from typing import NamedTuple
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from debian import said  # noqa: E402 - after the path of this checkout, installed or not
+import debian as packages  # noqa: E402 - after the path of this checkout, installed or not
+from debian import said  # noqa: E402 - likewise
 
 from nodespec.checks import _inference, _options  # noqa: E402
 from nodespec.machine import Machine  # noqa: E402
@@ -113,7 +114,7 @@ def configuration(text: bytes) -> dict[str, str]:
 
 def tools() -> None:
     if not shutil.which("qemu-system-x86_64") or not Path("/bin/busybox").exists() or not shutil.which("cpio"):
-        said("apt-get", "install", "-yq", "--no-install-recommends", "qemu-system-x86", "busybox-static", "cpio")
+        packages.installed("qemu-system-x86", "busybox-static", "cpio")
 
 
 def fetched(cache: Path, alternatives: tuple[str, ...]) -> Path:
@@ -122,7 +123,7 @@ def fetched(cache: Path, alternatives: tuple[str, ...]) -> Path:
         needed = re.search(r"Depends: (linux-image-\S+)", said("sh", "-c", f"apt-cache depends {meta} || true"))
         if needed:
             if not list(cache.glob(f"{needed[1]}_*.deb")):
-                said("apt-get", "-oAPT::Sandbox::User=root", "download", "--quiet", needed[1], cwd=cache)
+                packages.fetched("apt-get", "-oAPT::Sandbox::User=root", "download", "--quiet", needed[1], cwd=cache)
             return next(cache.glob(f"{needed[1]}_*.deb"))
     raise SystemExit(f"no package {' or '.join(alternatives)} is known to apt")
 
@@ -133,9 +134,12 @@ def unpacked(package: Path) -> Path:
     if folder.exists():
         return folder
     wanted = ("./boot/config-*", "./boot/vmlinuz-*", "*/lib/modules/*/modules.builtin", "*/lib/modules/*/modules.order")
-    folder.mkdir()
+    whole = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
     members = " ".join(f"'{name}'" for name in wanted)
-    said("sh", "-c", f"dpkg-deb --fsys-tarfile '{package}' | tar -x --wildcards {members}", cwd=folder)
+    said("sh", "-c", f"dpkg-deb --fsys-tarfile '{package}' | tar -x --wildcards {members}", cwd=whole)
+    whole.rename(folder)
     return folder
 
 

@@ -98,7 +98,7 @@ def main(cache: Path) -> int:
         own = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, __file__)
         return subprocess.run([*own, str(cache)], check=False).returncode
     if not shutil.which("runc"):
-        debian.said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "runc")
+        debian.installed("runc")
     tree = debian.node("bookworm", cache)
     with tempfile.TemporaryDirectory(prefix="nodespec-") as folder:
         wrong = [mistake for name in CONTAINERS for mistake in judged(name, tree, Path(folder))]
@@ -114,7 +114,7 @@ def judged(name: str, tree: Path, folder: Path) -> Iterator[str]:
     check = ["-m", "nodespec", "check", "-o", "json", "--deadline", "120", "kubernetes/1.35"]
     outside = asking.patiently(lambda: asked([sys.executable, *check, f"{folder}/asked.yaml"], folder))
     bundled(own, ["python3", *check, f"{ASKED}/asked.yaml", "--root", HOST], tree, folder)
-    contain = ["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), "nodespec-inside"]
+    contain = ["runc", "--root", str(folder / "state"), "run", "--bundle", str(folder), f"nodespec-{os.getpid()}"]
     inside = asking.patiently(lambda: asked(contain, folder))
     yield from compared(f"a container {name}", outside, inside, (*ALWAYS, *hidden(own)), least=LEAST)
 

@@ -17,6 +17,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from debian import twice
+
 TOP = Path(__file__).parents[2]
 FOLDERS = ("checks", "reports", "specs")
 LINKS = {f"nodespec/{folder}" for folder in FOLDERS}
@@ -33,7 +35,7 @@ FORMATS = ("text", "json", "junit", "markdown", "html")
 SECOND = "import sys; from nodespec.__main__ import main; main(sys.argv[1:]); print(*sys.modules, sep='\\n')"
 
 
-class Wrong(Exception):
+class Wrong(RuntimeError):
     """Something is not as it must be."""
 
 
@@ -58,8 +60,9 @@ def built(folder: Path, clone: Path) -> Path:
     """The wheel, made by way of the source distribution; what is in both is looked at."""
     tracked = ran(0, "git", "-C", str(clone), "ls-files").split()
     python = environment(folder / "building", "build")
-    ran(0, python, "-m", "build", "--outdir", str(folder / "dist"), str(clone))
-    ran(0, python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder / "direct"), str(clone))
+    twice(lambda: ran(0, python, "-m", "build", "--outdir", str(folder / "dist"), str(clone)))
+    alone = ("--no-deps", "--wheel-dir", str(folder / "direct"))
+    twice(lambda: ran(0, python, "-m", "pip", "wheel", "--quiet", *alone, str(clone)))
     (wheel,), (direct,) = (folder / "dist").glob("*.whl"), (folder / "direct").glob("*.whl")
     contents, again = zipped(wheel), zipped(direct)
     wanted = {moved(name) for name in tracked if name.partition("/")[0] in ("nodespec", *FOLDERS)} - LINKS
@@ -153,7 +156,7 @@ def environment(folder: Path, *packages: str) -> str:
     """A new virtual environment with these packages: its Python."""
     ran(0, sys.executable, "-m", "venv", str(folder))
     python = str(folder / "bin/python")
-    ran(0, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages)
+    twice(lambda: ran(0, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages))
     return python
 
 

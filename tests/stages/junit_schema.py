@@ -9,12 +9,12 @@ one that was spoilt.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import xmlschema
+from debian import fetched
 
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 
@@ -60,7 +60,7 @@ def schema(cache: Path) -> str:
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True)
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "pytest"]
-        subprocess.run([*pip, "--dest", str(cache), f"pytest=={RELEASE}"], check=True)
+        fetched(*pip, "--dest", str(cache), f"pytest=={RELEASE}")
     with tarfile.open(archive) as tar:
         file = tar.extractfile(MEMBER)
         return file.read().decode() if file else ""

@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from debian import said
+from debian import fetched, installed, said
 
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
@@ -41,8 +41,7 @@ def main(cache: Path) -> int:
         sys.stderr.write("this wants root\n")
         return 2
     if not shutil.which("umoci") or not shutil.which("skopeo"):
-        said("apt-get", "update", "--quiet")
-        said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "umoci", "skopeo")
+        installed("umoci", "skopeo")
     with_zstd(cache)
     with tempfile.TemporaryDirectory(dir=cache) as within:
         root, layout = grown(Path(within))
@@ -57,7 +56,7 @@ def with_zstd(cache: Path) -> None:
         return
     folder = cache / f"{ZSTANDARD}-{sys.version_info[1]}"
     if not folder.exists():
-        said(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), ZSTANDARD)
+        fetched(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), ZSTANDARD)
     sys.path.insert(0, str(folder))
 
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from nodespec.report import Json, Part, Report
 
 TOP = Path(__file__).parents[2]
+sys.path.append(str(TOP / "tests"))
+
+from unhurried import PROGRAM  # noqa: E402 - that folder is where it lies
+
 SUITE = "trixie"
 LIBRARY = "golang-k8s-system-validators-dev"
 NEEDED = ("golang-github-blang-semver-dev", "golang-golang-x-sys-dev")
@@ -97,7 +101,7 @@ def look(out: Path, binaries: Mapping[str, Path]) -> None:
         if library in binaries:
             (out / theirs_in(library, kubelet)).write_text(debian.said(str(binaries[library]), f"{kubelet}.0"))
     for kubelet in {kubelet for _, kubelet in RUNS}:
-        check = [sys.executable, "-m", "nodespec", "check", "sig-node/system-validators", "--set", f"kubelet={kubelet}"]
+        check = [*PROGRAM, "check", "sig-node/system-validators", "--set", f"kubelet={kubelet}", "--deadline", "120"]
         done = subprocess.run([*check, "-o", f"json={out / ours_in(kubelet)}"], cwd=TOP, check=False)
         if done.returncode not in {0, 10, 11}:
             raise RuntimeError(f"nodespec check: exit status {done.returncode}")
@@ -218,8 +222,8 @@ def from_proxy(cache: Path) -> Path:
     (folder / "go.mod").write_text("module oracle\n")
     folders = {"GOPATH": str(cache / "go-modules"), "GOCACHE": str(cache / "go-cache")}
     env = {**os.environ, **folders, "GOFLAGS": "-modcacherw"}
-    download = ("timeout", "60", go(), "mod", "download", "-json", f"k8s.io/system-validators@v{CURRENT}")
-    return Path(json.loads(debian.said(*download, cwd=folder, env=env))["Dir"])
+    download = ("timeout", "120", go(), "mod", "download", "-json", f"k8s.io/system-validators@v{CURRENT}")
+    return Path(json.loads(debian.twice(lambda: debian.said(*download, cwd=folder, env=env)))["Dir"])
 
 
 def go() -> str:

@@ -8,7 +8,6 @@ two differ and no reason is written below, where such a difference is gone, or w
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Mapping
 
 import distro
+from debian import fetched
 
 from nodespec.checks import os as family
 from nodespec.observation import Value
@@ -96,7 +96,7 @@ def corpus(cache: Path) -> Iterator[tuple[str, bytes]]:
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True)
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "distro"]
-        subprocess.run([*pip, "--dest", str(cache), f"distro=={RELEASE}"], check=True)
+        fetched(*pip, "--dest", str(cache), f"distro=={RELEASE}")
     with tarfile.open(archive) as tar:
         for member in tar:
             _, _, path = member.name.partition("/tests/resources/")

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from debian import said
+from debian import installed, said
 
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
@@ -76,8 +76,7 @@ def main() -> int:
         sys.stderr.write("this wants root\n")
         return 2
     if not shutil.which("rpmbuild"):
-        said("apt-get", "update", "--quiet")
-        said("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "rpm")
+        installed("rpm")
     wrong = [*differences(filled(cache)), *misordered()]
     print("\n".join(wrong) or f"{len(PACKAGES)} packages and {len(VERSIONS) ** 2} pairs of versions as rpm has them")
     return 1 if wrong else 0
