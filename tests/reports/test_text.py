@@ -195,7 +195,7 @@ def test_a_finding_named_by_its_host_is_still_whole() -> None:
     assert text.count(words_) > 2 * len(sample.hostile().findings)
 
 
-@given(st.text("ab-  ", max_size=80), st.integers(0, 40), st.integers(0, 12), st.integers(10, 60))
+@given(st.text("ab-  ", max_size=80).map(str.strip), st.integers(0, 40), st.integers(0, 12), st.integers(10, 60))
 def test_lines_are_wrapped_as_textwrap_does(text: str, lead: int, hang: int, width: int) -> None:
     room, start, indent = max(width, hang + 20), "x" * lead, " " * hang
     expected = wrap(
