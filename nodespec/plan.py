@@ -57,10 +57,12 @@ def unpacked(data: Mapping[str, Json]) -> Plan:
     """A plan read back; KeyError, TypeError or ValueError where the data is none that `packed` made."""
     if data["nodespec"] != LANGUAGE:
         raise ValueError("made by another version of nodespec")
+    whens: Dict[str, Json] = {}  # requirements of one rule or stage have one condition, which is decided once
+    requirements = ({**r, "when": whens.setdefault(repr(r["when"]), r["when"])} for r in _objects(data["requirements"]))
     return Plan(
         tuple(Spec(**_tupled(one)) for one in _objects(data["specs"])),  # type: ignore[arg-type]
         tuple(Param(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
-        tuple(Requirement(**_tupled(one)) for one in _objects(data["requirements"])),  # type: ignore[arg-type]
+        tuple(Requirement(**_tupled(one)) for one in requirements),  # type: ignore[arg-type]
     )
 
 
