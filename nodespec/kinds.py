@@ -307,7 +307,10 @@ class Presence(Kind[str]):
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """`; did you mean X?`, or nothing."""
+    others = [name for name in names if name != word]
+    if not others:
+        return ""
     from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
 
-    close = get_close_matches(word, [name for name in names if name != word], 1)
+    close = get_close_matches(word, others, 1)
     return f"; did you mean `{close[0]}`?" if close else ""

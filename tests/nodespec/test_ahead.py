@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import marshal
 import os
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
     monkeypatch.setattr(ahead, "OWN", str(library))
     monkeypatch.setattr(ahead, "FOLDER", str(made))
     ahead.make(str(made))
-    assert sorted(os.listdir(made)) == ["bound.json", "free.json"]
+    assert sorted(os.listdir(made)) == ["bound.plan", "free.plan"]
     assert ready("bound", {}) == resolve(["bound"], Library(), {})
     assert ready("bound", {"least": "2Gi"}) is None
     assert ready("free", {"least": "2Gi"}) == resolve(["free"], Library(), {"least": "2Gi"})
@@ -84,9 +85,22 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
     assert ready("free", {}) is None
 
 
-@pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"sources": {}, "bindable": true, "plan": {}}', '{"sources": 1}'])
-def test_a_plan_that_cannot_be_read_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str) -> None:
-    Path(tmp_path, "container-host.json").write_text(damaged)
+DAMAGED = {
+    "empty": b"",
+    "no plan": b"[]",
+    "no object": marshal.dumps([], ahead.FORMAT),
+    "no sources": marshal.dumps({}, ahead.FORMAT),
+    "nothing in it": marshal.dumps({"sources": {}, "bindable": True, "plan": {}}, ahead.FORMAT),
+    "sources of another kind": marshal.dumps({"sources": 1}, ahead.FORMAT),
+    "cut off": marshal.dumps({"sources": {"a": ["b", 1, 2]}}, ahead.FORMAT)[:-3],
+}
+
+
+@pytest.mark.parametrize("damaged", DAMAGED.values(), ids=list(DAMAGED))
+def test_a_plan_that_cannot_be_read_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bytes
+) -> None:
+    Path(tmp_path, "container-host.plan").write_bytes(damaged)
     monkeypatch.setattr(ahead, "FOLDER", str(tmp_path))
     assert ahead.planned(["container-host"], Library(), {}) == resolve(["container-host"], Library(), {})
 
