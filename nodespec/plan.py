@@ -56,13 +56,18 @@ def unpacked(data: Mapping[str, Json]) -> Plan:
     """A plan read back; KeyError, TypeError or ValueError where the data is none that `packed` made."""
     if data["nodespec"] != LANGUAGE:
         raise ValueError("made by another version of nodespec")
-    whens: Dict[str, Json] = {}  # requirements of one rule or stage have one condition, which is decided once
-    requirements = ({**r, "when": whens.setdefault(repr(r["when"]), r["when"])} for r in _objects(data["requirements"]))
+    whens: Dict[str, Data] = {}  # requirements of one rule or stage have one condition, which is decided once
     return Plan(
         tuple(Spec(**_tupled(one)) for one in _objects(data["specs"])),  # type: ignore[arg-type]
         tuple(Param(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
-        tuple(Requirement(**_tupled(one)) for one in requirements),  # type: ignore[arg-type]
+        tuple(_requirement(one, whens) for one in _objects(data["requirements"])),
     )
+
+
+def _requirement(said: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
+    id_, level, pattern, when, source, *words = map(said.__getitem__, Requirement._fields)
+    known = whens.setdefault(repr(when), cast("Data", when))
+    return Requirement(id_, level, pattern, known, tuple(cast("List[str]", source)), *words)  # type: ignore[arg-type]
 
 
 def _objects(value: Json) -> List[Dict[str, Json]]:
