@@ -12,9 +12,7 @@ from nodespec.checks import _kernel
 from nodespec.checks._options import (
     ALIASES,
     ALSO,
-    CONTROLLERS,
     FILESYSTEMS,
-    HYBRID,
     IMPLIED,
     MODULES,
     SIGNS,
@@ -33,15 +31,6 @@ Found: TypeAlias = "Optional[Value[str]]"  # nothing: not decided
 KALLSYMS = "/proc/kallsyms"
 NAMES = 64 << 20  # bytes of it: a kernel with all its modules loaded has some 20 MiB
 EVERY_KERNEL = frozenset({b"schedule", b"vfs_read"})  # without these it is not the whole list
-SOURCES = (
-    "/proc/*",
-    "/sys/module/*",
-    "/sys/kernel/btf/vmlinux",
-    CONTROLLERS,
-    HYBRID,
-    *(f"{tree}/*" for tree in _kernel.TREES),
-)
-
 if TYPE_CHECKING:
     from typing import TypeAlias
 

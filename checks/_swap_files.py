@@ -22,7 +22,6 @@ SERVICES = {  # what these switch on, whatever it is called in their own configu
     "zram-config.service": "/dev/zram0",
     "dphys-swapfile.service": "/var/swap",
 }
-SOURCES = (FSTAB, "*/systemd/*")
 TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL", "ID")
 NAMED = ("/", *(f"{tag}=" for tag in TAGS))  # what an area can be named by
 HEADING = 4096  # bytes of the page that heads an area

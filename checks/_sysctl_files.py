@@ -9,7 +9,8 @@ import re
 from fnmatch import fnmatchcase
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.checks import _configuration, _kernel, _units
+from nodespec.checks import _kernel, _units
+from nodespec.checks.sysctl import SWAP
 from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
@@ -17,12 +18,6 @@ from nodespec.tree import Tree
 FOLDERS, FILE = _units.folders("sysctl.d"), "/etc/sysctl.conf"
 LOADS = _units.folders("modules-load.d")
 SERVICE = "systemd-sysctl.service"
-SOURCES = (
-    *("*/sysctl.d*", FILE, f"*/{SERVICE}", "*/modules-load.d*", "*/modprobe.d/*"),
-    *_kernel.LINE,
-    *_configuration.FILES,
-)
-SWAP = str.maketrans("./", "/.")
 
 
 class Assignment(NamedTuple):

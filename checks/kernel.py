@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet
 
-from nodespec.checks import _configuration, _inference, _kernel, _linux
+from nodespec.checks import _configuration, _kernel, _linux
 from nodespec.facts import Rows, fact, table
 from nodespec.kinds import Choice, Option, SetOf, Text, Version
 from nodespec.machine import Machine
@@ -234,7 +234,7 @@ def _option(name: str) -> str:
 
 @table(
     Option(),
-    sources=(*_configuration.FILES, *_inference.SOURCES),
+    sources=(*_configuration.FILES, *_kernel.SIGNS),
     noun="option",
     key=_option,
     closed=True,
@@ -269,6 +269,8 @@ def _config(tree: Tree) -> Rows[str]:
     file = tree.once(_configuration.file)
     if isinstance(file, Value):
         return _configuration.rows(file.value, file.evidence)
+    from nodespec.checks import _inference  # noqa: PLC0415 - for the few machines that show no configuration
+
     return Rows(lambda name: _inference.option(tree, name), lambda: _inference.options(tree), _unread(tree, file))
 
 

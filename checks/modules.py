@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _configuration, _inference, _kernel, _modprobe, kernel
+from nodespec.checks import _configuration, _kernel, _modprobe, kernel
 from nodespec.facts import Rows, table
 from nodespec.kinds import Choice
 from nodespec.machine import Machine
@@ -31,7 +31,7 @@ def _key(name: str) -> str:
         DISABLED,
         kernel.CMDLINE,
         *_configuration.FILES,
-        *_inference.SOURCES,
+        *_kernel.SIGNS,
     ),
     noun="module",
     key=_key,
@@ -121,6 +121,8 @@ def _in_sysfs(machine: Tree, name: str) -> Optional[Value[str]]:
 
 def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What the kernel's configuration says, where its lists of modules do not."""
+    from nodespec.checks import _inference  # noqa: PLC0415 - for machines that show no modules
+
     option = _inference.option_of(name)
     if not option:
         return None

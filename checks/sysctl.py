@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Mapping, Optional
 
-from nodespec.checks import _sysctl_files
-from nodespec.checks._sysctl_files import SWAP
+from nodespec.checks import _configuration, _kernel
 from nodespec.checks._sysctl_origins import HAVE, MODULES
 from nodespec.facts import Rows, table
 from nodespec.kinds import Setting
@@ -15,6 +14,12 @@ from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknow
 from nodespec.tree import Tree
 
 ROOT = "/proc/sys"
+SWAP = str.maketrans("./", "/.")
+AT_REST = (
+    *("*/sysctl.d*", "/etc/sysctl.conf", "*/systemd-sysctl.service", "*/modules-load.d*", "*/modprobe.d/*"),
+    *_kernel.LINE,
+    *_configuration.FILES,
+)
 MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
 LONGEST = 250  # characters of a name
 COMPARED = 2_000  # names that a misspelt one is compared with
@@ -65,8 +70,10 @@ def sysctl(machine: Machine) -> Rows[str]:
     return Rows(lambda key: _look(machine, key), lambda: _every(machine), Absent(Evidence(ROOT)))
 
 
-@sysctl.at_rest(*_sysctl_files.SOURCES)
+@sysctl.at_rest(*AT_REST)
 def _at_rest(tree: Tree) -> Rows[str]:
+    from nodespec.checks import _sysctl_files  # noqa: PLC0415 - not for a machine that runs
+
     assigned = _sysctl_files.assigned(tree)
     if not isinstance(assigned, Value):
         return Rows.lacking(assigned)
