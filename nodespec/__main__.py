@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -18,6 +19,7 @@ REMEDIES = {
     "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
     "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
 }
+YOUNG = 50_000  # objects until Python looks for circles: what a check makes lives to its end, and has hardly any
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what only writing meets, or a terminal hung up
 WHOLE = "run a whole one, which on Debian is python3 rather than python3-minimal"
 
@@ -71,6 +73,7 @@ def _unforeseen(error: Exception) -> int:
 
 def run(program: Callable[[], int] = main) -> NoReturn:
     """The console script: a program, and what is left of its output."""
+    gc.set_threshold(YOUNG)
     if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and is said not to be written
         sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - until the end
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that it cannot carry is no reason to end
