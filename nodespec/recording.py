@@ -111,7 +111,7 @@ def named(path: str) -> Tuple[str, ...]:
     """The path of a recording, or those of all that a directory holds, in the order of their names."""
     if not os.path.isdir(path):
         return (path,)
-    names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES))
+    names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES) and name[0] != ".")
     if not names:
         raise Mistake(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
     return tuple(os.path.join(path, name) for name in names)

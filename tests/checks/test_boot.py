@@ -68,6 +68,18 @@ class TestHeld:
     def test_the_only_kernel_boots(self, make_tree: MakeTree, path: str, release: str) -> None:
         assert next_(make_tree({path: ""})) == Value(release, Evidence(path))
 
+    def test_of_one_kernel_no_loader_is_asked(self, make_tree: MakeTree) -> None:
+        """The release alone says nothing of the command line: a configuration that cannot be read does not matter."""
+        path = f"/boot/vmlinuz-{OLD}"
+        tree = Tree(make_tree({path: "", f"{GRUB}/x": ""}))
+        assert isinstance(_boot.chosen(tree), Unknown)
+        assert _boot.release(tree) == Value(OLD, Evidence(path))
+        two = Tree(make_tree({f"/boot/vmlinuz-{NEW}": ""}))
+        assert isinstance(_boot.release(two), Unknown)
+        other = Tree(make_tree({}))
+        other.kernel = "6.1.0-99-amd64"
+        assert isinstance(_boot.release(other), Unknown)
+
     def test_modules_alone_are_a_kernel_that_lies_elsewhere(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/lib/modules/6.1.9/modules.dep": ""}))
         assert seen == Value("6.1.9", Evidence("/lib/modules/6.1.9", inferred=True))

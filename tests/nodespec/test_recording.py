@@ -619,3 +619,13 @@ def test_the_recording_that_the_documents_show_is_one() -> None:
                 one = place._replace(path=(*place.path, name), key=name) if name else place
                 assert not isinstance(read.look(one), Unknown), one.path
     assert shown
+
+
+def test_of_a_folder_the_recordings_are_taken_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b.json", "a.json.gz", ".b.json.swp", ".c.json", "d.txt", "json"):
+        (tmp_path / name).write_text("")
+    assert recording.named(str(tmp_path)) == tuple(str(tmp_path / name) for name in ("a.json.gz", "b.json"))
+    for name in ("b.json", "a.json.gz"):
+        (tmp_path / name).unlink()
+    with pytest.raises(Mistake, match="holds no recording"):
+        recording.named(str(tmp_path))
