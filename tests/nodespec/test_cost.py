@@ -11,10 +11,12 @@ from typing import Dict, List
 
 import pytest
 
+from nodespec import ahead
+
 TOP = Path(__file__).parents[2]
 SPY = """
-import collections, json, sys
-opened, programs, sockets = collections.Counter(), [], []
+import collections, os, sys
+opened, programs, sockets, compiled = collections.Counter(), [], [], []
 
 def hook(event, args):
     if event == "open" and isinstance(args[0], str):
@@ -23,6 +25,8 @@ def hook(event, args):
         programs.append(" ".join(args[1]))
     elif event == "socket.connect":
         sockets.append(str(args[1]))
+    elif event == "compile" and args[1] == "<string>":
+        compiled.append(bytes(args[0]).decode())
 
 def read():
     with open("/proc/self/io") as io:
@@ -30,6 +34,9 @@ def read():
 
 sys.addaudithook(hook)
 there = set(sys.modules)
+if os.environ.get("PLANS"):
+    from nodespec import ahead
+    ahead.FOLDER = os.environ["PLANS"]
 from nodespec.__main__ import main
 before = read()
 code = main(sys.argv[1:])
@@ -37,16 +44,31 @@ after = read()
 roots = ("/proc/", "/sys/", "/etc/", "/var/", "/boot/")
 host = {path: times for path, times in opened.items() if path.startswith(roots) and path != "/proc/self/io"}
 found = {"code": code, "opened": host, "bytes": after - before, "programs": programs, "sockets": sockets,
-         "modules": sorted(set(sys.modules) - there)}
+         "modules": sorted(set(sys.modules) - there), "compiled": compiled,
+         "lines": sum(source.count("\\n") for name, module in sys.modules.items()
+                      if name.partition(".")[0] == "nodespec" for source in [open(module.__file__).read()])}
+import json
 print(json.dumps(found), file=sys.stderr)
 """
 
 
 @pytest.fixture(scope="module")
 def cost() -> Dict[str, object]:
+    return counted()
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, object]:
+    """As it is installed, with plans made ahead."""
+    folder = tmp_path_factory.mktemp("plans")
+    ahead.make(str(folder))
+    return counted(PLANS=str(folder))
+
+
+def counted(**more: str) -> Dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-c", SPY, "check", "kubernetes/1.35", "-o", "text=/dev/null"],
-        env={**os.environ, "PYTHONPATH": str(TOP)},
+        env={**os.environ, "PYTHONPATH": str(TOP), **more},
         cwd="/",
         capture_output=True,
         text=True,
@@ -88,3 +110,25 @@ def test_what_the_main_job_imports(cost: Dict[str, List[str]]) -> None:
     assert not own & {"nodespec.stored", "nodespec.reports.html", "nodespec.bundle"}
     assert not own & {f"nodespec.{name}" for name in ("fleet", "recording", "recorded", "recorder", "manual", "image")}
     assert not modules & {"shutil", "lzma", "bz2", "multiprocessing", "concurrent"}
+
+
+def test_what_a_check_by_the_library_needs_no_more(ready: Dict[str, List[str]]) -> None:
+    """OpenSSL, JSON's patterns, textwrap's: each was a twentieth of a check or more."""
+    modules = set(ready["modules"])
+    assert "json" not in modules or ready["sockets"]  # Docker answers in it
+    assert not modules & {"yaml", "hashlib", "hmac", "_hashlib", "textwrap", "random", "tempfile", "ast"}
+    own = {name for name in modules if name.startswith("nodespec")}
+    assert len(own) <= 74, sorted(own)
+    assert not own & {f"nodespec.checks.{name}" for name in ("_grub", "_loaders", "_swap_files", "_sysctl_files")}
+
+
+def test_no_more_is_compiled_than_constructors_of_records(ready: Dict[str, List[str]]) -> None:
+    """A text that typing is given is compiled as well, and with the first Python readies its whole grammar: 3 ms."""
+    compiled = ready["compiled"]
+    assert [text for text in compiled if not text.startswith("lambda _cls, ")] == []
+    assert len(compiled) <= 50, compiled
+
+
+def test_lines_carried(ready: Dict[str, int]) -> None:
+    """What a bundle compiles at each start: a thousand lines take as long as a bare Python."""
+    assert ready["lines"] < 9500
