@@ -6,6 +6,7 @@ import time
 from itertools import chain
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
 
+from . import conclusion
 from . import facts as declared
 from . import pattern as patterns
 from . import plan as plans
@@ -16,7 +17,7 @@ from .named import NamedTuple
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Pattern
 from .plan import Plan, Requirement
-from .report import Cause, Finding
+from .report import Cause, Finding, Waiver
 from .sight import Sight, default_fix, sentence, sighted, unmet
 from .tree import TimedOut
 
@@ -27,16 +28,18 @@ ENDLESS = Unknown("timed out", "trying the pattern on it took too long", "write 
 
 
 class Judged(NamedTuple):
-    """A requirement's finding with what it was told from."""
+    """A requirement's finding, what it was told from, and what it may have in common with others."""
 
     finding: Finding
     sights: Tuple[Sight, ...]
+    causes: Tuple[Tuple[str, str, str], ...]
 
 
 def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading] = None) -> List[Judged]:
     """Every requirement of a plan, in its order; regular expressions are tried until `end` (of time.monotonic)."""
-    known = Known(facts, reading or Reading(plan), end or time.monotonic() + DEADLINE)
-    return [_judged(requirement, known) for requirement in plan.requirements]
+    reading = reading or Reading(plan)
+    known = Known(facts, reading, end or time.monotonic() + DEADLINE)
+    return [reading.judged(requirement, known) for requirement in plan.requirements]
 
 
 class Reading:
@@ -48,6 +51,7 @@ class Reading:
         self.given = {param.name: param.seen for param in plan.params}
         self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
         self.idle: Dict[str, Judged] = {}  # what applies to no host
+        self.parts: Dict[conclusion.Choice, Plan] = {}  # what the command line leaves of it
         self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by identity: with the data, which keeps it from another
 
     def pattern(self, data: Data) -> Pattern:
@@ -56,6 +60,16 @@ class Reading:
             self._read[id(data)] = data, patterns.read(data, self.params)
         return self._read[id(data)][1]
 
+    def judged(self, requirement: Requirement, facts: Known) -> Judged:
+        """What a requirement comes to."""
+        return _judged(requirement, facts)
+
+    def disposed(
+        self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: conclusion.Choice
+    ) -> Tuple[Finding, ...]:
+        """The findings with their dispositions."""
+        return conclusion.disposed(findings, waivers, choice)
+
 
 class Known:
     """What the host says, and what a person gave: a parameter is a fact that no host is asked for."""
@@ -63,6 +77,7 @@ class Known:
     def __init__(self, facts: Facts, reading: Reading, end: float) -> None:
         self.facts, self.reading, self.end = facts, reading, end
         self.rows = facts.rows
+        self.late = False  # a pattern was given up for want of time, which says nothing of any other host
 
     def look(self, place: Place) -> Observation[Datum]:
         """The observation of a place."""
@@ -111,7 +126,8 @@ def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said
     fix = requirement.fix or (default_fix(sights) if outcome == "fail" else "")
     parts = tuple(sight.part for sight in sights)
     words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
-    return Judged(Finding(requirement.id, requirement.level, outcome, "enforced", *words), tuple(sights))
+    finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words)
+    return Judged(finding, tuple(sights), _causes(outcome, sights))
 
 
 # one clause
@@ -132,6 +148,7 @@ def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
         with Alarm(max(min(facts.end - time.monotonic(), SECONDS), LEAST), busy=True):
             return sighted(clause, *_strongest(clause, looks), negated=negated)
     except TimedOut:
+        facts.late = True
         return sighted(clause, ENDLESS, negated=negated)
 
 
@@ -239,16 +256,21 @@ def _tally(outcomes: Sequence[str]) -> str:
 def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
     """Findings of one cause together: what could not be looked at for one reason, what lacks for one."""
     groups: dict[Tuple[str, str], List[Tuple[str, str, str]]] = {}
-    for finding, sights in judged:
-        if finding.outcome == "fail" and len(sights) > 1:  # one of several alternatives lacks for a cause of its own
-            continue
-        for key, say, look_ in {_cause(s) for s in sights if s.part.outcome == finding.outcome} - {("", "", "")}:
+    for finding, _, own in judged:
+        for key, say, look_ in own:
             groups.setdefault((finding.outcome, key), []).append((finding.id, say, look_))
     return tuple(
         Cause(outcome, _common(members), members[0][2], tuple(dict.fromkeys(member[0] for member in members)))
         for (outcome, _), members in groups.items()
         if len({member[0] for member in members}) > 1
     )
+
+
+def _causes(outcome: str, sights: Sequence[Sight]) -> Tuple[Tuple[str, str, str], ...]:
+    """What a finding may have in common with others."""
+    if outcome == "fail" and len(sights) > 1:  # one of several alternatives lacks for a cause of its own
+        return ()
+    return tuple(dict.fromkeys(one for s in sights if s.part.outcome == outcome and any(one := _cause(s))))
 
 
 def _cause(sight: Sight) -> Tuple[str, str, str]:

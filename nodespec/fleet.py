@@ -8,12 +8,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
-from .evaluation import Reading
+from .alike import Alike, Noted, Remembered
 from .judging import Terms, judge
 from .mistake import Mistake
 from .named import NamedTuple
 from .output import Target, write
-from .recorded import Recorded
 from .recording import load, named
 from .report import USAGE, Finding, Report, Waiver, code
 
@@ -34,7 +33,7 @@ class Bench(NamedTuple):
 
     plan: Plan
     terms: Terms
-    reading: Reading
+    reading: Alike
 
 
 Judged: TypeAlias = "Union[Report, Tuple[str, ...]]"  # a report, or what is wrong with the recording
@@ -46,7 +45,7 @@ def run(
     """Judge what the arguments name. A recording that is damaged is named, and the others are judged all the same."""
     if args.wait:
         raise Mistake("--wait: a recording says the same however often it is judged")
-    paths, bench = named(args.facts), Bench(plan, Terms(time.time(), choice, waivers), Reading(plan))
+    paths, bench = named(args.facts), Bench(plan, Terms(time.time(), choice, waivers), Alike(plan))
     reports: List[Report] = []
     damaged: List[str] = []
     alike: Dict[Finding, Finding] = {}  # most of what is found on one host is found on the others, and kept once
@@ -79,7 +78,8 @@ def _one(bench: Bench, path: str) -> Judged:
         found = load(path)
     except Mistake as mistake:
         return mistake.said
-    return judge(bench.plan, Recorded(found.facts), found.through(path), bench.terms, bench.reading)
+    facts = Noted(Remembered(found.facts, bench.reading.memory))
+    return judge(bench.plan, facts, found.through(path), bench.terms, bench.reading)
 
 
 def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:

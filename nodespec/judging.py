@@ -37,15 +37,18 @@ class Seat(NamedTuple):
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
     """The report on one host. Where there are several, `reading` is that of their plan."""
     reading = reading or Reading(plan)
-    noted, end = Noting(looked), looked.deadline if isinstance(looked, Live) else 0.0
-    asked = [one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id)]
-    part = plan._replace(requirements=tuple(asked))
+    noted = looked if isinstance(looked, Noting) else Noting(looked)
+    end = looked.deadline if isinstance(looked, Live) else 0.0
+    if terms.choice not in reading.parts:
+        asked = tuple(one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id))
+        reading.parts[terms.choice] = plan._replace(requirements=asked)
+    part = reading.parts[terms.choice]
     judged = {one.finding.id: one for one in evaluation.judge(part, noted, end, reading)}
     findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
     waivers = tuple(conclusion.standing(one, findings, hosts, today, BUILT) for one in terms.waivers)
-    disposed = conclusion.disposed(findings, waivers, terms.choice)
+    disposed = reading.disposed(findings, waivers, terms.choice)
     return Report(
         conclusion=conclusion.conclusion(disposed),
         context=seat.context,
@@ -60,7 +63,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         causes=evaluation.causes(list(judged.values())),
         notices=seat.notices,
         strict=terms.choice.strict,
-        asked=len(asked),
+        asked=len(part.requirements),
         plan=reading.packed,
         facts=cast("Json", noted.notes),
     )

@@ -14,7 +14,7 @@ import pytest
 from unhurried import PROGRAM
 
 from nodespec import fleet
-from nodespec.evaluation import Reading
+from nodespec.alike import Alike
 from nodespec.judging import Terms
 from nodespec.library import Library
 from nodespec.recording import named
@@ -107,6 +107,6 @@ def test_where_no_process_can_be_begun_one_judges_them_all(many: Path, monkeypat
 
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", none)
     plan = resolve([str(many / "spec.yaml")], Library(), {})
-    bench = fleet.Bench(plan, Terms(0), Reading(plan))
+    bench = fleet.Bench(plan, Terms(0), Alike(plan))
     found = list(fleet._side_by_side(bench, named(str(many)), 2))  # noqa: SLF001 - as without /dev/shm
     assert len(found) == COUNT
