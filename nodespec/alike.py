@@ -7,16 +7,19 @@ looked at. They are known by identity, and kept by whatever knows them, so that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union, cast
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
 
 from .evaluation import Judged, Known, Reading
 from .facts import Leaf, Place
+from .named import NamedTuple
 from .notes import Note, Noting
 from .observation import Unknown
 from .packing import Packed, packed
 from .recorded import Recorded
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from .conclusion import Choice
     from .kinds import Datum
     from .looking import Facts
@@ -28,8 +31,8 @@ MOST = 20_000  # things kept: then all is forgotten, and hosts that are alike br
 LONGEST = 2000  # characters of a piece of a recording; what is longer is read anew each time
 THING = 100  # characters of a piece that count as a thing
 
-Names = Union[Tuple[str, ...], Unknown]
-Seen = Union["Observation[Datum]", Names]
+Names: TypeAlias = "Union[Tuple[str, ...], Unknown]"
+Seen: TypeAlias = "Union[Observation[Datum], Names]"
 
 
 class Step(NamedTuple):

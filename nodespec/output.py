@@ -5,12 +5,34 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import List, Sequence, TextIO, Tuple, Union, cast
+from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union, cast
 
 from .kinds import nearest
 from .mistake import Mistake, complain, hush
 from .named import NamedTuple
 from .report import UNWRITTEN, Report, Style
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from .summary import Gist
+
+    class Stream(Protocol):
+        """A format that is told host by host. `begin` and `end` speak of all together, when all were told."""
+
+        between: str
+
+        def part(self, report: Report) -> str:
+            """What is told of one host."""
+            raise NotImplementedError
+
+        def begin(self, gists: Sequence[Gist]) -> str:
+            """What stands before the parts."""
+            raise NotImplementedError
+
+        def end(self, gists: Sequence[Gist]) -> str:
+            """What stands behind them."""
+            raise NotImplementedError
 
 
 class Target(NamedTuple):
@@ -53,48 +75,69 @@ def style(stream: TextIO, *, every: bool) -> Style:
     return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))
 
 
+def stream(goal: Target, *, every: bool) -> Optional[Stream]:
+    """How a format is told host by host, where it can be."""
+    module = import_module(f"nodespec.reports.{goal.format}")
+    return cast("Stream", module.Stream(_look(goal, every=every))) if hasattr(module, "Stream") else None
+
+
+def rendered(goal: Target, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
+    """A format of several reports at once."""
+    module = import_module(f"nodespec.reports.{goal.format}")
+    return (cast("str", module.render(reports, _look(goal, every=every))),)
+
+
+def _look(goal: Target, *, every: bool) -> Style:
+    return Style(every=every) if goal.file else style(sys.stdout, every=every)
+
+
 def write(reports: Sequence[Report], goals: Sequence[Target], code: int, *, every: bool) -> int:
     """Write every report; the exit code, which a report that was not written whole turns from 0 to 74."""
+    return put(((goal, rendered(goal, reports, every=every)) for goal in goals), code)
+
+
+def put(documents: Iterable[Tuple[Target, Iterable[str]]], code: int) -> int:
+    """Write texts, given in pieces, where they go; the exit code, likewise."""
     failed: List[str] = []
     whole = True
-    for goal in goals:
-        stream = sys.stdout
-        look = style(stream, every=every) if not goal.file else Style(every=every)
-        text = cast("str", import_module(f"nodespec.reports.{goal.format}").render(reports, look))
+    for goal, pieces in documents:
         try:
             if goal.file:
-                replace(goal.file, text)
+                _replace(goal.file, (piece.encode() for piece in pieces))
             else:
-                _print(text, stream)
+                _print(pieces, sys.stdout)
         except OSError as error:
             whole = False
             if not isinstance(error, BrokenPipeError):  # whoever stopped reading has read enough
                 failed.append(f"nodespec: {goal.file or 'standard output'}: {error.strerror or error}: not written")
             if not goal.file:
-                hush(stream)
+                hush(sys.stdout)
     for line in failed:
         complain(line)
     return code if whole else code or UNWRITTEN
 
 
-def _print(text: str, stream: TextIO) -> None:
+def _print(pieces: Iterable[str], stream: TextIO) -> None:
     """Text that the stream's encoding can carry: LC_ALL=C is no reason to end."""
     encoding = stream.encoding or "ascii"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.writelines(text.encode(encoding, "backslashreplace").decode(encoding) for text in pieces)
     stream.flush()
 
 
 def replace(path: str, content: Union[str, bytes]) -> None:
     """Write a file whole or not at all. What is no regular file, as /dev/stderr, is written to as it is."""
-    data = content.encode() if isinstance(content, str) else content
+    _replace(path, (content.encode() if isinstance(content, str) else content,))
+
+
+def _replace(path: str, pieces: Iterable[bytes]) -> None:
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
         return
     beside = f"{path}.{os.getpid()}.tmp"
     try:
         with open(beside, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
         os.replace(beside, path)
     except OSError:
         if os.path.exists(beside):

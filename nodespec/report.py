@@ -10,6 +10,11 @@ from .named import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from .summary import Gist
+
+Concluded: TypeAlias = (
+    "Union[Report, Gist]"  # who asks only for the conclusion takes what is remembered of a report too
+)
 Json: TypeAlias = "Union[bool, int, float, str, List[Json], Dict[str, Json], None]"
 
 OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # as a reader wants them
@@ -188,7 +193,7 @@ def _plural(word: str, count: int) -> str:
     return f"{word}s" if word in ("warning", "requirement") and count != 1 else word
 
 
-def code(reports: Sequence[Report]) -> int:
+def code(reports: Sequence[Concluded]) -> int:
     """The exit code of several reports: the worst."""
     return max((report.exit for report in reports), key=(0, 11, 10).index, default=0)
 

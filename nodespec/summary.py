@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from collections import Counter
+from functools import lru_cache
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from . import facts as declared
 from .conclusion import conclusion
 from .named import NamedTuple
 from .observation import Value
 from .recorded import Recorded
-from .report import Finding, Report
+from .report import EXIT, Finding, Host, Report, Spec
 from .sight import shown
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 # what no two hosts may have in common, and why
-APART: Mapping[str, Tuple[Callable[[Report], Sequence[str]], str]] = {
-    "hostname": (lambda report: [report.host.name], "a cluster knows its nodes by name"),
+APART: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
+    "hostname": (lambda one: [one.host.name], "a cluster knows its nodes by name"),
     "machine-id": (
-        lambda report: [report.host.id],
+        lambda one: [one.host.id],
         "a copy of a machine keeps it: empty /etc/machine-id there and run systemd-machine-id-setup",
     ),
     "product_uuid": (
-        lambda report: [report.host.product],
+        lambda one: [one.host.product],
         "a copy of a virtual machine may keep it, and some makers give theirs all the same one: it must be set anew",
     ),
     "hardware address": (
-        lambda report: report.host.addresses.split(" "),
+        lambda one: one.host.addresses.split(" "),
         "on one network neither gets what is sent to it: have the hypervisor give each its own",
     ),
 }
@@ -45,6 +59,31 @@ ASKED = (
     "runtime.docker.version",
     "runtime.runc.version",
 )
+FAMILIES = {name.partition(".")[0] for name in ASKED}
+
+
+Cause: TypeAlias = (
+    "Tuple[str, str, str, str, str]"  # what hits more hosts: outcome, key, id, what is said of it, what would help
+)
+
+
+class Gist(NamedTuple):
+    """What of a report is remembered when it was told: all that is said of several together is said of this."""
+
+    host: Host
+    door: str
+    context: str
+    conclusion: str
+    headline: str
+    partial: bool
+    cells: Tuple[Tuple[str, str], ...]  # each spec, and what it came to
+    causes: Tuple[Cause, ...]
+    alike: Tuple[Tuple[str, str], ...]  # each fact that hosts should have alike, and its value
+
+    @property
+    def exit(self) -> int:
+        """The exit code that it alone gives."""
+        return EXIT[self.conclusion]
 
 
 class Row(NamedTuple):
@@ -90,24 +129,50 @@ class Summary(NamedTuple):
     differences: Tuple[Difference, ...]
 
 
+def gist(report: Report) -> Gist:
+    """What of a report is remembered."""
+    facts = report.facts if isinstance(report.facts, dict) else {}
+    asked = {name for name in ASKED if {name, name.partition(".")[0]} & facts.keys()}
+    noted = Recorded({name: note for name, note in facts.items() if name in FAMILIES or name in asked})
+    alike = {**{name: ask(report) for name, ask in ALIKE.items()}, **{name: _value(name, noted) for name in asked}}
+    return Gist(
+        report.host,
+        report.door,
+        report.context,
+        report.conclusion,
+        report.headline,
+        report.partial,
+        tuple((spec.name, _cell(report, spec)) for spec in report.specs),
+        tuple(_causes(report)),
+        tuple((name, alike.get(name, "")) for name in (*ALIKE, *ASKED)),
+    )
+
+
 def summary(reports: Sequence[Report]) -> Summary:
     """What several reports come to together."""
-    specs = tuple(dict.fromkeys(spec.name for report in reports for spec in report.specs))
-    hosts = labels(reports)
-    matrix = tuple(Row(host, tuple(_cell(one, spec) for spec in specs)) for host, one in zip(hosts, reports))
+    return together([gist(report) for report in reports])
+
+
+def together(gists: Sequence[Gist]) -> Summary:
+    """What several hosts come to together, by what is remembered of each."""
+    specs = tuple(dict.fromkeys(name for one in gists for name, _ in one.cells))
+    hosts = labels(gists)
+    cells = [dict(reversed(one.cells)) for one in gists]  # of specs of one name the first
+    matrix = tuple(Row(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
     shared = (
         Shared(what, value, why, owners)
         for what, (ask, why) in APART.items()
-        for value, owners in _by_value(hosts, map(ask, reports)).items()
+        for value, owners in _by_value(hosts, map(ask, gists)).items()
         if len(owners) > 1
     )
-    return Summary(specs, matrix, tuple(_hits(hosts, reports)), tuple(shared), tuple(_differences(hosts, reports)))
+    return Summary(specs, matrix, tuple(_hits(hosts, gists)), tuple(shared), tuple(_differences(hosts, gists)))
 
 
-def labels(reports: Sequence[Report]) -> Tuple[str, ...]:
+def labels(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
     """A name for each report's host, with the door where several hosts bear it."""
     names = [report.host.name or "a host without a name" for report in reports]
-    return tuple(name if names.count(name) == 1 else f"{name} ({report.door})" for name, report in zip(names, reports))
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({report.door})" for name, report in zip(names, reports))
 
 
 def told(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) -> Iterator[Tuple[str, str]]:
@@ -129,36 +194,31 @@ def told(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) 
 # the matrix
 
 
-def _cell(report: Report, name: str) -> str:
-    spec = next((one for one in report.specs if one.name == name), None)
-    if spec is None:
-        return ""
-    own = [one for one in report.findings if {at.rsplit(":", 2)[0] for at in one.source} & set(spec.sources)]
+def _cell(report: Report, spec: Spec) -> str:
+    sources = frozenset(spec.sources)
+    own = [one for one in report.findings if not _files(one.source).isdisjoint(sources)]
     enforced = [one.outcome for one in own if one.disposition == "enforced"]
     counts = ", ".join(f"{enforced.count(one)} {one}" for one in ("fail", "unknown") if one in enforced)
     return counts or conclusion(own)
 
 
+@lru_cache(4096)
+def _files(source: Tuple[str, ...]) -> FrozenSet[str]:
+    return frozenset(at.rsplit(":", 2)[0] for at in source)
+
+
 # causes
 
 
-Key: TypeAlias = "Tuple[str, str]"
+def _causes(report: Report) -> Iterator[Cause]:
+    """What makes findings of a report one with others'."""
+    for one in report.findings:
+        if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
+            for key, say, look in _of(one, report):
+                yield one.outcome, key, one.id, say, look
 
 
-def _hits(hosts: Sequence[str], reports: Sequence[Report]) -> List[Hit]:
-    """Causes that hit more hosts than one, the most common first."""
-    found: Dict[Key, List[Tuple[str, str, str, str]]] = {}
-    for host, report in zip(hosts, reports):
-        for one in report.findings:
-            if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
-                for key, say, look in _causes(one, report):
-                    found.setdefault((one.outcome, key), []).append((host, one.id, say, look))
-    hits = [_hit(outcome, members) for (outcome, _), members in found.items()]
-    several = [hit for hit in hits if len(hit.hosts) > 1]
-    return sorted(several, key=lambda hit: (-len(hit.hosts), hit.outcome))
-
-
-def _causes(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
+def _of(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
     """What makes a finding one with others: a key, the sentence, and what would help."""
     if finding.outcome == "unknown":
         seen = [part.observed for part in finding.parts if part.outcome == "unknown"]
@@ -167,6 +227,17 @@ def _causes(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
         own = (cause for cause in report.causes if cause.outcome == "fail" and finding.id in cause.ids)
         causes = [(cause.say, cause.say, cause.look) for cause in own]
     return list(dict.fromkeys(causes)) or [(finding.id, "", "")]
+
+
+def _hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
+    """Causes that hit more hosts than one, the most common first."""
+    found: Dict[Tuple[str, str], List[Tuple[str, str, str, str]]] = {}
+    for host, one in zip(hosts, gists):
+        for outcome, key, name, say, look in one.causes:
+            found.setdefault((outcome, key), []).append((host, name, say, look))
+    hits = [_hit(outcome, members) for (outcome, _), members in found.items()]
+    several = [hit for hit in hits if len(hit.hosts) > 1]
+    return sorted(several, key=lambda hit: (-len(hit.hosts), hit.outcome))
 
 
 def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
@@ -178,33 +249,24 @@ def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
 # what should be alike
 
 
-def _differences(hosts: Sequence[str], reports: Sequence[Report]) -> Iterator[Difference]:
-    asks = {**ALIKE, **{name: _asked(name) for name in ASKED}}
-    for name, ask in asks.items():
-        values = _by_value(hosts, ((ask(one),) for one in reports))
+def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[Difference]:
+    for at, name in enumerate((*ALIKE, *ASKED)):
+        values = _by_value(hosts, ((one.alike[at][1],) for one in gists))
         if len(values) > 1:
             yield Difference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
 
 
-def _asked(name: str) -> Callable[[Report], str]:
-    """What a report embeds of a fact: nothing where it was not asked, or is not known."""
-    path = tuple(name.split("."))
-
-    def ask(report: Report) -> str:
-        facts = Recorded(report.facts)
-        if not {name, path[0]} & facts.notes.keys():
-            return ""
-        place = declared.place(path)
-        seen = facts.look(place)
-        return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
-
-    return ask
+def _value(name: str, facts: Recorded) -> str:
+    """What a report embeds of a fact: nothing where it is not known."""
+    place = declared.place(tuple(name.split(".")))
+    seen = facts.look(place)
+    return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
 
 
-def _by_value(hosts: Sequence[str], values: Iterator[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
+def _by_value(hosts: Sequence[str], values: Iterable[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
     """The hosts that have each value; who has none is left out."""
-    found: Dict[str, Tuple[str, ...]] = {}
+    found: Dict[str, List[str]] = {}
     for host, own in zip(hosts, values):
         for value in filter(None, own):
-            found[value] = (*found.get(value, ()), host)
-    return found
+            found.setdefault(value, []).append(host)
+    return {value: tuple(owners) for value, owners in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple, cast
 
 from nodespec.report import (
     DISPOSITIONS,
@@ -11,6 +11,7 @@ from nodespec.report import (
     LEVELS,
     OUTCOMES,
     Cause,
+    Concluded,
     Evidence,
     Finding,
     Host,
@@ -31,6 +32,67 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - th
     return json.dumps(packed(reports), indent=1) + "\n"
 
 
+class Stream:
+    """The same, host by host. What several have in common is one object, and written once."""
+
+    between = ",\n  "
+
+    def __init__(self, style: Style) -> None:  # noqa: ARG002 - the same call on every renderer
+        self.written: Dict[int, Tuple[object, str]] = {}  # by identity, with the object, which keeps its own
+        self.size = 0
+
+    def begin(self, gists: Sequence[Concluded]) -> str:  # noqa: ARG002 - the same call on every renderer
+        """What stands before the hosts."""
+        return '{\n "nodespec": 1,\n "reports": [\n  '
+
+    def part(self, report: Report) -> str:
+        """One host."""
+        if self.size > MOST:
+            self.written.clear()
+            self.size = 0
+        lines = (f'"{name}": {self._field(name, value)}' for name, value in report._asdict().items())
+        return "{\n   " + ",\n   ".join(lines) + "\n  }"
+
+    def _field(self, name: str, value: object) -> str:
+        if name == "findings" and value:
+            findings = (self._once(one, 4) for one in cast("Sequence[Finding]", value))
+            return f"[\n    {NEXT.join(findings)}\n   ]"
+        if name == "facts" and isinstance(value, dict) and value:
+            facts = (f"{json.dumps(fact)}: {self._once(note, 4)}" for fact, note in value.items())
+            return f"{{\n    {NEXT.join(facts)}\n   }}"
+        return self._once(value, 3)
+
+    def _once(self, item: object, depth: int) -> str:
+        if not isinstance(item, (tuple, list, dict)):
+            return json.dumps(item)
+        if id(item) not in self.written:
+            text = _laid(item, depth)
+            self.size += len(text)
+            self.written[id(item)] = item, text
+        return self.written[id(item)][1]
+
+    def end(self, gists: Sequence[Concluded]) -> str:  # noqa: ARG002 - the same call on every renderer
+        """What stands behind them."""
+        return "\n ]\n}\n"
+
+
+def _laid(item: object, depth: int) -> str:
+    """What json.dumps says of an item so many levels deep, which goes in circles for each that it is asked for."""
+    if isinstance(item, dict) or hasattr(item, "_asdict"):
+        fields = item if isinstance(item, dict) else cast("Report", item)._asdict()
+        inner = [f"{json.dumps(name)}: {_laid(value, depth + 1)}" for name, value in fields.items()]
+        first, last = "{}"
+    elif isinstance(item, (tuple, list)):
+        inner = [_laid(one, depth + 1) for one in item]
+        first, last = "[]"
+    else:
+        return json.dumps(item)
+    line = "\n" + " " * depth
+    return f"{first}{line} {f',{line} '.join(inner)}{line}{last}" if inner else first + last
+
+
+MOST = 4 << 20  # characters that are kept
+NEXT = ",\n    "
 ANYTHING: Dict[str, Json] = {}
 TEXT: Dict[str, Json] = {"type": "string"}
 STATES = ("value", "absent", "unknown", "deferred")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
 from nodespec.named import NamedTuple
-from nodespec.report import EXIT, Cause, Evidence, Finding, Part, Report, Waiver, code
+from nodespec.report import EXIT, Cause, Concluded, Evidence, Finding, Part, Report, Waiver, code
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ def judged(report: Report) -> str:
     return f"{report.time} by {report.tool}"
 
 
-def advice(reports: Sequence[Report]) -> str:
+def advice(reports: Sequence[Concluded]) -> str:
     """What the exit code means for who must decide."""
     number_ = code(reports)
     if number_:

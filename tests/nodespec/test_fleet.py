@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import pty
+import re
 import subprocess
 import sys
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
 import pytest
 from unhurried import PROGRAM
 
-from nodespec import fleet
+from nodespec import fleet, output
 from nodespec.alike import Alike
 from nodespec.judging import Terms
 from nodespec.library import Library
+from nodespec.mistake import Mistake
+from nodespec.output import formats
 from nodespec.recording import named
 from nodespec.spec import resolve
+from nodespec.summary import Gist
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -29,11 +36,11 @@ CODE = """
 import concurrent.futures.process, os, sys
 from nodespec.__main__ import main
 seen = []
-kept = concurrent.futures.process.ProcessPoolExecutor.map
-concurrent.futures.process.ProcessPoolExecutor.map = lambda *a, **k: (seen.append(1), kept(*a, **k))[1]
+kept = concurrent.futures.process.ProcessPoolExecutor.submit
+concurrent.futures.process.ProcessPoolExecutor.submit = lambda *a, **k: (seen.append(1), kept(*a, **k))[1]
 os.sched_getaffinity = lambda pid: {*range(int(sys.argv[1]))}
 code = main(sys.argv[2:])
-sys.exit(code + 100 * len(seen))
+sys.exit(code + 100 * bool(seen))
 """
 
 
@@ -88,6 +95,76 @@ def said(screen: FileIO) -> bytes:
         return b""
 
 
+def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> None:
+    texts = []
+    for processors in (2, 1):
+        files = {name: tmp_path / f"{processors}.{name}" for name in formats()}
+        done = check(many, processors, *(word for name, file in files.items() for word in ("-o", f"{name}={file}")))
+        assert done.returncode % 100 == 2, done.stderr
+        assert not done.stdout
+        texts.append(
+            {name: re.sub(r"\d{4}-\d\d-\d\dT[\d:]{8}Z?", "", file.read_text()) for name, file in files.items()}
+        )
+    assert texts[0] == texts[1]
+    assert all(f"node-{number}" in text for text in texts[0].values() for number in range(COUNT) if number != 7)
+
+
+def bench(many: Path, *names: str) -> fleet.Bench:
+    plan = resolve([str(many / "spec.yaml")], Library(), {})
+    streams = tuple(output.stream(output.Target(name), every=False) for name in names)
+    return fleet.Bench(plan, Terms(0), Alike(plan), streams)
+
+
+def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None:
+    for names, whole in ((("text", "json"), False), ((), False), (("text", "html"), True)):
+        by = bench(many, *names)
+        told = [one for one in map(partial(fleet._one, by), named(str(many))) if isinstance(one, fleet.Told)]  # noqa: SLF001
+        assert len(told) == COUNT - 1
+        assert {one.report is not None for one in told} == {whole}
+        assert {len(one.parts) for one in told} == {len({*names} & {"text", "json"})}
+
+
+def test_no_more_is_begun_than_can_be_told(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: List[int] = [0, 0]
+
+    class Pool:
+        def __init__(self, _count: int, _context: object, begin: Callable[..., None], by: Tuple[fleet.Bench]) -> None:
+            monkeypatch.setattr(fleet, "_BENCH", [*by])
+            self.begin = begin
+
+        def submit(self, work: Callable[..., object], chunk: Sequence[str]) -> Future[object]:
+            begun[0] += len(chunk)
+            begun[1] = max(begun[:2])
+            done: Future[object] = Future()
+            done.set_result(work(chunk))
+            return done
+
+        def shutdown(self, *, wait: bool = True, cancel_futures: bool) -> None:
+            begun.append(0)
+            assert wait, "who ends at once leaves those behind who wait for more"
+            assert cancel_futures
+
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(fleet, "CHUNK", 2)
+    found = []
+    for one in fleet._side_by_side(bench(many, "text"), named(str(many)), 2):  # noqa: SLF001
+        found.append(one)
+        begun[0] -= 1
+    assert len(found) == COUNT
+    assert begun == [0, 2 * 2 * fleet.AHEAD, 0]
+
+
+def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gists: List[Gist] = []
+    monkeypatch.setattr(fleet, "put", lambda _documents, code: code)
+    monkeypatch.setattr(fleet, "_document", lambda _way, _spool, found: gists.extend(found))
+    with pytest.raises(Mistake):
+        fleet._all(bench(many, "text"), named(str(many)), [output.Target("text")], every=False)  # noqa: SLF001
+    assert len(gists) == COUNT - 1
+    assert len({id(one.causes) for one in gists}) == len({id(one.headline) for one in gists}) == 2
+    assert len(pickle.dumps(gists[-1])) < 2000
+
+
 def test_a_bar_grows_on_a_terminal_and_leaves_nothing(many: Path) -> None:
     ours, theirs = pty.openpty()
     with open(ours, "rb", buffering=0) as screen:
@@ -106,7 +183,5 @@ def test_where_no_process_can_be_begun_one_judges_them_all(many: Path, monkeypat
         raise OSError("no semaphores")
 
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", none)
-    plan = resolve([str(many / "spec.yaml")], Library(), {})
-    bench = fleet.Bench(plan, Terms(0), Alike(plan))
-    found = list(fleet._side_by_side(bench, named(str(many)), 2))  # noqa: SLF001 - as without /dev/shm
+    found = list(fleet._side_by_side(bench(many), named(str(many)), 2))  # noqa: SLF001 - as without /dev/shm
     assert len(found) == COUNT

@@ -1,0 +1,61 @@
+"""What is written when all is known: kept out of memory until then."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import IO, Iterator, List, Optional
+
+SHORT = 1 << 20  # bytes that stay in memory
+PIECE = 1 << 18  # characters that are read back at a time
+
+
+class Spool:
+    """Text in the order in which it was added. What is long lies in a file without a name, beside where it will go."""
+
+    def __init__(self, goal: str = "") -> None:
+        regular = goal and (os.path.isfile(goal) or not os.path.exists(goal))
+        self.folder = os.path.dirname(os.path.abspath(goal)) if regular else None
+        self.parts: List[bytes] = []
+        self.size = 0
+        self.file: Optional[IO[bytes]] = None
+        self.error: Optional[OSError] = None
+
+    def add(self, text: str) -> None:
+        """More of it."""
+        if not self.error:
+            data = text.encode("utf-8", "surrogatepass")
+            self.parts.append(data)
+            self.size += len(data)
+            if self.size > SHORT:
+                self._put()
+
+    def _put(self) -> None:
+        self.file = self.file or self._opened()
+        try:
+            self.file.write(b"".join(self.parts))
+        except OSError as error:  # which is told when the whole is wanted: other reports may have room
+            self.error = error
+        self.parts, self.size = [], 0
+
+    def _opened(self) -> IO[bytes]:
+        from tempfile import TemporaryFile  # noqa: PLC0415 - 10 ms, for who has much to say
+
+        for folder in (self.folder, None):
+            try:
+                return TemporaryFile(dir=folder)
+            except OSError:  # nothing can be written there
+                continue
+        return io.BytesIO()
+
+    def text(self) -> Iterator[str]:
+        """All of it; OSError where there was no room."""
+        file = self.file or io.BytesIO()
+        if not self.error:
+            self.file = file
+            self._put()
+        if self.error:
+            raise self.error
+        file.seek(0)
+        with io.TextIOWrapper(file, "utf-8", "surrogatepass", newline="") as reader:
+            yield from iter(lambda: reader.read(PIECE), "")
