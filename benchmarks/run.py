@@ -31,7 +31,7 @@ TOP = Path(__file__).resolve().parents[1]
 RELEASE = "6.1.0-1-amd64"
 SPEC = "kubernetes/1.35"
 SIZES = (10, 100, 1000, 10_000)
-RECORDINGS = 1000
+RECORDINGS = (100, 1000)
 LOADED = 1.0  # the load a processor beyond which figures are worth little
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -229,22 +229,36 @@ def fleet(bed: Bed) -> None:
     """Recordings judged in a second, on one processor and on all, with the start of the program in it."""
     taken = bed.folder / "one.json"
     said(bed.program, "facts", SPEC, "-o", str(taken))
-    recording = json.loads(taken.read_text())
-    contest = Contest()
-    for count in (RECORDINGS // 4, RECORDINGS):
-        folder = bed.folder / f"{count}-recordings"
-        folder.mkdir()
-        for number in range(count):
-            recording["host"].update(name=f"node-{number}", id=f"{number:032x}")
-            (folder / f"{number:05}.json").write_text(json.dumps(recording))
-        judged = [bed.program, "check", SPEC, "--facts", str(folder)]
-        contest.add(f"{count} on one processor", "taskset", "--cpu-list", "0", *judged)
-        contest.add(f"{count} on all", *judged)
+    contest, one = Contest(), ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
+    counts: Dict[str, int] = {}
+    for count in RECORDINGS:
+        judged = (bed.program, "check", SPEC, "--facts", str(recorded(bed.folder, taken.read_text(), count)), "-o")
+        for name, argv in (
+            (f"{count} as text on one processor", (*one, *judged, "text")),
+            (f"{count} as text on all", (*judged, "text")),
+            (f"{count} as json on one processor", (*one, *judged, "json=/dev/null")),
+        ):
+            contest.add(name, *argv)
+            counts[name] = count
     found = contest.held(max(bed.rounds // 7, 1))
     table(found, next(iter(found)))
     for name, run in found.items():
-        count = int(name.split()[0])
-        print(f"{name}: {count / run.wall:.0f} a second, {count / run.cpu:.0f} a second of processor")
+        print(f"{name}: {counts[name] / run.wall:.0f} a second, {counts[name] / run.cpu:.0f} a second of processor")
+
+
+def recorded(bed: Path, text: str, count: int) -> Path:
+    """So many hosts with names of their own, memory of some hundred sizes and kernels of four builds."""
+    folder = bed / f"{count}-recordings"
+    folder.mkdir()
+    for number in range(count):
+        recording = json.loads(text)
+        facts = recording["facts"]
+        recording["host"].update(name=f"node-{number}", id=f"{number:032x}", product=f"{number:030x}ff")
+        facts["memory.total"][0] += number % 100 << 12
+        for row in facts["kernel.config"].get("asked", {}).values():
+            row[1:] = [line + number % 4 for line in row[1:]]
+        (folder / f"{number:05}.json").write_text(json.dumps(recording))
+    return folder
 
 
 PARTS: Mapping[str, Callable[[Bed], None]] = {"start": start, "scale": scale, "fleet": fleet}
