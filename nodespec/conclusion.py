@@ -50,14 +50,19 @@ def _disposed(finding: Finding, waivers: Sequence[Waiver], choice: Choice) -> Fi
     return finding._replace(disposition="advisory" if advisory else "enforced", waiver=NO_WAIVER)
 
 
-def conclusion(findings: Sequence[Finding]) -> str:
-    """What the enforced findings come to. Nothing required that passes is no conformance."""
+def conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
+    """What the enforced findings come to. Nothing required that passes is no conformance.
+
+    What only a running machine can tell is left open at rest; of one that runs, as only a recording says it, it is not
+    known.
+    """
+    unknown = {"unknown"} if context == "at rest" else {"unknown", "deferred"}
     enforced = [finding for finding in findings if finding.disposition == "enforced"]
     outcomes = {finding.outcome for finding in enforced}
     if "fail" in outcomes:
         return "nonconformant"
     passed = any(f.outcome == "pass" and f.level == "required" for f in enforced)
-    return "conformant" if passed and "unknown" not in outcomes else "indeterminate"
+    return "conformant" if passed and not unknown & outcomes else "indeterminate"
 
 
 def standing(waiver: Waiver, findings: Sequence[Finding], hosts: Sequence[str], today: str, built: str) -> Waiver:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from itertools import chain
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
 
@@ -17,7 +18,7 @@ from .named import NamedTuple
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Pattern
 from .plan import Plan, Requirement
-from .report import Cause, Finding, Waiver
+from .report import Cause, Finding, Json, Waiver
 from .sight import Sight, default_fix, sentence, sighted, unmet
 from .tree import TimedOut
 
@@ -46,13 +47,18 @@ class Reading:
     """What of a plan is found out once, however many hosts are judged by it."""
 
     def __init__(self, plan: Plan) -> None:
-        self.packed = plans.packed(plan)
+        self.plan = plan
         self.params = {param.name: param for param in plan.params}
         self.given = {param.name: param.seen for param in plan.params}
         self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
         self.idle: Dict[str, Judged] = {}  # what applies to no host
         self.parts: Dict[conclusion.Choice, Plan] = {}  # what the command line leaves of it
         self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by identity: with the data, which keeps it from another
+
+    @cached_property
+    def packed(self) -> Dict[str, Json]:
+        """The plan as a report embeds it."""
+        return plans.packed(self.plan)
 
     def pattern(self, data: Data) -> Pattern:
         """The pattern of a part of the plan."""

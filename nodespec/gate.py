@@ -15,7 +15,7 @@ from .machine import Machine
 from .mistake import Mistake
 from .mounts import parsed, reached
 from .observation import Unknown, Value
-from .output import targets, write
+from .output import embeds, targets, write
 from .plan import Plan
 from .report import Report, Waiver, code
 
@@ -37,17 +37,19 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
         from . import fleet  # noqa: PLC0415 - only where there are recordings
 
         return fleet.run(plan, waivers, choice, goals, args)
-    report = judged(plan, waivers, choice, args)
+    report = judged(plan, waivers, choice, args, embeds=any(map(embeds, goals)))
     return write([report], goals, code([report]), every=args.all)
 
 
-def judged(plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, args: argparse.Namespace) -> Report:
+def judged(
+    plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, args: argparse.Namespace, *, embeds: bool = True
+) -> Report:
     """The report on the host that the arguments name; one that is not fit is tried again as long as --wait says."""
     end = time.monotonic() + args.wait
     while True:
         with alarms():
             live, seat = _live(args)
-            report = judge(plan, live, seat, Terms(time.time(), choice, waivers))
+            report = judge(plan, live, seat, Terms(time.time(), choice, waivers, embeds))
         if report.exit == 0 or time.monotonic() + PAUSE > end:
             return report
         time.sleep(PAUSE)

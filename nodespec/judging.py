@@ -23,6 +23,7 @@ class Terms(NamedTuple):
     now: float
     choice: Choice = ALL
     waivers: Tuple[Waiver, ...] = ()
+    embeds: bool = True  # the plan, and all that was observed: only a report that is kept wants them
 
 
 class Seat(NamedTuple):
@@ -50,7 +51,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     waivers = tuple(conclusion.standing(one, findings, hosts, today, BUILT) for one in terms.waivers)
     disposed = reading.disposed(findings, waivers, terms.choice)
     return Report(
-        conclusion=conclusion.conclusion(disposed),
+        conclusion=conclusion.conclusion(disposed, seat.context),
         context=seat.context,
         door=seat.door,
         time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(terms.now)),
@@ -64,8 +65,8 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         notices=seat.notices,
         strict=terms.choice.strict,
         asked=len(part.requirements),
-        plan=reading.packed,
-        facts=cast("Json", noted.notes),
+        plan=reading.packed if terms.embeds else None,
+        facts=cast("Json", noted.notes) if terms.embeds else None,
     )
 
 

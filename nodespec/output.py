@@ -81,6 +81,11 @@ def stream(goal: Target, *, every: bool) -> Optional[Stream]:
     return cast("Stream", module.Stream(_look(goal, every=every))) if hasattr(module, "Stream") else None
 
 
+def embeds(goal: Target) -> bool:
+    """Whether a format has in it the plan and all that was observed, so that it can be verified."""
+    return getattr(import_module(f"nodespec.reports.{goal.format}"), "EMBEDS", False) is True
+
+
 def rendered(goal: Target, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
     """A format of several reports at once."""
     module = import_module(f"nodespec.reports.{goal.format}")

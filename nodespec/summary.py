@@ -199,7 +199,7 @@ def _cell(report: Report, spec: Spec) -> str:
     own = [one for one in report.findings if not _files(one.source).isdisjoint(sources)]
     enforced = [one.outcome for one in own if one.disposition == "enforced"]
     counts = ", ".join(f"{enforced.count(one)} {one}" for one in ("fail", "unknown") if one in enforced)
-    return counts or conclusion(own)
+    return counts or conclusion(own, report.context)
 
 
 @lru_cache(4096)

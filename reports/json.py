@@ -26,6 +26,8 @@ from nodespec.report import (
     packed,
 )
 
+EMBEDS = True  # the plan and all that was observed: other formats say nothing of these
+
 
 def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
     """The document, one line a field, in ASCII: what a host says is escaped and stays what it was."""

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Dict, List, cast, get_type_hints
 
 import jsonschema
 import pytest
 import sample
+from pretended import Pretended, planned
 
+from nodespec import output
+from nodespec.judging import Seat, Terms, judge
 from nodespec.report import DISPOSITIONS, OUTCOMES, RECORDS, Evidence, Json, Report, Style, packed, unpacked
+from nodespec.reports import FORMATS
 from nodespec.reports.json import CHOICES, LATER, MEANINGS, render, schema
 
 SAMPLES = [
@@ -111,3 +116,16 @@ def test_a_record_can_be_told_from_text() -> None:
     part = cast("Dict[str, List[Dict[str, Json]]]", packed([sample.lacking()]))["reports"][0]["findings"]
     first = cast("List[Dict[str, List[Dict[str, List[Json]]]]]", part)[0]["parts"][0]["evidence"][0]
     assert first == Evidence("/proc/sys/net")._asdict()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_only_what_embeds_plan_and_facts_is_given_them(form: str) -> None:
+    """Of a check as text they are not made at all."""
+    said = import_module(f"nodespec.reports.{form}").render
+    whole, bare = SAMPLES[-1], SAMPLES[-1]._replace(plan=None, facts=None)
+    differs = said([whole], Style()) != said([bare], Style())
+    assert differs is output.embeds(output.Target(form)) is (form == "json")
+    plan, host = planned("one", one="require: {swap: {total: 0}}"), Pretended({"swap.total": 0})
+    for embeds in (True, False):
+        made = judge(plan, host, Seat("running", "live", bare.host), Terms(0.0, embeds=embeds))
+        assert (made.plan is not None, made.facts is not None) == (embeds, embeds)
