@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
 
+from . import conclusion
 from .evaluation import Judged, Known, Reading
 from .facts import Leaf, Place
 from .named import NamedTuple
@@ -176,6 +177,7 @@ class Alike(Reading):
     def __init__(self, plan: Plan, memory: Optional[Memory] = None) -> None:
         super().__init__(plan)
         self.memory = memory or Memory()
+        self.disposed = self._disposed
 
     def judged(self, requirement: Requirement, facts: Known) -> Judged:
         """What a requirement comes to, known by what it looks at."""
@@ -204,14 +206,14 @@ class Alike(Reading):
             ((same, (seen, after)),) = known.then.items()
             before, known = before.then.setdefault(same, (seen, after))[1], after
 
-    def disposed(self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
+    def _disposed(self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
         """The findings with their dispositions, one object for one finding."""
         valid = tuple(number for number, one in enumerate(waivers) if one.state == "valid")
         known = self.memory.disposed
         found = [known.get((id(finding), valid, choice.strict)) for finding in findings]
         for at, finding in enumerate(findings):
             if found[at] is None:
-                (found[at],) = super().disposed((finding,), waivers, choice)
+                (found[at],) = conclusion.disposed((finding,), waivers, choice)
                 if id(finding) in self.memory.kept and self.memory.room():
                     known[id(finding), valid, choice.strict] = cast("Finding", found[at])
         return cast("Tuple[Finding, ...]", tuple(found))

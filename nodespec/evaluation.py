@@ -18,7 +18,7 @@ from .named import NamedTuple
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
 from .pattern import Clause, Data, Pattern
 from .plan import Plan, Requirement
-from .report import Cause, Finding, Json, Waiver
+from .report import Cause, Finding, Json
 from .sight import Sight, default_fix, sentence, sighted, unmet
 from .tree import TimedOut
 
@@ -38,9 +38,8 @@ class Judged(NamedTuple):
 
 def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading] = None) -> List[Judged]:
     """Every requirement of a plan, in its order; regular expressions are tried until `end` (of time.monotonic)."""
-    reading = reading or Reading(plan)
-    known = Known(facts, reading, end or time.monotonic() + DEADLINE)
-    return [reading.judged(requirement, known) for requirement in plan.requirements]
+    known = Known(facts, reading or Reading(plan), end or time.monotonic() + DEADLINE)
+    return [known.reading.judged(requirement, known) for requirement in plan.requirements]
 
 
 class Reading:
@@ -52,6 +51,7 @@ class Reading:
         self.given = {param.name: param.seen for param in plan.params}
         self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
         self.idle: Dict[str, Judged] = {}  # what applies to no host
+        self.disposed = conclusion.disposed
         self.parts: Dict[conclusion.Choice, Plan] = {}  # what the command line leaves of it
         self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by identity: with the data, which keeps it from another
 
@@ -69,12 +69,6 @@ class Reading:
     def judged(self, requirement: Requirement, facts: Known) -> Judged:
         """What a requirement comes to."""
         return _judged(requirement, facts)
-
-    def disposed(
-        self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: conclusion.Choice
-    ) -> Tuple[Finding, ...]:
-        """The findings with their dispositions."""
-        return conclusion.disposed(findings, waivers, choice)
 
 
 class Known:

@@ -18,10 +18,10 @@ from .alike import Alike, Noted, Remembered
 from .judging import Terms, judge
 from .mistake import Mistake
 from .named import NamedTuple
-from .output import Target, put, rendered, stream, write
+from .output import Target, put, rendered, write
 from .recording import load, named
 from .report import USAGE, Report, Waiver, code
-from .spool import Spool
+from .spool import Spool, stream
 from .summary import Gist, gist
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from .conclusion import Choice
-    from .output import Stream
     from .plan import Plan
     from .report import Json
+    from .spool import Stream
 
 T = TypeVar("T")
 MANY = 64  # recordings: fewer are judged before a second process has begun

@@ -5,34 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union, cast
+from typing import Iterable, List, Sequence, TextIO, Tuple, Union, cast
 
 from .kinds import nearest
 from .mistake import Mistake, complain, hush
 from .named import NamedTuple
 from .report import UNWRITTEN, Report, Style
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    from .summary import Gist
-
-    class Stream(Protocol):
-        """A format that is told host by host. `begin` and `end` speak of all together, when all were told."""
-
-        between: str
-
-        def part(self, report: Report) -> str:
-            """What is told of one host."""
-            raise NotImplementedError
-
-        def begin(self, gists: Sequence[Gist]) -> str:
-            """What stands before the parts."""
-            raise NotImplementedError
-
-        def end(self, gists: Sequence[Gist]) -> str:
-            """What stands behind them."""
-            raise NotImplementedError
 
 
 class Target(NamedTuple):
@@ -75,12 +53,6 @@ def style(stream: TextIO, *, every: bool) -> Style:
     return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))
 
 
-def stream(goal: Target, *, every: bool) -> Optional[Stream]:
-    """How a format is told host by host, where it can be."""
-    module = import_module(f"nodespec.reports.{goal.format}")
-    return cast("Stream", module.Stream(_look(goal, every=every))) if hasattr(module, "Stream") else None
-
-
 def embeds(goal: Target) -> bool:
     """Whether a format has in it the plan and all that was observed, so that it can be verified."""
     return getattr(import_module(f"nodespec.reports.{goal.format}"), "EMBEDS", False) is True
@@ -88,11 +60,12 @@ def embeds(goal: Target) -> bool:
 
 def rendered(goal: Target, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
     """A format of several reports at once."""
-    module = import_module(f"nodespec.reports.{goal.format}")
-    return (cast("str", module.render(reports, _look(goal, every=every))),)
+    render = import_module(f"nodespec.reports.{goal.format}").render
+    return (cast("str", render(reports, look(goal, every=every))),)
 
 
-def _look(goal: Target, *, every: bool) -> Style:
+def look(goal: Target, *, every: bool) -> Style:
+    """How a format looks where it goes."""
     return Style(every=every) if goal.file else style(sys.stdout, every=every)
 
 

@@ -1,13 +1,46 @@
-"""What is written when all is known: kept out of memory until then."""
+"""Formats that are told host by host, and what is told so: kept out of memory until all is known."""
 
 from __future__ import annotations
 
 import io
 import os
-from typing import IO, Iterator, List, Optional
+from importlib import import_module
+from typing import IO, TYPE_CHECKING, Iterator, List, Optional, cast
+
+from .output import Target, look
+
+if TYPE_CHECKING:
+    from typing import Protocol, Sequence
+
+    from .report import Report
+    from .summary import Gist
+
+    class Stream(Protocol):
+        """A format that is told host by host. `begin` and `end` speak of all together, when all were told."""
+
+        between: str
+
+        def part(self, report: Report) -> str:
+            """What is told of one host."""
+            raise NotImplementedError
+
+        def begin(self, gists: Sequence[Gist]) -> str:
+            """What stands before the parts."""
+            raise NotImplementedError
+
+        def end(self, gists: Sequence[Gist]) -> str:
+            """What stands behind them."""
+            raise NotImplementedError
+
 
 SHORT = 1 << 20  # bytes that stay in memory
 PIECE = 1 << 18  # characters that are read back at a time
+
+
+def stream(goal: Target, *, every: bool) -> Optional[Stream]:
+    """How a format is told host by host, where it can be."""
+    module = import_module(f"nodespec.reports.{goal.format}")
+    return cast("Stream", module.Stream(look(goal, every=every))) if hasattr(module, "Stream") else None
 
 
 class Spool:

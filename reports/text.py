@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 MARGIN = 9  # the width of a label: fail, unknown, warning, deferred
 FEW = 8  # how many of a kind are listed where --all is not given
-MOST = 2000  # findings of which it is known how they look
-LARGE = 10_000  # characters, of which it is not
-KEPT = 2000  # paragraphs, likewise
+MOST, LARGE = 2000, 10_000  # findings and paragraphs of which it is known how they look; characters of which it is not
 WIDEST = 120  # columns that are still read with ease
 BOLD = "1"
 COLOURS = {"fail": "31", "unknown": "35", "warning": "33", "waived": "36", "pass": "32", "notice": "1;33"}
@@ -28,14 +26,12 @@ def render(reports: Sequence[Report], style: Style) -> str:
     """The reports of all hosts, one after the other; several are counted first."""
     if not reports:
         return "no host was judged\n"
-    stream, several = Stream(style), _gists(reports) if len(reports) > 1 else reports
+    stream, several = Stream(style), cast("Sequence[Concluded]", reports)
+    if len(reports) > 1:
+        from nodespec.summary import gist  # noqa: PLC0415 - only then
+
+        several = [gist(report) for report in reports]
     return stream.begin(several) + stream.between.join(map(stream.part, reports)) + stream.end(several)
-
-
-def _gists(reports: Sequence[Report]) -> Sequence[Gist]:
-    from nodespec.summary import gist  # noqa: PLC0415 - only where there are several
-
-    return [gist(report) for report in reports]
 
 
 class Stream:
@@ -49,19 +45,13 @@ class Stream:
 
     def begin(self, gists: Sequence[Concluded]) -> str:
         """What all hosts come to together, where there are several."""
-        if len(gists) < 2:  # noqa: PLR2004 - one says it all itself
-            return ""
-        return "\n".join((*_hosts(self.page, cast("Sequence[Gist]", gists)), "", ""))
+        return "\n".join((*_hosts(self.page, cast("Sequence[Gist]", gists)), "", "")) if len(gists) > 1 else ""
 
     def part(self, report: Report) -> str:
         """One host."""
         if len(self.escaped) > MOST:
             self.escaped.clear()
-        return "\n".join((*_report(self.page, report, self._shown), ""))
-
-    def _shown(self, report: Report) -> Report:
-        rest = words.escaped(report._replace(findings=()), visible)
-        return rest._replace(findings=tuple(map(self._escaped, report.findings)))
+        return "\n".join((*_report(self.page, report, self._escaped), ""))
 
     def _escaped(self, finding: Finding) -> Finding:
         """A finding, escaped: once where hosts have it in common, unless it is large."""
@@ -117,7 +107,7 @@ class Page(NamedTuple):
         return f"{count} more (--all lists them)"
 
 
-@lru_cache(KEPT)  # what many hosts have in common is wrapped once
+@lru_cache(MOST)  # what many hosts have in common is wrapped once
 def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
     """Words in lines, as textwrap has them where it breaks none; a fifth of all that a report took went there."""
     room, indent = max(width, hang + 20), " " * hang
@@ -136,20 +126,19 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
 
 def _hosts(page: Page, gists: Sequence[Gist]) -> Iterator[str]:
     """The conclusion over several hosts, a line for each, and what they come to together."""
-    from nodespec.summary import together as seen_together  # noqa: PLC0415 - only where there are several
-    from nodespec.summary import told as words_of  # noqa: PLC0415
+    from nodespec import summary  # noqa: PLC0415 - only where there are several
 
     conclusions = [one.conclusion for one in gists]
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
     worst = words.CONCLUSION[code(gists)]
     yield page.paint(worst.upper(), CONCLUSIONS[worst]) + f": {words.number(len(gists), 'host')}: {counts}"
-    together = words.escaped(seen_together(gists), visible)
+    together = words.escaped(summary.together(gists), visible)
     wide = page.column([row.host for row in together.matrix])
     for row, one in zip(together.matrix, gists):
         yield from _wrapped(f"{row.host.ljust(wide)}  ", one.headline, wide + 2, page.style.width)
     yield from _matrix(page, together)
     hits = together.hits if page.style.every else together.hits[:FEW]
-    told = list(words_of(together._replace(hits=hits), page.few))
+    told = list(summary.told(together._replace(hits=hits), page.few))
     yield from [""] if told else []
     for label, text in told:
         yield from page.entry(label, text)
@@ -168,11 +157,11 @@ def _matrix(page: Page, together: Summary) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide)).rstrip()
 
 
-def _report(page: Page, raw: Report, escape: Callable[[Report], Report]) -> Iterator[str]:
+def _report(page: Page, raw: Report, escape: Callable[[Finding], Finding]) -> Iterator[str]:
     """The report on one host: every text that is shown of it is escaped, and what is only counted is left as it is."""
     every = words.sections(raw)
     told = [one for section in every for one in every[section] if page.style.every or section not in COUNTED]
-    report = escape(raw._replace(findings=tuple(told)))
+    report = words.escaped(raw._replace(findings=()), visible)._replace(findings=tuple(map(escape, told)))
     conclusion, counts = raw.headline.split(": ", 1)
     first, *rest = _wrapped(f"{conclusion.upper()}: ", counts, MARGIN, page.style.width)
     yield page.paint(first[: len(conclusion)], CONCLUSIONS[report.conclusion]) + first[len(conclusion) :]

@@ -25,6 +25,7 @@ from nodespec.mistake import Mistake
 from nodespec.output import formats
 from nodespec.recording import named
 from nodespec.spec import resolve
+from nodespec.spool import stream
 from nodespec.summary import Gist
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> No
 
 def bench(many: Path, *names: str) -> fleet.Bench:
     plan = resolve([str(many / "spec.yaml")], Library(), {})
-    streams = tuple(output.stream(output.Target(name), every=False) for name in names)
+    streams = tuple(stream(output.Target(name), every=False) for name in names)
     return fleet.Bench(plan, Terms(0), Alike(plan), streams)
 
 
