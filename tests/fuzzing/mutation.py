@@ -131,8 +131,8 @@ def document(said: bytes, seeds: Sequence[Json]) -> Json:
             break
         path, how = paths[program.below(len(paths))], program.below(6)
         other = _at(found, paths[program.below(len(paths))])
-        new = STRANGE[program.below(len(STRANGE))] if how < 3 else json.loads(json.dumps(other))
-        found = _with(found, path, new, gone=how == 5)
+        new = STRANGE[program.below(len(STRANGE))] if how < 3 else other
+        found = _with(found, path, json.loads(json.dumps(new)), gone=how == 5)  # a copy: it may be changed in turn
     return found
 
 
