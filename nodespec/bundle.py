@@ -1,7 +1,8 @@
 """`nodespec bundle`: one text file that checks specs wherever there is a Python 3.9, with nothing installed.
 
 It holds a short loader, and behind it, encoded, the modules of the node's half, the families that the specs name, and
-the specs resolved into a plan. The same inputs give the same bytes.
+the specs resolved into a plan; of what a check needs also the code, for the Python that made it: another compiles the
+sources at every start. The same inputs give the same bytes.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import ast
 import base64
 import json
 import os
-import textwrap
 import zlib
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Set
+from importlib.util import MAGIC_NUMBER
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Sequence, Set
 
-from . import __version__, output
+from . import __version__, compact, output
 from . import plan as plans
 from .cli import bindings
 from .escape import visible
@@ -30,31 +31,49 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOTS = ("nodespec.preflight",)
+STARTED = ("nodespec.gate", "nodespec.__main__", "nodespec.preflight")  # by a check, with what these import at once
 FORMATS = ("text", "json", "junit")
 HEAD = ("kernel", "os")  # the families that the head of every report asks
 EXECUTABLE = 0o755
+LARGEST = 396_000  # bytes of a bundle: the code of what does not fit is left out
+WIDE = 1000  # characters of a line
 
 LOADER = """\
 #!/usr/bin/env python3
 # {title}
 # Made by nodespec {version}. Run it with any Python from 3.9 on: check, facts, explain, --help.
-import sys
+import os, sys
 
 try:
     if sys.version_info < (3, 9):
         raise ImportError("Python %d.%d" % sys.version_info[:2])
-    import argparse, binascii, json, zlib
+    import argparse, binascii, json, marshal, zlib
     from importlib.machinery import ModuleSpec
+    from importlib.util import MAGIC_NUMBER
 except ImportError as error:
     sys.stderr.write("nodespec: a full Python 3.9 or later is needed, and this one has not: %s\\n" % error)
     sys.exit(2)
 
-CARRIED = json.loads(zlib.decompress(binascii.a2b_base64(\"\"\"
-{data}
-\"\"\")))
+CARRIED = \"\"\"
+{carried}
+\"\"\"
+SOURCES = \"\"\"
+{sources}
+\"\"\"
+CODE = \"\"\"
+{code}
+\"\"\"  # of the Python whose bytecode has the number {magic}
+
+
+def unpacked(text):
+    return zlib.decompress(binascii.a2b_base64(text))
 
 
 class Bundled:
+    compiled = MAGIC_NUMBER.hex() == "{magic}" and not os.environ.get("NODESPEC_DEBUG")
+    codes = marshal.loads(unpacked(CODE)) if compiled else {{}}
+    sources = {{}}
+
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name in CARRIED["modules"]:
@@ -66,9 +85,13 @@ class Bundled:
 
     @staticmethod
     def exec_module(module):
-        exec(compile(CARRIED["modules"][module.__name__], module.__name__, "exec"), module.__dict__)
+        name = module.__name__
+        if name not in Bundled.codes and not Bundled.sources:
+            Bundled.sources = json.loads(unpacked(SOURCES))
+        exec(Bundled.codes.get(name) or compile(Bundled.sources[name], name, "exec"), module.__dict__)
 
 
+CARRIED = json.loads(unpacked(CARRIED))
 sys.meta_path.insert(0, Bundled)
 sys.dont_write_bytecode = True
 from nodespec.__main__ import run
@@ -104,18 +127,30 @@ def composed(args: argparse.Namespace) -> str:
 def text(plan: Plan, waivers: Json) -> str:
     """The bundle as text."""
     families = sorted({*HEAD, *named(plan)})
-    modules = sources(families)
+    modules = {name: compact.bare(name, source) for name, source in sorted(sources(families).items())}
     carried: Dict[str, Json] = {
-        "modules": {name: modules[name] for name in sorted(modules)},
+        "modules": [*modules],
         "packages": ["nodespec", "nodespec.checks", "nodespec.reports"],
         "plan": plans.packed(plan),
         "waivers": waivers,
     }
-    data = base64.b64encode(zlib.compress(json.dumps(carried, separators=(",", ":")).encode(), 9)).decode()
     title = visible(
         ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
     )  # one line, and a comment
-    return LOADER.format(title=title, version=__version__, data="\n".join(textwrap.wrap(data, 120)))
+    parts = {"carried": _lines(_packed(carried)), "sources": _lines(_packed({**modules}))}
+    head = {"title": title, "version": __version__, "magic": MAGIC_NUMBER.hex()}
+    room = (LARGEST - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * WIDE // (WIDE + 1)
+    code = compact.compiled({name: modules[name] for name in started(families, modules)}, room)
+    return LOADER.format(**parts, **head, code=_lines(code))
+
+
+def _packed(data: Json) -> bytes:
+    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
+
+
+def _lines(data: bytes) -> str:
+    text = base64.b64encode(data).decode()
+    return "\n".join(text[at : at + WIDE] for at in range(0, len(text), WIDE))
 
 
 def named(plan: Plan) -> Set[str]:
@@ -155,6 +190,18 @@ def sources(families: List[str]) -> Dict[str, str]:
     return found
 
 
+def started(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
+    """The modules that a check imports at once, of what is carried."""
+    wanted = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *STARTED]
+    found = ["nodespec", "nodespec.checks", "nodespec.reports"]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.append(name)
+            wanted += _imported(name, modules[name], at_once=True)
+    return found
+
+
 def _source(name: str) -> str:
     path = os.path.join(HERE, *name.split(".")[1:])
     file = os.path.join(path, "__init__.py") if os.path.isdir(path) or name == "nodespec" else f"{path}.py"
@@ -165,10 +212,11 @@ def _source(name: str) -> str:
         raise Mistake(f"{name} cannot be carried in a bundle: {error.strerror}") from None
 
 
-def _imported(name: str, source: str) -> Iterator[str]:
-    """The modules of nodespec that a module imports, wherever in it; what only types need is left."""
+def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:
+    """The modules of nodespec that a module imports, wherever in it or at once; what only types need is left."""
     package = name if name in ("nodespec", "nodespec.checks", "nodespec.reports") else name.rpartition(".")[0]
-    for node in _running(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in tree.body if at_once else _running(tree):
         if isinstance(node, ast.ImportFrom):
             base = package if node.level == 1 else ""
             module = ".".join(filter(None, [base, node.module or ""]))

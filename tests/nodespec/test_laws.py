@@ -25,6 +25,7 @@ AUTHOR = {
     "ahead",
     "bundle",
     "check",
+    "compact",
     "comparison",
     "demands",
     "explain",

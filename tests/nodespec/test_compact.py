@@ -1,0 +1,148 @@
+"""What a bundle carries: sources that say the same with less, and code for the Python that made it."""
+
+from __future__ import annotations
+
+import ast
+import marshal
+import subprocess
+import sys
+import zlib
+from importlib.util import MAGIC_NUMBER
+from typing import TYPE_CHECKING, Dict, List
+
+import pytest
+from unhurried import unhurry
+
+from nodespec import bundle, compact
+from nodespec.library import Library
+from nodespec.spec import resolve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAN = resolve(["kubernetes/1.35"], Library(), {})
+FAMILIES = sorted({*bundle.HEAD, *bundle.named(PLAN)})
+MODULES = bundle.sources(FAMILIES)
+SOURCE = '''\
+"""What it is.
+
+Of several lines.
+"""
+
+from __future__ import annotations  # so that
+
+NAME = "# no comment"  # one
+
+
+class Thing:
+    """Said."""
+
+    @fact("x")
+    def told(self) -> None:
+        """The manual."""
+
+
+def wrong() -> int:  # why
+    """Only this,
+    on two lines."""
+    raise ValueError(1)
+'''
+
+
+def read(node: ast.AST) -> str:
+    """What a module says to Python."""
+    for one in ast.walk(node):
+        if isinstance(one, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(one) is not None:
+            one.body[0] = ast.Pass(lineno=one.body[0].lineno)
+    return ast.dump(node)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_bare_source_says_the_same_on_the_same_lines(name: str) -> None:
+    whole, bare = MODULES[name], compact.bare(name, MODULES[name])
+    assert read(ast.parse(bare)) == read(ast.parse(whole))
+    assert bare.count("\n") == whole.count("\n")
+    lines = [[getattr(node, "lineno", 0) for node in ast.walk(ast.parse(text))] for text in (bare, whole)]
+    assert lines[0] == lines[1]
+    ast.parse(bare, feature_version=(3, 9))
+
+
+def test_comments_and_docstrings_are_left_out_and_the_manual_is_not() -> None:
+    lines = compact.bare("nodespec.escape", SOURCE).split("\n")
+    assert lines[:7] == ['""', "", "", "", "", "from __future__ import annotations", ""]
+    assert [line.strip() for line in lines if line.strip()][2:] == [
+        'NAME = "# no comment"',
+        "class Thing:",
+        '""',
+        '@fact("x")',
+        "def told(self) -> None:",
+        '""',
+        "def wrong() -> int:",
+        '""',
+        "raise ValueError(1)",
+    ]
+    family = compact.bare("nodespec.checks.memory", SOURCE)
+    assert '"""What it is.\n\nOf several lines.\n"""' in family
+    assert '"""The manual."""' in family
+    assert '"""Said."""' not in family
+
+
+def codes(sources: Dict[str, str], room: int) -> List[str]:
+    data = compact.compiled(sources, room)
+    assert len(data) <= max(room, 20)
+    assert data == compact.compiled(sources, room)
+    return [*marshal.loads(zlib.decompress(data))]  # noqa: S302 - our own
+
+
+def test_code_is_that_of_as_many_modules_as_there_is_room_for() -> None:
+    sources = {f"nodespec.m{number}": f"def f(a: str) -> str:\n    return a + {number}\n" for number in range(20)}
+    every = codes(sources, 1 << 20)
+    some = codes(sources, 300)
+    assert every == [*sources]
+    assert 0 < len(some) < len(every)
+    assert some == every[: len(some)]
+    assert codes(sources, 0) == []
+
+
+def test_what_a_check_imports_at_once_is_compiled() -> None:
+    started = bundle.started(FAMILIES, MODULES)
+    assert {"nodespec.gate", "nodespec.evaluation", "nodespec.reports.text", "nodespec.checks.kernel"} <= {*started}
+    assert not {"nodespec.recorder", "nodespec.reports.json", "nodespec.checks._boot", "nodespec.oci"} & {*started}
+    assert len(started) == len({*started})
+
+
+@pytest.fixture(scope="module")
+def preflight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "preflight"
+    path.write_text(bundle.text(PLAN, []))
+    unhurry(path)
+    return path
+
+
+SPY = """
+import sys
+sys.addaudithook(lambda event, args: print(args[1], file=sys.stderr) if event == 'compile' else None)
+"""
+
+
+def run(path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    program = f"{SPY}\nsys.argv = ['preflight', 'check']\nexec(open({str(path)!r}).read())"
+    return subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd="/", env=env, capture_output=True, text=True, check=False
+    )
+
+
+def at(said: str) -> str:
+    """A report without the time."""
+    return said.split("Z\n", 1)[1]
+
+
+def test_another_python_compiles_the_sources_and_finds_the_same(preflight: Path, tmp_path: Path) -> None:
+    other = tmp_path / "preflight"
+    other.write_text(preflight.read_text().replace(f'== "{MAGIC_NUMBER.hex()}"', '== "00000000"'))
+    ready, anew, shown = run(preflight), run(other), run(preflight, NODESPEC_DEBUG="1")
+    assert ready.returncode == anew.returncode == shown.returncode == 10, ready.stderr[-500:]
+    assert at(ready.stdout) == at(anew.stdout) == at(shown.stdout)
+    compiled = [{name for name in done.stderr.split() if name.startswith("nodespec")} for done in (ready, anew, shown)]
+    assert len(compiled[0]) <= 12, compiled[0]
+    assert len(compiled[1]) == len(compiled[2]) >= 55
