@@ -7,41 +7,38 @@ one that made the bundle. Every other compiles the sources.
 from __future__ import annotations
 
 import ast
-import io
 import json
 import marshal
+import re
 import subprocess
 import sys
-import tokenize
 import types
 import zlib
 from typing import Iterator, Mapping, Sequence, Tuple
 
-Span = Tuple[int, int, int, int]  # first line and column, last line and the column behind
+# a string, or blanks and a comment; as Python 3.9 has strings, which hold no others
+_COMMENT = re.compile(
+    r"""("{3}(?:\\.|[^\\])*?"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|[ \t]*\#[^\n]*""",
+    re.DOTALL,
+)
 
 
 def bare(name: str, source: str) -> str:
     """A module without comments, and without docstrings but those of the manual. Every line stands where it stood."""
     lines = source.split("\n")
-    for row, column, end, _ in (*_comments(source), *_docstrings(name, source)):
-        before = lines[row - 1][:column]
-        lines[row - 1] = before.rstrip() if lines[row - 1][column] == "#" else f'{before}""'
-        lines[row:end] = [""] * (end - row)
-    return "\n".join(lines)
+    for first, column, last in _docstrings(name, source):
+        lines[first - 1] = f'{lines[first - 1][:column]}""'
+        lines[first:last] = [""] * (last - first)
+    return _COMMENT.sub(lambda found: found[1] or "", "\n".join(lines))
 
 
-def _comments(source: str) -> Iterator[Span]:
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield (*token.start, *token.end)
-
-
-def _docstrings(name: str, source: str) -> Iterator[Span]:
+def _docstrings(name: str, source: str) -> Iterator[Tuple[int, int, int]]:
+    """Of each its first line, the column, and its last line."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and not _is_manual(name, node):
             first = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
             if first:
-                yield first.lineno, first.col_offset, first.end_lineno or 0, first.end_col_offset or 0
+                yield first.lineno, first.col_offset, first.end_lineno or 0
 
 
 def _is_manual(name: str, node: ast.AST) -> bool:
