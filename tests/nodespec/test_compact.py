@@ -8,7 +8,8 @@ import subprocess
 import sys
 import zlib
 from importlib.util import MAGIC_NUMBER
-from typing import TYPE_CHECKING, Dict, List
+from pathlib import Path
+from typing import Dict, List
 
 import pytest
 from unhurried import unhurry
@@ -16,9 +17,6 @@ from unhurried import unhurry
 from nodespec import bundle, compact
 from nodespec.library import Library
 from nodespec.spec import resolve
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAN = resolve(["kubernetes/1.35"], Library(), {})
 FAMILIES = sorted({*bundle.HEAD, *bundle.named(PLAN)})
@@ -146,3 +144,10 @@ def test_another_python_compiles_the_sources_and_finds_the_same(preflight: Path,
     compiled = [{name for name in done.stderr.split() if name.startswith("nodespec")} for done in (ready, anew, shown)]
     assert len(compiled[0]) <= 12, compiled[0]
     assert len(compiled[1]) == len(compiled[2]) >= 55
+
+
+def test_no_module_stands_before_one_of_python_s_own() -> None:
+    """What compiles is run as a file, and finds its own folder first."""
+    beside = {path.stem for path in Path(compact.__file__).parent.glob("*.py")}
+    assert "compact" in beside
+    assert not beside & sys.stdlib_module_names
