@@ -95,16 +95,16 @@ def _hashed(identity: str) -> str:
     It is half of HMAC-SHA256 (RFC 2104), with the identity as the key.
     """
     key = identity.encode()
-    padded = (_sha256(key) if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
+    padded = (sha256(key) if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
-    return _sha256(outer + _sha256(inner + APPLICATION)).hex()[:32]
+    return sha256(outer + sha256(inner + APPLICATION)).hex()[:32]
 
 
-def _sha256(data: bytes) -> bytes:
+def sha256(data: bytes) -> bytes:
     """By Python's own code, as its `random` does: hashlib loads OpenSSL, which takes a third of a bare start."""
     for module in ("_sha2", "_sha256"):  # since 3.12, and before
         with suppress(ImportError):
             return cast("bytes", import_module(module).sha256(data).digest())
-    from hashlib import sha256  # noqa: PLC0415 - where it is not CPython that runs this
+    import hashlib  # noqa: PLC0415 - where it is not CPython that runs this
 
-    return sha256(data).digest()
+    return hashlib.sha256(data).digest()

@@ -80,12 +80,13 @@ def _tupled(fields: Mapping[str, Json]) -> Dict[str, object]:
 
 def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> str:
     """SHA-256 of what a spec came to: the same wherever its file lies."""
-    import hashlib  # noqa: PLC0415 - a plan that is read back has its digests
-    import json  # noqa: PLC0415 - likewise
+    import json  # noqa: PLC0415 - a plan that is read back has its digests
+
+    from .identity import sha256  # noqa: PLC0415 - likewise
 
     said = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
     text = json.dumps([said, [list(param) for param in params]], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode()).hex()
 
 
 def nodes(value: object) -> Node:
