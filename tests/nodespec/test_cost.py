@@ -118,8 +118,8 @@ def test_what_a_check_by_the_library_needs_no_more(ready: Dict[str, List[str]]) 
     assert "json" not in modules or ready["sockets"]  # Docker answers in it
     assert not modules & {"yaml", "hashlib", "hmac", "_hashlib", "textwrap", "random", "tempfile", "ast"}
     own = {name for name in modules if name.startswith("nodespec")}
-    assert len(own) <= 74, sorted(own)
-    assert not own & {f"nodespec.checks.{name}" for name in ("_grub", "_loaders", "_swap_files", "_sysctl_files")}
+    assert len(own) <= 74, sorted(own)  # two of them where several kernels are installed
+    assert not own & {f"nodespec.checks.{name}" for name in ("_swap_files", "_sysctl_files")}
 
 
 def test_no_more_is_compiled_than_constructors_of_records(ready: Dict[str, List[str]]) -> None:
@@ -131,4 +131,4 @@ def test_no_more_is_compiled_than_constructors_of_records(ready: Dict[str, List[
 
 def test_lines_carried(ready: Dict[str, int]) -> None:
     """What a bundle compiles at each start: a thousand lines take as long as a bare Python."""
-    assert ready["lines"] < 9800
+    assert ready["lines"] < 10_000, ready["lines"]  # 340 of them where several kernels are installed
