@@ -21,8 +21,9 @@ TREES = ("/lib/modules", "/usr/lib/modules")  # one and the same on most hosts
 PARTITIONS = ("/boot", "/boot/efi", "/efi")  # where what starts a kernel may be mounted
 # what is read at rest: the kernels and what starts them, and what their command line is made of
 BOOT = ("/boot*", "/efi/*", *(f"{tree}*" for tree in TREES), "/vmlinuz")
-# what shows how a kernel that runs was built, where no file says it
-SIGNS = (
+LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
+# where it shows how a kernel that runs was built, and no file says it: `_options` has the signs
+SHOWN = (
     "/proc/*",
     "/sys/module/*",
     "/sys/kernel/btf/vmlinux",
@@ -30,7 +31,6 @@ SIGNS = (
     "/sys/fs/cgroup/unified/cgroup.controllers",
     *(f"{tree}/*" for tree in TREES),
 )
-LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
 
 
 class Loaded(NamedTuple):

@@ -234,7 +234,7 @@ def _option(name: str) -> str:
 
 @table(
     Option(),
-    sources=(*_configuration.FILES, *_kernel.SIGNS),
+    sources=(*_configuration.FILES, *_kernel.SHOWN),
     noun="option",
     key=_option,
     closed=True,

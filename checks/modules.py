@@ -31,7 +31,7 @@ def _key(name: str) -> str:
         DISABLED,
         kernel.CMDLINE,
         *_configuration.FILES,
-        *_kernel.SIGNS,
+        *_kernel.SHOWN,
     ),
     noun="module",
     key=_key,
