@@ -68,7 +68,7 @@ def _unpacked(data: bytes) -> bytes:
     if b"\nCONFIG_" not in b"\n" + data:
         raise ValueError("is no kernel configuration")
     if not data.endswith(b"\n"):  # as it ends on a full disk: what it lacks would be `undefined`
-        raise ValueError("ends within a line")
+        raise ValueError("does not end with a newline; the file may be truncated")
     return b"\n" + data + b"\n"
 
 

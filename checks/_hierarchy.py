@@ -139,7 +139,9 @@ def _by_openrc(tree: Tree) -> Observation[str]:
 def _said(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
     line = _command_line.next_line(tree)
     if isinstance(line, Value):
-        return dict(_kernel.parameters(line.value.text)), line.evidence._replace(inferred=True)
+        values = _kernel.values(line.value.text).items()
+        joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}
+        return joined, line.evidence._replace(inferred=True)
     if isinstance(line, Unknown) and line.reason != DEFERRED:
         return line
     return {}, Evidence(_units.INIT, inferred=True)

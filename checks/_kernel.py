@@ -6,7 +6,7 @@ It is the kernel that runs; of a tree that does not run, the one that the next b
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping, Optional, Tuple
+from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.machine import Machine
 from nodespec.named import NamedTuple
@@ -138,6 +138,37 @@ def parameters(line: str) -> Iterator[Tuple[str, str]]:
             return
         key, _, value = word.replace('"', "").partition("=")
         yield named(key), value
+
+
+# Parameters of which every occurrence counts: to the kernel, to modprobe, to systemd, and to what an initramfs runs.
+# Of all others the last occurrence counts.
+REPEATED = frozenset(
+    (
+        *("console", "earlycon", "hugepagesz", "hugepages", "crashkernel", "memmap", "video", "pci", "acpi_osi", "efi"),
+        *("cgroup_disable", "cgroup_enable", "cgroup_no_v1", "clearcpuid", "intel_iommu", "iommu", "thp_anon"),
+        *("trace_event", "kprobe_event", "modprobe.blacklist", "modules_load", "ip", "ifname", "nameserver", "bond"),
+        *("bridge", "team", "vlan", "systemd.mask", "systemd.wants", "systemd.setenv", "systemd.mount_extra"),
+        *("systemd.swap_extra", "systemd.set_credential", "systemd.set_credential_binary"),
+    )
+)
+REPEATED_GROUPS = ("rd.", "luks.", "ignition.", "coreos.")
+
+
+def values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
+    """The value of each parameter: the last, or a set where every occurrence counts and the values differ.
+
+    `console=tty0 console=ttyS0 panic=1 panic=2` is {"console": {"tty0", "ttyS0"}, "panic": "2"}.
+    """
+    given: Dict[str, List[str]] = {}
+    for name, value in parameters(line):
+        given.setdefault(name, []).append(value)
+    several = {name: frozenset(values) for name, values in given.items() if is_repeated(name) and len({*values}) > 1}
+    return {**{name: values[-1] for name, values in given.items()}, **several}
+
+
+def is_repeated(name: str) -> bool:
+    """Whether every occurrence of a parameter counts, not only the last."""
+    return name in REPEATED or name.startswith(REPEATED_GROUPS)
 
 
 def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:

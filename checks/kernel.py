@@ -12,7 +12,7 @@ from typing import Dict, FrozenSet
 
 from nodespec.checks import _configuration, _kernel, _linux
 from nodespec.facts import Rows, fact, table
-from nodespec.kinds import Choice, Option, SetOf, Text, Version
+from nodespec.kinds import Choice, Datum, Option, Repeated, SetOf, Text, Version
 from nodespec.machine import Machine
 from nodespec.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.tree import Tree
@@ -144,7 +144,7 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
 
 
 @table(
-    Text(),
+    Repeated(),
     sources=(CMDLINE,),
     noun="parameter",
     key=_kernel.named,
@@ -152,8 +152,14 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
     fix="add {key}={want} to the kernel's command line in the boot loader's configuration, and reboot",
     sensitive=True,
 )
-def cmdline(machine: Machine) -> Rows[str]:
+def cmdline(machine: Machine) -> Rows[Datum]:
     """The parameters that the boot loader gave: the last value of each, empty for a bare word.
+
+    Every occurrence counts of console, hugepages, hugepagesz, crashkernel, cgroup_disable, modprobe.blacklist, rd.* and
+    other parameters that are given several times. Where their values differ, the fact is the set of them, and an
+    expectation holds if one of them meets it: `console: ttyS0` passes on `console=tty0 console=ttyS0`, and so does
+    `console: {all: [tty0, ttyS0]}`. `{not: ttyS0}` holds if none of them is. Which hugepages= belongs to which
+    hugepagesz= is not told.
 
     `-` and `_` are one in names, as to the kernel. What stands after `--` is for init, and is left out. That a
     parameter stands here does not say that this kernel knows it.
@@ -164,19 +170,19 @@ def cmdline(machine: Machine) -> Rows[str]:
     read = machine.line(CMDLINE)
     if not isinstance(read, Value):
         return Rows.lacking(read)
-    parameters = _kernel.parameters(read.value)
-    return Rows.of({k: Value(v, read.evidence) for k, v in parameters}, Absent(read.evidence))
+    parameters = _kernel.values(read.value)
+    return Rows.of({k: Value(v, read.evidence) for k, v in parameters.items()}, Absent(read.evidence))
 
 
 @cmdline.at_rest(*_kernel.LINE)
-def _cmdline_at_rest(tree: Tree) -> Rows[str]:
+def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
     from nodespec.checks import _command_line  # noqa: PLC0415 - not for what runs
 
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):
         return Rows.lacking(line)
-    rows: Dict[str, Observation[str]] = dict.fromkeys(_command_line.ADDED, LOADER)
-    rows.update((name, Value(value, line.evidence)) for name, value in _kernel.parameters(line.value.text))
+    rows: Dict[str, Observation[Datum]] = dict.fromkeys(_command_line.ADDED, LOADER)
+    rows.update((name, Value(value, line.evidence)) for name, value in _kernel.values(line.value.text).items())
     return Rows.of(rows, Absent(line.evidence) if line.value.whole else LOADER)
 
 

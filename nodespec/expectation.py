@@ -87,6 +87,8 @@ def scalar(text: str, kind: Kind[Datum]) -> Expect:
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
         return _range(text, kind)
     wanted = kind.read(text)
+    if kind.repeats:
+        return Expect(text, lambda value: value == wanted or wanted in _set(value), cases=(wanted,))
     return Expect(text, lambda value: value == wanted, cases=(wanted,))
 
 
@@ -169,7 +171,11 @@ def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
         equal = [_members({"equals": parts.pop("equals")})] if "equals" in parts else []
         return all_of([*([_members(parts)] if parts else []), *equal])
     join = {"all": all_of, "any": any_of, "none": none_of}
-    return all_of([join[word](made) for word, made in parts.items()])
+    joined = all_of([join[word](made) for word, made in parts.items()])
+    if kind.repeats:  # several values at once, which no single value stands for
+        several = frozenset(case for case in joined.cases if isinstance(case, str))
+        return joined._replace(cases=(*joined.cases, several))
+    return joined
 
 
 def _equals(arg: Node, kind: Kind[Datum]) -> Expect:

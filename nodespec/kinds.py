@@ -33,6 +33,7 @@ class Kind(Generic[T_co]):
     noun = "text"
     ordered = False  # a text with operators is a range
     spans = False  # and one without is a span
+    repeats = False  # a host may have several values, as a frozenset: one that meets the expectation is enough
     pattern = r"^(?!\s*([<>=]|!=))"  # what a plain scalar looks like, for the JSON Schema
     words: Mapping[str, Tuple[str, ...]] = {}
 
@@ -75,6 +76,12 @@ class Text(Kind[str]):
 
     def others(self) -> Iterable[Case]:
         return (OTHER,)
+
+
+class Repeated(Text):
+    """Text that a host may give several times: observed as a set where the values differ."""
+
+    noun, repeats = "text", True
 
 
 class Mode(Text):

@@ -104,7 +104,7 @@ def _line(data: Json) -> int:
 
 def _datum(data: Json, kind: Kind[Datum]) -> Datum:
     """A value of the kind; TypeError where JSON holds another."""
-    if isinstance(kind, SetOf):
+    if isinstance(kind, SetOf) or (kind.repeats and isinstance(data, list)):
         return _texts(data)
     wanted = bool if isinstance(kind, Flag) else int if isinstance(kind, Whole) else str
     if type(data) is not wanted or (type(data) is int and not 0 <= data < GREATEST):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
 
 from . import __version__, gate
@@ -52,7 +53,8 @@ class Discreet:
         whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
         if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
             return seen
-        if all((place.path, value) in self.spoken for value in (seen.value, *seen.others)):
+        values = chain.from_iterable(v if isinstance(v, frozenset) else (v,) for v in (seen.value, *seen.others))
+        if all((place.path, value) in self.spoken for value in values):
             return seen
         self.cut.add(place.path)
         return CUT

@@ -106,7 +106,7 @@ def test_cmdline_is_parted_as_the_kernel_does(make_tree: MakeTree) -> None:
     assert {name: row.value for name, row in rows.every().items() if isinstance(row, Value)} == {
         "root": "/dev/vda",
         "quiet": "",
-        "console": "ttyS0",
+        "console": frozenset({"tty0", "ttyS0"}),
         "cgroup_disable": "memory",
         "dyndbg": "file a",
         "x y": "1 2",

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import List, Union
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec import facts
+from nodespec.checks import _kernel
+from nodespec.expectation import Node, read
+from nodespec.kinds import Datum, Repeated, Text
+from nodespec.observation import Evidence, Value
+from nodespec.packing import packed, unpacked
+
+LINE = "console=tty0 hugepagesz=1G hugepages=8 hugepagesz=2M hugepages=512 console=ttyS0,115200 panic=1 panic=2 quiet\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        (LINE, "console", {"tty0", "ttyS0,115200"}),
+        (LINE, "hugepages", {"8", "512"}),
+        (LINE, "panic", "2"),
+        (LINE, "quiet", ""),
+        ("console=tty0 console=tty0", "console", "tty0"),
+        ("rd.lvm.lv=a rd.lvm.lv=b", "rd.lvm.lv", {"a", "b"}),
+        ("cgroup_disable=memory cgroup-disable=pids", "cgroup_disable", {"memory", "pids"}),
+        ("module_blacklist=a module_blacklist=b", "module_blacklist", "b"),  # one text of the kernel's
+        ("root=a -- root=b", "root", "a"),
+    ],
+)
+def test_every_occurrence_counts_of_some_parameters(line: str, name: str, value: Union[str, set[str]]) -> None:
+    wanted = frozenset(value) if isinstance(value, set) else value
+    assert _kernel.values(line)[name] == wanted
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from(["console", "panic", "rd.x"]), st.text("ab", max_size=2)), max_size=6))
+def test_the_values_are_those_of_the_line(pairs: List[tuple[str, str]]) -> None:
+    values = _kernel.values(" ".join(f"{name}={value}" for name, value in pairs))
+    assert set(values) == {name for name, _ in pairs}
+    for name, value in values.items():
+        given_ = [each for one, each in pairs if one == name]
+        several = len(set(given_)) > 1 and name != "panic"
+        assert value == (frozenset(given_) if several else given_[-1])
+
+
+SEVERAL = frozenset({"tty0", "ttyS0,115200"})
+
+
+@pytest.mark.parametrize(
+    ("expectation", "holds"),
+    [
+        ("tty0", True),
+        ("ttyS0,115200", True),
+        ("ttyS1", False),
+        ("present", True),
+        ("absent", False),
+        ({"not": "tty0"}, False),
+        ({"not": "ttyS1"}, True),
+        (["ttyS1", "tty0"], True),
+        ({"all": ["tty0", "ttyS0,115200"]}, True),
+        ({"all": ["tty0", "ttyS1"]}, False),
+        ({"none": ["tty0"]}, False),
+        ({"matches": "ttyS.*"}, True),
+        ({"equals": "tty0"}, False),
+    ],
+)
+def test_one_value_that_meets_the_expectation_is_enough(expectation: Node, holds: bool) -> None:  # noqa: FBT001
+    assert read(expectation, Repeated()).test(SEVERAL) is holds
+
+
+def test_an_expectation_of_several_values_is_satisfiable() -> None:
+    several: Node = {"all": ["tty0", "ttyS0"]}
+    assert any(read(several, Repeated()).test(case) for case in read(several, Repeated()).cases)
+    assert not any(read(several, Text()).test(case) for case in read(several, Text()).cases)
+
+
+def test_several_values_survive_a_recording() -> None:
+    kind = facts.place(("kernel", "cmdline", "console")).kind
+    values: tuple[Datum, ...] = ("tty0", frozenset({"tty0", "ttyS0"}))
+    for value in values:
+        seen = Value(value, Evidence("/proc/cmdline"))
+        assert unpacked(packed(seen, "/proc/cmdline"), kind, "/proc/cmdline") == seen
