@@ -32,6 +32,8 @@ FILE = "/run/nodespec-override"
 WORD = "nodespec.override"  # on the kernel's command line
 WAIVERS = "/etc/nodespec/waivers.json"
 STATE = "/var/lib/nodespec"
+HEAD = 4096  # characters of a bundle that say what made it
+LAST = "\nrun(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
 SECONDS = 20.0  # to look for an override
 NAMED = 5  # findings that the last line names
 WARNING = "<4>"  # as systemd reads the beginning of a line
@@ -65,12 +67,16 @@ def _parser() -> options.Parser:
 
 
 def _itself() -> str:
-    """The text of the bundle that runs."""
+    """Read the text of the bundle that runs; a file named `-` in the current directory is not it."""
+    path = getattr(sys.modules["__main__"], "__file__", None) or ""
     try:
-        with open(sys.argv[0], encoding="ascii") as file:
-            return file.read()
-    except OSError:
-        raise Mistake("gate install wants the bundle as a file: from standard input it cannot be copied") from None
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+    except (OSError, ValueError):
+        text = ""
+    if unit.MARK not in text[:HEAD] or not text.endswith(LAST):
+        raise Mistake("gate install: run the bundle as a file: python3 -I ./preflight gate install")
+    return text
 
 
 def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:

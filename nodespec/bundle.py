@@ -41,13 +41,25 @@ WIDE = 1000  # characters of a line
 LOADER = """\
 #!/usr/bin/env python3
 # {title}
-# Made by nodespec {version}. Run it with any Python from 3.9 on: check, facts, explain, --help.
-import os, sys
+# Made by nodespec {version}. Run it with `python3 -I`, 3.9 or later: check, facts, explain, --help.
+import sys
+
+# Others may write to the folder of this file and to the current directory: import nothing from there. Python puts one
+# of them first, unless -I or -P is given, and a folder or archive that it runs in any case. PYTHONPATH comes last.
+sys.dont_write_bytecode = True
+isolated = getattr(sys.flags, "isolated", 0) or getattr(sys.flags, "safe_path", 0)
+first = 0 if isolated and sys.path[:1] != sys.argv[:1] else 1
+library = getattr(sys.modules.get("encodings"), "__path__", [""])[0].rpartition("/")[0]
+if library in sys.path[first:]:
+    at = sys.path.index(library, first)
+    sys.path[:] = [entry for entry in sys.path[at:] + sys.path[first:at] if entry.startswith("/")]
+elif sys.path[:1] != [library]:
+    del sys.path[:first]
 
 try:
     if sys.version_info < (3, 9):
         raise ImportError("Python %d.%d" % sys.version_info[:2])
-    import argparse, binascii, json, marshal, zlib
+    import argparse, binascii, json, marshal, os, zlib
     from importlib.machinery import ModuleSpec
     from importlib.util import MAGIC_NUMBER
 except ImportError as error:
@@ -93,7 +105,6 @@ class Bundled:
 
 CARRIED = json.loads(unpacked(CARRIED))
 sys.meta_path.insert(0, Bundled)
-sys.dont_write_bytecode = True
 from nodespec.__main__ import run
 from nodespec.preflight import main
 

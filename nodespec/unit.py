@@ -29,7 +29,7 @@ EXECUTABLE, PLAIN = 0o755, 0o644
 SLACK = 120  # seconds that the unit has beside those of --wait
 
 UNIT = f"""\
-{MARK} {{version}} (gate install); `python3 /{BUNDLE} gate remove` takes it away.
+{MARK} {{version}} (gate install); `python3 -I /{BUNDLE} gate remove` takes it away.
 [Unit]
 Description=Is this machine fit to be a node? (before {{unit}})
 Before={{unit}}
@@ -54,7 +54,7 @@ LockPersonality=yes
 SystemCallArchitectures=native
 """
 TIED = f"""\
-{MARK} {{version}} (gate install); `python3 /{BUNDLE} gate remove` takes it away.
+{MARK} {{version}} (gate install); `python3 -I /{BUNDLE} gate remove` takes it away.
 [Unit]
 Requires={GATE}
 After={GATE}

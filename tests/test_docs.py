@@ -70,6 +70,15 @@ def test_the_commands_that_are_shown_do_what_is_said(page: Path, folder: Path) -
         assert "Traceback" not in done.stderr
 
 
+def test_a_python_that_runs_a_bundle_is_always_isolated() -> None:
+    """Without -I it imports what others write to the current directory, or to the folder of the bundle."""
+    pages = [(page, page.read_text(encoding="utf-8")) for page in PAGES]
+    started = [(page.name, line) for page, text_ in pages for line in re.findall(r'python3(?:",)? .*', text_)]
+    bundles = [(name, line) for name, line in started if re.match(r'python3(",)? [^`|;&]*(preflight| - )', line)]
+    assert len(bundles) > 10
+    assert [one for one in bundles if not re.match(r'python3(",)? "?-I[" ]', one[1])] == []
+
+
 def test_the_page_of_facts_is_what_the_families_declare(tmp_path: Path) -> None:
     made = run("nodespec explain", tmp_path).stdout
     assert made == (TOP / "docs" / "facts.md").read_text(encoding="utf-8"), "run: nodespec explain > docs/facts.md"

@@ -51,6 +51,7 @@ def test_it_is_installed_and_removed_whole(spec: Path, capsys: pytest.CaptureFix
     assert all(f"wrote {root}/{name}\n" in said for name in FILES)
     text = (root / FILES[2]).read_text(encoding="utf-8")
     assert re.search(r"^ExecStart=python3 -I -S /etc/nodespec/preflight gate run .*--wait 90$", text, re.MULTILINE)
+    assert "`python3 -I /etc/nodespec/preflight gate remove`" in text
     units = configparser.RawConfigParser(strict=False)
     units.read([root / name for name in FILES[1:]])
     assert units["Unit"]["before"] == "kubelet.service"
@@ -76,13 +77,27 @@ def test_a_bundle_installs_itself(spec: Path) -> None:
     assert held(root) == []
 
 
-def test_a_bundle_on_standard_input_says_that_it_cannot_copy_itself(spec: Path) -> None:
-    bundle = spec.parent / "preflight"
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{python} - {install} <../preflight",
+        "{python} -I - {install} <../preflight",
+        "cat ../preflight | {python} /dev/stdin {install}",
+        "{python} -c 'exec(open(\"../preflight\").read())' {install}",
+    ],
+)
+def test_a_bundle_that_is_not_a_file_installs_nothing_and_no_file_in_its_place(spec: Path, form: str) -> None:
+    """A file that is named as the arguments name standard input would be what runs at every boot."""
+    bundle, hostile = spec.parent / "preflight", spec.parent / "hostile"
     assert main(["bundle", str(spec), "-o", str(bundle)]) == 0
-    argv = [sys.executable, "-", "gate", "install", "--into", str(spec.parent / "root")]
-    done = subprocess.run(argv, input=bundle.read_bytes(), cwd="/", capture_output=True, check=False)
-    assert done.returncode == 2
+    hostile.mkdir()
+    for name in ("-", "-c", "stdin"):
+        (hostile / name).write_text("# Made by nodespec\nraise SystemExit(0)\n", encoding="ascii")
+    command = form.format(python=sys.executable, install=f"gate install --into {spec.parent}/root")
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=hostile, capture_output=True, check=False)
+    assert done.returncode == 2, done.stdout
     assert b"as a file" in done.stderr
+    assert not held(spec.parent / "root")
 
 
 def test_printing_writes_nothing(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
