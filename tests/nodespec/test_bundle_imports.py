@@ -61,7 +61,7 @@ FORMS = {
     "standard input from a pipe": "cat {bundles}/preflight | python3 - check",
     "standard input as a file": "python3 /dev/stdin check <{bundles}/preflight",
     "over SSH": "env -i HOME=$PWD PATH=$PATH sh -c 'cd; python3 -I - check' <{bundles}/preflight",
-    "command": "python3 -c 'exec(open(\"{bundles}/preflight\").read())' check",
+    "command, isolated": "python3 -I -c 'exec(open(\"{bundles}/preflight\").read())' check",
     "deleted directory": "mkdir gone; cd gone; rmdir ../gone; python3 {bundles}/preflight check",
     "deleted directory, standard input": "mkdir gone; cd gone; rmdir ../gone; python3 - check <{bundles}/preflight",
     "profiler, isolated": "python3 -I -m cProfile {bundles}/preflight check",
@@ -203,6 +203,12 @@ def test_the_standard_library_comes_before_python_path(hostile: Path, chosen: Pa
         assert (shell(chosen, form, PYTHONPATH=variable).returncode, ran(hostile)) == (10, []), variable
 
 
+def test_no_planted_module_runs_where_a_command_runs_a_bundle(hostile: Path, chosen: Path) -> None:
+    """Python 3.13 itself imports linecache from the current directory before it runs a command."""
+    form = "python3 -c 'exec(open(\"__main__.py\").read())' check"
+    assert (shell(chosen, form).returncode, ran(hostile)) == (10, [])
+
+
 @pytest.mark.parametrize("form", PROGRAMS)
 def test_no_planted_module_runs_in_a_directory_or_archive_that_is_run(hostile: Path, chosen: Path, form: str) -> None:
     """What Python itself imports to run one, as importlib, is the program's own."""
@@ -221,7 +227,7 @@ def test_a_bundle_runs_in_the_folders_of_the_standard_library(hostile: Path, for
 
 def test_a_bundle_runs_in_a_program_that_has_the_standard_library_first(hostile: Path) -> None:
     program = "import sys; del sys.path[:2]; file = sys.argv.pop(1); exec(open(file).read())"
-    done = shell(hostile, f"python3 -c '{program}' {{bundles}}/preflight check")
+    done = shell(hostile, f"python3 -c '{program}' {{bundles}}/preflight check", home="out")
     assert done.returncode == 10, done.stderr
 
 
