@@ -58,7 +58,7 @@ class Reading:
     @cached_property
     def packed(self) -> Dict[str, Json]:
         """The plan as a report embeds it."""
-        return plans.packed(self.plan)
+        return plans.sealed(self.plan)
 
     def pattern(self, data: Data) -> Pattern:
         """The pattern of a part of the plan."""

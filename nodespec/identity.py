@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from importlib import import_module
-from typing import Iterator, Tuple, cast
+from typing import Iterator, Mapping, Tuple, cast
 
 from . import facts
 from .looking import Facts
@@ -17,6 +17,13 @@ from .tree import Tree
 APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
 DEVICES = "/sys/class/net"
 MOST = 64  # network devices
+FACTS: Mapping[str, Tuple[str, ...]] = {  # that the head of a report repeats
+    "os": ("os", "pretty_name"),
+    "kernel": ("kernel", "release"),
+    "next": ("kernel", "next"),
+    "arch": ("kernel", "arch"),
+    "container": ("os", "container"),
+}
 BLOCK = 64  # bytes that SHA-256 takes at a time
 
 
@@ -30,37 +37,43 @@ def host(tree: Tree, looked: Facts) -> Host:
         id=_machine(tree),
         product=_product(tree),
         addresses=" ".join(dict.fromkeys(map(_hashed, _addresses(tree)))),
-        os=_said(looked, ("os", "pretty_name")),
-        kernel=_said(looked, ("kernel", "release")),
+        os=stated(looked, FACTS["os"]),
+        kernel=stated(looked, FACTS["kernel"]),
         next=_pending(tree, looked),
-        arch=_said(looked, ("kernel", "arch")),
-        container=_said(looked, ("os", "container")),
+        arch=stated(looked, FACTS["arch"]),
+        container=stated(looked, FACTS["container"]),
         user=user,
     )
 
 
 def notices(found: Host, root: str) -> Tuple[str, ...]:
     """What must be known before the first finding is believed."""
+    return tuple(text for _, _, text in notices_by_kind(found, root))
+
+
+def notices_by_kind(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
+    """Each notice: its kind, the values of the host that it names however it is worded, and its text."""
     if found.container and root == "/":
         banner = (
             f"this runs inside a container ({found.container}): what follows is about the container's view, not about "
             "the node; mount the host's root and use --root to judge the node"
         )
-        return (banner,)
-    if found.next:
-        return (f"reboot pending: the next boot starts kernel {found.next}, and {found.kernel} runs",)
-    return ()
+        yield "container", (found.container,), banner
+    elif found.next:
+        text = f"reboot pending: the next boot starts kernel {found.next}, and {found.kernel} runs"
+        yield "pending reboot", (found.next, found.kernel), text
 
 
 def _pending(tree: Tree, looked: Facts) -> str:
     """The kernel that the next boot starts, if another runs; a container boots none, whatever its /boot holds."""
-    if not tree.running or (_said(looked, ("os", "container")) and tree.root == "/"):
+    if not tree.running or (stated(looked, FACTS["container"]) and tree.root == "/"):
         return ""
-    runs, starts = (_said(looked, ("kernel", name)) for name in ("release", "next"))
+    runs, starts = (stated(looked, FACTS[name]) for name in ("kernel", "next"))
     return starts if runs and starts != runs else ""
 
 
-def _said(looked: Facts, path: Tuple[str, ...]) -> str:
+def stated(looked: Facts, path: Tuple[str, ...]) -> str:
+    """A fact as the head of a report states it: empty where it may be several values, or none."""
     place = facts.place(path)
     seen = looked.look(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Optional, Tuple, cast
 
-from . import BUILT, __version__, conclusion, evaluation
+from . import BUILT, __version__, conclusion, evaluation, identity
+from . import facts as declared
 from .conclusion import Choice
 from .evaluation import Reading
 from .looking import Facts, Live
 from .named import NamedTuple
 from .notes import Noting
+from .packing import NOT_RECORDED
 from .plan import Plan, Requirement
 from .report import Finding, Host, Json, Param, Report, Waiver
 
@@ -24,6 +26,7 @@ class Terms(NamedTuple):
     choice: Choice = ALL
     waivers: Tuple[Waiver, ...] = ()
     embeds: bool = True  # the plan, and all that was observed: only a report that is kept wants them
+    built: str = BUILT  # the day from which a clock is believed
 
 
 class Seat(NamedTuple):
@@ -48,7 +51,9 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
-    waivers = tuple(conclusion.standing(one, findings, hosts, today, BUILT) for one in terms.waivers)
+    waivers = tuple(conclusion.standing(one, findings, hosts, today, terms.built) for one in terms.waivers)
+    if terms.embeds:
+        _observe_head(noted, seat.host)
     disposed = reading.disposed(findings, waivers, terms.choice)
     return Report(
         conclusion=conclusion.conclusion(disposed, seat.context),
@@ -65,9 +70,19 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         notices=seat.notices,
         strict=terms.choice.strict,
         asked=len(part.requirements),
+        only=terms.choice.only,
+        skip=terms.choice.skip,
         plan=reading.packed if terms.embeds else None,
         facts=cast("Json", noted.notes) if terms.embeds else None,
     )
+
+
+def _observe_head(noted: Noting, host: Host) -> None:
+    """Note the facts that the head of the report repeats, so that it can be compared with them."""
+    for field, path in identity.FACTS.items():
+        place = declared.place(path)
+        if getattr(host, field) and noted.facts.look(place) != NOT_RECORDED:
+            noted.look(place)
 
 
 def _skipped(requirement: Requirement) -> Finding:

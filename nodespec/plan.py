@@ -89,6 +89,22 @@ def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> 
     return sha256(text.encode()).hex()
 
 
+def sealed(plan: Plan) -> Dict[str, Json]:
+    """A plan as a report embeds it: as JSON, with a digest over all of it."""
+    data = packed(plan)
+    return {**data, "digest": seal(data)}
+
+
+def seal(data: Mapping[str, Json]) -> str:
+    """SHA-256 of a plan as JSON, its `digest` apart: unlike that of a spec it covers titles, files and positions."""
+    import json  # noqa: PLC0415 - only where a report is kept
+
+    from .identity import sha256  # noqa: PLC0415 - likewise
+
+    content = {name: value for name, value in data.items() if name != "digest"}
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hex()
+
+
 def nodes(value: object) -> Node:
     """Data as an expectation's node."""
     return cast("Node", value)

@@ -153,6 +153,8 @@ class Report(NamedTuple):
     asked: int = 0  # of a partial report: how many requirements, after --only and --skip
     plan: Json = None  # the resolved specs, so that the report can be verified
     facts: Json = None  # all that was observed, likewise
+    only: Tuple[str, ...] = ()  # the globs of --only
+    skip: Tuple[str, ...] = ()  # the globs of --skip
 
     @property
     def exit(self) -> int:

@@ -112,7 +112,8 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Param, "source"): ("default", "set"),
 }
 LATER: Mapping[object, Tuple[str, ...]] = {
-    Host: ("next", "product", "addresses")
+    Host: ("next", "product", "addresses"),
+    Report: ("only", "skip"),
 }  # fields that reports of earlier nodespecs lack
 MEANINGS: Mapping[object, Mapping[str, str]] = {
     Report: {
@@ -132,6 +133,8 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
         "asked": "How many requirements were judged, after --only and --skip",
         "plan": "The resolved specs, so that the report can be verified",
         "facts": "All that was observed, likewise",
+        "only": "The globs of --only",
+        "skip": "The globs of --skip",
     },
     Host: {
         "name": "The host's name",

@@ -13,7 +13,9 @@ import pytest
 
 from nodespec import plan as plans
 from nodespec.__main__ import main
+from nodespec.library import Library
 from nodespec.report import Json
+from nodespec.spec import resolve
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(path for path in HERE.iterdir() if (path / "reports").is_dir())
@@ -106,3 +108,47 @@ def test_a_bundle_of_an_earlier_version_runs(version: str, tmp_path: Path) -> No
     (before,) = contents(report_file(f"{version}/reports/recorded.json.gz", tmp_path))
     assert outcomes(report) == outcomes(before)
     assert main(["verify", f"{tmp_path}/made.json"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("report", {"more": 1}),
+        ("report", {"host": {"name": "n", "more": "x"}}),
+        ("report", {"plan": {"nodespec": 2, "specs": [], "params": [], "requirements": []}}),
+        ("recording", {"nodespec-facts": 2}),
+        ("recording", {"host": {"name": "n", "more": "x"}}),
+    ],
+)
+def test_what_only_a_later_version_can_read_is_refused(
+    kind: str, change: Dict[str, Json], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, spec = tmp_path / "later.json", str(HERE / "node.yaml")
+    if kind == "report":
+        (report,) = contents(report_file("557f55d/reports/conformant.json.gz", tmp_path))
+        report.update(change)
+        path.write_text(json.dumps({"nodespec": 1, "reports": [report]}), encoding="utf-8")
+    else:
+        recording = json.loads((HERE / "557f55d/recordings/running-small.json").read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**recording, **change}), encoding="utf-8")
+    assert main(["verify", str(path)] if kind == "report" else ["check", spec, "--facts", str(path)]) == 2
+    assert "later.json" in capsys.readouterr().err or kind == "report"
+
+
+def test_a_plan_with_further_keys_is_read() -> None:
+    data = cast("Dict[str, Json]", json.loads((HERE / "557f55d/plans/running.json").read_text(encoding="utf-8")))
+    assert plans.unpacked({**data, "more": 1}) == plans.unpacked(data)
+
+
+def test_the_digest_of_a_spec_is_that_of_the_earlier_version() -> None:
+    data = json.loads((HERE / "557f55d/plans/running.json").read_text(encoding="utf-8"))
+    assert resolve([str(HERE / "node.yaml")], Library(), {}).specs[0].digest == data["specs"][0]["digest"]
+
+
+def test_a_spec_in_another_version_of_the_language_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "later.yaml"
+    path.write_text((HERE / "node.yaml").read_text(encoding="utf-8").replace("nodespec: 1", "nodespec: 2"))
+    assert main(["lint", str(path)]) == 2
+    assert "nodespec: 1" in capsys.readouterr().err

@@ -27,6 +27,7 @@ AUTHOR = {
     "check",
     "compact",
     "comparison",
+    "consistency",
     "demands",
     "explain",
     "inquiry",
@@ -40,6 +41,7 @@ AUTHOR = {
     "statement",
     "stored",
     "sysspec",
+    "verification",
     "walk",
 }
 # What a family may know of the engine, beside other families: facts and values, and how to look.

@@ -109,7 +109,7 @@ def test_the_schema_refuses_a_report_that_lacks_a_field() -> None:
     for name in Report._fields:
         document = cast("Dict[str, List[Dict[str, Json]]]", packed([sample.fit()]))
         del document["reports"][0][name]
-        assert not VALIDATOR.is_valid(document), name
+        assert VALIDATOR.is_valid(document) is (name in LATER[Report]), name
 
 
 def test_a_record_can_be_told_from_text() -> None:
