@@ -5,15 +5,17 @@ What is in them is for cgroups.py to look at; what a boot will mount, for _hiera
 
 from __future__ import annotations
 
-from typing import Optional, Tuple, Union
+from typing import Iterator, Optional, Sequence, Tuple, Union
 
+from nodespec import pseudofs
 from nodespec.machine import Machine
-from nodespec.mounts import Mount, parsed, reached
+from nodespec.mounts import Mount, reached
 from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Unknown, Value
 
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
+TYPES = ("cgroup", "cgroup2")
 HOME = "/sys/fs/cgroup"  # where runtimes look, and nowhere else
 
 
@@ -41,12 +43,29 @@ class Layout(NamedTuple):
 def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
     """What is mounted, as the mountinfo of the process tells it."""
     path = f"{machine.process}/mountinfo"
-    found = machine.text(path).then(_laid_out)
-    return Unknown("hidden", f"{path} is not visible here", "run as root") if isinstance(found, Absent) else found
+    found = machine.once(pseudofs.mounts)
+    if isinstance(found, Absent):
+        return Unknown("hidden", f"{path} is not visible here", "run as root")
+    if isinstance(found, Unknown):
+        return found
+    standing = reached(found.value, *TYPES)
+    masked = next(_masked(found.value, standing), None)
+    if masked:
+        say = f"{path}:{masked.line}: {masked.point} is masked by another mount"
+        return Unknown("hidden", say, pseudofs.UNMASKED)
+    return Value(_laid_out(standing), found.evidence)
 
 
-def _laid_out(mountinfo: str) -> Layout:
-    standing = reached(parsed(mountinfo), "cgroup", "cgroup2")
+def _masked(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:
+    """The mounts that are covered by something else than control groups, where runtimes look."""
+    points = {mount.point for mount in standing}
+    for mount in mounts:
+        above = (point for point in points if f"{mount.point}/".startswith(f"{point}/"))
+        if mount.kind in TYPES and f"{mount.point}/".startswith(f"{HOME}/") and not any(above):
+            yield mount
+
+
+def _laid_out(standing: Sequence[Mount]) -> Layout:
     v2 = [mount for mount in standing if mount.kind == "cgroup2"]
     v2.sort(key=lambda mount: (mount.point != HOME, mount.point != f"{HOME}/unified"))
     return Layout(tuple(mount for mount in standing if mount.kind == "cgroup"), v2[0] if v2 else None)

@@ -54,6 +54,8 @@ def observed(machine: Machine) -> Observation[str]:
         return Absent(Evidence(CPUS, line))
     for path, signs in SIGNS.items():
         said = machine.text(path, CHUNK)
+        if isinstance(said, Unknown):  # a later sign is less certain: what looks like KVM may be Xen
+            return said
         kind = next((signs[word] for word in signs if isinstance(said, Value) and word in said.value), None)
         if kind:
             others = ("kvm",) if kind == "qemu" else ()  # which shows the same tables where the processor helps it

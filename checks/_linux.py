@@ -36,10 +36,10 @@ def at_rest(tree: Tree) -> Observation[str]:
 
 
 def told(looks: Iterable[Observation[str]]) -> Observation[str]:
-    """The first that is told, or why the last is not."""
+    """The first that is told, or why the last is not. A source that is hidden may say more than the next."""
     look: Observation[str] = Absent(Evidence(""))
     for look in looks:
-        if isinstance(look, Value):
+        if isinstance(look, Value) or (isinstance(look, Unknown) and look.reason == "hidden"):
             return look
     return look
 

@@ -105,7 +105,10 @@ def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
             return shown
     if isinstance(loaded, Unknown) and not machine.running:
         return loaded
-    return _loadable(machine, name) or _in_sysfs(machine, name)
+    state = _loadable(machine, name) or _in_sysfs(machine, name)
+    if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in ("loadable", "blocked"):
+        return Value(state.value, state.evidence, ("loaded",))  # where /proc/modules is masked, it may be loaded
+    return state
 
 
 def _in_sysfs(machine: Tree, name: str) -> Optional[Value[str]]:
@@ -214,6 +217,9 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
         return Unknown("not found", f"{tree.evidence} does not exist", look)
     if isinstance(tree, Unknown):
         return tree
+    loaded = machine.once(_loaded)
+    if machine.running and isinstance(loaded, Unknown):
+        return loaded
     lacking = machine.once(_kernel.builtin), machine.once(_kernel.installed), machine.once(_kernel.built)
     unread = next((look for look in lacking if isinstance(look, Unknown)), None)
     if unread:

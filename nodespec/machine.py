@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Sequence, Tuple, Union
 
+from . import pseudofs
 from .named import NamedTuple
 from .observation import Absent, Evidence, Lacking, Observation, Unknown, Value
-from .tree import PROGRAMS, Tree
+from .tree import PROGRAMS, Tree, Walk
 
 if TYPE_CHECKING:
     import socket
@@ -37,6 +39,48 @@ class Machine(Tree):
         super().__init__(root)
         self.process = "/proc/self" if self.root == "/" else "/proc/1"
         self.uid = os.geteuid()
+
+    def device(self, path: str) -> Union[int, None]:
+        """The number of the device that holds what a path leads to; nothing where it leads nowhere."""
+        try:
+            return self._status(path, follow=True).st_dev
+        except OSError:
+            return None
+
+    def listed(self, path: str) -> Tuple[str, ...]:
+        """The names in a directory, whatever it is; none where it cannot be read."""
+        try:
+            return super()._listing(path)
+        except OSError:
+            return ()
+
+    def reached(self, path: str) -> Tuple[str, int]:
+        """The last directory on the way to a path that exists, without links, and the number of its device."""
+        with Walk(self.root) as walk:
+            with suppress(OSError):
+                walk.to(path, follow=True)
+            return walk.path(), os.fstat(walk.folder).st_dev
+
+    def resolved(self, path: str) -> str:
+        """A path without links; empty where only the kernel can follow them, as below /proc/self/fd."""
+        with Walk(self.root) as walk:
+            try:
+                return walk.path(walk.to(path, follow=True))
+            except OSError:
+                return ""
+
+    def _missing(self, path: str) -> Union[Absent, Unknown]:
+        return pseudofs.missing(self, path) if pseudofs.is_below(path) else super()._missing(path)
+
+    def _admit(self, path: str, found: os.stat_result) -> None:
+        if pseudofs.is_below(path):
+            pseudofs.require_unmasked(self, path, found.st_dev)
+
+    def _listing(self, path: str) -> Tuple[str, ...]:
+        names = super()._listing(path)
+        if not names and path in pseudofs.MOUNT_POINTS:
+            pseudofs.require_mounted(self, path, self._status(path, follow=True).st_dev)
+        return names
 
     def uname(self) -> Tuple[str, str]:
         """Release and machine (`x86_64`) of the running kernel, which a container shares."""

@@ -18,6 +18,7 @@ class Mount(NamedTuple):
     point: str
     kind: str
     options: FrozenSet[str]  # of the file system, not of the mount point
+    device: str  # its number, `0:39`
 
 
 def parsed(mountinfo: str) -> List[Mount]:
@@ -45,7 +46,8 @@ def _mount(number: int, line: str) -> Mount:
     row = line.split(" ")
     try:
         kind = row[row.index("-", 6) + 1]
-        return Mount(number, row[0], row[1], unescaped(row[3]), unescaped(row[4]), kind, frozenset(row[-1].split(",")))
+        options = frozenset(row[-1].split(","))
+        return Mount(number, row[0], row[1], unescaped(row[3]), unescaped(row[4]), kind, options, row[2])
     except (ValueError, LookupError):
         raise ValueError(f"line {number} is no mount") from None
 

@@ -23,8 +23,6 @@ CHUNK = 1 << 16  # /proc/sys answers ENOMEM to a read of 4 MiB and more
 # searched for programs, whatever the caller's PATH says
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 NO_PROGRAMS = Unknown("not found", "no folder of the search path is there")
-# below these, "no such file" means something only if the file system that they should be is there
-ROOTS = {"proc": "/proc/self/stat", "sys": "/sys/kernel"}
 
 
 class TimedOut(BaseException):
@@ -112,7 +110,7 @@ class Tree:
     def _ask(self, path: str, ask: Callable[[], T]) -> Observation[T]:
         try:
             return Value(ask(), Evidence(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):  # the latter: a process that ended
             return self._missing(path)
         except PermissionError:
             return Unknown("no permission", f"{path} may not be read by {_reader()}", _more_rights())
@@ -124,15 +122,11 @@ class Tree:
             return Absent(Evidence(path))
 
     def _missing(self, path: str) -> Union[Absent, Unknown]:
-        """Absence, but of what runs below a /proc or /sys that is not there, where nothing could be seen."""
-        root = path.split("/", 2)[1]
-        mark = ROOTS.get(root)
-        if self.running and mark and mark != path:
-            try:
-                self._status(mark, follow=True)
-            except OSError:
-                return Unknown("hidden", f"/{root} is not mounted here", f"mount /{root}")
+        """What it means that a path does not exist."""
         return Absent(Evidence(path))
+
+    def _admit(self, path: str, found: os.stat_result) -> None:
+        """Raise Unseen where what was found at a path must not be taken for what belongs there."""
 
     def _content(self, path: str, limit: int) -> bytes:
         data = self._beginning(path, limit + 1)
@@ -141,7 +135,9 @@ class Tree:
         return data
 
     def _beginning(self, path: str, size: int) -> bytes:
-        if not stat.S_ISREG(self._status(path, follow=True).st_mode):
+        found = self._status(path, follow=True)
+        self._admit(path, found)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")  # a device is not even opened
         handle = self._open(path, 0)
         try:
@@ -155,6 +151,7 @@ class Tree:
     def _listing(self, path: str) -> Tuple[str, ...]:
         handle = self._open(path, os.O_DIRECTORY)
         try:
+            self._admit(path, os.fstat(handle))
             names = []
             with os.scandir(handle) as entries:
                 for entry in entries:
@@ -170,6 +167,7 @@ class Tree:
 
     def _standing(self, path: str, *, follow: bool) -> Entry:
         found = self._status(path, follow=follow)
+        self._admit(path, found)
         return Entry(kind(found.st_mode), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size)
 
     def _open(self, path: str, flags: int) -> int:

@@ -13,6 +13,7 @@ from nodespec.checks import _cgroup_mounts, cgroups
 from nodespec.facts import Leaf, Table, family, place
 from nodespec.kinds import Datum
 from nodespec.machine import Machine
+from nodespec.mounts import parsed, reached
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -291,8 +292,12 @@ TMPFS = "27 22 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
 CPU = "28 27 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
+def of_mountinfo(mountinfo: str) -> _cgroup_mounts.Layout:
+    return _cgroup_mounts._laid_out(reached(parsed(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
+
+
 def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
-    layout = _cgroup_mounts._laid_out(mountinfo)  # noqa: SLF001 - the parser itself
+    layout = of_mountinfo(mountinfo)
     return [mount.point for mount in layout.v1], layout.v2.point if layout.v2 else None
 
 
@@ -376,7 +381,7 @@ LINE = st.tuples(
 @settings(max_examples=150)
 @given(st.one_of(st.text(), st.lists(LINE, max_size=8).map("\n".join)))
 def test_no_mountinfo_breaks_the_parser(text: str) -> None:
-    found = Value(text, Evidence("/proc/1/mountinfo")).then(_cgroup_mounts._laid_out)  # noqa: SLF001
+    found = Value(text, Evidence("/proc/1/mountinfo")).then(of_mountinfo)
     assert isinstance(found, (Value, Unknown))
 
 
@@ -421,6 +426,7 @@ mount -t cgroup2 none /sys/fs/cgroup
 exec {sys.executable} -c '
 from nodespec.checks import _cgroup_mounts, cgroups
 from nodespec.machine import Machine
+from nodespec.mounts import parsed, reached
 machine = Machine()
 print(cgroups.version.probe(machine).value, cgroups.nested.probe(machine).value)
 '

@@ -32,7 +32,7 @@ def x86(*flags: str) -> str:
 
 
 def machine(make_tree: MakeTree, cpuinfo: str, online: str = "") -> Machine:
-    files = {"/proc/self/stat": "1", "/proc/cpuinfo": cpuinfo, "/sys/kernel": None}
+    files = {"/proc/self/stat": "1", "/proc/cpuinfo": cpuinfo, "/sys/kernel/notes": ""}
     return Machine(make_tree({**files, **({"/sys/devices/system/cpu/online": online} if online else {})}))
 
 

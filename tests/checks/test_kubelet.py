@@ -102,7 +102,7 @@ def test_whether_it_runs_is_told_by_its_name(
 
 def test_that_it_does_not_run_is_said_only_where_all_processes_are_seen(make_tree: MakeTree) -> None:
     seen = kubelet.running.probe(Machine(make_tree({"/proc/self/stat": "", "/proc/3300/comm": "bash\n"})))
-    assert seen == Unknown("hidden", "/proc shows only own processes", "run as root")
+    assert seen == Unknown("hidden", "/proc/1/comm: /proc does not show process 1", "run as root, or without hidepid")
 
 
 def test_a_process_that_cannot_be_read_might_be_it(make_tree: MakeTree) -> None:

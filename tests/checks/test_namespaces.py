@@ -25,7 +25,12 @@ OWN = {f"{NS}/user": str(Path("/proc/self/ns/user").readlink())}  # what the rea
 def files(kinds: str, *settings: Optional[str]) -> dict[str, str]:
     """A host with these namespaces, and what its three settings say (None: this kernel has no such setting)."""
     said = {path: f"{text}\n" for path, text in zip((LIMIT, DEBIAN, APPARMOR), settings) if text is not None}
-    return {"/proc/self/stat": "", **{f"{NS}/{kind}": "" for kind in kinds.split() if kind != "user"}, **said}
+    return {
+        "/proc/self/stat": "",
+        "/proc/uptime": "",
+        **{f"{NS}/{kind}": "" for kind in kinds.split() if kind != "user"},
+        **said,
+    }
 
 
 @pytest.mark.parametrize(

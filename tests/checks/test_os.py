@@ -233,7 +233,7 @@ def test_no_machine_id(make_tree: MakeTree) -> None:
     assert look("machine_id", Machine(make_tree({"/etc/x": ""}))) == Absent(Evidence("/etc/machine-id"))
 
 
-PROC: Files = {"/proc/self/stat": "1", "/sys/kernel": None}
+PROC: Files = {"/proc/self/stat": "1", "/proc/uptime": "1", "/sys/kernel/notes": ""}
 
 
 def running(make_tree: MakeTree, files: Files, links: Mapping[str, str] = {}) -> Machine:

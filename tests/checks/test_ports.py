@@ -34,7 +34,11 @@ TABLES = {"tcp": TCP, "tcp6": TCP6, "udp": UDP, "udp6": HEAD}
 
 
 def host(tables: Dict[str, str]) -> Dict[str, str]:
-    return {"/proc/self/stat": "1", **{f"/proc/1/net/{name}": text for name, text in tables.items()}}
+    return {
+        "/proc/self/stat": "1",
+        "/proc/1/stat": "1",
+        **{f"/proc/1/net/{name}": text for name, text in tables.items()},
+    }
 
 
 @pytest.mark.parametrize(

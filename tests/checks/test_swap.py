@@ -48,7 +48,7 @@ def test_devices(make_tree: MakeTree) -> None:
 
 
 def test_a_kernel_without_swap_has_none(make_tree: MakeTree) -> None:
-    host = Machine(make_tree({"/proc/self/stat": ""}))
+    host = Machine(make_tree({"/proc/self/stat": "", "/proc/uptime": "1"}))
     inferred = Evidence("/proc/swaps", 0, inferred=True)
     assert swap.total.probe(host) == Value(0, inferred)
     assert swap.devices.probe(host).look("/dev/sda2") == Absent(inferred)

@@ -25,6 +25,7 @@ OWN = {f"/proc/1/ns/{space}": os.readlink(f"/proc/self/ns/{space}") for space in
 OTHER = {name: f"{Path(name).name}:[1]" for name in OWN}
 FILES = {
     "/proc/self/stat": "1",
+    "/proc/1/comm": "init\n",
     "/proc/sys/net/ipv4/ip_forward": "1\n",
     "/proc/sys/net/ipv4/tcp_rmem": "4096\t131072\t6291456\n",
     "/proc/sys/net/ipv4/conf/eth0.100/forwarding": "0\n",

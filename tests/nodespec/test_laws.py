@@ -45,7 +45,7 @@ AUTHOR = {
     "walk",
 }
 # What a family may know of the engine, beside other families: facts and values, and how to look.
-LOOKING = {"facts", "kinds", "named", "observation", "versions", "tree", "machine"}
+LOOKING = {"facts", "kinds", "named", "observation", "versions", "tree", "machine", "pseudofs"}
 READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "stream", "toml", "unpacking"}  # of files
 # What a renderer may know: the report, how to show a host's words, and what several formats count alike.
 SHOWING = {"report", "escape", "named", "summary"}
