@@ -10,23 +10,21 @@ import gc
 import os
 import sys
 import time
-from collections import deque
-from itertools import islice
-from typing import TYPE_CHECKING, Deque, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
+import traceback
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
 
 from .alike import Alike, Noted, Remembered
-from .judging import Terms, judge
-from .mistake import Mistake
+from .judging import Seat, Terms, judge, not_judged
+from .mistake import Mistake, complain
 from .named import NamedTuple
 from .output import Target, put, rendered, write
 from .recording import load, named
-from .report import USAGE, Report, Waiver, code
+from .report import USAGE, Host, Report, Waiver, code
 from .spool import Spool, stream
 from .summary import Gist, gist
 
 if TYPE_CHECKING:
     import argparse
-    from concurrent.futures import Future
     from typing import TypeAlias
 
     from .conclusion import Choice
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANY = 64  # recordings: fewer are judged before a second process has begun
-CHUNK = 8  # recordings that a process is given at a time
-AHEAD = 4  # chunks for each process that are begun or wait to be told
 BAR = 40  # columns
 
 
@@ -64,6 +60,10 @@ class Told(NamedTuple):
 
 
 Judged: TypeAlias = "Union[Told, Tuple[str, ...]]"  # or what is wrong with the recording
+
+
+def _ignore(_seat: Seat) -> None:
+    """Note nothing of a host."""
 
 
 def run(
@@ -110,6 +110,9 @@ def _all(bench: Bench, paths: Sequence[str], goals: Sequence[Target], *, every: 
         (goal, next(told) if way else rendered(goal, reports, every=every)) for goal, way in zip(goals, bench.streams)
     )
     written = put(documents, USAGE if damaged else code(gists))
+    for host in gists:
+        if host.defect:
+            complain(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")
     if damaged:
         raise Mistake(*damaged, f"exit {USAGE}: {len(damaged)} of {len(paths)} recordings not judged")
     return written
@@ -128,20 +131,49 @@ def _kept(item: T, alike: Dict[object, object]) -> T:
         return item
 
 
-def judged(bench: Bench, path: str) -> Report:
-    """The report on one recording; Mistake where there is none."""
+def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Report:
+    """The report on one recording; Mistake where there is none. `note` is told which host it is."""
     found = load(path)
+    seat = found.through(path)
+    note(seat)
     facts = Noted(Remembered(found.facts, bench.reading.memory))
-    return judge(bench.plan, facts, found.through(path), bench.terms, bench.reading)
+    return judge(bench.plan, facts, seat, bench.terms, bench.reading)
 
 
-def _one(bench: Bench, path: str) -> Judged:
+def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
+    """Judge one recording. A defect of nodespec costs this host alone; `note` is told about the host beforehand."""
+    seat = _nameless(path)
+
+    def known(better: Seat) -> None:
+        nonlocal seat
+        seat = better
+        note(better)
+
     try:
-        report = judged(bench, path)
+        return _told(bench, judged(bench, path, known))
     except Mistake as mistake:
         return mistake.said
+    except ImportError:  # what this Python lacks it lacks for every host
+        raise
+    except Exception as error:  # noqa: BLE001 - the other hosts are judged all the same
+        if os.environ.get("NODESPEC_DEBUG"):
+            traceback.print_exc()
+        bench.reading.memory.forget()
+        return _lost(bench, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where")
+
+
+def _told(bench: Bench, report: Report) -> Told:
     parts = tuple(way.part(report) for way in bench.streams if way)
     return Told(gist(report), parts, report if bench.whole else None)
+
+
+def _lost(bench: Bench, seat: Seat, say: str, hint: str) -> Told:
+    return _told(bench, not_judged(bench.plan, seat, bench.terms, say, hint))
+
+
+def _nameless(path: str) -> Seat:
+    """What is known of a host before its recording was read: it is called by the recording's file."""
+    return Seat("running", f"facts {path}", Host(os.path.basename(path)))
 
 
 def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
@@ -153,41 +185,18 @@ def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
 
 
 def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterator[Judged]:
-    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - 30 ms, for who has many
-    from multiprocessing import get_context  # noqa: PLC0415 - likewise
+    from .workers import Pool, Work  # noqa: PLC0415 - only for many recordings
 
-    try:
-        pool = ProcessPoolExecutor(processors, get_context("fork"), _begin, (bench,))
-    except (ImportError, NotImplementedError, OSError):  # a container without /dev/shm has no semaphores
-        yield from (_one(bench, path) for path in paths)
-        return
-    left = iter([paths[at : at + CHUNK] for at in range(0, len(paths), CHUNK)])
-    begun: Deque[Future[List[Judged]]] = deque()
-    try:
-        for chunk in islice(left, AHEAD * processors):
-            begun.append(pool.submit(_next, chunk))
-        while begun:
-            for one in begun.popleft().result():
-                yield _planned(one, bench.reading.packed)
-            for chunk in islice(left, 1):  # no sooner, or what waits to be told would pile up
-                begun.append(pool.submit(_next, chunk))
-    finally:
-        pool.shutdown(cancel_futures=True)  # and waits: this process may end without telling those
+    def do(path: str, note: Callable[[object], None]) -> Judged:  # the plan, which all share, is not sent along
+        return _planned(_one(bench, path, note), None)
 
+    def lost(path: str, note: object, ending: str) -> Judged:
+        seat = note if isinstance(note, Seat) else _nameless(path)
+        said = f"the process that judged this host {ending}"
+        return _lost(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
 
-_BENCH: List[Bench] = []  # of a process that judges beside others
-
-
-def _begin(bench: Bench) -> None:
-    import signal  # noqa: PLC0415 - looking has it already
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began it ends it
-    _BENCH.append(bench)
-
-
-def _next(paths: Sequence[str]) -> List[Judged]:
-    """Some of many; the plan, which all have alike, is not sent along."""
-    return [_planned(_one(_BENCH[0], path), None) for path in paths]
+    for one in Pool(Work(paths, do, lost), processors).run():
+        yield _planned(one, bench.reading.packed)
 
 
 def _planned(one: Judged, plan: Json) -> Judged:

@@ -9,12 +9,14 @@ from . import BUILT, __version__, conclusion, evaluation, identity
 from . import facts as declared
 from .conclusion import Choice
 from .evaluation import Reading
+from .facts import Place
 from .looking import Facts, Live
 from .named import NamedTuple
 from .notes import Noting
+from .observation import Unknown
 from .packing import NOT_RECORDED
 from .plan import Plan, Requirement
-from .report import Finding, Host, Json, Param, Report, Waiver
+from .report import DEFECT, Finding, Host, Json, Param, Report, Waiver
 
 ALL = Choice()
 
@@ -83,6 +85,29 @@ def _observe_head(noted: Noting, host: Host) -> None:
         place = declared.place(path)
         if getattr(host, field) and noted.facts.look(place) != NOT_RECORDED:
             noted.look(place)
+
+
+class NotObserved:
+    """Facts of a host that could not be judged: each is unknown for one reason."""
+
+    def __init__(self, reason: Unknown) -> None:
+        self.reason = reason
+
+    def look(self, place: Place) -> Unknown:  # noqa: ARG002 - all are the same
+        """The observation of one place."""
+        return self.reason
+
+    def rows(self, place: Place) -> Unknown:  # noqa: ARG002 - likewise
+        """The names of all rows of a table."""
+        return self.reason
+
+
+def not_judged(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str) -> Report:
+    """The report on a host on which nodespec failed: every requirement is unknown, and the exit code is 70."""
+    say = f"not judged: {say}"
+    seat = seat._replace(notices=(f"{say} (exit {DEFECT})", *seat.notices))
+    report = judge(plan, NotObserved(Unknown("defect", say, hint)), seat, terms)
+    return report._replace(conclusion="indeterminate", defect=say)
 
 
 def _skipped(requirement: Requirement) -> Finding:

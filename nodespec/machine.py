@@ -113,25 +113,13 @@ class Machine(Tree):
         program = self.program(argv[0]) if "/" not in argv[0] else Value(argv[0], Evidence(argv[0]))
         if not isinstance(program, Value):
             return program
-        import subprocess  # noqa: PLC0415 - costs more than all that is read without it
-
         try:
-            child = subprocess.Popen(  # noqa: S603 - argv is the family's own, never a spec's or the host's
-                [program.value, *argv[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,
-            )
+            status, output = _ran([program.value, *argv[1:]], self.patience)
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
-        with child:
-            output = _output(child, self.patience)
         if output is None:
             return Unknown("timed out", f"{said} did not end within {self.patience} s")
-        return Value(Ran(child.returncode, output.decode("utf-8", "backslashreplace")), Evidence(said))
+        return Value(Ran(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
 
     def connect(self, path: str) -> Union[socket.socket, Lacking]:
         """A unix socket of the host, connected; no wait on it is longer than its patience."""
@@ -159,6 +147,33 @@ class Machine(Tree):
 
 def _reachable(name: str, folder: Union[int, None]) -> str:
     return name if folder is None else f"/proc/self/fd/{folder}/{name}"
+
+
+def _ran(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
+    """The exit status and output of a program that must end in time. It is killed if nodespec is."""
+    import subprocess  # noqa: PLC0415 - costs more than all that is read without it
+
+    from .lifeline import Lifeline  # noqa: PLC0415
+
+    lifeline = Lifeline()
+    try:
+        child = subprocess.Popen(  # noqa: S603 - argv is the family's own, never a spec's or the host's
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=(lifeline.reader,),
+        )
+        lifeline.bind(-child.pid)
+        with child:
+            output = _output(child, seconds)
+        lifeline.unbind()
+    finally:
+        lifeline.close()
+    return child.returncode, output
 
 
 def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None]:

@@ -155,11 +155,12 @@ class Report(NamedTuple):
     facts: Json = None  # all that was observed, likewise
     only: Tuple[str, ...] = ()  # the globs of --only
     skip: Tuple[str, ...] = ()  # the globs of --skip
+    defect: str = ""  # why nodespec could not judge the host; then all is unknown
 
     @property
     def exit(self) -> int:
         """The exit code that this report alone gives."""
-        return EXIT[self.conclusion]
+        return DEFECT if self.defect else EXIT[self.conclusion]
 
     @property
     def partial(self) -> bool:
@@ -188,7 +189,8 @@ class Report(NamedTuple):
         all_of = f"{total} {_plural('requirement', total)}"
         of = f"the {self.asked} of {all_of} asked for" if self.partial else all_of
         at_rest = " at rest" if self.context == "at rest" else ""
-        return f"{self.conclusion}{at_rest}: {said}; {of}"
+        failed = f"not judged (exit {DEFECT}), " if self.defect else ""
+        return f"{self.conclusion}{at_rest}: {failed}{said}; {of}"
 
 
 def _plural(word: str, count: int) -> str:
@@ -196,8 +198,8 @@ def _plural(word: str, count: int) -> str:
 
 
 def code(reports: Sequence[Concluded]) -> int:
-    """The exit code of several reports: the worst."""
-    return max((report.exit for report in reports), key=(0, 11, 10).index, default=0)
+    """The exit code of several reports: the worst. A defect hides no verdict, but outweighs too little knowledge."""
+    return max((report.exit for report in reports), key=(0, 11, DEFECT, 10).index, default=0)
 
 
 def packed(reports: Sequence[Report]) -> Dict[str, Json]:

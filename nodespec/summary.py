@@ -23,7 +23,7 @@ from .conclusion import conclusion
 from .named import NamedTuple
 from .observation import Value
 from .recorded import Recorded
-from .report import EXIT, Finding, Host, Report, Spec
+from .report import DEFECT, EXIT, Finding, Host, Report, Spec
 from .sight import shown
 
 if TYPE_CHECKING:
@@ -79,11 +79,12 @@ class Gist(NamedTuple):
     cells: Tuple[Tuple[str, str], ...]  # each spec, and what it came to
     causes: Tuple[Cause, ...]
     alike: Tuple[Tuple[str, str], ...]  # each fact that hosts should have alike, and its value
+    defect: str = ""  # why nodespec could not judge the host
 
     @property
     def exit(self) -> int:
         """The exit code that it alone gives."""
-        return EXIT[self.conclusion]
+        return DEFECT if self.defect else EXIT[self.conclusion]
 
 
 class Row(NamedTuple):
@@ -145,6 +146,7 @@ def gist(report: Report) -> Gist:
         tuple((spec.name, _cell(report, spec)) for spec in report.specs),
         tuple(_causes(report)),
         tuple((name, alike.get(name, "")) for name in (*ALIKE, *ASKED)),
+        report.defect,
     )
 
 

@@ -113,7 +113,7 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
 }
 LATER: Mapping[object, Tuple[str, ...]] = {
     Host: ("next", "product", "addresses"),
-    Report: ("only", "skip"),
+    Report: ("only", "skip", "defect"),
 }  # fields that reports of earlier nodespecs lack
 MEANINGS: Mapping[object, Mapping[str, str]] = {
     Report: {
@@ -135,6 +135,7 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
         "facts": "All that was observed, likewise",
         "only": "The globs of --only",
         "skip": "The globs of --skip",
+        "defect": "Why nodespec failed to judge the host, which makes its exit code 70; else empty",
     },
     Host: {
         "name": "The host's name",

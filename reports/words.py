@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
 from nodespec.named import NamedTuple
-from nodespec.report import EXIT, Cause, Concluded, Evidence, Finding, Part, Report, Waiver, code
+from nodespec.report import DEFECT, EXIT, Cause, Concluded, Evidence, Finding, Part, Report, Waiver, code
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ SECTION = {
     ("pass", "waived"): PASS,
     ("pass", "skipped"): SKIPPED,
 }
-CONCLUSION = {number: conclusion for conclusion, number in EXIT.items()}
+CONCLUSION = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
 
 
 def escaped(item: T, escape: Callable[[str], str]) -> T:
@@ -103,6 +103,8 @@ def judged(report: Report) -> str:
 def advice(reports: Sequence[Concluded]) -> str:
     """What the exit code means for who must decide."""
     number_ = code(reports)
+    if number_ == DEFECT:
+        return f"do not join: nodespec failed to judge {number(sum(bool(one.defect) for one in reports), 'host')}"
     if number_:
         return "do not join" if CONCLUSION[number_] == "nonconformant" else "do not join: too little is known"
     if any(report.context == "at rest" for report in reports):

@@ -9,10 +9,9 @@ import pty
 import re
 import subprocess
 import sys
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
+from typing import TYPE_CHECKING, Dict, List
 
 import pytest
 from unhurried import PROGRAM
@@ -34,14 +33,13 @@ if TYPE_CHECKING:
 TOP = Path(__file__).parents[2]
 COUNT = fleet.MANY + 9
 CODE = """
-import concurrent.futures.process, os, sys
+import os, sys
 from nodespec.__main__ import main
-seen = []
-kept = concurrent.futures.process.ProcessPoolExecutor.submit
-concurrent.futures.process.ProcessPoolExecutor.submit = lambda *a, **k: (seen.append(1), kept(*a, **k))[1]
+forks, fork = [], os.fork
+os.fork = lambda: (forks.append(1), fork())[1]
 os.sched_getaffinity = lambda pid: {*range(int(sys.argv[1]))}
 code = main(sys.argv[2:])
-sys.exit(code + 100 * bool(seen))
+sys.exit(code + 100 * bool(forks))
 """
 
 
@@ -125,36 +123,6 @@ def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None
         assert {len(one.parts) for one in told} == {len({*names} & {"text", "json"})}
 
 
-def test_no_more_is_begun_than_can_be_told(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: List[int] = [0, 0]
-
-    class Pool:
-        def __init__(self, _count: int, _context: object, begin: Callable[..., None], by: Tuple[fleet.Bench]) -> None:
-            monkeypatch.setattr(fleet, "_BENCH", [*by])
-            self.begin = begin
-
-        def submit(self, work: Callable[..., object], chunk: Sequence[str]) -> Future[object]:
-            begun[0] += len(chunk)
-            begun[1] = max(begun[:2])
-            done: Future[object] = Future()
-            done.set_result(work(chunk))
-            return done
-
-        def shutdown(self, *, wait: bool = True, cancel_futures: bool) -> None:
-            begun.append(0)
-            assert wait, "who ends at once leaves those behind who wait for more"
-            assert cancel_futures
-
-    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(fleet, "CHUNK", 2)
-    found = []
-    for one in fleet._side_by_side(bench(many, "text"), named(str(many)), 2):  # noqa: SLF001
-        found.append(one)
-        begun[0] -= 1
-    assert len(found) == COUNT
-    assert begun == [0, 2 * 2 * fleet.AHEAD, 0]
-
-
 def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gists: List[Gist] = []
     monkeypatch.setattr(fleet, "put", lambda _documents, code: code)
@@ -180,9 +148,11 @@ def test_a_bar_grows_on_a_terminal_and_leaves_nothing(many: Path) -> None:
 
 
 def test_where_no_process_can_be_begun_one_judges_them_all(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> None:
-        raise OSError("no semaphores")
+    def none() -> int:
+        raise OSError("no more processes")
 
-    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", none)
-    found = list(fleet._side_by_side(bench(many), named(str(many)), 2))  # noqa: SLF001 - as without /dev/shm
+    monkeypatch.setattr(os, "fork", none)
+    before = os.listdir("/proc/self/fd")
+    found = list(fleet._side_by_side(bench(many), named(str(many)), 2))  # noqa: SLF001
     assert len(found) == COUNT
+    assert len(os.listdir("/proc/self/fd")) == len(before)
