@@ -2,15 +2,14 @@
 
     python tests/stages/oracle.py CACHE
 
-`oracle.go` is built in the folder CACHE with Debian's Go from the library's source, once as Debian has it, and once in
-the version that sig-node/system-validators stands for, where Go's module proxy can be reached. It makes and removes a
+`oracle.go` is built in the folder CACHE with the `go` on PATH from the library's source, once as Debian has it, and once
+in the version that sig-node/system-validators stands for, where Go's module proxy can be reached. It makes and removes a
 control group and may load the module `configs`, as kubeadm does. The exit status is 1 where the two differ and no
 reason is written below, where such a difference is gone, or where there is too little to compare.
 """
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
@@ -206,7 +205,7 @@ def compiled(cache: Path, version: str, library: Path, others: Path) -> Path:
         (path / "src" / name).parent.mkdir(parents=True)
         (path / "src" / name).symlink_to(others / name)
     shutil.copytree(library, path / "src/k8s.io/system-validators")
-    debian.said(go(), "build", "-o", str(binary), str(Path(__file__).with_suffix(".go")), env=offline(cache, path))
+    debian.said("go", "build", "-o", str(binary), str(Path(__file__).with_suffix(".go")), env=offline(cache, path))
     return binary
 
 
@@ -222,13 +221,8 @@ def from_proxy(cache: Path) -> Path:
     (folder / "go.mod").write_text("module oracle\n")
     folders = {"GOPATH": str(cache / "go-modules"), "GOCACHE": str(cache / "go-cache")}
     env = {**os.environ, **folders, "GOFLAGS": "-modcacherw"}
-    download = ("timeout", "120", go(), "mod", "download", "-json", f"k8s.io/system-validators@v{CURRENT}")
+    download = ("timeout", "120", "go", "mod", "download", "-json", f"k8s.io/system-validators@v{CURRENT}")
     return Path(json.loads(debian.twice(lambda: debian.said(*download, cwd=folder, env=env)))["Dir"])
-
-
-def go() -> str:
-    """Debian's Go before any other."""
-    return next(iter(sorted(glob.glob("/usr/lib/go-*/bin/go"))), "go")
 
 
 if __name__ == "__main__":
