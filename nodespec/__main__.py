@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    try:  # noqa: SIM105 - `python3 -m` looks first in the current directory, where others may put a contextlib.py
+        sys.path.remove(os.getcwd())
+    except (OSError, ValueError):  # it was deleted
+        pass
+
 import errno
 import gc
 import io
-import os
-import sys
 from contextlib import suppress
 from typing import Callable, List, NoReturn, Optional
 

@@ -95,6 +95,23 @@ def test_it_runs_from_a_bare_checkout() -> None:
     assert ran(["--help"], program).returncode == 0
 
 
+@pytest.mark.parametrize("options", [["-m"], ["-S", "-m"]])
+def test_run_as_a_module_it_imports_nothing_from_the_current_directory(tmp_path: Path, options: List[str]) -> None:
+    """What Python itself imports to run a module, as importlib, only -I keeps from there."""
+    for name in ("argparse", "gettext", "json", "zlib", "errno", "decimal"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(0)\n", encoding="utf-8")
+    command = [os.path.realpath(sys.executable), *options, "nodespec", "facts", "memory"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=False)
+    assert b"total" in done.stdout, done.stderr
+
+
+def test_run_as_a_module_in_a_deleted_directory_it_finds_all_modules(tmp_path: Path) -> None:
+    line = f"mkdir gone; cd gone; rmdir ../gone; exec {os.path.realpath(sys.executable)} -m nodespec facts memory"
+    env = {"PYTHONPATH": str(ROOT), "PATH": BARE["PATH"]}
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, cwd=tmp_path, env=env, check=False)
+    assert b"total" in done.stdout, done.stderr
+
+
 def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from nodespec.__main__ import run; run()", "lint", "container-host"],

@@ -2,10 +2,10 @@
 
     python tests/stages/oracle.py CACHE
 
-`oracle.go` is built in the folder CACHE with the `go` on PATH from the library's source, once as Debian has it, and once
-in the version that sig-node/system-validators stands for, where Go's module proxy can be reached. It makes and removes a
-control group and may load the module `configs`, as kubeadm does. The exit status is 1 where the two differ and no
-reason is written below, where such a difference is gone, or where there is too little to compare.
+`oracle.go` is built in the folder CACHE with the `go` on PATH from the library's source, once as Debian has it, and
+once in the version that sig-node/system-validators stands for, where Go's module proxy can be reached. It makes and
+removes a control group and may load the module `configs`, as kubeadm does. The exit status is 1 where the two differ
+and no reason is written below, where such a difference is gone, or where there is too little to compare.
 """
 
 from __future__ import annotations
