@@ -106,7 +106,7 @@ cd /
 python3 /opt/kubernetes check --deadline 120 -o text -o json=$out/bare.json >$out/bare.txt
 echo $? >$out/bare.code
 python3 /opt/kubernetes check --deadline 120 -o junit >$out/bare.xml
-python3 - check --deadline 120 -o json </opt/kubernetes >$out/stdin.json
+python3 -I - check --deadline 120 -o json </opt/kubernetes >$out/stdin.json
 echo $? >$out/stdin.code
 """
 UNFIT = """\
@@ -121,12 +121,12 @@ told overridden
 cp -r /var/lib/nodespec $out/overridden
 systemctl stop kubelet
 rm /run/nodespec-override
-python3 /etc/nodespec/preflight gate remove >$out/removed
+python3 -I /etc/nodespec/preflight gate remove >$out/removed
 systemctl start kubelet
 state kubelet >$out/removed.kubelet
 systemctl show -P Requires kubelet >$out/removed.requires
 ls /etc/nodespec /etc/systemd/system/nodespec-gate.service >>$out/removed 2>&1
-python3 /opt/preflight gate install >$out/installed
+python3 -I /opt/preflight gate install >$out/installed
 systemctl show -P Requires kubelet >$out/installed.requires
 """
 GUESTS = {"fit": ("", FIT), "unfit": (HYBRID, UNFIT), "word": (f'{HYBRID} nodespec.override="bob: INC-43"', "")}
