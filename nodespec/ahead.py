@@ -72,6 +72,7 @@ def make(folder: str) -> None:
     """Write the plans of the library's own specs."""
     import json  # noqa: PLC0415
 
+    from .output_file import write_file  # noqa: PLC0415
     from .spec import resolve  # noqa: PLC0415
 
     library = Library()
@@ -89,8 +90,7 @@ def make(folder: str) -> None:
         }
         path = os.path.join(folder, f"{name}.plan")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(marshal.dumps(json.loads(json.dumps(made)), FORMAT))  # words without their places
+        write_file(path, (marshal.dumps(json.loads(json.dumps(made)), FORMAT),))  # words without their places
 
 
 if __name__ == "__main__":

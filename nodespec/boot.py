@@ -138,10 +138,11 @@ def _local() -> Tuple[Waiver, ...]:
 
 def _kept(over: Override, code: int) -> None:
     """A line in the list of overrides."""
+    from .output_file import append_line  # noqa: PLC0415 - an override is rare
+
     said = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {over.source}: {over.reason}"
     try:
-        with open(f"{STATE}/overrides", "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{visible(said)}\n")
+        append_line(f"{STATE}/overrides", visible(said))
     except OSError as error:
         complain(f"nodespec: {STATE}/overrides: {error.strerror or error}: not written")
 

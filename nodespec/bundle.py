@@ -15,12 +15,14 @@ import zlib
 from importlib.util import MAGIC_NUMBER
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Sequence, Set
 
-from . import __version__, compact, output
+from . import __version__, compact
 from . import plan as plans
 from .cli import bindings
 from .escape import visible
 from .library import Library
 from .mistake import Mistake
+from .output import write_one
+from .output_file import Access
 from .report import Json, listed
 from .spec import resolve
 
@@ -34,7 +36,6 @@ ROOTS = ("nodespec.preflight",)
 STARTED = ("nodespec.gate", "nodespec.__main__", "nodespec.preflight")  # by a check, with what these import at once
 FORMATS = ("text", "json", "junit")
 HEAD = ("kernel", "os")  # the families that the head of every report asks
-EXECUTABLE = 0o755
 LARGEST = 396_000  # bytes of a bundle: the code of what does not fit is left out
 WIDE = 1000  # characters of a line
 
@@ -114,13 +115,7 @@ run(lambda: main(CARRIED, sys.argv[1:]))
 
 def bundle(args: argparse.Namespace) -> int:
     """Write the bundle of the specs that were named."""
-    made = composed(args)
-    try:
-        output.replace(args.output, made)
-        os.chmod(args.output, EXECUTABLE)
-    except OSError as error:
-        raise Mistake(f"{args.output}: {error.strerror or error}") from None
-    return 0
+    return write_one(args.output, composed(args), Access(executable=True))
 
 
 def composed(args: argparse.Namespace) -> str:

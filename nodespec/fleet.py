@@ -79,13 +79,13 @@ def run(
     try:
         if len(paths) == 1:
             report = judged(bench, paths[0])
-            return write([report], goals, report.exit, every=args.all)
-        return _all(bench, paths, goals, every=args.all)
+            return write([report], goals, report.exit, every=args.all, deadline=time.monotonic() + args.deadline)
+        return _all(bench, paths, goals, every=args.all, patience=args.deadline)
     finally:
         gc.enable()
 
 
-def _all(bench: Bench, paths: Sequence[str], goals: Sequence[Target], *, every: bool) -> int:
+def _all(bench: Bench, paths: Sequence[str], goals: Sequence[Target], *, every: bool, patience: float = 20.0) -> int:
     spools = [Spool(goal.file) for goal, way in zip(goals, bench.streams) if way]
     ways = [way for way in bench.streams if way]
     gists: List[Gist] = []
@@ -109,7 +109,7 @@ def _all(bench: Bench, paths: Sequence[str], goals: Sequence[Target], *, every: 
     documents = (
         (goal, next(told) if way else rendered(goal, reports, every=every)) for goal, way in zip(goals, bench.streams)
     )
-    written = put(documents, USAGE if damaged else code(gists))
+    written = put(documents, USAGE if damaged else code(gists), time.monotonic() + patience)
     for host in gists:
         if host.defect:
             complain(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")

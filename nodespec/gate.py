@@ -37,8 +37,9 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
         from . import fleet  # noqa: PLC0415 - only where there are recordings
 
         return fleet.run(plan, waivers, choice, goals, args)
+    deadline = time.monotonic() + args.deadline
     report = judged(plan, waivers, choice, args, embeds=any(map(embeds, goals)))
-    return write([report], goals, code([report]), every=args.all)
+    return write([report], goals, code([report]), every=args.all, deadline=deadline)
 
 
 def judged(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Iterable, List, Sequence, TextIO, Tuple, Union, cast
+from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union, cast
 
 from .kinds import nearest
 from .mistake import Mistake, complain, hush
 from .named import NamedTuple
 from .report import UNWRITTEN, Report, Style
+
+if TYPE_CHECKING:
+    from .output_file import Access
 
 
 class Target(NamedTuple):
@@ -69,25 +72,29 @@ def look(goal: Target, *, every: bool) -> Style:
     return Style(every=every) if goal.file else style(sys.stdout, every=every)
 
 
-def write(reports: Sequence[Report], goals: Sequence[Target], code: int, *, every: bool) -> int:
+def write(
+    reports: Sequence[Report], goals: Sequence[Target], code: int, *, every: bool, deadline: Optional[float] = None
+) -> int:
     """Write every report; the exit code, which a report that was not written whole turns from 0 to 74."""
-    return put(((goal, rendered(goal, reports, every=every)) for goal in goals), code)
+    return put(((goal, rendered(goal, reports, every=every)) for goal in goals), code, deadline)
 
 
-def put(documents: Iterable[Tuple[Target, Iterable[str]]], code: int) -> int:
+def put(documents: Iterable[Tuple[Target, Iterable[str]]], code: int, deadline: Optional[float] = None) -> int:
     """Write texts, given in pieces, where they go; the exit code, likewise."""
     failed: List[str] = []
     whole = True
     for goal, pieces in documents:
         try:
             if goal.file:
-                _replace(goal.file, (piece.encode() for piece in pieces))
+                from .output_file import write_file  # noqa: PLC0415 - most reports go to standard output
+
+                write_file(goal.file, (piece.encode() for piece in pieces), deadline=deadline)
             else:
                 _print(pieces, sys.stdout)
         except OSError as error:
             whole = False
-            if not isinstance(error, BrokenPipeError):  # whoever stopped reading has read enough
-                failed.append(f"nodespec: {goal.file or 'standard output'}: {error.strerror or error}: not written")
+            if goal.file or not isinstance(error, BrokenPipeError):  # whoever stopped reading has read enough
+                failed.append(not_written(goal.file or "standard output", error))
             if not goal.file:
                 hush(sys.stdout)
     for line in failed:
@@ -102,22 +109,20 @@ def _print(pieces: Iterable[str], stream: TextIO) -> None:
     stream.flush()
 
 
-def replace(path: str, content: Union[str, bytes]) -> None:
-    """Write a file whole or not at all. What is no regular file, as /dev/stderr, is written to as it is."""
-    _replace(path, (content.encode() if isinstance(content, str) else content,))
+def not_written(name: str, error: OSError) -> str:
+    """Say that something was not written, and why."""
+    return f"nodespec: {name}: not written: {error.strerror or error}"
 
 
-def _replace(path: str, pieces: Iterable[bytes]) -> None:
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as file:
-            file.writelines(pieces)
-        return
-    beside = f"{path}.{os.getpid()}.tmp"
+def write_one(path: str, content: Union[str, bytes], access: Access, deadline: Optional[float] = None) -> int:
+    """Write the one file that a command makes: the exit code. Mistake where its directory does not exist."""
+    from .output_file import write_file  # noqa: PLC0415 - for who makes one
+
     try:
-        with open(beside, "wb") as file:
-            file.writelines(pieces)
-        os.replace(beside, path)
-    except OSError:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise
+        write_file(path, (content.encode() if isinstance(content, str) else content,), access=access, deadline=deadline)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Mistake(f"{path}: {error.strerror}; make its directory first") from None
+    except OSError as error:
+        complain(not_written(path, error))
+        return UNWRITTEN
+    return 0

@@ -15,7 +15,8 @@ from .looking import Live
 from .mistake import Mistake
 from .notes import Noting
 from .observation import Observation, Unknown, Value
-from .output import replace
+from .output import write_one
+from .output_file import Access
 from .pattern import clauses
 from .pattern import read as read_pattern
 from .plan import Plan
@@ -62,6 +63,7 @@ class Discreet:
 
 def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
     """Print what the facts are that were asked for, or record them."""
+    deadline = time.monotonic() + args.deadline
     facts, seat = gate.opened(args)
     if not args.record:
         if args.reveal:
@@ -73,10 +75,9 @@ def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
         raise Mistake("-o: only a host is recorded, and --facts is a recording already")
     taken, cut = take(asked, facts, seat, reveal=args.reveal)
     content = written(taken, compressed=args.record.endswith(".gz"))
-    try:
-        replace(args.record, content)
-    except OSError as error:
-        raise Mistake(f"{args.record}: {error.strerror or error}") from None
+    unwritten = write_one(args.record, content, Access(secret=args.reveal), deadline)
+    if unwritten:
+        return unwritten
     left = f"; {cut} values left out, which --reveal keeps" if cut else ""
     host = visible(seat.host.name)
     print(f"{args.record}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}")  # noqa: T201

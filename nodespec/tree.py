@@ -195,8 +195,9 @@ class Walk:
     What stands at the paths `covers` is read as empty.
     """
 
-    def __init__(self, root: str, covers: FrozenSet[str] = frozenset()) -> None:
-        self._stack = [os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)]
+    def __init__(self, root: Union[str, int], covers: FrozenSet[str] = frozenset()) -> None:
+        opened = os.dup(root) if isinstance(root, int) else os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._stack = [opened]
         self._names: List[str] = []
         self._covers = covers
 

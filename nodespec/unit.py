@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
 from . import __version__, options
 from .mistake import Mistake, complain
-from .output import replace
+from .tree_writer import TreeWriter
 
 if TYPE_CHECKING:
     import argparse
@@ -98,21 +98,37 @@ def install(bundle: str, args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """Remove what `install` wrote: first what ties others to the unit."""
-    found = [path for path in _installed(args.into) if _ours(os.path.join(args.into, path))]
-    if not found:
-        raise Mistake(f"there is no gate in {args.into}")
-    for path in found:
-        whole = os.path.join(args.into, path)
-        try:
-            os.unlink(whole)
-        except OSError as error:
-            raise Mistake(f"{whole}: {error.strerror or error}") from None
-        print(f"removed {whole}")  # noqa: T201
-        if os.path.dirname(path) != FOLDER:
-            with suppress(OSError):  # other files are there
-                os.rmdir(os.path.dirname(whole))
+    tree = _tree(args.into)
+    try:
+        found = [path for path in _installed(tree) if _ours(tree, path)]
+        if not found:
+            raise Mistake(f"there is no gate in {args.into}")
+        for path in found:
+            tree.unlink(path)
+            print(f"removed {os.path.join(args.into, path)}")  # noqa: T201
+            if os.path.dirname(path) != FOLDER:
+                with suppress(OSError):  # other files are there
+                    tree.remove_folder(os.path.dirname(path))
+    except OSError as error:
+        raise Mistake(f"{_shown(args.into, error)}: {error.strerror or error}") from None
+    finally:
+        tree.close()
     _reload(args.into)
     return 0
+
+
+def _tree(root: str) -> TreeWriter:
+    try:
+        return TreeWriter(root)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Mistake(f"--into {root}: there is no such directory") from None
+    except OSError as error:
+        raise Mistake(f"--into {root}: {error.strerror}") from None
+
+
+def _shown(root: str, error: OSError) -> str:
+    """The place of an error, as the user knows it."""
+    return os.path.join(root, error.filename) if isinstance(error.filename, str) else root
 
 
 def _named(unit: str) -> str:
@@ -138,19 +154,14 @@ def _files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, File]:
     }
 
 
-def _installed(root: str) -> Iterator[str]:
-    folder = os.path.join(root, FOLDER)
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    yield from (f"{FOLDER}/{name}/{TIE}" for name in names if name.endswith(".d"))
+def _installed(tree: TreeWriter) -> Iterator[str]:
+    yield from (f"{FOLDER}/{name}/{TIE}" for name in tree.names(FOLDER) if name.endswith(".d"))
     yield from (f"{FOLDER}/{GATE}", BUNDLE)
 
 
-def _ours(path: str) -> bool:
-    """Whether a file is there that we wrote."""
-    if not os.path.isfile(path):
-        return False
-    with open(path, "rb") as file:
-        return MARK.encode() in file.read(4096)
+def _ours(tree: TreeWriter, path: str) -> bool:
+    """Whether a file is there that we wrote; a link is not ours, whatever it leads to."""
+    return MARK.encode() in (tree.read(path) or b"")[:4096]
 
 
 # writing
@@ -158,56 +169,46 @@ def _ours(path: str) -> bool:
 
 def _written(root: str, files: Dict[str, File]) -> None:
     """Write all files, or leave everything as it was."""
+    tree = _tree(root)
     undo: List[Tuple[str, str, bytes]] = []  # how, path, content
     try:
         for path, (text, mode) in files.items():
-            whole = _reached(root, path, undo)
-            undo.append(_before(whole))
-            replace(whole, text)
-            os.chmod(whole, mode)
-    except (OSError, Mistake) as error:
-        _undone(undo)
-        if isinstance(error, Mistake):
-            raise
-        raise Mistake(f"{error.filename or root}: {error.strerror or error}: nothing is installed") from None
+            for folder in tree.make_folders(path):
+                undo.append(("rmdir", folder, b""))  # noqa: PERF401 - those that were made before an error too
+            undo.append(_before(tree, path))
+            tree.write(path, text.encode(), mode)
+    except OSError as error:
+        _undone(tree, undo)
+        raise Mistake(f"{_shown(root, error)}: {error.strerror or error}: nothing is installed") from None
+    except BaseException:
+        _undone(tree, undo)
+        raise
+    finally:
+        tree.close()
 
 
-def _reached(root: str, path: str, undo: List[Tuple[str, str, bytes]]) -> str:
-    """The path below the root, its folders made. An image's links would lead out of it."""
-    if not os.path.isdir(root):
-        raise Mistake(f"--into {root}: there is no such directory")
-    at = root
-    for name in path.split("/")[:-1]:
-        at = os.path.join(at, name)
-        if os.path.islink(at) and root != "/":
-            raise Mistake(f"{at} is a link: nothing is installed through one")
-        if not os.path.isdir(at):
-            os.mkdir(at, EXECUTABLE)
-            undo.append(("rmdir", at, b""))
-    return os.path.join(root, path)
-
-
-def _before(path: str) -> Tuple[str, str, bytes]:
+def _before(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
     """How the file comes to be again what it is now."""
-    if not os.path.lexists(path):
+    if tree.status(path) is None:
         return "unlink", path, b""
-    if not _ours(path):
-        raise Mistake(f"{path} is there already, and nodespec did not make it: nothing is installed")
-    with open(path, "rb") as file:
-        return "replace", path, file.read()
+    content = tree.read(path)
+    if content is None or not _ours(tree, path):
+        whole = os.path.join(tree.root, path)
+        raise Mistake(f"{whole} is there already, and nodespec did not make it: nothing is installed")
+    return "replace", path, content
 
 
-def _undone(undo: List[Tuple[str, str, bytes]]) -> None:
+def _undone(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
     for how, path, content in reversed(undo):
         try:
             if how == "replace":
-                replace(path, content)
+                tree.write(path, content)
             elif how == "rmdir":
-                os.rmdir(path)
-            elif os.path.lexists(path):
-                os.unlink(path)
+                tree.remove_folder(path)
+            elif tree.status(path) is not None:
+                tree.unlink(path)
         except OSError as error:
-            complain(f"nodespec: {path}: {error.strerror or error}: left as it is")
+            complain(f"nodespec: {os.path.join(tree.root, path)}: {error.strerror or error}: left as it is")
 
 
 def _reload(root: str) -> None:

@@ -125,7 +125,7 @@ def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None
 
 def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gists: List[Gist] = []
-    monkeypatch.setattr(fleet, "put", lambda _documents, code: code)
+    monkeypatch.setattr(fleet, "put", lambda _documents, code, _deadline: code)
     monkeypatch.setattr(fleet, "_document", lambda _way, _spool, found: gists.extend(found))
     with pytest.raises(Mistake):
         fleet._all(bench(many, "text"), named(str(many)), [output.Target("text")], every=False)  # noqa: SLF001

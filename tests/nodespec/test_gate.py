@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodespec import boot, output, unit
+from nodespec import boot
 from nodespec.__main__ import main
 from nodespec.library import Library
 from nodespec.machine import Machine
 from nodespec.spec import resolve
+from nodespec.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,23 +136,94 @@ def test_where_one_file_cannot_be_written_the_others_are_as_before(
     assert main(["gate", "install", str(spec), "--into", str(root)]) == 0
     before = {name: (root / name).read_bytes() for name in FILES}
 
-    def full(path: str, content: str | bytes) -> None:
-        if path.endswith(".conf") and isinstance(content, str):
-            raise OSError(28, "No space left on device", path)
-        output.replace(path, content)
+    write = TreeWriter.write
 
-    monkeypatch.setattr(unit, "replace", full)
+    def full(tree: TreeWriter, path: str, content: bytes, mode: int = 0) -> None:
+        if path.endswith(".conf") and mode:
+            raise OSError(28, "No space left on device", path)
+        write(tree, path, content, mode)
+
+    monkeypatch.setattr(TreeWriter, "write", full)
     assert main(["gate", "install", str(spec), "--into", str(root), "--strict"]) == 2
     assert {name: (root / name).read_bytes() for name in FILES} == before
     assert "No space left on device: nothing is installed" in capsys.readouterr().err
 
 
-def test_no_link_leads_out_of_an_image(spec: Path) -> None:
-    root, outside = spec.parent / "root", spec.parent / "outside"
-    outside.mkdir()
-    (root / "etc").symlink_to(outside)
-    assert main(["gate", "install", str(spec), "--into", str(root)]) == 2
-    assert not list(outside.iterdir())
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A host beside the image, with a gate that must stay as it is."""
+    host = tmp_path_factory.mktemp("host")
+    (host / "spec.yaml").write_text(UNFIT, encoding="utf-8")
+    assert main(["gate", "install", str(host / "spec.yaml"), "--into", str(host)]) == 0
+    return host
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {name: (root / name).read_bytes() for name in held(root)}
+
+
+LED_OUT = ("etc", "etc/nodespec", "etc/systemd", "etc/systemd/system", "etc/systemd/system/kubelet.service.d")
+
+
+@pytest.mark.parametrize(("number", "name"), enumerate([*LED_OUT, *FILES]))
+def test_no_link_leads_out_of_an_image(
+    spec: Path, outside: Path, number: int, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, before = spec.parent / "root", contents(outside)
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    target = os.path.relpath(outside / name, (root / name).parent) if number % 2 else outside / name
+    (root / name).symlink_to(target)
+    for argv in (["install", str(spec), "--strict"], ["remove"]):
+        assert main(["gate", *argv, "--into", str(root)]) == 2
+        assert contents(outside) == before
+        assert held(root) == ([name] if name in FILES else [])  # itself, by its link
+    assert (root / name).is_symlink()
+    said = capsys.readouterr().err
+    assert f"{root}/{name}" in said
+    assert "nothing is installed" in said
+
+
+def test_links_inside_an_image_are_those_of_the_image(spec: Path) -> None:
+    root = spec.parent / "root"
+    (root / "usr/etc").mkdir(parents=True)
+    (root / "etc").symlink_to("/usr/etc")  # which it is not on this machine
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 0
+    assert held(root) == [f"usr/{name}" for name in FILES]
+    assert main(["gate", "remove", "--into", str(root)]) == 0
+    assert held(root) == []
+    assert (root / "etc").is_symlink()
+
+
+def test_a_link_that_is_planted_under_a_temporary_name_is_not_followed(spec: Path) -> None:
+    root, victim = spec.parent / "root", spec.parent / "victim"
+    victim.write_text("precious", encoding="utf-8")
+    victim.chmod(0o600)
+    for name in FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{name}.{os.getpid()}.tmp").symlink_to(victim)
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 0
+    assert victim.read_text(encoding="utf-8") == "precious"
+    assert victim.stat().st_mode & 0o777 == 0o600
+
+
+def test_modes_do_not_hang_on_the_umask(spec: Path) -> None:
+    root, mask = spec.parent / "root", os.umask(0o077)
+    try:
+        for _ in range(2):
+            assert main(["gate", "install", str(spec), "--into", str(root)]) == 0
+            assert [(root / name).stat().st_mode & 0o777 for name in FILES] == [0o755, 0o644, 0o644]
+            (root / FILES[0]).chmod(0o600)
+    finally:
+        os.umask(mask)
+
+
+def test_a_list_of_overrides_that_is_a_fifo_does_not_hang(
+    plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "override").write_text("ann: INC-42", encoding="utf-8")
+    os.mkfifo(tmp_path / "state/overrides")
+    assert boot.answer(["run"], plans["unfit"], ()) == 0  # and it does not wait for a reader
+    assert "overrides: " in capsys.readouterr().err
 
 
 # what the unit runs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from pretended import HIDDEN, Pretended, Said
 from unhurried import PROGRAM
 
-from nodespec import __version__, output
+from nodespec import __version__
 from nodespec.__main__ import main
 from nodespec.looking import Live
 
@@ -271,48 +270,6 @@ def test_letters_that_a_terminal_has_not_are_escapes(tmp_path: Path) -> None:
     done = ran(["check", spec(tmp_path, text)], env={**BARE, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
     assert done.returncode == 10
     assert "gr\\xf6\\xdfer" in done.stdout
-
-
-# files are written whole or not at all
-
-
-def test_a_file_that_cannot_be_written_whole_stays_as_it_was(tmp_path: Path) -> None:
-    target = tmp_path / "r"
-    target.write_text("before")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(OSError, match="large"):
-            output.replace(str(target), "x" * 100_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert target.read_text() == "before"
-    assert os.listdir(tmp_path) == ["r"]
-
-
-def test_a_file_is_replaced_and_never_seen_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "r"
-    target.write_text("before")
-    seen = []
-
-    def replace(source: str, path: str, real: object = os.replace) -> None:
-        seen.append((Path(source).read_text(), target.read_text()))
-        assert callable(real)
-        real(source, path)
-
-    monkeypatch.setattr(os, "replace", replace)
-    output.replace(str(target), "after")
-    assert seen == [("after", "before")]
-    assert target.read_text() == "after"
-
-
-def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    handle = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
-    output.replace(str(tmp_path / "pipe"), "text")
-    assert os.read(handle, 10) == b"text"
-    os.close(handle)
-    assert os.listdir(tmp_path) == ["pipe"]
 
 
 # defects and interruptions

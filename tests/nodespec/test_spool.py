@@ -69,4 +69,4 @@ def test_a_report_for_which_there_was_no_room_spoils_no_other(
     assert put(zip(goals, (full.text(), fine.text())), 0) == UNWRITTEN
     assert [path.name for path in tmp_path.iterdir()] == ["fine"]
     assert (tmp_path / "fine").read_text() == "somemore"
-    assert "full: No space left on device: not written" in capsys.readouterr().err
+    assert "full: not written: No space left on device" in capsys.readouterr().err
