@@ -165,7 +165,7 @@ def contents(root: Path) -> dict[str, bytes]:
 LED_OUT = ("etc", "etc/nodespec", "etc/systemd", "etc/systemd/system", "etc/systemd/system/kubelet.service.d")
 
 
-@pytest.mark.parametrize(("number", "name"), enumerate([*LED_OUT, *FILES]))
+@pytest.mark.parametrize(("number", "name"), [*enumerate([*LED_OUT, *FILES])])
 def test_no_link_leads_out_of_an_image(
     spec: Path, outside: Path, number: int, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
