@@ -49,7 +49,7 @@ def resolve(path: str) -> Destination:
                 return Destination(folder, name, found)
             else:
                 folder = _moved(folder, name, 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW)
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        return Destination(folder, os.curdir, os.fstat(folder))
     except BaseException:
         os.close(folder)
         raise

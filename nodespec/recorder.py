@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from itertools import chain
 from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
@@ -12,7 +13,7 @@ from .escape import visible
 from .facts import Leaf, Place, Table
 from .judging import Seat
 from .looking import Live
-from .mistake import Mistake
+from .mistake import Mistake, complain
 from .notes import Noting
 from .observation import Observation, Unknown, Value
 from .output import write_one
@@ -80,8 +81,20 @@ def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
         return unwritten
     left = f"; {cut} values left out, which --reveal keeps" if cut else ""
     host = visible(seat.host.name)
-    print(f"{args.record}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}")  # noqa: T201
+    line = f"{args.record}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}"
+    if _is_standard_output(args.record):
+        complain(line)
+    else:
+        print(line)  # noqa: T201 - what was done
     return 0
+
+
+def _is_standard_output(path: str) -> bool:
+    """Whether a recording goes where lines are printed, and would not be one with another line behind it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
 
 
 def take(asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:

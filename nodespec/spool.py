@@ -48,7 +48,7 @@ class Spool:
 
     def __init__(self, goal: str = "") -> None:
         regular = goal and (os.path.isfile(goal) or not os.path.exists(goal))
-        self.folder = os.path.dirname(os.path.abspath(goal)) if regular else None
+        self.folder = os.path.dirname(os.path.realpath(goal)) if regular else None
         self.parts: List[bytes] = []
         self.size = 0
         self.file: Optional[IO[bytes]] = None

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Iterator, List, Sequence, Set, Tuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from unhurried import PROGRAM
 
 from nodespec.__main__ import main
 from nodespec.output_access import narrowed
 from nodespec.output_file import Access, write_file
+from nodespec.output_path import resolve
 
 ROOT = Path(__file__).parents[2]
 GOOD = "nodespec: 1\nrequire: {memory: {total: '>=1Mi'}}\n"
@@ -254,6 +257,40 @@ def test_forty_links_are_followed_as_the_kernel_does(spec: str, tmp_path: Path) 
     assert check(spec, tmp_path / "loop") == 74
 
 
+TARGETS = st.sampled_from(
+    ["a", "b", "c", "d", "folder", "folder/", "./a", "folder/../b", "..", ".", "folder/e", "{}/c"]
+)
+
+
+@given(st.lists(TARGETS, min_size=6, max_size=6))
+def test_links_lead_where_the_kernel_says(targets: List[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        (top / "folder").mkdir()
+        (top / "file").touch()
+        for link, target in zip(("a", "b", "c", "d", "folder/e", "folder/f"), targets):
+            (top / link).symlink_to("file" if target == "d" else target.format(name))
+        for path in ("a", "b/", "c/.", "folder/e", "folder/f", "a/file", "b/folder/e", "c/../d", "folder/new", "new/x"):
+            assert resolved(f"{name}/{path}") == opened(f"{name}/{path}"), (path, targets)
+
+
+def resolved(path: str) -> object:
+    try:
+        folder, _, found = resolve(path)
+    except OSError as error:
+        return error.errno
+    os.close(folder)
+    return errno.ENOENT if found is None else (found.st_dev, found.st_ino)
+
+
+def opened(path: str) -> object:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return found.st_dev, found.st_ino
+
+
 def ran(*argv: object, redirect: str = "") -> subprocess.CompletedProcess[str]:
     line = ["/bin/sh", "-c", f'"$@" {redirect}', "sh", *PROGRAM, *map(str, argv)]
     return subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
@@ -363,7 +400,9 @@ def test_secrets_do_not_reach_a_file_that_others_can_read(tmp_path: Path) -> Non
     (tmp_path / "pipe").chmod(0o600)
     assert main(["facts", "memory", "--reveal", "-o", str(tmp_path / "pipe")]) == 0
     os.close(reader)
-    assert ran("facts", "memory", "--reveal", "-o", "/dev/stdout", redirect="| cat").returncode == 0
+    done = ran("facts", "memory", "--reveal", "-o", "/dev/stdout", redirect="| cat")
+    assert json.loads(done.stdout)["facts"]
+    assert "/dev/stdout: 1 facts" in done.stderr
 
 
 # other users, mounts, labels
