@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Dict, Iterator, Tuple, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple, cast
 
 from .escape import visible
 from .mistake import Mistake
 from .output import targets, write
-from .report import Json, Report, code, unpacked
+from .report import Json, Param, Report, Spec, code, unpacked
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,7 @@ COMPARED = (
 )
 NOT_COVERED = (
     "not covered: the host's name and ids, the user, the version, paths, the owner and reason of a waiver, the time "
-    "where no waiver depends on it, and how sentences are worded"
+    "where no waiver depends on it, how sentences are worded, and whether reports were taken out of the file"
 )
 UNSIGNED = "a report is not signed: nothing here shows who wrote it, or that the facts are those of that host"
 
@@ -61,6 +62,33 @@ def _told(said: Report, found: Comparison) -> Iterator[str]:
     yield from (f"  {line}" for line in found.differences)
     yield from (f"  {line}" for line in filter(None, [wording_line(found.wording)]))
     yield from (f"  not compared: {line}" for line in found.missing)
+    yield from (f"  {line}" for spec in said.specs for line in _in_library(spec, said.params))
+
+
+def _in_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
+    """Whether a spec that has the name of a library's spec is that spec, with the same params."""
+    given = tuple((param.name, param.value) for param in params if param.source == "set")
+    digest = _library_digest(spec.name, given)
+    if digest == spec.digest:
+        yield f"{spec.name} is the spec of this nodespec"
+    elif digest:
+        yield f"{spec.name} is not the spec of that name in this nodespec"
+
+
+@lru_cache(64)
+def _library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
+    """The digest of a library's spec; empty where the library has no such spec."""
+    from .library import Library  # noqa: PLC0415 - only a report that is verified asks for the library
+    from .spec import resolve  # noqa: PLC0415 - likewise
+
+    library = Library()
+    if name not in library.names():
+        return ""
+    try:
+        known = {param.name for param in resolve([name], library, {}, trial=True).params}
+        return resolve([name], library, {key: value for key, value in given if key in known}).specs[0].digest
+    except Mistake:  # this version's spec has other params
+        return "of other params"
 
 
 def _say(line: str) -> None:
@@ -73,13 +101,22 @@ def load(path: str) -> Tuple[Report, ...]:
         data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
         if len(data) > SIZE:
             raise ValueError(f"larger than {SIZE >> 20} MiB")
-        document = cast("Dict[str, Json]", json.loads(data))
+        document = cast("Dict[str, Json]", json.loads(data, object_pairs_hook=_unique))
         _valid(document)
         return unpacked(document)
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
+
+
+def _unique(pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
+    """An object; ValueError where a key is given twice, of which other programs may read the other value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"`{next(name for name in names if names.count(name) > 1)[:80]}` is given twice")
+    return found
 
 
 def _valid(document: Json) -> None:

@@ -229,9 +229,14 @@ def _leaves(data: object) -> Iterator[str]:
 
 
 def _causes(said: Report, found: Report, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    """Findings of one cause: another version can group them otherwise, but no version groups other outcomes."""
     before, after = ([(one.outcome, list(one.ids)) for one in report.causes] for report in (said, found))
-    if before != after:
+    outcomes = {finding.id: finding.outcome for finding in found.findings}
+    possible = all(len(ids) > 1 and {outcomes.get(id_) for id_ in ids} == {outcome} for outcome, ids in before)
+    if before != after and (said.tool == TOOL or not possible):
         yield _difference(said, "causes", _beyond(before, after), _beyond(after, before))
+    elif before != after:
+        wording.append(("causes", "ids"))
     pairs: Iterator[Tuple[Cause, Cause]] = zip(said.causes, found.causes)
     wording += [("causes", "say") for one, other in pairs if (one.say, one.look) != (other.say, other.look)]
 

@@ -12,17 +12,19 @@ from typing import Callable, Dict, Iterator, List, Mapping, Tuple, Union, cast
 import pytest
 from pretended import ABSENT, HIDDEN, NOW, Pretended, Said, planned
 
-from nodespec import identity, verification
+from nodespec import evaluation, identity, sight, verification
 from nodespec import plan as plans
 from nodespec.__main__ import main
 from nodespec.conclusion import Choice
 from nodespec.judging import Seat, Terms, judge
+from nodespec.library import Library
 from nodespec.observation import Evidence, Unknown, Value
 from nodespec.pattern import Param
 from nodespec.plan import Plan, Requirement
 from nodespec.recorded import Recorded
 from nodespec.report import Host, Json, Spec, Waiver, packed, unpacked
 from nodespec.reports.json import schema
+from nodespec.spec import resolve
 
 TOP = Path(__file__).parents[2]
 EARLIER = TOP / "tests/compatibility/557f55d/reports"
@@ -424,6 +426,65 @@ def test_other_words_are_one_line_and_no_difference(tmp_path: Path, capsys: pyte
     assert f"\n{line} (sentence)\n" in said
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["running-waivers", "running-skip", "running-several-specs", "at-rest-fedora", "recorded-container", "recorded"],
+)
+def test_a_version_that_words_everything_otherwise_verifies_earlier_reports(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rewording is no difference: only values are compared."""
+    for module, function in (
+        (evaluation, "sentence"),
+        (evaluation, "unmet"),
+        (evaluation, "default_fix"),
+        (sight, "absence"),
+    ):
+        monkeypatch.setattr(module, function, lambda *_: "in other words")
+    shown = sight.shown
+    monkeypatch.setattr(sight, "shown", lambda value, kind: f"now {shown(value, kind)}")
+    monkeypatch.setattr(identity, "notices_by_kind", other_notices)
+    code, said = verified(json.loads(gzip.decompress((EARLIER / f"{name}.json.gz").read_bytes())), tmp_path, capsys)
+    assert code == 0, said
+    assert re.search(r"^  \d+ findings?( and notices)? (is|are) worded differently", said, re.MULTILINE)
+
+
+def other_notices(host: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
+    return ((kind, values, f"now {' '.join(values)}") for kind, values, _ in NOTICES(host, root))
+
+
+NOTICES = identity.notices_by_kind
+
+
+def test_causes_are_grouped_otherwise_only_by_another_version(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = maximal()
+    report = only_report(document)
+    assert report["causes"]
+    report["causes"] = []
+    assert verified(document, tmp_path, capsys)[0] == 10
+    report["tool"] = "nodespec 0.0.9"
+    code, said = verified(document, tmp_path, capsys)
+    assert code == 0
+    assert "causes are worded differently" in said
+    report["causes"] = [{"outcome": "pass", "say": "", "look": "", "ids": ["kernel.version", "cgroups.version"]}]
+    assert verified(document, tmp_path, capsys)[0] == 10
+
+
+def test_a_spec_that_only_bears_a_name_of_the_library_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = resolve(["container-host"], Library(), {})
+    code, said = verified(maximal(plan, Choice(), ()), tmp_path, capsys)
+    assert code == 0
+    assert "  container-host is the spec of this nodespec\n" in said
+    weak = planned("container-host", **{"container-host": "require: {memory: {total: '>=1Mi'}}"})
+    code, said = verified(maximal(weak, Choice(), ()), tmp_path, capsys)
+    assert code == 0
+    assert "  container-host is not the spec of that name in this nodespec\n" in said
+
+
 def test_an_expectation_in_other_words_says_the_same_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text, code in (("at least >=5.8", 0), (">=5.9", 10), ("any version", 10)):
         document = maximal()
@@ -459,3 +520,11 @@ def test_an_unknown_of_a_host_may_say_anything(tmp_path: Path, capsys: pytest.Ca
     said: Dict[str, Said] = {"sysctl.kernel.pid_max": Unknown("failed", "\x1b[31m", "\u202e")}
     made = judge(plan, Pretended(said), seat, Terms(NOW))
     assert verified(packed([made]), tmp_path, capsys)[0] == 0
+
+
+def test_a_key_that_stands_twice_makes_it_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two values one program would take the first and another the last."""
+    text = json.dumps(maximal()).replace('"conclusion": ', '"conclusion": "conformant", "conclusion": ', 1)
+    (tmp_path / "report.json").write_text(text, encoding="utf-8")
+    assert main(["verify", str(tmp_path / "report.json")]) == 2
+    assert "`conclusion` is given twice" in capsys.readouterr().err
