@@ -28,10 +28,13 @@ Columns = Dict[str, Set[str]]  # by row; `*` is every row
 def differences(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
     """What does not agree, a line each."""
     access = _access(said)
-    yield from _context(said, access)
-    yield from _host(said, access)
-    yield from _notices(said, access, wording)
     yield from _facts(said, plan)
+    yield from _context(said, access)
+    if said.defect:
+        yield from _defect(said)
+    else:
+        yield from _host(said, access)
+        yield from _notices(said, access, wording)
 
 
 def _access(said: Report) -> str:
@@ -55,6 +58,18 @@ def _context(said: Report, access: str) -> Iterator[str]:
     source = next((one for one in values if one.startswith(RUNNING)), "")
     if said.context == "at rest" and source:
         yield f"context: the report says at rest, and {source} was read"
+
+
+def _defect(said: Report) -> Iterator[str]:
+    """A host that nodespec failed to judge: nothing of it was observed, and a notice says so."""
+    parts = (part for finding in said.findings for part in finding.parts)
+    seen = next(
+        (one.place for one in parts if one.observed.state != "unknown" and not one.place.startswith(PARAMS)), ""
+    )
+    if seen:
+        yield f"defect: the report says that the host was not judged, and that {seen} was observed"
+    if not any(said.defect in notice for notice in said.notices):
+        yield "notices: the report does not say that the host was not judged"
 
 
 # the host

@@ -16,7 +16,7 @@ from nodespec import evaluation, identity, sight, verification
 from nodespec import plan as plans
 from nodespec.__main__ import main
 from nodespec.conclusion import Choice
-from nodespec.judging import Seat, Terms, judge
+from nodespec.judging import Seat, Terms, judge, not_judged
 from nodespec.library import Library
 from nodespec.observation import Evidence, Unknown, Value
 from nodespec.pattern import Param
@@ -387,6 +387,18 @@ def test_a_fact_that_nothing_asks_for_is_noticed(
     code, said = verified(document, tmp_path, capsys)
     assert code == 10
     assert f"  facts: no judged requirement asks for {extra}\n" in said
+
+
+def test_a_host_that_was_not_judged_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded = "recorded on 2026-11-28T12:00:00Z (live) by nodespec 0.1.0"
+    for choice in (Choice(), CHOICE):
+        seat = Seat("running", "facts x.json", HOST, (*identity.notices(HOST, "/"), recorded))
+        made = not_judged(PLAN, seat, Terms(NOW, choice, WAIVERS), "a worker was killed", "")
+        document = cast("Dict[str, Json]", json.loads(json.dumps(packed([made]))))
+        code, said = verified(document, tmp_path, capsys)
+        assert code == 0, said
+        only_report(document)["notices"] = [recorded]
+        assert verified(document, tmp_path, capsys)[0] == 10
 
 
 def test_true_is_not_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
