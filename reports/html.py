@@ -18,7 +18,6 @@ from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style, code
 from nodespec.reports import words
 from nodespec.summary import summary
 
-LINK = re.compile(r"https?://[\w.~:/?#@!$&'()*+,;=%\[\]-]+", re.ASCII)
 TICKED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # which no line is to end within
 FEW = 8  # hosts or requirements that are named without being asked for
@@ -64,7 +63,7 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - th
         policy=f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(script)}; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         words=words,
-        linked=LINK.fullmatch,
+        linked=words.LINK.fullmatch,
         ticked=TICKED.split,
         optioned=OPTION.split,
         folded=FOLDED,

@@ -17,8 +17,18 @@ from nodespec.summary import Summary, summary, told
 
 MOST = 1_000_000  # bytes of UTF-8
 LENGTHS = (LONGEST, 400, 80, 20)  # characters of one text, tried until the whole fits
-MARKUP = re.compile(r"([\\`*_\[\]~])|([&<>|$])|([@#](?=\w)|/(?=/)|:(?=[\w+-]+:)|www(?=\.))", re.IGNORECASE)
-LINK = re.compile(r"https?://[\w.~:/?#@!$&'*+,;=%-]+", re.ASCII)
+MARKUP = re.compile(r"([\\`*_\[\]~])|([&<>|$])")
+WORD = re.compile(r"([^\s`|\\]+)")  # what may be shown as code, in a table too
+REFERENCE = re.compile(  # what GitHub or GitLab links, notifies somebody for or shows as an emoji
+    r"[@#](?=\w)|[!&](?=\d)|(?<!\w)[~%$^](?=\w)|//|www\.|:[\w+-]+:|(?<![^\W_])(?:GH-\d|(?=\d*[a-f])[\da-f]{7,}(?![^\W_]))",
+    re.IGNORECASE,
+)
+DOMAIN = re.compile(  # `node.example.org`, which some renderers link: linkify-it takes countries and these
+    r"(?<=\S)\.(?=(?:[a-z]{2}|biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|рф|xn--[\w-]+)"
+    r"(?![^\W_]))",
+    re.IGNORECASE,
+)
+EDGES = re.compile(r"^(\d{0,9})([#+=:.)-])|^( )|( )$")  # after a number, or at the very start
 
 
 def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
@@ -208,15 +218,30 @@ def _basis(report: Report) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """Text that renders as itself: no markup, no HTML, no link, mention, emoji or formula."""
-    return MARKUP.sub(_harmless, text)
+    """Text that renders as itself wherever it stands: no block, markup, HTML, link, mention, emoji or formula.
+
+    A word that a forge would link or notify somebody for (`@user`, `#12`, `www.`, a commit) is shown as code: forges
+    look for these in the rendered text, where an escape or a character reference is gone.
+    """
+    pieces = (_word(piece) if at % 2 else MARKUP.sub(_harmless, piece) for at, piece in enumerate(WORD.split(text)))
+    return EDGES.sub(_edge, "".join(pieces))
+
+
+def _word(word: str) -> str:
+    if REFERENCE.search(word):
+        return f"`{word}`"
+    return DOMAIN.sub(r"\\.", MARKUP.sub(_harmless, word))
 
 
 def _harmless(match: re.Match[str]) -> str:
-    punctuation, special, start = match.groups()
-    if punctuation:
-        return f"\\{punctuation}"
-    return f"&#{ord(special)};" if special else f"{start}<!-- -->"  # what comes after is another piece of text
+    punctuation, special = match.groups()
+    return f"\\{punctuation}" if punctuation else f"&#{ord(special)};"
+
+
+def _edge(match: re.Match[str]) -> str:
+    """What would begin a list, a heading or indented code at the start of a line, or end the line at its end."""
+    number, mark = match.group(1, 2)
+    return f"{number}\\{mark}" if mark else "&#32;"
 
 
 def quoted(text: str) -> str:
@@ -228,4 +253,4 @@ def quoted(text: str) -> str:
 
 
 def _link(text: str) -> str:
-    return f"<{text}>" if LINK.fullmatch(text) else quoted(text)
+    return f"<{text}>" if words.LINK.fullmatch(text) else quoted(text)

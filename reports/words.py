@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
 from nodespec.named import NamedTuple
@@ -39,6 +40,8 @@ SECTION = {
     ("pass", "skipped"): SKIPPED,
 }
 CONCLUSION = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
+# the one kind of `see` that a report links: a web page, of a host that is spelled out, without a user's name before it
+LINK = re.compile(r"https?://[A-Za-z0-9][\w.-]*(?::\d+)?(?:[/?#][\w.~:/?#@!$&'()*+,;=%\[\]-]*)?", re.ASCII)
 
 
 def escaped(item: T, escape: Callable[[str], str]) -> T:
