@@ -15,8 +15,9 @@ from nodespec.checks import _installed, _runtimes, _units
 from nodespec.checks._runtime_files import CONFIGURED, CONTAINERD, CRIO, DOCKER
 from nodespec.checks._runtimes import ALIASES, RUNTIMES
 from nodespec.facts import Columns, Row, Rows, table
-from nodespec.kinds import Choice, Datum, Flag, Kind, SetOf, Text, Version, nearest
+from nodespec.kinds import Choice, Datum, Flag, Kind, SetOf, Text, Version
 from nodespec.machine import Machine
+from nodespec.mistake import nearest
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, first
 from nodespec.tree import PROGRAMS, Tree
 from nodespec.versions import RELEASE

@@ -11,13 +11,16 @@ import os
 import re
 import sys
 import zlib
-from typing import Dict, List, Mapping, Optional, Sequence, cast
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, cast
 
 from . import plan as plans
 from .library import OWN, Library, Text, is_file
 from .mistake import Mistake
+from .pattern import read_param
 from .plan import Plan
-from .report import Json
+
+if TYPE_CHECKING:
+    from .json_types import Json
 
 FORMAT = 2  # of marshal, which every Python reads, and writes as the same bytes each time; JSON's reader takes its time
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plans")
@@ -56,7 +59,7 @@ def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
     """The plan with its params set, which only its conditions read; nothing where one of them cannot be set so."""
     known = {param.name: param for param in plan.params}
     for name, value in given.items():
-        known[name].read(value)
+        read_param(known[name], value)
     params = tuple(
         one._replace(value=given[one.name], source="set") if one.name in given else one for one in plan.params
     )

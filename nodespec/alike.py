@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from .conclusion import Choice
+    from .json_types import Json
     from .kinds import Datum
     from .looking import Facts
     from .observation import Observation
     from .plan import Plan, Requirement
-    from .report import Finding, Json, Waiver
+    from .report import Finding, Waiver
 
 MOST = 20_000  # things kept: then all is forgotten, and hosts that are alike bring it back at once
 LONGEST = 2000  # characters of a piece of a recording; what is longer is read anew each time

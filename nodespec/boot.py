@@ -12,15 +12,14 @@ import time
 from typing import TYPE_CHECKING, List, Tuple, Union
 
 from . import facts, gate, options, output, unit
-from .__main__ import guarded
 from .conclusion import Choice
+from .entry import guarded
 from .escape import visible
 from .looking import Live
 from .machine import Machine
-from .mistake import Mistake, complain
+from .mistake import EXIT, Mistake, complain
 from .named import NamedTuple
 from .observation import Unknown, Value
-from .report import EXIT
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +32,7 @@ WORD = "nodespec.override"  # on the kernel's command line
 WAIVERS = "/etc/nodespec/waivers.json"
 STATE = "/var/lib/nodespec"
 HEAD = 4096  # characters of a bundle that say what made it
-LAST = "\nrun(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
+LAST = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
 SECONDS = 20.0  # to look for an override
 NAMED = 5  # findings that the last line names
 WARNING = "<4>"  # as systemd reads the beginning of a line

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, Sequence, Set, Tuple, cast
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Set, Tuple, cast
 
 from . import facts as declared
 from . import identity
 from .facts import Leaf, Place
 from .observation import DEFERRED
 from .packing import NOT_RECORDED
-from .pattern import PARAMS, Data, clauses, read
-from .plan import Plan, Requirement
+from .pattern import PARAMS, clauses, read
+from .plan import Data, Plan, Requirement
 from .recorded import Recorded
-from .report import Json, Report
+from .report import Report
+
+if TYPE_CHECKING:
+    from .json_types import Json
 
 CONTEXTS = {"live": "running", "root": "running", "image": "at rest"}  # by the first word of the access
 RUNNING = ("/proc/", "/sys/")  # what only a running machine has

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Tuple, Union
 
-from .kinds import nearest
-from .mistake import At, Mistake, Wrong
+from .mistake import At, Mistake, Wrong, nearest
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import cached_property
 from itertools import chain
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
+from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
 
 from . import conclusion
 from . import facts as declared
@@ -16,11 +16,14 @@ from .kinds import OTHER, Datum, Kind
 from .looking import DEADLINE, Alarm, Facts
 from .named import NamedTuple
 from .observation import DEFERRED, Absent, Observation, Unknown, Value
-from .pattern import Clause, Data, Pattern
-from .plan import Plan, Requirement
-from .report import Cause, Finding, Json
+from .pattern import Clause, Pattern
+from .plan import Data, Plan, Requirement
+from .report import Cause, Finding
 from .sight import Sight, default_fix, sentence, sighted, unmet
 from .tree import TimedOut
+
+if TYPE_CHECKING:
+    from .json_types import Json
 
 SHOWN = 50  # rows of a quantified rule; the sentence counts them all
 SECONDS = 2.0  # that trying one pattern may take
@@ -48,7 +51,7 @@ class Reading:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.params = {param.name: param for param in plan.params}
-        self.given = {param.name: param.seen for param in plan.params}
+        self.given = {param.name: patterns.observe_param(param) for param in plan.params}
         self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
         self.idle: Dict[str, Judged] = {}  # what applies to no host
         self.disposed = conclusion.disposed

@@ -9,17 +9,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple, Union
+from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
-from .kinds import OPERATOR, OTHER, Case, Datum, Kind, Presence, SetOf, Text, nearest
-from .mistake import Wrong
+from .kinds import OPERATOR, OTHER, Case, Datum, Kind, Presence, SetOf, Text
+from .mistake import Wrong, nearest
 from .named import NamedTuple
+from .plan import Node
 from .versions import Position, Span
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-Node: TypeAlias = "Union[str, List[Node], Dict[str, Node]]"
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
 WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it

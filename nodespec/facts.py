@@ -18,7 +18,8 @@ from typing import (
     cast,
 )
 
-from .kinds import Datum, Kind, Presence, nearest
+from .kinds import Datum, Kind, Presence
+from .mistake import nearest
 from .named import NamedTuple
 from .observation import Absent, Lacking, Observation
 

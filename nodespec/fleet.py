@@ -14,13 +14,14 @@ import traceback
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
 
 from .alike import Alike, Noted, Remembered
-from .judging import Seat, Terms, judge, not_judged
-from .mistake import Mistake, complain
+from .judging import Terms, judge, not_judged
+from .mistake import USAGE, Mistake, complain
 from .named import NamedTuple
 from .output import Target, put, rendered, write
 from .recording import load, named
-from .report import USAGE, Host, Report, Waiver, code
+from .report import Report, Waiver, code
 from .spool import Spool, stream
+from .subject import Host, Seat
 from .summary import Gist, gist
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from .conclusion import Choice
+    from .json_types import Json
     from .plan import Plan
-    from .report import Json
     from .spool import Stream
 
 T = TypeVar("T")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Tuple, Union
 from . import conclusion, identity
 from .conclusion import Choice
 from .facts import place
-from .judging import Seat, Terms, judge
-from .kinds import nearest
+from .judging import Terms, judge
 from .looking import Live, alarms
 from .machine import Machine
-from .mistake import Mistake
+from .mistake import Mistake, nearest
 from .mounts import parsed, reached
 from .observation import Unknown, Value
 from .output import embeds, targets, write
 from .plan import Plan
 from .report import Report, Waiver, code
+from .subject import Seat
 
 if TYPE_CHECKING:
     import argparse

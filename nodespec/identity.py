@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from importlib import import_module
-from typing import Iterator, Mapping, Tuple, cast
+from typing import Iterator, Mapping, Tuple
 
 from . import facts
 from .looking import Facts
 from .observation import Value
-from .report import Host
+from .sha256 import sha256
 from .sight import shown
+from .subject import Host
 from .tree import Tree
 
 APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
@@ -111,13 +110,3 @@ def _hashed(identity: str) -> str:
     padded = (sha256(key) if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
     return sha256(outer + sha256(inner + APPLICATION)).hex()[:32]
-
-
-def sha256(data: bytes) -> bytes:
-    """By Python's own code, as its `random` does: hashlib loads OpenSSL, which takes a third of a bare start."""
-    for module in ("_sha2", "_sha256"):  # since 3.12, and before
-        with suppress(ImportError):
-            return cast("bytes", import_module(module).sha256(data).digest())
-    import hashlib  # noqa: PLC0415 - where it is not CPython that runs this
-
-    return hashlib.sha256(data).digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Optional, Tuple, cast
+from typing import TYPE_CHECKING, Optional, Tuple, cast
 
 from . import BUILT, __version__, conclusion, evaluation, identity
 from . import facts as declared
@@ -11,12 +11,17 @@ from .conclusion import Choice
 from .evaluation import Reading
 from .facts import Place
 from .looking import Facts, Live
+from .mistake import DEFECT
 from .named import NamedTuple
 from .notes import Noting
 from .observation import Unknown
 from .packing import NOT_RECORDED
 from .plan import Plan, Requirement
-from .report import DEFECT, Finding, Host, Json, Param, Report, Waiver
+from .report import Finding, Param, Report, Waiver
+from .subject import Host, Seat
+
+if TYPE_CHECKING:
+    from .json_types import Json
 
 ALL = Choice()
 
@@ -29,15 +34,6 @@ class Terms(NamedTuple):
     waivers: Tuple[Waiver, ...] = ()
     embeds: bool = True  # the plan, and all that was observed: only a report that is kept wants them
     built: str = BUILT  # the day from which a clock is believed
-
-
-class Seat(NamedTuple):
-    """Where a host is looked at from: `context` is running or at rest, `door` live or root DIR."""
-
-    context: str
-    door: str
-    host: Host
-    notices: Tuple[str, ...] = ()
 
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
 
+from .mistake import nearest
 from .named import NamedTuple
 from .versions import Position, Scheme, Span
 
@@ -310,14 +311,3 @@ class Presence(Kind[str]):
 
     def others(self) -> Iterable[Case]:
         return ("there",)
-
-
-def nearest(word: str, names: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing."""
-    others = [name for name in names if name != word]
-    if not others:
-        return ""
-    from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
-
-    close = get_close_matches(word, others, 1)
-    return f"; did you mean `{close[0]}`?" if close else ""

@@ -7,8 +7,7 @@ import sys
 from typing import Iterator, Tuple
 
 from .document import SIZE, opened
-from .kinds import nearest
-from .mistake import Mistake
+from .mistake import Mistake, nearest
 from .named import NamedTuple
 
 OWN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "specs")

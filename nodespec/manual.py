@@ -7,8 +7,7 @@ from typing import Iterator, Tuple
 
 from . import facts as declared
 from .facts import Group, Leaf, Place, Table
-from .kinds import nearest
-from .mistake import Mistake
+from .mistake import Mistake, nearest
 from .pattern import Clause, Joined, Params, Pattern, clauses
 from .pattern import read as read_pattern
 from .plan import Plan, Requirement

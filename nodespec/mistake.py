@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
+from typing import Iterable, TextIO
 
 from .named import NamedTuple
+
+EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}  # by conclusion; never 1, as a traceback
+USAGE, DEFECT, UNWRITTEN, INTERRUPTED = 2, 70, 74, 130
 
 
 class At(NamedTuple):
@@ -55,3 +58,14 @@ class Wrong(ValueError):
     def __str__(self) -> str:
         at = getattr(self.node, "at", None)
         return f"{at}: {self.args[0]}" if at else str(self.args[0])
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return `; did you mean `X`?` with the nearest of `names`, or an empty text."""
+    others = [name for name in names if name != word]
+    if not others:
+        return ""
+    from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
+
+    close = get_close_matches(word, others, 1)
+    return f"; did you mean `{close[0]}`?" if close else ""

@@ -29,7 +29,7 @@ from .runs import rolled, unrolled
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from .report import Json
+    from .json_types import Json
 
 T = TypeVar("T")
 NOWHERE = Evidence("")

@@ -7,10 +7,9 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union, cast
 
-from .kinds import nearest
-from .mistake import Mistake, complain, hush
+from .mistake import UNWRITTEN, Mistake, complain, hush, nearest
 from .named import NamedTuple
-from .report import UNWRITTEN, Report, Style
+from .report import Report, Style
 
 if TYPE_CHECKING:
     from .output_file import Access

@@ -16,7 +16,7 @@ from .observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from .report import Json
+    from .json_types import Json
 
 NOT_RECORDED = Unknown("not recorded", "the recording does not say", "record with the same specs")
 GREATEST = 1 << 64  # of the numbers that a host can say

@@ -6,9 +6,9 @@ import re
 from typing import Optional, Tuple
 
 from .document import Map, Node, Word, known, listed, text
-from .kinds import nearest
-from .mistake import Mistake, Wrong
-from .pattern import TYPES, Param
+from .mistake import Mistake, Wrong, nearest
+from .pattern import TYPES, read_param
+from .plan import Param
 
 KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}
@@ -36,7 +36,7 @@ def declared(name: Word, node: Node, inherited: Optional[Param], given: Optional
         raise Wrong(name, f"`{name}` has no default: --set {name}={'|'.join(choices) or '...'}")
     param = Param(str(name), value, "default" if given is None else "set", why, kind, choices, every)
     try:
-        param.read(value)
+        read_param(param, value)
     except ValueError as error:
         if given is not None:
             raise Mistake(f"--set {name}={value}: {error}") from None
@@ -65,6 +65,6 @@ def _type(node: Map, inherited: Optional[Param]) -> Tuple[str, Tuple[str, ...]]:
 
 def _readable(param: Param, node: Node) -> None:
     try:
-        param.read(param.value)
+        read_param(param, param.value)
     except ValueError as error:
         raise Wrong(node, str(error)) from None

@@ -7,20 +7,20 @@ A pattern is written as data that JSON carries: `{"fact": PATH, "expect": ...}`,
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, List, Mapping, Sequence, Tuple, Union, cast
+from typing import TYPE_CHECKING, Callable, Iterable, List, Mapping, Sequence, Tuple, Union, cast
 
 from . import expectation, facts
-from .expectation import Expect, Node
+from .expectation import Expect
 from .facts import Leaf, Place
 from .kinds import Choice, Datum, Flag, Kind, Size, Text, Version, Whole
 from .named import NamedTuple
 from .observation import Evidence, Observation, Value
+from .plan import Data, Node, Param
 from .versions import RELEASE
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-Data: TypeAlias = "Dict[str, Node]"
 PARAMS = "params"  # the family of what a person gives
 
 # the outcomes of a pattern; for `all` the first that occurs counts, for `any` likewise
@@ -55,47 +55,29 @@ class Joined(NamedTuple):
 Pattern: TypeAlias = "Union[Clause, Joined]"
 
 
-class Param(NamedTuple):
-    """A parameter as bound. `source` is `default` or `set`; `kind` a name in TYPES, unless there are choices.
+def param_kind(param: Param) -> Kind[Datum]:
+    """Return the type that reads the param's text in a condition."""
+    return Choice(*param.known) if param.known else TYPES[param.kind]
 
-    `known` are the choices before any child narrowed them: conditions may speak of them all.
-    """
 
-    name: str
-    value: str
-    source: str
-    why: str
-    kind: str
-    choices: Tuple[str, ...] = ()
-    known: Tuple[str, ...] = ()
+def read_param(param: Param, text: str) -> Datum:
+    """Read a text as the param's type; ValueError. Free text is kept: it may be a range where it is used."""
+    if param.choices:
+        return Choice(*param.choices).read(text)
+    return text if param.kind == "text" else param_kind(param).read(text)
 
-    @property
-    def type(self) -> Kind[Datum]:
-        """How its text is read in a condition."""
-        return Choice(*self.known) if self.known else TYPES[self.kind]
 
-    def read(self, text: str) -> Datum:
-        """A text as its type reads it, ValueError saying what is wrong; a free one may be a range where it is used."""
-        if self.choices:
-            return Choice(*self.choices).read(text)
-        return text if self.kind == "text" else self.type.read(text)
-
-    @property
-    def place(self) -> Place:
-        """Where it stands as a fact, so that a condition can ask for it."""
-        return _place(self)
-
-    @property
-    def seen(self) -> Observation[Datum]:
-        """It, as observed."""
-        source = f"--set {self.name}" if self.source == "set" else f"default of {self.name}"
-        return Value(self.value, Evidence(source)).then(self.read)
+def observe_param(param: Param) -> Observation[Datum]:
+    """Return the param's value as an observation, so that a condition can ask for it."""
+    source = f"--set {param.name}" if param.source == "set" else f"default of {param.name}"
+    return Value(param.value, Evidence(source)).then(lambda text: read_param(param, text))
 
 
 @cache
-def _place(param: Param) -> Place:
-    leaf = Leaf(lambda _: param.seen, (), "", sensitive=False)
-    leaf.kind = param.type
+def param_place(param: Param) -> Place:
+    """Return the place of a param in the tree of facts."""
+    leaf = Leaf(lambda _: observe_param(param), (), "", sensitive=False)
+    leaf.kind = param_kind(param)
     return Place((PARAMS, param.name), leaf)
 
 
@@ -110,7 +92,7 @@ def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
     if "not" in data:
         return Joined("not", (read(cast("Data", data["not"]), params, row),))
     if "param" in data:
-        place = params[cast("str", data["param"])].place
+        place = param_place(params[cast("str", data["param"])])
     elif "column" in data and row is not None:
         place = facts.place((*row.path, *filter(None, [cast("str", data["column"])])))
     else:

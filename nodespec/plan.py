@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
+from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, Union, cast
 
 from .named import NamedTuple
-from .pattern import Data, Param
-from .report import Json, Spec
 
 if TYPE_CHECKING:
-    from .expectation import Node
+    from typing import TypeAlias
+
+    from .json_types import Json
+
+Node: TypeAlias = "Union[str, List[Node], Dict[str, Node]]"  # an expectation as data
+Data: TypeAlias = "Dict[str, Node]"  # a pattern as data
 
 LANGUAGE = 1  # version of the spec language, of plans and of recordings
+
+
+class Spec(NamedTuple):
+    """A spec that was asked for. `digest` is SHA-256 over what it came to, with all that it extends."""
+
+    name: str
+    title: str
+    digest: str
+    sources: Tuple[str, ...]
+    extends: Tuple[str, ...] = ()
+    drops: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()  # what a foreign spec asks that cannot be carried over
+
+
+class Param(NamedTuple):
+    """A parameter as bound. `source` is `default` or `set`; `kind` names a type, unless there are choices.
+
+    `known` are the choices before any child narrowed them: conditions may speak of them all.
+    """
+
+    name: str
+    value: str
+    source: str
+    why: str
+    kind: str
+    choices: Tuple[str, ...] = ()
+    known: Tuple[str, ...] = ()
 
 
 class Requirement(NamedTuple):
@@ -82,7 +112,7 @@ def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> 
     """SHA-256 of what a spec came to: the same wherever its file lies."""
     import json  # noqa: PLC0415 - a plan that is read back has its digests
 
-    from .identity import sha256  # noqa: PLC0415 - likewise
+    from .sha256 import sha256  # noqa: PLC0415 - likewise
 
     said = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
     text = json.dumps([said, [list(param) for param in params]], sort_keys=True, separators=(",", ":"))
@@ -99,7 +129,7 @@ def seal(data: Mapping[str, Json]) -> str:
     """SHA-256 of a plan as JSON, its `digest` apart: unlike that of a spec it covers titles, files and positions."""
     import json  # noqa: PLC0415 - only where a report is kept
 
-    from .identity import sha256  # noqa: PLC0415 - likewise
+    from .sha256 import sha256  # noqa: PLC0415 - likewise
 
     content = {name: value for name, value in data.items() if name != "digest"}
     return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hex()

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
 
 from . import __version__, options, output, plan
 from . import facts as declared
-from .__main__ import guarded
+from .entry import guarded
 from .mistake import Mistake
 from .plan import Plan
-from .report import Json, Waiver, waiver
+from .report import Waiver, waiver
 
 if TYPE_CHECKING:
     import argparse
+
+    from .json_types import Json
 
 
 def main(carried: Mapping[str, Json], argv: List[str]) -> int:

@@ -13,7 +13,7 @@ from .packing import NOT_RECORDED, Packed, malformed, unpacked
 from .runs import unrolled
 
 if TYPE_CHECKING:
-    from .report import Json
+    from .json_types import Json
 
 
 class Recorded:

@@ -11,7 +11,6 @@ from . import __version__, gate
 from . import facts as declared
 from .escape import visible
 from .facts import Leaf, Place, Table
-from .judging import Seat
 from .looking import Live
 from .mistake import Mistake, complain
 from .notes import Noting
@@ -23,13 +22,15 @@ from .pattern import read as read_pattern
 from .plan import Plan
 from .recording import Recording
 from .recording import data as written
+from .subject import Seat
 from .telling import asking, facts_of, lines
 
 if TYPE_CHECKING:
     import argparse
 
     from .kinds import Case, Datum
-    from .pattern import Data, Params
+    from .pattern import Params
+    from .plan import Data
 
 CUT = Unknown("refused", "the recording leaves its value out", "record with --reveal")
 

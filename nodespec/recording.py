@@ -11,15 +11,17 @@ import os
 import re
 import sys
 import zlib
-from typing import Dict, List, Mapping, NoReturn, Tuple, cast
+from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
 
 from .document import opened
-from .judging import Seat
 from .mistake import Mistake
 from .named import NamedTuple
 from .observation import REASONS
 from .plan import LANGUAGE
-from .report import Host, Json
+from .subject import Host, Seat
+
+if TYPE_CHECKING:
+    from .json_types import Json
 
 SIZE = 16 << 20  # bytes of a recording, uncompressed
 KIND = "nodespec-facts"

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Sequence, Tuple, Union, cast
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Sequence, Tuple, cast
 
+from .mistake import DEFECT, EXIT
 from .named import NamedTuple
+from .observation import Evidence
+from .plan import Spec
+from .subject import Host
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Protocol
 
-    from .summary import Gist
+    from .json_types import Json
 
-Concluded: TypeAlias = (
-    "Union[Report, Gist]"  # who asks only for the conclusion takes what is remembered of a report too
-)
-Json: TypeAlias = "Union[bool, int, float, str, List[Json], Dict[str, Json], None]"
+    class Concluded(Protocol):
+        """What a line about several hosts needs of each: a report, or the gist of one."""
+
+        @property
+        def context(self) -> str: ...
+        @property
+        def conclusion(self) -> str: ...
+        @property
+        def exit(self) -> int: ...
+        @property
+        def partial(self) -> bool: ...
+        @property
+        def defect(self) -> str: ...
+        @property
+        def headline(self) -> str: ...
+else:
+    Concluded = object  # only checkers read it
+
 
 OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # as a reader wants them
 DISPOSITIONS = ("enforced", "advisory", "waived", "skipped")
 LEVELS = ("required", "recommended")
-EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}  # by conclusion
-USAGE, DEFECT, UNWRITTEN, INTERRUPTED = 2, 70, 74, 130
-
-
-class Evidence(NamedTuple):
-    """Where an observation came from; `line` counts from 1, 0 is none."""
-
-    source: str
-    line: int = 0
-    inferred: bool = False
 
 
 class Observed(NamedTuple):
@@ -98,18 +106,6 @@ class Waiver(NamedTuple):
     days: int = 0
 
 
-class Spec(NamedTuple):
-    """A spec that was asked for. `digest` is SHA-256 over what it came to, with all that it extends."""
-
-    name: str
-    title: str
-    digest: str
-    sources: Tuple[str, ...]
-    extends: Tuple[str, ...] = ()
-    drops: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()  # what a foreign spec asks that cannot be carried over
-
-
 class Param(NamedTuple):
     """A parameter as bound. `source` is default or set."""
 
@@ -117,21 +113,6 @@ class Param(NamedTuple):
     value: str
     source: str
     why: str = ""
-
-
-class Host(NamedTuple):
-    """What the report is about. `id` is derived from the machine-id and does not reveal it."""
-
-    name: str
-    id: str = ""
-    os: str = ""
-    kernel: str = ""
-    arch: str = ""
-    container: str = ""
-    user: str = ""  # who looked: root, or uid 1000
-    next: str = ""  # the release of the kernel that the next boot starts, where another runs
-    product: str = ""  # as `id`, of the firmware's product_uuid
-    addresses: str = ""  # as `id`, of each hardware address, with blanks between
 
 
 class Report(NamedTuple):

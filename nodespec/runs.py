@@ -14,8 +14,8 @@ from .observation import Evidence, Observation, Value
 from .packing import Packed, plain
 
 if TYPE_CHECKING:
+    from .json_types import Json
     from .kinds import Datum
-    from .report import Json
 
 WORTH = 4  # rows, below which nothing is gained
 

@@ -14,12 +14,13 @@ from .facts import Group, Leaf, Table
 from .kinds import Datum, Kind, SetOf, Text
 from .pattern import PARAMS, TYPES
 from .plan import LANGUAGE
-from .report import Json
 from .spec import TOP
 from .statement import FORMS, LEVELS, RULE
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    from .json_types import Json
 
 Node: TypeAlias = "Dict[str, Json]"
 Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # what may be written of a fact of a type

@@ -9,9 +9,9 @@ from . import pattern as patterns
 from .facts import Place, Table
 from .kinds import Datum, Flag, Kind, Size
 from .named import NamedTuple
-from .observation import DEFERRED, Absent, Observation, Unknown, Value
+from .observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from .pattern import Clause
-from .report import Evidence, Observed, Part
+from .report import Observed, Part
 
 
 class Sight(NamedTuple):

@@ -10,15 +10,14 @@ from . import __version__, expectation, plan, sysspec
 from .conclusion import selects
 from .document import Map, Node, Word, items, known, listed, text, word
 from .expectation import WORDS
-from .kinds import Version, nearest
+from .kinds import Version
 from .library import Library
-from .mistake import At, Mistake, Wrong
+from .mistake import At, Mistake, Wrong, nearest
 from .named import NamedTuple
 from .parameter import declared
-from .pattern import Joined, Param
-from .plan import Plan, Requirement, nodes
+from .pattern import Joined
+from .plan import Param, Plan, Requirement, Spec, nodes
 from .proof import possible
-from .report import Spec
 from .source import parse
 from .statement import Reader, Statement
 from .versions import RELEASE

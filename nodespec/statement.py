@@ -9,11 +9,10 @@ from . import facts
 from .document import Map, Node, Seq, Word, items, known, listed, text, word
 from .expectation import WORDS
 from .facts import Place, Table
-from .kinds import nearest
-from .mistake import At, Wrong
+from .mistake import At, Wrong, nearest
 from .named import NamedTuple
-from .pattern import PARAMS, Clause, Data, Joined, Params, Pattern
-from .plan import nodes
+from .pattern import PARAMS, Clause, Joined, Params, Pattern, param_place
+from .plan import Data, nodes
 from .proof import ANY_ROW, possible
 from .walk import Said, Stated, Walk
 
@@ -149,7 +148,7 @@ class Reader:
     def _param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
         if name not in self.params:
             raise Wrong(name, f"`{name}` is no param{nearest(name, self.params)}")
-        place = self.params[name].place
+        place = param_place(self.params[name])
         expect, bound = self.walk.expectation(node, place.kind)
         return {"param": nodes(str(name)), "expect": nodes(bound)}, Clause(place, expect)
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple, cast
 from .escape import visible
 from .mistake import Mistake
 from .output import targets, write
-from .report import Json, Param, Report, Spec, code, unpacked
+from .plan import Spec
+from .report import Param, Report, code, unpacked
 
 if TYPE_CHECKING:
     import argparse
 
+    from .json_types import Json
     from .verification import Comparison
 
 SIZE = 256 << 20  # bytes of a stored report

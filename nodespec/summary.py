@@ -20,11 +20,14 @@ from typing import (
 
 from . import facts as declared
 from .conclusion import conclusion
+from .mistake import DEFECT, EXIT
 from .named import NamedTuple
 from .observation import Value
+from .plan import Spec
 from .recorded import Recorded
-from .report import DEFECT, EXIT, Finding, Host, Report, Spec
+from .report import Finding, Report
 from .sight import shown
+from .subject import Host
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, Mapping, Sequence, T
 from . import facts as declared
 from .escape import visible
 from .facts import Group, Leaf, Place, Table
-from .kinds import Datum, Option, nearest
+from .kinds import Datum, Option
 from .looking import Source
-from .mistake import Mistake
+from .mistake import Mistake, nearest
 from .observation import Absent, Observation, Unknown
 from .pattern import PARAMS, Clause, clauses
 from .pattern import read as read_pattern

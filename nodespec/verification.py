@@ -10,17 +10,21 @@ import json
 import re
 from collections import Counter
 from datetime import datetime, timezone
-from typing import Dict, Iterator, List, Mapping, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Tuple, cast
 
 from . import BUILT, __version__, conclusion, consistency
 from . import plan as plans
 from .conclusion import Choice
-from .judging import Seat, Terms, judge
+from .judging import Terms, judge
 from .mistake import Mistake
 from .named import NamedTuple
 from .plan import Plan, Requirement
 from .recorded import Recorded
-from .report import Cause, Finding, Json, Observed, Part, Report
+from .report import Cause, Finding, Observed, Part, Report
+from .subject import Seat
+
+if TYPE_CHECKING:
+    from .json_types import Json
 
 TOOL = f"nodespec {__version__}"
 UNSEALED = "nodespec 0.1.0"  # the one version of which reports without a digest of the plan exist

@@ -13,7 +13,7 @@ from .named import NamedTuple
 from .recorded import Recorded
 
 if TYPE_CHECKING:
-    from .judging import Seat
+    from .subject import Seat
 
 RUNNING, AT_REST, IMAGE = "running", "at-rest", "image:"  # what an operand says where it names no file
 NEXT_BOOT = (RUNNING, AT_REST)  # what is compared where nothing is said

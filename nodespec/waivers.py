@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
 from .document import SIZE, Map, Node, known, listed, opened, parse_json, text
 from .mistake import Mistake, Wrong
 from .plan import LANGUAGE
-from .report import Json, Waiver
+from .report import Waiver
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    from .json_types import Json
 
 TOP = ("nodespec-waivers", "waivers")
 KEYS = ("ids", "hosts", "reason", "owner", "expires")

@@ -8,11 +8,11 @@ from . import expectation, facts
 from .document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
 from .expectation import WORDS
 from .facts import Group, Leaf, Place, Table
-from .kinds import Datum, Kind, nearest
-from .mistake import At, Wrong
+from .kinds import Datum, Kind
+from .mistake import At, Wrong, nearest
 from .named import NamedTuple
-from .pattern import Clause, Data, Params
-from .plan import nodes
+from .pattern import Clause, Params
+from .plan import Data, nodes
 
 if TYPE_CHECKING:
     from typing import TypeAlias

@@ -15,7 +15,7 @@ from collections import deque
 from typing import Callable, Deque, Dict, Generic, Iterator, List, NoReturn, Sequence, Tuple, TypeVar, cast
 
 from .lifeline import Lifeline
-from .report import DEFECT
+from .mistake import DEFECT
 
 T = TypeVar("T")
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import Dict, List, Mapping, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple, cast
 
+from nodespec.mistake import EXIT
+from nodespec.observation import Evidence
+from nodespec.plan import Spec
 from nodespec.report import (
     DISPOSITIONS,
-    EXIT,
     LEVELS,
     OUTCOMES,
     Cause,
     Concluded,
-    Evidence,
     Finding,
-    Host,
-    Json,
     Observed,
     Param,
     Part,
     Report,
-    Spec,
     Style,
     Waiver,
     packed,
 )
+from nodespec.subject import Host
+
+if TYPE_CHECKING:
+    from nodespec.json_types import Json
 
 EMBEDS = True  # the plan and all that was observed: other formats say nothing of these
 
@@ -231,9 +233,11 @@ def schema() -> Dict[str, Json]:
 def _record(record: object) -> Dict[str, Json]:
     from typing import get_type_hints  # noqa: PLC0415 - only where a schema is asked for
 
+    from nodespec import json_types  # noqa: PLC0415 - as above
+
     meanings = MEANINGS[record]
     fields: Dict[str, Json] = {}
-    for name, kind in get_type_hints(record).items():
+    for name, kind in get_type_hints(record, localns=vars(json_types)).items():
         allowed: Dict[str, Json] = _kind(kind)
         if (record, name) in CHOICES:
             allowed = {"enum": list(CHOICES[record, name])}

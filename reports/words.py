@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
+from nodespec.mistake import DEFECT, EXIT
 from nodespec.named import NamedTuple
-from nodespec.report import DEFECT, EXIT, Cause, Concluded, Evidence, Finding, Part, Report, Waiver, code
+from nodespec.observation import Evidence
+from nodespec.report import Cause, Concluded, Finding, Part, Report, Waiver, code
 
 T = TypeVar("T")
 

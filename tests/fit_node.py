@@ -14,7 +14,7 @@ import fake_peers
 from unhurried import PATIENCE
 
 from nodespec import identity
-from nodespec.judging import Seat, Terms, judge
+from nodespec.judging import Terms, judge
 from nodespec.library import Library
 from nodespec.looking import Live
 from nodespec.machine import Machine, Ran
@@ -22,6 +22,7 @@ from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown
 from nodespec.plan import Plan
 from nodespec.report import Report
 from nodespec.spec import resolve
+from nodespec.subject import Seat
 from nodespec.tree import Entry
 
 HOSTS = Path(__file__).parent / "hosts"

@@ -6,15 +6,16 @@ from typing import Dict, Mapping, Sequence, Tuple, Union
 
 from nodespec.conclusion import Choice
 from nodespec.facts import Place
-from nodespec.judging import ALL, Seat, Terms, judge
+from nodespec.judging import ALL, Terms, judge
 from nodespec.kinds import Datum
 from nodespec.library import Library, Text
 from nodespec.looking import sound
 from nodespec.mistake import Mistake
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.plan import Plan
-from nodespec.report import Finding, Host, Report, Waiver
+from nodespec.report import Finding, Report, Waiver
 from nodespec.spec import resolve
+from nodespec.subject import Host, Seat
 
 NOW = 1_800_000_000.0  # 2027-01-15
 HERE = Evidence("/pretended", 7)

@@ -21,7 +21,7 @@ from nodespec.machine import Machine
 Live.patience = Machine.patience = {PATIENCE}
 """
 PROGRAM = (sys.executable, "-c", f"{SET}from nodespec.__main__ import run\nrun()")
-BEGINS = "from nodespec.__main__ import run\n"  # where a bundle has all that it carries
+BEGINS = "from nodespec.entry import exit_with\n"  # where a bundle has all that it carries
 
 
 def unhurry(bundle: Path) -> None:

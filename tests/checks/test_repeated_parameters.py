@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from nodespec import facts
 from nodespec.checks import _kernel
-from nodespec.expectation import Node, read
+from nodespec.expectation import read
 from nodespec.kinds import Datum, Repeated, Text
 from nodespec.observation import Evidence, Value
 from nodespec.packing import packed, unpacked
+from nodespec.plan import Node
 
 LINE = "console=tty0 hugepagesz=1G hugepages=8 hugepagesz=2M hugepages=512 console=ttyS0,115200 panic=1 panic=2 quiet\n"
 

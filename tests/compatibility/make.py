@@ -24,7 +24,7 @@ import fit_node
 from nodespec import gate, identity
 from nodespec.__main__ import main
 from nodespec.machine import Machine
-from nodespec.report import Host
+from nodespec.subject import Host
 
 HERE = Path(__file__).resolve().parent
 NOW = 1_795_867_200.0  # 2026-11-28, the clock of every file

@@ -13,8 +13,8 @@ import pytest
 
 from nodespec import plan as plans
 from nodespec.__main__ import main
+from nodespec.json_types import Json
 from nodespec.library import Library
-from nodespec.report import Json
 from nodespec.spec import resolve
 
 HERE = Path(__file__).parent

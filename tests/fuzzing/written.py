@@ -15,16 +15,17 @@ from hosts import Reader, planted, write
 
 from nodespec import facts as declared
 from nodespec import recording, waivers
-from nodespec.judging import Seat, Terms, judge
+from nodespec.judging import Terms, judge
 from nodespec.library import Library, Text
 from nodespec.looking import Facts, Live
-from nodespec.mistake import Mistake
+from nodespec.mistake import EXIT, Mistake
 from nodespec.plan import Plan
 from nodespec.recorded import Recorded
 from nodespec.recorder import take
-from nodespec.report import EXIT, Host, Style
+from nodespec.report import Style
 from nodespec.reports import text
 from nodespec.spec import resolve
+from nodespec.subject import Host, Seat
 from nodespec.telling import lines
 
 if TYPE_CHECKING:

@@ -14,12 +14,14 @@ from pretended import NOW, planned
 from nodespec import alike, evaluation, packing, pattern
 from nodespec.alike import Alike, Memory, Noted, Remembered
 from nodespec.conclusion import Choice
-from nodespec.judging import Seat, Terms, judge
+from nodespec.json_types import Json
+from nodespec.judging import Terms, judge
 from nodespec.looking import Alarm
 from nodespec.notes import Note
 from nodespec.plan import Plan
 from nodespec.recorded import Recorded
-from nodespec.report import Host, Json, Report, Waiver
+from nodespec.report import Report, Waiver
+from nodespec.subject import Host, Seat
 from nodespec.tree import TimedOut
 
 SPEC = """

@@ -19,14 +19,16 @@ from nodespec import demands, recorder, verdicts
 from nodespec import facts as declared
 from nodespec.differences import compared, everywhere, told, within
 from nodespec.escape import visible
-from nodespec.judging import Seat, Terms, judge
+from nodespec.json_types import Json
+from nodespec.judging import Terms, judge
 from nodespec.library import Library
 from nodespec.looking import Live
 from nodespec.machine import Machine
 from nodespec.recorded import Recorded
-from nodespec.report import Host, Json, Report
+from nodespec.report import Report
 from nodespec.resting import Resting
 from nodespec.spec import resolve
+from nodespec.subject import Host, Seat
 from nodespec.telling import facts_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from pretended import HIDDEN, Said, found, planned, report
 
 from nodespec.conclusion import Choice, conclusion, disposed, left_out, selects
-from nodespec.report import DISPOSITIONS, EXIT, LEVELS, OUTCOMES, Finding, Report, Waiver, code
+from nodespec.mistake import EXIT
+from nodespec.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, code
 
 WAIVER = Waiver(("cpu.*",), ("node-*",), "the vendor is slow", "ann@example.com", "2027-03-31", "w:3:5")
 

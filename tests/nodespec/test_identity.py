@@ -15,12 +15,13 @@ from fit_node import NOW, planted
 from pretended import HERE, HIDDEN, Pretended, Said, planned
 
 from nodespec import identity
-from nodespec.judging import Seat, Terms, judge
+from nodespec.judging import Terms, judge
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Value
 from nodespec.report import Report, Style, packed
 from nodespec.reports import html, junit, markdown, text
 from nodespec.reports import json as json_
+from nodespec.subject import Seat
 from nodespec.tree import Tree
 
 if TYPE_CHECKING:

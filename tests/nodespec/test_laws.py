@@ -45,10 +45,10 @@ AUTHOR = {
     "walk",
 }
 # What a family may know of the engine, beside other families: facts and values, and how to look.
-LOOKING = {"facts", "kinds", "named", "observation", "versions", "tree", "machine", "pseudofs"}
+LOOKING = {"facts", "json_types", "mistake", "kinds", "named", "observation", "versions", "tree", "machine", "pseudofs"}
 READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "stream", "toml", "unpacking"}  # of files
 # What a renderer may know: the report, how to show a host's words, and what several formats count alike.
-SHOWING = {"report", "escape", "named", "summary"}
+SHOWING = {"report", "escape", "named", "summary", "mistake", "json_types", "observation", "plan", "subject"}
 THIRD = {"yaml", "jsonschema", "jinja2"}
 HEAVY = {"dataclasses", "pathlib", "subprocess", "logging", "asyncio", "urllib", "difflib"}  # cost time
 
@@ -166,7 +166,7 @@ def test_arrows_run_one_way() -> None:
     for path in ENGINES:
         assert f"nodespec.{path.stem}" not in reached(f"nodespec.{path.stem}", known), path.stem
     for low in ("observation", "versions", "kinds", "facts", "tree", "machine", "report"):
-        high = {"spec", "plan", "pattern", "evaluation", "cli", "check", "judging", "expectation", "looking"}
+        high = {"spec", "pattern", "evaluation", "cli", "check", "judging", "expectation", "looking"}
         assert not reached(f"nodespec.{low}", known) & {f"nodespec.{name}" for name in high}, low
     for name in ("expectation", "pattern", "plan", "evaluation", "judging"):
         assert not reached(f"nodespec.{name}", known) & {"nodespec.tree", "nodespec.cli", "nodespec.spec"} - {

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nodespec import expectation
-from nodespec.expectation import Node
 from nodespec.facts import Leaf, Place
 from nodespec.kinds import OTHER, Choice, Datum, Flag, Kind, Option, SetOf, Setting, Size, Text, Version, Whole
 from nodespec.mistake import Wrong
 from nodespec.observation import Absent, Evidence
 from nodespec.pattern import Clause, Joined, Pattern, outcome
+from nodespec.plan import Node
 from nodespec.proof import possible
 from nodespec.versions import DEB, RELEASE
 

@@ -23,7 +23,8 @@ from nodespec import facts as declared
 from nodespec import recorder, recording
 from nodespec.__main__ import main
 from nodespec.facts import Leaf, Place, Table
-from nodespec.judging import Seat, Terms, judge
+from nodespec.json_types import Json
+from nodespec.judging import Terms, judge
 from nodespec.library import Library, Text
 from nodespec.looking import Live
 from nodespec.machine import Machine
@@ -33,9 +34,10 @@ from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.plan import Plan
 from nodespec.recorded import Recorded
 from nodespec.recording import Recording
-from nodespec.report import Finding, Host, Json, Report
+from nodespec.report import Finding, Report
 from nodespec.resting import Resting
 from nodespec.spec import resolve
+from nodespec.subject import Host, Seat
 from nodespec.telling import lines
 
 if TYPE_CHECKING:

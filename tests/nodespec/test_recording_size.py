@@ -27,8 +27,8 @@ from nodespec.recorded import Recorded
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nodespec.json_types import Json
     from nodespec.recording import Recording
-    from nodespec.report import Json
 
 # As Debian's kernel for any machine has, and a busy node; Ubuntu's kernel has some more modules.
 OPTIONS, MODULES, PACKAGES, INTERFACES = 10_000, 4_500, 700, 50

@@ -15,8 +15,8 @@ from test_verify import SPEC
 
 from nodespec import specs
 from nodespec.__main__ import main
+from nodespec.json_types import Json
 from nodespec.library import Library
-from nodespec.report import Json
 from nodespec.schema import schema
 from nodespec.spec import resolve
 

@@ -11,8 +11,8 @@ from typing import IO, List
 import pytest
 
 from nodespec import spool
+from nodespec.mistake import UNWRITTEN
 from nodespec.output import Target, put
-from nodespec.report import UNWRITTEN
 from nodespec.spool import Spool
 
 LINES = ["a\r\nb\n\u2028", "\udcff\U0001f600\r", "x" * 100]

@@ -11,11 +11,12 @@ import pytest
 from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
-from nodespec.judging import Seat, Terms, judge
+from nodespec.judging import Terms, judge
 from nodespec.observation import Unknown
 from nodespec.plan import Plan
-from nodespec.report import Host, Report, Style
+from nodespec.report import Report, Style
 from nodespec.reports import markdown, text
+from nodespec.subject import Host, Seat
 from nodespec.summary import APART, labels, summary, told
 
 TOP = Path(__file__).parents[2]

@@ -14,13 +14,14 @@ from pretended import Said, planned, report
 from nodespec import facts, pattern, verification
 from nodespec.__main__ import main
 from nodespec.conclusion import Choice
+from nodespec.json_types import Json
 from nodespec.kinds import Choice as OneOf
 from nodespec.kinds import Datum, Flag, Kind, Mode, Option, Presence, SetOf, Setting, Version, Whole
 from nodespec.library import Library
 from nodespec.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 from nodespec.pattern import clauses
 from nodespec.plan import Plan, packed, unpacked
-from nodespec.report import Cause, Json, Param, Report, Waiver
+from nodespec.report import Cause, Param, Report, Waiver
 from nodespec.report import packed as packed_report
 from nodespec.report import unpacked as unpacked_report
 from nodespec.spec import resolve

@@ -16,15 +16,16 @@ from nodespec import evaluation, identity, sight, verification
 from nodespec import plan as plans
 from nodespec.__main__ import main
 from nodespec.conclusion import Choice
-from nodespec.judging import Seat, Terms, judge, not_judged
+from nodespec.json_types import Json
+from nodespec.judging import Terms, judge, not_judged
 from nodespec.library import Library
 from nodespec.observation import Evidence, Unknown, Value
-from nodespec.pattern import Param
-from nodespec.plan import Plan, Requirement
+from nodespec.plan import Param, Plan, Requirement, Spec
 from nodespec.recorded import Recorded
-from nodespec.report import Host, Json, Spec, Waiver, packed, unpacked
+from nodespec.report import Waiver, packed, unpacked
 from nodespec.reports.json import schema
 from nodespec.spec import resolve
+from nodespec.subject import Host, Seat
 
 TOP = Path(__file__).parents[2]
 EARLIER = TOP / "tests/compatibility/557f55d/reports"

@@ -22,7 +22,7 @@ MAKING = {"tempfile", "shutil"}  # modules whose every function makes files
 NAMED = {"write_text", "write_bytes", "touch", "FileIO"}
 WRITING = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC", "O_TMPFILE"}
 EXCEPTIONS = {
-    ("__main__", "run"): "/dev/full stands for a standard output that the caller closed",
+    ("entry", "exit_with"): "/dev/full stands for a standard output that the caller closed",
     ("mistake", "hush"): "/dev/null stands for a stream that takes nothing more",
     ("spool", "_opened"): "a file without a name holds a long report until all of it is known",
     ("ahead", "make"): "the directories of the plans, when nodespec is built",

@@ -7,21 +7,11 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from nodespec.report import (
-    DISPOSITIONS,
-    OUTCOMES,
-    Cause,
-    Evidence,
-    Finding,
-    Host,
-    Json,
-    Observed,
-    Param,
-    Part,
-    Report,
-    Spec,
-    Waiver,
-)
+from nodespec.json_types import Json
+from nodespec.observation import Evidence
+from nodespec.plan import Spec
+from nodespec.report import DISPOSITIONS, OUTCOMES, Cause, Finding, Observed, Param, Part, Report, Waiver
+from nodespec.subject import Host
 
 HOSTILE = (
     '<script>alert("1")</script><img src=x onerror=alert(1)>',

@@ -9,11 +9,14 @@ import pytest
 import sample
 from pretended import Pretended, planned
 
-from nodespec import output
-from nodespec.judging import Seat, Terms, judge
-from nodespec.report import DISPOSITIONS, OUTCOMES, RECORDS, Evidence, Json, Report, Style, packed, unpacked
+from nodespec import json_types, output
+from nodespec.json_types import Json
+from nodespec.judging import Terms, judge
+from nodespec.observation import Evidence
+from nodespec.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Style, packed, unpacked
 from nodespec.reports import FORMATS
 from nodespec.reports.json import CHOICES, LATER, MEANINGS, render, schema
+from nodespec.subject import Seat
 
 SAMPLES = [
     sample.every(),
@@ -78,7 +81,7 @@ def test_the_schema_names_every_field_of_every_record_and_no_other() -> None:
         assert [*required, *LATER.get(kind, ())] == list(fields)
         assert all(field["description"] for field in fields.values())
     assert {record for record, _ in CHOICES} <= set(MEANINGS)
-    assert all(name in get_type_hints(record) for record, name in CHOICES)
+    assert all(name in get_type_hints(record, localns=vars(json_types)) for record, name in CHOICES)
 
 
 @pytest.mark.parametrize(

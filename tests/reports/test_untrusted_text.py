@@ -15,8 +15,9 @@ from markdown_it import MarkdownIt
 
 from nodespec.escape import visible
 from nodespec.output import formats
-from nodespec.report import Host, Report, Style
+from nodespec.report import Report, Style
 from nodespec.reports.markdown import escaped, render
+from nodespec.subject import Host
 
 PARSER = MarkdownIt("gfm-like")
 BLOCKS = (

@@ -28,7 +28,8 @@ from unhurried import PROGRAM, unhurry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.report import Json, Report
+    from nodespec.json_types import Json
+    from nodespec.report import Report
 
 TOP = Path(__file__).parents[2]
 LEAST = 60  # requirements that are decided outside and inside

@@ -26,7 +26,8 @@ from nodespec.report import unpacked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.report import Json, Part, Report
+    from nodespec.json_types import Json
+    from nodespec.report import Part, Report
 
 TOP = Path(__file__).parents[2]
 sys.path.append(str(TOP / "tests"))

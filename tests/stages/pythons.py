@@ -25,7 +25,7 @@ import debian
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.report import Json
+    from nodespec.json_types import Json
 
 TOP = Path(__file__).parents[2]
 sys.path.append(str(TOP / "tests"))
@@ -34,7 +34,7 @@ from unhurried import PROGRAM, unhurry  # noqa: E402 - that folder is where it l
 
 SUITES = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13", "sid": "3.14"}
 MINIMAL = ("python3", "python3-yaml", "libpython3-stdlib", "python3.11", "libpython3.11-stdlib")  # is not in it
-LARGEST = 400_000  # bytes of a bundle
+LARGEST = 800_000  # bytes of a bundle: a ConfigMap holds 1 MiB
 SPEC = "kubernetes/1.35"
 # a spec, and the exit code of judging any machine by it
 SPECS = {
