@@ -416,6 +416,48 @@ def test_true_is_not_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "swap.total: observed value: the report says 7.0, and it comes to 7" in said
 
 
+Change = Callable[[Dict[str, Json]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda report: report.update(skip=["cpu", "nosuch"]), "skip: the report says nosuch, and no requirement"),
+        (lambda report: report.update(host={**report["host"], "kernel": ""}), "host.kernel: the report says nothing"),
+        (lambda report: findings(report)[0].update(parts=[]), "memory.total: parts: the report says 0"),
+        (
+            lambda report: report.update(defect="killed", notices=[*report["notices"], "killed"]),
+            "defect: the report says that the host was not judged, and that memory.total was observed",
+        ),
+    ],
+)
+def test_a_change_is_noticed(change: Change, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = maximal()
+    change(only_report(document))
+    code, printed = verified(document, tmp_path, capsys)
+    assert code == 10
+    assert said in printed
+
+
+def test_the_head_of_a_recording_may_say_less_than_its_facts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = "recorded on 2026-11-28T12:00:00Z (root /host) by nodespec 0.1.0"
+    for host, code in ((Host("n"), 0), (Host("n", kernel="6.1.0"), 0), (Host("n", kernel="6.1.1"), 10)):
+        seat = Seat("running", "facts x.json", host, (recorded,))
+        plan = planned(a="require: {kernel: {release: 6.1.0}}")
+        document = packed([judge(plan, Pretended(FACTS), seat, Terms(NOW))])
+        assert verified(document, tmp_path, capsys)[0] == code, host
+
+
+def test_no_reboot_is_pending_where_the_next_kernel_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = planned(a="require: {kernel: {next: {matches: '6.*'}}}")
+    for starts, code in (("6.1.0", 0), ("6.2.0", 10)):
+        seat = Seat("running", "root /host", Host("n", kernel="6.1.0"))
+        made = judge(plan, Pretended({**FACTS, "kernel.next": starts}), seat, Terms(NOW))
+        assert verified(packed([made]), tmp_path, capsys)[0] == code
+
+
 # other versions
 
 
@@ -517,6 +559,15 @@ def test_a_clock_that_the_earlier_version_believed_is_believed(
     for waiver in document["reports"][0]["waivers"]:
         waiver["state"] = "void"
     assert verified(document, tmp_path, capsys)[0] == 10  # what was waived is still waived
+
+
+def test_a_clock_that_the_earlier_version_did_not_believe_is_not_believed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seat = Seat("running", "live", HOST, identity.notices(HOST, "/"))
+    made = judge(PLAN, Pretended(FACTS), seat, Terms(0.0, CHOICE, WAIVERS))
+    assert {waiver.state for waiver in made.waivers} == {"void"}
+    assert verified(packed([made._replace(tool="nodespec 0.0.9")]), tmp_path, capsys)[0] == 0
 
 
 def test_this_machine_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
