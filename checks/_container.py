@@ -7,6 +7,7 @@ from typing import Iterator, Mapping
 from nodespec.machine import Machine
 from nodespec.observation import Observation, Value
 
+ROOT = "/proc/1/root"
 FIRST = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}  # as the kernel numbers them; mnt since 6.18
 
 
@@ -19,7 +20,9 @@ def outside(machine: Machine) -> str:
     if not isinstance(own, Value) or not isinstance(space, Value) or space.value != FIRST["pid"]:
         return ""
     other = machine.link("/proc/1/ns/mnt")
-    return process if isinstance(other, Value) and other.value == own.value else ""
+    if isinstance(other, Value) and other.value == own.value:
+        return process
+    return ROOT if machine.is_same("/", ROOT) else ""  # mounts of its own, as a systemd unit has, on the host's root
 
 
 def marks(machine: Machine, *, inside: bool) -> Iterator[Observation[str]]:

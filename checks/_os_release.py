@@ -6,7 +6,7 @@ import re
 from typing import Mapping
 
 from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Observation, Value, first
+from nodespec.observation import Absent, Observation, Unknown, Value
 from nodespec.tree import CHUNK, Tree
 
 FILES = ("/etc/os-release", "/usr/lib/os-release")
@@ -38,9 +38,14 @@ def field(tree: Tree, name: str) -> Observation[str]:
 
 
 def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
-    """What os-release assigns. The second file counts only where the first does not exist."""
-    own = tree.text(FILES[0], CHUNK)
-    return (first((own, tree.text(FILES[1], CHUNK))) if isinstance(own, Absent) else own).then(_assignments)
+    """What os-release assigns. The second file counts only where the first does not exist; without both, unknown."""
+    read = tree.text(FILES[0], CHUNK)
+    if isinstance(read, Absent):
+        read = tree.text(FILES[1], CHUNK)
+    if isinstance(read, Absent):
+        say = f"neither {FILES[0]} nor {FILES[1]} exists"
+        return Unknown("not found", say, "install the package that has os-release")
+    return read.then(_assignments)
 
 
 def _assignments(text: str) -> Mapping[str, Assignment]:

@@ -6,12 +6,16 @@ looked at, and what it is that stands there is not opened unless `empty` is aske
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
 
 from nodespec.facts import Columns, Row, Rows, table
 from nodespec.kinds import Choice, Flag, Mode, Size, Whole
-from nodespec.observation import Absent, Evidence, Observation, Value
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Entry, Tree
+
+OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
+WHOLE_MAP = ["0", "0", "4294967295"]  # of the first user namespace
 
 
 def _path(text: str) -> str:
@@ -44,6 +48,7 @@ def files(tree: Tree) -> Rows[Row]:
 
     `type` is file, directory, fifo, socket or device. `mode` are the permission bits in octal, 0644, with set-user-id
     and the like before them, 4755. `owner` and `group` are numbers: which name a number has may be decided elsewhere.
+    In a user namespace that does not map all, 65534 stands for the others, and is unknown.
     `size` is in bytes, and a file's only. `empty` is a file without content, or a directory without entries.
     A link that leads nowhere is absent.
     """
@@ -62,11 +67,30 @@ def _row(tree: Tree, path: str, entry: Entry) -> Columns:
     return Columns(
         type=lambda: Value(entry.kind, at),
         mode=lambda: Value(f"{entry.mode:04o}", at),
-        owner=lambda: Value(entry.uid, at),
-        group=lambda: Value(entry.gid, at),
+        owner=lambda: _identity(tree, entry.uid, "uid", at),
+        group=lambda: _identity(tree, entry.gid, "gid", at),
         size=lambda: Value(entry.size, at) if entry.kind == "file" else _without("size", path, entry),
         empty=lambda: _empty(tree, path, entry),
     )
+
+
+def _identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[int]:
+    """The number of an owner or a group; unknown where it stands for those that the user namespace does not map."""
+    if tree.maps_ids and number == tree.once(_stand_ins)[kind]:
+        say = f"{at}: the user namespace of nodespec does not map every {kind}, and shows {number} for the others"
+        return Unknown("hidden", say, "run nodespec in the host's user namespace")
+    return Value(number, at)
+
+
+def _stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
+    """The user and the group that are shown for all that have no number in the user namespace of nodespec itself."""
+    machine, shown = Machine(), {}
+    for kind in ("uid", "gid"):
+        mapped = machine.text(f"/proc/self/{kind}_map").then(str.split)
+        number = machine.line(f"/proc/sys/kernel/overflow{kind}").then(int)
+        whole = isinstance(mapped, Value) and mapped.value == WHOLE_MAP
+        shown[kind] = None if whole else number.value if isinstance(number, Value) else OVERFLOW
+    return shown
 
 
 def _empty(tree: Tree, path: str, entry: Entry) -> Observation[bool]:

@@ -135,6 +135,7 @@ def machine_id(tree: Tree) -> Observation[str]:
     sources=(
         "/proc/*/ns/*",
         "/proc/*/environ",
+        _container.ROOT,
         "/run/secrets/kubernetes.io",
         "/run/host/container-manager",
         "/run/systemd/container",
@@ -147,8 +148,9 @@ def container(machine: Machine) -> Observation[str]:
     """The kind of container that this runs in: docker, podman, lxc, systemd-nspawn, kubernetes; `other` if unnamed.
 
     The kernel numbers its first namespaces itself: who is in the first mount namespace, or in the first PID namespace
-    with process 1's mounts, is in no container, whatever an image left behind (`/.dockerenv` stands in many). Otherwise
-    the marks that engines leave, inferred unless it has a PID namespace of its own; one without a mark is `other`.
+    with the mounts or the root directory of process 1, is in no container, whatever an image left behind
+    (`/.dockerenv` stands in many). Otherwise the marks that engines leave, inferred unless it has a PID namespace of
+    its own; one without a mark is `other`.
     """
     outside, path = _container.outside(machine), f"{machine.process}/ns/pid"
     if outside:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Container, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.facts import Row, Rows, table
 from nodespec.kinds import Choice
 from nodespec.machine import Machine
+from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 
 HIGHEST = 65535
 # the state of a socket that waits for whoever comes: LISTEN, and for UDP one that is bound and not connected
 WAITING = {"tcp": "0A", "udp": "07"}
-ROW = re.compile(r"\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2}) ")
+# states of a connection that does not exist yet, and is of a listener: SYN_RECV, NEW_SYN_RECV
+COMING = ("03", "0C")
+ROW = re.compile(r"\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]{2}) ")
+RANGE, DEFAULT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range", (32768, 60999)
+
+
+class Socket(NamedTuple):
+    """A row of a table of sockets: its line, the ports of both ends, the state as the kernel numbers it."""
+
+    line: int
+    port: int
+    peer: int
+    state: str
 
 
 def _port(text: str) -> str:
@@ -31,7 +44,7 @@ def _key(number: int, protocol: str) -> str:
 
 
 @table(
-    Choice("free", "listening"),
+    Choice("free", "connected", "listening"),
     sources=("/proc/*/net/tcp", "/proc/*/net/tcp6", "/proc/*/net/udp", "/proc/*/net/udp6"),
     noun="port",
     key=_port,
@@ -40,15 +53,20 @@ def _key(number: int, protocol: str) -> str:
     fix="`ss -lntup` shows what uses port {key}: make it {want}",
 )
 def ports(machine: Machine) -> Rows[Row]:
-    """Whether something listens on a port, of IPv4 or IPv6 and on whichever address, be it 127.0.0.1 only.
+    """Whether a port is free, `listening` or `connected`, of IPv4 or IPv6 and on whichever address.
 
-    Written as `6443`, or `53/udp`: a port that is not listed is free. Connections that merely end at a port do not
-    count. Read of the network namespace that nodespec runs in, with `--root` that of the host's first process. What
-    the packet filter redirects, as a published port of a container may be, is no listener and is not seen.
+    Written as `6443`, or `53/udp`: a port that is not listed is free. `listening` counts if it is on 127.0.0.1 only.
+    `connected` is a port without a listener that is the local end of a connection, one in TIME_WAIT included: nobody
+    can listen there until it is gone. A connection that a listener accepted before it ended does not keep the port, and
+    where the kernel's tables cannot tell which end was the listener, the port may be free as well.
+
+    Read of the network namespace that nodespec runs in, with `--root` that of the host's first process. A socket that
+    is bound and does not listen yet, is in no table of TCP and is not seen. What the packet filter redirects, as a
+    published port of a container may be, is no listener and is not seen.
     """
     tables = {protocol: _waiting(machine, protocol) for protocol in WAITING}
     lacking = {protocol: why for protocol, (_, why) in tables.items() if not isinstance(why, Value)}
-    rows = {key: row for found, _ in tables.values() for key, row in found.items()}
+    rows: Dict[str, Observation[Row]] = {key: row for found, _ in tables.values() for key, row in found.items()}
 
     def look(key: str) -> Optional[Observation[Row]]:
         protocol = key.partition("/")[2] or "tcp"
@@ -58,34 +76,73 @@ def ports(machine: Machine) -> Rows[Row]:
     return Rows(look, lambda: rows, next(iter(lacking.values()), free))
 
 
-def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Observation[Row]], Observation[Row]]:
-    """The ports of one protocol where something waits, and what may be said of all others."""
-    rows: Dict[str, Observation[Row]] = {}
+def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Observation[Row]]:
+    """The ports of one protocol that something holds, and what may be said of all others."""
+    tables: Dict[str, Tuple[Socket, ...]] = {}
     lacking: List[Lacking] = []
     for version in ("", "6"):  # without IPv6 there is no second table, and nothing is missed
         path = f"{machine.process}/net/{protocol}{version}"
-        found = machine.text(path).then(_table)
+        found = machine.text(path).then(_parse_table)
         if isinstance(found, Unknown) or (isinstance(found, Absent) and not version):
             lacking.append(found)
         elif isinstance(found, Value):
-            for line, number in _bound(found.value, WAITING[protocol]):
-                rows.setdefault(_key(number, protocol), Value("listening", Evidence(path, line)))
+            tables[path] = found.value
+    rows = _held(machine, protocol, tables)
     if not lacking:
         return rows, Value("free", Evidence(f"{machine.process}/net/{protocol}"))
     why = lacking[0]
-    return rows, why if isinstance(why, Unknown) else Unknown("not found", f"{why.evidence} is not there")
+    unread = why if isinstance(why, Unknown) else Unknown("not found", f"{why.evidence} is not there")
+    # in the table that was not read, a port that only has a connection here may have a listener
+    return {key: row for key, row in rows.items() if row.value == "listening"}, unread
 
 
-def _table(text: str) -> str:
-    """What has the heading of a table of sockets: anything else would leave every port free."""
+def _held(machine: Machine, protocol: str, tables: Mapping[str, Tuple[Socket, ...]]) -> Dict[str, Value[str]]:
+    """The ports that have a listener, then those that have only a connection."""
+    rows: Dict[str, Value[str]] = {}
+    for path, sockets in tables.items():
+        for socket in sockets:
+            if socket.state == WAITING[protocol]:
+                rows.setdefault(_key(socket.port, protocol), Value("listening", Evidence(path, socket.line)))
+    listening = frozenset(rows)
+    for path, sockets in tables.items():
+        for socket in sockets:
+            key = _key(socket.port, protocol)
+            if key in listening or not socket.port or socket.state in COMING:
+                continue
+            outgoing = protocol == "udp" or _is_outgoing(machine, socket, listening)
+            if key not in rows or (outgoing and rows[key].others):
+                rows[key] = Value("connected", Evidence(path, socket.line), () if outgoing else ("free",))
+    return rows
+
+
+def _is_outgoing(machine: Machine, socket: Socket, listening: Container[str]) -> bool:
+    """Whether a connection without a listener was made from here: no listener can bind its port (Linux 6.18).
+
+    By the port that is ephemeral, else by the peer's, which a listener has or which is not ephemeral.
+    """
+    low, high = machine.once(_ephemeral)
+    return low <= socket.port <= high or not low <= socket.peer <= high or _key(socket.peer, "tcp") in listening
+
+
+def _ephemeral(machine: Machine) -> Tuple[int, int]:
+    """The first and the last port that connections are given."""
+    said = machine.line(RANGE)
+    found = re.fullmatch(r"(\d{1,5})\s+(\d{1,5})", said.value, re.ASCII) if isinstance(said, Value) else None
+    return (int(found[1]), int(found[2])) if found else DEFAULT_RANGE
+
+
+def _parse_table(text: str) -> Tuple[Socket, ...]:
+    """Sockets by line. Anything without the heading of such a table would leave every port free.
+
+    `   0: 0100007F:0BB8 00000000:0000 0A ...` listens on port 3000.
+    """
     if text.split(None, 2)[:2] != ["sl", "local_address"]:
         raise ValueError("no heading of sockets")
-    return text
+    return tuple(_parse_sockets(text))
 
 
-def _bound(text: str, state: str) -> Iterator[Tuple[int, int]]:
-    """The lines and local ports of sockets in a state."""
+def _parse_sockets(text: str) -> Iterator[Socket]:
     for number, line in enumerate(text.split("\n"), 1):
         row = ROW.match(line)
-        if row and row[2] == state:
-            yield number, int(row[1], 16)
+        if row:
+            yield Socket(number, int(row[1], 16), int(row[2], 16), row[3])

@@ -41,6 +41,8 @@ class Archive(Tree):
     Damaged where one cannot be read to its end: what was not seen must not count as absent.
     """
 
+    maps_ids = False
+
     def __init__(self, root: str, sources: Sequence[Source], *, layered: bool) -> None:
         super().__init__()
         self.root = root

@@ -47,6 +47,13 @@ class Machine(Tree):
         except OSError:
             return None
 
+    def is_same(self, path: str, other: str) -> bool:
+        """Whether two paths lead to one file or directory; not where one cannot be seen."""
+        try:
+            return os.path.samestat(self._status(path, follow=True), self._status(other, follow=True))
+        except OSError:
+            return False
+
     def listed(self, path: str) -> Tuple[str, ...]:
         """The names in a directory, whatever it is; none where it cannot be read."""
         try:

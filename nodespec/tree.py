@@ -51,6 +51,7 @@ class Tree:
     """Files below `root`. Every path is absolute, as the tree itself sees it; links stay inside."""
 
     running = False
+    maps_ids = True  # whether the kernel shows owners as the user namespace of the reader maps them
     kernel = ""  # the release of the kernel that is asked for, of a tree that has several
 
     def __init__(self, root: str = "/") -> None:

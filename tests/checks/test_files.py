@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Optional, cast
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from nodespec.facts import Record
 from nodespec.kinds import Datum, Mode
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.tree import Entry, Tree
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -157,3 +159,50 @@ def test_permissions_are_read_as_they_are_observed(text: str, mode: str) -> None
 def test_what_are_no_permissions_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="permissions in octal"):
         Mode().read(text)
+
+
+UNSHARE = "/usr/bin/unshare"
+MAPPED = """
+import sys
+from nodespec.checks.files import files
+from nodespec.tree import Tree
+from nodespec.machine import Machine
+for path in sys.argv[1:]:
+    for tree in (Tree(), Machine()):
+        row = files.probe(tree).look(path).value
+        print(*(getattr(row[name], "reason", None) or row[name].value for name in ("owner", "group")))
+"""
+
+
+def test_an_owner_that_the_user_namespace_does_not_map_is_unknown(tmp_path: Path) -> None:
+    """Who maps only root sees 65534 for everybody else: neither `owner: 1234` nor `owner: 65534` is decided."""
+    own, foreign = tmp_path / "own", tmp_path / "foreign"
+    own.touch()
+    foreign.touch()
+    if os.geteuid() == 0:
+        os.chown(foreign, 1234, 0)
+    else:
+        foreign = Path("/etc/passwd")
+    done = subprocess.run(
+        [UNSHARE, "--user", "--map-root-user", sys.executable, "-c", MAPPED, str(foreign), str(own)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    group = "0" if os.geteuid() == 0 else "hidden"
+    assert done.stdout.splitlines() == [f"hidden {group}"] * 2 + ["0 0"] * 2
+
+
+@pytest.mark.parametrize(("shown", "known"), [(None, True), (65533, True), (65534, False)])
+def test_65534_is_a_number_like_others_where_it_stands_for_none(
+    root: str, monkeypatch: pytest.MonkeyPatch, shown: Optional[int], *, known: bool
+) -> None:
+    entry = Value(Entry("file", 0o644, 65534, 65534, 1), Evidence("/x"))
+    monkeypatch.setattr(Machine, "entry", lambda *_, **__: entry)
+    monkeypatch.setattr("nodespec.checks.files._stand_ins", lambda _: {"uid": shown, "gid": shown})
+    for name in ("owner", "group"):
+        seen = column(root, "/x", name)
+        assert seen == Value(65534, Evidence("/x")) if known else isinstance(seen, Unknown)

@@ -158,10 +158,23 @@ def test_links_stay_in_the_tree(make_tree: MakeTree) -> None:
     assert look("id", Machine(root)) == Value("fedora", Evidence("/etc/os-release", 1))
 
 
-def test_without_any_file_all_is_absent(make_tree: MakeTree) -> None:
-    tree = Machine(make_tree({"/etc/hostname": "x"}))
-    for name in ("id", "version", "codename", "families"):
-        assert look(name, tree) == Absent(Evidence("/etc/os-release, /usr/lib/os-release"))
+@pytest.mark.parametrize("name", ["id", "version", "codename", "variant", "build", "families", "name", "pretty_name"])
+def test_without_any_file_all_is_unknown(make_tree: MakeTree, name: str) -> None:
+    seen = look(name, Machine(make_tree({"/etc/hostname": "x"}, {"/etc/os-release": "../usr/lib/os-release"})))
+    assert isinstance(seen, Unknown)
+    assert (seen.reason, seen.say) == ("not found", "neither /etc/os-release nor /usr/lib/os-release exists")
+
+
+def test_an_own_mount_namespace_on_the_host_s_root_is_no_container(make_tree: MakeTree) -> None:
+    links = {
+        "/proc/self/ns/mnt": "mnt:[4026532000]",
+        "/proc/self/ns/pid": FIRST_PROCESSES,
+        "/proc/1/ns/mnt": "mnt:[4026531841]",
+        "/proc/1/root": "/",
+    }
+    machine = running(make_tree, {"/.dockerenv": ""}, links)
+    machine.process = "/proc/self"
+    assert look("container", machine) == Absent(Evidence("/proc/1/root"))
 
 
 def test_families_are_its_own_name_and_those_it_takes_after(make_tree: MakeTree) -> None:

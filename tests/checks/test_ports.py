@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Dict
+from typing import TYPE_CHECKING, Dict, List, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -49,9 +49,9 @@ def host(tables: Dict[str, str]) -> Dict[str, str]:
         ("53/udp", "listening", "udp", 2),
         ("53", "free", "tcp", 0),
         ("3000/udp", "free", "udp", 0),
-        ("48106", "free", "tcp", 0),
-        ("58090", "free", "tcp", 0),
-        ("514/udp", "free", "udp", 0),
+        ("48106", "connected", "tcp", 3),
+        ("58090", "connected", "tcp", 4),
+        ("514/udp", "connected", "udp", 3),
         ("10250", "free", "tcp", 0),
     ],
 )
@@ -63,7 +63,7 @@ def test_what_waits_for_others_listens(make_tree: MakeTree, key: str, value: str
 
 def test_what_listens_is_enumerated_and_the_rest_is_free(make_tree: MakeTree) -> None:
     rows = ports.ports.probe(Machine(make_tree(host(TABLES))))
-    assert set(rows.every()) == {"3000", "6443", "53/udp"}
+    assert set(rows.every()) == {"3000", "6443", "53/udp", "48106", "58090", "514/udp"}
     assert isinstance(rows.rest, Value)
     assert rows.rest.value == "free"
 
@@ -120,10 +120,93 @@ def test_names_are_stable(number: int, protocol: str) -> None:
 
 
 @settings(max_examples=200)
-@given(st.text() | st.text(alphabet="0123456789ABCDEF: \n"), st.sampled_from(["0A", "07"]))
-def test_no_text_is_too_strange(text: str, state: str) -> None:
+@given(st.text() | st.text(alphabet="0123456789ABCDEF: \n"))
+def test_no_text_is_too_strange(text: str) -> None:
     lines = text.count("\n") + 1
-    assert all(0 < line <= lines and 0 <= port <= ports.HIGHEST for line, port in ports._bound(text, state))  # noqa: SLF001
+    for found in ports._parse_sockets(text):  # noqa: SLF001 - the parser is what is hardened
+        assert 0 < found.line <= lines
+        assert 0 <= found.port <= ports.HIGHEST
+        assert 0 <= found.peer <= ports.HIGHEST
+
+
+def tables(*rows: Tuple[int, int, str]) -> Dict[str, str]:
+    """A table of TCP with these sockets: local port, the peer's, state."""
+    text = "".join(f"   {n}: 0100007F:{a:04X} 0200007F:{b:04X} {state} {TAIL}" for n, (a, b, state) in enumerate(rows))
+    return host({"tcp": HEAD + text, "udp": HEAD})
+
+
+CONNECTED, EITHER, FREE = ("connected", ()), ("connected", ("free",)), ("free", ())
+
+
+@pytest.mark.parametrize(
+    ("rows", "seen"),
+    [
+        ([(10250, 443, "01")], CONNECTED),  # ESTABLISHED, to a service
+        ([(10250, 443, "06")], CONNECTED),  # TIME_WAIT
+        ([(10250, 40000, "01")], EITHER),  # accepted, or from here to a port that somebody was given
+        ([(10250, 40000, "06")], EITHER),
+        ([(10250, 40000, "06"), (10250, 443, "01")], CONNECTED),
+        ([(10250, 443, "01"), (10250, 40000, "06")], CONNECTED),
+        ([(10250, 40000, "01"), (40000, 0, "0A")], CONNECTED),  # the peer listens here
+        ([(10250, 443, "03")], FREE),
+        ([(10250, 443, "0C")], FREE),
+        ([(10250, 443, "01"), (10250, 0, "0A")], ("listening", ())),
+        ([(32767, 32768, "01")], EITHER),
+        ([(32768, 32768, "01")], CONNECTED),
+        ([(60999, 32768, "01")], CONNECTED),
+        ([(61000, 32768, "01")], EITHER),
+        ([(61000, 60999, "01")], EITHER),
+        ([(61000, 61000, "01")], CONNECTED),
+    ],
+)
+def test_a_connection_keeps_its_local_port(
+    make_tree: MakeTree, rows: List[Tuple[int, int, str]], seen: Tuple[str, Tuple[str, ...]]
+) -> None:
+    found = ports.ports.probe(Machine(make_tree(tables(*rows)))).look(str(rows[0][0]))
+    assert isinstance(found, Value)
+    assert (found.value, found.others) == seen
+
+
+def test_the_range_of_ephemeral_ports_is_the_machines(make_tree: MakeTree) -> None:
+    files = {**tables((10250, 40000, "01")), ports.RANGE: "10000\t60999\n"}
+    rows = ports.ports.probe(Machine(make_tree(files)))
+    assert rows.look("10250") == Value("connected", Evidence("/proc/1/net/tcp", 2))
+
+
+def test_a_table_that_is_not_read_may_have_the_listener(make_tree: MakeTree) -> None:
+    files = {**tables((10250, 443, "01"), (22, 0, "0A")), "/proc/1/net/tcp6/x": ""}
+    rows = ports.ports.probe(Machine(make_tree(files)))
+    assert rows.look("22") == Value("listening", Evidence("/proc/1/net/tcp", 3))
+    assert isinstance(rows.look("10250"), Unknown)
+
+
+def state(port: int) -> str:
+    seen = ports.ports.probe(Machine()).look(str(port))
+    assert isinstance(seen, Value)
+    return str(seen.value) if not seen.others else "either"
+
+
+def can_listen(port: int) -> bool:
+    """Whether a program can listen, as Go's net.Listen does it, and with it kubeadm and the kubelet."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("", port))
+            listener.listen()
+        except OSError:
+            return False
+        return True
+
+
+def test_the_kernel_lets_nobody_listen_where_a_connection_was_made_from() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname()[:2])
+        port = client.getsockname()[1]
+        accepted, _ = server.accept()
+        assert (state(port), can_listen(port)) == ("connected", False)
+        client.close()
+        accepted.close()
+        assert (state(port), can_listen(port)) == ("connected", False)  # TIME_WAIT
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [(socket.SOCK_STREAM, ""), (socket.SOCK_DGRAM, "/udp")])
