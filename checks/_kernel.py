@@ -11,7 +11,7 @@ from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Un
 from nodespec.machine import Machine
 from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.tree import Entry, Tree
 from nodespec.versions import DEB, Key
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
@@ -89,9 +89,37 @@ def built(machine: Tree) -> Observation[Mapping[str, int]]:
 
 
 def installed(machine: Tree) -> Observation[Mapping[str, int]]:
-    """The modules that depmod found, whoever made them, with their line in modules.dep."""
-    found = _listed(machine, "modules.dep")
-    return Absent(found.evidence) if isinstance(found, Value) and not found.value else found  # empty: a full disk
+    """The modules that depmod found, whoever made them, with their line in modules.dep.
+
+    Absent where depmod did not run or left nothing, as on a full disk: kmod reads modules.dep.bin, other programs
+    modules.dep.
+    """
+    listed, index = _listed(machine, "modules.dep"), _index(machine)
+    if not isinstance(listed, Value) or not listed.value:
+        return Absent(listed.evidence) if isinstance(listed, Value) else listed
+    return Absent(index.evidence) if isinstance(index, Value) and not index.value else listed
+
+
+def has_index(machine: Tree) -> bool:
+    """Whether kmod has its own list, be modules.dep there or not."""
+    index = _index(machine)
+    return isinstance(index, Value) and index.value > 0
+
+
+def _index(machine: Tree) -> Observation[int]:
+    folder = tree(machine)
+    return machine.entry(f"{folder.value}/modules.dep.bin").then(_size) if isinstance(folder, Value) else folder
+
+
+def _size(entry: Entry) -> int:
+    return entry.size
+
+
+def order_lines(machine: Tree) -> Tuple[str, ...]:
+    """The lines of modules.order: `kernel/net/bridge/br_netfilter.ko`."""
+    folder = tree(machine)
+    text = machine.text(f"{folder.value}/modules.order") if isinstance(folder, Value) else folder
+    return tuple(text.value.split("\n")) if isinstance(text, Value) else ()
 
 
 def _listed(machine: Tree, file: str) -> Observation[Mapping[str, int]]:
@@ -164,6 +192,12 @@ def values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
         given.setdefault(name, []).append(value)
     several = {name: frozenset(values) for name, values in given.items() if is_repeated(name) and len({*values}) > 1}
     return {**{name: values[-1] for name, values in given.items()}, **several}
+
+
+def banned(line: str, at: Evidence) -> Mapping[str, Evidence]:
+    """The modules that a command line has the kernel refuse: it keeps the last module_blacklist=, name by name."""
+    names = dict(parameters(line)).get("module_blacklist", "")
+    return {name: at for name in names.split(",") if name}
 
 
 def is_repeated(name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
-from nodespec.checks import _command_line, _kernel, _modprobe, _units
+from nodespec.checks import _command_line, _kernel, _modprobe_plan, _units
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
@@ -20,56 +20,52 @@ FOLDERS, FILE, OPENRC = _units.folders("modules-load.d"), "/etc/modules", "/etc/
 SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_units.SOURCES)
 SERVICE = "systemd-modules-load.service"
 PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
-REFUSED = ("module_blacklist", "modprobe.blacklist")  # by the kernel; by modprobe, unless it is asked by name
+REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is modprobe's
 ALWAYS = ("autofs4", "ipv6", "unix")  # wanted by systemd's first process, where they are modules
 WANTS = re.compile(r"^[ \t]*(?:Wants|Requires|BindsTo)[ \t]*=(.*)$", re.MULTILINE)
 WANTED = re.compile(r"modprobe@([\w-]{1,64})\.service")
 Named: TypeAlias = "Dict[str, Evidence]"
+Loaded: TypeAlias = "Mapping[str, Union[Evidence, Unknown]]"
 
 
-def loaded(tree: Tree) -> Observation[Mapping[str, Evidence]]:
-    """Modules that are loaded then, each with what says so, and with what these need."""
+def loaded(tree: Tree) -> Observation[Loaded]:
+    """Modules that are loaded then, each with what says so, and with what these need; unknown where they may be."""
     return tree.once(_loaded)
 
 
 def banned(tree: Tree) -> Mapping[str, Evidence]:
     """Modules that the kernel itself will refuse."""
-    return {name: at for key, name, at in _on_command_line(tree) if key == REFUSED[0]}
+    line = _command_line.next_line(tree)
+    return _kernel.banned(line.value.text, line.evidence) if isinstance(line, Value) else {}
 
 
-def _loaded(tree: Tree) -> Observation[Mapping[str, Evidence]]:
-    installed, named = _kernel.installed(tree), _named(tree)
+def _loaded(tree: Tree) -> Observation[Loaded]:
+    installed, named = tree.once(_kernel.installed), _named(tree)
     if not isinstance(named, Value):
         return named
     if not isinstance(installed, Value):
         return Value({}, named.evidence) if isinstance(installed, Absent) else installed
-    text = tree.text(installed.evidence.source)
-    rows = text.value.split("\n") if isinstance(text, Value) else []
-    kept = {name for key, name, _ in _on_command_line(tree) if key == REFUSED[1]}
-    found: Named = {}
-    for alias, at in named.value.items():
-        name = alias if alias in installed.value else _aliased(tree, alias)
-        if name not in installed.value or name in kept or _modprobe.blacklisted(tree, name):
-            continue
-        needed = [_kernel.module(file) for file in rows[installed.value[name] - 1].replace(":", " ").split()]
-        if all(_may_load(tree, one) for one in needed):
-            found.update((one, at) for one in needed if one not in found)
+    builtin = tree.once(_kernel.builtin)
+    present: Dict[str, object] = {**builtin.value} if isinstance(builtin, Value) else {}
+    kernel = _modprobe_plan.Kernel(present, banned(tree))
+    found: Dict[str, Union[Evidence, Unknown]] = {}
+    for name, at in named.value.items():
+        tried = _modprobe_plan.attempt(tree, kernel, name, spares=True)
+        if isinstance(tried, Unknown):
+            return tried
+        _add(tried, at, found, present)
     return Value(found, named.evidence)
 
 
-def _may_load(tree: Tree, name: str) -> bool:
-    command = _modprobe.install(tree, name)
-    return name not in banned(tree) and not (isinstance(command, _modprobe.Command) and command.blocks)
-
-
-def _aliased(tree: Tree, name: str) -> str:
-    """The module that goes by another name as well."""
-    folder = _kernel.tree(tree)
-    text = tree.text(f"{folder.value}/modules.alias") if isinstance(folder, Value) else folder
-    if not isinstance(text, Value):
-        return ""
-    found = re.search(rf"^alias {re.escape(name).replace('_', '[-_]')} (\S+)$", text.value, re.MULTILINE)
-    return _kernel.named(found[1]) if found else ""
+def _add(
+    tried: _modprobe_plan.Attempt, at: Evidence, found: Dict[str, Union[Evidence, Unknown]], present: Dict[str, object]
+) -> None:
+    for module, done in tried.inserted.items():
+        reason = tried.reasons.get(module)
+        if done:
+            present[module] = found[module] = at
+        elif done is None and module not in found:
+            found[module] = reason if isinstance(reason, Unknown) else Unknown("unsupported", f"{at} may load it")
 
 
 def _named(tree: Tree) -> Observation[Named]:
@@ -88,6 +84,7 @@ def _named(tree: Tree) -> Observation[Named]:
 
 
 def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]], Unknown]]:
+    yield [(name, at) for key, name, at in _on_command_line(tree) if key in PARAMETERS]
     files = _units.merged(tree, FOLDERS)
     if isinstance(files, Unknown):
         yield files
@@ -100,13 +97,24 @@ def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]]
         if not isinstance(text, Value):
             yield text if isinstance(text, Unknown) else []
             continue
-        yield [(line.split()[0], Evidence(path, number)) for number, line in _units.lines(text.value)]
-    yield [(name, at) for key, name, at in _on_command_line(tree) if key in PARAMETERS]
+        yield [(name, Evidence(path, number)) for number, name in names(text.value, system)]
     if system == "openrc":
         yield list(_of_openrc(tree))
     if system == "systemd":
         yield [(name, Evidence(_units.INIT, inferred=True)) for name in ALWAYS]
         yield list(_of_units(tree))
+
+
+def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
+    """The modules that a file of modules-load.d names, with their lines.
+
+    To systemd a whole line is the name, so that `br_netfilter # for pods` names nothing that exists; a comment begins
+    with # or ; at the beginning of a line. The scripts of other init systems take the first word.
+    """
+    for number, line in enumerate(text.split("\n"), 1):
+        name = line.strip(" \t\r")
+        if name and name[0] not in "#;":
+            yield number, name if system == "systemd" else name.split()[0]
 
 
 def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
@@ -133,7 +141,4 @@ def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     if not isinstance(line, Value):
         return []
     pairs = _kernel.parameters(line.value.text)
-    lists = (*PARAMETERS, *REFUSED)
-    return [
-        (key, _kernel.named(one), line.evidence) for key, names in pairs if key in lists for one in names.split(",")
-    ]
+    return [(key, one, line.evidence) for key, names in pairs if key in PARAMETERS for one in names.split(",") if one]

@@ -1,9 +1,13 @@
-"""What modprobe.d says of modules: which may not be loaded, and which do not come by themselves."""
+"""Reads modprobe.d as kmod does: aliases, blacklists, install commands and soft dependencies.
+
+See modprobe.d(5). kmod skips hidden files and folders, sorts files by name, takes the first file of a name, and joins
+a line that ends with a backslash to the next one without a blank.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, Optional, Tuple, Union
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _kernel
 from nodespec.named import NamedTuple
@@ -19,38 +23,82 @@ FOLDERS = (
     "/lib/modprobe.d",
 )
 SOURCES = tuple(f"{folder}/*" for folder in FOLDERS)
+NULL, CMDLINE = "/dev/null", "/proc/cmdline"
+SOFTDEP = "modules.softdep"  # of depmod, in the module tree: kmod sorts it among the files by its name
+VERBS = ("alias", "blacklist", "install", "softdep")
 
 
-class Command(NamedTuple):
-    """`install PATTERN COMMAND`, which is run in place of loading; or `blacklist NAME`."""
+class Line(NamedTuple):
+    """`install NAME REST`. `name` may have wildcards; `-` is `_` in it. `file` is the file's own name."""
 
     verb: str
-    pattern: str
-    blocks: bool
+    name: str
+    rest: str
     evidence: Evidence
+    file: str = ""
 
 
-def commands(tree: Tree) -> Union[Tuple[Command, ...], Unknown]:
-    """All of them in the order that modprobe reads; unknown if a file that may have one cannot be read."""
-    return tree.once(_commands)
+class Config(NamedTuple):
+    """The lines of all files by verb, in the order that kmod reads them; of a blacklist the names."""
+
+    aliases: Tuple[Line, ...] = ()
+    installs: Tuple[Line, ...] = ()
+    softdeps: Tuple[Line, ...] = ()
+    blacklist: Mapping[str, Evidence] = {}
+
+    def aliases_of(self, name: str) -> Tuple[Line, ...]:
+        """The aliases that a name matches: kmod looks here before any other place."""
+        return tuple(line for line in self.aliases if matches(name, line.name))
+
+    def install_of(self, name: str) -> Optional[Line]:
+        """What runs in place of loading a module: the first that matches."""
+        return next((line for line in self.installs if matches(name, line.name)), None)
 
 
-def install(tree: Tree, name: str) -> Union[Command, Unknown, None]:
-    """What is run in place of loading a module: modprobe takes the first."""
-    said = commands(tree)
-    if isinstance(said, Unknown):
-        return said
-    return next((one for one in said if one.verb == "install" and _matches(name, one.pattern)), None)
+def configuration(tree: Tree) -> Union[Config, Unknown]:
+    """The whole configuration; unknown if a file that may have a line cannot be read."""
+    return tree.once(_configuration)
 
 
-def blacklisted(tree: Tree, name: str) -> Optional[Command]:
-    """What keeps a module from being loaded unless it is asked for by its name."""
-    said = commands(tree)
-    found = () if isinstance(said, Unknown) else said
-    return next((one for one in found if one.verb == "blacklist" and one.pattern == name), None)
+def _configuration(tree: Tree) -> Union[Config, Unknown]:
+    files = _files(tree)
+    if isinstance(files, Unknown):
+        return files
+    lines: List[Line] = []
+    for name in sorted(files):
+        text = Value("", Evidence(files[name])) if _is_null(tree, files[name]) else tree.text(files[name])
+        if isinstance(text, Unknown):
+            return text
+        if isinstance(text, Value):
+            lines += parse(text.value, text.evidence)
+    return _sorted([*lines, *_on_command_line(tree)])
 
 
-def _commands(tree: Tree) -> Union[Tuple[Command, ...], Unknown]:
+def _sorted(lines: List[Line]) -> Config:
+    by_verb: Dict[str, List[Line]] = {verb: [] for verb in VERBS}
+    for line in lines:
+        by_verb[line.verb].append(line)
+    alias, blacklist, install, softdep = (tuple(by_verb[verb]) for verb in VERBS)
+    return Config(alias, install, softdep, {line.name: line.evidence for line in reversed(blacklist)})
+
+
+def _on_command_line(tree: Tree) -> Iterator[Line]:
+    """`modprobe.blacklist=nouveau,floppy`, which counts as lines of a file do."""
+    if tree.running:
+        line = tree.line(CMDLINE)
+    else:
+        from nodespec.checks import _command_line  # noqa: PLC0415 - not for a machine that runs
+
+        line = _command_line.next_line(tree).then(lambda line: line.text)
+    if not isinstance(line, Value):
+        return
+    for key, names in _kernel.parameters(line.value):
+        if key == "modprobe.blacklist":
+            yield from (Line("blacklist", _kernel.named(name), "", line.evidence) for name in names.split(",") if name)
+
+
+def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
+    """The files that count, by name."""
     files: Dict[str, str] = {}
     for folder in FOLDERS:
         if folder.startswith("/run/") and not tree.running:
@@ -58,36 +106,99 @@ def _commands(tree: Tree) -> Union[Tuple[Command, ...], Unknown]:
         listed = tree.names(folder)
         if isinstance(listed, Unknown):
             return listed
-        if isinstance(listed, Value):
-            for name in listed.value:
-                files.setdefault(name, f"{folder}/{name}")
-    found: Tuple[Command, ...] = ()
-    for name in sorted(files):
-        text = tree.text(files[name]) if name.endswith(".conf") else Absent(Evidence(files[name]))
-        if isinstance(text, Unknown):
-            return text
-        if isinstance(text, Value):
-            found += tuple(said(text.value, text.evidence))
-    return found
+        for name in listed.value if isinstance(listed, Value) else ():
+            if name in files or name.startswith(".") or not name.endswith(".conf"):
+                continue
+            entry = tree.entry(f"{folder}/{name}")
+            if isinstance(entry, Unknown):
+                return entry
+            is_file = isinstance(entry, Value) and entry.value.kind != "directory"
+            if is_file or _is_null(tree, f"{folder}/{name}"):
+                files[name] = f"{folder}/{name}"
+    return files
 
 
-_NOTHING = r"(?:/\S*/)?(?:true|false|:|exit)(?:\s[^;&|]*)?"
+def _is_null(tree: Tree, path: str) -> bool:
+    """Whether a file is a link to /dev/null, which an image that does not run may lack."""
+    target = tree.link(path)
+    return isinstance(target, Value) and target.value == NULL
 
 
-def said(text: str, at: Evidence) -> Iterator[Command]:
-    """The commands of a file."""
-    number = 1
-    for line in text.replace("\\\n", "\0").split("\n"):  # a line that ends with a backslash goes on
-        verb, name, command = (*line.replace("\0", " ").split(None, 2), "", "", "")[:3]
-        if (verb == "install" and command) or (verb == "blacklist" and name):
-            blocks = bool(re.fullmatch(_NOTHING, command.strip()))
-            yield Command(verb, _kernel.named(name), blocks, at._replace(line=number))
-        number += 1 + line.count("\0")
+def parse(text: str, at: Evidence) -> Iterator[Line]:
+    """The lines of a file, such as `install floppy /bin/false`. kmod ignores what it cannot read."""
+    for number, line in logical_lines(text):
+        words = re.match(r"[\t ]*([^\t ]+)[\t ]+([^\t ]+)(?:[\t ](.*))?", line, re.DOTALL)
+        if not words or line[0] == "#" or words[1] not in VERBS:
+            continue
+        verb, name, rest = words[1], words[2], words[3] or ""
+        if verb == "alias":
+            rest = (*re.findall("[^\t ]+", rest), "")[0]
+        try:
+            name, rest = underscored(name), underscored(rest) if verb == "alias" else rest
+        except ValueError:
+            continue
+        if rest or verb == "blacklist":
+            yield Line(verb, name, rest, at._replace(line=number), at.source.rpartition("/")[2])
 
 
-def _matches(name: str, pattern: str) -> bool:
+def logical_lines(text: str) -> Iterator[Tuple[int, str]]:
+    r"""Lines with the number of their first, joined at backslashes; `\x` is x, and a NUL ends a line."""
+    number, following, line = 1, 1, ""
+    for piece in re.findall(r"\\\n|\\.|\n|[^\\\n]+", text + "\n", re.DOTALL):
+        following += piece[-1] == "\n"
+        if piece == "\n":
+            if line.partition("\0")[0]:
+                yield number, line.partition("\0")[0]
+            number, line = following, ""
+        elif piece != "\\\n":
+            line += piece[piece[0] == "\\" :]
+
+
+def underscored(name: str) -> str:
+    """A name or pattern as kmod compares it: `-` is `_` outside brackets. ValueError: a bracket has no other."""
+    parts = re.fullmatch(r"(?:[^\[\]]+|\[[^\]]*\])*", name)
+    if not parts:
+        raise ValueError(f"`{name[:80]}` has a bracket too many")
+    return re.sub(r"\[[^\]]*\]|-", lambda part: "_" if part[0] == "-" else part[0], name)
+
+
+def softdeps(tree: Tree, name: str) -> Union[Tuple[Tuple[str, ...], Tuple[str, ...]], Unknown]:
+    """What kmod loads before and after a module if it can: only the first line that matches counts."""
+    lines = tree.once(_softdeps)
+    if isinstance(lines, Unknown):
+        return lines
+    line = next((line for line in lines if matches(name, line.name)), None)
+    return _parted(line.rest) if line else ((), ())
+
+
+def _softdeps(tree: Tree) -> Union[Tuple[Line, ...], Unknown]:
+    config, folder = configuration(tree), _kernel.tree(tree)
+    if isinstance(config, Unknown):
+        return config
+    text = tree.text(f"{folder.value}/{SOFTDEP}") if isinstance(folder, Value) else Absent(Evidence(SOFTDEP))
+    if isinstance(text, Unknown):
+        return text
+    listed = list(parse(text.value, text.evidence)) if isinstance(text, Value) else []
+    own = (line for line in listed if line.verb == "softdep")
+    return tuple(sorted((*config.softdeps, *own), key=lambda line: line.file))  # which keeps each file's order
+
+
+def _parted(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+    """`pre: a b post: c` is (a, b) and (c,)."""
+    found: Dict[str, List[str]] = {"": [], "pre:": [], "post:": []}
+    mode = ""
+    for word in rest.split():
+        if word in ("pre:", "post:"):
+            mode = word
+        else:
+            found[mode].append(word)
+    return tuple(found["pre:"]), tuple(found["post:"])
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name matches a pattern as fnmatch(3) does."""
     if not set("*?[") & set(pattern):
         return name == pattern
     from fnmatch import fnmatchcase  # noqa: PLC0415 - patterns are rare
 
-    return fnmatchcase(name, pattern)
+    return fnmatchcase(name, pattern.replace("[^", "[!"))

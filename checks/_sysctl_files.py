@@ -195,6 +195,20 @@ def _given(tree: Tree, key: str) -> Optional[Value[str]]:
     return Value(found[1].replace("panic", "1"), line.evidence) if found else None
 
 
+def loader(tree: Tree) -> Observation[str]:
+    """The program that the kernel starts to load modules, as files set kernel.modprobe; absent where none does."""
+    key = "kernel.modprobe"
+    files = assigned(tree)
+    said = (files.value.look(key) if isinstance(files, Value) else None) or _given(tree, key)
+    if said:
+        return said
+    if isinstance(files, Unknown) and files.reason != DEFERRED:
+        return files
+    if isinstance(tree.entry("/nix/store"), Value):
+        return Unknown(DEFERRED, "only a running machine can tell: NixOS sets kernel.modprobe when it boots")
+    return Absent(Evidence(":".join(FOLDERS)))
+
+
 # modules that are loaded only by who wants them; others may come with a device or a file system
 WANTED = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sctp", "smc", "rds", "vrf"))
 

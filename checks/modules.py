@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, Mapping, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Set, Tuple, TypeVar, Union
 
 from nodespec.checks import _configuration, _kernel, _modprobe, kernel
 from nodespec.facts import Rows, table
@@ -12,7 +12,10 @@ from nodespec.machine import Machine
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
+T = TypeVar("T")
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"
+NOT_LOADED = ("loadable", "blacklisted", "blocked")
+LOADER, MODPROBE = "/proc/sys/kernel/modprobe", "/sbin/modprobe"
 
 
 def _key(name: str) -> str:
@@ -22,13 +25,19 @@ def _key(name: str) -> str:
 
 
 @table(
-    Choice("blocked", "loadable", "builtin", "loaded", ranked=True, usable=("loaded", "builtin", "loadable")),
+    Choice(
+        *("blocked", "blacklisted", "loadable", "builtin", "loaded"),
+        ranked=True,
+        usable=("loaded", "builtin", "loadable", "blacklisted"),
+    ),
     sources=(
         _kernel.LOADED,
         f"{SYSFS}/*",
         *(f"{tree}/*" for tree in _kernel.TREES),
         *_modprobe.SOURCES,
         DISABLED,
+        LOADER,
+        "*/modprobe",
         kernel.CMDLINE,
         *_configuration.FILES,
         *_kernel.SHOWN,
@@ -40,16 +49,22 @@ def _key(name: str) -> str:
     " the kernel's modules or boot a kernel that has it",
 )
 def modules(machine: Machine) -> Rows[str]:
-    """Each module: loaded, builtin, loadable or blocked; `usable` is any of the first three. `-` and `_` are one.
+    """Each module: loaded, builtin, loadable, blacklisted or blocked; `usable` is any but blocked. `-` and `_` are one.
 
     loaded is what /proc/modules lists, builtin what modules.builtin of the running release does (/lib/modules/RELEASE),
-    loadable what modules.dep does; before depmod ran, what modules.order does and is there. A module of neither list is
-    absent: the kernel was built without it, or its package is not installed.
+    loadable what modules.dep does and `modprobe NAME` would load. A module of no list is absent: the kernel was built
+    without it, or its package is not installed. Where modules.dep is missing, empty or truncated, modprobe finds
+    nothing; what modules.order lists and is there is unknown until depmod has run.
 
-    blocked is what is there and may not be loaded: modprobe.d has `install NAME /bin/false` (or true), the command line
-    has module_blacklist=NAME, or kernel.modules_disabled is 1; and so is what needs a module that is blocked.
-    `blacklist NAME` in modprobe.d blocks nothing: it stops only that the module comes by itself, by an alias or at boot
-    from modules-load.d; `modprobe NAME` still loads it.
+    blacklisted is what is loaded by its name only, and does not come by itself, by an alias or at boot from
+    modules-load.d: `blacklist NAME` in modprobe.d, or modprobe.blacklist=NAME on the command line. To require that a
+    module does not come by itself: `nouveau: [absent, blocked, blacklisted]`.
+
+    blocked is what is there and is not loaded: modprobe.d has an `install NAME` command that loads nothing, such as
+    /bin/false, or an alias that leads from the name to another module (`alias NAME off`); the command line has
+    module_blacklist=NAME; kernel.modules_disabled is 1; and what needs a module that is blocked. Without the program
+    that kernel.modprobe names (/sbin/modprobe) nothing is loaded on demand, and all that is not in the kernel yet is
+    blocked. An install command that is not understood makes its module unknown.
 
     Without a module tree only what is in the kernel can be seen: by /sys/module, which shows built-in code that has
     parameters, and by the kernel's configuration. The rest is unknown, except on a kernel that loads no modules, where
@@ -57,8 +72,8 @@ def modules(machine: Machine) -> Rows[str]:
 
     At rest they are those of the kernel that the next boot starts, and loaded are those that files have it load, with
     what these need: modules-load.d, /etc/modules where that is read, the command line (modules_load=), and what systemd
-    wants itself. What udev finds for devices, and programs load as they go, is loadable. Sysctl files count for
-    kernel.modules_disabled.
+    wants itself. To systemd a line of modules-load.d is one name, so that `br_netfilter # for pods` loads nothing. What
+    udev finds for devices, and programs load as they go, is loadable. Sysctl files count for kernel.modules_disabled.
     """
     return _rows(machine)
 
@@ -69,21 +84,22 @@ def modules(machine: Machine) -> Rows[str]:
     *_kernel.LINE,
     *_configuration.FILES,
     *("*/modules-load.d*", "/etc/modules", "/etc/conf.d/modules", "*/systemd/system*", "/sbin/init", "*/sysctl.*"),
+    "*/modprobe",
 )
 def _at_rest(tree: Tree) -> Rows[str]:
     return _rows(tree)
 
 
 def _rows(tree: Tree) -> Rows[str]:
-    return Rows(lambda name: _row(tree, name), lambda: _every(tree), _rest(tree))
+    return Rows(lambda name: _row(tree, name), lambda: _every(tree), tree.once(_rest), lambda: _names(tree))
 
 
 def state(tree: Tree, name: str) -> Observation[str]:
     """The state of one module, for the families that need one."""
-    return _row(tree, name) or _rest(tree)
+    return _row(tree, name) or tree.once(_rest)
 
 
-def _loaded(machine: Tree) -> Observation[Mapping[str, Evidence]]:
+def _loaded(machine: Tree) -> Observation[Mapping[str, Union[Evidence, Unknown]]]:
     """The modules that are loaded, or that boot loads."""
     if isinstance(machine, Machine):
         rows = machine.once(_kernel.loaded)
@@ -96,7 +112,8 @@ def _loaded(machine: Tree) -> Observation[Mapping[str, Evidence]]:
 def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
     loaded, builtin = machine.once(_loaded), machine.once(_kernel.builtin)
     if isinstance(loaded, Value) and name in loaded.value:
-        return Value("loaded", loaded.value[name])
+        at = loaded.value[name]
+        return at if isinstance(at, Unknown) else Value("loaded", at)
     if isinstance(builtin, Value) and name in builtin.value:
         return Value("builtin", builtin.evidence._replace(line=builtin.value[name]))
     if not isinstance(loaded, Value) or not isinstance(builtin, Value):
@@ -105,20 +122,31 @@ def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
             return shown
     if isinstance(loaded, Unknown) and not machine.running:
         return loaded
-    state = _loadable(machine, name) or _in_sysfs(machine, name)
-    if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in ("loadable", "blocked"):
+    state = _loadable(machine, name) or _in_sysfs(machine, name) or _known(machine, name)
+    if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in NOT_LOADED:
         return Value(state.value, state.evidence, ("loaded",))  # where /proc/modules is masked, it may be loaded
     return state
 
 
-def _in_sysfs(machine: Tree, name: str) -> Optional[Value[str]]:
+def _known(machine: Tree, name: str) -> Optional[Observation[str]]:
+    """What any other name is, with the build option that would make it, of a module that Linux has."""
+    from nodespec.checks import _inference  # noqa: PLC0415 - where a module is missing
+
+    rest, option = machine.once(_rest), _inference.option_of(name)
+    if not option or not isinstance(rest, Absent):
+        return None
+    return rest._replace(say=f"a kernel built with CONFIG_{option} has it")
+
+
+def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
     """What is loaded has a state there; what is built in stands there if it has parameters."""
+    if not machine.running:
+        return None
     folder = f"{SYSFS}/{name}"
-    if not machine.running or not isinstance(machine.entry(folder), Value):
-        return None
-    state = machine.entry(f"{folder}/initstate")
-    if isinstance(state, Unknown):
-        return None
+    shown, state = machine.entry(folder), machine.entry(f"{folder}/initstate")
+    unread = next((look for look in (shown, state) if isinstance(look, Unknown)), None)
+    if unread or not isinstance(shown, Value):
+        return None if not unread or unread.reason == "hidden" else unread
     return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
 
 
@@ -144,69 +172,134 @@ def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What the tree has, unless something keeps it from being loaded."""
-    installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
-    there: Optional[Value[str]] = None
+    installed = machine.once(_kernel.installed)
     if isinstance(installed, Value) and name in installed.value:
         there = Value("loadable", installed.evidence._replace(line=installed.value[name]))
-    elif isinstance(built, Value) and name in built.value:
-        at = built.evidence._replace(line=built.value[name])
-        if isinstance(installed, Value) or not _has_file(machine, at):
-            return Absent(at, "this kernel's build has it, and it is not installed")
-        there = Value("loadable", at)
-    if not there:
-        return None
+    else:
+        unlisted = _unlisted(machine, name)
+        if not isinstance(unlisted, Value):
+            return unlisted
+        there = unlisted
     if isinstance(machine.once(_loaded), Absent):
         return Absent(Evidence(_kernel.LOADED), "this kernel loads no modules")
     return _allowed(machine, name, there)
 
 
-def _has_file(machine: Tree, at: Evidence) -> bool:
-    """Whether the file that a line of modules.order names is there, packed or not."""
-    text, folder = machine.text(at.source), at.source.rpartition("/")[0]
-    path = text.value.split("\n")[at.line - 1].strip() if isinstance(text, Value) else ""
-    stem = path.rpartition(".")[0]
-    return any(isinstance(machine.entry(f"{folder}/{stem}.ko{packed}"), Value) for packed in ("", ".xz", ".zst", ".gz"))
+def _unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
+    """What modules.order names and modules.dep does not: kmod finds nothing that depmod did not list."""
+    installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
+    if not isinstance(built, Value) or name not in built.value:
+        return _cut_off(machine)
+    at = built.evidence._replace(line=built.value[name])
+    there = _has_file(machine, at)
+    if there is False:
+        return _cut_off(machine) or Absent(at, "this kernel's build has it, and it is not installed")
+    if isinstance(there, Unknown):
+        return there
+    if isinstance(installed, Value):
+        return _cut_off(machine) or Absent(at, f"its file is there, and modules.dep lacks it: {machine.once(_depmod)}")
+    if isinstance(installed, Unknown) or _kernel.has_index(machine):
+        return installed if isinstance(installed, Unknown) else Value("loadable", at)
+    say = f"{installed.evidence} lists no modules, so that modprobe finds none"
+    return Unknown("not found", say, machine.once(_depmod))
+
+
+def _cut_off(machine: Tree) -> Optional[Unknown]:
+    """Why a name that modules.dep does not list may have been listed all the same."""
+    installed = machine.once(_kernel.installed)
+    text = machine.text(installed.evidence.source) if isinstance(installed, Value) else None
+    if not isinstance(text, Value) or text.value.endswith("\n"):
+        return None
+    say = f"{text.evidence} does not end with a newline; the file may be truncated"
+    return Unknown("malformed", say, machine.once(_depmod))
+
+
+def _depmod(machine: Tree) -> str:
+    release = _kernel.release(machine)
+    return f"run depmod -a {release.value}" if isinstance(release, Value) else "run depmod -a"
+
+
+def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
+    """Whether the file that a line of modules.order names is there, packed or not. Each folder is listed once."""
+    path = (*machine.once(_kernel.order_lines)[at.line - 1 :], "")[0].strip()
+    folder, _, file = f"{at.source.rpartition('/')[0]}/{path}".rpartition("/")
+    folders = machine.once(_folders)
+    if folder not in folders:
+        folders[folder] = machine.names(folder)
+    names = folders[folder]
+    if isinstance(names, Unknown):
+        return names
+    stem = f"{file.rpartition('.')[0]}.ko"
+    return isinstance(names, Value) and any(f"{stem}{packed}" in names.value for packed in ("", ".xz", ".zst", ".gz"))
+
+
+def _folders(_: Tree) -> Dict[str, Observation[Tuple[str, ...]]]:
+    """The folders that were listed already."""
+    return {}
 
 
 def _allowed(machine: Tree, name: str, there: Value[str]) -> Observation[str]:
-    for one in (name, *_needs(machine, name, there)):
-        held = _held(machine, one)
-        if held:
-            return held if isinstance(held, Unknown) else Value("blocked", held)
-    return machine.once(_bans)[1] or there
+    from nodespec.checks import _modprobe_plan  # noqa: PLC0415 - what is loaded does not need it
+
+    bans, unread = machine.once(_bans)
+    present: Dict[str, object] = {**_value(machine.once(_kernel.builtin)), **_value(machine.once(_loaded))}
+    held = _modprobe_plan.kept_out(machine, _modprobe_plan.Kernel(present, bans), name) or machine.once(_on_demand)
+    if held:
+        return held if isinstance(held, Unknown) else Value("blocked", held)
+    config = _modprobe.configuration(machine)
+    kept = config.blacklist.get(name) if not isinstance(config, Unknown) else None
+    return unread or (Value("blacklisted", kept) if kept else there)
 
 
-def _held(machine: Tree, name: str) -> Union[Evidence, Unknown, None]:
-    """What keeps a module from being loaded."""
-    bans, command = machine.once(_bans)[0], _modprobe.install(machine, name)
-    ban = bans.get("") or bans.get(name)
-    if ban:
-        return ban
-    return command if isinstance(command, Unknown) else command.evidence if command and command.blocks else None
+def _on_demand(machine: Tree) -> Union[Evidence, Unknown, None]:
+    """Why nothing is loaded on demand: the program that the kernel and others start for it is not there."""
+    named = _loader(machine)
+    if isinstance(named, Unknown):
+        return named
+    if not named.value:
+        return named.evidence
+    program = machine.entry(named.value)
+    if isinstance(program, Unknown):
+        return program
+    if isinstance(program, Value) and program.value.kind == "file" and program.value.mode & 0o111:
+        return None
+    if isinstance(machine, Machine) and _in_container(machine):
+        return None  # the kernel starts the program of the host, which cannot be seen from here
+    return Evidence(named.value) if named.value.endswith("/modprobe") else named.evidence
 
 
-def _needs(machine: Tree, name: str, there: Value[str]) -> Iterator[str]:
-    """The modules that are loaded before it, where anything is blocked at all and they are not in the kernel yet."""
-    said = _modprobe.commands(machine)
-    blocking = not isinstance(said, Unknown) and any(command.blocks for command in said)
-    if not blocking and not machine.once(_bans)[0]:
-        return
-    loaded, needs = machine.once(_loaded), machine.once(_kernel.needs).get(name, ())
-    for need in needs if there.evidence.source.endswith("modules.dep") else ():
-        if not isinstance(loaded, Value) or need not in loaded.value:
-            yield need
+def _loader(machine: Tree) -> Union[Value[str], Unknown]:
+    """The program that the kernel starts, by kernel.modprobe."""
+    if machine.running:
+        said = machine.line(LOADER)
+    else:
+        from nodespec.checks import _sysctl_files  # noqa: PLC0415 - not for a machine that runs
+
+        said = _sysctl_files.loader(machine)
+    return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(said, Absent) else said
+
+
+def _in_container(machine: Machine) -> bool:
+    from nodespec.checks import _container  # noqa: PLC0415 - where modprobe was not found
+
+    return machine.root == "/" and any(isinstance(mark, Value) for mark in _container.marks(machine, inside=True))
 
 
 def _every(machine: Tree) -> Mapping[str, Observation[str]]:
-    lists = (machine.once(_loaded), machine.once(_kernel.builtin), machine.once(_kernel.installed))
-    names = {name for found in lists if isinstance(found, Value) for name in found.value}
-    built, shown = machine.once(_kernel.built), machine.names(SYSFS) if machine.running else None
-    if isinstance(built, Value) and not isinstance(lists[2], Value):
-        names |= set(built.value)
-    if isinstance(shown, Value):
-        names |= set(shown.value)
-    rows = {name: _row(machine, name) for name in sorted(names)}
+    rows = {name: _row(machine, name) for name in sorted(_names(machine))}
     return {name: row for name, row in rows.items() if row and not isinstance(row, Absent)}
+
+
+def _names(machine: Tree) -> Set[str]:
+    """All names that may have a row."""
+    names = {*_value(machine.once(_loaded)), *_value(machine.once(_kernel.builtin))}
+    installed, shown = machine.once(_kernel.installed), machine.names(SYSFS) if machine.running else None
+    names.update(_value(installed if isinstance(installed, Value) else machine.once(_kernel.built)))
+    return names.union(shown.value if isinstance(shown, Value) else ())
+
+
+def _value(found: Observation[Mapping[str, T]]) -> Mapping[str, T]:
+    return found.value if isinstance(found, Value) else {}
 
 
 def _rest(machine: Tree) -> Union[Absent, Unknown]:
@@ -226,20 +319,18 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
         return unread
     if isinstance(lacking[0], Value) and any(isinstance(look, Value) for look in lacking[1:]):
         return Absent(tree.evidence)
-    return Unknown("not found", f"{tree.value} lists no modules", "run depmod, or install the kernel's modules again")
+    look = f"{machine.once(_depmod)}, or install the kernel's modules again"
+    return Unknown("not found", f"{tree.value} lists no modules", look)
 
 
 def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
     """Modules that the kernel itself refuses, the empty name is all of them; and why there may be more."""
     if not machine.running:
         return _bans_at_rest(machine)
-    bans: Dict[str, Evidence] = {}
     disabled, line = machine.line(DISABLED), machine.line(kernel.CMDLINE)
+    bans = dict(_kernel.banned(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
-    for key, names in _kernel.parameters(line.value) if isinstance(line, Value) else ():
-        if key == "module_blacklist":
-            bans.update({_kernel.named(name): Evidence(kernel.CMDLINE) for name in names.split(",") if name})
     return bans, next((look for look in (disabled, line) if isinstance(look, Unknown)), None)
 
 

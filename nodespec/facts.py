@@ -22,6 +22,7 @@ from .kinds import Datum, Kind, Presence
 from .mistake import nearest
 from .named import NamedTuple
 from .observation import Absent, Lacking, Observation
+from .tree import TimedOut
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -38,6 +39,7 @@ else:  # typing would compile what is text there, and with the first that is com
 T_co = TypeVar("T_co", covariant=True)
 Row: TypeAlias = "Union[Datum, Record]"
 COMPARED = 2000  # names
+ALIKE = 0.8  # of a slip of the keyboard: xt_comment and xt_recent, which are 0.6 alike, are two modules
 Sources: TypeAlias = "Tuple[str, ...]"  # what evidence may name, `*` for what varies
 
 
@@ -64,7 +66,8 @@ class Rows(Generic[T_co]):
     """A table as seen: one row by name, all that can be enumerated, and what any other name gives.
 
     `look` answers None for a row that is not there. `rest` is Absent only where the whole table was looked through,
-    and a value only in a total table, where not to be mentioned means something.
+    and a value only in a total table, where not to be mentioned means something. `names` are those of all rows, where
+    `every` takes long.
     """
 
     def __init__(
@@ -72,8 +75,10 @@ class Rows(Generic[T_co]):
         look: Callable[[str], Optional[Observation[T_co]]],
         every: Callable[[], Mapping[str, Observation[T_co]]],
         rest: Observation[T_co],
+        names: Optional[Callable[[], Iterable[str]]] = None,
     ) -> None:
         self.every, self.rest, self._look = every, rest, look
+        self._names = names or every
 
     def look(self, name: str) -> Observation[T_co]:
         """One row. Absence names the row that may have been meant."""
@@ -81,8 +86,15 @@ class Rows(Generic[T_co]):
         if row is None:
             row = self.rest
         if isinstance(row, Absent) and not row.say:
-            return row._replace(say=meant(name, self.every()))
+            return row._replace(say=self._hint(name))
         return row
+
+    def _hint(self, name: str) -> str:
+        """The row that may have been meant; nothing where that takes too long: a hint must not cost a verdict."""
+        try:
+            return meant(name, self._names())
+        except TimedOut:
+            return ""
 
     @classmethod
     def of(cls, rows: Mapping[str, Observation[T_co]], rest: Observation[T_co]) -> Rows[T_co]:
@@ -98,7 +110,7 @@ class Rows(Generic[T_co]):
 def meant(name: str, names: Iterable[str]) -> str:
     """The nearest name; few are compared, since a host may have thousands."""
     like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004
-    return nearest(name, like[:COMPARED]).lstrip("; ").rstrip("?").replace("did you mean", "there is")
+    return nearest(name, like[:COMPARED], ALIKE).lstrip("; ").rstrip("?").replace("did you mean", "there is")
 
 
 S = TypeVar("S")

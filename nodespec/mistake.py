@@ -60,12 +60,12 @@ class Wrong(ValueError):
         return f"{at}: {self.args[0]}" if at else str(self.args[0])
 
 
-def nearest(word: str, names: Iterable[str]) -> str:
-    """Return `; did you mean `X`?` with the nearest of `names`, or an empty text."""
+def nearest(word: str, names: Iterable[str], likeness: float = 0.6) -> str:
+    """Return `; did you mean `X`?` with the nearest of `names`, or an empty text where none is that much alike."""
     others = [name for name in names if name != word]
     if not others:
         return ""
     from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
 
-    close = get_close_matches(word, others, 1)
+    close = get_close_matches(word, others, 1, likeness)
     return f"; did you mean `{close[0]}`?" if close else ""

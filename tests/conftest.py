@@ -40,6 +40,7 @@ def make_tree(tmp_path: Path) -> MakeTree:
                 path.mkdir(exist_ok=True)
             else:
                 path.write_bytes(content.encode() if isinstance(content, str) else content)
+                path.chmod(0o755 if path.name == "modprobe" else 0o644)
         for name, target in links.items():
             path = tmp_path / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)

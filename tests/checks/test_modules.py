@@ -1,27 +1,31 @@
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Optional, Union
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel, _modprobe, modules
-from nodespec.facts import Table, family
+from nodespec.checks import _kernel, _modprobe, _modprobe_commands, modules
+from nodespec.facts import Rows, Table, family
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import TimedOut
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row, Rows
+    from nodespec.facts import Row
 
 TREE = "/lib/modules/6.1.9"
 BASE = {
     "/proc/self/stat": "",
     "/proc/sys/kernel/osrelease": "6.1.9\n",
     "/proc/sys/kernel/modules_disabled": "0\n",
+    "/sbin/modprobe": "",
     "/proc/modules": "overlay 163840 1 - Live 0x0000000000000000\nfoo_bar 1 0 - Live 0x0 (OE)\n",
     "/sys/kernel/fscaps": "1\n",
     "/sys/module/overlay/initstate": "live\n",
@@ -69,24 +73,99 @@ def test_what_is_in_no_list_is_absent_with_the_nearest_name(make_tree: MakeTree)
 
 def test_what_was_built_and_not_installed_is_absent_and_says_so(make_tree: MakeTree) -> None:
     """As where the extra modules are a package of their own."""
-    seen = row(make_tree, "sctp", {**BASE, f"{TREE}/kernel/net/sctp/sctp.ko": ""})  # nor does modprobe find it
-    assert isinstance(seen, Absent)
-    assert seen.evidence == Evidence(f"{TREE}/modules.order", 2)
-    assert "not installed" in seen.say
+    seen = row(make_tree, "sctp")
+    assert seen == Absent(Evidence(f"{TREE}/modules.order", 2), "this kernel's build has it, and it is not installed")
+
+
+def test_a_file_that_depmod_did_not_list_is_not_found_by_modprobe(make_tree: MakeTree) -> None:
+    seen = row(make_tree, "sctp", {**BASE, f"{TREE}/kernel/net/sctp/sctp.ko": ""})
+    say = "its file is there, and modules.dep lacks it: run depmod -a 6.1.9"
+    assert seen == Absent(Evidence(f"{TREE}/modules.order", 2), say)
+
+
+DEPMOD = "run depmod -a 6.1.9"
 
 
 @pytest.mark.parametrize("packed", ["", ".xz", ".zst", ".gz"])
-def test_before_depmod_the_file_must_be_there(packed: str, make_tree: MakeTree) -> None:
-    files = without(f"{TREE}/modules.dep", **{f"{TREE}/kernel/net/bridge/bridge.ko{packed}": ""})
-    assert row(make_tree, "bridge", files) == Value("loadable", Evidence(f"{TREE}/modules.order", 1))
+@pytest.mark.parametrize("listed", [None, ""])
+def test_without_the_list_of_depmod_modprobe_finds_nothing(
+    packed: str, listed: Optional[str], make_tree: MakeTree
+) -> None:
+    """As on a full disk: `modprobe: FATAL: Module bridge not found`, though its file is there."""
+    dep = {} if listed is None else {f"{TREE}/modules.dep": listed}
+    files = without(f"{TREE}/modules.dep", **{f"{TREE}/kernel/net/bridge/bridge.ko{packed}": "", **dep})
+    say = f"{TREE}/modules.dep lists no modules, so that modprobe finds none"
+    assert row(make_tree, "bridge", files) == Unknown("not found", say, DEPMOD)
     assert isinstance(row(make_tree, "sctp", files), Absent)
     assert row(make_tree, "zfs", files) == Absent(Evidence(TREE))
 
 
-def test_what_a_full_disk_left_of_depmod_s_list_is_no_list(make_tree: MakeTree) -> None:
-    files = {**BASE, f"{TREE}/modules.dep": "", f"{TREE}/kernel/net/bridge/bridge.ko": ""}
+def test_an_index_without_modules_dep_serves_kmod(make_tree: MakeTree) -> None:
+    there = {f"{TREE}/modules.dep.bin": "x", f"{TREE}/kernel/net/bridge/bridge.ko": ""}
+    files = without(f"{TREE}/modules.dep", **there)
     assert row(make_tree, "bridge", files) == Value("loadable", Evidence(f"{TREE}/modules.order", 1))
-    assert isinstance(row(make_tree, "zfs", {**files, f"{TREE}/modules.order": ""}), Absent)
+
+
+def test_an_empty_index_serves_nobody(make_tree: MakeTree) -> None:
+    seen = row(make_tree, "bridge", {**BASE, f"{TREE}/modules.dep.bin": "", f"{TREE}/kernel/net/bridge/bridge.ko": ""})
+    assert isinstance(seen, Unknown)
+    assert seen.look == DEPMOD
+
+
+def test_what_a_truncated_list_lacks_is_unknown(make_tree: MakeTree) -> None:
+    cut = BASE[f"{TREE}/modules.dep"][:-10]
+    files = {**BASE, f"{TREE}/modules.dep": cut}
+    assert row(make_tree, "bridge", files) == Value("loadable", Evidence(f"{TREE}/modules.dep", 2))
+    for name in ("overlai", "sctp"):
+        say = f"{TREE}/modules.dep does not end with a newline; the file may be truncated"
+        assert row(make_tree, name, files) == Unknown("malformed", say, DEPMOD)
+
+
+@pytest.mark.root
+def test_a_folder_that_may_not_be_listed_says_nothing(make_tree: MakeTree) -> None:
+    files = without(f"{TREE}/modules.dep", **{f"{TREE}/kernel/net/bridge/bridge.ko": ""})
+    root = make_tree(files)
+    Path(root, f".{TREE}/kernel").chmod(0o700)
+    os.seteuid(65534)
+    try:
+        seen = modules.modules.probe(Machine(root)).look("bridge")
+    finally:
+        os.seteuid(0)
+    assert isinstance(seen, Unknown)
+    assert seen.reason == "no permission"
+
+
+class Counting(Machine):
+    """A machine that counts what is asked of its files."""
+
+    asked = 0
+
+    def read(self, path: str, limit: int = 1 << 24) -> Observation[bytes]:
+        self.asked += 1
+        return super().read(path, limit)
+
+    def names(self, path: str) -> Observation[tuple[str, ...]]:
+        self.asked += 1
+        return super().names(path)
+
+
+def test_a_table_without_modules_dep_is_read_once(make_tree: MakeTree) -> None:
+    order = "".join(f"kernel/{n % 7}/m{n}.ko\n" for n in range(2000))
+    there = {f"{TREE}/kernel/{n % 7}/m{n}.ko": "" for n in range(0, 2000, 40)}
+    machine = Counting(
+        make_tree(without("/lib", **{f"{TREE}/modules.order": order, f"{TREE}/modules.builtin": "", **there}))
+    )
+    rows = modules.modules.probe(machine)
+    assert len(rows.every()) == 52
+    assert machine.asked < 60, "each file, and each of seven folders once"
+
+
+def test_a_hint_that_takes_too_long_costs_no_verdict() -> None:
+    def never() -> Mapping[str, Observation[str]]:
+        raise TimedOut
+
+    rows: Rows[str] = Rows(lambda _: None, never, Absent(Evidence("x")))
+    assert rows.look("y") == Absent(Evidence("x"))
 
 
 def test_all_are_enumerated(make_tree: MakeTree) -> None:
@@ -129,22 +208,47 @@ CONF, LATE, LINES = "/etc/modprobe.d/a.conf", "/usr/lib/modprobe.d/z.conf", "# c
         ),
         # not blocked: other modules, other commands, and what only keeps it from coming by itself
         ({CONF: "install bridges /bin/false\ninstall b /bin/false"}, "loadable", None),
-        ({CONF: "blacklist bridge\n"}, "loadable", None),
+        ({CONF: "blacklist bridge\n"}, "blacklisted", Evidence(CONF, 1)),
+        ({CONF: "blacklist br-idge\nblacklist bridge # here\n"}, "blacklisted", Evidence(CONF, 2)),
         ({CONF: "#install bridge /bin/false\n"}, "loadable", None),
         ({CONF: "install bridge\n"}, "loadable", None),
         ({CONF: "install bridge /sbin/modprobe --ignore-install bridge; true"}, "loadable", None),
         ({CONF: "install bridge /bin/true; /sbin/modprobe -i bridge"}, "loadable", None),
         ({CONF: "options bridge install=/bin/false"}, "loadable", None),
         ({"/etc/modprobe.d/a.conf.bak": "install bridge /bin/false"}, "loadable", None),
-        ({"/proc/cmdline": "modprobe.blacklist=bridge"}, "loadable", None),
+        ({"/proc/cmdline": "modprobe.blacklist=a,bridge"}, "blacklisted", Evidence("/proc/cmdline")),
         # of two the first counts, and a file hides its namesakes in later folders
         ({CONF: "install br* /sbin/modprobe -i $MODPROBE_MODULE\ninstall bridge /bin/false"}, "loadable", None),
         ({CONF: "install bridge /sbin/modprobe -i bridge", LATE: "install bridge /bin/false"}, "loadable", None),
         ({CONF: "", "/lib/modprobe.d/a.conf": "install bridge /bin/false"}, "loadable", None),
-        ({CONF: None, "/etc/modprobe.d/b.conf": ""}, None, None),  # a folder: what it would say is not known
+        (
+            {CONF: None, "/usr/lib/modprobe.d/a.conf": "install bridge /bin/false"},
+            "blocked",
+            Evidence("/usr/lib/modprobe.d/a.conf", 1),
+        ),  # kmod skips folders
+        ({"/etc/modprobe.d/.k.conf": "install bridge /bin/false"}, "loadable", None),
+        # an alias of the configuration comes before the name of a module
+        ({CONF: "alias bridge off"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "alias br* overlay"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "alias bridge bridge"}, "loadable", None),
+        ({CONF: "alias bridge bridge\nblacklist bridge"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "alias bridge"}, "loadable", None),
+        # what an install command does
+        ({CONF: 'install bridge /bin/sh -c "exit 0"'}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "install bridge /usr/bin/frobnicate"}, None, None),
+        ({CONF: "install bridge /usr/bin/frobnicate\nsoftdep bridge pre: zfs"}, "loadable", None),
+        ({CONF: "install bridge \\\n/bin/fal\\\nse"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "install bri[d]ge /bin/false"}, "blocked", Evidence(CONF, 1)),
+        ({CONF: "install bridge] /bin/false"}, "loadable", None),
+        # without the program that loads modules nothing is loaded on demand
+        ({"/sbin/modprobe": None}, "blocked", Evidence("/sbin/modprobe")),
+        ({"/proc/sys/kernel/modprobe": "/usr/bin/modprobe\n"}, "blocked", Evidence("/usr/bin/modprobe")),
+        ({"/proc/sys/kernel/modprobe": "/opt/modprobe\n", "/opt/modprobe": ""}, "loadable", None),
+        ({"/proc/sys/kernel/modprobe": "\n"}, "blocked", Evidence("/proc/sys/kernel/modprobe")),
         # the kernel itself refuses
         ({"/proc/cmdline": "quiet module_blacklist=a,bridge"}, "blocked", Evidence("/proc/cmdline")),
         ({"/proc/cmdline": "module-blacklist=br-idge,bridge"}, "blocked", Evidence("/proc/cmdline")),
+        ({"/proc/cmdline": "module_blacklist=bridge module_blacklist=a"}, "loadable", None),
         ({"/proc/sys/kernel/modules_disabled": "1\n"}, "blocked", Evidence("/proc/sys/kernel/modules_disabled")),
         ({"/proc/cmdline": None}, None, None),  # or perhaps does: a folder again
     ],
@@ -281,6 +385,7 @@ def test_the_family_is_the_table() -> None:
 def test_no_text_breaks_a_parser(text: str) -> None:
     assert all(name and line > 0 for name, line in _kernel._names(text).items() if name)  # noqa: SLF001
     assert all(found.line > 0 for found in _kernel._loaded(text).values())  # noqa: SLF001
-    for command in _modprobe.said(text, Evidence("x")):
-        assert 0 < command.evidence.line <= text.count("\n") + 1
-        _modprobe._matches("bridge", command.pattern)  # noqa: SLF001
+    for line in _modprobe.parse(text, Evidence("x")):
+        assert 0 < line.evidence.line <= text.count("\n") + 1
+        _modprobe.matches("bridge", line.name)
+        _modprobe_commands.loads(line.rest, "bridge")

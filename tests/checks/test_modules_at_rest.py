@@ -18,6 +18,7 @@ MODULES = "/lib/modules/6.1.9"
 LINE = "/etc/kernel/cmdline"
 KERNEL: Files = {
     "/boot/vmlinuz-6.1.9": "",
+    "/sbin/modprobe": "",
     f"{MODULES}/modules.builtin": "kernel/fs/ext4/ext4.ko\n",
     f"{MODULES}/modules.dep": "kernel/net/bridge/br_netfilter.ko.xz: kernel/net/bridge/bridge.ko.xz "
     "kernel/net/llc.ko.xz\n"
@@ -76,8 +77,31 @@ def test_each_module_says_its_state(make_tree: MakeTree) -> None:
         ({LINE: "quiet modules_load=bridge,overlay"}, "loaded"),
         ({LINE: "rd.driver.pre=overlay"}, "loaded"),
         ({LINE: "modules_load=overlay module_blacklist=overlay"}, "blocked"),
-        ({LINE: "modules-load=overlay modprobe.blacklist=overlay"}, "loadable"),
-        ({LINE: "modules_load=overlay", "/etc/modprobe.d/a.conf": "blacklist overlay"}, "loadable"),
+        ({LINE: "modules-load=overlay modprobe.blacklist=overlay"}, "blacklisted"),
+        ({LINE: "modules_load=overlay", "/etc/modprobe.d/a.conf": "blacklist overlay"}, "blacklisted"),
+        ({"/etc/modules-load.d/a.conf": "overlay # for pods"}, "loadable"),  # the whole line is the name
+        ({"/etc/modules-load.d/a.conf": "; bridge\n\t overlay \r\n"}, "loaded"),
+        ({"/etc/modules-load.d/a.conf": "overlay bridge"}, "loadable"),
+        ({"/etc/modules-load.d/a.conf": "fs_overlay"}, "loaded"),
+        ({"/etc/modules-load.d/a.conf": "x1", "/etc/modprobe.d/a.conf": "alias x? overlay"}, "loaded"),
+        ({"/etc/modules-load.d/a.conf": "overlay", "/etc/modprobe.d/a.conf": "alias overlay bridge"}, "blocked"),
+        ({"/etc/modules-load.d/a.conf": "bridge", "/etc/modprobe.d/a.conf": "softdep bridge pre: overlay"}, "loaded"),
+        (
+            {"/etc/modules-load.d/a.conf": "bridge", "/etc/modprobe.d/a.conf": "softdep bridge post: fs-overlay"},
+            "loaded",
+        ),
+        (
+            {"/etc/modules-load.d/a.conf": "bridge", f"{MODULES}/modules.softdep": "softdep bridge pre: overlay"},
+            "loaded",
+        ),
+        (
+            {"/etc/modules-load.d/a.conf": "bridge", "/etc/modprobe.d/.a.conf": "softdep bridge pre: overlay"},
+            "loadable",
+        ),
+        ({"/etc/modules-load.d/a.conf": "bridge", "/etc/modprobe.d/a.conf": "softdep bridge overlay"}, "loadable"),
+        ({"/sbin/modprobe": None}, "blocked"),
+        ({"/sbin/modprobe": None, "/etc/modules-load.d/a.conf": "overlay"}, "loaded"),  # by systemd itself
+        ({"/etc/sysctl.d/a.conf": "kernel.modprobe=/bin/x", "/bin/x": ""}, "blocked"),
         ({LINE: "modules_load=overlay", "/etc/modprobe.d/a.conf": "install overlay /bin/true"}, "blocked"),
         ({LINE: "modules_load=overlay", "/run/modprobe.d/a.conf": "install overlay /bin/true"}, "loaded"),
         ({"/etc/modprobe.d/a.conf": "install overlay /bin/true", "/etc/modules-load.d/a.conf": "overlay"}, "blocked"),

@@ -216,6 +216,7 @@ class TestModules:
     KEY = "net.bridge.bridge-nf-call-iptables"
     FILE: Mapping[str, str] = {"/etc/sysctl.d/k8s.conf": f"{KEY} = 0\n"}
     KERNEL: Mapping[str, str] = {
+        "/sbin/modprobe": "",
         "/usr/lib/modules/6.1.0/modules.builtin": "kernel/net/netfilter/nf-conntrack.ko\n",
         "/usr/lib/modules/6.1.0/modules.dep": "kernel/net/x/physdev.ko.xz: kernel/net/bridge/br_netfilter.ko.xz\n"
         "kernel/net/bridge/br_netfilter.ko.xz:\nkernel/fs/xfs/xfs.ko.xz:\n",
@@ -232,7 +233,7 @@ class TestModules:
             ("/etc/modules-load.d/k8s.conf", "overlay\nbr_netfilter\n"),
             ("/usr/lib/modules-load.d/k8s.conf", "# for kubernetes\n  br-netfilter  \n"),
             ("/etc/modules-load.d/k8s.conf", "physdev\n"),
-            ("/etc/modules", "br_netfilter option=1\n"),
+            ("/etc/modules", "br_netfilter\n"),
         ],
     )
     def test_a_file_that_has_it_loaded_makes_it_so(self, make_tree: MakeTree, path: str, text: str) -> None:

@@ -1,0 +1,127 @@
+"""What an install command of modprobe.d does: whether the shell that runs it loads the module after all.
+
+`/bin/false`, `/bin/sh -c "exit 0"` and `echo no` load nothing; `modprobe --ignore-install NAME` loads it. Programs
+that are not known here may do either.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, List, Optional, Tuple
+
+from nodespec.checks import _kernel
+from nodespec.named import NamedTuple
+
+MAX_CHARS = 4_096  # of one command
+MAX_DEPTH = 4  # of shells within shells
+STATUS = {  # of programs that load nothing; None where it is not known
+    **dict.fromkeys(("", "true", ":", "echo", "printf", "logger", "sleep", "wall", "touch", "sync", "date"), True),
+    **dict.fromkeys(("test", "["), None),
+    "false": False,
+}
+SHELLS = ("sh", "bash", "dash", "ash")
+WRAPPERS = ("env", "exec", "command", "busybox", "nohup", "nice", "setsid", "time", "toybox", "builtin")
+LOADERS = ("modprobe",)
+
+
+class Done(NamedTuple):
+    """What a piece of a command did: `loads` the module, not, or None; whether it succeeded; whether it ended all."""
+
+    loads: Optional[bool]
+    succeeded: Optional[bool] = True
+    ends: bool = False
+
+
+def loads(command: str, name: str) -> Optional[bool]:
+    """Whether an install command loads the module that it is for; None where that is not known."""
+    if len(command) > MAX_CHARS:
+        return None
+    return _run(command, name, 0).loads
+
+
+def _run(script: str, name: str, depth: int) -> Done:
+    """Follow a script piece by piece: `a; b`, `a && b`, `a || b`, `a | b`."""
+    if depth > MAX_DEPTH:
+        return Done(None, None)
+    last = Done(loads=False)
+    for joint, words in _pieces(script):
+        if joint in ("&&", "||") and last.succeeded is None:
+            return Done(None, None)
+        if (joint == "&&" and not last.succeeded) or (joint == "||" and last.succeeded):
+            continue
+        last = _simple(words, name, depth)
+        if last.loads is not False or last.ends:
+            return last
+    return last
+
+
+_TOKEN = re.compile(
+    r"""[\t ]*(?:(?P<joint>&&|\|\||[;&|\n])|(?P<redirect>\d*>>?(?:&\d|[\t ]*[\w./-]+)|<[\t ]*[\w./-]+)"""
+    r"""|(?P<comment>\#[^\n]*)"""
+    r"""|(?P<word>(?:[^\t\n ;&|<>'"`$(){}\\]|'[^']*'|"(?:[^"`$\\]|\$\w+|\$\{\w+\})*"|\$\w+|\$\{\w+\})+))"""
+)
+UNREAD = "("  # stands for all that is more than simple commands: no program is called so
+
+
+def _pieces(script: str) -> List[Tuple[str, List[str]]]:
+    """Simple commands with what joins each to the one before; what comes after them is UNREAD."""
+    pieces: List[Tuple[str, List[str]]] = [(";", [])]
+    at, script = 0, script.strip("\t\n ")
+    while at < len(script):
+        token = _TOKEN.match(script, at)
+        if not token:
+            pieces[-1][1].append(UNREAD)
+            break
+        at = token.end()
+        if token["joint"]:
+            pieces.append((token["joint"], []))
+        elif token["word"]:
+            pieces[-1][1].append(_unquoted(token["word"]))
+    return [(joint, words) for joint, words in pieces if words]
+
+
+def _unquoted(word: str) -> str:
+    return re.sub(r"'([^']*)'|\"([^\"]*)\"", lambda part: part[1] if part[1] is not None else part[2], word)
+
+
+def _simple(words: List[str], name: str, depth: int) -> Done:
+    """One program with its arguments."""
+    words = [*_bare(words)]
+    program, arguments = "".join(words[:1]).rpartition("/")[2], words[1:]
+    if UNREAD in words:
+        return Done(None, None)
+    if program == "exit":
+        return Done(loads=False, succeeded=arguments[:1] in ([], ["0"]), ends=True)
+    if program in LOADERS:
+        return _modprobe(arguments, name)
+    if program in SHELLS and arguments[:1] == ["-c"] and len(arguments) > 1:
+        return _run(arguments[1], name, depth + 1)._replace(ends=False)
+    if program.endswith("\r"):  # of a file with CRLF: not found
+        return Done(loads=False, succeeded=False)
+    return Done(loads=False, succeeded=STATUS[program]) if program in STATUS else Done(None, None)
+
+
+def _bare(words: List[str]) -> Iterator[str]:
+    """Words without assignments and programs that only run another: `FOO=1 /usr/bin/env false` is false."""
+    rest = iter(words)
+    for word in rest:
+        if not re.match(r"\w+=", word) and word.rpartition("/")[2] not in WRAPPERS:
+            yield word
+            break
+    yield from rest
+
+
+def _modprobe(arguments: List[str], name: str) -> Done:
+    """A call of modprobe: with -i it loads the module itself; without, it would run this very command again."""
+    options = [word for word in arguments if word.startswith("-")]
+    names = [_kernel.named(word) for word in arguments if not word.startswith("-")]
+    short = "".join(option[1:] for option in options if not option.startswith("--"))
+    every = "--all" in options or "a" in short
+    wanted = names if every else names[:1]
+    if {"--remove", "--dry-run", "--show-depends", "--show"} & set(options) or set("rnDC") & set(short):
+        return Done(None, None)
+    itself = any(one in (name, "$MODPROBE_MODULE", "${MODPROBE_MODULE}") for one in wanted)
+    if not itself:
+        return Done(loads=False, succeeded=None)
+    ignores = "--ignore-install" in options or "i" in short
+    return Done(loads=True) if ignores else Done(None, None)

@@ -1,0 +1,170 @@
+"""What `modprobe NAME` inserts, followed through modprobe.d and the module tree as kmod does.
+
+kmod_module_new_from_lookup: aliases of the configuration come before the names of modules.dep, install commands and
+the aliases of depmod after them. kmod_module_probe_insert_module: dependencies first, each with its soft dependencies;
+a module that has soft dependencies ignores its install command; what fails ends it, unless only soft dependencies
+want it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
+
+from nodespec.checks import _kernel, _modprobe, _modprobe_commands
+from nodespec.named import NamedTuple
+from nodespec.observation import Evidence, Unknown, Value
+from nodespec.tree import Tree
+
+Reason = Union[Evidence, Unknown]  # what keeps a module out, or why that is not known
+MAX_STEPS = 2_000  # modules that one name leads to
+
+
+class Kernel(NamedTuple):
+    """What decides besides the configuration: modules in the kernel, and modules that it refuses."""
+
+    present: Mapping[str, object]
+    banned: Mapping[str, Evidence]
+
+
+class Target(NamedTuple):
+    """A module that a name leads to, and the alias of the configuration or of depmod that says so."""
+
+    name: str
+    alias: Optional[Evidence] = None
+
+
+def targets(tree: Tree, config: _modprobe.Config, name: str) -> Tuple[Target, ...]:
+    """The modules that a name stands for."""
+    aliases = config.aliases_of(name)
+    if aliases:
+        return tuple(Target(line.rest, line.evidence) for line in aliases)
+    installed = tree.once(_kernel.installed)
+    if isinstance(installed, Value) and name in installed.value:
+        return (Target(name),)
+    if any(line.name == name for line in config.installs):
+        return (Target(name),)
+    return tuple(Target(module, at) for module, at in _depmod_aliases(tree, name))
+
+
+def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
+    """`alias fs-overlay overlay` of modules.alias. What comes before a wildcard is compared first: there are 20,000."""
+    folder = tree.once(_kernel.tree)
+    text = tree.text(f"{folder.value}/modules.alias") if isinstance(folder, Value) else folder
+    if not isinstance(text, Value):
+        return
+    stem = re.match(r"\w*", name)
+    beginning = re.escape(stem[0][:1] if stem else "").replace("_", "[-_]")
+    for found in re.finditer(rf"^alias ({beginning}\S*|[*?\[]\S*) (\S+)$", text.value, re.MULTILINE):
+        pattern = found[1].replace("-", "_") if "[" not in found[1] else found[1]
+        if _modprobe.matches(name, pattern):
+            yield _kernel.named(found[2]), text.evidence
+
+
+class Attempt:
+    """One call of modprobe. `inserted`: the modules that are in the kernel afterwards; None where that is not known."""
+
+    def __init__(self, tree: Tree, config: _modprobe.Config, kernel: Kernel) -> None:
+        self.tree, self.config, self.kernel = tree, config, kernel
+        self.inserted: Dict[str, Optional[bool]] = {}
+        self.reasons: Dict[str, Reason] = {}
+        self._visited: Set[str] = set()
+        self._needs = tree.once(_kernel.needs)
+        installed = tree.once(_kernel.installed)
+        self._files: Set[str] = {*installed.value} if isinstance(installed, Value) else set()
+        self._doubtful = False  # something that is required may have failed, which would have ended it
+
+    def run(self, name: str) -> None:
+        """Insert a module with all that belongs to it."""
+        needs = self._needs.get(name, ())
+        required = {name, *needs}
+        self._files.update(needs)
+        for step, ignores in self._steps(name):
+            if step in self.kernel.present or self.inserted.get(step):
+                continue
+            self._step(step, ignores)
+            if step in required and self.inserted[step] is False:
+                self._give_up(name, self.reasons.get(step))
+                return
+            self._doubtful |= step in required and self.inserted[step] is None
+
+    def _give_up(self, name: str, reason: Optional[Reason]) -> None:
+        if not self.inserted.get(name):
+            self.inserted[name] = False
+            if reason is not None:
+                self.reasons.setdefault(name, reason)
+
+    def _steps(self, name: str) -> List[Tuple[str, bool]]:
+        """The modules that are tried, in order, and whether each ignores its install command."""
+        if name in self._visited or len(self._visited) > MAX_STEPS:
+            return []
+        self._visited.add(name)
+        return [step for each in (*reversed(self._needs.get(name, ())), name) for step in self._with_soft(each)]
+
+    def _with_soft(self, name: str) -> List[Tuple[str, bool]]:
+        soft = _modprobe.softdeps(self.tree, name)
+        if isinstance(soft, Unknown):
+            return [(name, False)]
+        before, after = ([step for one in names for step in self._soft(one)] for names in soft)
+        return [*before, (name, any(map(self._exists, (*soft[0], *soft[1])))), *after]
+
+    def _soft(self, word: str) -> List[Tuple[str, bool]]:
+        found = targets(self.tree, self.config, _kernel.named(word))
+        return [step for target in found for step in self._steps(target.name)]
+
+    def _exists(self, word: str) -> bool:
+        return bool(targets(self.tree, self.config, _kernel.named(word))) or _kernel.named(word) in self.kernel.present
+
+    def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - of a pair
+        command = None if ignores_command else self.config.install_of(name)
+        does = _modprobe_commands.loads(command.rest, name) if command else True
+        if command and not does:
+            self.inserted[name] = does
+            say = f"{command.evidence}: what this install command does is not known"
+            self.reasons[name] = command.evidence if does is False else Unknown("unsupported", say)
+            return
+        self._insert(name)
+
+    def _insert(self, name: str) -> None:
+        """Insert one module, whose dependencies were tried before it."""
+        if name in self.kernel.banned or "" in self.kernel.banned:
+            self.inserted[name], self.reasons[name] = False, self.kernel.banned.get("") or self.kernel.banned[name]
+            return
+        missing = [need for need in self._needs.get(name, ()) if need not in self.kernel.present]
+        states = {need: self.inserted.get(need, False) for need in missing}
+        worst = next((need for state in (False, None) for need in missing if states[need] is state), None)
+        done = True if worst is None else states[worst]
+        self.inserted[name] = name in self._files and (None if done and self._doubtful else done)
+        if worst is not None and worst in self.reasons:
+            self.reasons[name] = self.reasons[worst]
+
+
+def attempt(tree: Tree, kernel: Kernel, name: str, *, spares: bool = False) -> Union[Attempt, Unknown]:
+    """Call modprobe with a name. `spares`: what is blacklisted is not loaded by its own name either."""
+    config = _modprobe.configuration(tree)
+    if isinstance(config, Unknown):
+        return config
+    tried = Attempt(tree, config, kernel)
+    for target in targets(tree, config, name):
+        if target.name in config.blacklist and (spares or target.alias):
+            continue
+        if target.name not in kernel.present:
+            tried.run(target.name)
+    return tried
+
+
+def kept_out(tree: Tree, kernel: Kernel, name: str) -> Optional[Reason]:
+    """What keeps `modprobe NAME` from loading the module of that name; nothing where nothing does."""
+    config = _modprobe.configuration(tree)
+    if isinstance(config, Unknown):
+        return config
+    if not (config.installs or config.aliases or kernel.banned):
+        return None
+    tried = attempt(tree, kernel, name)
+    if isinstance(tried, Unknown):
+        return tried
+    if tried.inserted.get(name):
+        return None
+    aliases = config.aliases_of(name)
+    reason = tried.reasons.get(name) or (aliases[0].evidence if aliases and name not in tried.inserted else None)
+    return reason or Unknown("unsupported", f"whether modprobe loads {name} is not known", "run modprobe -n -v")
