@@ -22,6 +22,15 @@ PARTITIONS = ("/boot", "/boot/efi", "/efi")  # where what starts a kernel may be
 # what is read at rest: the kernels and what starts them, and what their command line is made of
 BOOT = ("/boot*", "/efi/*", *(f"{tree}*" for tree in TREES), "/vmlinuz")
 LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
+# of modprobe.d: the first folder that has a file of a name hides those of that name in the others
+MODPROBE_FOLDERS = (
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+)
+MODPROBE = tuple(f"{folder}/*" for folder in MODPROBE_FOLDERS)
 # where it shows how a kernel that runs was built, and no file says it: `_options` has the signs
 SHOWN = (
     "/proc/*",
@@ -113,6 +122,12 @@ def _index(machine: Tree) -> Observation[int]:
 
 def _size(entry: Entry) -> int:
     return entry.size
+
+
+def depmod(machine: Tree) -> str:
+    """What would list the modules that are there."""
+    name = release(machine)
+    return f"run depmod -a {name.value}" if isinstance(name, Value) else "run depmod -a"
 
 
 def order_lines(machine: Tree) -> Tuple[str, ...]:

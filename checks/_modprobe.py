@@ -14,15 +14,6 @@ from nodespec.named import NamedTuple
 from nodespec.observation import Absent, Evidence, Unknown, Value
 from nodespec.tree import Tree
 
-# the first folder that has a file of a name hides those of that name in the others
-FOLDERS = (
-    "/etc/modprobe.d",
-    "/run/modprobe.d",
-    "/usr/local/lib/modprobe.d",
-    "/usr/lib/modprobe.d",
-    "/lib/modprobe.d",
-)
-SOURCES = tuple(f"{folder}/*" for folder in FOLDERS)
 NULL, CMDLINE = "/dev/null", "/proc/cmdline"
 SOFTDEP = "modules.softdep"  # of depmod, in the module tree: kmod sorts it among the files by its name
 VERBS = ("alias", "blacklist", "install", "softdep")
@@ -100,7 +91,7 @@ def _on_command_line(tree: Tree) -> Iterator[Line]:
 def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
     """The files that count, by name."""
     files: Dict[str, str] = {}
-    for folder in FOLDERS:
+    for folder in _kernel.MODPROBE_FOLDERS:
         if folder.startswith("/run/") and not tree.running:
             continue
         listed = tree.names(folder)

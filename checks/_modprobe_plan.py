@@ -71,14 +71,15 @@ class Attempt:
         self._visited: Set[str] = set()
         self._needs = tree.once(_kernel.needs)
         installed = tree.once(_kernel.installed)
-        self._files: Set[str] = {*installed.value} if isinstance(installed, Value) else set()
+        self._listed: Mapping[str, int] = installed.value if isinstance(installed, Value) else {}
+        self._needed: Set[str] = set()
         self._doubtful = False  # something that is required may have failed, which would have ended it
 
     def run(self, name: str) -> None:
         """Insert a module with all that belongs to it."""
         needs = self._needs.get(name, ())
         required = {name, *needs}
-        self._files.update(needs)
+        self._needed.update(needs)
         for step, ignores in self._steps(name):
             if step in self.kernel.present or self.inserted.get(step):
                 continue
@@ -134,7 +135,9 @@ class Attempt:
         states = {need: self.inserted.get(need, False) for need in missing}
         worst = next((need for state in (False, None) for need in missing if states[need] is state), None)
         done = True if worst is None else states[worst]
-        self.inserted[name] = name in self._files and (None if done and self._doubtful else done)
+        self.inserted[name] = (name in self._listed or name in self._needed) and (
+            None if done and self._doubtful else done
+        )
         if worst is not None and worst in self.reasons:
             self.reasons[name] = self.reasons[worst]
 

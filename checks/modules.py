@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Mapping, Optional, Set, Tuple, TypeVar, Union
+from typing import Mapping, Optional, Set, Tuple, TypeVar, Union
 
-from nodespec.checks import _configuration, _kernel, _modprobe, kernel
+from nodespec.checks import _configuration, _kernel, kernel
 from nodespec.facts import Rows, table
 from nodespec.kinds import Choice
 from nodespec.machine import Machine
@@ -15,7 +15,7 @@ from nodespec.tree import Tree
 T = TypeVar("T")
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"
 NOT_LOADED = ("loadable", "blacklisted", "blocked")
-LOADER, MODPROBE = "/proc/sys/kernel/modprobe", "/sbin/modprobe"
+LOADER = "/proc/sys/kernel/modprobe"
 
 
 def _key(name: str) -> str:
@@ -34,7 +34,7 @@ def _key(name: str) -> str:
         _kernel.LOADED,
         f"{SYSFS}/*",
         *(f"{tree}/*" for tree in _kernel.TREES),
-        *_modprobe.SOURCES,
+        *_kernel.MODPROBE,
         DISABLED,
         LOADER,
         "*/modprobe",
@@ -80,7 +80,7 @@ def modules(machine: Machine) -> Rows[str]:
 
 @modules.at_rest(
     *(f"{tree}/*" for tree in _kernel.TREES),
-    *_modprobe.SOURCES,
+    *_kernel.MODPROBE,
     *_kernel.LINE,
     *_configuration.FILES,
     *("*/modules-load.d*", "/etc/modules", "/etc/conf.d/modules", "*/systemd/system*", "/sbin/init", "*/sysctl.*"),
@@ -172,117 +172,20 @@ def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What the tree has, unless something keeps it from being loaded."""
-    installed = machine.once(_kernel.installed)
-    if isinstance(installed, Value) and name in installed.value:
-        there = Value("loadable", installed.evidence._replace(line=installed.value[name]))
-    else:
-        unlisted = _unlisted(machine, name)
-        if not isinstance(unlisted, Value):
-            return unlisted
-        there = unlisted
-    if isinstance(machine.once(_loaded), Absent):
-        return Absent(Evidence(_kernel.LOADED), "this kernel loads no modules")
-    return _allowed(machine, name, there)
-
-
-def _unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """What modules.order names and modules.dep does not: kmod finds nothing that depmod did not list."""
-    installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
-    if not isinstance(built, Value) or name not in built.value:
-        return _cut_off(machine)
-    at = built.evidence._replace(line=built.value[name])
-    there = _has_file(machine, at)
-    if there is False:
-        return _cut_off(machine) or Absent(at, "this kernel's build has it, and it is not installed")
-    if isinstance(there, Unknown):
-        return there
-    if isinstance(installed, Value):
-        return _cut_off(machine) or Absent(at, f"its file is there, and modules.dep lacks it: {machine.once(_depmod)}")
-    if isinstance(installed, Unknown) or _kernel.has_index(machine):
-        return installed if isinstance(installed, Unknown) else Value("loadable", at)
-    say = f"{installed.evidence} lists no modules, so that modprobe finds none"
-    return Unknown("not found", say, machine.once(_depmod))
-
-
-def _cut_off(machine: Tree) -> Optional[Unknown]:
-    """Why a name that modules.dep does not list may have been listed all the same."""
-    installed = machine.once(_kernel.installed)
-    text = machine.text(installed.evidence.source) if isinstance(installed, Value) else None
-    if not isinstance(text, Value) or text.value.endswith("\n"):
+    if all(not isinstance(machine.once(look), Value) for look in (_kernel.installed, _kernel.built)):
         return None
-    say = f"{text.evidence} does not end with a newline; the file may be truncated"
-    return Unknown("malformed", say, machine.once(_depmod))
-
-
-def _depmod(machine: Tree) -> str:
-    release = _kernel.release(machine)
-    return f"run depmod -a {release.value}" if isinstance(release, Value) else "run depmod -a"
-
-
-def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
-    """Whether the file that a line of modules.order names is there, packed or not. Each folder is listed once."""
-    path = (*machine.once(_kernel.order_lines)[at.line - 1 :], "")[0].strip()
-    folder, _, file = f"{at.source.rpartition('/')[0]}/{path}".rpartition("/")
-    folders = machine.once(_folders)
-    if folder not in folders:
-        folders[folder] = machine.names(folder)
-    names = folders[folder]
-    if isinstance(names, Unknown):
-        return names
-    stem = f"{file.rpartition('.')[0]}.ko"
-    return isinstance(names, Value) and any(f"{stem}{packed}" in names.value for packed in ("", ".xz", ".zst", ".gz"))
-
-
-def _folders(_: Tree) -> Dict[str, Observation[Tuple[str, ...]]]:
-    """The folders that were listed already."""
-    return {}
-
-
-def _allowed(machine: Tree, name: str, there: Value[str]) -> Observation[str]:
-    from nodespec.checks import _modprobe_plan  # noqa: PLC0415 - what is loaded does not need it
+    from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415 - many machines have no module tree
 
     bans, unread = machine.once(_bans)
-    present: Dict[str, object] = {**_value(machine.once(_kernel.builtin)), **_value(machine.once(_loaded))}
-    held = _modprobe_plan.kept_out(machine, _modprobe_plan.Kernel(present, bans), name) or machine.once(_on_demand)
-    if held:
-        return held if isinstance(held, Unknown) else Value("blocked", held)
-    config = _modprobe.configuration(machine)
-    kept = config.blacklist.get(name) if not isinstance(config, Unknown) else None
-    return unread or (Value("blacklisted", kept) if kept else there)
+    seen = _modules_on_demand.state(machine, name, _modprobe_plan.Kernel(machine.once(_present), bans), unread)
+    if isinstance(seen, Value) and isinstance(machine.once(_loaded), Absent):
+        return Absent(Evidence(_kernel.LOADED), "this kernel loads no modules")
+    return seen
 
 
-def _on_demand(machine: Tree) -> Union[Evidence, Unknown, None]:
-    """Why nothing is loaded on demand: the program that the kernel and others start for it is not there."""
-    named = _loader(machine)
-    if isinstance(named, Unknown):
-        return named
-    if not named.value:
-        return named.evidence
-    program = machine.entry(named.value)
-    if isinstance(program, Unknown):
-        return program
-    if isinstance(program, Value) and program.value.kind == "file" and program.value.mode & 0o111:
-        return None
-    if isinstance(machine, Machine) and _in_container(machine):
-        return None  # the kernel starts the program of the host, which cannot be seen from here
-    return Evidence(named.value) if named.value.endswith("/modprobe") else named.evidence
-
-
-def _loader(machine: Tree) -> Union[Value[str], Unknown]:
-    """The program that the kernel starts, by kernel.modprobe."""
-    if machine.running:
-        said = machine.line(LOADER)
-    else:
-        from nodespec.checks import _sysctl_files  # noqa: PLC0415 - not for a machine that runs
-
-        said = _sysctl_files.loader(machine)
-    return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(said, Absent) else said
-
-
-def _in_container(machine: Machine) -> bool:
-    from nodespec.checks import _container  # noqa: PLC0415 - where modprobe was not found
-
-    return machine.root == "/" and any(isinstance(mark, Value) for mark in _container.marks(machine, inside=True))
+def _present(machine: Tree) -> Mapping[str, object]:
+    """The modules that are in the kernel."""
+    return {**_value(machine.once(_kernel.builtin)), **_value(machine.once(_loaded))}
 
 
 def _every(machine: Tree) -> Mapping[str, Observation[str]]:
@@ -319,7 +222,7 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
         return unread
     if isinstance(lacking[0], Value) and any(isinstance(look, Value) for look in lacking[1:]):
         return Absent(tree.evidence)
-    look = f"{machine.once(_depmod)}, or install the kernel's modules again"
+    look = f"{machine.once(_kernel.depmod)}, or install the kernel's modules again"
     return Unknown("not found", f"{tree.value} lists no modules", look)
 
 

@@ -21,8 +21,7 @@ from typing import (
 from .kinds import Datum, Kind, Presence
 from .mistake import nearest
 from .named import NamedTuple
-from .observation import Absent, Lacking, Observation
-from .tree import TimedOut
+from .observation import Absent, Lacking, Observation, TimedOut
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -27,6 +27,10 @@ REASONS = (
 )
 
 
+class TimedOut(BaseException):
+    """Raised into whatever blocks when an observation has used up its time; the engine catches it."""
+
+
 class Evidence(NamedTuple):
     """Where an observation came from: a path (and line, from 1), an argv, a socket and method, a system call."""
 

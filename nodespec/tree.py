@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, List, Tuple, TypeVa
 
 from .named import NamedTuple
 from .observation import Absent, Evidence, Observation, Unknown, Value
+from .observation import TimedOut as TimedOut  # noqa: PLC0414 - the engine has it from here
 
 T = TypeVar("T")
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ CHUNK = 1 << 16  # /proc/sys answers ENOMEM to a read of 4 MiB and more
 # searched for programs, whatever the caller's PATH says
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 NO_PROGRAMS = Unknown("not found", "no folder of the search path is there")
-
-
-class TimedOut(BaseException):
-    """Raised into whatever blocks when an observation has used up its time; the engine catches it."""
 
 
 class Unseen(OSError):

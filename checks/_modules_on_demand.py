@@ -1,0 +1,120 @@
+"""Whether a module that is not in the kernel can be loaded: the lists of depmod, modprobe.d, the program that loads."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Tuple, Union
+
+from nodespec.checks import _kernel, _modprobe, _modprobe_plan
+from nodespec.checks._modprobe_plan import Kernel
+from nodespec.machine import Machine
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.tree import Tree
+
+LOADER, MODPROBE = "/proc/sys/kernel/modprobe", "/sbin/modprobe"
+PACKED = ("", ".xz", ".zst", ".gz")
+
+
+def state(machine: Tree, name: str, kernel: Kernel, unread: Optional[Unknown]) -> Optional[Observation[str]]:
+    """The state of a module that is not in the kernel; nothing where no list has it.
+
+    `unread` is why the kernel may refuse more modules than are known.
+    """
+    listed = _listed(machine, name)
+    if not isinstance(listed, Value):
+        return listed
+    held = _modprobe_plan.kept_out(machine, kernel, name) or machine.once(_missing_loader)
+    if held:
+        return held if isinstance(held, Unknown) else Value("blocked", held)
+    config = _modprobe.configuration(machine)
+    kept = config.blacklist.get(name) if isinstance(config, _modprobe.Config) else None
+    return unread or (Value("blacklisted", kept) if kept else listed)
+
+
+def _listed(machine: Tree, name: str) -> Optional[Observation[str]]:
+    """That modules.dep lists a module, or what is known of one that only modules.order names."""
+    installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
+    if isinstance(installed, Value) and name in installed.value:
+        return Value("loadable", installed.evidence._replace(line=installed.value[name]))
+    if isinstance(installed, Unknown):
+        return installed
+    if not isinstance(built, Value) or name not in built.value:
+        return _truncated(machine, installed)
+    at = built.evidence._replace(line=built.value[name])
+    return _truncated(machine, installed) or _unlisted(machine, at, installed)
+
+
+def _unlisted(machine: Tree, at: Evidence, installed: Observation[object]) -> Observation[str]:
+    """What modules.order names and modules.dep does not: kmod finds nothing that depmod did not list."""
+    there = _has_file(machine, at)
+    if isinstance(there, Unknown):
+        return there
+    if not there:
+        return Absent(at, "this kernel's build has it, and it is not installed")
+    if isinstance(installed, Value):
+        return Absent(at, f"its file is there, and modules.dep lacks it: {machine.once(_kernel.depmod)}")
+    if _kernel.has_index(machine):
+        return Value("loadable", at)
+    say = f"{installed.evidence} lists no modules, so that modprobe finds none" if isinstance(installed, Absent) else ""
+    return Unknown("not found", say, machine.once(_kernel.depmod))
+
+
+def _truncated(machine: Tree, installed: Observation[object]) -> Optional[Unknown]:
+    """Why a name that modules.dep does not list may have been listed all the same."""
+    text = machine.text(installed.evidence.source) if isinstance(installed, Value) else None
+    if not isinstance(text, Value) or text.value.endswith("\n"):
+        return None
+    say = f"{text.evidence} does not end with a newline; the file may be truncated"
+    return Unknown("malformed", say, machine.once(_kernel.depmod))
+
+
+def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
+    """Whether the file that a line of modules.order names is there, packed or not. Each folder is listed once."""
+    path = (*machine.once(_kernel.order_lines)[at.line - 1 :], "")[0].strip()
+    folder, _, file = f"{at.source.rpartition('/')[0]}/{path}".rpartition("/")
+    folders = machine.once(_folders)
+    if folder not in folders:
+        folders[folder] = machine.names(folder)
+    names = folders[folder]
+    if isinstance(names, Unknown):
+        return names
+    stem = f"{file.rpartition('.')[0]}.ko"
+    return isinstance(names, Value) and any(f"{stem}{packed}" in names.value for packed in PACKED)
+
+
+def _folders(_: Tree) -> Dict[str, Observation[Tuple[str, ...]]]:
+    """The folders that were listed already."""
+    return {}
+
+
+def _missing_loader(machine: Tree) -> Union[Evidence, Unknown, None]:
+    """Why nothing is loaded on demand: the program that the kernel and others start for it is not there."""
+    named = _loader(machine)
+    if isinstance(named, Unknown):
+        return named
+    if not named.value:
+        return named.evidence
+    program = machine.entry(named.value)
+    if isinstance(program, Unknown):
+        return program
+    if isinstance(program, Value) and program.value.kind == "file" and program.value.mode & 0o111:
+        return None
+    if isinstance(machine, Machine) and _in_container(machine):
+        return None  # the kernel starts the program of the host, which cannot be seen from here
+    return Evidence(named.value) if named.value.endswith("/modprobe") else named.evidence
+
+
+def _loader(machine: Tree) -> Union[Value[str], Unknown]:
+    """The program that the kernel starts, by kernel.modprobe."""
+    if machine.running:
+        said = machine.line(LOADER)
+    else:
+        from nodespec.checks import _sysctl_files  # noqa: PLC0415 - not for a machine that runs
+
+        said = _sysctl_files.loader(machine)
+    return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(said, Absent) else said
+
+
+def _in_container(machine: Machine) -> bool:
+    from nodespec.checks import _container  # noqa: PLC0415 - where modprobe was not found
+
+    return machine.root == "/" and any(isinstance(mark, Value) for mark in _container.marks(machine, inside=True))
