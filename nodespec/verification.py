@@ -93,6 +93,7 @@ def _missing(said: Report) -> Iterator[str]:
     if is_sealed(said):
         return
     yield "the titles and files of the specs, which the digest of an earlier version does not cover"
+    yield "the host's system and kernel where no requirement asks for them: an earlier version embedded no more facts"
     if len(said.specs) > 1:
         yield "the digests, which an earlier version made of each of several specs alone"
     if said.partial:
