@@ -66,6 +66,11 @@ def _banner(head: bytes) -> str:
     return text
 
 
+def release_of(head: bytes) -> str:
+    """The release in the banner at the head of a kernel: what `uname -r` prints."""
+    return _banner(head).split()[0]
+
+
 def _arch(head: bytes) -> str:
     found = next((said for look in (_x86, _flat, _pe, _elf, _packed) if (said := look(head))), "")
     if not found:

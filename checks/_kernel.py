@@ -20,7 +20,10 @@ LOADED = "/proc/modules"
 TREES = ("/lib/modules", "/usr/lib/modules")  # one and the same on most hosts
 PARTITIONS = ("/boot", "/boot/efi", "/efi")  # where what starts a kernel may be mounted
 # what is read at rest: the kernels and what starts them, and what their command line is made of
-BOOT = ("/boot*", "/efi/*", *(f"{tree}*" for tree in TREES), "/vmlinuz")
+BOOT = (
+    *("/boot*", "/efi/*", "/vmlinuz", "/extlinux/*", "/syslinux.cfg", "/etc/zipl.conf", "/nix/store/*"),
+    *(f"{tree}*" for tree in TREES),
+)
 LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
 # of modprobe.d: the first folder that has a file of a name hides those of that name in the others
 MODPROBE_FOLDERS = (

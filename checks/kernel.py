@@ -1,8 +1,10 @@
 """The kernel that runs: what it is called, how it was built, how it was started, what befell it.
 
-At rest it is the kernel that the next boot starts, as the boot loader's configuration has it (grub.cfg with grubenv,
-the entries of /boot/loader, extlinux.conf); without one, the kernel that the link /vmlinuz leads to, or the highest
-release (inferred). `--kernel RELEASE` chooses another one. Without any kernel in the tree all of this is deferred.
+At rest it is the kernel that the next boot starts, as the boot loader's configuration has it: GRUB with grubenv,
+systemd-boot with its entries and unified kernel images, EXTLINUX, zipl, GRUB 0.97, a Raspberry Pi's firmware. Where a
+configuration is there and does not lead to a kernel that is there too, all of this is unknown; `--kernel RELEASE` says
+which kernel is meant. Without a configuration it is the kernel that the link /vmlinuz leads to, or the highest release
+(inferred). Without any kernel in the tree all of this is deferred.
 """
 
 from __future__ import annotations
@@ -85,8 +87,10 @@ def next_(tree: Tree) -> Observation[str]:
     """The release of the kernel that the next boot starts, as the boot loader's configuration has it.
 
     Of a running machine it differs from `release` where a kernel was installed and the machine not rebooted since.
-    Where no configuration tells, it is the kernel that /vmlinuz leads to, else the highest release (inferred). Absent
-    where no kernel is installed, as in a container or a guest whose kernel is given from outside.
+    Without a configuration it is the kernel that /vmlinuz leads to, else the highest release (inferred). Unknown where
+    a configuration is not understood, several loaders are configured, or the default entry's kernel is not found; and
+    one of several releases where only the machine decides, as a Raspberry Pi's model does. Absent where no kernel is
+    installed, as in a container or a guest whose kernel is given from outside.
     """
     from nodespec.checks import _boot  # noqa: PLC0415 - few ask
 
@@ -183,6 +187,7 @@ def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
         return Rows.lacking(line)
     rows: Dict[str, Observation[Datum]] = dict.fromkeys(_command_line.ADDED, LOADER)
     rows.update((name, Value(value, line.evidence)) for name, value in _kernel.values(line.value.text).items())
+    rows.update(dict.fromkeys(line.value.open, LOADER))
     return Rows.of(rows, Absent(line.evidence) if line.value.whole else LOADER)
 
 

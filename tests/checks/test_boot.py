@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Dict, Mapping, Optional, Union
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nodespec import image
-from nodespec.checks import _boot, _command_line, _grub, _kernel, _loaders
+from nodespec.checks import _boot, _command_line, _kernel
 from nodespec.machine import Machine
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
@@ -68,17 +66,17 @@ class TestHeld:
     def test_the_only_kernel_boots(self, make_tree: MakeTree, path: str, release: str) -> None:
         assert next_(make_tree({path: ""})) == Value(release, Evidence(path))
 
-    def test_of_one_kernel_no_loader_is_asked(self, make_tree: MakeTree) -> None:
-        """The release alone says nothing of the command line: a configuration that cannot be read does not matter."""
-        path = f"/boot/vmlinuz-{OLD}"
-        tree = Tree(make_tree({path: "", f"{GRUB}/x": ""}))
-        assert isinstance(_boot.chosen(tree), Unknown)
-        assert _boot.release(tree) == Value(OLD, Evidence(path))
-        two = Tree(make_tree({f"/boot/vmlinuz-{NEW}": ""}))
-        assert isinstance(_boot.release(two), Unknown)
-        other = Tree(make_tree({}))
-        other.kernel = "6.1.0-99-amd64"
-        assert isinstance(_boot.release(other), Unknown)
+    def test_an_unreadable_configuration_makes_even_the_only_kernel_unknown(self, make_tree: MakeTree) -> None:
+        root = make_tree({f"/boot/vmlinuz-{OLD}": "", f"{GRUB}/x": ""})
+        assert isinstance(_boot.chosen(Tree(root)), Unknown)
+        assert isinstance(_boot.release(Tree(root)), Unknown)
+        asked = Tree(root)
+        asked.kernel = OLD
+        assert _boot.release(asked) == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
+        assert isinstance(_command_line.next_line(asked), Unknown)
+        asked = Tree(root)
+        asked.kernel = "6.1.0-99-amd64"
+        assert isinstance(_boot.release(asked), Unknown)
 
     def test_modules_alone_are_a_kernel_that_lies_elsewhere(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/lib/modules/6.1.9/modules.dep": ""}))
@@ -105,10 +103,13 @@ class TestHeld:
         assert seen == Absent(Evidence("/boot:/usr/lib/modules:/lib/modules"), "no kernel is installed here")
         assert _boot.at_rest(Tree(make_tree({}))) == Unknown("deferred", "no kernel is installed in this tree")
 
-    def test_a_unified_image_is_named(self, make_tree: MakeTree) -> None:
+    def test_a_damaged_unified_image_is_unknown(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/boot/efi/EFI/Linux/node-6.12.efi": "MZ"}))
-        say = "/boot/efi/EFI/Linux/node-6.12.efi: a unified kernel image cannot be read yet"
-        assert seen == Unknown("unsupported", say)
+        assert seen == Unknown("malformed", "/boot/efi/EFI/Linux/node-6.12.efi: is no PE image")
+
+    def test_a_kernel_whose_release_nothing_tells_is_not_absent(self, make_tree: MakeTree) -> None:
+        seen = next_(make_tree({"/boot/firmware/kernel8.img": "", "/boot/kernel8.img": ""}))
+        assert seen == Unknown("not found", "which release /boot/kernel8.img is cannot be told")
 
 
 class TestWithoutALoader:
@@ -151,7 +152,7 @@ class TestGrub:
             ('"${saved_entry}"', "saved_entry=nothing of the kind\n", NEW),
             ('"nothing of the kind"', "", NEW),
             ("7", "", NEW),
-            ("0", "next_entry=gnulinux-advanced>old\n", OLD),
+            ('"${next_entry}"', "next_entry=gnulinux-advanced>old\n", OLD),
         ],
     )
     def test_the_default_boots(self, make_tree: MakeTree, default: str, kept: str, release: str) -> None:
@@ -162,22 +163,57 @@ class TestGrub:
             entry("New", NEW, ident="new"),
             entry("Old", OLD, ident="old"),
             "}",
-            before='if [ "${next_entry}" ] ; then\n   set default="${next_entry}"\n   set next_entry=\nfi',
+            before="load_env",
         )
         seen = next_(make_tree({**BOTH, GRUB: text, "/boot/grub/grubenv": f"# GRUB Environment Block\n{kept}####"}))
         assert isinstance(seen, Value)
         assert seen.value == release
         assert (seen.evidence.source, seen.evidence.inferred) == (GRUB, False)
 
-    @pytest.mark.parametrize("default", ["1", "0\nset default=2"])
-    def test_what_does_not_decide_is_inferred(self, make_tree: MakeTree, default: str) -> None:
-        text = menu(default, entry("Old", OLD), "submenu 'All' {", entry("New", NEW), "}", entry("A", OLD))
-        seen = next_(make_tree({**BOTH, GRUB: text}))
-        assert seen == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+    def test_a_submenu_starts_its_first_entry(self, make_tree: MakeTree) -> None:
+        text = menu("1", entry("Old", OLD), "submenu 'All' {", entry("New", NEW), "}", entry("A", OLD))
+        assert next_(make_tree({**BOTH, GRUB: text})) == Value(NEW, Evidence(GRUB, 11))
 
-    def test_a_kernel_that_is_gone_is_not_believed(self, make_tree: MakeTree) -> None:
-        seen = next_(make_tree({**BOTH, GRUB: menu("0", entry("Gone", "6.1.0-1-amd64"))}))
-        assert seen == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+    @pytest.mark.parametrize(
+        ("text", "reason", "say"),
+        [
+            (
+                menu("0", entry("Gone", "6.1.0-1-amd64")),
+                "not found",
+                "the default entry `Gone` cannot be started: its kernel /boot/vmlinuz-6.1.0-1-amd64 is not found",
+            ),
+            (menu("0", "menuentry a {", "chainloader +1", "}"), "unsupported", "`a` runs `chainloader`"),
+            (menu("0"), "unsupported", "the menu has no entries"),
+            (menu("0", entry("Old", OLD), "while true; do", "true", "done"), "unsupported", "a loop"),
+            (menu("0", entry("Old", OLD), "legacy_source /x"), "unsupported", "`legacy_source` is not understood"),
+            (menu("0", entry("Old", OLD), "if [ x"), "unsupported", "is expected"),
+            (menu("${grub_platform}", entry("Old", OLD), entry("New", NEW)), "hidden", "only the machine knows"),
+            (
+                menu("0", "if [ $grub_cpu = x ]; then", entry("Old", OLD), "fi", entry("New", NEW)),
+                "hidden",
+                "only the machine knows which entry has the number 0",
+            ),
+        ],
+    )
+    def test_what_is_not_understood_is_unknown(self, make_tree: MakeTree, text: str, reason: str, say: str) -> None:
+        root = make_tree({**BOTH, GRUB: text})
+        seen, given = next_(root), line(root)
+        assert isinstance(seen, Unknown)
+        assert isinstance(given, Unknown)
+        assert seen.reason == given.reason == reason
+        assert say in seen.say
+        assert say in given.say
+
+    @pytest.mark.parametrize("kept", ["saved_entry=0\n", "", "# GRUB Environment Block\nsaved_entry=a"])
+    def test_grubenv_as_grub_reads_it(self, make_tree: MakeTree, kept: str) -> None:
+        """Without its first line GRUB does not read it; a line without an end does not count."""
+        text = menu('"${saved_entry}"', entry("New", NEW), entry("a", OLD), before="load_env")
+        seen = next_(make_tree({**BOTH, GRUB: text, "/boot/grub/grubenv": kept}))
+        if kept.startswith("saved"):
+            assert isinstance(seen, Unknown)
+            assert "does not begin with" in seen.say
+        else:
+            assert seen == Value(NEW, Evidence(GRUB, 5))
 
     def test_a_function_is_no_menu(self, make_tree: MakeTree) -> None:
         before = f"function f {{\nset default=9\n{entry('New', NEW)}\n}}"
@@ -207,7 +243,7 @@ class TestGrub:
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 ENTRIES = "/boot/loader/entries"
-BLSCFG = 'set default="${saved_entry}"\ninsmod blscfg\nblscfg\n'
+BLSCFG = 'load_env\nset default="${saved_entry}"\ninsmod blscfg\nblscfg\n'
 
 
 def bls(release: str, **more: str) -> str:
@@ -230,7 +266,7 @@ class TestEntries:
 
     @pytest.mark.parametrize("saved", [f"{MACHINE}-{OLD}", "1", f"Fedora Linux ({OLD})"])
     def test_or_what_was_saved(self, make_tree: MakeTree, saved: str) -> None:
-        kept = f"saved_entry={saved}\nkernelopts=a b=c\n"
+        kept = f"# GRUB Environment Block\nsaved_entry={saved}\nkernelopts=a b=c\n"
         root = make_tree({**self.FILES, "/boot/grub2/grub.cfg": BLSCFG, "/boot/grub2/grubenv": kept})
         assert next_(root) == Value(OLD, Evidence(f"{ENTRIES}/{MACHINE}-{OLD}.conf", 3))
         assert line(root) == Value("root=/dev/vda a b=c old", Evidence(f"{ENTRIES}/{MACHINE}-{OLD}.conf", 3))
@@ -245,10 +281,34 @@ class TestEntries:
 
     def test_what_the_firmware_saved_is_not_seen(self, make_tree: MakeTree) -> None:
         root = make_tree({**self.FILES, "/boot/loader/loader.conf": "default @saved\n"})
-        assert next_(root) == Value(NEW, Evidence(f"/boot/vmlinuz-{NEW}", inferred=True))
+        seen = next_(root)
+        assert isinstance(seen, Unknown)
+        assert "only an EFI variable names" in seen.say
+
+    @pytest.mark.parametrize(
+        ("variable", "conf"),
+        [("LoaderEntryDefault", ""), ("LoaderEntryOneShot", f"default {MACHINE}-{NEW}.conf\n")],
+    )
+    def test_a_running_machine_shows_what_the_firmware_saved(
+        self, make_tree: MakeTree, variable: str, conf: str
+    ) -> None:
+        data = b"\x07\0\0\0" + f"{MACHINE}-{OLD}.conf\0".encode("utf-16-le")
+        path = f"/sys/firmware/efi/efivars/{variable}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+        files = {**self.FILES, path: data, "/sys/kernel/x": "", "/boot/loader/loader.conf": conf}
+        seen = _boot.release(Machine(make_tree(files)))
+        assert isinstance(seen, Value)
+        assert seen.value == OLD
+
+    def test_entries_without_a_loader_are_inferred(self, make_tree: MakeTree) -> None:
+        at = Evidence(f"{ENTRIES}/{MACHINE}-{NEW}.conf", 3, inferred=True)
+        assert line(make_tree(self.FILES)) == Value("root=/dev/vda new", at)
 
     def test_a_sort_key_comes_before_the_version(self, make_tree: MakeTree) -> None:
-        files = {f"{ENTRIES}/{OLD}+3-1.conf": bls(OLD, sort_key="a"), f"{ENTRIES}/{NEW}.conf": bls(NEW, sort_key="b")}
+        files = {
+            f"{ENTRIES}/{OLD}+3-1.conf": bls(OLD, sort_key="a"),
+            f"{ENTRIES}/{NEW}.conf": bls(NEW, sort_key="b"),
+            "/boot/loader/loader.conf": "",
+        }
         assert next_(make_tree({**BOTH, **files})) == Value(OLD, Evidence(f"{ENTRIES}/{OLD}+3-1.conf", 3))
 
 
@@ -303,40 +363,22 @@ def test_a_machine_that_runs_says_what_it_boots_next(make_tree: MakeTree) -> Non
     assert seen.value.release == NEW
 
 
-WORDS = st.sampled_from(
-    """menuentry submenu function { } 'a' "${x}" linux /vmlinuz-1 set default=0 ; if fi $ ' " \\ blscfg --id #
-    default=${next_entry} > label options""".split()  # noqa: SIM905 - as they stand in a file
-)
-
-
-@given(st.lists(WORDS | st.just("\n"), max_size=60).map(" ".join) | st.text(max_size=80), st.text(max_size=40))
-@settings(max_examples=200)
-def test_no_text_breaks_a_reader(text: str, kept: str) -> None:
-    menu = _grub.menu("/boot/grub/grub.cfg", text, _grub.environment(kept))
-    for one in _grub.flat(menu.offers):
-        assert one.at.line
-    _grub.chosen(menu.offers, menu.default or kept)
-    assert _kernel.order(text) < _kernel.order("1.0") or _kernel.order(text) >= _kernel.order("1.0")
-    entry = _loaders._entry(text, Evidence("/x/y.conf"))  # noqa: SLF001 - hostile text
-    assert isinstance(entry.filled({"x": kept}).options, str)
-
-
-def test_blocks_within_blocks_end() -> None:
-    text = "submenu 'a' {\n" * 5000 + "}\n" * 5000
-    menu = _grub.menu(GRUB, text, {})
-    assert list(_grub.flat(menu.offers)) == []
-    assert _grub.chosen(menu.offers, "0>" * 5000) is None
+@pytest.mark.parametrize("path", ["/boot/limine.conf", "/boot/boot.scr", "/etc/lilo.conf"])
+def test_a_loader_that_is_not_read_is_named(make_tree: MakeTree, path: str) -> None:
+    seen = next_(make_tree({**BOTH, path: ""}))
+    assert isinstance(seen, Unknown)
+    assert path in seen.say
 
 
 def test_what_doubles_itself_does_not_grow(make_tree: MakeTree) -> None:
     text = "set a=xx\n" + 'set a="$a$a"\n' * 60 + entry("New", NEW, "$a")
     given = line(make_tree({**BOTH, GRUB: text}))
     assert isinstance(given, Value)
-    assert len(given.value) < 2 * _grub.LONGEST
+    assert len(given.value) < 2 * _command_line.MAX_VALUE
     said: Dict[str, str] = {}
     for one in ("a=xx", *['a="$a$a"'] * 60):
         said.update(_command_line._assigned(one, said))  # noqa: SLF001 - hostile text
-    assert len(said["a"]) == _grub.LONGEST
+    assert len(said["a"]) == _command_line.MAX_VALUE
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
@@ -349,13 +391,13 @@ def test_what_doubles_itself_does_not_grow(make_tree: MakeTree) -> None:
             "rest-fedora-41-bls",
             "",
             "6.11.4-301.fc41.x86_64",
-            "root=UUID=4c1e ro rootflags=subvol=root  systemd.unified_cgroup_hierarchy=1",
+            "root=UUID=4c1e ro rootflags=subvol=root systemd.unified_cgroup_hierarchy=1",
         ),
         (
             "rest-fedora-41-bls",
             "6.12.7-200.fc41.x86_64",
             "6.12.7-200.fc41.x86_64",
-            "root=UUID=4c1e ro rootflags=subvol=root  systemd.unified_cgroup_hierarchy=1",
+            "root=UUID=4c1e ro rootflags=subvol=root systemd.unified_cgroup_hierarchy=1",
         ),
     ],
 )

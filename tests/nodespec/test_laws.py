@@ -47,6 +47,8 @@ AUTHOR = {
 # What a family may know of the engine, beside other families: facts and values, and how to look.
 LOOKING = {"facts", "json_types", "mistake", "kinds", "named", "observation", "versions", "tree", "machine", "pseudofs"}
 READING = {"cri", "grpc", "hpack", "mounts", "peer", "protobuf", "stream", "toml", "unpacking"}  # of files
+READING |= {"boot_entry", "grub_legacy", "grub_menu", "grub_syntax", "grub_test", "pe", "pi_config", "syslinux"}
+READING |= {"version_order"}
 # What a renderer may know: the report, how to show a host's words, and what several formats count alike.
 SHOWING = {"report", "escape", "named", "summary", "mistake", "json_types", "observation", "plan", "subject"}
 THIRD = {"yaml", "jsonschema", "jinja2"}

@@ -1,0 +1,141 @@
+"""GRUB 2: what its grub.cfg starts, with the variables of grubenv and the entries of /boot/loader.
+
+Debian and Fedora keep a short grub.cfg on the EFI system partition that goes on to the one in /boot; RHEL 8 keeps the
+whole there. Each of them is evaluated, and where they start different kernels it is not told which one the firmware
+finds.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cmp_to_key
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+from nodespec.boot_entry import parse as parse_entry
+from nodespec.checks._boot_entries import files_of, loaders
+from nodespec.checks._boot_offers import MAX_BYTES, PLACES, Menu, Offer
+from nodespec.grub_menu import Entry, Kernel, Undecided
+from nodespec.grub_menu import Menu as Script
+from nodespec.grub_syntax import parse
+from nodespec.grub_test import ANY
+from nodespec.observation import Evidence, Observation, Unknown, Value
+from nodespec.version_order import compare_rpm_names
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+LOOK = "say which kernel is meant: --kernel RELEASE"
+
+
+def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
+    """What each grub.cfg says."""
+    seen: List[Tuple[Offer, ...]] = []
+    for path in paths:
+        found = _menu(tree, path)
+        if isinstance(found, Value) and found.value.started in seen:
+            continue
+        if isinstance(found, Value):
+            seen.append(found.value.started)
+        yield found
+
+
+def _menu(tree: Tree, path: str) -> Observation[Menu]:
+    text = tree.text(path, MAX_BYTES)
+    if not isinstance(text, Value):
+        return text
+    files = Files(tree, path)
+    try:
+        script = Script(files, path, text.value)
+        started = tuple(map(_offer, script.started()))
+        fallbacks = tuple(tuple(map(_offer, kernels)) for kernels in script.fallbacks())
+        offers = tuple(map(_offer, script.offers())) if tree.kernel else ()
+    except ValueError as error:
+        reason = "hidden" if isinstance(error, Undecided) else "unsupported"
+        return files.unread or Unknown(reason, f"GRUB: {error}", LOOK)
+    return Value(Menu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
+
+
+def _offer(kernel: Kernel) -> Offer:
+    lines = tuple(line.replace(ANY, " ") for line in kernel.options)
+    whole = not any(ANY in line for line in kernel.options)
+    return Offer(Evidence(kernel.file, kernel.line), kernel.path, lines, whole, name=kernel.entry)
+
+
+class Files:
+    """The files of a tree by GRUB's paths, which begin at a partition: `($root)/grub2/grubenv`."""
+
+    def __init__(self, tree: Tree, config: str) -> None:
+        self._tree, self._config = tree, config
+        self.unread: Optional[Unknown] = None
+        self.entered = False  # whether the entries of /boot/loader were asked for
+
+    def kind(self, path: str) -> Optional[str]:
+        """What stands there; None where the path names a device, which may be any."""
+        for place in self._places(path):
+            found = self._tree.entry(place)
+            if isinstance(found, Unknown):
+                return None
+            if isinstance(found, Value):
+                kind = "empty" if found.value.kind == "file" and not found.value.size else found.value.kind
+                return kind if _device(path) in ("", ANY) else None
+        return "" if _device(path) in ("", ANY) else None
+
+    def text(self, path: str) -> Optional[str]:
+        """The content of a file; ValueError where it cannot be read."""
+        for place in self._places(path):
+            found = self._tree.text(place, MAX_BYTES)
+            if isinstance(found, Unknown):
+                self.unread = found
+                raise ValueError(found.say)
+            if isinstance(found, Value):
+                return found.value
+        return None
+
+    def entries(self) -> Sequence[Entry]:
+        """The entries of /boot/loader in the order of Fedora's GRUB."""
+        self.entered = True
+        found = [loader for loader in loaders(self._tree) if files_of(self._tree, loader)]
+        texts: Dict[str, str] = {}
+        for path in files_of(self._tree, found[0]) if found else ():
+            text = self._tree.text(path, MAX_BYTES)
+            if isinstance(text, Unknown):
+                self.unread = text
+                raise ValueError(text.say)
+            texts[path] = text.value if isinstance(text, Value) else ""
+        if len(found) > 1:
+            raise Undecided(f"{found[0]} and {found[1]} both have entries")
+        newest = sorted(texts, key=cmp_to_key(_compare), reverse=True)
+        return [entry for path in newest if (entry := _entry(path, texts[path]))]
+
+    def _places(self, path: str) -> Iterator[str]:
+        """Where a path may be in the tree. What begins at the folder of the configuration itself is there."""
+        path = re.sub(r"^\([^)]*\)", "", path)
+        if not path.startswith("/") or ".." in path:
+            return
+        own = self._config.rpartition("/")[0]
+        if path.startswith(f"{own}/"):
+            yield path
+            return
+        yield from (f"{place}{path}" for place in PLACES)
+
+
+def _compare(one: str, other: str) -> int:
+    return compare_rpm_names(_ident(one), _ident(other))
+
+
+def _ident(path: str) -> str:
+    return path.rpartition("/")[2][: -len(".conf")]
+
+
+def _device(path: str) -> str:
+    return path[1:].partition(")")[0] if path.startswith("(") else ""
+
+
+def _entry(path: str, text: str) -> Union[Entry, None]:
+    """As `blscfg` writes an entry: `linux PATH OPTIONS`, for GRUB to expand and part into words."""
+    entry = parse_entry(path.rpartition("/")[2], text)
+    if entry.field != "linux":
+        return None
+    script = parse(f"linux {entry.kernel} {' '.join(entry.options[:1])}")
+    body = tuple(command._replace(line=entry.line) for command in script if hasattr(command, "words"))
+    return Entry(entry.title or entry.kernel, _ident(path), path, entry.line, body)

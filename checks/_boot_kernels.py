@@ -1,0 +1,201 @@
+"""The kernels that a tree holds, and the release of a kernel's file.
+
+The release stands in the file's name, in the name of its folder, at the head of the file (x86), or in the module tree:
+`pkgbase` of Arch Linux, or a release that ends as the file's name does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
+
+from nodespec.checks._boot_offers import ESPS, followed
+from nodespec.checks._kernel import order
+from nodespec.named import NamedTuple
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+TREES = ("/usr/lib/modules", "/lib/modules")  # one and the same on most hosts
+IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage")
+LISTS = ("modules.builtin", "modules.dep", "modules.order")
+PLACES = ("/boot", *TREES)
+MAX_KERNELS = 256
+MAX_BYTES = 64 << 20  # of files that are compared
+# as the firmware of a Raspberry Pi calls the kernels of its models, and how their releases end
+FLAVORS = {
+    "kernel8.img": (r"-v8\+?", r"-rpi-v8", r"-raspi"),
+    "kernel_2712.img": (r"-2712", r"-v8-16k\+?"),
+    "kernel7l.img": (r"-v7l\+?",),
+    "kernel7.img": (r"-v7\+?",),
+    "kernel.img": (r"-v6\+?", r"(?<!-v8)(?<!-v7)(?<!-v7l)\+"),
+}
+
+_IMAGE = (
+    r"(?:vmlinu[xz]|Image|kernel)-(?!0-rescue)"
+    r"([\w.+~-]{1,120}?(?<!\.old)(?<!\.bak)(?<!\.hmac)(?<!\.sig)(?<!\.img))"
+)
+_NIX = r"[0-9a-z]{32}-(?:kernel-|initrd-)?linux-(?:[a-z]+-)*(\d[\w.+~-]{0,80}?)(?:-(?:bz)?[Ii]mage)?(?:\.efi)?"
+_UNRELEASED = re.compile(r"(?:vmlinu[xz]|Image|bzImage)(?:-[A-Za-z][\w.+~-]{0,80})?|kernel(?:8|7l?|_2712)?\.img")
+
+
+class Held(NamedTuple):
+    """A kernel of the tree: its file, or only the folder of its modules."""
+
+    path: str
+    image: bool
+
+
+def held(tree: Tree) -> Observation[Mapping[str, Held]]:
+    """Every kernel by its release. Absent: there is none."""
+    return tree.once(_held)
+
+
+def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
+    found: Dict[str, Held] = {}
+    boot = tree.names("/boot")
+    if isinstance(boot, Unknown):
+        return boot
+    files = [f"/boot/{name}" for name in (boot.value if isinstance(boot, Value) else ())]
+    for path in files:
+        release = _of_name(path)
+        if release:
+            found.setdefault(release, Held(path, image=True))
+    for release, path in _below_machine_id(tree):
+        found.setdefault(release, Held(path, image=True))
+    for release, (path, beside) in tree.once(modules).items():
+        if release not in found:
+            found[release] = Held(beside or path, image=bool(beside))
+    return _with_unreleased(tree, found, [path for path in files if _UNRELEASED.fullmatch(path[6:])])
+
+
+def _with_unreleased(tree: Tree, found: Dict[str, Held], files: List[str]) -> Observation[Mapping[str, Held]]:
+    """Add the files whose name has no release, such as Alpine's vmlinuz-lts."""
+    unknown = None
+    for path in files[:MAX_KERNELS]:
+        release = identified(tree, path)
+        if not isinstance(release, Value):
+            unknown = unknown or release
+        elif release.value not in found or not found[release.value].image:
+            found[release.value] = Held(path, image=True)
+    if not found and unknown:
+        return unknown
+    if not found:
+        return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
+    return Value(dict(list(found.items())[:MAX_KERNELS]), Evidence(":".join(PLACES)))
+
+
+def modules(tree: Tree) -> Mapping[str, Tuple[str, str]]:
+    """Releases that modules are installed for, with their folder, and their kernel where it lies beside these."""
+    found: Dict[str, Tuple[str, str]] = {}
+    for folder in TREES:
+        names = tree.names(folder)
+        for release in names.value[:MAX_KERNELS] if isinstance(names, Value) else ():
+            path = f"{folder}/{release}"
+            files = tree.names(path)
+            here = files.value if isinstance(files, Value) else ()
+            image = next((f"{path}/{name}" for name in IMAGES if name in here), "")
+            if image or any(name in here for name in LISTS):
+                found[release] = (path, image)
+    return found
+
+
+def _below_machine_id(tree: Tree) -> Iterator[Tuple[str, str]]:
+    """As kernel-install lays them for loaders that read no other file system: MACHINE-ID/RELEASE/linux."""
+    for partition in ESPS:
+        names = tree.names(partition)
+        for name in names.value if isinstance(names, Value) else ():
+            releases = tree.names(f"{partition}/{name}") if re.fullmatch("[0-9a-f]{32}", name) else None
+            for release in releases.value[:MAX_KERNELS] if isinstance(releases, Value) else ():
+                path = f"{partition}/{name}/{release}/linux"
+                if isinstance(tree.entry(path), Value):
+                    yield release, path
+
+
+def identified(tree: Tree, path: str) -> Observation[str]:
+    """The release of a kernel by its file."""
+    real = followed(tree, path)
+    release = _of_name(real) or _of_name(path) or _of_folder(real) or _of_folder(path)
+    if release:
+        return Value(release, Evidence(path))
+    from nodespec.checks import _image  # noqa: PLC0415 - where no name says it
+
+    banner = _image.banner(tree, path).then(lambda text: text.split()[0])
+    if isinstance(banner, Value):
+        return banner
+    likely = [*_of_modules(tree, real), *_of_content(tree, real)] or _only(tree, real)
+    if len(set(likely)) == 1:
+        return Value(likely[0], Evidence(path, inferred=True))
+    which = f": it may be {', '.join(sorted(set(likely), key=order)[:MAX_FEW])}" if likely else ""
+    return Unknown("not found", f"which release {path} is cannot be told{which}")
+
+
+MAX_FEW = 8
+
+
+def _of_name(path: str) -> str:
+    """/boot/vmlinuz-RELEASE; /nix/store/HASH-linux-RELEASE-bzImage.efi."""
+    name = path.rpartition("/")[2]
+    image, nix = re.fullmatch(_IMAGE, name), re.fullmatch(_NIX, name)
+    if image and re.match(r"\d+\.\d+", image[1]):
+        return image[1]
+    return nix[1] if nix else ""
+
+
+def _of_folder(path: str) -> str:
+    """MACHINE-ID/RELEASE/linux, modules/RELEASE/vmlinuz, HASH-linux-RELEASE/bzImage."""
+    *_, folder, name = ["", "", *path.split("/")]
+    nix = re.fullmatch(_NIX, folder)
+    if nix and name in IMAGES:
+        return nix[1]
+    release = re.match(r"\d+\.\d+[\w.+~-]*", folder)
+    return folder if release and release[0] == folder and (name in IMAGES or name.startswith("linux")) else ""
+
+
+def _of_modules(tree: Tree, path: str) -> List[str]:
+    """Releases whose module tree names the file, by `pkgbase` or by how the release ends."""
+    name, trees = path.rpartition("/")[2], tree.once(modules)
+    base = name.partition("-")[2]
+    for _release, (folder, _) in trees.items() if base else ():
+        said = tree.line(f"{folder}/pkgbase")
+        if isinstance(said, Value) and said.value == base:
+            return [one for one in trees if _pkgbase(tree, trees[one][0]) == base]
+    flavors = FLAVORS.get(name)
+    if flavors:
+        pattern = f"(?:{'|'.join(flavors)})$"
+        found = sorted((release for release in trees if re.search(pattern, release)), key=order)
+        return found[-1:]  # what is copied there when a kernel is installed
+    return [release for release in trees if base and release.endswith(f"-{base}")]
+
+
+def _pkgbase(tree: Tree, folder: str) -> str:
+    said = tree.line(f"{folder}/pkgbase")
+    return said.value if isinstance(said, Value) else ""
+
+
+def _of_content(tree: Tree, path: str) -> List[str]:
+    """Releases of kernels with the same bytes."""
+    own = tree.entry(path)
+    if not isinstance(own, Value) or not own.value.size:
+        return []
+    boot = tree.names("/boot")
+    files = [f"/boot/{name}" for name in (boot.value if isinstance(boot, Value) else ())]
+    files += [image for _, image in tree.once(modules).values() if image]
+    alike = [file for file in files if file != path and (_of_name(file) or _of_folder(file))]
+    return [release for file in alike if (release := _same(tree, path, file, own.value.size))]
+
+
+def _same(tree: Tree, path: str, other: str, size: int) -> str:
+    entry = tree.entry(other)
+    if not isinstance(entry, Value) or entry.value.size != size:
+        return ""
+    texts = tree.read(path, MAX_BYTES), tree.read(other, MAX_BYTES)
+    equal = isinstance(texts[0], Value) and isinstance(texts[1], Value) and texts[0].value == texts[1].value
+    return (_of_name(other) or _of_folder(other)) if equal else ""
+
+
+def _only(tree: Tree, path: str) -> List[str]:
+    """The only release that modules are installed for, where the file is called `vmlinuz` alone."""
+    name, trees = path.rpartition("/")[2], list(tree.once(modules))
+    return trees if name.partition("-")[0] in IMAGES and "-" not in name else []

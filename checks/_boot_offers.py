@@ -1,0 +1,130 @@
+"""What boot loaders are configured to start: the records that their readers share, and the files that they name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Tuple
+
+from nodespec.named import NamedTuple
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+MAX_BYTES = 1 << 20  # of a configuration file
+MAX_FILES = 256  # of a folder of entries
+ESPS = ("/efi", "/boot/efi", "/boot")  # where an EFI system partition is mounted
+PLACES = ("/boot", "", "/boot/efi", "/efi")  # where the root of a loader's partition may be
+MAX_LINKS = 8
+
+GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+SYSLINUX = (
+    *("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/boot/syslinux.cfg"),
+    *(
+        "/boot/syslinux/extlinux.conf",
+        "/extlinux/extlinux.conf",
+        "/syslinux.cfg",
+        "/boot/efi/EFI/syslinux/syslinux.cfg",
+    ),
+    *("/boot/EFI/syslinux/syslinux.cfg", "/efi/EFI/syslinux/syslinux.cfg", "/boot/efi/EFI/BOOT/syslinux.cfg"),
+)
+ZIPL = ("/etc/zipl.conf",)
+LEGACY = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
+FIRMWARES = ("/boot/firmware/config.txt", "/boot/config.txt")  # of a Raspberry Pi
+# configurations of loaders that are not read
+NAMED = (
+    *("/boot/boot.scr", "/boot/firmware/boot.scr", "/boot/uEnv.txt", "/boot/uboot.env", "/boot/armbianEnv.txt"),
+    *("/etc/lilo.conf", "/etc/elilo.conf", "/boot/efi/EFI/debian/elilo.conf", "/etc/yaboot.conf", "/etc/silo.conf"),
+    *("/boot/limine.conf", "/boot/limine/limine.conf", "/boot/limine.cfg", "/boot/efi/limine.conf"),
+    *("/efi/limine.conf", "/boot/EFI/limine/limine.conf", "/boot/EFI/BOOT/limine.conf"),
+    *("/boot/refind_linux.conf", "/boot/efi/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf"),
+    *("/boot/EFI/refind/refind.conf", "/etc/kboot.conf"),
+)
+
+
+class Offer(NamedTuple):
+    """A kernel that a loader starts. `path` is as the loader has it, below one of `places`.
+
+    Several `lines`: the command line is one of these. `whole`: the loader adds nothing to it.
+    """
+
+    at: Evidence
+    path: str
+    lines: Tuple[str, ...] = ("",)
+    whole: bool = True
+    release: str = ""  # where the loader's configuration or the image says it
+    name: str = ""
+    places: Tuple[str, ...] = PLACES
+
+
+class Menu(NamedTuple):
+    """A loader's configuration: what it starts by itself (one of these), and what it offers besides.
+
+    `offers` is filled where a kernel was asked for. `entries`: it reads those of /boot/loader. `sure`: it is known that
+    this loader is set up, and not only that files are there which it would read.
+    """
+
+    loader: str
+    at: Evidence
+    started: Tuple[Offer, ...]
+    offers: Tuple[Offer, ...] = ()
+    fallbacks: Tuple[Tuple[Offer, ...], ...] = ()
+    entries: bool = False
+    sure: bool = True
+
+
+def is_there(tree: Tree, path: str) -> bool:
+    """Whether anything stands there, or may."""
+    return not isinstance(tree.entry(path), Absent)
+
+
+def partitions(tree: Tree) -> Tuple[str, ...]:
+    """Where an EFI system partition or its extension may be mounted; a link leads to one of the others."""
+    return tuple(path for path in ESPS if not isinstance(tree.link(path), Value))
+
+
+def grub_configs(tree: Tree) -> Tuple[str, ...]:
+    """Each grub.cfg: those in /boot, and those of the EFI system partition."""
+    vendors = [(f"{esp}/EFI", tree.names(f"{esp}/EFI")) for esp in partitions(tree)]
+    more = [f"{efi}/{name}/grub.cfg" for efi, names in vendors if isinstance(names, Value) for name in names.value]
+    return tuple(path for path in (*GRUB, *more) if is_there(tree, path))
+
+
+def has_entries(tree: Tree) -> bool:
+    """Whether there is anything that systemd-boot reads."""
+    places = ("loader/entries", "loader/loader.conf", "EFI/Linux", "EFI/systemd")
+    return any(is_there(tree, f"{partition}/{place}") for partition in partitions(tree) for place in places)
+
+
+def is_file(tree: Tree, path: str) -> bool:
+    """Whether a regular file stands there."""
+    found = tree.entry(path)
+    return isinstance(found, Value) and found.value.kind == "file"
+
+
+def located(tree: Tree, offer: Offer) -> Observation[str]:
+    """The path of an offered kernel in the tree.
+
+    A loader's path begins at its own partition, and may begin with a subvolume: /@/boot/vmlinuz is /boot/vmlinuz.
+    """
+    names = [name for name in re.sub(r"^\([^)]*\)", "", offer.path).split("/") if name not in ("", ".")]
+    if ".." in names or not names or "\0" in offer.path:
+        return Unknown("malformed", f"{offer.at}: `{offer.path[:200]}` is not the path of a kernel")
+    for start in range(min(len(names), MAX_LINKS)):
+        for place in offer.places:
+            path = "/".join((place, *names[start:]))
+            if is_file(tree, path):
+                return Value(path, Evidence(path))
+    entry = f"the default entry `{offer.name[:200]}`" if offer.name else "the default entry"
+    say = f"{offer.at}: {entry} cannot be started: its kernel {offer.path[:200]} is not found"
+    return Unknown("not found", say, "install the kernel again, or make another entry the default")
+
+
+def followed(tree: Tree, path: str) -> str:
+    """Where a path leads to, if its last component is a link."""
+    for _ in range(MAX_LINKS):
+        link = tree.link(path)
+        if not isinstance(link, Value):
+            return path
+        path = link.value if link.value.startswith("/") else f"{path.rpartition('/')[0]}/{link.value}"
+    return path

@@ -1,0 +1,180 @@
+"""EXTLINUX and U-Boot, zipl, GRUB 0.97, a Raspberry Pi's firmware; and loaders whose configuration is only named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
+
+from nodespec.checks import _boot_entries
+from nodespec.checks._boot_kernels import FLAVORS
+from nodespec.checks._boot_offers import LEGACY, MAX_BYTES, NAMED, SYSLINUX, ZIPL, Menu, Offer, is_file
+from nodespec.observation import Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.grub_legacy import Entry
+    from nodespec.syslinux import Config, Label
+    from nodespec.tree import Tree
+
+SAVED = "/boot/grub/default"
+LOOK = "say which kernel is meant: --kernel RELEASE"
+
+
+def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
+    """What each of these configurations says."""
+    for path in paths:
+        if path in SYSLINUX:
+            yield _syslinux(tree, path)
+        elif path in ZIPL:
+            yield _zipl(tree, path)
+        elif path in LEGACY:
+            yield _legacy(tree, path)
+        elif path in NAMED:
+            yield Unknown("unsupported", f"the boot loader's configuration {path} is not understood", LOOK)
+        elif _is_firmware(tree, path.rpartition("/")[0]):
+            yield _firmware(tree, path.rpartition("/")[0])
+
+
+def _syslinux(tree: Tree, path: str) -> Observation[Menu]:
+    text = tree.text(path, MAX_BYTES)
+    if not isinstance(text, Value):
+        return text
+    from nodespec.syslinux import Config  # noqa: PLC0415 - few hosts have it
+
+    folder = path.rpartition("/")[0]
+    try:
+        config = Config(path, text.value, lambda name: _included(tree, folder, name))
+    except ValueError as error:
+        return Unknown("unsupported", f"SYSLINUX: {error}", LOOK)
+    places = (folder, "/boot", "")
+    labels = [_label(config, name) for name in config.started()]
+    if any(label is None for label in labels) or len(set(labels)) > 1:
+        which = " or ".join(f"`{name}`" for name in config.started())
+        return Unknown("unsupported", f"{path}: which kernel the default {which} starts is not understood", LOOK)
+    started = labels[0]
+    if not started or started.other or not started.kernel:
+        what = started.other if started else ""
+        return Unknown("unsupported", f"{path}: the default label starts no Linux kernel, but `{what}`", LOOK)
+    offers = tuple(_offered(config, label, places) for label in config.labels if label.kernel and not label.other)
+    return Value(Menu("SYSLINUX", Evidence(path), (_offered(config, started, places),), offers), Evidence(path))
+
+
+def _label(config: Config, name: str) -> Optional[Label]:
+    """The label of that name; the first where none is named."""
+    if not name:
+        return config.labels[0] if config.labels else None
+    return next((label for label in config.labels if label.name == name), None)
+
+
+def _offered(config: Config, label: Label, places: Tuple[str, ...]) -> Offer:
+    line = " ".join(config.options(label).split())
+    at = Evidence(label.file, label.line)
+    return Offer(at, label.kernel, (line,), not label.more, name=label.name, places=places)
+
+
+def _included(tree: Tree, folder: str, name: str) -> Optional[str]:
+    for place in (folder, "/boot", ""):
+        text = tree.text(f"{place}/{name.lstrip('/')}", MAX_BYTES) if ".." not in name else None
+        if isinstance(text, Unknown):
+            raise ValueError(text.say)
+        if isinstance(text, Value):
+            return text.value
+    return None
+
+
+def _zipl(tree: Tree, path: str) -> Observation[Menu]:
+    text = tree.text(path, MAX_BYTES)
+    if not isinstance(text, Value):
+        return text
+    from nodespec.grub_legacy import parse_zipl  # noqa: PLC0415 - as above
+
+    config = parse_zipl(text.value)
+    offers = [_entry(entry, path) for entry in config.entries]
+    if config.automatic:
+        entries = _boot_entries.menu(tree)
+        if not isinstance(entries, Value):
+            return entries if isinstance(entries, Unknown) else _no_default(path)
+        offers += [offer for offer in entries.value.offers if "rescue" not in offer.at.source]
+    named = [offer for offer in offers if config.default in (offer.name, _ident(offer))]
+    started = named if config.default else offers
+    if len(started) != 1:
+        return _no_default(path)
+    menu = Menu("zipl", Evidence(path), (started[0],), tuple(offers), entries=config.automatic)
+    return Value(menu, Evidence(path))
+
+
+def _ident(offer: Offer) -> str:
+    return offer.at.source.rpartition("/")[2].removesuffix(".conf")
+
+
+def _no_default(path: str) -> Unknown:
+    return Unknown("unsupported", f"{path}: which kernel is started by default is not understood", LOOK)
+
+
+def _entry(entry: Entry, path: str) -> Offer:
+    return Offer(Evidence(path, entry.line), entry.kernel, (" ".join(entry.options.split()),), name=entry.name)
+
+
+def _legacy(tree: Tree, path: str) -> Observation[Menu]:
+    text = tree.text(path, MAX_BYTES)
+    if not isinstance(text, Value):
+        return text
+    from nodespec.grub_legacy import parse_menu  # noqa: PLC0415 - as above
+
+    menu = parse_menu(text.value)
+    default = menu.default
+    if default == "saved":
+        saved = tree.line(SAVED)
+        default = saved.value.split("\n")[0].strip() if isinstance(saved, Value) else ""
+    at = int(default) if default.isascii() and default.isdigit() and len(default) < len("1000") else -1
+    if not 0 <= at < len(menu.entries) or menu.other:
+        return _no_default(path)
+    started = menu.entries[at]
+    if started.other or not started.kernel:
+        say = f"{path}:{started.line}: the default entry `{started.name}` starts no Linux kernel"
+        return Unknown("unsupported", say, LOOK)
+    offers = tuple(_entry(entry, path) for entry in menu.entries if entry.kernel and not entry.other)
+    return Value(Menu("GRUB 0.97", Evidence(path), (_entry(started, path),), offers), Evidence(path))
+
+
+def _is_firmware(tree: Tree, folder: str) -> bool:
+    """Whether a Raspberry Pi boots from there: config.txt alone may be anybody's."""
+    marks = ("cmdline.txt", "bootcode.bin", "start4.elf", "start.elf", *FLAVORS)
+    return any(is_file(tree, f"{folder}/{name}") for name in marks)
+
+
+def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
+    path = f"{folder}/config.txt"
+    text = tree.text(path, MAX_BYTES)
+    if not isinstance(text, Value):
+        return text
+    from nodespec.pi_config import parse  # noqa: PLC0415 - as above
+
+    try:
+        said = parse(text.value, lambda name: _included(tree, folder, name))
+    except ValueError as error:
+        return Unknown("unsupported", f"{path}: {error}", LOOK)
+    lines: List[str] = []
+    prefixes = said.get("os_prefix", ("",))
+    for name in (f"{prefix}{name or 'cmdline.txt'}" for prefix in prefixes for name in said.get("cmdline", ("",))):
+        line = tree.text(f"{folder}/{name}", MAX_BYTES)
+        if isinstance(line, Unknown):
+            return line
+        lines.append(" ".join(line.value.split("\n")[0].split()) if isinstance(line, Value) else "")
+    kernels = [prefix + name for prefix in prefixes for name in _kernels(tree, folder, said)]
+    at = Evidence(f"{folder}/{said.get('cmdline', ('',))[-1] or 'cmdline.txt'}" if any(lines) else path)
+    started = tuple(
+        Offer(at, f"/{kernel}", tuple(dict.fromkeys(lines)), whole=False, places=(folder,)) for kernel in kernels
+    )
+    if not started:
+        return Unknown("not found", f"{path}: no kernel is found that a Raspberry Pi starts by itself", LOOK)
+    return Value(Menu("the firmware of a Raspberry Pi", at, started, started), at)
+
+
+def _kernels(tree: Tree, folder: str, said: object) -> Tuple[str, ...]:
+    """The kernels that may be started: as config.txt says, else those that the models take by themselves."""
+    assert isinstance(said, dict)  # noqa: S101 - for type checkers
+    named = said.get("kernel", ("",))
+    default = [name for name in FLAVORS if is_file(tree, f"{folder}/{name}")]
+    wide = [name for name in default if name in ("kernel8.img", "kernel_2712.img")]
+    narrow = said.get("arm_64bit", ("1",)) == ("0",)
+    own = [name for name in default if name not in wide] if narrow else wide or default
+    return tuple(dict.fromkeys(name for one in named for name in ((one,) if one else own)))

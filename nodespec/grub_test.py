@@ -1,0 +1,133 @@
+"""GRUB's command `test`: whether an expression holds, with what only the machine knows left open.
+
+As grub-core/commands/test.c parses: `-a` may be left out, `-o` binds weaker, `!` turns what follows.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, List, Optional, Tuple
+
+ANY = "\ufffc"  # stands for text that only the machine knows
+Kind = Callable[[str], Optional[str]]
+Truth = Optional[bool]
+MAX_DIGITS = 18
+
+_FILES = {"-d": ("directory",), "-e": ("file", "empty", "directory"), "-f": ("file", "empty"), "-s": ("file",)}
+_EQUAL, _UNEQUAL = ("=", "=="), ("!=",)
+_NUMBERS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
+_ORDERS = ("<", "<=", ">", ">=")
+_BINARIES = frozenset((*_EQUAL, *_UNEQUAL, *_NUMBERS, *_ORDERS, "-pgt", "-plt"))
+_BINARY, _UNARY = 3, 2  # words of a test
+
+
+def holds(arguments: List[str], kind: Kind) -> Truth:
+    """Whether `"${x}" = 1 -a -f /grub/x ]` holds; None where that is not known."""
+    if arguments and arguments[-1] == "]":
+        arguments = arguments[:-1]
+    return _parsed(arguments, 0, kind)[0]
+
+
+def _parsed(arguments: List[str], at: int, kind: Kind) -> Tuple[Truth, int]:
+    either: Truth = False
+    both: Truth = True
+    invert = False
+    while at < len(arguments):
+        word = arguments[at]
+        found, size = _primary(arguments[at : at + _BINARY], kind)
+        if not size and word == ")":
+            return _or(either, both), at + 1
+        if not size and word in ("!", "-a", "-o"):
+            invert = invert != (word == "!")
+            if word == "-o":
+                either, both = _or(either, both), True
+            at += 1
+            continue
+        if not size and word == "(":
+            found, at = _parsed(arguments, at + 1, kind)
+        elif not size:
+            found, at = _filled(word), at + 1
+        else:
+            at += size
+        both = _and(both, _not(found) if invert else found)
+        invert = False
+    return _or(either, both), at
+
+
+def _primary(words: List[str], kind: Kind) -> Tuple[Truth, int]:
+    """A test and how many words it takes: none where no test begins here."""
+    if len(words) == _BINARY and (words[1] in _BINARIES or words[1][:3] in ("-nt", "-ot")):
+        return _compared(*words), _BINARY
+    if len(words) >= _UNARY and words[0] in _FILES:
+        return _file(words[1], _FILES[words[0]], kind), _UNARY
+    if len(words) >= _UNARY and words[0] in ("-n", "-z"):
+        filled = _filled(words[1])
+        return filled if words[0] == "-n" else _not(filled), _UNARY
+    return None, 0
+
+
+def _compared(left: str, operator: str, right: str) -> Truth:
+    if operator in _EQUAL:
+        return _equal(left, right)
+    if operator in _UNEQUAL:
+        return _not(_equal(left, right))
+    return _ordered(left, operator, right) if operator in _ORDERS or operator in _NUMBERS else None
+
+
+def _file(path: str, kinds: Tuple[str, ...], kind: Kind) -> Truth:
+    if ANY in path.rpartition(")")[2]:
+        return None
+    found = kind(path)
+    return None if found is None else found in kinds
+
+
+def _filled(text: str) -> Truth:
+    """Whether a text has any characters."""
+    return None if text and not text.replace(ANY, "") else bool(text)
+
+
+def _equal(left: str, right: str) -> Truth:
+    if ANY not in left and ANY not in right:
+        return left == right
+    for one, other in ((left, right), (right, left)):
+        start, _, end = one.partition(ANY)
+        end = end.rpartition(ANY)[2]
+        whole = ANY in one and ANY not in other
+        if whole and not (other.startswith(start) and other.endswith(end) and len(other) >= len(start) + len(end)):
+            return False
+    return None
+
+
+def _ordered(left: str, operator: str, right: str) -> Truth:
+    if ANY in left or ANY in right:
+        return None
+    if operator in _NUMBERS:
+        numbers = _number(left), _number(right)
+        if numbers[0] is None or numbers[1] is None:
+            return None
+        sign = (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
+    else:
+        sign = (left > right) - (left < right)
+    wanted = {"-eq": (0,), "-ne": (-1, 1), "-lt": (-1,), "-le": (-1, 0), "-gt": (1,), "-ge": (0, 1)}
+    names = dict(zip(_ORDERS, ("-lt", "-le", "-gt", "-ge")))
+    return sign in wanted[names.get(operator, operator)]
+
+
+def _number(text: str) -> Optional[int]:
+    digits = text.lstrip("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > MAX_DIGITS or digits[:1] == "0" != digits:
+        return None
+    return int(text) if text.count("-") < _UNARY else None
+
+
+def _not(truth: Truth) -> Truth:
+    return None if truth is None else not truth
+
+
+def _and(left: Truth, right: Truth) -> Truth:
+    if left is False or right is False:
+        return False
+    return None if left is None or right is None else True
+
+
+def _or(left: Truth, right: Truth) -> Truth:
+    return _not(_and(_not(left), _not(right)))

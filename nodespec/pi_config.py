@@ -1,0 +1,48 @@
+"""config.txt of a Raspberry Pi's firmware: what it starts, by model where its filters say so.
+
+https://www.raspberrypi.com/documentation/computers/config_txt.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Dict, List, Optional, Tuple
+
+MAX_FILES = 16  # with those that it includes
+MAX_LINE = 4096  # characters; longer ones are left out
+Settings = Dict[str, Tuple[str, ...]]
+
+
+def parse(text: str, include: Callable[[str], Optional[str]]) -> Settings:
+    """The values that each setting may have: several where a filter such as `[pi4]` stands before a line."""
+    found: Dict[str, List[str]] = {}
+    _read(text, include, found, [0])
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _read(text: str, include: Callable[[str], Optional[str]], found: Dict[str, List[str]], files: List[int]) -> None:
+    files[0] += 1
+    if files[0] > MAX_FILES:
+        raise ValueError(f"more than {MAX_FILES} files are included")
+    always, never = True, False
+    for line in (line.strip() for line in text.split("\n") if len(line) <= MAX_LINE):
+        head = re.fullmatch(r"\[([^\]]+)\]", line)
+        if head:
+            always, never = head[1].lower() == "all", head[1].lower() == "none"
+        elif never or not line or line[0] == "#":
+            continue
+        elif line.startswith("include "):
+            inner = include(line[8:].strip())
+            if inner is not None:
+                _read(inner, include, found, files)
+        else:
+            name, equals, value = line.partition("=")
+            if not equals:
+                name, _, value = line.partition(" ")
+            _take(found, name.strip(), value.strip(), always=always)
+
+
+def _take(found: Dict[str, List[str]], name: str, value: str, *, always: bool) -> None:
+    """A value instead of those before it, or beside them."""
+    before = [] if always else found.get(name, [""])
+    found[name] = list(dict.fromkeys([*before, value]))

@@ -1,0 +1,98 @@
+"""The orders in which boot loaders sort versions: systemd's and that of RPM as Fedora's GRUB has it.
+
+https://uapi-group.org/specifications/specs/version_format_specification/ and rpm's rpmvercmp().
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Tuple
+
+
+def compare_uapi(left: str, right: str) -> int:
+    """Negative, 0 or positive, as `systemd-analyze compare-versions` orders: 6.1~rc1, 6.1, 6.1-1, 6.1^1, 6.1.1."""
+    a = b = 0
+    while a < len(left) or b < len(right):
+        a, b = _skipped(left, a), _skipped(right, b)
+        for mark in "~\n-^.":  # in this order; the end of a version stands behind `~`
+            if mark == "\n" and (a == len(left) or b == len(right)):
+                return (a < len(left)) - (b < len(right))
+            marked = left[a : a + 1] == mark, right[b : b + 1] == mark
+            if marked[0] != marked[1]:
+                return marked[1] - marked[0]
+            a, b = a + marked[0], b + marked[1]
+        found, a, b = _segment(left, a, right, b)
+        if found:
+            return found
+    return 0
+
+
+def _skipped(text: str, at: int) -> int:
+    """Characters that are no part of a version."""
+    while at < len(text) and not (text[at].isascii() and (text[at].isalnum() or text[at] in "~-^.")):
+        at += 1
+    return at
+
+
+def _segment(left: str, a: int, right: str, b: int) -> Tuple[int, int, int]:
+    """Compare numbers if either side has one here, else letters; and where both go on."""
+    one, other = _run("[0-9]*", left, a), _run("[0-9]*", right, b)
+    if one or other:
+        numbers = one.lstrip("0"), other.lstrip("0")
+        found = bool(one) - bool(other) or len(numbers[0]) - len(numbers[1])
+        found = found or (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
+    else:
+        one, other = _run("[A-Za-z]*", left, a), _run("[A-Za-z]*", right, b)
+        found = (one > other) - (one < other)
+    return found, a + len(one), b + len(other)
+
+
+def _run(pattern: str, text: str, at: int) -> str:
+    found = re.compile(pattern).match(text, at)
+    return found[0] if found else ""
+
+
+def compare_rpm(left: str, right: str) -> int:
+    """Negative, 0 or positive, as the `vercmp` of Fedora's blscfg orders: 5.14.0~rc1, 5.14.0, 5.14.0.1, 5.14.1."""
+    if left == right:
+        return 0
+    segments = [re.findall(r"[0-9]+|[A-Za-z]+|~", text) for text in (left, right)]
+    for one, other in zip(*segments):
+        if one != other:
+            found = _rpm_segment(one, other)
+            if found:
+                return found
+    rest = [found[min(map(len, segments)) :] for found in segments]
+    if not rest[0] and not rest[1]:
+        return 0
+    longer = 1 if rest[0] else -1
+    return -longer if (rest[0] or rest[1])[0] == "~" else longer
+
+
+def _rpm_segment(one: str, other: str) -> int:
+    if "~" in (one, other):
+        return -1 if one == "~" else 1
+    if one.isdigit() != other.isdigit():
+        return 1 if one.isdigit() else -1
+    if one.isdigit():
+        one, other = one.lstrip("0"), other.lstrip("0")
+        if len(one) != len(other):
+            return 1 if len(one) > len(other) else -1
+    return (one > other) - (one < other)
+
+
+def compare_rpm_names(left: str, right: str) -> int:
+    """The order of `blscfg`: file names without .conf as NAME-VERSION-RELEASE, each part in RPM's order."""
+    for one, other in zip(_parted(left), _parted(right)):
+        found = compare_rpm(one, other)
+        if found:
+            return found
+    return 0
+
+
+def _parted(name: str) -> Tuple[str, str, str]:
+    rest, dash, release = name.rpartition("-")
+    if not dash:
+        return (name, "", "")
+    rest, dash, version = rest.rpartition("-")
+    return (rest, version, release) if dash else (version, "", release)
