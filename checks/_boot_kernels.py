@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
+from nodespec.checks._boot import PLACES
 from nodespec.checks._boot_offers import ESPS, followed
 from nodespec.checks._kernel import order
 from nodespec.named import NamedTuple
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 TREES = ("/usr/lib/modules", "/lib/modules")  # one and the same on most hosts
 IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage")
 LISTS = ("modules.builtin", "modules.dep", "modules.order")
-PLACES = ("/boot", *TREES)
 MAX_KERNELS = 256
 MAX_BYTES = 64 << 20  # of files that are compared
 # as the firmware of a Raspberry Pi calls the kernels of its models, and how their releases end

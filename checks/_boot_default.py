@@ -1,0 +1,142 @@
+"""What the boot loaders that are configured start by default: one kernel, or one of several.
+
+A loader's default that does not lead to a kernel that is there is unknown, and so is what several loaders start that do
+not agree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
+
+from nodespec.checks._boot import LOOK, Kernel
+from nodespec.checks._boot_kernels import Held, identified
+from nodespec.checks._boot_offers import (
+    FIRMWARES,
+    LEGACY,
+    NAMED,
+    SYSLINUX,
+    ZIPL,
+    Menu,
+    Offer,
+    grub_configs,
+    has_entries,
+    is_there,
+    located,
+)
+from nodespec.named import NamedTuple
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+OTHERS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *NAMED)
+
+
+class Resolved(NamedTuple):
+    """The configuration of a loader, with the kernels that it starts: one of them."""
+
+    menu: Menu
+    kernels: Tuple[Kernel, ...]
+
+
+def configured(tree: Tree) -> Observation[Resolved]:
+    """What the loaders that are configured agree on. Absent: there is none."""
+    found = [_resolved(tree, menu) for menu in _menus(tree)]
+    if not found:
+        return Absent(Evidence("/boot"))
+    first = found[0]
+    if len(found) == 1 or all(_agree(first, other) for other in found[1:]):
+        return first
+    return _undecided(found)
+
+
+def offers_of(tree: Tree, menu: Menu) -> Dict[str, Kernel]:
+    """What a loader offers, by release: the first entry of each."""
+    found: Dict[str, Kernel] = {}
+    for offer in menu.offers:
+        kernel = _kernel(tree, offer)
+        if isinstance(kernel, Value):
+            found.setdefault(kernel.value.release, kernel.value)
+    return found
+
+
+def _menus(tree: Tree) -> List[Observation[Menu]]:
+    """The configurations that are there. Entries of /boot/loader that GRUB takes are not systemd-boot's too."""
+    configs, others = grub_configs(tree), [path for path in OTHERS if is_there(tree, path)]
+    entries = has_entries(tree)
+    found: List[Observation[Menu]] = []
+    if configs:
+        from nodespec.checks import _boot_grub  # noqa: PLC0415 - where it is installed
+
+        found += _boot_grub.menus(tree, configs)
+    if others:
+        from nodespec.checks import _boot_others  # noqa: PLC0415 - likewise
+
+        found += _boot_others.menus(tree, others)
+    if entries:
+        from nodespec.checks import _boot_entries  # noqa: PLC0415 - likewise
+
+        found += [] if configs else _boot_entries.hidden(tree)
+        taken = any(not isinstance(menu, Value) or menu.value.entries for menu in found)
+        own = _boot_entries.menu(tree)
+        if not isinstance(own, Absent) and (_boot_entries.configured(tree) or not taken):
+            found.append(own)
+    return found
+
+
+def _resolved(tree: Tree, menu: Observation[Menu]) -> Observation[Resolved]:
+    """The kernels of what a loader starts; of a fallback where the default's is not there."""
+    if not isinstance(menu, Value):
+        return menu
+    problem = None
+    for offers in (menu.value.started, *menu.value.fallbacks):
+        kernels = [_kernel(tree, offer) for offer in offers]
+        unknown = next((kernel for kernel in kernels if not isinstance(kernel, Value)), None)
+        if not unknown:
+            found = _merged(kernel.value for kernel in kernels if isinstance(kernel, Value))
+            inferred = not menu.value.sure or any(
+                isinstance(kernel, Value) and kernel.evidence.inferred for kernel in kernels
+            )
+            at = found[0].offers[0].at._replace(inferred=inferred)
+            return Value(Resolved(menu.value, found), at)
+        problem = problem or unknown
+    return problem if isinstance(problem, Unknown) else Unknown("not found", f"{menu.value.at}: nothing is started")
+
+
+def _kernel(tree: Tree, offer: Offer) -> Observation[Kernel]:
+    path = located(tree, offer)
+    if not isinstance(path, Value):
+        return path
+    release = Value(offer.release, path.evidence) if offer.release else identified(tree, path.value)
+    if isinstance(release, Unknown):
+        return release._replace(say=f"{offer.at}: {release.say}", look=release.look or LOOK)
+    return release.then(lambda name: Kernel(name, Held(path.value, image=True), (offer,)))
+
+
+def _merged(kernels: Iterator[Kernel]) -> Tuple[Kernel, ...]:
+    """One row a release, with the entries of all."""
+    found: Dict[str, Kernel] = {}
+    for kernel in kernels:
+        known = found.get(kernel.release)
+        found[kernel.release] = known._replace(offers=known.offers + kernel.offers) if known else kernel
+    return tuple(found.values())
+
+
+def _agree(one: Observation[Resolved], other: Observation[Resolved]) -> bool:
+    if not isinstance(one, Value) or not isinstance(other, Value):
+        return False
+    return _facts(one.value.kernels) == _facts(other.value.kernels)
+
+
+def _facts(kernels: Tuple[Kernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
+    return [(kernel.release, tuple(line for offer in kernel.offers for line in offer.lines)) for kernel in kernels]
+
+
+def _undecided(found: List[Observation[Resolved]]) -> Unknown:
+    """Several configurations of which it is not told which is read, or which are not all understood."""
+    names = [f"{look.value.menu.loader} ({look.value.menu.at})" for look in found if isinstance(look, Value)]
+    unread = [look.say for look in found if isinstance(look, Unknown)]
+    if not names and len(unread) == 1:
+        return Unknown("unsupported", unread[0], LOOK)
+    say = f"which of several boot loaders is started is not known: {'; '.join((*names, *unread))}"
+    return Unknown("hidden", say, f"remove what is left of the other, or {LOOK}")
