@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
 
-from nodespec.checks import _command_line, _kernel, _linux, _units, kernel
+from nodespec.checks import _command_line, _init_system, _kernel, _linux, _units, kernel
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
@@ -56,7 +56,7 @@ def bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
 
 
 def _version(tree: Tree) -> Observation[str]:
-    release, system = _kernel.release(tree), _units.init(tree)
+    release, system = _kernel.release(tree), _init_system.init(tree)
     if isinstance(release, Unknown):
         return release
     built = _option(tree, "CGROUPS")
@@ -144,7 +144,7 @@ def _said(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
         return joined, line.evidence._replace(inferred=True)
     if isinstance(line, Unknown) and line.reason != DEFERRED:
         return line
-    return {}, Evidence(_units.INIT, inferred=True)
+    return {}, Evidence(_init_system.INIT, inferred=True)
 
 
 def _bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:

@@ -1,10 +1,9 @@
-"""Programs that are installed: of which version by the package that has them, and whether a boot starts them."""
+"""Programs that are installed: their version by the package that has them."""
 
 from __future__ import annotations
 
 from typing import Sequence
 
-from nodespec.checks import _units
 from nodespec.facts import Columns
 from nodespec.observation import DEFERRED, Observation, Unknown, Value
 from nodespec.tree import Tree
@@ -28,11 +27,3 @@ def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
         if isinstance(row, Value) and isinstance(row.value, Columns):
             return row.value["version"].then(str)
     return Unknown(DEFERRED, f"only a running machine can tell: no package says the version of {path.value}")
-
-
-def enabled(tree: Tree, units: Sequence[str]) -> Observation[bool]:
-    """Whether a boot starts any of these units, of which a socket starts its service in time."""
-    seen = [_units.enabled(tree, unit) for unit in units]
-    said = [look for look in seen if isinstance(look, Value)]
-    unread = [look for look in seen if isinstance(look, Unknown)]
-    return next((look for look in said if look.value), (*unread, *said, *seen)[0])

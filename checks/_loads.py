@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
-from nodespec.checks import _command_line, _kernel, _modprobe_plan, _units
+from nodespec.checks import _boot_services, _command_line, _init_system, _kernel, _modprobe_plan, _units
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 FOLDERS, FILE, OPENRC = _units.folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
-SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_units.SOURCES)
+SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_boot_services.SOURCES)
 SERVICE = "systemd-modules-load.service"
 PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
 REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is modprobe's
 ALWAYS = ("autofs4", "ipv6", "unix")  # wanted by systemd's first process, where they are modules
-WANTS = re.compile(r"^[ \t]*(?:Wants|Requires|BindsTo)[ \t]*=(.*)$", re.MULTILINE)
 WANTED = re.compile(r"modprobe@([\w-]{1,64})\.service")
 Named: TypeAlias = "Dict[str, Evidence]"
 Loaded: TypeAlias = "Mapping[str, Union[Evidence, Unknown]]"
@@ -70,7 +69,7 @@ def _add(
 
 def _named(tree: Tree) -> Observation[Named]:
     """All that is named anywhere, by what names it first."""
-    system = _units.init(tree)
+    system = _init_system.init(tree)
     if isinstance(system, Unknown):
         return system
     named: Named = {}
@@ -88,20 +87,22 @@ def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]]
     files = _units.merged(tree, FOLDERS)
     if isinstance(files, Unknown):
         yield files
-    service = _units.unit(tree, SERVICE) if system == "systemd" else None
-    masked = isinstance(service, Value) and _units.is_masked(tree, service.value)
-    paths = files.value if isinstance(files, Value) and system and not masked else ()
-    more = (FILE,) if system not in ("", "systemd") else ()  # systemd reads it by a link only
+    reads = _boot_services.reads(tree, "modules")
+    if isinstance(reads, Unknown):
+        yield reads
+    read = isinstance(reads, Value) and reads.value
+    paths = files.value if isinstance(files, Value) and read else ()
+    more = (FILE,) if system != "systemd" and read else ()  # systemd reads it by a link only
     for path in (*paths, *more):
         text = _units.said(tree, path)
         if not isinstance(text, Value):
             yield text if isinstance(text, Unknown) else []
             continue
         yield [(name, Evidence(path, number)) for number, name in names(text.value, system)]
-    if system == "openrc":
+    if system == "openrc" and read:
         yield list(_of_openrc(tree))
     if system == "systemd":
-        yield [(name, Evidence(_units.INIT, inferred=True)) for name in ALWAYS]
+        yield [(name, Evidence(_init_system.INIT, inferred=True)) for name in ALWAYS]
         yield list(_of_units(tree))
 
 
@@ -126,13 +127,13 @@ def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 
 def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
-    """What units that a boot starts want of modprobe@.service."""
-    for name in _units.wanted(tree):
-        path = _units.unit(tree, name)
-        text = _units.said(tree, path.value) if isinstance(path, Value) else path
-        if isinstance(text, Value):
-            wanted = WANTED.findall(" ".join(WANTS.findall(text.value)))
-            yield from ((name, text.evidence._replace(inferred=True)) for name in wanted)
+    """The modules of the instances of modprobe@.service that a boot starts."""
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415 - only with systemd
+
+    for name, at in _systemd_boot.started(tree).items():
+        wanted = WANTED.fullmatch(name)
+        if wanted:
+            yield wanted[1], at._replace(inferred=True)
 
 
 def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from nodespec.checks import _installed
+from nodespec.checks import _boot_services, _installed
 from nodespec.checks._runtime_files import CONFIGURED
 from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
@@ -57,8 +57,16 @@ ALIASES = {"cri-o": "crio", "dockerd": "docker"}
 
 
 def enabled(tree: Tree, name: str) -> Observation[bool]:
-    """Whether a boot starts it, by its service or its socket."""
-    return _installed.enabled(tree, RUNTIMES[name].units) if RUNTIMES[name].units else no_service(name)
+    """Whether its service or its socket is enabled."""
+    units = RUNTIMES[name].units
+    return _boot_services.any_of([_boot_services.enabled(tree, unit) for unit in units]) if units else no_service(name)
+
+
+def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
+    """Whether a boot starts its service or its socket."""
+    units = RUNTIMES[name].units
+    seen = [_boot_services.starts_at_boot(tree, unit) for unit in units]
+    return _boot_services.any_of(seen) if units else no_service(name)
 
 
 def packaged(tree: Tree, name: str) -> Observation[str]:

@@ -1,42 +1,33 @@
-"""Swap areas that the next boot switches on: from /etc/fstab, units of systemd, its zram generator, other services."""
+"""Swap areas that the next boot switches on: by /etc/fstab, units, generators and services."""
 
 from __future__ import annotations
 
-import re
-from functools import partial
-from typing import Callable, Dict, Iterator, List, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _units
-from nodespec.mounts import unescaped
+from nodespec.checks import _boot_services, _fstab, _init_system
 from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
 
-FSTAB = "/etc/fstab"
-TARGET = "swap.target"
-ZRAM = "zram-generator.conf"
-GENERATORS = tuple(f"{folder}/zram-generator" for folder in _units.folders("systemd/system-generators"))
-CONFIGURATIONS = _units.folders(f"systemd/{ZRAM}")
-SERVICES = {  # what these switch on, whatever it is called in their own configuration
-    "zramswap.service": "/dev/zram0",
-    "zram-config.service": "/dev/zram0",
-    "dphys-swapfile.service": "/var/swap",
-}
-TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL", "ID")
-NAMED = ("/", *(f"{tag}=" for tag in TAGS))  # what an area can be named by
+if TYPE_CHECKING:
+    from nodespec.checks._systemd_graph import Transaction, Unit
+    from nodespec.tree import Tree
+
+FSTAB = _fstab.FSTAB
 HEADING = 4096  # bytes of the page that heads an area
+TAGGED = tuple(f"{tag}=" for tag in _fstab.TAGS)
 
 
 class Area(NamedTuple):
-    """An area as it is declared: `path` may be a tag such as `UUID=...`."""
+    """An area as it is declared: `path` may be a tag such as `UUID=...`; `made`: what switches it on also makes it."""
 
     path: str
     at: Evidence
+    made: bool = False
 
     @property
     def type(self) -> str:
         """What a path may be before it is there."""
-        return "partition" if self.path.startswith(("/dev/", *NAMED[1:])) else "file"
+        return "partition" if self.path.startswith(("/dev/", *TAGGED)) else "file"
 
     def size(self, tree: Tree) -> Observation[int]:
         """That of a file is known before it is switched on."""
@@ -47,103 +38,148 @@ class Area(NamedTuple):
             return entry
         return Unknown(DEFERRED, f"only a running machine can tell the size of {self.path}")
 
+    def is_missing(self, tree: Tree) -> bool:
+        """Whether it is a file that is not there, and that nothing makes."""
+        return self.type == "file" and not self.made and isinstance(tree.entry(self.path), Absent)
 
-def areas(tree: Tree) -> Union[Tuple[Area, ...], Unknown]:
-    """All that is declared and not held back, each path once."""
-    return tree.once(_areas)
+
+class Swap(NamedTuple):
+    """The areas that a boot switches on, where that is looked up, and why there may be more of them."""
+
+    areas: Tuple[Area, ...]
+    at: Evidence
+    more: Tuple[Unknown, ...]
 
 
-def _areas(tree: Tree) -> Union[Tuple[Area, ...], Unknown]:
-    """Under systemd they come on with its target; others know /etc/fstab alone."""
-    system = _units.init(tree)
+Found = Union[Area, Unknown]
+
+
+def swap(tree: Tree) -> Observation[Swap]:
+    """The swap of the next boot."""
+    return tree.once(_swap)
+
+
+def _swap(tree: Tree) -> Observation[Swap]:
+    """Under systemd areas come on with their units; other init systems know /etc/fstab alone."""
+    system = _init_system.init(tree)
+    if isinstance(system, Absent):
+        return _boot_services.no_init("switch swap on")
     if isinstance(system, Unknown):
         return system
-    if isinstance(system, Absent):
-        return Unknown(DEFERRED, f"nothing here would switch swap on: {_units.INIT} is not there")
-    looks: List[Callable[[Tree], Iterator[Union[Area, Unknown]]]] = [_in_fstab]
-    if system.value == "systemd":
-        looks = [] if _is_masked(tree, TARGET) else [partial(_unmasked, _in_fstab), partial(_unmasked, _in_units)]
-        looks += [_by_generator, _by_services]
+    built = _not_built(tree)
+    if built:
+        return Value(Swap((), built, ()), built)
     found: Dict[str, Area] = {}
-    for look in looks:
-        for area in look(tree):
-            if isinstance(area, Unknown):
-                return area
-            found.setdefault(area.path, area)
-    return tuple(found.values())
+    more: List[Unknown] = []
+    for one in _by_systemd(tree) if system.value == "systemd" else _by_fstab(tree, system.value):
+        if isinstance(one, Unknown):
+            more.append(one)
+        elif one.is_missing(tree):
+            more.append(Unknown(DEFERRED, f"{one.at} switches on {one.path}, which does not exist yet"))
+        else:
+            found.setdefault(one.path, one)
+    at = next((area.at for area in found.values()), Evidence(FSTAB))
+    return Value(Swap(tuple(found.values()), at, tuple(more)), at)
 
 
-def _in_fstab(tree: Tree) -> Iterator[Union[Area, Unknown]]:
-    text = tree.text(FSTAB, _units.LIMIT)
-    if isinstance(text, Unknown):
-        yield text
-    for number, line in enumerate(text.value.split("\n"), 1) if isinstance(text, Value) else ():
-        what, _, kind, options = (*line.split(), "", "", "", "")[:4]
-        if kind == "swap" and what.startswith(NAMED) and "noauto" not in options.split(","):
-            yield Area(unescaped(what.replace('"', "")), Evidence(FSTAB, number))
+def _not_built(tree: Tree) -> Union[Evidence, None]:
+    """What says that the kernel of the next boot was built without swap."""
+    from nodespec.checks import kernel  # noqa: PLC0415 - a family of its own
+
+    resting = kernel.config.resting
+    option = resting(tree).look("SWAP") if resting else None
+    if isinstance(option, Value) and option.value in ("n", "undefined") and not option.others:
+        return None if option.evidence.inferred else option.evidence
+    return None
 
 
-def _in_units(tree: Tree) -> Iterator[Union[Area, Unknown]]:
-    units = _units.merged(tree, _units.UNITS, ".swap")
-    if isinstance(units, Unknown):
-        yield units
-    for path in units.value if isinstance(units, Value) else ():
-        enabled, text = _units.enabled(tree, path.rpartition("/")[2]), _units.said(tree, path)
-        for look in (enabled, text):
-            if isinstance(look, Unknown):
-                yield look
-        if isinstance(enabled, Value) and enabled.value and isinstance(text, Value):
-            for line, section, name, value in _units.settings(text.value):
-                if (section, name) == ("Swap", "What") and value.startswith("/"):
-                    yield Area(value, Evidence(path, line))
-
-
-def _unmasked(look: Callable[[Tree], Iterator[Union[Area, Unknown]]], tree: Tree) -> Iterator[Union[Area, Unknown]]:
-    """Of these areas those whose unit is not masked."""
-    return (area for area in look(tree) if isinstance(area, Unknown) or not _is_masked(tree, _unit(area.path)))
-
-
-def _unit(path: str) -> str:
-    """The unit of an area; udev has a link for each tag."""
-    tag, _, value = path.partition("=")
-    return f"{_units.escaped(f'/dev/disk/by-{tag.lower()}/{value}' if tag in TAGS else path)}.swap"
-
-
-def _is_masked(tree: Tree, name: str) -> bool:
-    file = _units.unit(tree, name)
-    return isinstance(file, Value) and _units.is_masked(tree, file.value)
-
-
-def _by_generator(tree: Tree) -> Iterator[Union[Area, Unknown]]:
-    """A section of the generator's configuration is a device: swap, unless it is to be mounted or of no size."""
-    generator = _standing(tree, GENERATORS)
-    if not generator or _units.is_masked(tree, generator):
+def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
+    """The entries that `swapon --all` uses, if a service runs it."""
+    entries = _fstab.entries(tree)
+    areas = [] if isinstance(entries, Unknown) else [entry for entry in entries if entry.kind == "swap"]
+    if isinstance(entries, Unknown):
+        yield entries
+    reads = _boot_services.reads(tree, "swap")
+    if isinstance(reads, Unknown):
+        if areas or system != "sysvinit":
+            yield reads
         return
-    more = _units.merged(tree, _units.folders(f"systemd/{ZRAM}.d"))
-    sections: Dict[str, Dict[str, str]] = {}
-    first: Dict[str, Evidence] = {}
-    for path in (_standing(tree, CONFIGURATIONS), *(more.value if isinstance(more, Value) else ())):
-        text = _units.said(tree, path) if path else Value("", Evidence(FSTAB))
-        if not isinstance(text, Value):
-            yield from [text] if isinstance(text, Unknown) else ()
-            return
-        for line, section, name, value in _units.settings(text.value):
-            first.setdefault(section, Evidence(path, line))
-            sections.setdefault(section, {})[name] = value
-    for section, said in sections.items():
-        if re.fullmatch(r"zram\d{1,4}", section) and not {"mount-point", "fs-type"} & said.keys():
-            yield from [Area(f"/dev/{section}", first[section])] if said.get("zram-size") != "0" else ()
+    if isinstance(reads, Value) and reads.value:
+        yield from (Area(_declared(entry), entry.at) for entry in areas if not entry.has("noauto"))
+    if system == "openrc":
+        from nodespec.checks import _swap_services  # noqa: PLC0415
+
+        yield from _swap_services.found(tree)
 
 
-def _standing(tree: Tree, paths: Tuple[str, ...]) -> str:
-    """The first path at which something stands."""
-    return next((path for path in paths if isinstance(tree.entry(path, follow=False), Value)), "")
+def _declared(entry: _fstab.Entry) -> str:
+    """The area as /etc/fstab names it, without quotes."""
+    tag, equals, value = entry.what.partition("=")
+    return f"{tag}={value.strip(QUOTES)}" if equals and tag in _fstab.TAGS else entry.what
 
 
-def _by_services(tree: Tree) -> Iterator[Union[Area, Unknown]]:
-    for service, path in SERVICES.items():
-        enabled = _units.enabled(tree, service)
-        if isinstance(enabled, Unknown):
-            yield enabled
-        elif isinstance(enabled, Value) and enabled.value:
-            yield Area(path, enabled.evidence)
+QUOTES = "\"'"
+
+
+def _by_systemd(tree: Tree) -> Iterator[Found]:
+    from nodespec.checks import _swap_services, _systemd_boot  # noqa: PLC0415
+
+    for names in dict.fromkeys(_swap_units(_systemd_boot.transactions(tree))):
+        yield from _of_unit(tree, names)
+    for units in _systemd_boot.unit_files(tree):
+        yield from [units.unread] if units.unread else ()
+    yield from _by_partition_type(tree)
+    yield from _swap_services.found(tree)
+
+
+def _swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
+    """The names of all units of type swap."""
+    for boot in boots:
+        yield from (name for name in boot.units.ids if name.endswith(".swap"))
+
+
+def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
+    """The area of a unit that a boot starts."""
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+
+    started = _systemd_boot.starts(tree, name)
+    if isinstance(started, Unknown):
+        yield started
+    elif isinstance(started, Value) and started.value:
+        boot = _systemd_boot.transactions(tree)[0]
+        unit = boot.load(name)
+        if not boot.lacks(unit):
+            yield _area(tree, boot, unit)
+
+
+def _area(tree: Tree, boot: Transaction, unit: Unit) -> Area:
+    entries = _fstab.entries(tree)
+    for entry in () if isinstance(entries, Unknown) else entries:
+        if unit.path.startswith("generator/") and _fstab.unit_name(entry.path, "swap") == unit.name:
+            return Area(_declared(entry), entry.at)
+    what = [reading for reading in boot.readings(unit) if (reading.section, reading.name) == ("Swap", "What")]
+    if what:
+        at = what[-1].at if what[-1].at.source.startswith("/") else boot.pulled.get(unit.name, what[-1].at)
+        return Area(what[-1].value.replace("%%", "%"), at)
+    return Area(f"/{unit.name[: -len('.swap')].replace('-', '/')}", Evidence(unit.path))
+
+
+GPT_GENERATOR = "systemd-gpt-auto-generator"
+
+
+def _by_partition_type(tree: Tree) -> Iterator[Found]:
+    """Partitions that systemd-gpt-auto-generator finds by their type, where /etc/fstab has no swap entry at all."""
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+
+    entries = _fstab.entries(tree)
+    if isinstance(entries, Unknown):
+        yield entries
+    if isinstance(entries, Unknown) or any(entry.kind == "swap" for entry in entries):
+        return
+    off = (_systemd_boot.is_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
+    if not _systemd_boot.has_generator(tree, GPT_GENERATOR) or any(off):
+        return
+    reads = _boot_services.reads(tree, "swap")
+    if isinstance(reads, Value) and reads.value:
+        say = f"only a running machine can tell: {GPT_GENERATOR} switches on swap partitions of the root disk"
+        yield Unknown(DEFERRED, say)

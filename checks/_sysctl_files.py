@@ -9,7 +9,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.checks import _kernel, _units
+from nodespec.checks import _boot_services, _init_system, _kernel, _units
 from nodespec.checks.sysctl import SWAP
 from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
@@ -102,16 +102,16 @@ def _ordered(assignments: Iterable[Assignment]) -> Assigned:
 
 def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
     """The files that count, in the order in which they are read: which those are is for the init system to say."""
-    system, files = _units.init(tree), _units.merged(tree, FOLDERS)
-    if isinstance(system, Absent):
-        return Unknown(DEFERRED, f"nothing here would read sysctl.d: {_units.INIT} is not there")
-    if not isinstance(system, Value) or not isinstance(files, Value):
-        return files if isinstance(system, Value) else system
-    if system.value != "systemd":
-        return Value((*files.value, FILE), files.evidence)
-    service = _units.unit(tree, SERVICE)
-    masked = isinstance(service, Value) and _units.is_masked(tree, service.value)
-    return Value((), service.evidence) if masked and isinstance(service, Value) else files
+    reads, files = _boot_services.reads(tree, "sysctl"), _units.merged(tree, FOLDERS)
+    if isinstance(reads, Absent):
+        return _boot_services.no_init("read sysctl.d")
+    if not isinstance(reads, Value) or not isinstance(files, Value):
+        return files if isinstance(reads, Value) else reads
+    if not reads.value:
+        return Value((), reads.evidence)
+    system = _init_system.init(tree)
+    ours = isinstance(system, Value) and system.value == "systemd"
+    return files if ours else Value((*files.value, FILE), files.evidence)
 
 
 def _assignments(path: str, text: str) -> Iterator[Assignment]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from nodespec.checks import _installed, _units
+from nodespec.checks import _boot_services, _installed
 from nodespec.facts import fact
 from nodespec.kinds import Flag, Text, Version
 from nodespec.machine import Machine
@@ -76,17 +76,35 @@ def running(machine: Machine) -> Observation[bool]:
 
 @fact(
     Flag(),
-    sources=_units.SOURCES,
+    sources=_boot_services.SOURCES,
     optional=True,
     fix="systemctl enable kubelet, or disable it: {want} is wanted",
     same_at_rest=True,
 )
 def enabled(tree: Tree) -> Observation[bool]:
-    """Whether a boot starts the kubelet: by a link to kubelet.service, or by presets at a first boot; not if masked.
+    """Whether the kubelet's service is enabled, as `systemctl is-enabled` says, or in a runlevel of OpenRC.
 
-    Absent where there is no such unit. Of init systems only systemd is known here.
+    At a first boot, which presets enable services at, it is the state that they leave. Not enabled where it is masked;
+    absent where there is no such service. Whether a boot starts it is `kubelet.starts_at_boot`.
     """
-    return _units.enabled(tree, UNIT)
+    return _boot_services.enabled(tree, UNIT)
+
+
+@fact(
+    Flag(),
+    sources=_boot_services.SOURCES,
+    optional=True,
+    fix="systemctl enable kubelet, or disable it: {want} is wanted",
+    same_at_rest=True,
+)
+def starts_at_boot(tree: Tree) -> Observation[bool]:
+    """Whether the next boot starts the kubelet: by whatever unit pulls it in, unless it is masked or cannot be loaded.
+
+    With systemd that is the graph of units from default.target on, as the kernel's command line and presets of a first
+    boot leave it. With OpenRC the runlevels of a boot count, and what their services need. Absent where there is no
+    such service; what a socket or a timer starts later does not count.
+    """
+    return _boot_services.starts_at_boot(tree, UNIT)
 
 
 def _hidden(machine: Machine) -> Optional[Unknown]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import FrozenSet, Optional
 
-from nodespec.checks import _container, _hypervisor, _os_release, _units
+from nodespec.checks import _container, _hypervisor, _init_system, _os_release
 from nodespec.facts import fact
 from nodespec.kinds import Choice, SetOf, Text, Version
 from nodespec.machine import Machine
@@ -93,25 +93,28 @@ def families(tree: Tree) -> Observation[FrozenSet[str]]:
     return like if isinstance(like, Unknown) else own.then(lambda word: frozenset((word,)))
 
 
-@fact(Text(), sources=("/run/systemd/system", "/run/openrc/softlevel", "/proc/1/comm", "/sbin/init"))
+@fact(Text(), sources=("/run/systemd/system", "/run/openrc/softlevel", "/proc/1/comm", *_init_system.SOURCES))
 def init(machine: Machine) -> Observation[str]:
-    """What started the system and runs its services: systemd, openrc, sysvinit, runit, s6, dinit, busybox.
+    """What started the system and runs its services: systemd, openrc, sysvinit, runit, s6, dinit, busybox, upstart.
 
     systemd and OpenRC by what they keep under /run, the others by the name of process 1; that name as it is where it is
-    none of these, as in most containers: bash, tini. At rest by the program that stands as /sbin/init.
+    none of these, as in most containers: bash, tini. At rest by the program at /sbin/init: where its links lead, what
+    it contains, and /etc/inittab. Talos' own is `machined`.
     """
     for mark, system in (("/run/systemd/system", "systemd"), ("/run/openrc/softlevel", "openrc")):
         if isinstance(machine.entry(mark), Value):
             return Value(system, Evidence(mark))
     comm = machine.line("/proc/1/comm")
     if isinstance(comm, Value) and comm.value == "init":
-        return _init(machine)
-    return comm.then(lambda program: {"s6-svscan": "s6", "openrc-init": "openrc"}.get(program, program))
+        program = _init_system.init(machine)
+        missing = Unknown("not found", f"process 1 is called init, and {_init_system.INIT} is not there")
+        return missing if isinstance(program, Absent) else program
+    return comm.then(lambda program: _init_system.PROGRAMS.get(program, program))
 
 
-@init.at_rest(*_units.SOURCES)
+@init.at_rest(*_init_system.SOURCES)
 def _init_at_rest(tree: Tree) -> Observation[str]:
-    return _units.init(tree)
+    return _init_system.init(tree)
 
 
 @fact(
@@ -187,13 +190,6 @@ def virtualization(machine: Machine) -> Observation[str]:
 
 def _id(tree: Tree) -> Observation[str]:
     return _os_release.given(tree, "ID", "linux")
-
-
-def _init(machine: Machine) -> Observation[str]:
-    """Several programs call themselves init: which one, the link at its place says, or it is the first of them."""
-    target = machine.link("/sbin/init")
-    program = target.value.rpartition("/")[2] if isinstance(target, Value) else "sysvinit"
-    return Value(program, Evidence("/sbin/init", inferred=True))
 
 
 def _identity(text: str) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
 from nodespec import cri, peer
-from nodespec.checks import _installed, _runtimes, _units
+from nodespec.checks import _boot_services, _installed, _runtimes
 from nodespec.checks._runtime_files import CONFIGURED, CONTAINERD, CRIO, DOCKER
 from nodespec.checks._runtimes import ALIASES, RUNTIMES
 from nodespec.facts import Columns, Row, Rows, table
@@ -27,7 +27,7 @@ AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 
 FOUND = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
-FILES = (CONTAINERD, "*.toml", CRIO, f"{CRIO}.d/*", DOCKER, *_units.SOURCES)
+FILES = (CONTAINERD, "*.toml", CRIO, f"{CRIO}.d/*", DOCKER, *_boot_services.SOURCES)
 INFO = {  # what the cgroup driver and the storage driver are called where HTTP is spoken
     "docker": ("CgroupDriver", "Driver"),
     "crio": ("cgroup_driver", "storage_driver"),
@@ -36,6 +36,7 @@ COLUMNS: Mapping[str, Kind[Datum]] = {
     "version": Version(RELEASE),
     "path": Text(),
     "enabled": Flag(),
+    "starts_at_boot": Flag(),
     "running": Flag(),
     "socket": Text(),
     "api": Choice(*cri.APIS),
@@ -80,8 +81,8 @@ def runtime(machine: Machine) -> Rows[Row]:
 
     - `version`: what the running one says of itself; else what the program prints. A v in front is left out.
     - `path`: the program on the fixed search path. Docker's is `dockerd`: the `docker` command alone runs nothing.
-    - `enabled`: whether a boot starts it: a link to the unit of its service or socket, or presets at a first boot; not
-      if masked. Absent where there is no such unit.
+    - `enabled`: whether its service or socket is enabled, as `systemctl is-enabled` says. Absent where there is none.
+    - `starts_at_boot`: whether a boot starts its service or socket, by whatever pulls it in; not if masked.
     - `running`: whether something listens on a socket, and `socket`: on which.
     - `api`: the version of the CRI that it speaks; the kubelet wants v1 since 1.26. Absent where it speaks none, as
       containerd with its cri plugin disabled, which is how Docker's packages configure it.
@@ -120,6 +121,7 @@ def _resting(tree: Tree, name: str, column: str) -> Observation[Datum]:
         "version": _runtimes.packaged,
         "path": _path,
         "enabled": _runtimes.enabled,
+        "starts_at_boot": _runtimes.starts_at_boot,
     }
     if column in looks:
         return looks[column](tree, name)
@@ -140,6 +142,7 @@ def _row(machine: Machine, name: str) -> Observation[Row]:
         "version": _version,
         "path": _path,
         "enabled": _runtimes.enabled,
+        "starts_at_boot": _runtimes.starts_at_boot,
         "running": _running,
         "socket": _socket,
         "api": _api,

@@ -3,7 +3,7 @@
 A kernel built without swap has no such file, and so no swap. zram devices are among it; zswap is a cache, not an area.
 
 At rest it is the swap space that the next boot switches on: what /etc/fstab, units of systemd, its zram generator and
-a few services declare. A partition that systemd finds by its GPT type alone is not seen there.
+a few services declare. Where systemd may find a swap partition by its GPT type only a running machine can tell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from typing import Dict, Tuple
 
 from nodespec.facts import Row, Rows, fact, table
-from nodespec.kinds import Choice, Size
+from nodespec.kinds import MORE, Choice, Size
 from nodespec.machine import Machine
 from nodespec.mounts import unescaped
 from nodespec.named import NamedTuple
@@ -20,7 +20,7 @@ from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknow
 from nodespec.tree import Tree
 
 SWAPS = "/proc/swaps"
-AT_REST = ("/etc/fstab", "*/systemd/*")
+AT_REST = ("/etc/fstab", "*/systemd/*", "generator/*", "/etc/runlevels*", "/etc/*", "/boot/*", "*/modules/*")
 
 
 @fact(
@@ -31,8 +31,8 @@ AT_REST = ("/etc/fstab", "*/systemd/*")
 def total(machine: Machine) -> Observation[int]:
     """Swap space of all areas together, in bytes; 0 where none is on.
 
-    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less. At rest the size
-    of a partition cannot be known, so that only 0 and the sizes of files are told.
+    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less. At rest the size of a
+    partition or of compressed memory cannot be known: the value is then known to be more than 0, and no more.
     """
     return machine.once(_areas).then(lambda areas: sum(area.size for area in areas))
 
@@ -66,28 +66,31 @@ def devices(machine: Machine) -> Rows[Row]:
 def _total_at_rest(tree: Tree) -> Observation[int]:
     from nodespec.checks import _swap_files  # noqa: PLC0415 - not for a machine that runs
 
-    areas = _swap_files.areas(tree)
-    if isinstance(areas, Unknown):
-        return areas
-    seen = [(area, area.size(tree)) for area in areas]
-    for area, size in seen:
-        if not isinstance(size, Value):
-            return Unknown(DEFERRED, f"{area.at} switches on {area.path}, and only a running machine can tell its size")
-    at = seen[0][0].at if seen else Evidence(_swap_files.FSTAB)
-    return Value(sum(size.value for _, size in seen if isinstance(size, Value)), at._replace(inferred=True))
+    swap = _swap_files.swap(tree)
+    if not isinstance(swap, Value):
+        return swap
+    areas, at, more = swap.value
+    sizes = [area.size(tree) for area in areas]
+    known = sum(size.value for size in sizes if isinstance(size, Value))
+    unread = next((size for size in sizes if isinstance(size, Unknown) and size.reason != DEFERRED), None)
+    if unread or (more and not areas):
+        return unread or more[0]
+    others = () if len(areas) and all(isinstance(size, Value) for size in sizes) and not more else (MORE,)
+    return Value(max(known, 1) if others and areas else known, at._replace(inferred=True), others if areas else ())
 
 
 @devices.at_rest(*AT_REST, "/*")
 def _devices_at_rest(tree: Tree) -> Rows[Row]:
     from nodespec.checks import _swap_files  # noqa: PLC0415 - not for a machine that runs
 
-    areas = _swap_files.areas(tree)
-    if isinstance(areas, Unknown):
-        return Rows.lacking(areas)
+    swap = _swap_files.swap(tree)
+    if not isinstance(swap, Value):
+        return Rows.lacking(swap)
     rows: Dict[str, Observation[Row]] = {
-        area.path: Value({"type": Value(area.type, area.at), "size": area.size(tree)}, area.at) for area in areas
+        area.path: Value({"type": Value(area.type, area.at), "size": area.size(tree)}, area.at)
+        for area in swap.value.areas
     }
-    return Rows.of(rows, Absent(Evidence(_swap_files.FSTAB)))
+    return Rows.of(rows, swap.value.more[0] if swap.value.more else Absent(Evidence(_swap_files.FSTAB)))
 
 
 class Area(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Mapping, Optional
 
-from nodespec.checks import _configuration, _kernel
+from nodespec.checks import _boot_services, _configuration, _kernel
 from nodespec.checks._sysctl_origins import HAVE, MODULES
 from nodespec.facts import Rows, table
 from nodespec.kinds import Setting
@@ -16,9 +16,10 @@ from nodespec.tree import Tree
 ROOT = "/proc/sys"
 SWAP = str.maketrans("./", "/.")
 AT_REST = (
-    *("*/sysctl.d*", "/etc/sysctl.conf", "*/systemd-sysctl.service", "*/modules-load.d*", "*/modprobe.d/*"),
+    *("*/sysctl.d*", "/etc/sysctl.conf", "*/modules-load.d*", "*/modprobe.d/*"),
     *_kernel.LINE,
     *_configuration.FILES,
+    *_boot_services.SOURCES,
 )
 MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
 LONGEST = 250  # characters of a name

@@ -24,6 +24,7 @@ class Near(NamedTuple):
 Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # what a fact can be
 Case: TypeAlias = "Union[Datum, Near]"  # and what an expectation is tried on
 LONGEST = 256  # characters of a version
+MORE = 1 << 63  # among the other values of a number: it may be any larger one
 OTHER = "\0"  # a text that no spec names
 OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Sequence, Tuple
 
 from . import packing
 from . import pattern as patterns
 from .facts import Place, Table
-from .kinds import Datum, Flag, Kind, Size
+from .kinds import MORE, Case, Datum, Flag, Kind, Size
 from .named import NamedTuple
 from .observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from .pattern import Clause
@@ -43,8 +43,15 @@ def met(clause: Clause, seen: Observation[Datum]) -> str:
         return DEFERRED if seen.reason == DEFERRED else "unknown"
     if isinstance(seen, Absent):
         return "pass" if clause.expect.absent else "fail"
-    verdicts = {clause.expect.test(value) for value in (seen.value, *seen.others)}
+    values: Tuple[Case, ...] = (seen.value, *seen.others)
+    if MORE in seen.others:  # any larger number: the expectation is tried on those that it tells apart
+        values += tuple(case for case in clause.expect.cases if _exceeds(case, seen.value))
+    verdicts = {clause.expect.test(value) for value in values}
     return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
+
+
+def _exceeds(case: Case, value: Datum) -> bool:
+    return isinstance(case, int) and isinstance(value, int) and case > value
 
 
 def _observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
@@ -71,6 +78,8 @@ def shown(value: Datum, kind: Kind[Datum]) -> str:
         return ", ".join(sorted(value)) or "nothing"
     if isinstance(kind, Flag):
         return "true" if value else "false"
+    if value == MORE:
+        return "more"
     if isinstance(kind, Size) and isinstance(value, int) and value >= 1 << 20:
         return f"{value / (1 << 30):.1f}Gi" if value >= 1 << 30 else f"{value / (1 << 20):.0f}Mi"
     return str(value) or "empty"

@@ -31,10 +31,10 @@ def script(path: Path, *lines: str) -> None:
     path.chmod(0o755)
 
 
-def test_the_family_has_four_facts() -> None:
+def test_the_family_has_five_facts() -> None:
     declared = family("kubelet")
     assert isinstance(declared, Group)
-    assert set(declared.members) == {"version", "path", "running", "enabled"}
+    assert set(declared.members) == {"version", "path", "running", "enabled", "starts_at_boot"}
 
 
 def test_the_version_is_the_one_printed(installed: Path) -> None:

@@ -133,21 +133,27 @@ def test_units_want_modules(make_tree: MakeTree) -> None:
     mount = "[Unit]\nConditionPathExists=/x\nWants=modprobe@fuse.service other.service\n[Mount]\n"
     files = {f"{units}/fuse.mount": mount, f"{units}/idle.service": "[Unit]\nWants=modprobe@overlay.service\n"}
     root = make_tree({**KERNEL, **files}, {**SYSTEMD, f"{units}/sysinit.target.wants/fuse.mount": "../fuse.mount"})
-    assert look(root, "fuse") == Value("loaded", Evidence(f"{units}/fuse.mount", inferred=True))
+    assert look(root, "fuse") == Value("loaded", Evidence(f"{units}/fuse.mount", 3, inferred=True))
     assert states(root, "overlay") == {"overlay": "loadable"}
 
 
 @pytest.mark.parametrize(
     ("init", "path", "text"),
     [
-        ("/bin/busybox", "/etc/modules", "overlay option=1\n"),
+        ("/sbin/openrc-init", "/etc/modules", "overlay option=1\n"),
         ("/sbin/openrc-init", "/etc/conf.d/modules", '# modules="x"\nmodules="bridge overlay"\n'),
         ("/sbin/openrc-init", "/etc/modules-load.d/a.conf", "overlay\n"),
     ],
 )
 def test_other_init_systems_have_their_own(make_tree: MakeTree, init: str, path: str, text: str) -> None:
-    root = make_tree({**KERNEL, path: text}, {"/sbin/init": init})
+    files = {**KERNEL, path: text, "/etc/init.d/modules": "#!/sbin/openrc-run\n"}
+    root = make_tree(files, {"/sbin/init": init, "/etc/runlevels/boot/modules": "/etc/init.d/modules"})
     assert states(root, "overlay", "autofs4") == {"overlay": "loaded", "autofs4": "loadable"}
+
+
+def test_openrc_loads_nothing_without_its_service(make_tree: MakeTree) -> None:
+    files = {**KERNEL, "/etc/modules": "overlay\n", "/etc/init.d/modules": "#!/sbin/openrc-run\n"}
+    assert states(make_tree(files, {"/sbin/init": "/sbin/openrc-init"}), "overlay") == {"overlay": "loadable"}
 
 
 def test_without_a_kernel_all_of_it_is_deferred(make_tree: MakeTree) -> None:

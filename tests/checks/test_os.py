@@ -260,7 +260,7 @@ def running(make_tree: MakeTree, files: Files, links: Mapping[str, str] = {}) ->
         ({"/run/openrc/softlevel": "", "/proc/1/comm": "init\n"}, {}, "openrc", "/run/openrc/softlevel"),
         ({"/run/systemd/machines": None, "/proc/1/comm": "tini\n"}, {}, "tini", "/proc/1/comm"),
         ({"/proc/1/comm": "s6-svscan\n"}, {}, "s6", "/proc/1/comm"),
-        ({"/proc/1/comm": "init\n"}, {}, "sysvinit", "/sbin/init"),
+        ({"/proc/1/comm": "init\n", "/sbin/init": "INIT: version"}, {}, "sysvinit", "/sbin/init"),
         ({"/proc/1/comm": "init\n"}, {"/sbin/init": "/bin/busybox"}, "busybox", "/sbin/init"),
     ],
 )

@@ -126,6 +126,7 @@ def test_containerd_1_says_what_its_configuration_has(root: str) -> None:
             "version": "1.7.28",
             "path": "/usr/bin/containerd",
             "enabled": "not found",  # no init system stands there
+            "starts_at_boot": "not found",
             "running": True,
             "socket": CONTAINERD,
             "api": "v1",
@@ -180,6 +181,7 @@ def test_docker_is_asked_over_http(root: str) -> None:
             "version": "28.2.2",
             "path": "/usr/bin/dockerd",
             "enabled": "not found",  # no init system stands there
+            "starts_at_boot": "not found",
             "running": True,
             "socket": SOCKETS["docker"],
             "api": None,

@@ -70,13 +70,14 @@ def test_containerd_is_told_by_its_package_its_unit_and_its_files(make_tree: Mak
     files: Files = {
         **packages(containerd="1.6.20~ds1-1+deb12u1"),
         "/etc/containerd/config.toml": config,
-        UNIT: "[Unit]",
+        UNIT: "[Service]\nExecStart=/usr/bin/containerd\n",
     }
     links = {f"{WANTS}/containerd.service": UNIT}
     assert seen(host(make_tree, "/usr/bin/containerd", files=files, links=links), "containerd") == {
         "version": "1.6.20",
         "path": "/usr/bin/containerd",
         "enabled": True,
+        "starts_at_boot": True,
         "cgroup_driver": "systemd",
         "snapshotter": "overlayfs",
     }
@@ -147,7 +148,7 @@ def test_what_is_disabled_or_masked_is_not_started(make_tree: MakeTree, links: M
 
 def test_without_a_unit_nothing_starts_it(make_tree: MakeTree) -> None:
     enabled = row(host(make_tree, "/usr/bin/containerd", files={}), "containerd")["enabled"]
-    assert enabled == Absent(Evidence(_units.PATH), "there is no unit containerd.service")
+    assert enabled == Absent(Evidence(_units.PATH), "unit containerd.service not found")
 
 
 def test_runc_is_no_service_and_keeps_no_images(make_tree: MakeTree) -> None:

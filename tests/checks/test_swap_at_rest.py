@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import swap
+from nodespec.kinds import MORE
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
@@ -78,16 +79,24 @@ class TestFstab:
         assert total(root) == Value(8192, Evidence(FSTAB, 2, inferred=True))
         assert types(root) == {"/swap file": "file"}
 
-    @pytest.mark.parametrize("what", ["/dev/sda2", "UUID=ab-cd", "LABEL=swap", "PARTUUID=1", "/swapfile"])
-    def test_what_is_not_in_the_tree_has_no_size_yet(self, make_tree: MakeTree, what: str) -> None:
+    @pytest.mark.parametrize("what", ["/dev/sda2", "UUID=ab-cd", "LABEL=swap", "PARTUUID=1"])
+    def test_a_partition_is_of_more_than_no_size(self, make_tree: MakeTree, what: str) -> None:
         root = make_tree({FSTAB: f"{what} none swap defaults,nofail 0 0\n"}, SYSTEMD)
-        said = f"{FSTAB}:1 switches on {what}, and only a running machine can tell its size"
-        assert total(root) == Unknown("deferred", said)
-        assert types(root) == {what: "file" if what == "/swapfile" else "partition"}
+        assert total(root) == Value(1, Evidence(FSTAB, 1, inferred=True), (MORE,))
+        assert types(root) == {what: "partition"}
         row = devices(root).look(what)
         assert isinstance(row, Value)
         assert isinstance(row.value, dict)
         assert row.value["size"] == Unknown("deferred", f"only a running machine can tell the size of {what}")
+
+    def test_a_file_that_does_not_exist_may_be_made(self, make_tree: MakeTree) -> None:
+        root = make_tree({FSTAB: "/swapfile none swap sw\n"}, SYSTEMD)
+        why = Unknown("deferred", f"{FSTAB}:1 switches on /swapfile, which does not exist yet")
+        assert total(root) == devices(root).look("/swapfile") == why
+
+    def test_known_and_unknown_sizes_add_up(self, make_tree: MakeTree) -> None:
+        files: Files = {FSTAB: "/swapfile none swap sw\n/dev/sda2 none swap sw\n", "/swapfile": b"\0" * 12288}
+        assert total(make_tree(files, SYSTEMD)) == Value(8192, Evidence(FSTAB, 1, inferred=True), (MORE,))
 
     @pytest.mark.parametrize(
         ("what", "unit"),
@@ -102,8 +111,18 @@ class TestFstab:
         assert total(make_tree({FSTAB: f"{what} none swap sw\n"}, {**SYSTEMD, **links})) == NONE
 
     def test_but_not_where_systemd_does_not_boot(self, make_tree: MakeTree) -> None:
-        files: Files = {FSTAB: "/dev/sda2 none swap sw\n", "/sbin/init": ""}
-        assert types(make_tree(files, {"/etc/systemd/system/swap.target": "/dev/null"})) == {"/dev/sda2": "partition"}
+        files: Files = {FSTAB: "/dev/sda2 none swap sw\n", "/etc/init.d/swap": "#!/sbin/openrc-run\n"}
+        links = {"/etc/systemd/system/swap.target": "/dev/null", "/sbin/init": "/sbin/openrc-init"}
+        started = {"/etc/runlevels/boot/swap": "/etc/init.d/swap"}
+        assert types(make_tree(files, {**links, **started})) == {"/dev/sda2": "partition"}
+
+    def test_openrc_uses_it_only_with_its_service(self, make_tree: MakeTree) -> None:
+        files: Files = {FSTAB: "/dev/sda2 none swap sw\n", "/etc/init.d/swap": "#!/sbin/openrc-run\n"}
+        assert total(make_tree(files, {"/sbin/init": "/sbin/openrc-init"})) == NONE
+
+    def test_what_another_init_system_uses_is_unknown(self, make_tree: MakeTree) -> None:
+        seen = total(make_tree({FSTAB: "/dev/sda2 none swap sw\n"}, {"/sbin/init": "/bin/busybox"}))
+        assert seen == Unknown("unsupported", "which files busybox applies at boot is not known")
 
     def test_nothing_is_said_where_nothing_boots(self, make_tree: MakeTree) -> None:
         root = make_tree({"/etc/os-release": "ID=debian\n"})
@@ -128,7 +147,7 @@ class TestUnits:
     def test_a_service_that_makes_swap_counts_if_it_is_enabled(self, make_tree: MakeTree) -> None:
         unit = "/lib/systemd/system/dphys-swapfile.service"
         wants = "/etc/systemd/system/multi-user.target.wants/dphys-swapfile.service"
-        files: Files = {unit: "[Service]\n", "/var/swap": b"\0" * 8192, **self.ID}
+        files: Files = {unit: "[Service]\nExecStart=/bin/true\n", "/var/swap": b"\0" * 8192, **self.ID}
         assert total(make_tree(files, {**SYSTEMD, wants: unit})) == Value(4096, Evidence(wants, inferred=True))
 
     def test_a_service_that_may_be_enabled_may_make_swap(self, make_tree: MakeTree) -> None:
@@ -145,7 +164,12 @@ class TestZram:
         files: Files = {GENERATOR: "ELF", self.CONFIG: self.TEXT + "[zram1]\n[zram2]\nmount-point=/tmp\n[other]\n"}
         root = make_tree(files, SYSTEMD)
         assert types(root) == {"/dev/zram0": "partition", "/dev/zram1": "partition"}
-        assert isinstance(total(root), Unknown)
+        assert total(root) == Value(1, Evidence(self.CONFIG, 2, inferred=True), (MORE,))
+
+    @pytest.mark.parametrize("unit", ["dev-zram0.swap", "swap.target", "systemd-zram-setup@.service"])
+    def test_a_mask_holds_it_back(self, make_tree: MakeTree, unit: str) -> None:
+        links = {f"/etc/systemd/system/{unit}": "/dev/null", **SYSTEMD}
+        assert total(make_tree({GENERATOR: "ELF", self.CONFIG: self.TEXT}, links)) == NONE
 
     def test_without_the_generator_nothing_reads_it(self, make_tree: MakeTree) -> None:
         assert total(make_tree({self.CONFIG: self.TEXT}, SYSTEMD)) == NONE
@@ -179,5 +203,5 @@ WORDS = st.lists(
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(WORDS.map(" ".join), max_size=4).map("\n".join) | st.text(max_size=40))
 def test_no_table_is_too_strange(make_tree: MakeTree, text: str) -> None:
-    root = make_tree({FSTAB: text, "/sbin/init": ""})
-    assert (total(root) == NONE) == (types(root) == {})
+    root = make_tree({FSTAB: text, "/usr/lib/systemd/systemd": ""})
+    assert (total(root) == NONE) <= (types(root) == {})

@@ -89,8 +89,18 @@ class TestMainFile:
         assert look(root, FORWARD) == Value("1", Evidence(link, 1))
 
     def test_others_read_it_last(self, make_tree: MakeTree) -> None:
-        root = make_tree({**self.TEXTS, "/sbin/init": ""})
-        assert look(root, FORWARD) == Value("1", Evidence("/etc/sysctl.conf", 1))
+        script = {"/etc/init.d/sysctl": "#!/sbin/openrc-run\n"}
+        links = {"/sbin/init": "/sbin/openrc-init", "/etc/runlevels/boot/sysctl": "/etc/init.d/sysctl"}
+        assert look(make_tree({**self.TEXTS, **script}, links), FORWARD) == Value("1", Evidence("/etc/sysctl.conf", 1))
+
+    def test_openrc_reads_nothing_without_its_service(self, make_tree: MakeTree) -> None:
+        files = {**self.TEXTS, "/etc/init.d/sysctl": "#!/sbin/openrc-run\n"}
+        seen = look(make_tree(files, {"/sbin/init": "/sbin/openrc-init"}), FORWARD)
+        assert seen == Value("0", Evidence("/etc/runlevels", inferred=True))
+
+    def test_what_another_init_system_reads_is_unknown(self, make_tree: MakeTree) -> None:
+        seen = look(make_tree(self.TEXTS, {"/sbin/init": "/bin/busybox"}), FORWARD)
+        assert seen == Unknown("unsupported", "which files busybox applies at boot is not known")
 
     def test_without_an_init_system_nobody_reads_anything(self, make_tree: MakeTree) -> None:
         seen = look(make_tree(self.TEXTS), FORWARD)

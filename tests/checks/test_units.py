@@ -3,13 +3,13 @@ from __future__ import annotations
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Union
+from typing import TYPE_CHECKING, Dict, Mapping, Union
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _units
+from nodespec.checks import _boot_services, _init_system, _units
 from nodespec.facts import place
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}
 ID = {"/etc/machine-id": "76ef8a4054b94d31b43391f87bfb5073\n"}
 UNIT = "/usr/lib/systemd/system/kubelet.service"
-WANTED = "[Unit]\nDescription=kubelet\n[Install]\nWantedBy=multi-user.target\n"
+WANTED = "[Unit]\nDescription=kubelet\n[Service]\nExecStart=/usr/bin/kubelet\n[Install]\nWantedBy=multi-user.target\n"
 LINK = "/etc/systemd/system/multi-user.target.wants/kubelet.service"
 PRESET = "/usr/lib/systemd/system-preset/90-default.preset"
 
 
 def enabled(root: str) -> Observation[bool]:
-    seen = _units.enabled(Tree(root), "kubelet.service")
+    seen = _boot_services.enabled(Tree(root), "kubelet.service")
     if not isinstance(seen, Unknown):
-        assert any(fnmatchcase(seen.evidence.source, source) for source in _units.SOURCES)
+        assert any(fnmatchcase(seen.evidence.source, source) for source in _boot_services.SOURCES)
     return seen
+
+
+def started(root: str) -> Observation[bool]:
+    return _boot_services.starts_at_boot(Tree(root), "kubelet.service")
 
 
 def test_a_link_enables(make_tree: MakeTree) -> None:
@@ -42,15 +46,30 @@ def test_without_a_link_a_unit_is_not_started(make_tree: MakeTree) -> None:
     assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
 
 
-@pytest.mark.parametrize("folder", ["initrd.target.wants", "rescue.target.wants", "multi-user.target.d"])
-def test_a_link_elsewhere_does_not_count(make_tree: MakeTree, folder: str) -> None:
-    links = {f"/etc/systemd/system/{folder}/kubelet.service": UNIT, **SYSTEMD}
-    assert enabled(make_tree({UNIT: WANTED, **ID}, links)) == Value(value=False, evidence=Evidence(UNIT))
+@pytest.mark.parametrize("folder", ["suspend.target.wants", "rescue.target.wants", "initrd.target.requires"])
+def test_a_link_of_a_target_that_no_boot_reaches_enables_and_does_not_start(make_tree: MakeTree, folder: str) -> None:
+    link = f"/etc/systemd/system/{folder}/kubelet.service"
+    root = make_tree({UNIT: WANTED, **ID}, {link: UNIT, **SYSTEMD})
+    assert enabled(root) == Value(value=True, evidence=Evidence(link))
+    assert started(root) == Value(value=False, evidence=Evidence(UNIT))
+
+
+def test_a_drop_in_directory_holds_no_links(make_tree: MakeTree) -> None:
+    links = {"/etc/systemd/system/multi-user.target.d/kubelet.service": UNIT, **SYSTEMD}
+    root = make_tree({UNIT: WANTED, **ID}, links)
+    assert enabled(root) == started(root) == Value(value=False, evidence=Evidence(UNIT))
+
+
+def test_a_link_of_a_package_starts_and_does_not_enable(make_tree: MakeTree) -> None:
+    link = "/usr/lib/systemd/system/multi-user.target.wants/kubelet.service"
+    root = make_tree({UNIT: WANTED, **ID}, {link: "../kubelet.service", **SYSTEMD})
+    assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
+    assert started(root) == Value(value=True, evidence=Evidence(link))
 
 
 def test_a_link_to_what_is_not_there_starts_nothing(make_tree: MakeTree) -> None:
-    seen = enabled(make_tree(ID, {LINK: UNIT, **SYSTEMD}))
-    assert seen == Absent(Evidence(_units.PATH), "there is no unit kubelet.service")
+    root = make_tree(ID, {LINK: UNIT, **SYSTEMD})
+    assert enabled(root) == started(root) == Absent(Evidence(_units.PATH), "unit kubelet.service not found")
 
 
 def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
@@ -60,10 +79,9 @@ def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
     assert seen.say == f"{wants}: too many links"
 
 
-def test_a_boot_that_cannot_be_told_to_be_the_first_may_be(make_tree: MakeTree) -> None:
-    seen = enabled(make_tree({UNIT: WANTED, "/etc/machine-id/x": ""}, SYSTEMD))
-    assert isinstance(seen, Unknown)
-    assert "/etc/machine-id" in seen.say
+def test_a_machine_id_that_cannot_be_read_makes_a_first_boot(make_tree: MakeTree) -> None:
+    root = make_tree({UNIT: WANTED, "/etc/machine-id/x": "", "/etc/os-release": "ID=debian\n"}, SYSTEMD)
+    assert enabled(root) == Value(value=True, evidence=Evidence(":".join(_units.PRESETS), inferred=True))
 
 
 @pytest.mark.parametrize("mask", ["/dev/null", "../../../dev/null", ""])
@@ -83,23 +101,30 @@ def test_a_unit_of_etc_counts_before_the_package_s_mask(make_tree: MakeTree) -> 
 class TestPresets:
     """They decide at a first boot alone, where systemd enables what has a section [Install]."""
 
+    OWN = "/etc/systemd/system-preset/10-own.preset"
+    DEBIAN: Mapping[str, str] = {"/etc/os-release": "ID=debian\nVERSION_ID=12\n"}
+    FEDORA: Mapping[str, str] = {"/etc/os-release": "ID=fedora\nVERSION_ID=41\n"}
+
     def test_at_a_later_boot_they_say_nothing(self, make_tree: MakeTree) -> None:
         root = make_tree({UNIT: WANTED, PRESET: "enable kubelet.service\n", **ID}, SYSTEMD)
-        assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
+        assert enabled(root) == started(root) == Value(value=False, evidence=Evidence(UNIT))
 
     @pytest.mark.parametrize("identity", [{}, {"/etc/machine-id": "uninitialized\n"}])
     def test_at_a_first_boot_the_first_line_that_fits_decides(
         self, make_tree: MakeTree, identity: Dict[str, str]
     ) -> None:
-        more = {"/etc/systemd/system-preset/10-own.preset": "# mine\n\nenable kube*.service\n", PRESET: "disable *\n"}
+        more = {self.OWN: "# mine\n\nenable kube*.service\n", PRESET: "disable *\n"}
         root = make_tree({UNIT: WANTED, **more, **identity}, SYSTEMD)
-        where = Evidence("/etc/systemd/system-preset/10-own.preset", 3, inferred=True)
-        assert enabled(root) == Value(value=True, evidence=where)
+        assert enabled(root) == started(root) == Value(value=True, evidence=Evidence(self.OWN, 3, inferred=True))
+
+    def test_an_empty_machine_id_makes_no_first_boot(self, make_tree: MakeTree) -> None:
+        root = make_tree({UNIT: WANTED, "/etc/machine-id": ""}, SYSTEMD)
+        assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
 
     def test_files_come_in_the_order_of_their_names(self, make_tree: MakeTree) -> None:
         more = {"/etc/systemd/system-preset/95-own.preset": "enable *\n", PRESET: "; none\ndisable *\n"}
         root = make_tree({UNIT: WANTED, **more}, SYSTEMD)
-        assert enabled(root) == Value(value=False, evidence=Evidence(PRESET, 2, inferred=True))
+        assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
 
     def test_a_file_of_etc_hides_its_namesake(self, make_tree: MakeTree) -> None:
         own = "/etc/systemd/system-preset/90-default.preset"
@@ -110,6 +135,25 @@ class TestPresets:
         root = make_tree({UNIT: "[Service]\nExecStart=/bin/true\n"}, SYSTEMD)
         assert enabled(root) == Value(value=False, evidence=Evidence(UNIT))
 
+    def test_a_build_with_full_presets_removes_links(self, make_tree: MakeTree) -> None:
+        root = make_tree({UNIT: WANTED, PRESET: "disable *\n", **self.FEDORA}, {LINK: UNIT, **SYSTEMD})
+        assert enabled(root) == started(root) == Value(value=False, evidence=Evidence(UNIT))
+
+    def test_other_builds_only_add_links(self, make_tree: MakeTree) -> None:
+        root = make_tree({UNIT: WANTED, PRESET: "disable *\n", **self.DEBIAN}, {LINK: UNIT, **SYSTEMD})
+        assert enabled(root) == started(root) == Value(value=True, evidence=Evidence(LINK))
+
+    def test_a_build_that_cannot_be_told_is_unknown(self, make_tree: MakeTree) -> None:
+        root = make_tree({UNIT: WANTED, PRESET: "disable *\n"}, {LINK: UNIT, **SYSTEMD})
+        for seen in (enabled(root), started(root)):
+            assert isinstance(seen, Unknown)
+            assert "first boot presets kubelet.service" in seen.say
+
+    def test_a_version_before_the_option_is_known(self, make_tree: MakeTree) -> None:
+        library = "/usr/lib/systemd/libsystemd-shared-251.so"
+        root = make_tree({UNIT: WANTED, PRESET: "disable *\n", library: ""}, {LINK: UNIT, **SYSTEMD})
+        assert enabled(root) == Value(value=True, evidence=Evidence(LINK))
+
 
 class TestInit:
     @pytest.mark.parametrize(
@@ -119,39 +163,60 @@ class TestInit:
             ("../usr/lib/systemd/systemd", "systemd"),
             ("/bin/busybox", "busybox"),
             ("openrc-init", "openrc"),
+            ("runit-init", "runit"),
+            ("/usr/bin/dinit", "dinit"),
+            ("s6-linux-init", "s6"),
         ],
     )
     def test_the_link_names_it(self, make_tree: MakeTree, target: str, name: str) -> None:
         root = make_tree({}, {"/sbin/init": target})
-        assert _units.init(Tree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+        assert _init_system.init(Tree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
 
     def test_alpine_s_is_openrc(self, make_tree: MakeTree) -> None:
         root = make_tree({"/usr/sbin/openrc": ""}, {"/sbin/init": "/bin/busybox"})
         Path(f"{root}/usr/sbin/openrc").chmod(0o755)
-        assert _units.init(Tree(root)) == Value("openrc", Evidence("/sbin/init", inferred=True))
+        assert _init_system.init(Tree(root)) == Value("openrc", Evidence("/sbin/init", inferred=True))
 
-    def test_a_program_of_its_own_is_sysvinit_s(self, make_tree: MakeTree) -> None:
-        assert _units.init(Tree(make_tree({"/sbin/init": ""}))) == Value(
-            "sysvinit", Evidence("/sbin/init", inferred=True)
-        )
+    @pytest.mark.parametrize(
+        ("content", "files", "name"),
+        [
+            (b"", {"/etc/inittab": "id:3:initdefault:\n"}, "sysvinit"),
+            (b"\x7fELF INIT: version", {}, "sysvinit"),
+            (b"\x7fELF INIT: version", {"/etc/inittab": "si::sysinit:/sbin/openrc sysinit\n"}, "openrc"),
+            (b"\x7fELF INIT: version", {"/etc/inittab": "#si::sysinit:/sbin/openrc sysinit\n"}, "sysvinit"),
+            (b"\x7fELF BusyBox v1.36", {}, "busybox"),
+            (b"#!/bin/execlineb -S0\ns6-linux-init -c /x\n", {}, "s6"),
+            (b"\x7fELF", {"/etc/init/rcS.conf": ""}, "upstart"),
+            (b"\x7fELF", {"/etc/os-release": "ID=talos\n"}, "machined"),
+        ],
+    )
+    def test_the_content_and_what_stands_beside_name_it(
+        self, make_tree: MakeTree, content: bytes, files: Dict[str, Union[str, bytes, None]], name: str
+    ) -> None:
+        root = make_tree({"/sbin/init": content, **files})
+        assert _init_system.init(Tree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+
+    def test_a_program_that_nothing_tells_is_unknown(self, make_tree: MakeTree) -> None:
+        seen = _init_system.init(Tree(make_tree({"/sbin/init": "\x7fELF"})))
+        assert seen == Unknown("unsupported", "/sbin/init is a program that nodespec does not know")
 
     def test_the_fact_is_the_same(self, make_tree: MakeTree) -> None:
         root = make_tree({}, SYSTEMD)
         fact = place(("os", "init")).fact
         assert fact.resting
-        assert fact.resting(Tree(root)) == _units.init(Tree(root))
+        assert fact.resting(Tree(root)) == _init_system.init(Tree(root))
         assert "/sbin/init" in fact.resting_sources
 
     def test_an_initramfs_starts_systemd_itself(self, make_tree: MakeTree) -> None:
         path = "/usr/lib/systemd/systemd"
-        assert _units.init(Tree(make_tree({path: ""}))) == Value("systemd", Evidence(path, inferred=True))
+        assert _init_system.init(Tree(make_tree({path: ""}))) == Value("systemd", Evidence(path, inferred=True))
 
     def test_without_one_nothing_can_be_said_of_a_unit(self, make_tree: MakeTree) -> None:
         seen = enabled(make_tree({UNIT: WANTED}, {LINK: UNIT}))
         assert seen == Unknown("not found", "there is no init system: /sbin/init is not there")
 
     def test_nor_with_another_one(self, make_tree: MakeTree) -> None:
-        seen = enabled(make_tree({UNIT: WANTED, "/sbin/init": ""}, {LINK: UNIT}))
+        seen = enabled(make_tree({UNIT: WANTED, "/sbin/init": "", "/etc/inittab": ""}, {LINK: UNIT}))
         assert seen == Unknown("unsupported", "which services sysvinit starts cannot be read yet")
 
 

@@ -264,7 +264,7 @@ def kubelet(node: Node, key: str) -> None:
     {
         "version": lambda: node.write("/answers/programs/kubelet", "Kubernetes v1.36.0\n"),
         "path": lambda: node.remove("/usr/bin/kubelet"),
-        "enabled": lambda: node.remove("/etc/systemd/system/multi-user.target.wants/kubelet.service"),
+        "starts_at_boot": lambda: node.remove("/etc/systemd/system/multi-user.target.wants/kubelet.service"),
         "running": lambda: node.write("/proc/1234/comm", "sleep\n"),
     }[key]()
 

@@ -22,7 +22,7 @@ from debian import said, system
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.checks import _units  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.checks import _boot_services, _units  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.checks.sysctl import sysctl  # noqa: E402
 from nodespec.observation import Value  # noqa: E402
 from nodespec.tree import Tree  # noqa: E402
@@ -72,7 +72,7 @@ def named(tree: Tree) -> Iterator[str]:
 
 def different(tree: Path, unit: str) -> Iterator[str]:
     state = said("sh", "-c", f"systemctl --root='{tree}' is-enabled '{unit}' || true").strip()
-    seen = _units.enabled(Tree(str(tree)), unit)
+    seen = _boot_services.enabled(Tree(str(tree)), unit)
     if not isinstance(seen, Value) or seen.value not in STARTED.get(state, {True, False}):
         yield f"{unit}: systemctl says {state}, nodespec {seen}"
 

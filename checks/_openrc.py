@@ -1,0 +1,118 @@
+"""Services of OpenRC: those in a runlevel that a boot enters, and those that these need or want.
+
+https://github.com/OpenRC/openrc/blob/master/service-script-guide.md
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Set
+
+from nodespec.checks import _init_system, _units
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+RUNLEVELS, CONFIGURATION = "/etc/runlevels", "/etc/conf.d"
+SCRIPTS = ("/etc/init.d", "/usr/local/etc/init.d")
+ENTERED = ("sysinit", "boot")  # by every boot, before the default runlevel
+MAX_SERVICES = 2000
+SOURCES = (f"{RUNLEVELS}*", *(f"{folder}/*" for folder in SCRIPTS), f"{CONFIGURATION}/*")
+
+
+def enabled(tree: Tree, name: str) -> Observation[bool]:
+    """Whether a service is in any runlevel. Absent: there is no such service."""
+    script = _script(tree, name)
+    if not isinstance(script, Value):
+        return script
+    levels = tree.names(RUNLEVELS)
+    if isinstance(levels, Unknown):
+        return levels
+    for level in levels.value if isinstance(levels, Value) else ():
+        path = f"{RUNLEVELS}/{level}/{name}"
+        if isinstance(tree.entry(path, follow=False), Value):
+            return Value(value=True, evidence=Evidence(path))
+    return Value(value=False, evidence=Evidence(RUNLEVELS))
+
+
+def starts(tree: Tree, name: str) -> Observation[bool]:
+    """Whether a boot starts a service. Absent: there is no such service."""
+    script = _script(tree, name)
+    if not isinstance(script, Value):
+        return script
+    found = tree.once(_started)
+    if isinstance(found, Unknown):
+        return found
+    if name in found:
+        return Value(value=True, evidence=found[name])
+    return Value(value=False, evidence=Evidence(RUNLEVELS))
+
+
+def _script(tree: Tree, name: str) -> Observation[str]:
+    for folder in SCRIPTS:
+        entry = tree.entry(f"{folder}/{name}")
+        if isinstance(entry, Value) and entry.value.kind == "file":
+            return Value(f"{folder}/{name}", Evidence(f"{folder}/{name}"))
+        if isinstance(entry, Unknown):
+            return entry
+    return Absent(Evidence(SCRIPTS[0]), f"service {name} not found")
+
+
+def _started(tree: Tree) -> "Mapping[str, Evidence] | Unknown":
+    """The services that a boot starts, with what says so."""
+    started: Dict[str, Evidence] = {}
+    queue: List[str] = []
+    levels, seen = [*ENTERED, _default_runlevel(tree)], set()
+    while levels:
+        level = levels.pop(0)
+        names = tree.names(f"{RUNLEVELS}/{level}") if level not in seen else Absent(Evidence(RUNLEVELS))
+        seen.add(level)
+        if isinstance(names, Unknown):
+            return names
+        for name in names.value if isinstance(names, Value) else ():
+            path = f"{RUNLEVELS}/{level}/{name}"
+            entry = tree.entry(path)
+            if isinstance(entry, Value) and entry.value.kind == "directory":
+                levels.append(name)  # a stacked runlevel
+            elif isinstance(_script(tree, name), Value):
+                started.setdefault(name, Evidence(path))
+                queue.append(name)
+    _add_needed(tree, started, queue)
+    return started
+
+
+def _add_needed(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> None:
+    done: Set[str] = set()
+    while queue and len(done) < MAX_SERVICES:
+        name = queue.pop()
+        script = _script(tree, name) if name not in done else None
+        done.add(name)
+        text = _units.said(tree, script.value) if isinstance(script, Value) else None
+        more = _units.said(tree, f"{CONFIGURATION}/{name}") if isinstance(text, Value) else None
+        for look in (text, more):
+            for needed in needs(look.value) if isinstance(look, Value) else ():
+                if needed not in started and isinstance(_script(tree, needed), Value):
+                    started[needed] = look.evidence._replace(inferred=True)  # type: ignore[union-attr]
+                    queue.append(needed)
+
+
+def needs(text: str) -> Iterator[str]:
+    """The services that `need a b` or `want c` of a script, or `rc_need="a"` of its configuration, start."""
+    for match in re.finditer(r"^[ \t]*(?:need|want)[ \t]+([^\n;#}]+)", text, re.MULTILINE):
+        yield from (word for word in match[1].split() if re.fullmatch(r"[\w.@-]+", word))
+    for match in re.finditer(r"^[ \t]*rc_(?:need|want)=[\"']?([^\"'\n]*)", text, re.MULTILINE):
+        yield from (word for word in match[1].split() if re.fullmatch(r"[\w.@-]+", word))
+
+
+def _default_runlevel(tree: Tree) -> str:
+    """`default`, unless inittab or `softlevel=` on the kernel's command line names another."""
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+
+    level = "default"
+    inittab = tree.text(_init_system.INITTAB)
+    for line in inittab.value.split("\n") if isinstance(inittab, Value) else ():
+        match = re.match(r"[^#:]*:[^:]*:[^:]*:\S*openrc[ \t]+([\w-]+)", line)
+        if match and match[1] not in (*ENTERED, "shutdown", "single", "nonetwork", "reboot"):
+            level = match[1]
+    return next((value for key, value, _ in _systemd_boot.command_line(tree) if key == "softlevel" and value), level)

@@ -1,0 +1,144 @@
+"""Services that switch swap on by themselves, and their configuration."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
+
+from nodespec.checks import _boot_services, _init_system, _units
+from nodespec.checks._swap_files import Area
+from nodespec.observation import DEFERRED, Evidence, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.checks._systemd_graph import Transaction
+    from nodespec.tree import Tree
+
+Found = Union[Area, Unknown]
+SERVICES = {  # by their default: what they are called in their own configuration differs little
+    "zramswap.service": "/dev/zram0",
+    "zram-config.service": "/dev/zram0",
+    "zramd.service": "/dev/zram0",
+    "zram-init.service": "/dev/zram0",
+    "zram-swap.service": "/dev/zram0",
+    "systemd-swap.service": "/dev/zram0",
+    "dphys-swapfile.service": "/var/swap",
+}
+DPHYS, AGENT, CLOUD, RPI = "/etc/dphys-swapfile", "/etc/waagent.conf", "/etc/cloud/cloud.cfg", "/etc/rpi/swap.conf"
+RPI_GENERATOR = "rpi-swap-generator"
+COMMANDS = ("ExecStart", "ExecStartPre", "ExecStartPost")
+MAX_LINE_CHARS = 4096
+
+
+def found(tree: Tree) -> Iterator[Found]:
+    """The areas of services that a boot starts; a reason for each service that may switch on more."""
+    for service, path in SERVICES.items():
+        started = _boot_services.starts_at_boot(tree, service)
+        if isinstance(started, Unknown):
+            yield started
+        elif isinstance(started, Value) and started.value:
+            yield from _of_service(tree, service, Area(path, started.evidence, made=True))
+    yield from _by_agent(tree)
+    yield from _by_cloud_init(tree)
+    system = _init_system.init(tree)
+    if isinstance(system, Value) and system.value == "systemd":
+        yield from _by_rpi_swap(tree)
+        yield from _by_own_units(tree)
+        yield from _by_rc_local(tree)
+
+
+def _of_service(tree: Tree, service: str, area: Area) -> Iterator[Found]:
+    if service == "dphys-swapfile.service":
+        said = _assignments(tree, DPHYS)
+        if said.get("CONF_SWAPSIZE", "").strip() != "0":
+            yield area._replace(path=said.get("CONF_SWAPFILE", area.path))
+    else:
+        yield area
+
+
+def _assignments(tree: Tree, path: str) -> Dict[str, str]:
+    """`NAME=value` lines, without quotes."""
+    text = _units.said(tree, path)
+    pairs = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
+    return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
+
+
+def _by_agent(tree: Tree) -> Iterator[Found]:
+    """Azure's agent, which makes a file on the temporary disk: `ResourceDisk.EnableSwap=y`."""
+    said = _assignments(tree, AGENT)
+    if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (None, "0"):
+        return
+    for service in ("walinuxagent.service", "waagent.service"):
+        started = _boot_services.starts_at_boot(tree, service)
+        if isinstance(started, Unknown) or (isinstance(started, Value) and started.value):
+            yield Unknown(DEFERRED, f"only a running machine can tell: {AGENT} has ResourceDisk.EnableSwap=y")
+            return
+
+
+def _by_cloud_init(tree: Tree) -> Iterator[Found]:
+    """cloud-init, which makes a file at the first boot: `swap:` with a size in its configuration."""
+    if isinstance(tree.entry("/etc/cloud/cloud-init.disabled"), Value):
+        return
+    more = _units.merged(tree, (f"{CLOUD}.d",), ".cfg")
+    for path in (CLOUD, *(more.value if isinstance(more, Value) else ())):
+        text = _units.said(tree, path)
+        match = re.search(r"^swap:[ \t]*(\S.*)?$", text.value, re.MULTILINE) if isinstance(text, Value) else None
+        if match and (match[1] or "").strip() not in ("null", "false", "{}", "~"):
+            yield Unknown(DEFERRED, f"only a running machine can tell: {path} has cloud-init make swap")
+
+
+def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
+    """Raspberry Pi OS, whose generator makes zram and a file unless `Mechanism=none` is configured."""
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+
+    if not _systemd_boot.has_generator(tree, RPI_GENERATOR):
+        return
+    mechanism = "auto"
+    more = _units.merged(tree, _units.folders("rpi/swap.conf.d"))
+    base = next((path for path in (RPI, "/usr/lib/rpi/swap.conf") if isinstance(tree.entry(path), Value)), "")
+    for path in (base, *(more.value if isinstance(more, Value) else ())):
+        text = _units.said(tree, path) if path else None
+        for _, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+            if (section, name) == ("Main", "Mechanism"):
+                mechanism = value or "auto"
+    if mechanism != "none":
+        at = Evidence("/usr/lib/systemd/system-generators/rpi-swap-generator", inferred=True)
+        yield Area("/var/swap" if mechanism == "swapfile" else "/dev/zram0", at, made=True)
+
+
+def _by_own_units(tree: Tree) -> Iterator[Found]:
+    """Services of the host's own that run swapon."""
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+
+    boot, *others = _systemd_boot.transactions(tree)
+    sure = boot.certain.intersection(*(other.certain for other in others))
+    for name in sorted(boot.possible.union(*(other.possible for other in others))):
+        commands = _commands(boot, name) if name.endswith(".service") else []
+        made = any("mkswap" in command for command, _ in commands)
+        for command, at in commands:
+            if not re.search(r"\bswapon\b", command):
+                continue
+            path = re.search(PATH, command)
+            if path and name in sure:
+                yield Area(path[1], at._replace(inferred=True), made=made)
+            else:
+                yield Unknown(DEFERRED, f"only a running machine can tell: {at} runs swapon")
+
+
+PATH = r"\bswapon\b[^;&|]*?\s[\"']?(/[^\s\"';&|]+|(?:UUID|LABEL|PARTUUID)=[^\s\"';&|]+)"
+
+
+def _commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
+    """What a service runs to start."""
+    readings = (one for one in boot.readings(boot.load(name)) if one.section == "Service" and one.name in COMMANDS)
+    return [(reading.value[:MAX_LINE_CHARS], reading.at) for reading in readings]
+
+
+def _by_rc_local(tree: Tree) -> Iterator[Found]:
+    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+
+    for path in _systemd_boot.RC_LOCAL:
+        text = _units.said(tree, path)
+        entry = tree.entry(path)
+        if isinstance(text, Value) and isinstance(entry, Value) and entry.value.mode & 0o111:
+            if any(re.search(r"\bswapon\b", line[:MAX_LINE_CHARS]) for _, line in _units.lines(text.value)):
+                yield Unknown(DEFERRED, f"only a running machine can tell: {path} runs swapon")

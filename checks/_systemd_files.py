@@ -1,0 +1,346 @@
+"""Unit files as systemd finds and reads them: search path, aliases, masks, drop-ins, dependencies.
+
+https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
+"""
+
+from __future__ import annotations
+
+import re
+from os.path import basename, join, normpath
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from nodespec.checks import _units
+from nodespec.named import NamedTuple
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+TYPES = ("service", "socket", "target", "swap", "mount", "automount", "timer", "path", "slice", "device", "scope")
+NAME = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?\.(?:" + "|".join(TYPES) + ")")
+DIRECTORIES = (".wants", ".requires", ".upholds", ".d")
+MAX_NAME_CHARS = 255
+MAX_ALIASES = 10  # hops from an alias to its unit
+MAX_SEARCH_LINKS = 4  # links followed from a directory of the search path
+# What generators write at boot: these directories are empty at rest, and hold what nodespec derives itself.
+EARLY, NORMAL, LATE = "generator.early", "generator", "generator.late"
+CONFIG = "/etc/systemd/system"
+VENDOR = ("/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+SEARCH_PATH = (
+    "/etc/systemd/system.control",
+    EARLY,
+    CONFIG,
+    "/etc/systemd/system.attached",
+    NORMAL,
+    *VENDOR,
+    LATE,
+    "stock",
+)
+
+
+class Link(NamedTuple):
+    """A link that a generator or a preset makes, with what has it made."""
+
+    target: str
+    at: Evidence = Evidence("")
+
+
+class Reading(NamedTuple):
+    """A line of a unit file or drop-in."""
+
+    section: str
+    name: str
+    value: str
+    at: Evidence
+
+
+class Fragment(NamedTuple):
+    """The file of a unit. `state` is `loaded`, `masked` or `missing`."""
+
+    path: str
+    state: str
+
+
+def is_unit_name(name: str) -> bool:
+    """Whether a name is valid for a unit, template or instance, such as `getty@tty1.service`."""
+    return len(name) <= MAX_NAME_CHARS and bool(NAME.fullmatch(name)) and not name.startswith((".", "@"))
+
+
+def template_of(name: str) -> str:
+    """`getty@.service` of `getty@tty1.service`; empty for a unit that is no instance."""
+    prefix, at, rest = name.partition("@")
+    instance, _, kind = rest.rpartition(".")
+    return f"{prefix}@.{kind}" if at and instance else ""
+
+
+def instance_of(name: str) -> str:
+    """`tty1` of `getty@tty1.service`; empty for a plain unit or a template."""
+    return name.partition("@")[2].rpartition(".")[0]
+
+
+def with_instance(name: str, instance: str) -> str:
+    """`getty@tty1.service` of the template `getty@.service` and `tty1`; any other name as it is."""
+    prefix, at, rest = name.partition("@")
+    return f"{prefix}@{instance}{rest}" if at and rest.startswith(".") and rest.count(".") == 1 else name
+
+
+class Units:
+    """All unit files of a tree, with what generators and presets add to them or take away.
+
+    `added` maps `DIRECTORY/NAME` or `DIRECTORY/NAME.wants/NAME` to a link or a text, `removed` lists links of /etc.
+    """
+
+    def __init__(self, tree: Tree, added: Mapping[str, object], removed: frozenset[str] = frozenset()) -> None:
+        self.tree, self.added, self.removed = tree, added, removed
+        self.unread: Optional[Unknown] = None  # the first thing that could not be read
+        self.malformed = False  # whether a section [Install] was looked for in a file that systemd refuses
+        self._listed: Dict[str, Tuple[str, ...]] = {}
+        self._added_names: Dict[str, List[str]] = {}
+        for path in added:
+            folder, _, name = path.rpartition("/")
+            self._added_names.setdefault(folder, []).append(name)
+            above, _, parent = folder.rpartition("/")
+            if above and parent not in self._added_names.setdefault(above, []):
+                self._added_names[above].append(parent)
+        self._search = frozenset(self._expanded())
+        self._folders: Dict[str, List[int]] = {}  # drop-in and .wants directories, by their place in the search path
+        self.ids = self._ids()
+        self.aliases = self._aliases()
+
+    def names(self, folder: str) -> Tuple[str, ...]:
+        """The names in a directory."""
+        if folder not in self._listed:
+            seen = self.tree.names(folder) if folder.startswith("/") else Absent(Evidence(folder))
+            if isinstance(seen, Unknown):
+                self.unread = self.unread or seen
+            real = seen.value if isinstance(seen, Value) else ()
+            kept = (name for name in real if f"{folder}/{name}" not in self.removed)
+            self._listed[folder] = tuple(dict.fromkeys((*kept, *self._added_names.get(folder, ()))))
+        return self._listed[folder]
+
+    def link(self, path: str) -> str:
+        """The target of a link, as written; empty for what is no link."""
+        entry = self.added.get(path)
+        if entry is not None or not path.startswith("/"):
+            return entry.target if isinstance(entry, Link) else ""
+        found = self.tree.entry(path, follow=False)
+        if not isinstance(found, Value) or found.value.kind != "link":
+            return ""
+        target = self.tree.link(path)
+        return target.value if isinstance(target, Value) else ""
+
+    def evidence(self, path: str) -> Evidence:
+        """Where a file or link stands, or what has it made."""
+        entry = self.added.get(path)
+        if entry is None:
+            return Evidence(path)
+        if isinstance(entry, Link) and entry.at.source:
+            return entry.at
+        return Evidence(path if path.startswith("/") else f"{VENDOR[1]}/{basename(path)}", inferred=True)
+
+    def is_mask(self, path: str) -> bool:
+        """Whether a path is an empty file or leads to /dev/null or such a file."""
+        entry = self.added.get(path)
+        if entry is not None:
+            return entry.target == "/dev/null" if isinstance(entry, Link) else not entry
+        return _units.is_masked(self.tree, path)
+
+    def text(self, path: str) -> Observation[str]:
+        """The text of a file."""
+        entry = self.added.get(path)
+        if isinstance(entry, Link):
+            path = normpath(join(path, "..", entry.target))
+        elif entry is not None:
+            return Value(str(entry), Evidence(path))
+        return self.tree.text(path, _units.LIMIT)
+
+    def _expanded(self) -> Iterator[str]:
+        """The directories of the search path, and those that they lead to by links."""
+        for folder in SEARCH_PATH:
+            yield folder
+            path = folder
+            for _ in range(MAX_SEARCH_LINKS):
+                target = self.link(path)
+                if not target:
+                    break
+                path = normpath(join(path, "..", target))
+                yield path
+
+    def _ids(self) -> Mapping[str, str]:
+        """Each name with its file, or with the name that it is an alias of; the first directory counts."""
+        ids: Dict[str, str] = {}
+        for place, folder in enumerate(SEARCH_PATH):
+            for name in self.names(folder):
+                if name.endswith(DIRECTORIES):
+                    self._folders.setdefault(name, []).append(place)
+                if name in ids or not is_unit_name(name):
+                    continue
+                found = self._resolved(folder, name)
+                if found:
+                    ids[name] = found
+        return ids
+
+    def _resolved(self, folder: str, name: str) -> str:
+        """The path of a unit file or mask, or the name that a link makes an alias of; empty for an invalid alias."""
+        path = f"{folder}/{name}"
+        target = self.link(path)
+        if not target:
+            return path
+        simplified = normpath(join(folder, target))
+        inside = any(simplified.startswith(f"{place}/") for place in self._search)
+        if not inside:
+            return path
+        alias = basename(simplified)
+        return alias if _may_alias(name, alias) else ""
+
+    def _aliases(self) -> Mapping[str, Tuple[str, ...]]:
+        """The names by which each unit is known, by the name of its file."""
+        found: Dict[str, Tuple[str, ...]] = {}
+        for name in self.ids:
+            path = self.final(name)
+            if path and not self.is_mask(path):
+                own = basename(path)
+                if _is_template(own) and instance_of(name):
+                    own = with_instance(own, instance_of(name))
+                found[own] = (*found.get(own, ()), name)
+        return found
+
+    def final(self, name: str) -> str:
+        """The path of the file that a name leads to; empty where there is none."""
+        for _ in range(MAX_ALIASES):
+            name = self.ids.get(name, "")
+            if "/" in name or not name:
+                return name
+        return ""
+
+    def dangling(self) -> bool:
+        """Whether a unit name is an alias of a unit without a file, or a link that is no valid alias."""
+        names = (name for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name))
+        return any(not self.final(name) for name in names)
+
+    def fragment(self, name: str) -> Fragment:
+        """The file of a unit, that of its template for an instance without one."""
+        path = self.final(name) or self.final(template_of(name))
+        if not path:
+            return Fragment("", "missing")
+        if self.is_mask(path):
+            return Fragment(path, "masked")
+        if path not in self.added and isinstance(self.tree.entry(path), Absent):
+            return Fragment(path, "missing")  # a link that leads nowhere
+        return Fragment(path, "loaded")
+
+    def known_as(self, name: str, fragment: Fragment) -> Tuple[str, ...]:
+        """All names of a unit: its own first, then those that are aliases of it."""
+        found = dict.fromkeys((name, *self._also(name, name, "")))
+        own = basename(fragment.path)
+        if own and own != name:
+            if not _is_template(own):
+                found[own] = None
+            elif instance_of(name):
+                found[with_instance(own, instance_of(name))] = None
+            found.update(dict.fromkeys(self._also(name, own, own)))
+        return tuple(found)
+
+    def _also(self, name: str, own: str, file: str) -> Iterator[str]:
+        """Aliases of a unit, instantiated as the unit is."""
+        for alias in self.aliases.get(own, ()):
+            if not (_is_template(alias) and instance_of(name)):
+                yield alias
+                continue
+            made = with_instance(alias, instance_of(name))
+            other = self.final(made)
+            if not (other and file and basename(other) != file):
+                yield made
+
+    def beside(self, names: Tuple[str, ...], suffix: str) -> Iterator[str]:
+        """The files of the directories `NAME.SUFFIX` of a unit, sorted by name; of those with one name the first."""
+        ranked: List[Tuple[int, int, int, str]] = []
+        for rank, name in enumerate((*names, names[0].rpartition(".")[2])):
+            for depth, level in enumerate(_levels(name) if "." in name else (name,)):
+                for place in self._folders.get(f"{level}{suffix}", ()):
+                    ranked.append((rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}"))
+        found: Dict[str, str] = {}
+        for *_, folder in sorted(ranked):
+            for name in self.names(folder):
+                found.setdefault(name, f"{folder}/{name}")
+        return iter(path for _, path in sorted(found.items()))
+
+    def readings(self, name: str, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[Reading]]:
+        """What a unit's file and drop-ins say, in order; nothing where one of them cannot be parsed."""
+        found: List[Reading] = []
+        drop_ins = (path for path in self.beside(names, ".d") if path.endswith(".conf"))
+        for path in (*((fragment.path,) if fragment.path else ()), *drop_ins):
+            text = self.text(path)
+            if isinstance(text, Unknown):
+                self.unread = self.unread or text
+            if not isinstance(text, Value):
+                continue
+            try:
+                found += read_unit(text.value, path)
+            except ValueError:
+                if path == fragment.path:
+                    return None
+        return found
+
+
+def _is_template(name: str) -> bool:
+    return "@." in name and name.partition("@")[2].count(".") == 1
+
+
+def _may_alias(name: str, target: str) -> bool:
+    """Whether a link may make a name an alias: same type, and an instance only of its own instance or a template."""
+    if name == target or not is_unit_name(target) or name.rpartition(".")[2] != target.rpartition(".")[2]:
+        return False
+    if name.rpartition(".")[2] in ("mount", "slice", "swap", "automount"):
+        return False
+    if "@" not in name or "@" not in target:
+        return "@" not in name and "@" not in target
+    if _is_template(target):
+        return True
+    return not _is_template(name) and instance_of(name) == instance_of(target)
+
+
+def _levels(name: str) -> Iterator[str]:
+    """`a-b-c.service`, `a-b-.service`, `a-.service`; an instance is followed by its template, at each level."""
+    stem, _, kind = name.rpartition(".")
+    prefix, at, instance = stem.partition("@")
+    while True:
+        yield f"{prefix}{at}{instance}.{kind}"
+        if at and instance:
+            yield from _levels(f"{prefix}@.{kind}")
+        shorter = prefix[:-1] if prefix.endswith("-") else prefix
+        cut = shorter.rfind("-")
+        if cut <= 0:
+            return
+        prefix = shorter[: cut + 1]
+
+
+def read_unit(text: str, path: str) -> Iterator[Reading]:
+    """Sections and assignments of `[Unit]\\nWants=a.service \\\\\\n b.service`; ValueError for a broken section."""
+    section = ""
+    for number, line in joined_lines(text):
+        if line.startswith("["):
+            if not line.endswith("]"):
+                raise ValueError(f"{path}:{number}: `{line[:80]}` is not a section")
+            section = line[1:-1]
+        elif section and "=" in line:
+            name, _, value = line.partition("=")
+            yield Reading(section, name.strip(), value.strip(), Evidence(path, number))
+
+
+def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
+    """Lines with those that a backslash continues, by the number of the first; comments may stand between them."""
+    held, start = "", 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text.lstrip("\ufeff")), 1):
+        if line.lstrip()[:1] in ("#", ";"):
+            continue
+        start = start if held else number
+        held += line
+        if len(held) - len(held.rstrip("\\")) & 1:
+            held = f"{held[:-1]} "
+            continue
+        if held.strip():
+            yield start, held.strip()
+        held = ""
+    if held.strip():
+        yield start, held.strip()

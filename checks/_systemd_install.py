@@ -1,0 +1,254 @@
+"""Whether a unit is enabled, as `systemctl is-enabled --root` says, and what presets enable at a first boot."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from os.path import basename, join, normpath
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
+
+from nodespec.checks import _os_release, _units
+from nodespec.checks._systemd_files import (
+    CONFIG,
+    SEARCH_PATH,
+    Fragment,
+    Link,
+    Reading,
+    Units,
+    instance_of,
+    is_unit_name,
+    template_of,
+    with_instance,
+)
+from nodespec.checks._systemd_graph import words
+from nodespec.named import NamedTuple
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.tree import Tree
+
+# Distributions by how they build systemd: first-boot-full-preset, an option since version 252 that is off by default
+FULL = {"fedora": 37, "azurelinux": 3}
+ENABLE_ONLY = {"debian", "ubuntu", "raspbian", "rhel", "centos", "rocky", "almalinux", "ol", "amzn", "sles", "opensuse-leap"}
+FIRST_WITH_OPTION = 252
+LIBRARIES = ("/usr/lib/systemd", "/usr/lib64/systemd", "/lib/systemd", "/usr/lib/x86_64-linux-gnu/systemd",
+             "/usr/lib/aarch64-linux-gnu/systemd")
+
+
+class Install(NamedTuple):
+    """The section [Install] of a unit."""
+
+    name: str
+    path: str
+    aliases: Tuple[str, ...]
+    links: Tuple[Tuple[str, str], ...]  # a unit, and `.wants`, `.requires` or `.upholds`
+    also: Tuple[str, ...]
+    default_instance: str
+
+
+KINDS = {"WantedBy": ".wants", "RequiredBy": ".requires", "UpheldBy": ".upholds"}
+
+
+def install_of(units: Units, name: str) -> Install:
+    """What [Install] says of a unit, in its file and in the drop-ins of its own name and of its template."""
+    path = units.final(name) or units.final(template_of(name))
+    texts = [path, *_drop_ins(units, name)]
+    aliases: List[str] = []
+    links: List[Tuple[str, str]] = []
+    also: List[str] = []
+    instance = ""
+    for reading in _readings(units, texts):
+        values = [expand(word, name) for word in words(reading.value)]
+        if reading.name in KINDS:
+            suffix = KINDS[reading.name]
+            links = [*links, *((one, suffix) for one in values)] if values else [x for x in links if x[1] != suffix]
+        elif reading.name == "Alias":
+            aliases = [*aliases, *values] if values else []
+        elif reading.name == "Also":
+            also = [*also, *values]
+        elif reading.name == "DefaultInstance":
+            instance = expand(reading.value, name)
+    return Install(name, path, tuple(aliases), tuple(links), tuple(also), instance)
+
+
+def expand(word: str, name: str) -> str:
+    """A name of [Install] with its specifiers."""
+    prefix = name.rpartition(".")[0]
+    known = {"i": instance_of(name), "n": name, "N": prefix, "p": prefix.partition("@")[0], "%": "%"}
+    return re.sub("%(.)", lambda match: known.get(match[1], match[0]), word)
+
+
+def _readings(units: Units, paths: List[str]) -> Iterator[Reading]:
+    from nodespec.checks._systemd_files import read_unit  # noqa: PLC0415
+
+    for path in paths:
+        text = units.text(path)
+        if isinstance(text, Unknown):
+            units.unread = units.unread or text
+        try:
+            for reading in read_unit(text.value, path) if isinstance(text, Value) else ():
+                if reading.section == "Install":
+                    yield reading
+        except ValueError:
+            units.malformed = True
+
+
+def _drop_ins(units: Units, name: str) -> List[str]:
+    found: Dict[str, str] = {}
+    for one in (name, template_of(name)):
+        for folder in SEARCH_PATH if one else ():
+            for file in units.names(f"{folder}/{one}.d") if f"{one}.d" in units.names(folder) else ():
+                if file.endswith(".conf"):
+                    found.setdefault(file, f"{folder}/{one}.d/{file}")
+    return [path for _, path in sorted(found.items())]
+
+
+def is_enabled(units: Units, name: str) -> Observation[bool]:
+    """Whether links of /etc enable a unit. Absent: there is no such unit."""
+    fragment = units.fragment(name)
+    if fragment.state == "missing":
+        return units.unread or Absent(Evidence(":".join(_units.UNITS)), f"unit {name} not found")
+    if fragment.state == "masked":
+        return Value(value=False, evidence=units.evidence(fragment.path))
+    own = _own_name(name, fragment)
+    install = install_of(units, own)
+    instance = with_instance(own, install.default_instance) if install.default_instance else ""
+    for path in _links(units, own, {own, instance}, install.aliases):
+        return Value(value=True, evidence=units.evidence(path))
+    return units.unread or Value(value=False, evidence=units.evidence(fragment.path))
+
+
+def _own_name(name: str, fragment: Fragment) -> str:
+    """The name of the unit that a name is an alias of."""
+    own = basename(fragment.path)
+    return with_instance(own, instance_of(name)) if instance_of(name) else own
+
+
+def _links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) -> Iterator[str]:
+    """Links of /etc by which a unit is enabled: in directories of other units, or an alias that [Install] declares."""
+    for folder in units.names(CONFIG):
+        if folder.endswith((".wants", ".requires", ".upholds")):
+            for name in units.names(f"{CONFIG}/{folder}"):
+                path = f"{CONFIG}/{folder}/{name}"
+                if name in names and units.link(path) and not units.is_mask(path):
+                    yield path
+    for name in units.names(CONFIG):
+        if name in aliases and basename(units.link(f"{CONFIG}/{name}")) == own:
+            yield f"{CONFIG}/{name}"
+
+
+def preset_modes(tree: Tree) -> Tuple[bool, ...]:
+    """How a first boot presets units: only enabling (False), fully (True), or both where systemd's build decides."""
+    name, version = (_os_release.field(tree, key) for key in ("ID", "VERSION_ID"))
+    distribution = name.value if isinstance(name, Value) else ""
+    release = int(match[0]) if isinstance(version, Value) and (match := re.match(r"\d{1,9}", version.value)) else 0
+    if distribution in FULL:
+        return (release >= FULL[distribution],)
+    if distribution in ENABLE_ONLY or 0 < systemd_version(tree) < FIRST_WITH_OPTION:
+        return (False,)
+    return (False, True)
+
+
+def systemd_version(tree: Tree) -> int:
+    """The major version of systemd by its library, `libsystemd-shared-252.so`; 0 where that is not found."""
+    for folder in LIBRARIES:
+        names = tree.names(folder)
+        for name in names.value if isinstance(names, Value) else ():
+            match = re.match(r"libsystemd-(?:shared|core)-(\d{3})\b", name)
+            if match:
+                return int(match[1])
+    return 0
+
+
+class Rule(NamedTuple):
+    """A line of a preset file."""
+
+    enable: bool
+    pattern: str
+    instances: Tuple[str, ...]
+    at: Evidence
+
+
+def preset_rules(tree: Tree) -> Tuple[Rule, ...]:
+    """The rules of all preset files, of which the first that matches a unit counts."""
+    files = _units.merged(tree, _units.PRESETS, ".preset")
+    rules: List[Rule] = []
+    for path in files.value if isinstance(files, Value) else ():
+        text = _units.said(tree, path)
+        for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+            verb, pattern, *instances = (*line.split(), "", "")
+            if verb in ("enable", "disable") and pattern:
+                rules.append(Rule(verb == "enable", pattern, tuple(filter(None, instances)), Evidence(path, number)))
+    return tuple(rules)
+
+
+def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...], Evidence]:
+    """Whether presets enable a unit, and the instances that they enable of a template. Without a rule they do."""
+    for rule in rules:
+        if rule.instances and rule.enable and "@." in name and fnmatchcase(name, rule.pattern):
+            return True, tuple(with_instance(name, instance) for instance in rule.instances), rule.at
+        if fnmatchcase(name, rule.pattern):
+            return rule.enable, (), rule.at
+    return True, (), Evidence(":".join(_units.PRESETS))
+
+
+def preset_all(tree: Tree, units: Units, *, full: bool) -> Tuple[Mapping[str, object], FrozenSet[str]]:
+    """The links that a first boot adds below /etc, and those that it removes."""
+    rules = preset_rules(tree)
+    enabled: Dict[str, Evidence] = {}
+    disabled: Set[str] = set()
+    for name in units.ids:
+        path = units.final(name)
+        if not path or basename(path) != name or units.is_mask(path) or not path.startswith("/"):
+            continue
+        enable, instances, at = rule_for(rules, name)
+        if enable:
+            enabled.update(dict.fromkeys(instances or (name,), at._replace(inferred=True)))
+        else:
+            disabled.add(name)
+    removed = frozenset(_removed(units, disabled)) if full else frozenset()
+    return _installed(units, enabled, removed), removed
+
+
+def _installed(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[str]) -> Mapping[str, object]:
+    """The links that enabling units makes, with those that they name in Also=."""
+    links: Dict[str, object] = {}
+    done: Set[str] = set()
+    names = list(enabled.items())
+    while names:
+        name, at = names.pop(0)
+        if name in done or units.fragment(name).state != "loaded":
+            continue
+        done.add(name)
+        install = install_of(units, name)
+        names += [(one, at) for one in install.also if is_unit_name(one)]
+        for alias in install.aliases:
+            path = f"{CONFIG}/{alias}"
+            if is_unit_name(alias) and (alias not in units.names(CONFIG) or path in removed) and path not in links:
+                links[path] = Link(install.path, at)
+        own = with_instance(name, install.default_instance) if install.default_instance else name
+        for other, suffix in install.links:
+            if is_unit_name(other) and not ("@." in own and "@" not in other):
+                links[f"{CONFIG}/{other}{suffix}/{own}"] = Link(install.path, at)
+    return links
+
+
+def _removed(units: Units, names: Set[str]) -> Iterator[str]:
+    """The links of /etc that lead to units, or bear their name."""
+    for name in units.names(CONFIG):
+        path = f"{CONFIG}/{name}"
+        if name.endswith((".wants", ".requires", ".upholds")):
+            for one in units.names(path):
+                if _leads_to(units, f"{path}/{one}", names):
+                    yield f"{path}/{one}"
+        elif is_unit_name(name) and _leads_to(units, path, names):
+            yield path
+
+
+def _leads_to(units: Units, path: str, names: Set[str]) -> bool:
+    """Whether a link bears the name of one of these units, of an instance of it, or leads to it."""
+    target = units.link(path)
+    if not target or normpath(join(path, "..", target)) == "/dev/null":
+        return False
+    own, other = basename(path), basename(target)
+    return bool({own, other, template_of(own)} & names)
