@@ -58,10 +58,9 @@ def _asked(
 
 def _missing(tree: Tree, unit: str) -> Optional[Absent]:
     """What is said of a unit without a file: most hosts lack most units, and need no graph of those that they have."""
-    if isinstance(_units.unit(tree, unit), Absent):
-        if isinstance(tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"), Absent):
-            return Absent(Evidence(_units.PATH), f"unit {unit} not found")
-    return None
+    looks = (_units.unit(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
+    missing = all(isinstance(look, Absent) for look in looks)
+    return Absent(Evidence(_units.PATH), f"unit {unit} not found") if missing else None
 
 
 def _enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:

@@ -85,7 +85,7 @@ def parse(text: str) -> Iterator[Entry]:
 
 
 def unescape(field: str) -> str:
-    """`a b` of `a\\040b`: a blank, a tab, a newline or a backslash."""
+    r"""`a b` of `a\040b`: a blank, a tab, a newline or a backslash."""
     return re.sub(r"\\(040|011|012|134|\\)", lambda match: ESCAPES[match[1]], field)
 
 
@@ -93,13 +93,13 @@ ESCAPES = {"040": " ", "011": "\t", "012": "\n", "134": "\\", "\\": "\\"}
 
 
 def split_options(options: str) -> Iterator[str]:
-    """Options between commas; `\\,` is no separator."""
+    r"""Options between commas; `\,` is no separator."""
     return (match[0] for match in re.finditer(r"(?:[^,\\]|\\.?)+", options, re.DOTALL))
 
 
 def encode_tag(value: str) -> str:
-    """A label as udev writes it in the name of a link: a blank is `\\x20`."""
-    return "".join(c if re.match(r"[A-Za-z0-9#+\-.:=@_]", c) or ord(c) > 127 else f"\\x{ord(c):02x}" for c in value)  # noqa: PLR2004
+    r"""A label as udev writes it in the name of a link: a blank is `\x20`."""
+    return "".join(c if re.match(r"[A-Za-z0-9#+\-.:=@_]", c) or not c.isascii() else f"\\x{ord(c):02x}" for c in value)
 
 
 def unit_name(path: str, kind: str) -> str:

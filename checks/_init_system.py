@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from os.path import basename, join, normpath
-from typing import TYPE_CHECKING, List, Tuple
+from typing import TYPE_CHECKING, List
 
 from nodespec.checks import _os_release
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
@@ -111,4 +111,6 @@ def _by_inittab(tree: Tree, name: str) -> str:
     if name and isinstance(tree.program("openrc"), Value):
         return "openrc"
     jobs = tree.names("/etc/init")
-    return "upstart" if not name and isinstance(jobs, Value) and any(job.endswith(".conf") for job in jobs.value) else ""
+    return (
+        "upstart" if not name and isinstance(jobs, Value) and any(job.endswith(".conf") for job in jobs.value) else ""
+    )

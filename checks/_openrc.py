@@ -59,7 +59,7 @@ def _script(tree: Tree, name: str) -> Observation[str]:
     return Absent(Evidence(SCRIPTS[0]), f"service {name} not found")
 
 
-def _started(tree: Tree) -> "Mapping[str, Evidence] | Unknown":
+def _started(tree: Tree) -> Mapping[str, Evidence] | Unknown:
     """The services that a boot starts, with what says so."""
     started: Dict[str, Evidence] = {}
     queue: List[str] = []

@@ -65,7 +65,10 @@ def _assignments(tree: Tree, path: str) -> Dict[str, str]:
 def _by_agent(tree: Tree) -> Iterator[Found]:
     """Azure's agent, which makes a file on the temporary disk: `ResourceDisk.EnableSwap=y`."""
     said = _assignments(tree, AGENT)
-    if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (None, "0"):
+    if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (
+        None,
+        "0",
+    ):
         return
     for service in ("walinuxagent.service", "waagent.service"):
         started = _boot_services.starts_at_boot(tree, service)
@@ -139,6 +142,7 @@ def _by_rc_local(tree: Tree) -> Iterator[Found]:
     for path in _systemd_boot.RC_LOCAL:
         text = _units.said(tree, path)
         entry = tree.entry(path)
-        if isinstance(text, Value) and isinstance(entry, Value) and entry.value.mode & 0o111:
-            if any(re.search(r"\bswapon\b", line[:MAX_LINE_CHARS]) for _, line in _units.lines(text.value)):
-                yield Unknown(DEFERRED, f"only a running machine can tell: {path} runs swapon")
+        run = isinstance(entry, Value) and entry.value.mode & 0o111
+        lines = _units.lines(text.value) if isinstance(text, Value) and run else ()
+        if any(re.search(r"\bswapon\b", line[:MAX_LINE_CHARS]) for _, line in lines):
+            yield Unknown(DEFERRED, f"only a running machine can tell: {path} runs swapon")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
 from nodespec.checks import _kernel, _systemd_graph, _units
 from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units, is_unit_name
@@ -42,7 +42,10 @@ STOCK: Mapping[str, object] = {
     "rescue.target": "[Unit]\nRequires=sysinit.target\n",
     "emergency.target": "[Unit]\nDescription=Emergency\n",
     **dict.fromkeys(
-        (f"{name}.target" for name in ("sockets", "timers", "paths", "slices", "getty", "remote-fs", "local-fs", "swap")),
+        (
+            f"{name}.target"
+            for name in ("sockets", "timers", "paths", "slices", "getty", "remote-fs", "local-fs", "swap")
+        ),
         "[Unit]\nDescription=Stock\n",
     ),
     **dict.fromkeys(("network.target", "network-online.target"), "[Unit]\nDescription=Network\n"),
@@ -209,7 +212,10 @@ def _rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
     for path in RC_LOCAL:
         entry = tree.entry(path)
         if isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111:
-            yield f"{NORMAL}/multi-user.target.wants/rc-local.service", Link("/usr/lib/systemd/system/rc-local.service", entry.evidence)
+            yield (
+                f"{NORMAL}/multi-user.target.wants/rc-local.service",
+                Link("/usr/lib/systemd/system/rc-local.service", entry.evidence),
+            )
 
 
 SCRIPTS = "/etc/init.d"

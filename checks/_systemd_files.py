@@ -254,18 +254,19 @@ class Units:
 
     def beside(self, names: Tuple[str, ...], suffix: str) -> Iterator[str]:
         """The files of the directories `NAME.SUFFIX` of a unit, sorted by name; of those with one name the first."""
-        ranked: List[Tuple[int, int, int, str]] = []
-        for rank, name in enumerate((*names, names[0].rpartition(".")[2])):
-            for depth, level in enumerate(_levels(name) if "." in name else (name,)):
-                for place in self._folders.get(f"{level}{suffix}", ()):
-                    ranked.append((rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}"))
+        ranked = [
+            (rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}")
+            for rank, name in enumerate((*names, names[0].rpartition(".")[2]))
+            for depth, level in enumerate(_levels(name) if "." in name else (name,))
+            for place in self._folders.get(f"{level}{suffix}", ())
+        ]
         found: Dict[str, str] = {}
         for *_, folder in sorted(ranked):
             for name in self.names(folder):
                 found.setdefault(name, f"{folder}/{name}")
         return iter(path for _, path in sorted(found.items()))
 
-    def readings(self, name: str, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[Reading]]:
+    def readings(self, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[Reading]]:
         """What a unit's file and drop-ins say, in order; nothing where one of them cannot be parsed."""
         found: List[Reading] = []
         drop_ins = (path for path in self.beside(names, ".d") if path.endswith(".conf"))
@@ -308,7 +309,7 @@ def _levels(name: str) -> Iterator[str]:
         yield f"{prefix}{at}{instance}.{kind}"
         if at and instance:
             yield from _levels(f"{prefix}@.{kind}")
-        shorter = prefix[:-1] if prefix.endswith("-") else prefix
+        shorter = prefix.removesuffix("-")
         cut = shorter.rfind("-")
         if cut <= 0:
             return
@@ -316,7 +317,7 @@ def _levels(name: str) -> Iterator[str]:
 
 
 def read_unit(text: str, path: str) -> Iterator[Reading]:
-    """Sections and assignments of `[Unit]\\nWants=a.service \\\\\\n b.service`; ValueError for a broken section."""
+    r"""Sections and assignments of `[Unit]\nWants=a.service \\n b.service`; ValueError for a broken section."""
     section = ""
     for number, line in joined_lines(text):
         if line.startswith("["):

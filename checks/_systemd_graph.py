@@ -8,7 +8,7 @@ further services later, which do not count.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple, Union
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 from nodespec.checks import _systemd_files, _units
 from nodespec.named import NamedTuple
@@ -89,7 +89,7 @@ class Transaction:
 
     def readings(self, unit: Unit) -> List[Reading]:
         """What the files of a unit say."""
-        return self.units.readings(unit.name, self.units.fragment(unit.name), unit.names) or []
+        return self.units.readings(self.units.fragment(unit.name), unit.names) or []
 
     def lacks(self, unit: Unit) -> bool:
         """Whether a unit requires one that cannot be loaded."""
@@ -161,7 +161,7 @@ def load(units: Units, name: str) -> Unit:
     state = "loaded" if made else fragment.state
     if state != "loaded":
         return Unit(names[0], names, fragment.path, state, state, (), ())
-    readings = units.readings(name, fragment, names)
+    readings = units.readings(fragment, names)
     why = "is malformed" if readings is None else _why_bad(kind, names, readings)
     if why or readings is None:
         return Unit(names[0], names, fragment.path, "bad", why, (), ())
@@ -250,12 +250,15 @@ def _why_bad(kind: str, names: Tuple[str, ...], readings: List[Reading]) -> str:
     """Why systemd refuses to load a unit; empty where it does not."""
     if kind == "service":
         return _why_bad_service(readings)
-    if kind == "socket" and not any(r.section == "Socket" and r.name.startswith("Listen") and r.value for r in readings):
+    if kind == "socket" and not any(
+        r.section == "Socket" and r.name.startswith("Listen") and r.value for r in readings
+    ):
         return "has no Listen setting"
     if kind == "timer" and not any(r.section == "Timer" and r.name.startswith("On") and r.value for r in readings):
         return "has no time setting"
     if kind == "path" and not any(
-        r.section == "Path" and r.name in ("PathExists", "PathExistsGlob", "PathChanged", "PathModified", "DirectoryNotEmpty")
+        r.section == "Path"
+        and r.name in ("PathExists", "PathExistsGlob", "PathChanged", "PathModified", "DirectoryNotEmpty")
         for r in readings
     ):
         return "has no path setting"
@@ -280,7 +283,9 @@ def _why_bad_service(readings: List[Reading]) -> str:
     if start is None or stop is None:
         return "names a program by a path that is neither absolute nor a plain name"
     last = {reading.name: reading.value for reading in readings if reading.section in ("Service", "Unit")}
-    kind = next((r.value for r in reversed(readings) if (r.section, r.name) == ("Service", "Type") and r.value in TYPES), "")
+    kind = next(
+        (r.value for r in reversed(readings) if (r.section, r.name) == ("Service", "Type") and r.value in TYPES), ""
+    )
     kind = kind or ("dbus" if last.get("BusName") else "simple" if start else "oneshot")
     success = last.get("SuccessAction", "none") not in ("none", "")
     if not start and not (stop or success):

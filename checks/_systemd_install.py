@@ -29,10 +29,27 @@ if TYPE_CHECKING:
 
 # Distributions by how they build systemd: first-boot-full-preset, an option since version 252 that is off by default
 FULL = {"fedora": 37, "azurelinux": 3}
-ENABLE_ONLY = {"debian", "ubuntu", "raspbian", "rhel", "centos", "rocky", "almalinux", "ol", "amzn", "sles", "opensuse-leap"}
+ENABLE_ONLY = {
+    "debian",
+    "ubuntu",
+    "raspbian",
+    "rhel",
+    "centos",
+    "rocky",
+    "almalinux",
+    "ol",
+    "amzn",
+    "sles",
+    "opensuse-leap",
+}
 FIRST_WITH_OPTION = 252
-LIBRARIES = ("/usr/lib/systemd", "/usr/lib64/systemd", "/lib/systemd", "/usr/lib/x86_64-linux-gnu/systemd",
-             "/usr/lib/aarch64-linux-gnu/systemd")
+LIBRARIES = (
+    "/usr/lib/systemd",
+    "/usr/lib64/systemd",
+    "/lib/systemd",
+    "/usr/lib/x86_64-linux-gnu/systemd",
+    "/usr/lib/aarch64-linux-gnu/systemd",
+)
 
 
 class Install(NamedTuple):

@@ -38,7 +38,7 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
         yield f"{NORMAL}/swap.target.wants/{unit}", Link(f"../{unit}", at)
 
 
-def devices(tree: Tree) -> "Dict[str, Evidence] | Unknown":
+def devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
     """The devices that are swap, by what declares them: sections that are not to be mounted and are not of size 0."""
     more = _units.merged(tree, _units.folders(f"systemd/{FILE}.d"))
     if isinstance(more, Unknown):
@@ -62,4 +62,7 @@ def is_swap(name: str, settings: Dict[str, str]) -> bool:
         return False
     if settings.get("fs-type", "swap") != "swap":
         return False
-    return settings.get("zram-size", "").strip() != "0" and settings.get("zram-fraction", "").strip() not in ("0", "0.0")
+    return settings.get("zram-size", "").strip() != "0" and settings.get("zram-fraction", "").strip() not in (
+        "0",
+        "0.0",
+    )
