@@ -8,7 +8,6 @@ from nodespec.facts import Columns
 from nodespec.observation import DEFERRED, Observation, Unknown, Value
 from nodespec.tree import Tree
 
-SOURCES = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
 OWN = "/usr/local/"  # where no package puts anything
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from nodespec.checks import _boot_services, _installed
+from nodespec.checks import _boot_services
 from nodespec.checks._runtime_files import CONFIGURED
 from nodespec.named import NamedTuple
 from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
@@ -71,6 +71,8 @@ def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
 
 def packaged(tree: Tree, name: str) -> Observation[str]:
     """The version of its package."""
+    from nodespec.checks import _installed  # noqa: PLC0415 - not for a machine that runs
+
     return _installed.version(tree, RUNTIMES[name].program, RUNTIMES[name].packages)
 
 

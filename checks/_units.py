@@ -6,7 +6,6 @@ import re
 from os.path import join, normpath
 from typing import Dict, Iterable, Iterator, Tuple
 
-from nodespec.checks import _init_system
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.tree import Tree
 
@@ -18,7 +17,6 @@ UNITS = (  # the first that has a unit counts
     "/lib/systemd/system",
 )
 PATH = ":".join(UNITS)
-SOURCES = (*_init_system.SOURCES, "*/systemd/system*")
 MAX_NAME_CHARS = 255
 LIMIT = 1 << 18  # bytes of a file
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from nodespec.checks import _boot_services, _installed
+from nodespec.checks import _boot_services
+from nodespec.checks._linux import PACKAGED
 from nodespec.facts import fact
 from nodespec.kinds import Flag, Text, Version
 from nodespec.machine import Machine
@@ -43,8 +44,10 @@ def version(machine: Machine) -> Observation[str]:
     return ran.then(lambda said: _printed(said.output))
 
 
-@version.at_rest(":".join(PROGRAMS), *_installed.SOURCES)
+@version.at_rest(":".join(PROGRAMS), *PACKAGED)
 def _version_at_rest(tree: Tree) -> Observation[str]:
+    from nodespec.checks import _installed  # noqa: PLC0415 - not for a machine that runs
+
     return _installed.version(tree, "kubelet", ("kubelet",))
 
 

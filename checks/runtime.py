@@ -11,7 +11,8 @@ from functools import partial
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
 from nodespec import cri, peer
-from nodespec.checks import _boot_services, _installed, _runtimes
+from nodespec.checks import _boot_services, _runtimes
+from nodespec.checks._linux import PACKAGED
 from nodespec.checks._runtime_files import CONFIGURED, CONTAINERD, CRIO, DOCKER
 from nodespec.checks._runtimes import ALIASES, RUNTIMES
 from nodespec.facts import Columns, Row, Rows, table
@@ -99,9 +100,7 @@ def runtime(machine: Machine) -> Rows[Row]:
     return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
 
 
-@runtime.at_rest(
-    f"{':'.join(PROGRAMS)}*", *(f"*/{one.program}" for one in RUNTIMES.values()), *FILES, *_installed.SOURCES
-)
+@runtime.at_rest(f"{':'.join(PROGRAMS)}*", *(f"*/{one.program}" for one in RUNTIMES.values()), *FILES, *PACKAGED)
 def _at_rest(tree: Tree) -> Rows[Row]:
     def look(name: str) -> Observation[Row]:
         there = tree.program(RUNTIMES[name].program)
