@@ -24,18 +24,23 @@ class Scheme(NamedTuple):
     span: Callable[[str], Span]
 
 
-_RELEASE = re.compile(r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))(?:-?(alpha|beta|rc)[.-]?(\d{1,9})?)?", re.ASCII)
+_RELEASE = re.compile(
+    r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))"
+    r"(?:(?:-0(?:\.\d{1,9})?\.|[-~_]?)(alpha|beta|rc)(?![A-Za-z])[.-]?(\d{1,18})?)?",
+    re.ASCII | re.IGNORECASE,
+)
 _SUFFIX = r"([+~][\w.+~-]*)?"  # what a distribution or a build adds
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
 
 
 def _release(text: str) -> tuple[tuple[int, ...], Key]:
+    """The numbers and the stage of a release: `2.0`, `v2.0.0-rc.1`, `2.0~rc1+ds1`, `2.0_rc1`, `2.0-0.rc1.fc42`."""
     match = _RELEASE.match(text)
     if not match:
         raise ValueError(f"`{text}` is not a version")
     numbers = tuple(map(int, match[1].split(".")))
-    return numbers, (0, _STAGES[match[2]] + 1, int(match[3] or 0)) if match[2] else _FINAL
+    return numbers, (0, _STAGES[match[2].lower()] + 1, int(match[3] or 0)) if match[2] else _FINAL
 
 
 def _release_key(text: str) -> Key:
@@ -110,7 +115,8 @@ def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
     return (low, 0), (key(f"{text[: tail.start()]}{int(tail[0]) + 1}~~"), 0)
 
 
-# dotted numbers; -alpha, -beta, -rc sort before; what a distribution adds says nothing about order
+# Dotted numbers. Alpha, beta and rc sort before the release: `-rc.1` (Semantic Versioning), `~rc1` (dpkg, RPM), `_rc1`
+# (apk), `-0.rc1` (Fedora). Whatever else a distribution adds says nothing about order.
 RELEASE = Scheme("release", _release_key, _release_span)
 DEB = Scheme("deb", _deb_key, lambda text: _open_ended(text, _deb_key))
 RPM = Scheme("rpm", _rpm_key, lambda text: _open_ended(text, _rpm_key))
