@@ -108,9 +108,9 @@ def _loader(machine: Tree) -> Union[Value[str], Unknown]:
     if machine.running:
         said = machine.line(LOADER)
     else:
-        from nodespec.checks import _sysctl_files  # noqa: PLC0415 - not for a machine that runs
+        from nodespec.checks import _sysctl_defaults  # noqa: PLC0415 - not for a machine that runs
 
-        said = _sysctl_files.loader(machine)
+        said = _sysctl_defaults.loader(machine)
     return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(said, Absent) else said
 
 

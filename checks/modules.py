@@ -242,6 +242,6 @@ def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
 
     assigned = _sysctl_files.assigned(tree)
     disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None
-    everything = {"": disabled.evidence} if disabled and disabled.value == "1" else {}
+    everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
     unread = assigned if isinstance(assigned, Unknown) and assigned.reason != DEFERRED else None
     return {**_loads.banned(tree), **everything}, unread

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Dict, Mapping, Tuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Dict, Mapping, Optional, Tuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodespec.checks import _sysctl_defaults, _sysctl_values
 from nodespec.checks import _sysctl_files as files
 from nodespec.facts import Row, Rows, Table, place
 from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
@@ -121,9 +123,13 @@ class TestMainFile:
         (" - net.ipv4.ip_forward=1", "1"),
         ("-net.ipv4.ip_forward = 1 ", "1"),
         ("net.ipv4.ip_forward=1\r", "1"),
-        ("net.ipv4.ip_forward\t=\t1  2\t3", "1 2 3"),
-        ("net.ipv4.ip_forward=1=2", "1=2"),
-        ("net.ipv4.ip_forward=", ""),
+        ("net.ipv4.ip_forward\t=\t1  2\t3", "1"),
+        ("net.ipv4.ip_forward=1 # routers", "1"),
+        ("net.ipv4.ip_forward=1;", "0"),
+        ("net.ipv4.ip_forward=1\x0b", "0"),
+        ("net.ipv4.ip_forward=01", "1"),
+        ("net.ipv4.ip_forward=1=2", "0"),
+        ("net.ipv4.ip_forward=", "0"),
         ("# net.ipv4.ip_forward=1", "0"),
         ("; net.ipv4.ip_forward=1", "0"),
         ("net.ipv4.ip_forward 1", "0"),
@@ -139,6 +145,61 @@ class TestMainFile:
 )
 def test_a_line(make_tree: MakeTree, text: str, value: str) -> None:
     assert said(make_tree({"/etc/sysctl.d/a.conf": f"{text}\n"}, SYSTEMD), FORWARD) == (value,)
+
+
+class TestReaders:
+    """What systemd 252, procps 4.0.2 and busybox 1.35 wrote in a network namespace; None: it kept its 4096."""
+
+    KEY = "net.core.somaxconn"
+
+    @pytest.mark.parametrize(
+        ("text", "systemd", "procps", "busybox"),
+        [
+            ("-net.core.somaxconn = 96\r", "96", "96", None),
+            ("- net.core.somaxconn = 95", "95", None, None),
+            (" \x0b net.core.somaxconn = 93", None, "93", "93"),
+            ("net.core.somaxconn = 7\x0b", None, "7", "7"),
+            ("net.core.somaxconn=90=3", None, None, None),
+            ("/net/core/somaxconn=88", "88", "88", None),
+            ("net/core.somaxconn=87", None, None, "87"),
+            ("net.core.somax*=85", "85", "85", None),
+            ("net.core.somaxconn=84\nnet.core.somax*=85", "84", "84", "84"),
+            ("net.core.somaxconn=83\nnet.core.somaxconn=82;", None, "83", "83"),
+            ("net.core.somaxconn=81;\nnet/core/somax*=80", None, None, None),
+            ("net.core.somaxconn=7\\\n8", None, None, "78"),
+            ("net.core.somaxconn 5 = 79", None, None, None),
+        ],
+    )
+    def test_each_reader_has_its_own_way(
+        self, text: str, systemd: Optional[str], procps: Optional[str], busybox: Optional[str]
+    ) -> None:
+        for reader, value in (("systemd", systemd), ("procps", procps), ("busybox", busybox)):
+            assigned = files.ordered(files.parse("f", text, reader), reader)
+            seen = assigned.look(self.KEY)
+            assert (seen.value if isinstance(seen, Value) else seen) == value, reader
+
+    def test_busybox_is_the_reader_where_sysctl_leads_to_it(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/bin/busybox": ""}, {"/sbin/init": "/bin/busybox", "/sbin/sysctl": "/bin/busybox"})
+        Path(root, "bin/busybox").chmod(0o755)
+        assert files.reader_of(Tree(root)) == "busybox"
+        assert files.reader_of(Tree(make_tree({}, {}))) == "busybox"
+
+
+class TestRefused:
+    def test_what_was_there_before_stays(self, make_tree: MakeTree) -> None:
+        root = make_tree({"/etc/sysctl.d/a.conf": "vm.swappiness=60;\nvm.max_map_count=99999999999\n"}, SYSTEMD)
+        assert look(root, "vm.swappiness") == Value("60", DEFAULT)
+        assert look(root, "vm.max_map_count") == Value("65530", DEFAULT)
+
+    def test_without_a_default_it_is_unknown(self, make_tree: MakeTree) -> None:
+        seen = look(make_tree({"/etc/sysctl.d/a.conf": "net.core.somaxconn=60;\n"}, SYSTEMD), "net.core.somaxconn")
+        say = "/etc/sysctl.d/a.conf:1: the kernel refuses `60;` for net.core.somaxconn, which keeps what it held before"
+        assert seen == Unknown("malformed", say, "write a value that the kernel accepts")
+
+    def test_the_command_line_was_before(self, make_tree: MakeTree) -> None:
+        line = {"/boot/vmlinuz-6.1": "", "/etc/kernel/cmdline": "sysctl.vm.swappiness=0x0a"}
+        root = make_tree({**line, "/etc/sysctl.d/a.conf": "vm.swappiness=ten\n"}, SYSTEMD)
+        assert look(root, "vm.swappiness") == Value("10", Evidence("/etc/kernel/cmdline", inferred=True))
 
 
 class TestWildcards:
@@ -203,7 +264,7 @@ class TestForwarding:
 class TestDefaults:
     def test_the_kernel_s_own_is_inferred(self, make_tree: MakeTree) -> None:
         root = make_tree({}, SYSTEMD)
-        for key, value in files.DEFAULTS.items():
+        for key, value in _sysctl_values.DEFAULTS.items():
             if not key.startswith("net.bridge."):
                 assert look(root, key) == Value(value, DEFAULT)
 
@@ -235,7 +296,7 @@ class TestModules:
     def test_without_its_module_no_file_can_set_it(self, make_tree: MakeTree) -> None:
         seen = look(make_tree({**self.FILE, **self.KERNEL}, SYSTEMD), self.KEY)
         said = "the module br_netfilter brings it, and nothing loads that at boot: name it in a file of "
-        assert seen == Absent(Evidence(":".join(files.LOADS)), f"{said}/etc/modules-load.d")
+        assert seen == Absent(Evidence(":".join(_sysctl_defaults.LOADS)), f"{said}/etc/modules-load.d")
 
     @pytest.mark.parametrize(
         ("path", "text"),
@@ -324,8 +385,8 @@ LINES = st.lists(
 @settings(max_examples=150)
 @given(LINES)
 def test_what_is_left_is_what_a_line_says(lines: list[str]) -> None:
-    assigned = files._ordered(files._assignments("f", "\n".join(lines)))  # noqa: SLF001 - what all files go through
-    found = assigned.by_path
+    assigned = files.ordered(files.parse("f", "\n".join(lines), files.SYSTEMD), files.SYSTEMD)
+    found = assigned.paths
     seen = assigned.look("net.ipv4.conf.all.x")
     named = [one for one in found.values() if one.path == "net/ipv4/conf/all/x"]
     if named:

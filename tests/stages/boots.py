@@ -25,7 +25,7 @@ import qemu
 from agreement import Difference, compared
 from oracle import report
 
-from nodespec.checks._sysctl_files import DEFAULTS
+from nodespec.checks._sysctl_values import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

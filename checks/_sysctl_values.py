@@ -1,0 +1,221 @@
+"""What a kernel parameter holds after a text was written to it: as the kernel's handlers in kernel/sysctl.c parse it.
+
+A number is decimal, octal after 0 or hexadecimal after 0x, with blanks before it, and ends at a blank: `1 # on` is 1,
+and `07` is 7. Whatever else follows it, and a number out of range, is refused: `60;` leaves what was there before. A
+list of numbers is written one by one up to the first that is refused. Text is kept whole.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import Iterator, List, Optional, Tuple
+
+from nodespec.named import NamedTuple
+
+INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
+NATURAL = (0, INT[1])
+MAX_DIGITS = 20  # with sign and prefix
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*((-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*))(?![^ \t\n])")
+
+
+class Kind(NamedTuple):
+    """How a handler reads: from and to what it accepts on every kernel, and on some; how many numbers it holds."""
+
+    sure: Tuple[int, int]
+    maybe: Tuple[int, int]
+    size: int = 1
+    flag: bool = False  # all but 0 is kept as 1
+    known: bool = True
+
+
+class Written(NamedTuple):
+    """What is held then; None where it was refused and nothing changed. `others`: what it may be; `doubt`: why."""
+
+    value: Optional[str]
+    doubt: str = ""
+    others: Tuple[str, ...] = ()
+
+
+# kept as text, or parsed otherwise than as numbers: lists of ports, bitmaps, names of algorithms
+_TEXTS = """
+kernel.core_pattern kernel.hostname kernel.domainname kernel.modprobe kernel.hotplug kernel.poweroff_cmd
+kernel.watchdog_cpumask kernel.seccomp.actions_logged kernel.ftrace_dump_on_oops kernel.bootloader_* kernel.spl.*
+kernel.apparmor_* net.core.default_qdisc net.core.flow_limit_cpu_bitmap net.core.rps_default_mask
+net.ipv4.tcp_*congestion_control net.ipv4.ip_local_reserved_ports net.ipv4.tcp_fastopen_key
+net.ipv6.conf.*.stable_secret net.mptcp.scheduler net.mptcp.path_manager net.netfilter.nf_log.* fs.binfmt_misc.*
+sunrpc.* dev.parport.* crypto.* net.ipv4.vs.sync_ports net.sctp.cookie_hmac_alg vm.lowmem_reserve_ratio
+"""
+# `LEAST MOST`, on some kernels `LEAST/LEAST MOST/MOST`, and the parameters; the first that matches counts
+_RANGES = """
+0 1: fs.protected_hardlinks fs.protected_symlinks kernel.dmesg_restrict kernel.softlockup_panic kernel.hardlockup_panic
+0 1: kernel.watchdog kernel.nmi_watchdog kernel.soft_watchdog kernel.timer_migration kernel.sched_schedstats
+0 1/int: net.ipv4.icmp_echo_ignore_all net.ipv4.icmp_echo_ignore_broadcasts
+0 1/int: net.ipv4.icmp_ignore_bogus_error_responses
+0 2: fs.protected_fifos fs.protected_regular fs.suid_dumpable kernel.kptr_restrict kernel.unprivileged_bpf_disabled
+0 2: vm.overcommit_memory vm.panic_on_oom kernel.io_uring_disabled net.core.bpf_jit_harden
+0 2/int: net.ipv4.tcp_tw_reuse
+0 3: kernel.yama.ptrace_scope
+1 1: kernel.modules_disabled kernel.kexec_load_disabled
+0 60: kernel.watchdog_thresh
+0 100: vm.dirty_ratio vm.dirty_background_ratio vm.compaction_proactiveness
+0 200: vm.swappiness
+0 31: vm.page-cluster
+1 4: vm.drop_caches
+301 4194304: kernel.pid_max
+0 65535: net.ipv4.ip_unprivileged_port_start
+0 255/int: net.ipv4.tcp_syncookies net.ipv4.tcp_sack net.ipv4.tcp_timestamps net.ipv4.tcp_window_scaling
+0 255/int: net.ipv4.tcp_mtu_probing net.ipv4.tcp_slow_start_after_idle net.ipv4.tcp_moderate_rcvbuf
+0 255/int: net.ipv4.tcp_no_metrics_save net.ipv4.tcp_dsack net.ipv4.tcp_rfc1337 net.ipv4.tcp_retries1
+0 255/int: net.ipv4.tcp_retries2 net.ipv4.tcp_synack_retries net.ipv4.tcp_orphan_retries net.ipv4.tcp_keepalive_probes
+0 255/int: net.ipv4.tcp_abort_on_overflow net.ipv4.tcp_autocorking net.ipv4.ip_nonlocal_bind
+-2147483 2147483/int: net.ipv4.tcp_keepalive_time net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_fin_timeout
+0 natural: fs.inotify.* user.* vm.max_map_count vm.vfs_cache_pressure net.core.somaxconn kernel.msgmax kernel.msgmnb
+0 natural: net.netfilter.nf_conntrack_max net.nf_conntrack_max net.ipv4.neigh.*.gc_thresh* vm.min_free_kbytes
+0 natural/uint: kernel.keys.*
+0 long/ulong: fs.file-max
+0 ulong: fs.aio-max-nr kernel.shmmax kernel.shmall vm.nr_hugepages vm.nr_overcommit_hugepages vm.dirty_bytes
+0 ulong: vm.dirty_background_bytes vm.overcommit_kbytes vm.user_reserve_kbytes vm.admin_reserve_kbytes vm.mmap_min_addr
+0 ulong: fs.epoll.max_user_watches kernel.hung_task_timeout_secs
+int: net.ipv4.conf.* net.ipv6.conf.* net.ipv4.ip_forward kernel.panic kernel.panic_on_oops kernel.sysrq
+int: vm.overcommit_ratio kernel.perf_event_paranoid kernel.randomize_va_space vm.oom_kill_allocating_task
+int: net.ipv4.tcp_max_syn_backlog net.ipv4.tcp_max_tw_buckets net.ipv4.tcp_max_orphans kernel.core_uses_pid
+int: kernel.sched_rt_runtime_us net.core.netdev_max_backlog net.core.netdev_budget net.unix.max_dgram_qlen
+"""
+FLAGS = "net.bridge.bridge-nf-"  # all but 0 is kept as 1
+VECTORS = {
+    "net.ipv4.tcp_rmem": 3,
+    "net.ipv4.tcp_wmem": 3,
+    "net.ipv4.tcp_mem": 3,
+    "net.ipv4.udp_mem": 3,
+    "net.sctp.sctp_mem": 3,
+    "net.sctp.sctp_rmem": 3,
+    "net.sctp.sctp_wmem": 3,
+    "net.ipv4.ip_local_port_range": 2,
+    "net.ipv4.ping_group_range": 2,
+    "kernel.sem": 4,
+    "kernel.printk": 4,
+    "kernel.acct": 3,
+}
+# what every kernel begins with since 4.19, whatever it was built with and whatever machine it runs on
+DEFAULTS = {
+    "fs.inotify.max_queued_events": "16384",
+    "fs.inotify.max_user_instances": "128",
+    "kernel.keys.maxbytes": "20000",
+    "kernel.keys.maxkeys": "200",
+    "kernel.keys.root_maxbytes": "25000000",
+    "kernel.keys.root_maxkeys": "1000000",
+    "net.bridge.bridge-nf-call-arptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.ipv4.conf.all.forwarding": "0",
+    "net.ipv4.conf.default.forwarding": "0",
+    "net.ipv4.ip_forward": "0",
+    "net.ipv4.ip_local_port_range": "32768 60999",
+    "net.ipv4.ip_nonlocal_bind": "0",
+    "net.ipv4.ip_unprivileged_port_start": "1024",
+    "net.ipv6.conf.all.forwarding": "0",
+    "net.ipv6.conf.default.forwarding": "0",
+    "vm.max_map_count": "65530",
+    "vm.overcommit_memory": "0",
+    "vm.overcommit_ratio": "50",
+    "vm.panic_on_oom": "0",
+    "vm.swappiness": "60",
+}
+LONG = (0, (1 << 63) - 1)
+NAMED = {"int": INT, "uint": UINT, "ulong": ULONG, "natural": NATURAL, "long": LONG}
+
+
+def written(key: str, text: str, before: Optional[str]) -> Written:
+    """What a parameter holds after a text was written to it. `before`: what it held, None where that is not known."""
+    kind, folded = kind_of(key), " ".join(text.split())
+    is_text = any(fnmatchcase(key, pattern) for pattern in _TEXTS.split())
+    if is_text or (not kind.known and not re.match(r"[-+\d]|$", folded)):  # of no handler of numbers that is known
+        return Written(folded)
+    numbers, whole = _numbers(text, kind.size)
+    if kind.size > 1:
+        return _list(key, kind, numbers, before, whole=whole)
+    return _single(key, kind, numbers[0], folded) if numbers else Written(None)
+
+
+def _single(key: str, kind: Kind, number: int, folded: str) -> Written:
+    accepted, value = _accepted(number, kind), str(int(bool(number)) if kind.flag else number)
+    if accepted is None:
+        return Written(value, f"whether this kernel accepts {value} for {key} is not known")
+    if accepted and not kind.known and " " in folded and _plain(folded):
+        return Written(value, "whether it holds one number or several is not known", (folded,))
+    return Written(value if accepted else None)
+
+
+def kind_of(key: str) -> Kind:
+    """How a parameter is parsed; of one that is not known, what any handler of numbers accepts."""
+    if key in VECTORS:
+        return Kind(ULONG if key.endswith("_mem") else INT, ULONG if key.endswith("_mem") else INT, VECTORS[key])
+    if key.startswith(FLAGS):
+        return Kind(INT, INT, flag=True)
+    for sure, maybe, names in _ranges():
+        if any(fnmatchcase(key, name) for name in names):
+            return Kind(sure, maybe)
+    return Kind(NATURAL, (INT[0], ULONG[1]), known=False)
+
+
+def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], List[str]]]:
+    """`0 255/int: NAMES` is from 0 to 255 for sure, and on some kernels all that an int holds."""
+    for line in _RANGES.strip().split("\n"):
+        bounds, _, names = line.partition(": ")
+        sure, _, maybe = bounds.partition("/")
+        least, _, most = sure.rpartition(" ")
+        wide = NAMED[maybe or most] if maybe or most in NAMED else (int(least), int(most))
+        yield (int(least) if least else wide[0], NAMED[most][1] if most in NAMED else int(most)), wide, names.split()
+
+
+def _numbers(text: str, count: int) -> Tuple[List[int], bool]:
+    """The numbers up to the first that is refused, and whether all went well."""
+    numbers: List[int] = []
+    at = 0
+    while len(numbers) < count and text[at:].strip(" \t\n\v\f\r"):
+        found = _NUMBER.match(text, at)
+        number = _number(found) if found else None
+        if not found or number is None:
+            return numbers, False
+        numbers.append(number)
+        at = found.end()
+    return numbers, bool(numbers)
+
+
+def _number(found: re.Match[str]) -> Optional[int]:
+    digits = found[3].lower()
+    base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
+    number = int(digits, base)
+    return None if len(found[1]) > MAX_DIGITS or number > ULONG[1] else -number if found[2] else number
+
+
+def _accepted(number: int, kind: Kind) -> Optional[bool]:
+    if kind.sure[0] <= number <= kind.sure[1]:
+        return True
+    return None if kind.maybe[0] <= number <= kind.maybe[1] else False
+
+
+def _list(key: str, kind: Kind, numbers: List[int], before: Optional[str], *, whole: bool) -> Written:
+    """Several numbers: each is set until one is refused; what is not written stays. Ranges of ports are set at once."""
+    good = next((at for at, number in enumerate(numbers) if not _accepted(number, kind)), len(numbers))
+    if key == "net.ipv4.ip_local_port_range":
+        low, high = (*numbers, *(_ports(before)[len(numbers) :]), 0, 0)[:2]
+        return Written(f"{low} {high}" if whole and good == len(numbers) and 0 < low <= high < 1 << 16 else None)
+    if key == "net.ipv4.ping_group_range" and not whole:
+        return Written(None)
+    if not good:
+        return Written(None)
+    held = before.split() if before else []
+    rest = held[good:] if len(held) == kind.size else []
+    if good + len(rest) < kind.size:
+        return Written(" ".join(map(str, numbers[:good])), "only some of its numbers are written")
+    return Written(" ".join([*map(str, numbers[:good]), *rest]))
+
+
+def _ports(before: Optional[str]) -> List[int]:
+    return [int(port) for port in (before or "").split()] if _plain(before or "") else []
+
+
+def _plain(text: str) -> bool:
+    return bool(re.fullmatch(r"-?(0|[1-9][0-9]*)( -?(0|[1-9][0-9]*))*", text))
