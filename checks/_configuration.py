@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Dict, Iterator, Mapping, Optional
+from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 
 from nodespec.checks import _kernel
 from nodespec.facts import Rows
-from nodespec.observation import Absent, Evidence, Observation, Value, first
+from nodespec.observation import Absent, Evidence, Observation, Unknown, Value, first
 from nodespec.tree import LIMIT, Tree
 
 # The first that can be read counts: the kernel's own word, then what its package installed, then what it was built
@@ -30,7 +30,20 @@ PATHS = (
     "/usr/src/linux/.config",
 )
 RESTING = PATHS[1:]
+# What programs call the places; `other` are those that few of them read.
+PLACES = {
+    "/proc/config.gz": "proc",
+    "/boot/config-{}": "boot",
+    "/usr/lib/modules/{}/config": "modules",
+    "/usr/lib/ostree-boot/config-{}": "ostree",
+    "/usr/lib/kernel/config-{}": "kernel",
+    "/lib/modules/{}/build/.config": "build",
+    "/usr/src/linux-headers-{}/.config": "headers",
+    "/usr/src/linux-{}/.config": "source",
+    "/usr/src/linux/.config": "source",
+}
 FILES = tuple(path.format("*") for path in PATHS)
+WORDS = (*dict.fromkeys(PLACES.values()), "module", "other")
 
 
 def file(machine: Tree) -> Observation[bytes]:
@@ -47,6 +60,41 @@ def _files(machine: Tree) -> Iterator[Observation[bytes]]:
         yield read if own else read.then(partial(_of, named))
     if not machine.running:
         yield from _within(machine)
+
+
+def places(machine: Tree) -> Observation[FrozenSet[str]]:
+    """The places that have a configuration of this kernel; `module` is one that `modprobe configs` brings."""
+    release = _kernel.release(machine)
+    if not isinstance(release, Value):
+        return release
+    found: Dict[str, str] = {}
+    unread = None
+    for path in PATHS if machine.running else RESTING:
+        file = machine.entry(path.format(release.value))
+        unread = unread or (file if isinstance(file, Unknown) else None)
+        if isinstance(file, Value) and file.value.kind == "file" and file.value.size >= (path not in PSEUDO):
+            found.setdefault(PLACES.get(path, "other"), path.format(release.value))
+    listed = _kernel.installed(machine)
+    if isinstance(listed, Value) and "configs" in listed.value:
+        found["module"] = listed.evidence.source
+    kept = None if machine.running else _kept(machine)
+    if isinstance(kept, Value):
+        found["proc"] = kept.evidence.source
+    unread = unread or (kept if isinstance(kept, Unknown) else None)
+    if not found and unread:
+        return unread
+    return Value(frozenset(found), Evidence(", ".join(dict.fromkeys(found.values())) or PATHS[machine.running < 1]))
+
+
+def _kept(tree: Tree) -> Observation[str]:
+    """Whether the kernel will show its configuration as /proc/config.gz: what was built so does."""
+    data, shown = tree.once(file), option(tree, "IKCONFIG_PROC")
+    if not isinstance(data, Value):
+        return data
+    return data.then(lambda _: "proc") if isinstance(shown, Value) and shown.value == "y" else Absent(data.evidence)
+
+
+PSEUDO = PATHS[:1]  # /proc shows no sizes of some files
 
 
 def _within(tree: Tree) -> Iterator[Observation[bytes]]:
@@ -92,12 +140,26 @@ def _of(release: str, data: bytes) -> bytes:
     return data
 
 
+def signature(data: bytes) -> str:
+    """`CONFIG_VERSION_SIGNATURE="Ubuntu 5.15.0-25.25-generic 5.15.30"`: upstream's version comes last."""
+    match = re.search(rb'^CONFIG_VERSION_SIGNATURE="[^"\n]* (\d[^"\s]*)"', data, re.MULTILINE)
+    if not match:
+        raise ValueError("has no version signature")
+    return match[1].decode("utf-8", "backslashreplace")
+
+
 def headline(data: bytes) -> str:
     """`# Linux/x86 6.1.176 Kernel Configuration` near the top."""
     match = re.search(rb"^# Linux/\S+ (\d\S*) Kernel Configuration", data[:4096], re.MULTILINE)
     if not match:
         raise ValueError("does not say which kernel it is of")
     return match[1].decode("utf-8", "backslashreplace")
+
+
+def option(machine: Tree, name: str) -> Optional[Observation[str]]:
+    """What the file says of an option; nothing where there is none."""
+    data = machine.once(file)
+    return rows(data.value, data.evidence).look(name) if isinstance(data, Value) else None
 
 
 def rows(data: bytes, at: Evidence) -> Rows[str]:

@@ -39,6 +39,7 @@ V1 = {
     "perf_event": "CGROUP_PERF",
 }
 SINCE = {"devices": (4, 15), "freezer": (5, 2)}  # Linux, on version 2, where no list has them
+NEEDS = {"devices": "CGROUP_BPF", "freezer": "CGROUPS"}  # for these
 SEPARATE = {"memory": "MEMCG_V1", "cpuset": "CPUSETS_V1"}  # options of their own for version 1, from 6.11 and 6.12 on
 WORDS = {"hybrid": "hybrid", "legacy": "1", "unified": "2"}
 REFUSES = "refuses"
@@ -156,7 +157,7 @@ def _bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
     bound = "v2" if mounted.value == "2" else "v1"
     options = V2 if bound == "v2" else V1
     rows: Dict[str, Observation[str]] = {name: _row(tree, name, option, bound) for name, option in options.items()}
-    rows.update((name, _by_version(tree, since)) for name, since in SINCE.items() if bound == "v2")
+    rows.update((name, _without_controller(tree, name)) for name in SINCE if bound == "v2")
     disabled = _list(said[0], "cgroup_disable")
     for name in rows:
         if name in disabled or (name in ("io", "blkio") and disabled & {"io", "blkio"}):
@@ -188,14 +189,21 @@ def _row(tree: Tree, name: str, option: str, bound: str) -> Observation[str]:
     return Value(bound, at.evidence._replace(inferred=True)) if isinstance(at, Value) else at
 
 
-def _by_version(tree: Tree, since: Tuple[int, int]) -> Observation[str]:
-    """By the version of the kernel; an older one may have it by a patch, which cannot be seen."""
+def _without_controller(tree: Tree, name: str) -> Observation[str]:
+    """What version 2 has without a controller, by the kernel's configuration and version.
+
+    An older kernel may have it by a patch, as Red Hat's 4.18 does.
+    """
+    built = _option(tree, NEEDS[name])
+    if isinstance(built, Value) and built.value in ("n", "undefined"):
+        return Absent(built.evidence, f"the kernel was built without {NEEDS[name]}")
     found = _linux.at_rest(tree)
     if not isinstance(found, Value):
         return found
     numbers = tuple(map(int, re.findall(r"\d+", found.value)[:2]))
-    at = found.evidence._replace(inferred=True)
-    return Value("v2", at) if numbers >= since else Absent(at)
+    if numbers >= SINCE[name]:
+        return Value("v2", found.evidence._replace(inferred=True))
+    return _deferred(f"Linux {found.value} has it only where it was patched")
 
 
 def _option(tree: Tree, name: str) -> Observation[str]:

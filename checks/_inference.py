@@ -16,6 +16,7 @@ from nodespec.checks._options import (
     IMPLIED,
     MODULES,
     SIGNS,
+    UNLISTED,
     WITHIN,
     Sign,
 )
@@ -99,7 +100,10 @@ def _module(machine: Machine, module: str, symbol: str) -> Found:
     if listed:
         return listed
     if isinstance(builtin, Value) and isinstance(built, Value):  # in neither is also what ceased to be offered as m
-        return _on(KALLSYMS) if symbol.encode() in machine.once(_symbols) else _off(built.evidence.source)
+        symbols, shown = machine.once(_symbols), UNLISTED.get(module)
+        if not symbols and shown:
+            return _on(shown) if _has(machine, shown) else None
+        return _on(KALLSYMS) if symbol.encode() in symbols else _off(built.evidence.source)
     return _running(machine, module, symbol)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterable, Iterator
+from typing import TYPE_CHECKING, Iterable, Iterator, Optional
 
 from nodespec.checks import _configuration, _kernel
 from nodespec.facts import Columns
@@ -36,23 +36,30 @@ def at_rest(tree: Tree) -> Observation[str]:
 
 
 def told(looks: Iterable[Observation[str]]) -> Observation[str]:
-    """The first that is told, or why the last is not. A source that is hidden may say more than the next."""
-    look: Observation[str] = Absent(Evidence(""))
+    """The first that is told, before any that is inferred; or why the last is not told.
+
+    A source that is hidden may say more than the next.
+    """
+    last: Observation[str] = Absent(Evidence(""))
+    inferred: Optional[Value[str]] = None
     for look in looks:
-        if isinstance(look, Value) or (isinstance(look, Unknown) and look.reason == "hidden"):
-            return look
-    return look
+        last = look
+        hidden = isinstance(look, Unknown) and look.reason == "hidden"
+        if hidden or (isinstance(look, Value) and not look.evidence.inferred):
+            break
+        inferred = inferred or (look if isinstance(look, Value) else None)
+    return last if isinstance(last, Value) and not last.evidence.inferred else inferred or last
 
 
 def upstream(text: str) -> str:
-    """6.1.176 of 6.1.176-1, and 6.2-rc3 of 6.2~rc3-1."""
+    """6.1.176 of 6.1.176-1, 6.2-rc3 of 6.2~rc3-1, and 6.19.0-rc7 of Fedora's 6.19.0-0.rc7.51.fc44."""
     match = _UPSTREAM.match(text)
     if not match:
         raise ValueError(f"`{text[:80]}` begins with no version")
     return "-".join(filter(None, match.groups()))
 
 
-_UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](rc\d{1,3}))?")
+_UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](?:0\.)?(rc\d{1,3}))?")
 
 
 def debian(banner: str) -> str:
@@ -64,17 +71,29 @@ def debian(banner: str) -> str:
 
 
 def header(tree: Tree) -> Observation[str]:
-    """From the configuration, if that is of this series at all."""
+    """From the configuration, if that is of this series at all. A release there may be a mere name for an ABI."""
     release = _kernel.release(tree)
     series = release.value.split(".")[:2] if isinstance(release, Value) else []
 
-    def agreed(data: bytes) -> str:
-        found = upstream(_configuration.headline(data))
+    def agreed(said: str) -> str:
+        found = upstream(said)
         if found.split(".")[:2] != series:
             raise ValueError("is the configuration of another kernel")
         return found
 
-    return tree.once(_configuration.file).then(agreed)
+    data = tree.once(_configuration.file)
+    signed = data.then(_configuration.signature).then(agreed)
+    if isinstance(signed, Value):
+        return signed
+    line = data.then(_configuration.headline)
+    return _as_named(line.then(agreed), line.value if isinstance(line, Value) else "")
+
+
+def _as_named(version: Observation[str], text: str) -> Observation[str]:
+    """A version, inferred where the text goes on behind it: 5.15.0-25-generic."""
+    if not isinstance(version, Value) or _UPSTREAM.fullmatch(text):
+        return version
+    return Value(version.value, version.evidence._replace(inferred=True))
 
 
 def of_release(tree: Tree) -> Observation[str]:
@@ -105,8 +124,17 @@ def _packaged(tree: Tree, release: str) -> Observation[str]:
         if isinstance(row, Value) and isinstance(row.value, Columns):
             whole, version = row.value["rpm"], row.value["version"].then(str)
             if not isinstance(whole, Value) or release.startswith(re.sub(r"^\d+:", "", str(whole.value))):
-                return version.then(upstream)
+                return _of_package(row.value, version, release)
     return Unknown("not found", f"no package says which version {release} is")
+
+
+def _of_package(row: Columns, version: Observation[str], release: str) -> Observation[str]:
+    """The version of a package; inferred where the package itself is called by the ABI, as Ubuntu's 5.15.0-25.25 is."""
+    whole = row["deb"].then(str)
+    abi = re.match(r"\d+(?:\.\d+)*-\d+", release)
+    named = isinstance(whole, Value) and abi is not None and whole.value.rpartition(":")[2].startswith(abi[0])
+    found = version.then(upstream)
+    return Value(found.value, found.evidence._replace(inferred=True)) if isinstance(found, Value) and named else found
 
 
 def _made(makefile: str) -> str:

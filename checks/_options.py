@@ -131,6 +131,9 @@ WITHIN = {
     "NF_TABLES_IPV6": ("NF_TABLES", "nft_do_chain_ipv6"),
 }
 
+# what was a module and is part of the kernel in later versions, so that no list of modules has it; and what shows it
+UNLISTED = {"ipv6": "/proc/sys/net/ipv6"}  # from Linux 7.2 on
+
 # modules of one option: the second one's name, the first
 ALSO = {"nft_chain_nat": "nft_nat"}
 

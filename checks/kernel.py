@@ -297,6 +297,27 @@ def _unread(tree: Tree, file: Lacking) -> Unknown:
     )
 
 
+@fact(
+    SetOf(Choice(*_configuration.WORDS)),
+    sources=(*_configuration.FILES, *(f"{tree}/*" for tree in _kernel.TREES)),
+    fix="install the package that has /boot/config-RELEASE, or boot a kernel that was built with IKCONFIG_PROC",
+)
+def config_sources(machine: Machine) -> Observation[FrozenSet[str]]:
+    """The places where a program finds the configuration that this kernel was built with.
+
+    proc is /proc/config.gz, boot is /boot/config-RELEASE, modules is /usr/lib/modules/RELEASE/config, build is .config
+    in the module tree's build/. headers and source are .config in /usr/src, ostree and kernel are config-RELEASE in
+    /usr/lib/ostree-boot and /usr/lib/kernel. module is /proc/config.gz once `modprobe configs` ran. other is any other
+    place that nodespec reads. Empty where there is none: then `config` is inferred, and kubeadm stops.
+
+    At rest proc is inferred from IKCONFIG_PROC in the configuration.
+    """
+    return _configuration.places(machine)
+
+
+config_sources.at_rest(*_kernel.BOOT, *_configuration.FILES)(_configuration.places)
+
+
 def _signature(machine: Machine) -> Observation[str]:
     """`Ubuntu 6.8.0-31.31-generic 6.8.1`: upstream's comes last."""
     return machine.line(SIGNATURE).then(lambda line: _linux.upstream(line.split()[-1]))

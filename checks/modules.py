@@ -135,6 +135,9 @@ def _known(machine: Tree, name: str) -> Optional[Observation[str]]:
     rest, option = machine.once(_rest), _inference.option_of(name)
     if not option or not isinstance(rest, Absent):
         return None
+    built = _configuration.option(machine, option)
+    if isinstance(built, Value) and built.value == "y":  # what is no module any more stands in no list of modules
+        return Value("builtin", built.evidence._replace(inferred=True))
     return rest._replace(say=f"a kernel built with CONFIG_{option} has it")
 
 
@@ -209,7 +212,7 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
     """What any other name is: absent only if the lists of this kernel were looked through."""
     tree = machine.once(_kernel.tree)
     if isinstance(tree, Absent):
-        look = "install the kernel's modules, or build them in"
+        look = _reboot(machine) or "install the kernel's modules, or build them in"
         return Unknown("not found", f"{tree.evidence} does not exist", look)
     if isinstance(tree, Unknown):
         return tree
@@ -224,6 +227,18 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
         return Absent(tree.evidence)
     look = f"{machine.once(_kernel.depmod)}, or install the kernel's modules again"
     return Unknown("not found", f"{tree.value} lists no modules", look)
+
+
+def _reboot(machine: Tree) -> str:
+    """What helps where an upgrade removed the modules of the kernel that runs."""
+    if not machine.running:
+        return ""
+    from nodespec.checks import _boot  # noqa: PLC0415 - where modules are missing
+
+    running, following = _kernel.release(machine), _boot.release(machine)
+    if not isinstance(following, Value) or not isinstance(running, Value) or following.value == running.value:
+        return ""
+    return f"reboot: the next boot starts {following.value}"
 
 
 def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:

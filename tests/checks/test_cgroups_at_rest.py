@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 Files = Mapping[str, Union[str, bytes, None]]
 INIT = {"/sbin/init": "/lib/systemd/systemd"}
-OPTIONS = (*_hierarchy.V1.values(), *_hierarchy.V2.values(), "CGROUPS", "NET_NS", "PID_NS", "IPC_NS", "UTS_NS")
+OPTIONS = (
+    *_hierarchy.V1.values(),
+    *_hierarchy.V2.values(),
+    "CGROUPS",
+    "CGROUP_BPF",
+    "NET_NS",
+    "PID_NS",
+    "IPC_NS",
+    "UTS_NS",
+)
 CONFIG = "# Linux/x86 6.1.176 Kernel Configuration\n" + "".join(f"CONFIG_{name}=y\n" for name in sorted({*OPTIONS}))
 KERNEL: Files = {"/boot/vmlinuz-6.1.0-50-amd64": "", "/boot/config-6.1.0-50-amd64": CONFIG}
 UNIFIED = {"cpu", "cpuset", "devices", "dmem", "freezer", "hugetlb", "io", "memory", "misc", "pids", "rdma"}

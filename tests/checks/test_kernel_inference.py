@@ -105,6 +105,7 @@ def seen(value: str, source: str, line: int = 0, *others: str) -> Value[str]:
 
 TREE = "/lib/modules/6.1.9"
 BUILTIN, ORDER = f"{TREE}/modules.builtin", f"{TREE}/modules.order"
+NET6 = "/proc/sys/net/ipv6"
 NAMES, LOADED, FS = "/proc/kallsyms", "/proc/modules", "/proc/filesystems"
 
 
@@ -134,6 +135,10 @@ def off(source: str, line: int = 0) -> Value[str]:
         ("BRIDGE", tree(), off(ORDER)),
         ("BRIDGE", {f"/usr{path}": "" for path in tree()}, off(f"/usr{ORDER}")),
         ("IPV6", {**tree(), **kernel_with("inet6_create", modules="")}, seen("y", NAMES)),  # no module any more: 7.x
+        ("IPV6", {**tree(), **kernel_with(modules="")}, off(ORDER)),
+        # without symbols: a module up to Linux 7.1, and part of the kernel later, which no list has
+        ("IPV6", tree(), None),
+        ("IPV6", {**tree(), "/proc/sys/net/ipv6/x": "", "/proc/sys/kernel/osrelease": "6.1.9"}, seen("y", NET6)),
         # one list alone does not say what is in neither
         ("BRIDGE", {BUILTIN: ""}, None),
         ("BRIDGE", {ORDER: "", f"{TREE}/modules.dep": "kernel/net/bridge/bridge.ko:"}, None),

@@ -274,6 +274,12 @@ def test_what_needs_a_blocked_module_is_blocked(make_tree: MakeTree) -> None:
     assert seen == Value("loadable", Evidence(f"{TREE}/modules.dep", 1)), "what is in need not be loaded"
 
 
+def test_after_an_upgrade_that_removed_the_modules_a_reboot_helps(make_tree: MakeTree) -> None:
+    files = without("/lib", **{"/boot/vmlinuz-6.1.200": ""})
+    look = "reboot: the next boot starts 6.1.200"
+    assert row(make_tree, "bridge", files) == Unknown("not found", f"{TREE} does not exist", look)
+
+
 def test_without_a_tree_only_what_is_in_the_kernel_is_seen(make_tree: MakeTree) -> None:
     files = without("/lib", **{"/sys/module/loop/parameters/max_loop": "0"})
     assert row(make_tree, "overlay", files) == Value("loaded", Evidence("/proc/modules", 1))

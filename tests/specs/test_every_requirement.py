@@ -101,7 +101,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Nodes:
 
 def kernel(node: Node, key: str) -> None:
     fact, _, name = key.partition(".")
-    {"config": option, "version": version, "arch": arch, "lockdown": lockdown}[fact](node, name)
+    edits = {"config": option, "config_sources": elsewhere, "version": version, "arch": arch, "lockdown": lockdown}
+    edits[fact](node, name)
 
 
 def option(node: Node, name: str) -> None:
@@ -110,6 +111,13 @@ def option(node: Node, name: str) -> None:
     (row,) = re.findall(rf"^CONFIG_{name}=[ym]$|^# CONFIG_{name} is not set$", node.text(path), re.MULTILINE)
     off = f"# CONFIG_{name} is not set"
     node.replace(path, f"\n{row}\n", f"\n{f'CONFIG_{name}=y' if row == off else off}\n")
+
+
+def elsewhere(node: Node, _: str) -> None:
+    """The configuration is where nodespec looks for it, and kubeadm does not."""
+    (path,) = node.paths("/boot/config-*")
+    node.write(f"/usr/src/linux-rt-{path.partition('config-')[2]}/.config", node.text(path))
+    node.remove(path)
 
 
 def options(node: Node, *names: str) -> None:
