@@ -16,7 +16,7 @@ class Built(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            made = [sys.executable, "-B", "-m", "nodespec.ahead", os.path.join("nodespec", "plans")]
+            made = [sys.executable, "-B", "-m", "nodespec.author.spec.precompiled", os.path.join("nodespec", "plans")]
             subprocess.run(made, cwd=self.build_lib, check=True)  # noqa: S603 - what was just built
 
 

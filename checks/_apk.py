@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, Union
 
-from nodespec.checks._packages import NAME, Listed, Package, final, listed
-from nodespec.observation import Evidence, Unknown, Value
-from nodespec.tree import Tree
-from nodespec.versions import RELEASE
+from nodespec.checks._package_rows import NAME, Listed, Package, final, listed
+from nodespec.facts.versions import RELEASE
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Evidence, Unknown, Value
 
 FILES = ("/usr/lib/apk/db/installed", "/lib/apk/db/installed")
 LIMIT = 64 << 20  # bytes: it has the names of all files

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
-from nodespec.checks._boot import LOOK, Kernel
 from nodespec.checks._boot_kernels import Held, identified
+from nodespec.checks._boot_next import LOOK, Kernel
 from nodespec.checks._boot_offers import (
     FIRMWARES,
     LEGACY,
@@ -23,11 +23,11 @@ from nodespec.checks._boot_offers import (
     is_there,
     located,
 )
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 OTHERS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *NAMED)
 
@@ -74,7 +74,7 @@ def _menus(tree: Tree) -> List[Observation[Menu]]:
 
         found += _boot_others.menus(tree, others)
     if entries:
-        from nodespec.checks import _boot_entries  # noqa: PLC0415 - likewise
+        from nodespec.checks import _boot_systemd_boot as _boot_entries  # noqa: PLC0415 - likewise
 
         found += [] if configs else _boot_entries.hidden(tree)
         taken = any(not isinstance(menu, Value) or menu.value.entries for menu in found)

@@ -11,18 +11,18 @@ import re
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-from nodespec.boot_entry import parse as parse_entry
-from nodespec.checks._boot_entries import files_of, loaders
 from nodespec.checks._boot_offers import MAX_BYTES, PLACES, Menu, Offer
-from nodespec.grub_menu import Entry, Kernel, Undecided
-from nodespec.grub_menu import Menu as Script
-from nodespec.grub_syntax import parse
-from nodespec.grub_test import ANY
-from nodespec.observation import Evidence, Observation, Unknown, Value
-from nodespec.version_order import compare_rpm_names
+from nodespec.checks._boot_systemd_boot import files_of, loaders
+from nodespec.formats.boot_entry import parse as parse_entry
+from nodespec.formats.grub_menu import Entry, Kernel, Undecided
+from nodespec.formats.grub_menu import Menu as Script
+from nodespec.formats.grub_syntax import parse
+from nodespec.formats.grub_test import ANY
+from nodespec.formats.version_order import compare_rpm_names
+from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 LOOK = "say which kernel is meant: --kernel RELEASE"
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
-from nodespec.checks._boot import PLACES
+from nodespec.checks._boot_next import PLACES
 from nodespec.checks._boot_offers import ESPS, followed
-from nodespec.checks._kernel import order
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks._kernel_version import order
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 TREES = ("/usr/lib/modules", "/lib/modules")  # one and the same on most hosts
 IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage")
@@ -119,7 +119,7 @@ def identified(tree: Tree, path: str) -> Observation[str]:
     release = _of_name(real) or _of_name(path) or _of_folder(real) or _of_folder(path)
     if release:
         return Value(release, Evidence(path))
-    from nodespec.checks import _image  # noqa: PLC0415 - where no name says it
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - where no name says it
 
     banner = _image.banner(tree, path).then(lambda text: text.split()[0])
     if isinstance(banner, Value):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Tuple
 
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 MAX_BYTES = 1 << 20  # of a configuration file
 MAX_FILES = 256  # of a folder of entries

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
 
-from nodespec.checks import _boot_entries
+from nodespec.checks import _boot_systemd_boot as _boot_entries
 from nodespec.checks._boot_kernels import FLAVORS
 from nodespec.checks._boot_offers import LEGACY, MAX_BYTES, NAMED, SYSLINUX, ZIPL, Menu, Offer, is_file
-from nodespec.observation import Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.grub_legacy import Entry
-    from nodespec.syslinux import Config, Label
-    from nodespec.tree import Tree
+    from nodespec.formats.grub_legacy import Entry
+    from nodespec.formats.syslinux import Config, Label
+    from nodespec.host.tree import Tree
 
 SAVED = "/boot/grub/default"
 LOOK = "say which kernel is meant: --kernel RELEASE"
@@ -37,7 +37,7 @@ def _syslinux(tree: Tree, path: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.syslinux import Config  # noqa: PLC0415 - few hosts have it
+    from nodespec.formats.syslinux import Config  # noqa: PLC0415 - few hosts have it
 
     folder = path.rpartition("/")[0]
     try:
@@ -84,7 +84,7 @@ def _zipl(tree: Tree, path: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.grub_legacy import parse_zipl  # noqa: PLC0415 - as above
+    from nodespec.formats.grub_legacy import parse_zipl  # noqa: PLC0415 - as above
 
     config = parse_zipl(text.value)
     offers = [_entry(entry, path) for entry in config.entries]
@@ -117,7 +117,7 @@ def _legacy(tree: Tree, path: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.grub_legacy import parse_menu  # noqa: PLC0415 - as above
+    from nodespec.formats.grub_legacy import parse_menu  # noqa: PLC0415 - as above
 
     menu = parse_menu(text.value)
     default = menu.default
@@ -146,7 +146,7 @@ def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.pi_config import parse  # noqa: PLC0415 - as above
+    from nodespec.formats.pi_config import parse  # noqa: PLC0415 - as above
 
     try:
         said = parse(text.value, lambda name: _included(tree, folder, name))

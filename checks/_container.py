@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping
 
-from nodespec.machine import Machine
-from nodespec.observation import Observation, Value
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Observation, Value
 
 ROOT = "/proc/1/root"
 FIRST = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}  # as the kernel numbers them; mnt since 6.18

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from nodespec.checks._packages import columns, final
-from nodespec.facts import Record
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks._package_rows import columns, final
+from nodespec.facts.declaration import Record
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 STATUS, ALONE, UPDATES = "/var/lib/dpkg/status", "/var/lib/dpkg/status.d", "/var/lib/dpkg/updates"
 SOURCES = (STATUS, f"{ALONE}/*", f"{UPDATES}/*")

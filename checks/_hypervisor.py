@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Mapping, Union
 
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import CHUNK
+from nodespec.host.machine import Machine
+from nodespec.host.tree import CHUNK
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 CPUS, CLOCKS = "/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 DMI, DEVICES = "/sys/class/dmi/id", "/proc/device-tree"

@@ -7,10 +7,10 @@ from os.path import basename, join, normpath
 from typing import TYPE_CHECKING, List
 
 from nodespec.checks import _os_release
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 INIT = "/sbin/init"
 INITTAB = "/etc/inittab"

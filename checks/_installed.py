@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from nodespec.facts import Columns
-from nodespec.observation import DEFERRED, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Columns
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Observation, Unknown, Value
 
 OWN = "/usr/local/"  # where no package puts anything
 

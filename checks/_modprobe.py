@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _kernel
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
+from nodespec.records import NamedTuple
 
 NULL, CMDLINE = "/dev/null", "/proc/cmdline"
 SOFTDEP = "modules.softdep"  # of depmod, in the module tree: kmod sorts it among the files by its name
@@ -78,7 +78,7 @@ def _on_command_line(tree: Tree) -> Iterator[Line]:
     if tree.running:
         line = tree.line(CMDLINE)
     else:
-        from nodespec.checks import _command_line  # noqa: PLC0415 - not for a machine that runs
+        from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for a machine that runs
 
         line = _command_line.next_line(tree).then(lambda line: line.text)
     if not isinstance(line, Value):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Iterator, List, Optional, Tuple
 
-from nodespec.checks import _kernel
-from nodespec.named import NamedTuple
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.records import NamedTuple
 
 MAX_CHARS = 4_096  # of one command
 MAX_DEPTH = 4  # of shells within shells

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
-from nodespec.checks import _kernel, _modprobe, _modprobe_commands
-from nodespec.named import NamedTuple
-from nodespec.observation import Evidence, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _modprobe, _modprobe_commands
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Evidence, Unknown, Value
+from nodespec.records import NamedTuple
 
 Reason = Union[Evidence, Unknown]  # what keeps a module out, or why that is not known
 MAX_STEPS = 2_000  # modules that one name leads to

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Dict, Optional, Tuple, Union
 
-from nodespec.checks import _kernel, _modprobe, _modprobe_plan
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _modprobe, _modprobe_plan
 from nodespec.checks._modprobe_plan import Kernel
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 LOADER, MODPROBE = "/proc/sys/kernel/modprobe", "/sbin/modprobe"
 PACKED = ("", ".xz", ".zst", ".gz")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Set
 
-from nodespec.checks import _init_system, _units
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks import _init_system
+from nodespec.checks import _systemd_units as _units
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 RUNLEVELS, CONFIGURATION = "/etc/runlevels", "/etc/conf.d"
 SCRIPTS = ("/etc/init.d", "/usr/local/etc/init.d")
@@ -107,7 +108,7 @@ def needs(text: str) -> Iterator[str]:
 
 def _default_runlevel(tree: Tree) -> str:
     """`default`, unless inittab or `softlevel=` on the kernel's command line names another."""
-    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     level = "default"
     inittab = tree.text(_init_system.INITTAB)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Mapping
 
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Observation, Unknown, Value
-from nodespec.tree import CHUNK, Tree
+from nodespec.host.tree import CHUNK, Tree
+from nodespec.model.observation import Absent, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 FILES = ("/etc/os-release", "/usr/lib/os-release")
 

@@ -6,11 +6,11 @@ import struct
 from functools import partial
 from typing import Dict, Iterator, Tuple, Union
 
-from nodespec.checks._packages import NAME, Listed, Package, final, listed
+from nodespec.checks._package_rows import NAME, Listed, Package, final, listed
 from nodespec.checks._sqlite import Database
-from nodespec.observation import Evidence, Unknown, Value
-from nodespec.tree import Tree
-from nodespec.versions import RPM
+from nodespec.facts.versions import RPM
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Evidence, Unknown, Value
 
 FILES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/usr/share/rpm/rpmdb.sqlite")
 OTHERS = {  # formats that are recognised and not read

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _boot_services, _fstab, _init_system
-from nodespec.named import NamedTuple
-from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks import _init_system
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _swap_fstab as _fstab
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.checks._systemd_graph import Transaction, Unit
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 FSTAB = _fstab.FSTAB
 HEADING = 4096  # bytes of the page that heads an area
@@ -122,7 +124,8 @@ QUOTES = "\"'"
 
 
 def _by_systemd(tree: Tree) -> Iterator[Found]:
-    from nodespec.checks import _swap_services, _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _swap_services  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     for names in dict.fromkeys(_swap_units(_systemd_boot.transactions(tree))):
         yield from _of_unit(tree, names)
@@ -140,7 +143,7 @@ def _swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
 
 def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
     """The area of a unit that a boot starts."""
-    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     started = _systemd_boot.starts(tree, name)
     if isinstance(started, Unknown):
@@ -169,7 +172,7 @@ GPT_GENERATOR = "systemd-gpt-auto-generator"
 
 def _by_partition_type(tree: Tree) -> Iterator[Found]:
     """Partitions that systemd-gpt-auto-generator finds by their type, where /etc/fstab has no swap entry at all."""
-    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     entries = _fstab.entries(tree)
     if isinstance(entries, Unknown):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _boot_services, _init_system, _units
+from nodespec.checks import _init_system
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _systemd_units as _units
 from nodespec.checks._swap_files import Area
-from nodespec.observation import DEFERRED, Evidence, Unknown, Value
+from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from nodespec.checks._systemd_graph import Transaction
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 Found = Union[Area, Unknown]
 SERVICES = {  # by their default: what they are called in their own configuration differs little
@@ -91,7 +93,7 @@ def _by_cloud_init(tree: Tree) -> Iterator[Found]:
 
 def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
     """Raspberry Pi OS, whose generator makes zram and a file unless `Mechanism=none` is configured."""
-    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     if not _systemd_boot.has_generator(tree, RPI_GENERATOR):
         return
@@ -110,7 +112,7 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
 
 def _by_own_units(tree: Tree) -> Iterator[Found]:
     """Services of the host's own that run swapon."""
-    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     boot, *others = _systemd_boot.transactions(tree)
     sure = boot.certain.intersection(*(other.certain for other in others))
@@ -137,7 +139,7 @@ def _commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
 
 
 def _by_rc_local(tree: Tree) -> Iterator[Found]:
-    from nodespec.checks import _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     for path in _systemd_boot.RC_LOCAL:
         text = _units.said(tree, path)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Optional, Union
 
-from nodespec.checks import _kernel, _sysctl_files, _sysctl_values, _units
-from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _sysctl_at_boot as _sysctl_files
+from nodespec.checks import _sysctl_values
+from nodespec.checks import _systemd_units as _units
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 LOADS = _units.folders("modules-load.d")
 
@@ -38,7 +41,7 @@ def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
 
 def _given(tree: Tree, key: str) -> Union[Value[str], Unknown, None]:
     """What the command line says: `sysctl.vm.swappiness=10`, or by a word of its own."""
-    from nodespec.checks import _command_line  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for a machine that runs
 
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):

@@ -11,7 +11,7 @@ import re
 from fnmatch import fnmatchcase
 from typing import Iterator, List, Optional, Tuple
 
-from nodespec.named import NamedTuple
+from nodespec.records import NamedTuple
 
 INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
 NATURAL = (0, INT[1])

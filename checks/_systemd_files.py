@@ -9,12 +9,12 @@ import re
 from os.path import basename, join, normpath
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.checks import _units
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks import _systemd_units as _units
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 TYPES = ("service", "socket", "target", "swap", "mount", "automount", "timer", "path", "slice", "device", "scope")
 NAME = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?\.(?:" + "|".join(TYPES) + ")")

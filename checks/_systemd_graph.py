@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
-from nodespec.checks import _systemd_files, _units
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks import _systemd_files
+from nodespec.checks import _systemd_units as _units
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.checks._systemd_files import Reading, Units
@@ -267,7 +268,7 @@ def _why_bad(kind: str, names: Tuple[str, ...], readings: List[Reading]) -> str:
 
 def _why_bad_swap(names: Tuple[str, ...], readings: List[Reading]) -> str:
     """A swap unit must be called by its device or file."""
-    from nodespec.checks import _fstab  # noqa: PLC0415
+    from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415
 
     what = [reading.value for reading in readings if (reading.section, reading.name) == ("Swap", "What")]
     path = _fstab.Entry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""

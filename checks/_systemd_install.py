@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from os.path import basename, join, normpath
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
 
-from nodespec.checks import _os_release, _units
+from nodespec.checks import _os_release
+from nodespec.checks import _systemd_units as _units
 from nodespec.checks._systemd_files import (
     CONFIG,
     SEARCH_PATH,
@@ -21,11 +22,11 @@ from nodespec.checks._systemd_files import (
     with_instance,
 )
 from nodespec.checks._systemd_graph import words
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.tree import Tree
+    from nodespec.host.tree import Tree
 
 # Distributions by how they build systemd: first-boot-full-preset, an option since version 252 that is off by default
 FULL = {"fedora": 37, "azurelinux": 3}

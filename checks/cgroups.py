@@ -17,14 +17,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _cgroup_mounts, _kernel, _linux
-from nodespec.checks._cgroup_mounts import V1, V2
-from nodespec.facts import Row, Rows, fact, table
-from nodespec.kinds import Choice, Flag, SetOf
-from nodespec.machine import Machine
-from nodespec.mounts import Mount
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _cgroups_mounted as _cgroup_mounts
+from nodespec.checks import _kernel_release as _linux
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks._cgroups_mounted import V1, V2
+from nodespec.facts.declaration import Row, Rows, fact, table
+from nodespec.facts.value_types import Choice, Flag, SetOf
+from nodespec.formats.mountinfo import Mount
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -63,7 +65,7 @@ def version(machine: Machine) -> Observation[str]:
 
 @version.at_rest(*AT_REST)
 def _version_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _hierarchy  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415 - not for a machine that runs
 
     return _hierarchy.version(tree)
 
@@ -95,7 +97,7 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
 
 @controllers.at_rest(*AT_REST)
 def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
-    from nodespec.checks import _hierarchy  # noqa: PLC0415 - as above
+    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415 - as above
 
     found = _hierarchy.bindings(tree)
     if not isinstance(found, Value):
@@ -142,7 +144,7 @@ def bindings(machine: Machine) -> Rows[Row]:
 
 @bindings.at_rest(*AT_REST)
 def _bindings_at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import _hierarchy  # noqa: PLC0415 - as above
+    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415 - as above
 
     found = _hierarchy.bindings(tree)
     if not isinstance(found, Value):

@@ -6,10 +6,10 @@ and /bin. The PATH of whoever runs nodespec says nothing of what the node's serv
 
 from __future__ import annotations
 
-from nodespec.facts import Row, Rows, table
-from nodespec.kinds import Text
-from nodespec.observation import Absent, Evidence
-from nodespec.tree import NO_PROGRAMS, PROGRAMS, Tree, has_programs
+from nodespec.facts.declaration import Row, Rows, table
+from nodespec.facts.value_types import Text
+from nodespec.host.tree import NO_PROGRAMS, PROGRAMS, Tree, has_programs
+from nodespec.model.observation import Absent, Evidence
 
 
 def _name(text: str) -> str:

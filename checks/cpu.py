@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import FrozenSet, Tuple
 
-from nodespec.facts import fact
-from nodespec.kinds import Choice, SetOf, Text, Whole
-from nodespec.machine import Machine
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.facts.declaration import fact
+from nodespec.facts.value_types import Choice, SetOf, Text, Whole
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 CPUINFO, ONLINE = "/proc/cpuinfo", "/sys/devices/system/cpu/online"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Mapping, Optional
 
-from nodespec.facts import Columns, Row, Rows, table
-from nodespec.kinds import Choice, Flag, Mode, Size, Whole
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Entry, Tree
+from nodespec.facts.declaration import Columns, Row, Rows, table
+from nodespec.facts.value_types import Choice, Flag, Mode, Size, Whole
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Entry, Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
 WHOLE_MAP = ["0", "0", "4294967295"]  # of the first user namespace

@@ -12,13 +12,15 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet
 
-from nodespec.checks import _configuration, _kernel, _linux
-from nodespec.facts import Rows, fact, table
-from nodespec.kinds import Choice, Datum, Option, Repeated, SetOf, Text, Version
-from nodespec.machine import Machine
-from nodespec.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
-from nodespec.tree import Tree
-from nodespec.versions import RELEASE
+from nodespec.checks import _kernel_config as _configuration
+from nodespec.checks import _kernel_release as _linux
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.facts.declaration import Rows, fact, table
+from nodespec.facts.value_types import Choice, Datum, Option, Repeated, SetOf, Text, Version
+from nodespec.facts.versions import RELEASE
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
 
 SIGNATURE, BANNER = "/proc/version_signature", "/proc/version"
 CMDLINE, TAINTED, ARCH = "/proc/cmdline", "/proc/sys/kernel/tainted", "/proc/sys/kernel/arch"
@@ -92,7 +94,7 @@ def next_(tree: Tree) -> Observation[str]:
     one of several releases where only the machine decides, as a Raspberry Pi's model does. Absent where no kernel is
     installed, as in a container or a guest whose kernel is given from outside.
     """
-    from nodespec.checks import _boot  # noqa: PLC0415 - few ask
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - few ask
 
     return _boot.release(tree)
 
@@ -131,7 +133,8 @@ def arch(machine: Machine) -> Observation[str]:
 
 @arch.at_rest(*_kernel.BOOT, *_configuration.FILES)
 def _arch_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _boot, _image  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - not for what runs
 
     kernel = _boot.at_rest(tree)
     if not isinstance(kernel, Value):
@@ -180,7 +183,7 @@ def cmdline(machine: Machine) -> Rows[Datum]:
 
 @cmdline.at_rest(*_kernel.LINE)
 def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
-    from nodespec.checks import _command_line  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for what runs
 
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):
@@ -223,7 +226,7 @@ def lockdown(machine: Machine) -> Observation[str]:
 @lockdown.at_rest(*_kernel.LINE, *_configuration.FILES)
 def _lockdown_at_rest(tree: Tree) -> Observation[str]:
     """What the command line asks for; Secure Boot may ask for it where that does not."""
-    from nodespec.checks import _command_line  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for what runs
 
     built = _config_at_rest(tree).look("SECURITY_LOCKDOWN_LSM")
     if isinstance(built, Value) and built.value in ("n", "undefined"):
@@ -280,7 +283,7 @@ def _config(tree: Tree) -> Rows[str]:
     file = tree.once(_configuration.file)
     if isinstance(file, Value):
         return _configuration.rows(file.value, file.evidence)
-    from nodespec.checks import _inference  # noqa: PLC0415 - for the few machines that show no configuration
+    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415 - for the few machines that show no configuration
 
     return Rows(lambda name: _inference.option(tree, name), lambda: _inference.options(tree), _unread(tree, file))
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from nodespec.checks import _boot_services
-from nodespec.checks._linux import PACKAGED
-from nodespec.facts import fact
-from nodespec.kinds import Flag, Text, Version
-from nodespec.machine import Machine
-from nodespec.observation import Evidence, Observation, Unknown, Value
-from nodespec.tree import PROGRAMS, Tree
-from nodespec.versions import RELEASE
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks._kernel_release import PACKAGED
+from nodespec.facts.declaration import fact
+from nodespec.facts.value_types import Flag, Text, Version
+from nodespec.facts.versions import RELEASE
+from nodespec.host.machine import Machine
+from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 UNIT = "kubelet.service"
 SEARCHED = (*(f"{folder}/kubelet" for folder in PROGRAMS), ":".join(PROGRAMS))

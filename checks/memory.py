@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nodespec.facts import fact
-from nodespec.kinds import Size
-from nodespec.machine import Machine
-from nodespec.observation import Observation
+from nodespec.facts.declaration import fact
+from nodespec.facts.value_types import Size
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Observation
 
 
 @fact(Size(), sources=("/proc/meminfo",), fix="give the machine {want} of memory")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Mapping, Optional, Set, Tuple, TypeVar, Union
 
-from nodespec.checks import _configuration, _kernel, kernel
-from nodespec.facts import Rows, table
-from nodespec.kinds import Choice
-from nodespec.machine import Machine
-from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _kernel_config as _configuration
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import kernel
+from nodespec.facts.declaration import Rows, table
+from nodespec.facts.value_types import Choice
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 T = TypeVar("T")
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"
@@ -104,7 +106,7 @@ def _loaded(machine: Tree) -> Observation[Mapping[str, Union[Evidence, Unknown]]
     if isinstance(machine, Machine):
         rows = machine.once(_kernel.loaded)
         return rows.then(lambda rows: {name: Evidence(_kernel.LOADED, row.line) for name, row in rows.items()})
-    from nodespec.checks import _loads  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415 - not for a machine that runs
 
     return _loads.loaded(machine)
 
@@ -130,7 +132,7 @@ def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 def _known(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What any other name is, with the build option that would make it, of a module that Linux has."""
-    from nodespec.checks import _inference  # noqa: PLC0415 - where a module is missing
+    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415 - where a module is missing
 
     rest, option = machine.once(_rest), _inference.option_of(name)
     if not option or not isinstance(rest, Absent):
@@ -155,7 +157,7 @@ def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
 
 def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
     """What the kernel's configuration says, where its lists of modules do not."""
-    from nodespec.checks import _inference  # noqa: PLC0415 - for machines that show no modules
+    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415 - for machines that show no modules
 
     option = _inference.option_of(name)
     if not option:
@@ -233,7 +235,7 @@ def _reboot(machine: Tree) -> str:
     """What helps where an upgrade removed the modules of the kernel that runs."""
     if not machine.running:
         return ""
-    from nodespec.checks import _boot  # noqa: PLC0415 - where modules are missing
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - where modules are missing
 
     running, following = _kernel.release(machine), _boot.release(machine)
     if not isinstance(following, Value) or not isinstance(running, Value) or following.value == running.value:
@@ -253,7 +255,8 @@ def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
 
 
 def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
-    from nodespec.checks import _loads, _sysctl_files  # noqa: PLC0415 - as above
+    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415 - as above
+    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415 - as above
 
     assigned = _sysctl_files.assigned(tree)
     disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import FrozenSet, Iterator, Tuple
 
-from nodespec.checks import _configuration, _kernel
-from nodespec.facts import fact
-from nodespec.kinds import Choice, SetOf
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Value
-from nodespec.tree import Tree
+from nodespec.checks import _kernel_config as _configuration
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.facts.declaration import fact
+from nodespec.facts.value_types import Choice, SetOf
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Value
 
 KINDS = frozenset({"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"})
 OWN = "/proc/*/ns"

@@ -10,12 +10,12 @@ import re
 from typing import FrozenSet, Optional
 
 from nodespec.checks import _container, _hypervisor, _init_system, _os_release
-from nodespec.facts import fact
-from nodespec.kinds import Choice, SetOf, Text, Version
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
-from nodespec.versions import RELEASE
+from nodespec.facts.declaration import fact
+from nodespec.facts.value_types import Choice, SetOf, Text, Version
+from nodespec.facts.versions import RELEASE
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 
 @fact(Text(), sources=_os_release.FILES, same_at_rest=True)

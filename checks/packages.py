@@ -17,12 +17,12 @@ from typing import Mapping, Union
 
 from nodespec.checks import _apk, _dpkg, _rpm
 from nodespec.checks._dpkg import STATUS
-from nodespec.checks._packages import NAME, Listed
-from nodespec.facts import Record, Row, Rows, table
-from nodespec.kinds import Choice, Text, Version
-from nodespec.observation import Absent, Observation, Unknown
-from nodespec.tree import Tree
-from nodespec.versions import DEB, RELEASE, RPM
+from nodespec.checks._package_rows import NAME, Listed
+from nodespec.facts.declaration import Record, Row, Rows, table
+from nodespec.facts.value_types import Choice, Text, Version
+from nodespec.facts.versions import DEB, RELEASE, RPM
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Observation, Unknown
 
 STATES = ("installed", "triggers-pending", "triggers-awaited", "half-configured", "unpacked", "half-installed")
 OTHERS = {"/var/lib/pacman/local": "pacman"}  # package systems that are recognised and not read

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Container, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.facts import Row, Rows, table
-from nodespec.kinds import Choice
-from nodespec.machine import Machine
-from nodespec.named import NamedTuple
-from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.facts.declaration import Row, Rows, table
+from nodespec.facts.value_types import Choice
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 HIGHEST = 65535
 # the state of a socket that waits for whoever comes: LISTEN, and for UDP one that is bound and not connected

@@ -10,18 +10,19 @@ import re
 from functools import partial
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
-from nodespec import cri, peer
-from nodespec.checks import _boot_services, _runtimes
-from nodespec.checks._linux import PACKAGED
-from nodespec.checks._runtime_files import CONFIGURED, CONTAINERD, CRIO, DOCKER
-from nodespec.checks._runtimes import ALIASES, RUNTIMES
-from nodespec.facts import Columns, Row, Rows, table
-from nodespec.kinds import Choice, Datum, Flag, Kind, SetOf, Text, Version
-from nodespec.machine import Machine
-from nodespec.mistake import nearest
-from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, first
-from nodespec.tree import PROGRAMS, Tree
-from nodespec.versions import RELEASE
+from nodespec.checks import _runtime_catalogue as _runtimes
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks._kernel_release import PACKAGED
+from nodespec.checks._runtime_catalogue import ALIASES, RUNTIMES
+from nodespec.checks._runtime_config import CONFIGURED, CONTAINERD, CRIO, DOCKER
+from nodespec.errors import nearest
+from nodespec.facts.declaration import Columns, Row, Rows, table
+from nodespec.facts.value_types import Choice, Datum, Flag, Kind, SetOf, Text, Version
+from nodespec.facts.versions import RELEASE
+from nodespec.host import cri, peer
+from nodespec.host.machine import Machine
+from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, first
 
 T = TypeVar("T")
 AT_REST = Unknown(DEFERRED, "only a running machine can tell")

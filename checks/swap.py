@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from typing import Dict, Tuple
 
-from nodespec.facts import Row, Rows, fact, table
-from nodespec.kinds import MORE, Choice, Size
-from nodespec.machine import Machine
-from nodespec.mounts import unescaped
-from nodespec.named import NamedTuple
-from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Row, Rows, fact, table
+from nodespec.facts.value_types import MORE, Choice, Size
+from nodespec.formats.mountinfo import unescaped
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 SWAPS = "/proc/swaps"
 AT_REST = ("/etc/fstab", "*/systemd/*", "generator/*", "/etc/runlevels*", "/etc/*", "/boot/*", "*/modules/*")

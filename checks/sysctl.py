@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Mapping, Optional
 
-from nodespec.checks import _boot_services, _configuration, _kernel
+from nodespec.checks import _kernel_config as _configuration
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks._sysctl_origins import HAVE, MODULES
-from nodespec.facts import Rows, table
-from nodespec.kinds import Setting
-from nodespec.machine import Machine
-from nodespec.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Rows, table
+from nodespec.facts.value_types import Setting
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 ROOT = "/proc/sys"
 SWAP = str.maketrans("./", "/.")
@@ -74,7 +76,8 @@ def sysctl(machine: Machine) -> Rows[str]:
 
 @sysctl.at_rest(*AT_REST)
 def _at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import _sysctl_defaults, _sysctl_files, _sysctl_values  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _sysctl_defaults, _sysctl_values  # noqa: PLC0415 - not for what runs
 
     assigned = _sysctl_files.assigned(tree)
     if not isinstance(assigned, Value):

@@ -13,8 +13,8 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
 
 from typing import Callable, List, NoReturn, Optional
 
-from . import __version__
-from .entry import exit_with, guarded
+from nodespec import __version__
+from nodespec.entry import exit_with, guarded
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -27,7 +27,7 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _command(args: List[str]) -> int:
-    from .cli import run as command  # noqa: PLC0415
+    from nodespec.author.commands.main import run as command  # noqa: PLC0415
 
     return command(args)
 

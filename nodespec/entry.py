@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import Callable, List, NoReturn
 
-from .mistake import DEFECT, INTERRUPTED, UNWRITTEN, USAGE, Mistake, complain, hush
+from nodespec.errors import DEFECT, INTERRUPTED, UNWRITTEN, USAGE, Mistake, complain, hush
 
 REMEDIES = {
     "yaml": "install PyYAML (Debian: python3-yaml), or nodespec with pip",

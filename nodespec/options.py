@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import NoReturn
 
-from .mistake import Mistake
+from nodespec.errors import Mistake
 
 ROOT = "a running host's root, mounted here"
 COLUMNS = 80  # where nothing says how many

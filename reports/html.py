@@ -13,10 +13,10 @@ from importlib.resources import files
 from typing import Dict, List, Sequence, Tuple
 
 from nodespec.escape import visible
-from nodespec.named import NamedTuple
-from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style, code
+from nodespec.judge.fleet_summary import summary
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style, code
+from nodespec.records import NamedTuple
 from nodespec.reports import words
-from nodespec.summary import summary
 
 TICKED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # which no line is to end within

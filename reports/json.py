@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple, cast
 
-from nodespec.mistake import EXIT
-from nodespec.observation import Evidence
-from nodespec.plan import Spec
-from nodespec.report import (
+from nodespec.errors import EXIT
+from nodespec.model.observation import Evidence
+from nodespec.model.plan import Spec
+from nodespec.model.report import (
     DISPOSITIONS,
     LEVELS,
     OUTCOMES,
@@ -23,10 +23,10 @@ from nodespec.report import (
     Waiver,
     packed,
 )
-from nodespec.subject import Host
+from nodespec.model.subject import Host
 
 if TYPE_CHECKING:
-    from nodespec.json_types import Json
+    from nodespec.model.json_types import Json
 
 EMBEDS = True  # the plan and all that was observed: other formats say nothing of these
 
@@ -233,7 +233,7 @@ def schema() -> Dict[str, Json]:
 def _record(record: object) -> Dict[str, Json]:
     from typing import get_type_hints  # noqa: PLC0415 - only where a schema is asked for
 
-    from nodespec import json_types  # noqa: PLC0415 - as above
+    from nodespec.model import json_types  # noqa: PLC0415 - as above
 
     meanings = MEANINGS[record]
     fields: Dict[str, Json] = {}

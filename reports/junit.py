@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec.escape import visible
-from nodespec.named import NamedTuple
-from nodespec.report import Finding, Report, Style
+from nodespec.model.report import Finding, Report, Style
+from nodespec.records import NamedTuple
 from nodespec.reports import words
 
 FAILURE, ERROR, SKIPPED, PASSED = "failure", "error", "skipped", ""

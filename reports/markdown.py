@@ -11,9 +11,9 @@ from functools import partial
 from typing import Iterator, List, Sequence
 
 from nodespec.escape import LONGEST, visible
-from nodespec.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style, code
+from nodespec.judge.fleet_summary import Summary, summary, told
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style, code
 from nodespec.reports import words
-from nodespec.summary import Summary, summary, told
 
 MOST = 1_000_000  # bytes of UTF-8
 LENGTHS = (LONGEST, 400, 80, 20)  # characters of one text, tried until the whole fits

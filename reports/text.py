@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Sequence, Tuple, cast
 
 from nodespec.escape import visible
-from nodespec.named import NamedTuple
-from nodespec.report import Concluded, Finding, Report, Style, Waiver, code
+from nodespec.model.report import Concluded, Finding, Report, Style, Waiver, code
+from nodespec.records import NamedTuple
 from nodespec.reports import words
 
 if TYPE_CHECKING:
-    from nodespec.summary import Gist, Summary
+    from nodespec.judge.fleet_summary import Gist, Summary
 
 MARGIN = 9  # the width of a label: fail, unknown, warning, deferred
 FEW = 8  # how many of a kind are listed where --all is not given
@@ -28,7 +28,7 @@ def render(reports: Sequence[Report], style: Style) -> str:
         return "no host was judged\n"
     stream, several = Stream(style), cast("Sequence[Concluded]", reports)
     if len(reports) > 1:
-        from nodespec.summary import gist  # noqa: PLC0415 - only then
+        from nodespec.judge.fleet_summary import gist  # noqa: PLC0415 - only then
 
         several = [gist(report) for report in reports]
     return stream.begin(several) + stream.between.join(map(stream.part, reports)) + stream.end(several)
@@ -126,7 +126,7 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
 
 def _hosts(page: Page, gists: Sequence[Gist]) -> Iterator[str]:
     """The conclusion over several hosts, a line for each, and what they come to together."""
-    from nodespec import summary  # noqa: PLC0415 - only where there are several
+    from nodespec.judge import fleet_summary as summary  # noqa: PLC0415 - only where there are several
 
     conclusions = [one.conclusion for one in gists]
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)

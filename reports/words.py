@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
-from nodespec.mistake import DEFECT, EXIT
-from nodespec.named import NamedTuple
-from nodespec.observation import Evidence
-from nodespec.report import Cause, Concluded, Finding, Part, Report, Waiver, code
+from nodespec.errors import DEFECT, EXIT
+from nodespec.model.observation import Evidence
+from nodespec.model.report import Cause, Concluded, Finding, Part, Report, Waiver, code
+from nodespec.records import NamedTuple
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, List, Mapping, Tuple, Union
 
 from unhurried import PATIENCE
 
-from nodespec import hpack
+from nodespec.formats import hpack
 
 Answer = Callable[[socket.socket], None]
 Reply = Union[bytes, Tuple[int, str]]  # a message, or a gRPC status and its message

@@ -13,17 +13,17 @@ from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 import fake_peers
 from unhurried import PATIENCE
 
-from nodespec import identity
-from nodespec.judging import Terms, judge
-from nodespec.library import Library
-from nodespec.looking import Live
-from nodespec.machine import Machine, Ran
-from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
-from nodespec.plan import Plan
-from nodespec.report import Report
-from nodespec.spec import resolve
-from nodespec.subject import Seat
-from nodespec.tree import Entry
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine, Ran
+from nodespec.host.tree import Entry
+from nodespec.judge.judge import Terms, judge
+from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.model.plan import Plan
+from nodespec.model.report import Report
+from nodespec.model.subject import Seat
+from nodespec.run import host_identity as identity
 
 HOSTS = Path(__file__).parent / "hosts"
 NOW = 1_790_000_000.0  # 2026-09-21, the clock of every report on it

@@ -18,11 +18,11 @@ import sys
 import time
 from typing import Callable, Dict, Iterator, List, Set, TypeVar, Union
 
-from nodespec import facts
-from nodespec.facts import Leaf, Place, Table
-from nodespec.looking import Live
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Observation, Value
+from nodespec.facts import declaration as facts
+from nodespec.facts.declaration import Leaf, Place, Table
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Observation, Value
 
 T = TypeVar("T")
 MS_RDONLY, MS_BIND, MNT_DETACH = 1, 4096, 2

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Sequence, Tuple, Union
 
-from nodespec.conclusion import Choice
-from nodespec.facts import Place
-from nodespec.judging import ALL, Terms, judge
-from nodespec.kinds import Datum
-from nodespec.library import Library, Text
-from nodespec.looking import sound
-from nodespec.mistake import Mistake
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.plan import Plan
-from nodespec.report import Finding, Report, Waiver
-from nodespec.spec import resolve
-from nodespec.subject import Host, Seat
+from nodespec.author.spec.library import Library, Text
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
+from nodespec.facts.declaration import Place
+from nodespec.facts.live import sound
+from nodespec.facts.value_types import Datum
+from nodespec.judge.conclusion import Choice
+from nodespec.judge.judge import ALL, Terms, judge
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.plan import Plan
+from nodespec.model.report import Finding, Report, Waiver
+from nodespec.model.subject import Host, Seat
 
 NOW = 1_800_000_000.0  # 2027-01-15
 HERE = Evidence("/pretended", 7)

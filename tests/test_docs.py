@@ -12,7 +12,7 @@ import pytest
 from fit_node import laid, plan, planted, report
 from unhurried import PROGRAM
 
-from nodespec.report import Style
+from nodespec.model.report import Style
 from nodespec.reports import text
 
 TOP = Path(__file__).parents[1]

@@ -37,17 +37,22 @@ def test_links_lead_to_the_folders_beside_them(folder: str) -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_file_is_of_a_kind_that_the_wheel_takes(folder: str) -> None:
     package = folder if folder == "nodespec" else f"nodespec.{folder}"
-    patterns = ["*.py", *PROJECT["tool"]["setuptools"]["package-data"].get(package, [])]
+    patterns = ["**/*.py", *PROJECT["tool"]["setuptools"]["package-data"].get(package, [])]
     taken = {path for pattern in patterns for path in (TOP / folder).glob(pattern)}
     lying = {path for path in (TOP / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert lying == taken
 
 
-def test_packages_are_flat_and_all_named() -> None:
-    named = set(PROJECT["tool"]["setuptools"]["packages"])
-    assert named == {"nodespec", *(f"nodespec.{folder}" for folder in FOLDERS[1:])}
-    modules = {path.parent for folder in FOLDERS for path in (TOP / folder).rglob("*.py")}
-    assert modules == {TOP / folder for folder in FOLDERS}
+def test_all_packages_are_named() -> None:
+    named = PROJECT["tool"]["setuptools"]["packages"]
+    rooms = {path.parent for path in (TOP / "nodespec").rglob("*.py") if not path.parent.is_symlink()}
+    below = {f"nodespec.{folder}" for folder in FOLDERS[1:]}
+    assert {*named} == {".".join(room.relative_to(TOP).parts) for room in rooms} | below
+    assert named == sorted(named)
+    assert all((room / "__init__.py").is_file() for room in rooms)
+    assert {path.parent for folder in FOLDERS[1:] for path in (TOP / folder).rglob("*.py")} == {
+        TOP / folder for folder in FOLDERS[1:]
+    }
 
 
 def test_no_module_is_imported_under_a_second_name() -> None:

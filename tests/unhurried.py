@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Iterator
 from unittest import mock
 
-from nodespec.looking import Live
-from nodespec.machine import Machine
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 # nodespec as a process, with what `python -m nodespec` has before it
 SET = f"""\
-from nodespec.looking import Live
-from nodespec.machine import Machine
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
 Live.patience = Machine.patience = {PATIENCE}
 """
 PROGRAM = (sys.executable, "-c", f"{SET}from nodespec.__main__ import run\nrun()")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Dict, Mapping, Optional, Union
 
 import pytest
 
-from nodespec import image
-from nodespec.checks import _boot, _command_line, _kernel
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _boot_cmdline as _command_line
+from nodespec.checks import _boot_next as _boot
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.images import open as image
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

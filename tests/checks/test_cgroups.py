@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _cgroup_mounts, cgroups
-from nodespec.facts import Leaf, Table, family, place
-from nodespec.kinds import Datum
-from nodespec.machine import Machine
-from nodespec.mounts import parsed, reached
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks import _cgroups_mounted as _cgroup_mounts
+from nodespec.checks import cgroups
+from nodespec.facts.declaration import Leaf, Table, family, place
+from nodespec.facts.value_types import Datum
+from nodespec.formats.mountinfo import parsed, reached
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Fact, Group
+    from nodespec.facts.declaration import Fact, Group
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 NAMES = sorted(path.name for path in HOSTS.glob("cgroup-*"))
@@ -425,8 +426,8 @@ mount -t cgroup -o none,name=nodespec-test none /sys/fs/cgroup/old
 mount -t cgroup2 none /sys/fs/cgroup
 exec {sys.executable} -c '
 from nodespec.checks import _cgroup_mounts, cgroups
-from nodespec.machine import Machine
-from nodespec.mounts import parsed, reached
+from nodespec.host.machine import Machine
+from nodespec.formats.mountinfo import parsed, reached
 machine = Machine()
 print(cgroups.version.probe(machine).value, cgroups.nested.probe(machine).value)
 '

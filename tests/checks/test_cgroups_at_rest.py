@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Mapping, Union
 
 import pytest
 
-from nodespec.checks import _hierarchy
-from nodespec.facts import Leaf, Table, place
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _cgroups_at_boot as _hierarchy
+from nodespec.facts.declaration import Leaf, Table, place
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.kinds import Datum
+    from nodespec.facts.value_types import Datum
 
 Files = Mapping[str, Union[str, bytes, None]]
 INIT = {"/sbin/init": "/lib/systemd/systemd"}

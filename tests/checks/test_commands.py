@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodespec.checks.commands import commands
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.tree import PROGRAMS, Tree
+from nodespec.host.machine import Machine
+from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

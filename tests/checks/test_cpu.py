@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.checks import cpu
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks.files import files
-from nodespec.facts import Record
-from nodespec.kinds import Datum, Mode
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Entry, Tree
+from nodespec.facts.declaration import Record
+from nodespec.facts.value_types import Datum, Mode
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Entry, Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -165,8 +165,8 @@ UNSHARE = "/usr/bin/unshare"
 MAPPED = """
 import sys
 from nodespec.checks.files import files
-from nodespec.tree import Tree
-from nodespec.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.host.machine import Machine
 for path in sys.argv[1:]:
     for tree in (Tree(), Machine()):
         row = files.probe(tree).look(path).value

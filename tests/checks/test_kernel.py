@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _configuration, _kernel, _linux, kernel
-from nodespec.facts import place
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.checks import _kernel_config as _configuration
+from nodespec.checks import _kernel_release as _linux
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import kernel
+from nodespec.facts.declaration import place
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row
+    from nodespec.facts.declaration import Row
 
 RELEASE = "6.1.0-50-amd64"
 DEBIAN = (

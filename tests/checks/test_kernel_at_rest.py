@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _command_line, _image, _linux
-from nodespec.facts import Leaf, Table, place
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _boot_cmdline as _command_line
+from nodespec.checks import _kernel_image as _image
+from nodespec.checks import _kernel_release as _linux
+from nodespec.facts.declaration import Leaf, Table, place
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.kinds import Datum
+    from nodespec.facts.value_types import Datum
 
 Files = Mapping[str, Union[str, bytes, None]]
 RELEASE = "6.1.0-50-amd64"

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Mapping, Optional, Union
 import pytest
 from conftest import HOSTS
 
-from nodespec.checks import _inference, _options, kernel
-from nodespec.machine import Machine
-from nodespec.observation import Evidence, Observation, Unknown, Value
+from nodespec.checks import _kernel_config_evidence as _options
+from nodespec.checks import _kernel_config_inferred as _inference
+from nodespec.checks import kernel
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row
+    from nodespec.facts.declaration import Row
 
 BAR = 95
 LIVING = (Path(__file__).parent / "kernel_options.txt").read_text().split()

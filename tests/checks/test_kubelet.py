@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import kubelet
-from nodespec.facts import Group, family
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.tree import PROGRAMS
+from nodespec.facts.declaration import Group, family
+from nodespec.host.machine import Machine
+from nodespec.host.tree import PROGRAMS
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -22,7 +22,7 @@ SEARCHED = Absent(Evidence(":".join(PROGRAMS)))
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the program, of which Debian has no package: where a script that prints may be put."""
-    monkeypatch.setattr("nodespec.tree.PROGRAMS", (str(tmp_path),))
+    monkeypatch.setattr("nodespec.host.tree.PROGRAMS", (str(tmp_path),))
     return tmp_path / "kubelet"
 
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel, _modprobe, _modprobe_commands, modules
-from nodespec.facts import Rows, Table, family
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import TimedOut
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _modprobe, _modprobe_commands, modules
+from nodespec.facts.declaration import Rows, Table, family
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row
+    from nodespec.facts.declaration import Row
 
 TREE = "/lib/modules/6.1.9"
 BASE = {

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Dict, Mapping, Union
 
 import pytest
 
-from nodespec.facts import Row, Rows, Table, place
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Row, Rows, Table, place
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

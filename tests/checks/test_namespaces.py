@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import namespaces
-from nodespec.machine import Machine
-from nodespec.observation import Evidence, Unknown, Value
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.checks import _os_release
-from nodespec.facts import Leaf, place
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Leaf, place
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.kinds import Datum
-    from nodespec.observation import Observation
+    from nodespec.facts.value_types import Datum
+    from nodespec.model.observation import Observation
 
 Files = Mapping[str, Union[str, bytes, None]]
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _dpkg, packages
-from nodespec.facts import Record, Row, Rows, place
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
-from nodespec.versions import DEB, RELEASE
+from nodespec.facts.declaration import Record, Row, Rows, place
+from nodespec.facts.versions import DEB, RELEASE
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

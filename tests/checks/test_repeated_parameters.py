@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec import facts
-from nodespec.checks import _kernel
-from nodespec.expectation import read
-from nodespec.kinds import Datum, Repeated, Text
-from nodespec.observation import Evidence, Value
-from nodespec.packing import packed, unpacked
-from nodespec.plan import Node
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.facts import declaration as facts
+from nodespec.facts.value_types import Datum, Repeated, Text
+from nodespec.judge.expectation import read
+from nodespec.model.observation import Evidence, Value
+from nodespec.model.plan import Node
+from nodespec.recording.observation_json import packed, unpacked
 
 LINE = "console=tty0 hugepagesz=1G hugepages=8 hugepagesz=2M hugepages=512 console=ttyS0,115200 panic=1 panic=2 quiet\n"
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _rpm, packages
-from nodespec.facts import Record, Row, Rows, Table, place
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Record, Row, Rows, Table, place
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -184,7 +184,7 @@ def test_no_database_of_apk_is_too_strange(lines: list[str]) -> None:
     [("rpm", ">=0:2.1.5-1.el9 <1:2", ">=a:b:c"), ("deb", ">=1.6.20~ds1-1", ">=a"), ("apk", "1.36.1-r29", ">=1.36")],
 )
 def test_each_system_s_versions_have_its_own_order(column: str, good: str, bad: str) -> None:
-    from nodespec.expectation import read  # noqa: PLC0415 - for this test
+    from nodespec.judge.expectation import read  # noqa: PLC0415 - for this test
 
     table = place(("packages",)).fact
     assert isinstance(table, Table)

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import runtime
-from nodespec.checks._runtimes import RUNTIMES
-from nodespec.facts import Columns, Table, place
-from nodespec.kinds import Datum
-from nodespec.machine import Machine, Ran
-from nodespec.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.checks._runtime_catalogue import RUNTIMES
+from nodespec.facts.declaration import Columns, Table, place
+from nodespec.facts.value_types import Datum
+from nodespec.host.machine import Machine, Ran
+from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

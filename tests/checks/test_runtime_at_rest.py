@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Dict, Mapping, Union
 
 import pytest
 
-from nodespec.checks import _units, kubelet
-from nodespec.checks._runtimes import RUNTIMES
+from nodespec.checks import _systemd_units as _units
+from nodespec.checks import kubelet
+from nodespec.checks._runtime_catalogue import RUNTIMES
 from nodespec.checks.runtime import runtime
-from nodespec.facts import Columns, Rows, Table, place
-from nodespec.kinds import Datum
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import PROGRAMS, Tree
+from nodespec.facts.declaration import Columns, Rows, Table, place
+from nodespec.facts.value_types import Datum
+from nodespec.host.machine import Machine
+from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row
+    from nodespec.facts.declaration import Row
 
 Files = Dict[str, Union[str, bytes, None]]
 SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}

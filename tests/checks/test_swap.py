@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import swap
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

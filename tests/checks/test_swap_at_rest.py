@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import swap
-from nodespec.kinds import MORE
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.value_types import MORE
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row, Rows
+    from nodespec.facts.declaration import Row, Rows
 
 SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}
 FSTAB = "/etc/fstab"

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from nodespec.checks import sysctl as family
 from nodespec.checks._sysctl_origins import HAVE
-from nodespec.facts import Table, place
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
+from nodespec.facts.declaration import Table, place
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
 
-    from nodespec.facts import Row
-    from nodespec.observation import Observation
+    from nodespec.facts.declaration import Row
+    from nodespec.model.observation import Observation
 
 OWN = {f"/proc/1/ns/{space}": os.readlink(f"/proc/self/ns/{space}") for space in ("net", "ipc", "uts", "user", "pid")}
 OTHER = {name: f"{Path(name).name}:[1]" for name in OWN}

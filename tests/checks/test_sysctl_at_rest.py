@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodespec.checks import _sysctl_at_boot as files
 from nodespec.checks import _sysctl_defaults, _sysctl_values
-from nodespec.checks import _sysctl_files as files
-from nodespec.facts import Row, Rows, Table, place
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.facts.declaration import Row, Rows, Table, place
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _boot_services, _init_system, _units
-from nodespec.facts import place
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import Tree
+from nodespec.checks import _init_system
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _systemd_units as _units
+from nodespec.facts.declaration import place
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

@@ -21,10 +21,11 @@ from unittest import mock
 
 import fit_node
 
-from nodespec import gate, identity
 from nodespec.__main__ import main
-from nodespec.machine import Machine
-from nodespec.subject import Host
+from nodespec.host.machine import Machine
+from nodespec.model.subject import Host
+from nodespec.run import check as gate
+from nodespec.run import host_identity as identity
 
 HERE = Path(__file__).resolve().parent
 NOW = 1_795_867_200.0  # 2026-11-28, the clock of every file

@@ -11,11 +11,11 @@ from typing import Dict, List, cast
 
 import pytest
 
-from nodespec import plan as plans
 from nodespec.__main__ import main
-from nodespec.json_types import Json
-from nodespec.library import Library
-from nodespec.spec import resolve
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.model import plan as plans
+from nodespec.model.json_types import Json
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(path for path in HERE.iterdir() if (path / "reports").is_dir())

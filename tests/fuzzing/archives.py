@@ -15,12 +15,12 @@ from feed import Parser, bomb, by_bytes, by_parts
 from hosts import File, looked, planted, write
 from made_images import Put, filed, folder, hard, layout, link, saved, tar
 
-from nodespec import image
-from nodespec.header import BLOCK
-from nodespec.mistake import Mistake
-from nodespec.stream import PIECE, Damaged
-from nodespec.stream import File as Opened
-from nodespec.unpacking import unpacked
+from nodespec.errors import Mistake
+from nodespec.formats.byte_source import PIECE, Damaged
+from nodespec.formats.byte_source import File as Opened
+from nodespec.formats.decompress import unpacked
+from nodespec.formats.tar_header import BLOCK
+from nodespec.images import open as image
 
 if TYPE_CHECKING:
     from mutation import Json, Program

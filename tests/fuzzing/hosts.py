@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Seque
 
 from unhurried import unhurried
 
-from nodespec import facts as declared
-from nodespec.facts import Leaf, Place, Table
-from nodespec.looking import Live
-from nodespec.machine import Machine
-from nodespec.observation import Observation, Unknown
-from nodespec.packing import packed
-from nodespec.tree import Tree
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Leaf, Place, Table
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Observation, Unknown
+from nodespec.recording.observation_json import packed
 
 if TYPE_CHECKING:
-    from nodespec.kinds import Datum
+    from nodespec.facts.value_types import Datum
 
 HOSTS = Path(__file__).parents[1] / "hosts"
 ROWS = 6  # of a table, which are looked at

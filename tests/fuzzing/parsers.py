@@ -20,8 +20,8 @@ import written
 from feed import Parser, bomb, by_bytes, samples
 from hosts import File, choices, on_host
 
-from nodespec import mounts
 from nodespec.checks import _rpm
+from nodespec.formats import mountinfo as mounts
 
 if TYPE_CHECKING:
     from mutation import Program

@@ -10,17 +10,18 @@ from fake_peers import answered, field, frame, headers
 from feed import Parser, by_bytes, samples
 from hosts import Reader, planted
 
-from nodespec import cri, hpack, peer
-from nodespec.cri import Hello
-from nodespec.observation import Absent, Lacking, Value
-from nodespec.protobuf import Message
+from nodespec.formats import hpack
+from nodespec.formats.protobuf import Message
+from nodespec.host import cri, peer
+from nodespec.host.cri import Hello
+from nodespec.model.observation import Absent, Lacking, Value
 
 if TYPE_CHECKING:
     import socket
 
     from mutation import Program
 
-    from nodespec.machine import Machine
+    from nodespec.host.machine import Machine
 
 SERVICES = "fit-node*/answers/run/*/*/*/*"
 

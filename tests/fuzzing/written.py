@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Dict, Mapping, Tuple, cast
 from feed import Parser, bomb, by_parts
 from hosts import Reader, planted, write
 
-from nodespec import facts as declared
-from nodespec import recording, waivers
-from nodespec.judging import Terms, judge
-from nodespec.library import Library, Text
-from nodespec.looking import Facts, Live
-from nodespec.mistake import EXIT, Mistake
-from nodespec.plan import Plan
-from nodespec.recorded import Recorded
-from nodespec.recorder import take
-from nodespec.report import Style
+from nodespec.author.spec.library import Library, Text
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import EXIT, Mistake
+from nodespec.facts import declaration as declared
+from nodespec.facts.live import Facts, Live
+from nodespec.judge import waivers
+from nodespec.judge.judge import Terms, judge
+from nodespec.model.plan import Plan
+from nodespec.model.report import Style
+from nodespec.model.subject import Host, Seat
+from nodespec.output.facts_yaml import lines
+from nodespec.recording import file as recording
+from nodespec.recording.replay import Recorded
 from nodespec.reports import text
-from nodespec.spec import resolve
-from nodespec.subject import Host, Seat
-from nodespec.telling import lines
+from nodespec.run.record import take
 
 if TYPE_CHECKING:
     from mutation import Json

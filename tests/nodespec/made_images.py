@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, Iterable, Mapping, NamedTuple, Seque
 
 import pytest
 
-from nodespec.unpacking import ZSTD_LIBRARIES
+from nodespec.formats.decompress import ZSTD_LIBRARIES
 
 if TYPE_CHECKING:
     from pathlib import Path

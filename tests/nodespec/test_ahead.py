@@ -4,15 +4,16 @@ import marshal
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Dict
 
 import pytest
 
-from nodespec import ahead
-from nodespec.library import Library
-from nodespec.mistake import Mistake
-from nodespec.spec import resolve
+from nodespec.author.spec import precompiled as ahead
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
 
 TOP = Path(__file__).parents[2]
 NAMES = Library().names()
@@ -73,7 +74,7 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
         text = f"nodespec: 1\n{params}\nrequire: {{memory: {{total: {want}}}}}"
         Path(library, f"{name}.yaml").write_text(text)
     Path(library, "unset.yaml").write_text(text.replace("default: 1Gi, ", ""))
-    monkeypatch.setattr("nodespec.library.OWN", str(library))
+    monkeypatch.setattr("nodespec.author.spec.library.OWN", str(library))
     monkeypatch.setattr(ahead, "OWN", str(library))
     monkeypatch.setattr(ahead, "FOLDER", str(made))
     ahead.make(str(made))
@@ -107,7 +108,7 @@ def test_a_plan_that_cannot_be_read_is_made_anew(
 
 def test_with_a_plan_nothing_is_imported_that_reads_specs(folder: Path) -> None:
     code = (
-        "import sys; from nodespec import ahead; ahead.FOLDER = sys.argv.pop(1);"
+        "import sys; from nodespec.author.spec import precompiled; precompiled.FOLDER = sys.argv.pop(1);"
         "from nodespec.__main__ import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
@@ -119,5 +120,7 @@ def test_with_a_plan_nothing_is_imported_that_reads_specs(folder: Path) -> None:
     )
     modules = set(done.stderr.split())
     assert "nodespec.reports.text" in modules
-    readers = {"yaml", *(f"nodespec.{name}" for name in ("spec", "source", "statement", "walk", "proof", "sysspec"))}
+    read = ("resolver", "yaml_source", "statements", "fact_tree", "satisfiability", "sysspec")
+    readers = {"yaml", *(f"nodespec.author.spec.{name}" for name in read)}
+    assert all(find_spec(name) for name in readers)
     assert not modules & readers

@@ -11,18 +11,20 @@ from unittest import mock
 import pytest
 from pretended import NOW, planned
 
-from nodespec import alike, evaluation, packing, pattern
-from nodespec.alike import Alike, Memory, Noted, Remembered
-from nodespec.conclusion import Choice
-from nodespec.json_types import Json
-from nodespec.judging import Terms, judge
-from nodespec.looking import Alarm
-from nodespec.notes import Note
-from nodespec.plan import Plan
-from nodespec.recorded import Recorded
-from nodespec.report import Report, Waiver
-from nodespec.subject import Host, Seat
-from nodespec.tree import TimedOut
+from nodespec.facts.live import Alarm
+from nodespec.judge import evaluation, pattern
+from nodespec.judge import memo as alike
+from nodespec.judge.conclusion import Choice
+from nodespec.judge.judge import Terms, judge
+from nodespec.judge.memo import Alike, Memory, Noted, Remembered
+from nodespec.model.json_types import Json
+from nodespec.model.observation import TimedOut
+from nodespec.model.plan import Plan
+from nodespec.model.report import Report, Waiver
+from nodespec.model.subject import Host, Seat
+from nodespec.recording import observation_json as packing
+from nodespec.recording.replay import Recorded
+from nodespec.recording.tee import Note
 
 SPEC = """
 require:
@@ -230,7 +232,7 @@ def test_what_took_too_long_on_one_host_says_nothing_of_another(monkeypatch: pyt
                 self.__exit__(slow.pop())
                 raise TimedOut
 
-    monkeypatch.setattr("nodespec.evaluation.Alarm", Soon)
+    monkeypatch.setattr("nodespec.judge.evaluation.Alarm", Soon)
     assert [told(plan, reading, FACTS).findings[0].outcome for _ in range(2)] == ["unknown", "pass"]
 
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.__main__ import main
-from nodespec.library import Library
-from nodespec.mistake import Mistake
-from nodespec.spec import resolve
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
 
 TABLE = Path(__file__).parent / "bad-specs.txt"
 PLACED = re.compile(r"(?s)(.+?):(\d+):(\d+): .+")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec import boot_entry, grub_legacy, grub_menu, grub_syntax, grub_test, pe, pi_config, syslinux
-from nodespec.grub_test import ANY
-from nodespec.version_order import compare_rpm, compare_rpm_names, compare_uapi
+from nodespec.formats import boot_entry, grub_legacy, grub_menu, grub_syntax, grub_test, pe, pi_config, syslinux
+from nodespec.formats.grub_test import ANY
+from nodespec.formats.version_order import compare_rpm, compare_rpm_names, compare_uapi
 
 
 class Files:

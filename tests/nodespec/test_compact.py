@@ -14,9 +14,10 @@ from typing import Dict, List
 import pytest
 from unhurried import unhurry
 
-from nodespec import bundle, compact
-from nodespec.library import Library
-from nodespec.spec import resolve
+from nodespec.author.bundle import build as bundle
+from nodespec.author.bundle import minify as compact
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
 
 PLAN = resolve(["kubernetes/1.35"], Library(), {})
 FAMILIES = sorted({*bundle.HEAD, *bundle.named(PLAN)})
@@ -104,8 +105,12 @@ def test_code_is_that_of_as_many_modules_as_there_is_room_for() -> None:
 
 def test_what_a_check_imports_at_once_is_compiled() -> None:
     started = bundle.started(FAMILIES, MODULES)
-    assert {"nodespec.gate", "nodespec.evaluation", "nodespec.reports.text", "nodespec.checks.kernel"} <= {*started}
-    assert not {"nodespec.recorder", "nodespec.reports.json", "nodespec.checks._boot", "nodespec.oci"} & {*started}
+    assert {"nodespec.run.check", "nodespec.judge.evaluation", "nodespec.reports.text", "nodespec.checks.kernel"} <= {
+        *started
+    }
+    assert not {"nodespec.run.record", "nodespec.reports.json", "nodespec.checks._boot_next", "nodespec.images.oci"} & {
+        *started
+    }
     assert len(started) == len({*started})
 
 
@@ -149,5 +154,5 @@ def test_another_python_compiles_the_sources_and_finds_the_same(preflight: Path,
 def test_no_module_stands_before_one_of_python_s_own() -> None:
     """What compiles is run as a file, and finds its own folder first."""
     beside = {path.stem for path in Path(compact.__file__).parent.glob("*.py")}
-    assert "compact" in beside
+    assert "minify" in beside
     assert not beside & sys.stdlib_module_names

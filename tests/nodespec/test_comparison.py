@@ -15,21 +15,23 @@ from hypothesis import strategies as st
 from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
-from nodespec import demands, recorder, verdicts
-from nodespec import facts as declared
-from nodespec.differences import compared, everywhere, told, within
+from nodespec.author.diff import reports as verdicts
+from nodespec.author.diff import specs as demands
+from nodespec.author.diff.observations import compared, everywhere, told, within
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
 from nodespec.escape import visible
-from nodespec.json_types import Json
-from nodespec.judging import Terms, judge
-from nodespec.library import Library
-from nodespec.looking import Live
-from nodespec.machine import Machine
-from nodespec.recorded import Recorded
-from nodespec.report import Report
-from nodespec.resting import Resting
-from nodespec.spec import resolve
-from nodespec.subject import Host, Seat
-from nodespec.telling import facts_of
+from nodespec.facts import declaration as declared
+from nodespec.facts.live import Live
+from nodespec.host.at_rest import Resting
+from nodespec.host.machine import Machine
+from nodespec.judge.judge import Terms, judge
+from nodespec.model.json_types import Json
+from nodespec.model.report import Report
+from nodespec.model.subject import Host, Seat
+from nodespec.output.facts_yaml import facts_of
+from nodespec.recording.replay import Recorded
+from nodespec.run import record as recorder
 
 if TYPE_CHECKING:
     from conftest import MakeTree

@@ -9,9 +9,9 @@ from typing import Dict, List, Optional, Sequence
 import pytest
 from pretended import HIDDEN, Said, found, planned, report
 
-from nodespec.conclusion import Choice, conclusion, disposed, left_out, selects
-from nodespec.mistake import EXIT
-from nodespec.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, code
+from nodespec.errors import EXIT
+from nodespec.judge.conclusion import Choice, conclusion, disposed, left_out, selects
+from nodespec.model.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, code
 
 WAIVER = Waiver(("cpu.*",), ("node-*",), "the vendor is slow", "ann@example.com", "2027-03-31", "w:3:5")
 

@@ -8,8 +8,8 @@ from typing import Dict, List, Mapping, Tuple
 import pytest
 from pretended import ABSENT, DEFERRED, HERE, HIDDEN, Said, found, planned, report
 
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.report import Finding
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
+from nodespec.model.report import Finding
 
 SEEN: Mapping[str, Said] = {"pass": 8, "fail": 1, "unknown": HIDDEN, "deferred": DEFERRED}
 

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Dict, List
 import pytest
 from unhurried import PROGRAM
 
-from nodespec import fleet, output
-from nodespec.alike import Alike
-from nodespec.judging import Terms
-from nodespec.library import Library
-from nodespec.mistake import Mistake
-from nodespec.output import formats
-from nodespec.recording import named
-from nodespec.spec import resolve
-from nodespec.spool import stream
-from nodespec.summary import Gist
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
+from nodespec.judge.fleet_summary import Gist
+from nodespec.judge.judge import Terms
+from nodespec.judge.memo import Alike
+from nodespec.output import writer as output
+from nodespec.output.spool import stream
+from nodespec.output.writer import formats
+from nodespec.recording.file import named
+from nodespec.run import fleet
 
 if TYPE_CHECKING:
     from io import FileIO

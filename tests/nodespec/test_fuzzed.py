@@ -7,10 +7,10 @@ import time
 import pytest
 from pretended import found, planned
 
-from nodespec.mistake import Mistake
-from nodespec.recorded import Recorded
-from nodespec.telling import lines
-from nodespec.versions import DEB
+from nodespec.errors import Mistake
+from nodespec.facts.versions import DEB
+from nodespec.output.facts_yaml import lines
+from nodespec.recording.replay import Recorded
 
 
 def test_the_source_of_what_is_absent_is_shown_without_its_controls() -> None:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodespec import boot
 from nodespec.__main__ import main
-from nodespec.library import Library
-from nodespec.machine import Machine
-from nodespec.spec import resolve
-from nodespec.tree_writer import TreeWriter
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.host.machine import Machine
+from nodespec.preflight import gate as boot
+from nodespec.preflight.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nodespec.plan import Plan
+    from nodespec.model.plan import Plan
 
 FIT = "nodespec: 1\nname: fit\ntitle: fit\nrequire: {memory: {total: '>=1Mi'}}\n"
 UNFIT = "nodespec: 1\nname: unfit\ntitle: unfit\nrequire: {memory: {total: '>=1000Ti'}}\n"
@@ -265,7 +265,7 @@ def test_an_override_opens_and_leaves_its_trace(
     def slept(_: float) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("nodespec.gate.time.sleep", slept)
+    monkeypatch.setattr("nodespec.run.check.time.sleep", slept)
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
     (tmp_path / "override").write_text("ann: INC-42\x1b[2J,\nno other node left\n", encoding="utf-8")
     assert boot.answer(["run", "--wait", "600"], plans["unfit"], ()) == 0  # and does not wait
@@ -299,7 +299,7 @@ def test_an_override_opens_even_where_the_gate_itself_is_broken(
     (tmp_path / "waivers.json").write_text("{", encoding="utf-8")
     assert boot.answer(["run"], plans["fit"], ()) == 2
     assert "kept from starting: exit 2, see above" in capsys.readouterr().out
-    monkeypatch.setattr("nodespec.gate.judged", broken)
+    monkeypatch.setattr("nodespec.run.check.judged", broken)
     (tmp_path / "override").write_text("bob: the gate is broken", encoding="utf-8")
     assert boot.answer(["run"], plans["fit"], ()) == 0
     assert "exit 2" in capsys.readouterr().out

@@ -7,9 +7,9 @@ from typing import List, Optional, Tuple
 import pytest
 from pretended import ABSENT, Said, Shelf, bound, found, planned
 
-from nodespec.mistake import Mistake
-from nodespec.plan import Plan
-from nodespec.spec import resolve
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
+from nodespec.model.plan import Plan
 
 Place = Tuple[str, ...]
 

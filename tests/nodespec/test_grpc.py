@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unhurried import PATIENCE
 
-from nodespec import grpc
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Lacking, Unknown
-from nodespec.peer import LIMIT, Peer
+from nodespec.host import grpc
+from nodespec.host.machine import Machine
+from nodespec.host.peer import LIMIT, Peer
+from nodespec.model.observation import Absent, Evidence, Lacking, Unknown
 
 if TYPE_CHECKING:
     from pathlib import Path

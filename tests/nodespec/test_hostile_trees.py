@@ -21,13 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import Put, folder, hard, link, tar, written, zstd
 
-from nodespec import archive, inodes, tree, unpacking
+from nodespec.errors import Mistake
 from nodespec.escape import visible
-from nodespec.image import opened
-from nodespec.machine import Machine
-from nodespec.mistake import Mistake
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.tree import LIMIT, LINKS, Entry, Tree
+from nodespec.formats import decompress as unpacking
+from nodespec.host import tree
+from nodespec.host.machine import Machine
+from nodespec.host.tree import LIMIT, LINKS, Entry, Tree
+from nodespec.images import archive, inodes
+from nodespec.images.open import opened
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -260,7 +262,7 @@ def test_a_directory_of_too_many_names_is_unknown(plant: Plant, monkeypatch: pyt
 
 
 MANY = """
-from nodespec.image import opened
+from nodespec.images.open import opened
 tree = opened("-")
 print(tree.read("/var/009/099/file-0999999"), tree.names("/var/000/000"))
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

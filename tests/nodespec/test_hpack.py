@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec import hpack
+from nodespec.formats import hpack
 
 
 def packed(data: bytes) -> bytes:

@@ -14,15 +14,15 @@ import pytest
 from fit_node import NOW, planted
 from pretended import HERE, HIDDEN, Pretended, Said, planned
 
-from nodespec import identity
-from nodespec.judging import Terms, judge
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Value
-from nodespec.report import Report, Style, packed
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.judge.judge import Terms, judge
+from nodespec.model.observation import Absent, Value
+from nodespec.model.report import Report, Style, packed
+from nodespec.model.subject import Seat
 from nodespec.reports import html, junit, markdown, text
 from nodespec.reports import json as json_
-from nodespec.subject import Seat
-from nodespec.tree import Tree
+from nodespec.run import host_identity as identity
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import PACKERS, Put, filed, folder, laid, layout, link, saved, tar, written
 
-from nodespec import archive, unpacking
-from nodespec.image import opened
-from nodespec.mistake import Mistake
-from nodespec.observation import Evidence, Observation, Unknown, Value
-from nodespec.stream import Source
-from nodespec.tree import Entry, TimedOut, Tree
+from nodespec.errors import Mistake
+from nodespec.formats import decompress as unpacking
+from nodespec.formats.byte_source import Source
+from nodespec.host.tree import Entry, Tree
+from nodespec.images import archive
+from nodespec.images.open import opened
+from nodespec.model.observation import Evidence, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -372,6 +373,6 @@ def test_what_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(Mistake, match="no root file system: it holds nothing"):
         opened(str(tmp_path))
     (tmp_path / "x").touch()
-    monkeypatch.setattr("nodespec.tree.ENTRIES", 0)
+    monkeypatch.setattr("nodespec.host.tree.ENTRIES", 0)
     with pytest.raises(Mistake, match=r"^--image .*: /: more than 0 entries$"):
         opened(str(tmp_path))

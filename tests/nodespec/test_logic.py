@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.expectation import PRESENT
-from nodespec.facts import Leaf, Place
-from nodespec.observation import Absent, Evidence
-from nodespec.pattern import Clause, Joined, Pattern, conditional, join, outcome
+from nodespec.facts.declaration import Leaf, Place
+from nodespec.judge.expectation import PRESENT
+from nodespec.judge.pattern import Clause, Joined, Pattern, conditional, join, outcome
+from nodespec.model.observation import Absent, Evidence
 
 OUTCOMES = ("fail", "unknown", "deferred", "pass")
 UNDECIDED = ("unknown", "deferred")

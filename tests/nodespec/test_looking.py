@@ -6,10 +6,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from nodespec.facts import place
-from nodespec.looking import Live
-from nodespec.machine import Machine
-from nodespec.observation import Observation, Unknown
+from nodespec.facts.declaration import place
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Observation, Unknown
 
 if TYPE_CHECKING:
     from pathlib import Path

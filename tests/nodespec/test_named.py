@@ -6,7 +6,7 @@ from typing import Callable, List, NamedTuple, Tuple, Type, Union
 
 import pytest
 
-from nodespec import named
+from nodespec import records as named
 
 
 class Theirs(NamedTuple):

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import MEDIA, Blobs, Put, filed, folder, hard, laid, layout, link, saved, tar, written, zstd
 
-from nodespec import oci
-from nodespec.archive import Archive
-from nodespec.image import opened
-from nodespec.mistake import Mistake
-from nodespec.observation import Absent, Evidence, Observation, Value
-from nodespec.stream import Source
-from nodespec.tree import Tree
+from nodespec.errors import Mistake
+from nodespec.formats.byte_source import Source
+from nodespec.host.tree import Tree
+from nodespec.images import oci
+from nodespec.images.archive import Archive
+from nodespec.images.open import opened
+from nodespec.model.observation import Absent, Evidence, Observation, Value
 
 if TYPE_CHECKING:
     from pathlib import Path

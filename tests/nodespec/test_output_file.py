@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from unhurried import PROGRAM
 
 from nodespec.__main__ import main
-from nodespec.output_access import narrowed
-from nodespec.output_file import Access, write_file
-from nodespec.output_path import resolve
+from nodespec.output.access import narrowed
+from nodespec.output.file import Access, write_file
+from nodespec.output.path import resolve
 
 ROOT = Path(__file__).parents[2]
 GOOD = "nodespec: 1\nrequire: {memory: {total: '>=1Mi'}}\n"
@@ -185,7 +185,7 @@ def test_the_longest_name_can_be_written(spec: str, tmp_path: Path, length: int)
 def test_two_writers_leave_one_whole_file(tmp_path: Path) -> None:
     target = tmp_path / "r"
     program = (
-        "import sys; from nodespec.output_file import write_file\n"
+        "import sys; from nodespec.output.file import write_file\n"
         "for _ in range(60): write_file(sys.argv[1], (sys.argv[2].encode() * 50_000 for _ in range(4)))"
     )
     writers = [subprocess.Popen([sys.executable, "-c", program, target, letter], cwd=ROOT) for letter in "abc"]
@@ -600,7 +600,7 @@ def test_two_writers_of_a_bind_mounted_file_leave_one_whole_file(tmp_path: Path)
     for name in ("outside", "inside"):
         (tmp_path / name).touch()
     program = (
-        "import sys; from nodespec.output_file import write_file; letter = sys.argv[2].encode()\n"
+        "import sys; from nodespec.output.file import write_file; letter = sys.argv[2].encode()\n"
         "for _ in range(40): write_file(sys.argv[1], [letter * 50_000] * (letter[0] - 95))"
     )
     line = f"mount --bind {tmp_path}/outside {tmp_path}/inside && "

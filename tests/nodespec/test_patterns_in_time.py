@@ -7,8 +7,8 @@ import time
 import pytest
 from pretended import Pretended, Said, planned
 
-from nodespec import evaluation
-from nodespec.report import Finding
+from nodespec.judge import evaluation
+from nodespec.model.report import Finding
 
 LONG = "a" * 4000
 ENDLESS = ["(a+)+b", "(a|a)*b", "(?:a?){30}a{30}b", r"(\w+\s?)*:"]

@@ -8,9 +8,9 @@ from fake_peers import Fake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.peer import LIMIT, get
+from nodespec.host.machine import Machine
+from nodespec.host.peer import LIMIT, get
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     import socket

@@ -15,7 +15,7 @@ from unhurried import PROGRAM
 
 from nodespec import __version__
 from nodespec.__main__ import main
-from nodespec.looking import Live
+from nodespec.facts.live import Live
 
 ROOT = Path(__file__).parents[2]
 BARE = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -63,14 +63,22 @@ def imported(*argv: str) -> List[str]:
 def test_the_version_costs_nothing() -> None:
     names = imported("--version")
     assert not {"yaml", "jsonschema", "jinja2", "argparse", "json", "typing_extensions"} & set(names)
-    assert not [name for name in names if name.startswith(("nodespec.checks", "nodespec.cli", "nodespec.spec"))]
+    assert not [
+        name
+        for name in names
+        if name.startswith(("nodespec.checks", "nodespec.author.commands.main", "nodespec.author.spec.resolver"))
+    ]
 
 
 def test_a_check_imports_no_schema_and_no_templates() -> None:
     names = imported("check", "container-host")
     assert "yaml" in names
     assert not {"jsonschema", "jinja2", "markupsafe", "referencing"} & set(names)
-    assert not {"nodespec.sysspec_", "nodespec.schema", "nodespec.waivers", "nodespec.bundle"} & set(names)
+    assert not {
+        "nodespec.author.spec.json_schema",
+        "nodespec.judge.waivers",
+        "nodespec.author.bundle.build",
+    } & set(names)
     families = {
         name for name in names if name.startswith("nodespec.checks.") and not name.split(".")[2].startswith("_")
     }
@@ -279,7 +287,7 @@ def test_a_defect_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def broken(*_: object) -> int:
         raise ZeroDivisionError("half a\x1bpart")
 
-    monkeypatch.setattr("nodespec.cli.run", broken)
+    monkeypatch.setattr("nodespec.author.commands.main.run", broken)
     assert main(["check"]) == 70
     assert "a defect of nodespec: ZeroDivisionError: half a\\x1bpart" in capsys.readouterr().err
     monkeypatch.setenv("NODESPEC_DEBUG", "1")
@@ -291,6 +299,6 @@ def test_an_interruption_is_no_verdict(monkeypatch: pytest.MonkeyPatch, capsys: 
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nodespec.cli.run", interrupted)
+    monkeypatch.setattr("nodespec.author.commands.main.run", interrupted)
     assert main(["check"]) == 130
     assert capsys.readouterr().err == "nodespec: interrupted\n"

@@ -9,15 +9,28 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nodespec import expectation
-from nodespec.facts import Leaf, Place
-from nodespec.kinds import OTHER, Choice, Datum, Flag, Kind, Option, SetOf, Setting, Size, Text, Version, Whole
-from nodespec.mistake import Wrong
-from nodespec.observation import Absent, Evidence
-from nodespec.pattern import Clause, Joined, Pattern, outcome
-from nodespec.plan import Node
-from nodespec.proof import possible
-from nodespec.versions import DEB, RELEASE
+from nodespec.author.spec.satisfiability import possible
+from nodespec.errors import Wrong
+from nodespec.facts.declaration import Leaf, Place
+from nodespec.facts.value_types import (
+    OTHER,
+    Choice,
+    Datum,
+    Flag,
+    Kind,
+    Option,
+    SetOf,
+    Setting,
+    Size,
+    Text,
+    Version,
+    Whole,
+)
+from nodespec.facts.versions import DEB, RELEASE
+from nodespec.judge import expectation
+from nodespec.judge.pattern import Clause, Joined, Pattern, outcome
+from nodespec.model.observation import Absent, Evidence
+from nodespec.model.plan import Node
 
 ABSENT = Absent(Evidence("here"))
 

@@ -7,7 +7,7 @@ from fake_peers import field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.protobuf import Message
+from nodespec.formats.protobuf import Message
 
 
 def test_fields_are_read_by_number() -> None:

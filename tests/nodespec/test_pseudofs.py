@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Mapping, Union
 import pytest
 
 from nodespec.checks import kernel, modules
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree

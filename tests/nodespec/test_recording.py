@@ -19,29 +19,30 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unhurried import PROGRAM
 
-from nodespec import facts as declared
-from nodespec import recorder, recording
 from nodespec.__main__ import main
-from nodespec.facts import Leaf, Place, Table
-from nodespec.json_types import Json
-from nodespec.judging import Terms, judge
-from nodespec.library import Library, Text
-from nodespec.looking import Live
-from nodespec.machine import Machine
-from nodespec.mistake import Mistake
-from nodespec.notes import Note
-from nodespec.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.plan import Plan
-from nodespec.recorded import Recorded
-from nodespec.recording import Recording
-from nodespec.report import Finding, Report
-from nodespec.resting import Resting
-from nodespec.spec import resolve
-from nodespec.subject import Host, Seat
-from nodespec.telling import lines
+from nodespec.author.spec.library import Library, Text
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Leaf, Place, Table
+from nodespec.facts.live import Live
+from nodespec.host.at_rest import Resting
+from nodespec.host.machine import Machine
+from nodespec.judge.judge import Terms, judge
+from nodespec.model.json_types import Json
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.plan import Plan
+from nodespec.model.report import Finding, Report
+from nodespec.model.subject import Host, Seat
+from nodespec.output.facts_yaml import lines
+from nodespec.recording import file as recording
+from nodespec.recording.file import Recording
+from nodespec.recording.replay import Recorded
+from nodespec.recording.tee import Note
+from nodespec.run import record as recorder
 
 if TYPE_CHECKING:
-    from nodespec.kinds import Datum
+    from nodespec.facts.value_types import Datum
 
 TOP = Path(__file__).parents[2]
 HOSTS = sorted(path.name for path in (TOP / "tests" / "hosts").iterdir() if path.is_dir())
@@ -233,7 +234,7 @@ def _is_name(table: Table, name: str) -> bool:
 
 
 def _rows(asked: Plan) -> List[tuple[Place, str]]:
-    from nodespec.telling import asking  # noqa: PLC0415 - beside its one use
+    from nodespec.output.facts_yaml import asking  # noqa: PLC0415 - beside its one use
 
     places = [place for clause in asking(asked) for place in (clause.place, *clause.aliases)]
     return [(Place(place.owner, place.fact), place.key) for place in places if place.key]

@@ -15,20 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_recording import SEAT, plan
 
-from nodespec import facts as declared
-from nodespec import recorder, recording, runs
-from nodespec.kinds import Text
-from nodespec.looking import Live
-from nodespec.machine import Machine
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.packing import unpacked
-from nodespec.recorded import Recorded
+from nodespec.facts import declaration as declared
+from nodespec.facts.live import Live
+from nodespec.facts.value_types import Text
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
+from nodespec.recording import file as recording
+from nodespec.recording import run_length as runs
+from nodespec.recording.observation_json import unpacked
+from nodespec.recording.replay import Recorded
+from nodespec.run import record as recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nodespec.json_types import Json
-    from nodespec.recording import Recording
+    from nodespec.model.json_types import Json
+    from nodespec.recording.file import Recording
 
 # As Debian's kernel for any machine has, and a busy node; Ubuntu's kernel has some more modules.
 OPTIONS, MODULES, PACKAGES, INTERFACES = 10_000, 4_500, 700, 50

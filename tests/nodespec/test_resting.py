@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodespec import resting
-from nodespec.image import opened
-from nodespec.machine import Machine
-from nodespec.mistake import Mistake
-from nodespec.observation import Absent, Evidence, Unknown, Value
-from nodespec.tree import LINKS, Tree
+from nodespec.errors import Mistake
+from nodespec.host import at_rest as resting
+from nodespec.host.machine import Machine
+from nodespec.host.tree import LINKS, Tree
+from nodespec.images.open import opened
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from pathlib import Path

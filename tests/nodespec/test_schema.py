@@ -15,10 +15,10 @@ from test_verify import SPEC
 
 from nodespec import specs
 from nodespec.__main__ import main
-from nodespec.json_types import Json
-from nodespec.library import Library
-from nodespec.schema import schema
-from nodespec.spec import resolve
+from nodespec.author.spec.json_schema import schema
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.model.json_types import Json
 
 SCHEMA = schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -10,10 +10,10 @@ from typing import IO, List
 
 import pytest
 
-from nodespec import spool
-from nodespec.mistake import UNWRITTEN
-from nodespec.output import Target, put
-from nodespec.spool import Spool
+from nodespec.errors import UNWRITTEN
+from nodespec.output import spool
+from nodespec.output.spool import Spool
+from nodespec.output.writer import Target, put
 
 LINES = ["a\r\nb\n\u2028", "\udcff\U0001f600\r", "x" * 100]
 

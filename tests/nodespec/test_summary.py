@@ -11,13 +11,13 @@ import pytest
 from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
-from nodespec.judging import Terms, judge
-from nodespec.observation import Unknown
-from nodespec.plan import Plan
-from nodespec.report import Report, Style
+from nodespec.judge.fleet_summary import APART, labels, summary, told
+from nodespec.judge.judge import Terms, judge
+from nodespec.model.observation import Unknown
+from nodespec.model.plan import Plan
+from nodespec.model.report import Report, Style
+from nodespec.model.subject import Host, Seat
 from nodespec.reports import markdown, text
-from nodespec.subject import Host, Seat
-from nodespec.summary import APART, labels, summary, told
 
 TOP = Path(__file__).parents[2]
 

@@ -10,9 +10,9 @@ import pytest
 from pretended import Said, Shelf, found
 
 from nodespec.__main__ import main
-from nodespec.library import Library
-from nodespec.mistake import Mistake
-from nodespec.spec import resolve
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
 
 FILE = Path(__file__).parent / "specs" / "gke-like.yaml"
 PLAN = resolve([str(FILE)], Library(), {})

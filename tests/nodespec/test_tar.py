@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import Put, folder, tar, written
 
-from nodespec import sparse
-from nodespec.archive import Archive
-from nodespec.image import opened
-from nodespec.observation import Evidence, Unknown, Value
-from nodespec.stream import Damaged, File, Source
-from nodespec.tar import Member, members
-from nodespec.tree import Entry
+from nodespec.formats import tar_sparse as sparse
+from nodespec.formats.byte_source import Damaged, File, Source
+from nodespec.formats.tar import Member, members
+from nodespec.host.tree import Entry
+from nodespec.images.archive import Archive
+from nodespec.images.open import opened
+from nodespec.model.observation import Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -271,7 +271,7 @@ def test_python_reads_the_same(puts: list[Put], form: int) -> None:
 
 
 def test_more_names_than_memory_may_hold_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodespec.inodes.WEIGHT", 10_000)
+    monkeypatch.setattr("nodespec.images.inodes.WEIGHT", 10_000)
     Archive("image", [Held(tar(Put(f"etc/{number}") for number in range(50)))], layered=False)
     with pytest.raises(Damaged, match=r"it holds more names than nodespec takes in: \d+ and more"):
         Archive("image", [Held(tar(Put(f"etc/{number}") for number in range(70)))], layered=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.toml import LONGEST, Entry, entries
+from nodespec.formats.toml import LONGEST, Entry, entries
 
 Scalar = Union[str, int, bool, List[str]]
 

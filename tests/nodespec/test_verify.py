@@ -11,20 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretended import Said, planned, report
 
-from nodespec import facts, pattern, verification
 from nodespec.__main__ import main
-from nodespec.conclusion import Choice
-from nodespec.json_types import Json
-from nodespec.kinds import Choice as OneOf
-from nodespec.kinds import Datum, Flag, Kind, Mode, Option, Presence, SetOf, Setting, Version, Whole
-from nodespec.library import Library
-from nodespec.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
-from nodespec.pattern import clauses
-from nodespec.plan import Plan, packed, unpacked
-from nodespec.report import Cause, Param, Report, Waiver
-from nodespec.report import packed as packed_report
-from nodespec.report import unpacked as unpacked_report
-from nodespec.spec import resolve
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.author.verify import verification
+from nodespec.facts import declaration as facts
+from nodespec.facts.value_types import Choice as OneOf
+from nodespec.facts.value_types import Datum, Flag, Kind, Mode, Option, Presence, SetOf, Setting, Version, Whole
+from nodespec.judge import pattern
+from nodespec.judge.conclusion import Choice
+from nodespec.judge.pattern import clauses
+from nodespec.model.json_types import Json
+from nodespec.model.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.plan import Plan, packed, unpacked
+from nodespec.model.report import Cause, Param, Report, Waiver
+from nodespec.model.report import packed as packed_report
+from nodespec.model.report import unpacked as unpacked_report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,20 +12,23 @@ from typing import Callable, Dict, Iterator, List, Mapping, Tuple, Union, cast
 import pytest
 from pretended import ABSENT, HIDDEN, NOW, Pretended, Said, planned
 
-from nodespec import evaluation, identity, sight, verification
-from nodespec import plan as plans
 from nodespec.__main__ import main
-from nodespec.conclusion import Choice
-from nodespec.json_types import Json
-from nodespec.judging import Terms, judge, not_judged
-from nodespec.library import Library
-from nodespec.observation import Evidence, Unknown, Value
-from nodespec.plan import Param, Plan, Requirement, Spec
-from nodespec.recorded import Recorded
-from nodespec.report import Waiver, packed, unpacked
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.author.verify import verification
+from nodespec.judge import clause_result as sight
+from nodespec.judge import evaluation
+from nodespec.judge.conclusion import Choice
+from nodespec.judge.judge import Terms, judge, not_judged
+from nodespec.model import plan as plans
+from nodespec.model.json_types import Json
+from nodespec.model.observation import Evidence, Unknown, Value
+from nodespec.model.plan import Param, Plan, Requirement, Spec
+from nodespec.model.report import Waiver, packed, unpacked
+from nodespec.model.subject import Host, Seat
+from nodespec.recording.replay import Recorded
 from nodespec.reports.json import schema
-from nodespec.spec import resolve
-from nodespec.subject import Host, Seat
+from nodespec.run import host_identity as identity
 
 TOP = Path(__file__).parents[2]
 EARLIER = TOP / "tests/compatibility/557f55d/reports"

@@ -12,8 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version as Pep440
 
-from nodespec.kinds import Near, Version
-from nodespec.versions import DEB, RELEASE, RPM, Key, Scheme
+from nodespec.facts.value_types import Near, Version
+from nodespec.facts.versions import DEB, RELEASE, RPM, Key, Scheme
 
 NUMBER = st.integers(0, 12).map(str) | st.sampled_from(["00", "010", "20170227", "999999999"])
 DOTTED = st.lists(NUMBER, min_size=1, max_size=4).map(".".join)

@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
-from nodespec.mistake import Mistake
-from nodespec.report import Waiver
-from nodespec.source import parse
-from nodespec.waivers import load, schema
+from nodespec.author.spec.yaml_source import parse
+from nodespec.errors import Mistake
+from nodespec.judge.waivers import load, schema
+from nodespec.model.report import Waiver
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,16 +15,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from nodespec.machine import Machine
-from nodespec.observation import Unknown
-from nodespec.output import formats
-from nodespec.workers import AHEAD, IDLE_DEATHS, Pool, Work
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Unknown
+from nodespec.output.writer import formats
+from nodespec.run.workers import AHEAD, IDLE_DEATHS, Pool, Work
 
 TOP = Path(__file__).parents[2]
 COUNT = 70  # more than are judged in one process
 FAILING = """
 import os, signal, sys, time
-from nodespec import fleet
+from nodespec.run import fleet
 from nodespec.__main__ import main
 
 def judged(*args):
@@ -299,7 +299,7 @@ def test_an_abandoned_pool_leaves_no_worker() -> None:
 
 PROGRAM = """
 import os, sys
-from nodespec.machine import Machine
+from nodespec.host.machine import Machine
 Machine.patience = 600
 Machine().run(["/bin/sh", "-c", "trap '' TERM HUP IO; sleep 600 & echo $$ $! > $0; wait", sys.argv[1]])
 """

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from nodespec.json_types import Json
-from nodespec.observation import Evidence
-from nodespec.plan import Spec
-from nodespec.report import DISPOSITIONS, OUTCOMES, Cause, Finding, Observed, Param, Part, Report, Waiver
-from nodespec.subject import Host
+from nodespec.model.json_types import Json
+from nodespec.model.observation import Evidence
+from nodespec.model.plan import Spec
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Cause, Finding, Observed, Param, Part, Report, Waiver
+from nodespec.model.subject import Host
 
 HOSTILE = (
     '<script>alert("1")</script><img src=x onerror=alert(1)>',

@@ -12,7 +12,7 @@ from typing import Mapping, Sequence, Tuple
 import pytest
 import sample
 
-from nodespec.report import Report, Style, code
+from nodespec.model.report import Report, Style, code
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = Style()

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import nodespec
 from nodespec.escape import visible
-from nodespec.observation import Evidence
-from nodespec.report import DISPOSITIONS, OUTCOMES, Observed, Part, Report, Style
+from nodespec.model.observation import Evidence
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Observed, Part, Report, Style
 from nodespec.reports.html import render
 
 VOID = {"meta", "link", "input", "rect"}

@@ -9,14 +9,15 @@ import pytest
 import sample
 from pretended import Pretended, planned
 
-from nodespec import json_types, output
-from nodespec.json_types import Json
-from nodespec.judging import Terms, judge
-from nodespec.observation import Evidence
-from nodespec.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Style, packed, unpacked
+from nodespec.judge.judge import Terms, judge
+from nodespec.model import json_types
+from nodespec.model.json_types import Json
+from nodespec.model.observation import Evidence
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Style, packed, unpacked
+from nodespec.model.subject import Seat
+from nodespec.output import writer as output
 from nodespec.reports import FORMATS
 from nodespec.reports.json import CHOICES, LATER, MEANINGS, render, schema
-from nodespec.subject import Seat
 
 SAMPLES = [
     sample.every(),

@@ -8,7 +8,7 @@ import pytest
 import sample
 
 from nodespec.escape import visible
-from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports.junit import ELEMENT, render
 
 # what readers of JUnit agree on: an element's children, and its attributes, the needed ones first

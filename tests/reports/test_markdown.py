@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from nodespec.escape import visible
-from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports.markdown import MOST, escaped, quoted, render
 
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "ul", "li", "blockquote", "details", "summary"}

@@ -11,9 +11,9 @@ import pytest
 import sample
 from test_golden import CASES
 
-from nodespec.report import Report, Style
+from nodespec.judge.fleet_summary import gist
+from nodespec.model.report import Report, Style
 from nodespec.reports import json, text, words
-from nodespec.summary import gist
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.escape import visible
-from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports import words
 from nodespec.reports.text import _wrapped, render
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from nodespec.escape import visible
-from nodespec.output import formats
-from nodespec.report import Report, Style
+from nodespec.model.report import Report, Style
+from nodespec.model.subject import Host
+from nodespec.output.writer import formats
 from nodespec.reports.markdown import escaped, render
-from nodespec.subject import Host
 
 PARSER = MarkdownIt("gfm-like")
 BLOCKS = (

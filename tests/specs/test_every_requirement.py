@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, List, Mapping, Name
 import pytest
 from fit_node import Change, Node, aufs, image, joined, laid, legacy, listening, plan, planted, report, swapping
 
-from nodespec.pattern import clauses, read
-from nodespec.report import Report
+from nodespec.judge.pattern import clauses, read
+from nodespec.model.report import Report
 
 if TYPE_CHECKING:
-    from nodespec.plan import Plan
+    from nodespec.model.plan import Plan
 
 Given = Tuple[Tuple[str, str], ...]
 

@@ -8,7 +8,7 @@ from typing import Mapping, Sequence, Tuple
 import pytest
 from fit_node import Change, image, joined, laid, legacy, plan, planted, report, swapping
 
-from nodespec.report import Style
+from nodespec.model.report import Style
 from nodespec.reports import text
 
 GOLDEN = Path(__file__).parent / "golden"

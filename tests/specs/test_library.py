@@ -10,9 +10,9 @@ from typing import TypedDict
 import pytest
 import yaml
 
-from nodespec.library import OWN, Library
-from nodespec.plan import Plan
-from nodespec.spec import resolve
+from nodespec.author.spec.library import OWN, Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.model.plan import Plan
 
 LIBRARY = Library()
 SPECS = tuple(name for name in LIBRARY.names() if Path(OWN).resolve() in Path(LIBRARY.find(name).key).parents)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Sequence
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.report import Finding, Part, Report
+    from nodespec.model.report import Finding, Part, Report
 
 DECIDED = ("pass", "fail", "not-applicable")
 

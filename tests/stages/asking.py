@@ -11,7 +11,7 @@ from oracle import report
 from unhurried import PROGRAM
 
 if TYPE_CHECKING:
-    from nodespec.report import Report
+    from nodespec.model.report import Report
 
 TOP = Path(__file__).parents[2]
 TRIES = 4

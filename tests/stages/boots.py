@@ -30,7 +30,7 @@ from nodespec.checks._sysctl_values import DEFAULTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nodespec.report import Report
+    from nodespec.model.report import Report
 
 SUITES = ("bookworm", "trixie")
 ASKED = "asked.json"

@@ -32,8 +32,8 @@ sys.path[:0] = [str(TOP), str(TOP / "tests" / "reports")]
 
 import sample  # noqa: E402 - this folder is where Python starts, not the top
 
-from nodespec.json_types import Json  # noqa: E402
-from nodespec.report import DISPOSITIONS, OUTCOMES, Report, Style  # noqa: E402
+from nodespec.model.json_types import Json  # noqa: E402
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style  # noqa: E402
 from nodespec.reports.html import render  # noqa: E402
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ sys.path[:0] = [str(TOP), str(TOP / "tests")]
 from unhurried import PATIENCE, unhurried  # noqa: E402 - likewise
 
 from nodespec.checks.runtime import runtime  # noqa: E402 - this folder is where Python starts, not the top
-from nodespec.facts import Columns  # noqa: E402
-from nodespec.machine import Machine  # noqa: E402
-from nodespec.observation import Absent, Observation, Unknown, Value  # noqa: E402
+from nodespec.facts.declaration import Columns  # noqa: E402
+from nodespec.host.machine import Machine  # noqa: E402
+from nodespec.model.observation import Absent, Observation, Unknown, Value  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

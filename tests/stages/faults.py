@@ -33,7 +33,7 @@ sys.path[:0] = [str(TOP), str(TOP / "tests")]
 import fake_peers  # noqa: E402 - the folders above are where it is found
 from unhurried import PROGRAM  # noqa: E402 - likewise
 
-from nodespec.mistake import EXIT, UNWRITTEN  # noqa: E402 - likewise
+from nodespec.errors import EXIT, UNWRITTEN  # noqa: E402 - likewise
 
 ASKED = sys.argv[2] if len(sys.argv) > 2 else ""
 

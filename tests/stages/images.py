@@ -24,7 +24,7 @@ import debian
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.report import Finding
+    from nodespec.model.report import Finding
 
 TOP = Path(__file__).parents[2]
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")

@@ -24,8 +24,9 @@ sys.path.insert(0, str(REPOSITORY))
 import debian as packages  # noqa: E402 - after the path of this checkout, installed or not
 from debian import said  # noqa: E402 - likewise
 
-from nodespec.checks import _inference, _options  # noqa: E402
-from nodespec.machine import Machine  # noqa: E402
+from nodespec.checks import _kernel_config_evidence as _options  # noqa: E402
+from nodespec.checks import _kernel_config_inferred as _inference  # noqa: E402
+from nodespec.host.machine import Machine  # noqa: E402
 
 BAR = 95
 SECONDS = 120  # for one boot; it takes some five

@@ -28,8 +28,8 @@ from oracle import report
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.json_types import Json
-    from nodespec.report import Report
+    from nodespec.model.json_types import Json
+    from nodespec.model.report import Report
 
 TOP = Path(__file__).parents[2]
 LEAST = 60  # requirements that are decided outside and inside

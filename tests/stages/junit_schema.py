@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1] / "reports"))
 
 import sample
 
-from nodespec.report import Style
+from nodespec.model.report import Style
 from nodespec.reports.junit import render
 
 RELEASE = "9.0.2"

@@ -24,9 +24,9 @@ from debian import fetched, installed, said
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.image import opened  # noqa: E402 - this folder is where Python starts, not the top
-from nodespec.mistake import Mistake  # noqa: E402
-from nodespec.tree import Tree  # noqa: E402
+from nodespec.errors import Mistake  # noqa: E402
+from nodespec.host.tree import Tree  # noqa: E402
+from nodespec.images.open import opened  # noqa: E402 - this folder is where Python starts, not the top
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, List, Mapping, NamedTuple, TypedDict, cast
 
 import debian
 
-from nodespec.report import unpacked
+from nodespec.model.report import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.json_types import Json
-    from nodespec.report import Part, Report
+    from nodespec.model.json_types import Json
+    from nodespec.model.report import Part, Report
 
 TOP = Path(__file__).parents[2]
 sys.path.append(str(TOP / "tests"))

@@ -18,8 +18,8 @@ import distro
 from debian import fetched
 
 from nodespec.checks import os as family
-from nodespec.observation import Value
-from nodespec.tree import Tree
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

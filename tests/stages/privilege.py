@@ -22,11 +22,11 @@ sys.path[:0] = [str(TOP), str(TOP / "tests")]
 
 from unhurried import PROGRAM  # noqa: E402 - this folder is where Python starts, not the top
 
-from nodespec import facts as declared  # noqa: E402 - this folder is where Python starts, not the top
-from nodespec import recording  # noqa: E402 - likewise
-from nodespec.facts import Leaf, Place, Table  # noqa: E402 - likewise
-from nodespec.observation import Unknown, Value  # noqa: E402 - likewise
-from nodespec.recorded import Recorded  # noqa: E402 - likewise
+from nodespec.facts import declaration as declared  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.facts.declaration import Leaf, Place, Table  # noqa: E402 - likewise
+from nodespec.model.observation import Unknown, Value  # noqa: E402 - likewise
+from nodespec.recording import file as recording  # noqa: E402 - likewise
+from nodespec.recording.replay import Recorded  # noqa: E402 - likewise
 
 PAGE = TOP / "docs" / "privilege.md"
 LOOKS = 3  # at most: what moves between two of them is no difference

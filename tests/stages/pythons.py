@@ -25,7 +25,7 @@ import debian
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.json_types import Json
+    from nodespec.model.json_types import Json
 
 TOP = Path(__file__).parents[2]
 sys.path.append(str(TOP / "tests"))

@@ -61,8 +61,8 @@ sync
 """
 # each instruction is emulated: one look may take longer than on any machine
 PATIENT = """\
-from nodespec.looking import Live
-from nodespec.machine import Machine
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
 from nodespec.__main__ import run
 Live.patience = Machine.patience = 60.0
 run()

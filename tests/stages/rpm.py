@@ -23,10 +23,10 @@ sys.path.insert(0, str(TOP))
 
 from nodespec.checks._rpm import FILES  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.checks.packages import packages  # noqa: E402
-from nodespec.facts import Columns  # noqa: E402
-from nodespec.observation import Observation, Value  # noqa: E402
-from nodespec.tree import Tree  # noqa: E402
-from nodespec.versions import RPM, Key  # noqa: E402
+from nodespec.facts.declaration import Columns  # noqa: E402
+from nodespec.facts.versions import RPM, Key  # noqa: E402
+from nodespec.host.tree import Tree  # noqa: E402
+from nodespec.model.observation import Observation, Value  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

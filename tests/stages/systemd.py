@@ -22,10 +22,11 @@ from debian import said, system
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.checks import _boot_services, _units  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.checks import _services_at_boot as _boot_services  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.checks import _systemd_units as _units  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.checks.sysctl import sysctl  # noqa: E402
-from nodespec.observation import Value  # noqa: E402
-from nodespec.tree import Tree  # noqa: E402
+from nodespec.host.tree import Tree  # noqa: E402
+from nodespec.model.observation import Value  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

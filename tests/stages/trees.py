@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import asking
 import debian
 
-from nodespec import facts
-from nodespec.observation import Absent, Value
-from nodespec.recorded import Recorded
-from nodespec.recording import load
-from nodespec.sight import shown
+from nodespec.facts import declaration as facts
+from nodespec.judge.clause_result import shown
+from nodespec.model.observation import Absent, Value
+from nodespec.recording.file import load
+from nodespec.recording.replay import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nodespec.facts import Place
+    from nodespec.facts.declaration import Place
 
 TOP = Path(__file__).parents[2]
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from nodespec.checks import _systemd_boot, _systemd_install
-from nodespec.observation import Value
-from nodespec.tree import Tree
+from nodespec.checks import _systemd_at_boot as _systemd_boot
+from nodespec.checks import _systemd_install
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -23,7 +23,7 @@ sys.path.insert(0, str(TOP))
 
 from debian import installed, said  # noqa: E402 - it stands beside this, where Python starts
 
-from nodespec.versions import DEB, RPM, Scheme  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.facts.versions import DEB, RPM, Scheme  # noqa: E402 - this folder is where Python starts, not the top
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

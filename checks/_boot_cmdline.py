@@ -1,0 +1,107 @@
+"""The command line that the next boot gives the kernel, as files say."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, List, Tuple
+
+from nodespec.checks import _boot_next as _boot
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks._boot_offers import MAX_BYTES, Offer
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+FILES = ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline")  # what entries of /boot/loader are made with
+FIRMWARES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")  # of a Raspberry Pi, whose firmware adds to it
+DEFAULTS, MORE = "/etc/default/grub", "/etc/default/grub.d"
+NAMES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
+ADDED = ("BOOT_IMAGE", "initrd")  # by loaders themselves
+MAX_VALUE = 8192  # characters: no kernel takes a longer command line
+
+
+class Line(NamedTuple):
+    """A command line. `whole`: nothing is added to it. `open`: parameters that may be there, or have other values."""
+
+    text: str
+    whole: bool
+    open: Tuple[str, ...] = ()
+
+
+def next_line(tree: Tree) -> Observation[Line]:
+    """The command line of the kernel that the next boot starts."""
+    return tree.once(_next)
+
+
+def _next(tree: Tree) -> Observation[Line]:
+    offers = _boot.offered(tree)
+    if isinstance(offers, Unknown):
+        return offers
+    if isinstance(offers, Value):
+        at = offers.value[0].at._replace(inferred=offers.evidence.inferred)
+        return Value(_common(offers.value), at)
+    for path in (*FILES, *FIRMWARES):
+        text = tree.text(path, MAX_BYTES)
+        if isinstance(text, Value):
+            line = Line(" ".join(text.value.split()), whole=path not in FIRMWARES)
+            return Value(line, text.evidence._replace(inferred=True))
+        if isinstance(text, Unknown):
+            return text
+    return _of_defaults(tree)
+
+
+def _common(offers: Tuple[Offer, ...]) -> Line:
+    """What all entries that may be started have in common."""
+    lines = [line for offer in offers for line in offer.lines]
+    whole = all(offer.whole for offer in offers)
+    if len(set(lines)) == 1:
+        return Line(lines[0], whole)
+    words = [_words(line) for line in lines]
+    text = " ".join(word for word in words[0] if all(word in other for other in words[1:]))
+    parameters = [set(_kernel.parameters(line)) for line in lines]
+    common = parameters[0].intersection(*parameters)
+    return Line(text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common})))
+
+
+def _words(line: str) -> List[str]:
+    return re.findall(r'(?:[^\s"]|"[^"]*"?)+', line)
+
+
+def _of_defaults(tree: Tree) -> Observation[Line]:
+    """What grub-mkconfig would make, which adds where the root is."""
+    text = tree.text(DEFAULTS, MAX_BYTES)
+    if not isinstance(text, Value):
+        nowhere = Unknown(DEFERRED, "only a running machine can tell: no boot loader's configuration says it")
+        return text if isinstance(text, Unknown) else nowhere
+    names = tree.names(MORE)
+    more = names.value if isinstance(names, Value) else ()
+    said: Dict[str, str] = {}
+    at = Evidence(DEFAULTS, inferred=True)
+    for look in (text, *(tree.text(f"{MORE}/{name}", MAX_BYTES) for name in more if name.endswith(".cfg"))):
+        if not isinstance(look, Value):
+            return look
+        for line in look.value.split("\n"):
+            for name, value in _assigned(line, said):
+                at = at._replace(source=look.evidence.source) if name in NAMES else at
+                said[name] = value
+    return Value(Line(" ".join(filter(None, (said.get(name, "") for name in NAMES))), whole=False), at)
+
+
+def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
+    """Variables that a line of a shell's assigns, but what a command would have to say."""
+    if len(line) > MAX_VALUE or "`" in line or "$(" in line:
+        return
+    from nodespec.formats.grub_syntax import Command, parse  # noqa: PLC0415 - before a loader is configured
+
+    try:
+        commands = parse(line)
+    except ValueError:
+        return
+    for command in commands:
+        words = command.words if isinstance(command, Command) else ()
+        texts = ["".join(said.get(p.text, "") if p.variable else p.text for p in word) for word in words]
+        for word in texts[texts[:1] == ["export"] :]:
+            name, equals, value = word.partition("=")
+            if not re.fullmatch(r"\w+", name) or not equals:
+                break
+            yield name, value[:MAX_VALUE]  # or each line could double it

@@ -1,0 +1,141 @@
+"""The kernel that the next boot starts, and the command line that it is given.
+
+A boot loader's configuration decides. Where one is there, and does not lead to a kernel that is there too, nothing is
+known of the next boot: which kernel it is may only be guessed where no loader is configured at all. Then it is the one
+that /vmlinuz leads to, a link that Debian keeps to the newest, else the highest release (inferred). Nothing of the
+kernel that runs is looked at, so that this means the same live.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List, Mapping, Tuple
+
+from nodespec.checks._kernel_version import order
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.checks._boot_kernels import Held
+    from nodespec.checks._boot_offers import Offer
+
+PLACES = ("/boot", "/usr/lib/modules", "/lib/modules")
+LINKS = ("/vmlinuz", "/boot/vmlinuz")
+NONE = Unknown(DEFERRED, "no kernel is installed in this tree")
+LOOK = "say which kernel is meant: --kernel RELEASE"
+
+
+class Kernel(NamedTuple):
+    """A kernel that is started, and the entries of loaders that start it: with one of their command lines."""
+
+    release: str
+    held: Held
+    offers: Tuple[Offer, ...] = ()
+
+
+def chosen(tree: Tree) -> Observation[Kernel]:
+    """The kernel that the next boot starts, or that was asked for. Absent: there is none."""
+    found = tree.once(_candidates)
+    if not isinstance(found, Value) or len(found.value) == 1:
+        return found.then(lambda kernels: kernels[0])
+    return _several(found.value)
+
+
+def release(tree: Tree) -> Observation[str]:
+    """The release alone, which may be one of several."""
+    found = tree.once(_candidates)
+    if not isinstance(found, Value):
+        return found
+    releases = tuple(kernel.release for kernel in found.value)
+    return Value(releases[0], found.evidence, releases[1:])
+
+
+def at_rest(tree: Tree) -> Observation[Kernel]:
+    """The same as `chosen`, of a tree that does not run: without a kernel nothing can be told of it."""
+    found = chosen(tree)
+    return NONE if isinstance(found, Absent) else found
+
+
+def offered(tree: Tree) -> Observation[Tuple[Offer, ...]]:
+    """The entries that start the kernel of the next boot, whichever it is. Absent: no loader is configured."""
+    found = tree.once(_candidates)
+    if not isinstance(found, Value):
+        return NONE if isinstance(found, Absent) else found
+    offers = tuple(offer for kernel in found.value for offer in kernel.offers)
+    if tree.kernel and not offers:
+        from nodespec.checks import _boot_default  # noqa: PLC0415 - as below
+
+        configured = tree.once(_boot_default.configured)
+        if isinstance(configured, Unknown):
+            return configured
+        if isinstance(configured, Value):
+            return Unknown("not found", f"no entry of the boot loader starts the kernel {tree.kernel}")
+    return Value(offers, found.evidence) if offers else Absent(found.evidence)
+
+
+def _several(kernels: Tuple[Kernel, ...]) -> Unknown:
+    names = ", ".join(kernel.release for kernel in kernels)
+    return Unknown("hidden", f"one of several kernels is started, which only the machine decides: {names}", LOOK)
+
+
+def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
+    """The kernels one of which is started."""
+    if _is_bare(tree):
+        return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
+    from nodespec.checks import _boot_default, _boot_kernels  # noqa: PLC0415 - where there may be a kernel
+
+    held = _boot_kernels.held(tree)
+    if tree.kernel:
+        return _asked(tree, held)
+    configured = tree.once(_boot_default.configured)
+    if isinstance(configured, Value):
+        return configured.then(lambda resolved: resolved.kernels)
+    if isinstance(configured, Unknown):
+        return configured
+    if not isinstance(held, Value):
+        return held
+    found, at = _likely(tree, held.value)
+    return Value((Kernel(found, held.value[found]),), at)
+
+
+def _is_bare(tree: Tree) -> bool:
+    """Whether nothing is where kernels and loaders are, as in a container, or a guest whose kernel is given to it."""
+    names = [tree.names(place) for place in (*PLACES, "/efi", "/nix")]
+    return all(isinstance(found, Absent) or (isinstance(found, Value) and not found.value) for found in names)
+
+
+def _asked(tree: Tree, held: Observation[Mapping[str, Held]]) -> Observation[Tuple[Kernel, ...]]:
+    """The kernel that `--kernel` names, with the first entry that starts it."""
+    from nodespec.checks import _boot_default  # noqa: PLC0415 - as above
+
+    configured = tree.once(_boot_default.configured)
+    kernels = _boot_default.offers_of(tree, configured.value.menu) if isinstance(configured, Value) else {}
+    if isinstance(configured, Value):
+        kernels.update((kernel.release, kernel) for kernel in configured.value.kernels)
+    if tree.kernel in kernels:
+        kernel = kernels[tree.kernel]
+        return Value((kernel,), Evidence(kernel.held.path))
+    if isinstance(held, Value) and tree.kernel in held.value:
+        return Value((Kernel(tree.kernel, held.value[tree.kernel]),), Evidence(held.value[tree.kernel].path))
+    if not isinstance(held, Value) and not kernels:
+        return Absent(held.evidence, held.say) if isinstance(held, Absent) else held
+    return _lacking(tree.kernel, [*kernels, *(held.value if isinstance(held, Value) else ())])
+
+
+def _lacking(release: str, others: List[str]) -> Unknown:
+    names = ", ".join(sorted(set(others), key=order, reverse=True))
+    return Unknown("not found", f"no kernel {release} is installed in this tree, which has {names}")
+
+
+def _likely(tree: Tree, held: Mapping[str, Held]) -> Tuple[str, Evidence]:
+    """Without a loader's configuration: the only one, the one that /vmlinuz leads to, the highest."""
+    images = [release for release, kernel in held.items() if kernel.image] or list(held)
+    from nodespec.checks._boot_kernels import identified  # noqa: PLC0415 - as above
+
+    for path in LINKS if len(images) > 1 else ():
+        release = identified(tree, path) if isinstance(tree.link(path), Value) else None
+        if isinstance(release, Value) and release.value in held:
+            return release.value, Evidence(path)
+    highest = max(images, key=order) if len(images) > 1 else images[0]
+    sure = len(images) == 1 and held[highest].image
+    return highest, Evidence(held[highest].path, inferred=not sure)

@@ -1,0 +1,217 @@
+"""systemd-boot: entries of /boot/loader and unified kernel images, and which of them it starts.
+
+loader.conf and the loader itself are on the EFI system partition; entries and images there, and on the partition that
+is mounted on /boot. https://uapi-group.org/specifications/specs/boot_loader_specification/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple, Union
+
+from nodespec.checks._boot_offers import ESPS, MAX_BYTES, MAX_FILES, Menu, Offer, is_there, partitions
+from nodespec.formats import boot_entry
+from nodespec.formats.boot_entry import Entry, Sections
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.formats.pe import Section
+    from nodespec.host.tree import Tree
+
+LOADERS = tuple(f"{partition}/loader" for partition in ESPS)
+UNIFIED = tuple(f"{partition}/EFI/Linux" for partition in ESPS)
+VARIABLES = "/sys/firmware/efi/efivars"
+GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+ONCE, ALWAYS, LAST = "LoaderEntryOneShot", "LoaderEntryDefault", "LoaderEntryLastBooted"
+HEAD = 1 << 16  # bytes in which the table of sections stands
+MAX_SECTION = 1 << 16  # bytes of a section with text
+MAX_BEFORE = 256 << 20  # bytes of an image
+ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
+LOOK = "say which kernel is meant: --kernel RELEASE"
+Found = Tuple[Entry, Offer]
+
+
+def loaders(tree: Tree) -> Tuple[str, ...]:
+    """Where entries may be."""
+    return tuple(f"{partition}/loader" for partition in partitions(tree))
+
+
+def files_of(tree: Tree, loader: str) -> Tuple[str, ...]:
+    """The files with entries of a partition."""
+    names = tree.names(f"{loader}/entries")
+    files = names.value if isinstance(names, Value) else ()
+    return tuple(f"{loader}/entries/{name}" for name in files if name.lower().endswith(".conf"))[:MAX_FILES]
+
+
+def configured(tree: Tree) -> str:
+    """What shows that systemd-boot is set up: its configuration, or itself on the EFI system partition."""
+    for esp in partitions(tree):
+        for path in (f"{esp}/loader/loader.conf", f"{esp}/EFI/systemd"):
+            if is_there(tree, path):
+                return path
+    return ""
+
+
+def hidden(tree: Tree) -> Iterator[Observation[Menu]]:
+    """RHEL 8 has its grub.cfg on the EFI system partition alone, and only a link to its grubenv in /boot."""
+    if configured(tree) or not any(files_of(tree, loader) for loader in loaders(tree)):
+        return
+    for path in ENVIRONMENTS:
+        if not isinstance(tree.entry(path, follow=False), Absent):
+            say = f"GRUB has {path}, and its grub.cfg is not found in this tree"
+            yield Unknown("hidden", say, f"mount its EFI system partition, or {LOOK}")
+
+
+def menu(tree: Tree) -> Observation[Menu]:
+    """What it starts. Absent where there are neither entries nor images."""
+    found: List[Found] = []
+    for partition in partitions(tree):
+        for more in (_of_files(tree, partition), _of_images(tree, partition)):
+            if isinstance(more, Unknown):
+                return more
+            found += more
+    conf = tree.once(_conf)
+    if not isinstance(conf, Value) or (not found and not conf.value):
+        return conf if isinstance(conf, Unknown) else Absent(Evidence(":".join((*LOADERS, *UNIFIED))))
+    offers = {id(entry): offer for entry, offer in found}
+    ordered = boot_entry.ordered(entry for entry, _ in found)
+    started = _started(tree, ordered, conf.value)
+    if isinstance(started, Unknown):
+        return started
+    at = Evidence(configured(tree) or offers[id(started)].at.source)
+    every = tuple(offers[id(entry)] for entry in ordered)
+    return Value(Menu("systemd-boot", at, (offers[id(started)],), every, sure=bool(configured(tree))), at)
+
+
+def _conf(tree: Tree) -> Observation[str]:
+    """Loader.conf of the EFI system partition; nothing where there is none."""
+    found: List[Tuple[str, str]] = []
+    for loader in loaders(tree):
+        text = tree.text(f"{loader}/loader.conf", MAX_BYTES)
+        if isinstance(text, Unknown):
+            return text
+        if isinstance(text, Value):
+            found.append((loader, text.value))
+    own = [text for loader, text in found if _is_esp(tree, loader.rpartition("/")[0])] or [text for _, text in found]
+    if len({boot_entry.default(text) for text in own}) > 1:
+        paths = " and ".join(f"{loader}/loader.conf" for loader, _ in found)
+        return Unknown("hidden", f"systemd-boot: it is not told which of {paths} is read", LOOK)
+    return Value(own[0] if own else "", Evidence(LOADERS[0]))
+
+
+def _is_esp(tree: Tree, partition: str) -> bool:
+    return any(isinstance(tree.entry(f"{partition}/EFI/{name}"), Value) for name in ("systemd", "BOOT"))
+
+
+def _of_files(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
+    found: List[Found] = []
+    for path in files_of(tree, f"{partition}/loader"):
+        text = tree.text(path, MAX_BYTES)
+        if isinstance(text, Unknown):
+            return text
+        name = path.rpartition("/")[2]
+        entry = boot_entry.parse(name, text.value) if isinstance(text, Value) else Entry(name)
+        if entry.field and not name.startswith("auto-"):
+            found.append((entry, _offer(entry, Evidence(path, entry.line), partition)))
+    return found
+
+
+def _offer(entry: Entry, at: Evidence, partition: str) -> Offer:
+    line = " ".join(" ".join(entry.options).split())
+    return Offer(at, entry.kernel.replace("\\", "/"), (line,), name=entry.title or entry.id, places=(partition,))
+
+
+def _of_images(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
+    folder = f"{partition}/EFI/Linux"
+    names = tree.names(folder)
+    if isinstance(names, Unknown):
+        return names
+    found: List[Found] = []
+    for name in names.value[:MAX_FILES] if isinstance(names, Value) else ():
+        if name.lower().endswith(".efi") and not name.startswith((".", "auto-")):
+            image = sections(tree, f"{folder}/{name}")
+            if not isinstance(image, Value):
+                return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} is gone")
+            entry = boot_entry.unified(name, image.value)
+            found.append((entry, _image_offer(tree, entry, image, partition)))
+    return found
+
+
+def _image_offer(tree: Tree, entry: Entry, image: Value[Sections], partition: str) -> Offer:
+    path = image.evidence.source
+    addons = (f"{path}.extra.d", f"{partition}/loader/addons")
+    names = [tree.names(folder) for folder in addons]
+    whole = not any(isinstance(found, Value) and any(".addon.efi" in name for name in found.value) for found in names)
+    line = " ".join(" ".join(entry.options).split())
+    whole = whole and image.value.options is not None
+    return Offer(image.evidence, path, (line,), whole, image.value.release, entry.title or entry.id, ("",))
+
+
+def sections(tree: Tree, path: str) -> Observation[Sections]:
+    """What a unified kernel image says of itself."""
+    from nodespec.formats import pe  # noqa: PLC0415 - few hosts have such images
+
+    table = tree.head(path, HEAD).then(pe.sections)
+    if not isinstance(table, Value):
+        return table
+    rows = {}
+    for section in table.value:
+        if section.name == ".profile" and ".profile" in rows:
+            break  # the first profile counts
+        rows[section.name] = section
+    if ".linux" not in rows:
+        return Unknown("malformed", f"{path}: is no unified kernel image: it has no section .linux")
+    texts = {}
+    for name in (".osrel", ".cmdline", ".uname"):
+        text = _section(tree, path, rows[name], MAX_SECTION) if name in rows else Value(b"", Evidence(path))
+        if not isinstance(text, Value):
+            return text
+        texts[name] = text.value.decode("utf-8", "backslashreplace").strip("\0 \n\t")
+    options = texts[".cmdline"] if ".cmdline" in rows else None
+    release = texts[".uname"] or _banner(tree, path, rows[".linux"])
+    return Value(Sections(release, options, boot_entry.os_release(texts[".osrel"])), Evidence(path))
+
+
+def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation[bytes]:
+    """The bytes of a section; what stands before it is read as well, since trees are read from the start."""
+    end = section.offset + min(section.size, limit)
+    if end > MAX_BEFORE:
+        return Unknown("unsupported", f"{path}: its section {section.name} begins after {MAX_BEFORE} bytes")
+    return tree.head(path, end).then(lambda data: data[section.offset : end])
+
+
+def _banner(tree: Tree, path: str, section: Section) -> str:
+    """The release at the head of the kernel inside."""
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - as above
+
+    head = _section(tree, path, section, _image.HEAD).then(_image.release_of)
+    return head.value if isinstance(head, Value) else ""
+
+
+def _started(tree: Tree, entries: List[Entry], conf: str) -> Union[Entry, Unknown]:
+    """The entry that is started without being asked for."""
+    for name in (ONCE, ALWAYS):
+        wanted = _variable(tree, name)
+        for entry in entries if wanted else ():
+            if entry.id.lower() == wanted.lower():
+                return entry
+    pattern = boot_entry.default(conf)
+    if pattern.lower() == "@saved":
+        pattern = _variable(tree, LAST)
+        if not pattern:
+            return Unknown("hidden", "systemd-boot: `default @saved` is an entry that only an EFI variable names", LOOK)
+    for entry in entries if pattern else ():
+        if boot_entry.matches(pattern, entry):
+            return entry
+    if pattern.lower().startswith("auto-"):
+        return Unknown("unsupported", f"systemd-boot: the default entry `{pattern}` is another system", LOOK)
+    if not entries:
+        return Unknown("not found", "systemd-boot: there are no entries to start", "bootctl list")
+    return entries[0]
+
+
+def _variable(tree: Tree, name: str) -> str:
+    """The value of one of systemd-boot's EFI variables; empty at rest, where none are seen."""
+    data: Optional[Observation[bytes]] = tree.head(f"{VARIABLES}/{name}-{GUID}", MAX_SECTION) if tree.running else None
+    if not isinstance(data, Value):
+        return ""
+    return data.value[4:].decode("utf-16-le", "replace").strip("\0")

@@ -1,0 +1,220 @@
+"""The control groups that the next boot sets up: their version by the init system, their controllers by the kernel.
+
+systemd has a default that it was built with, and says so in its library; from 256 on that is version 2 whatever a build
+wants, and from 258 on there is nothing else. Unless the command line is known, it is taken to say nothing of this.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
+
+from nodespec.checks import _boot_cmdline as _command_line
+from nodespec.checks import _init_system, kernel
+from nodespec.checks import _kernel_release as _linux
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _systemd_units as _units
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+
+LIBRARY = "libsystemd-shared-"
+LIBRARIES = ("/usr/lib", "/lib", "/usr/lib64")  # in a folder of systemd there, or one below that of an architecture
+OPENRC = "/etc/rc.conf"
+OBSOLETE, REMOVED = 256, 258  # version 1, in systemd
+V2 = {
+    "cpu": "CGROUP_SCHED",
+    "cpuset": "CPUSETS",
+    "dmem": "CGROUP_DMEM",
+    "hugetlb": "CGROUP_HUGETLB",
+    "io": "BLK_CGROUP",
+    "memory": "MEMCG",
+    "misc": "CGROUP_MISC",
+    "pids": "CGROUP_PIDS",
+    "rdma": "CGROUP_RDMA",
+}
+V1 = {
+    **{name: option for name, option in V2.items() if name not in ("io", "dmem")},
+    "blkio": "BLK_CGROUP",
+    "cpuacct": "CGROUP_CPUACCT",
+    "devices": "CGROUP_DEVICE",
+    "freezer": "CGROUP_FREEZER",
+    "net_cls": "CGROUP_NET_CLASSID",
+    "net_prio": "CGROUP_NET_PRIO",
+    "perf_event": "CGROUP_PERF",
+}
+SINCE = {"devices": (4, 15), "freezer": (5, 2)}  # Linux, on version 2, where no list has them
+NEEDS = {"devices": "CGROUP_BPF", "freezer": "CGROUPS"}  # for these
+SEPARATE = {"memory": "MEMCG_V1", "cpuset": "CPUSETS_V1"}  # options of their own for version 1, from 6.11 and 6.12 on
+WORDS = {"hybrid": "hybrid", "legacy": "1", "unified": "2"}
+REFUSES = "refuses"
+TRUE, FALSE = ("", "1", "yes", "y", "true", "t", "on"), ("0", "no", "n", "false", "f", "off")
+
+
+def version(tree: Tree) -> Observation[str]:
+    """1, 2 or hybrid, as the init system mounts them. Absent: the kernel has none."""
+    return tree.once(_version)
+
+
+def bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
+    """Each controller that the kernel has, with the version that it is bound to; or why it is not."""
+    return tree.once(_bindings)
+
+
+def _version(tree: Tree) -> Observation[str]:
+    release, system = _kernel.release(tree), _init_system.init(tree)
+    if isinstance(release, Unknown):
+        return release
+    built = _option(tree, "CGROUPS")
+    if isinstance(built, Value) and built.value == "n":
+        return Absent(built.evidence, "the kernel was built without control groups")
+    if isinstance(system, Value) and system.value == "systemd":
+        return _by_systemd(tree)
+    if isinstance(system, Value) and system.value == "openrc":
+        return _by_openrc(tree)
+    return system if isinstance(system, Unknown) else _deferred("the init system that would mount them is not known")
+
+
+def _by_systemd(tree: Tree) -> Observation[str]:
+    library = next(iter(_libraries(tree)), None)
+    if not library:
+        return _deferred("which version systemd was built for cannot be seen")
+    path, number = library
+    said = _said(tree)
+    if isinstance(said, Unknown):
+        return said
+    default = Value("unified", Evidence(path, inferred=True)) if number >= OBSOLETE else _built(tree, path)
+    asked = _asked(said[0], number, default.value if isinstance(default, Value) else "")
+    if asked == REFUSES:
+        return _deferred(f"systemd {number} does not start with version 1, which the command line asks for")
+    return Value(asked, said[1]) if asked else default.then(lambda word: WORDS[word])
+
+
+def _asked(parameters: Mapping[str, str], number: int, default: str) -> str:
+    """What the command line asks for; empty where it leaves it at the default."""
+    asked = parameters.get("systemd.unified_cgroup_hierarchy")
+    if number >= REMOVED or (asked is None and parameters.get("cgroup_no_v1") != "all"):
+        return ""
+    if asked not in FALSE:
+        return "2"
+    forced = parameters.get("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE") in TRUE
+    return REFUSES if number >= OBSOLETE and not forced else _legacy(parameters, default)
+
+
+def _legacy(parameters: Mapping[str, str], default: str) -> str:
+    """What is mounted instead of version 2 alone."""
+    asked = parameters.get("systemd.legacy_systemd_cgroup_controller")
+    if asked in TRUE:
+        return "1"
+    return "1" if asked is None and default == "legacy" else "hybrid"
+
+
+def _built(tree: Tree, path: str) -> Observation[str]:
+    """The word after `default-hierarchy=` among the features that a library lists."""
+    data = tree.read(path)
+    if not isinstance(data, Value):
+        return data
+    found = re.search(rb"default-hierarchy=(hybrid|legacy|unified)\b", data.value)
+    if not found:
+        return _deferred(f"{path} does not say which version systemd was built for")
+    return Value(found[1].decode(), Evidence(path, inferred=True))
+
+
+def _libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
+    """Systemd's own library and its version, by its name: libsystemd-shared-252.so."""
+    for folder in LIBRARIES:
+        names = tree.names(folder)
+        below = [name for name in names.value if "-linux-" in name] if isinstance(names, Value) else []
+        for place in (f"{folder}/systemd", *(f"{folder}/{name}/systemd" for name in below)):
+            files = tree.names(place)
+            for name in files.value if isinstance(files, Value) else ():
+                number = re.match(rf"{LIBRARY}(\d{{1,6}})\b", name)
+                if number and name.endswith(".so"):
+                    yield f"{place}/{name}", int(number[1])
+
+
+def _by_openrc(tree: Tree) -> Observation[str]:
+    text = _units.said(tree, OPENRC)
+    for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+        word = re.fullmatch(r"rc_cgroup_mode=[\"']?(hybrid|legacy|unified)[\"']?", line)
+        if word:
+            return Value(WORDS[word[1]], Evidence(OPENRC, number))
+    return text if isinstance(text, Unknown) else _deferred(f"{OPENRC} does not set rc_cgroup_mode")
+
+
+def _said(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
+    line = _command_line.next_line(tree)
+    if isinstance(line, Value):
+        values = _kernel.values(line.value.text).items()
+        joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}
+        return joined, line.evidence._replace(inferred=True)
+    if isinstance(line, Unknown) and line.reason != DEFERRED:
+        return line
+    return {}, Evidence(_init_system.INIT, inferred=True)
+
+
+def _bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
+    mounted, said = version(tree), _said(tree)
+    if not isinstance(mounted, Value):
+        return mounted
+    if isinstance(said, Unknown):
+        return said
+    bound = "v2" if mounted.value == "2" else "v1"
+    options = V2 if bound == "v2" else V1
+    rows: Dict[str, Observation[str]] = {name: _row(tree, name, option, bound) for name, option in options.items()}
+    rows.update((name, _without_controller(tree, name)) for name in SINCE if bound == "v2")
+    disabled = _list(said[0], "cgroup_disable")
+    for name in rows:
+        if name in disabled or (name in ("io", "blkio") and disabled & {"io", "blkio"}):
+            say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
+            rows[name] = Absent(said[1]._replace(inferred=False), say)
+    if _is_pi(tree) and "memory" not in _list(said[0], "cgroup_enable") and isinstance(rows["memory"], Value):
+        rows["memory"] = _deferred("a Raspberry Pi has it only with cgroup_enable=memory, and its firmware decides")
+    return Value(rows, mounted.evidence)
+
+
+def _list(parameters: Mapping[str, str], name: str) -> FrozenSet[str]:
+    return frozenset(filter(None, parameters.get(name, "").split(",")))
+
+
+def _is_pi(tree: Tree) -> bool:
+    release = _kernel.release(tree)
+    return isinstance(release, Value) and bool(re.search("rpi|rpt|raspi", release.value))
+
+
+def _row(tree: Tree, name: str, option: str, bound: str) -> Observation[str]:
+    for one in (option, SEPARATE.get(name, "") if bound == "v1" else ""):
+        built = _option(tree, one) if one else None
+        if isinstance(built, Unknown):
+            return built
+        off = ("n", "undefined") if one == option else ("n",)
+        if isinstance(built, Value) and built.value in off:
+            return Absent(built.evidence, f"the kernel was built without {one}")
+    at = _option(tree, option)
+    return Value(bound, at.evidence._replace(inferred=True)) if isinstance(at, Value) else at
+
+
+def _without_controller(tree: Tree, name: str) -> Observation[str]:
+    """What version 2 has without a controller, by the kernel's configuration and version.
+
+    An older kernel may have it by a patch, as Red Hat's 4.18 does.
+    """
+    built = _option(tree, NEEDS[name])
+    if isinstance(built, Value) and built.value in ("n", "undefined"):
+        return Absent(built.evidence, f"the kernel was built without {NEEDS[name]}")
+    found = _linux.at_rest(tree)
+    if not isinstance(found, Value):
+        return found
+    numbers = tuple(map(int, re.findall(r"\d+", found.value)[:2]))
+    if numbers >= SINCE[name]:
+        return Value("v2", found.evidence._replace(inferred=True))
+    return _deferred(f"Linux {found.value} has it only where it was patched")
+
+
+def _option(tree: Tree, name: str) -> Observation[str]:
+    config = kernel.config.resting
+    row = config(tree).look(name) if config else Absent(Evidence(""))
+    return row.then(str)
+
+
+def _deferred(why: str) -> Unknown:
+    return Unknown(DEFERRED, f"only a running machine can tell: {why}")

@@ -1,0 +1,71 @@
+"""The control groups that a running machine has mounted where a path still leads, and what version that makes.
+
+What is in them is for cgroups.py to look at; what a boot will mount, for _hierarchy.py.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, Optional, Sequence, Tuple, Union
+
+from nodespec.formats.mountinfo import Mount, reached
+from nodespec.host import pseudofs
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Unknown, Value
+from nodespec.records import NamedTuple
+
+V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
+V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
+TYPES = ("cgroup", "cgroup2")
+HOME = "/sys/fs/cgroup"  # where runtimes look, and nowhere else
+
+
+class Layout(NamedTuple):
+    """The cgroup file systems that paths lead to."""
+
+    v1: Tuple[Mount, ...]
+    v2: Optional[Mount]
+
+    @property
+    def version(self) -> str:
+        """Which version is in force, given that there is one."""
+        if self.v2 and (self.v2.point == HOME or not self.v1):
+            return "2"
+        return "hybrid" if self.v2 else "1"
+
+    @property
+    def telling(self) -> Optional[Mount]:
+        """The mount that shows which version is in force."""
+        if self.version == "2":
+            return self.v2
+        return next((mount for mount in self.v1 if mount.options & V1), self.v1[0] if self.v1 else None)
+
+
+def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
+    """What is mounted, as the mountinfo of the process tells it."""
+    path = f"{machine.process}/mountinfo"
+    found = machine.once(pseudofs.mounts)
+    if isinstance(found, Absent):
+        return Unknown("hidden", f"{path} is not visible here", "run as root")
+    if isinstance(found, Unknown):
+        return found
+    standing = reached(found.value, *TYPES)
+    masked = next(_masked(found.value, standing), None)
+    if masked:
+        say = f"{path}:{masked.line}: {masked.point} is masked by another mount"
+        return Unknown("hidden", say, pseudofs.UNMASKED)
+    return Value(_laid_out(standing), found.evidence)
+
+
+def _masked(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:
+    """The mounts that are covered by something else than control groups, where runtimes look."""
+    points = {mount.point for mount in standing}
+    for mount in mounts:
+        above = (point for point in points if f"{mount.point}/".startswith(f"{point}/"))
+        if mount.kind in TYPES and f"{mount.point}/".startswith(f"{HOME}/") and not any(above):
+            yield mount
+
+
+def _laid_out(standing: Sequence[Mount]) -> Layout:
+    v2 = [mount for mount in standing if mount.kind == "cgroup2"]
+    v2.sort(key=lambda mount: (mount.point != HOME, mount.point != f"{HOME}/unified"))
+    return Layout(tuple(mount for mount in standing if mount.kind == "cgroup"), v2[0] if v2 else None)

@@ -1,0 +1,263 @@
+"""What the kernel shows of its configuration where no file says it: the running one; at rest only its module tree.
+
+Nothing is tried: no system call that would make, load or attach; files are read, `_options` says which. Of what is not
+on no more can be said: `n` and `undefined` cannot be told apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, FrozenSet, Iterable, Mapping, Optional, Tuple
+
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks._kernel_config_evidence import (
+    ALIASES,
+    ALSO,
+    FILESYSTEMS,
+    IMPLIED,
+    MODULES,
+    SIGNS,
+    UNLISTED,
+    WITHIN,
+    Sign,
+)
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Found: TypeAlias = "Optional[Value[str]]"  # nothing: not decided
+
+KALLSYMS = "/proc/kallsyms"
+NAMES = 64 << 20  # bytes of it: a kernel with all its modules loaded has some 20 MiB
+EVERY_KERNEL = frozenset({b"schedule", b"vfs_read"})  # without these it is not the whole list
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+
+def option(machine: Tree, name: str) -> Found:
+    """What is shown of an option; nothing where nothing decides."""
+    return _at_rest(machine, name) if not isinstance(machine, Machine) else _live(machine, name)
+
+
+def _live(machine: Machine, name: str) -> Found:
+    if name in MODULES:
+        return _module(machine, *MODULES[name])
+    if name in WITHIN:
+        return _within(machine, *WITHIN[name])
+    if name in SIGNS:
+        return _shown(machine, SIGNS[name])
+    if name in IMPLIED:
+        return _implied(machine, IMPLIED[name])
+    if name in ALIASES:
+        return _alias(machine, ALIASES[name])
+    return _SINGULAR[name](machine) if name in _SINGULAR else None
+
+
+def options(machine: Tree) -> Mapping[str, Observation[str]]:
+    """All that is shown."""
+    names = sorted({*MODULES, *WITHIN, *SIGNS, *IMPLIED, *ALIASES, *_SINGULAR})
+    found = {name: option(machine, name) for name in names}
+    return {name: value for name, value in found.items() if value}
+
+
+def option_of(module: str) -> Optional[str]:
+    """The option that builds a module."""
+    return next((name for name, (built, _) in MODULES.items() if built == ALSO.get(module, module)), None)
+
+
+def _at_rest(tree: Tree, name: str) -> Found:
+    """What the lists of modules show; that a name is in none of them shows nothing without the kernel's symbols."""
+    if name in IMPLIED:
+        return _implied(tree, IMPLIED[name])
+    return _listed(tree, MODULES[name][0]) if name in MODULES else None
+
+
+def _listed(machine: Tree, module: str) -> Found:
+    for look, told in ((_kernel.builtin, _on), (_kernel.built, _as_module)):
+        lists = machine.once(look)
+        if isinstance(lists, Value) and module in lists.value:
+            return told(lists.evidence.source, lists.value[module])
+    return None
+
+
+def _on(path: str, line: int = 0) -> Value[str]:
+    return Value("y", Evidence(path, line, inferred=True))
+
+
+def _as_module(path: str, line: int = 0) -> Value[str]:
+    return Value("m", Evidence(path, line, inferred=True))
+
+
+def _off(path: str, line: int = 0) -> Value[str]:
+    return Value("n", Evidence(path, line, inferred=True), ("undefined",))
+
+
+def _module(machine: Machine, module: str, symbol: str) -> Found:
+    """An option that may be y or m: told by the module tree, else by the kernel itself."""
+    builtin, built, listed = machine.once(_kernel.builtin), machine.once(_kernel.built), _listed(machine, module)
+    if listed:
+        return listed
+    if isinstance(builtin, Value) and isinstance(built, Value):  # in neither is also what ceased to be offered as m
+        symbols, shown = machine.once(_symbols), UNLISTED.get(module)
+        if not symbols and shown:
+            return _on(shown) if _has(machine, shown) else None
+        return _on(KALLSYMS) if symbol.encode() in symbols else _off(built.evidence.source)
+    return _running(machine, module, symbol)
+
+
+def _running(machine: Machine, module: str, symbol: str) -> Found:
+    """The same without a module tree. A foreign module says nothing of how the kernel was built."""
+    loaded = machine.once(_kernel.loaded)
+    row = loaded.value.get(module) if isinstance(loaded, Value) else None
+    if row:
+        return None if row.foreign else _as_module(_kernel.LOADED, row.line)
+    folder = f"/sys/module/{module}"
+    if isinstance(machine.entry(folder), Value) and isinstance(machine.entry(f"{folder}/initstate"), Absent):
+        return _on(folder)
+    symbols = machine.once(_symbols)
+    if symbol.encode() in symbols:
+        return _on(KALLSYMS)
+    if isinstance(loaded, Absent) and symbols:  # a kernel without modules has everything in it
+        return _off(KALLSYMS)
+    if module != "ext2" and _has(machine, f"{FILESYSTEMS}:{module}"):  # ext4 may answer for ext2
+        here = _on(FILESYSTEMS)
+        return here if not isinstance(loaded, Unknown) else Value("y", here.evidence, ("m",))
+    return None
+
+
+def _within(machine: Machine, owner: str, symbol: str) -> Found:
+    """A part of what may be a module: seen only while the module is in the kernel."""
+    module, _ = MODULES[owner]
+    whole, symbols = option(machine, owner), machine.once(_symbols)
+    if whole and whole.value == "n":
+        return whole
+    loaded = machine.once(_kernel.loaded)
+    if not symbols or not whole or whole.others:
+        return None
+    if whole.value == "m" and not (isinstance(loaded, Value) and module in loaded.value):
+        return None
+    name = symbol if whole.value == "y" else f"{symbol}\t[{module}]"
+    return _on(KALLSYMS) if name.encode() in symbols else _off(KALLSYMS)
+
+
+def _shown(machine: Machine, sign: Sign) -> Found:
+    looks = [(path, _has(machine, path)) for path in sign.paths]
+    for path, there in looks:
+        if there:
+            return _on(_path(machine, path)[0])
+    if sign.all_of_it and all(there is False for _, there in looks):
+        return _off(_path(machine, sign.paths[0])[0])
+    symbols = machine.once(_symbols) if sign.symbol else ()
+    if not symbols:
+        return None
+    return _on(KALLSYMS) if sign.symbol.encode() in symbols else _off(KALLSYMS)
+
+
+def _path(machine: Machine, sign: str) -> Tuple[str, str]:
+    path, _, word = sign.partition(":")
+    return path.replace("~", machine.process), word
+
+
+def _has(machine: Machine, sign: str) -> Optional[bool]:
+    """Whether a path is there, or a word in it; nothing where that cannot be seen."""
+    path, word = _path(machine, sign)
+    if word:
+        text = machine.text(path)
+        return word in text.value.split() if isinstance(text, Value) and text.value else None
+    found = machine.entry(path, follow=False)
+    if isinstance(found, Absent):
+        return False if isinstance(machine.entry(_beside(machine, path)), Value) else None
+    return True if isinstance(found, Value) else None
+
+
+def _beside(machine: Machine, path: str) -> str:
+    """What must be there for an absence to mean something: a process can be hidden, and /proc/sys masked."""
+    if path.startswith(machine.process):
+        return f"{machine.process}/stat"
+    return _kernel.OSRELEASE if path.startswith("/proc/sys/") else path.rpartition("/")[0]
+
+
+def _symbols(machine: Machine) -> FrozenSet[bytes]:
+    """The functions that the kernel has, those of modules with a tab and `[module]`; none unless all can be seen.
+
+    Compilers add `.cold`, `.part.0`, `.llvm.123` to the name of what they split off or move.
+    """
+    read = machine.read(KALLSYMS, NAMES)
+    if not isinstance(read, Value):
+        return frozenset()
+    start = read.value.find(b" ") + 3  # `ffffffff81000000 T _stext`
+    names = {line[start:] for line in read.value.split(b"\n")}
+    names |= {name.partition(b".")[0] for name in names if b"." in name and b"\t" not in name}
+    return frozenset(names) if names >= EVERY_KERNEL else frozenset()
+
+
+def _implied(machine: Tree, by: Iterable[str]) -> Found:
+    """What others cannot be on without; that none of them is on says nothing."""
+    found = (option(machine, name) for name in by)
+    return next((_on(*value.evidence[:2]) for value in found if value and value.value != "n"), None)
+
+
+def _alias(machine: Machine, needs: Iterable[str]) -> Found:
+    """An older name that asks for the same module: off where what it needs is; else not to be told."""
+    found = (option(machine, name) for name in needs)
+    return next((value for value in found if value and value.value == "n"), None)
+
+
+def _aead(machine: Machine) -> Found:
+    """CRYPTO_AEAD is there for GCM and the like, which select it; its module belongs to CRYPTO_AEAD2, its follower."""
+    users = [option(machine, name) for name in ("CRYPTO_GCM", "CRYPTO_SEQIV", "CRYPTO_CCM")]
+    on = [value for value in users if value and value.value != "n"]
+    if any(value.value == "y" and not value.others for value in on):
+        return _on(*next(value for value in on if value.value == "y").evidence[:2])
+    if on:
+        return Value("m", on[0].evidence, ("y",))
+    follower = option(machine, "CRYPTO_AEAD2")
+    return follower if follower and follower.value == "n" else None
+
+
+def _ext4_for_ext2(machine: Machine) -> Found:
+    """Offered only where there is no driver for ext2 itself; then ext4 answers for it once it is in the kernel."""
+    ext2, ext4 = option(machine, "EXT2_FS"), option(machine, "EXT4_FS")
+    if ext2 and ext2.value != "n":
+        return _off(*ext2.evidence[:2])
+    if not ext2 or not ext4 or ext4.value == "n":
+        return ext4 if ext4 and ext4.value == "n" else None
+    if _has(machine, f"{FILESYSTEMS}:ext2"):
+        return _on(FILESYSTEMS)
+    return _off(FILESYSTEMS) if _has(machine, f"{FILESYSTEMS}:ext4") else None
+
+
+def _no_vsyscall(machine: Machine) -> Found:
+    """On x86-64 every 64-bit process has the page, or none has; the command line may have decided it."""
+    maps, symbols = machine.text("~/maps".replace("~", machine.process)), machine.once(_symbols)
+    chosen = _words(machine, "/proc/cmdline", "vsyscall=")
+    if not isinstance(maps, Value) or b"map_vsyscall" not in symbols or chosen != ():
+        return None
+    if "[vsyscall]" in maps.value:
+        return _off(maps.evidence.source)
+    wide = any(len(line.partition("-")[0]) > len("ffffffff") for line in maps.value.split("\n"))
+    return _on(maps.evidence.source) if wide else None
+
+
+def _psi_disabled(machine: Machine) -> Found:
+    """Without psi= on the command line, /proc/pressure is there unless it is off by default."""
+    psi = option(machine, "PSI")
+    if not psi or psi.value == "n" or _words(machine, "/proc/cmdline", "psi=") != ():
+        return psi if psi and psi.value == "n" else None
+    there = _has(machine, "/proc/pressure")
+    return None if there is None else _off("/proc/pressure") if there else _on("/proc/pressure")
+
+
+def _words(machine: Machine, path: str, start: str) -> Optional[Tuple[str, ...]]:
+    text = machine.text(path)
+    return tuple(w for w in text.value.split() if w.startswith(start)) if isinstance(text, Value) else None
+
+
+_SINGULAR = {
+    "CRYPTO_AEAD": _aead,
+    "EXT4_USE_FOR_EXT2": _ext4_for_ext2,
+    "LEGACY_VSYSCALL_NONE": _no_vsyscall,
+    "PSI_DEFAULT_DISABLED": _psi_disabled,
+}

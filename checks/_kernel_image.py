@@ -1,0 +1,172 @@
+"""The file of a kernel: what its head says of it, and the configuration that may be inside.
+
+Heads are as the boot protocols of the architectures have them (Documentation/arch/*/boot*), and nothing of it is run.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from functools import partial
+from itertools import islice
+from typing import Callable, Iterator, Optional
+
+from nodespec.formats.byte_source import Damaged, Source
+from nodespec.host.tree import LIMIT, Tree
+from nodespec.model.observation import Observation, Unknown
+
+HEAD = 1 << 16  # bytes: x86 has its version in the first 32 kB
+BODY, MADE = 64 << 20, 512 << 20  # of the whole, as it is and unpacked
+STEP = 1 << 20
+TRIES = 16  # places where something compressed may begin
+LONGEST = 512  # characters of a version
+MARK = b"IKCFG_ST"
+
+MACHINES = {  # as PE and ELF number them; ELF's with their width and order
+    0x8664: "x86_64",
+    0xAA64: "aarch64",
+    0x5064: "riscv64",
+    0x6264: "loongarch64",
+    (62, 2, 1): "x86_64",
+    (183, 2, 1): "aarch64",
+    (243, 2, 1): "riscv64",
+    (258, 2, 1): "loongarch64",
+    (21, 2, 1): "ppc64le",
+    (21, 2, 2): "ppc64",
+    (22, 2, 2): "s390x",
+}
+
+
+def banner(tree: Tree, path: str) -> Observation[str]:
+    """What x86's kernels say of themselves: release, who made it, when and of which package."""
+    return tree.head(path, HEAD).then(_banner)
+
+
+def arch(tree: Tree, path: str) -> Observation[str]:
+    """The machine that a kernel was built for, as `uname -m` prints it."""
+    return tree.head(path, HEAD).then(_arch)
+
+
+def configuration(tree: Tree, path: str) -> Observation[bytes]:
+    """The configuration that CONFIG_IKCONFIG leaves inside, of a kernel or of the module `configs`."""
+    data = tree.read(path, BODY)
+    try:
+        return data.then(_inside)
+    except OSError as error:
+        return Unknown("tool missing", f"{path}: {error}")
+
+
+def _banner(head: bytes) -> str:
+    if head[0x202:0x206] != b"HdrS":
+        raise ValueError("has no version at its head")
+    start = 0x200 + int.from_bytes(head[0x20E:0x210], "little")
+    text = head[start : start + LONGEST].partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    if start == 0x200 or not re.match(r"\d+\.\d+", text):  # noqa: PLR2004 - the head itself
+        raise ValueError("has no version at its head")
+    return text
+
+
+def release_of(head: bytes) -> str:
+    """The release in the banner at the head of a kernel: what `uname -r` prints."""
+    return _banner(head).split()[0]
+
+
+def _arch(head: bytes) -> str:
+    found = next((said for look in (_x86, _flat, _pe, _elf, _packed) if (said := look(head))), "")
+    if not found:
+        raise ValueError("does not say for which machine it is")
+    return found
+
+
+def _x86(head: bytes) -> str:
+    if head[0x202:0x206] != b"HdrS":
+        return ""
+    return "x86_64" if head[0x236] & 1 else "i686"
+
+
+def _flat(head: bytes) -> str:
+    return {b"ARM\x64": "aarch64", b"RSC\x05": "riscv64"}.get(head[0x38:0x3C], "")
+
+
+def _pe(head: bytes) -> str:
+    """Also of one that unpacks itself, for UEFI."""
+    start = int.from_bytes(head[0x3C:0x40], "little")
+    if head[:2] != b"MZ" or head[start : start + 4] != b"PE\0\0":
+        return ""
+    return MACHINES.get(int.from_bytes(head[start + 4 : start + 6], "little"), "")
+
+
+def _elf(head: bytes) -> str:
+    if head[:4] != b"\x7fELF" or len(head) < 20:  # noqa: PLR2004 - up to where the machine stands
+        return ""
+    (machine,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
+    return MACHINES.get((machine, head[4], head[5]), "")
+
+
+def _packed(head: bytes) -> str:
+    """Of a kernel for Arm that is compressed as a whole."""
+    if head[:2] != b"\x1f\x8b":
+        return ""
+    import zlib  # noqa: PLC0415 - few are
+
+    try:
+        return _flat(zlib.decompressobj(31).decompress(head, 1 << 10))
+    except zlib.error:
+        return ""
+
+
+def _inside(data: bytes) -> bytes:
+    missing: Optional[OSError] = None
+    for source in _sources(data):
+        try:
+            found = _sought(source())
+        except OSError as error:
+            missing = missing or error
+            continue
+        if found:
+            return found
+    if missing:
+        raise missing
+    raise ValueError("shows no configuration inside")
+
+
+def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
+    """The file itself, and what is unpacked from wherever something compressed seems to begin."""
+    from nodespec.formats.decompress import unpacked  # noqa: PLC0415 - a last resort
+
+    yield partial(_Bytes, data)
+    for found in islice(_COMPRESSED.finditer(data), TRIES):
+        yield partial(unpacked, _Bytes(data, found.start()), single=True)
+
+
+_COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
+
+
+def _sought(source: Source) -> Optional[bytes]:
+    """The configuration in a source, which is gone through but never held whole."""
+    import zlib  # noqa: PLC0415 - as above
+
+    at, tail = 0, b""
+    try:
+        while at < MADE and (piece := source.read(at, STEP)):
+            at += len(piece)
+            window = tail + piece
+            start = window.find(MARK)
+            if start >= 0:
+                packed = window[start + len(MARK) :] + source.read(at, STEP)
+                return zlib.decompressobj(31).decompress(packed, LIMIT)
+            tail = window[-len(MARK) :]
+    except (Damaged, zlib.error):
+        return None  # it was nothing compressed, or ends in what is not
+    return None
+
+
+class _Bytes(Source):
+    """Bytes in memory, from one of them on."""
+
+    def __init__(self, data: bytes, start: int = 0) -> None:
+        self._data, self._start, self.size = memoryview(data), start, len(data) - start
+
+    def read(self, offset: int, size: int) -> bytes:
+        start = self._start + offset
+        return bytes(self._data[start : start + size])

@@ -1,0 +1,144 @@
+"""The version of Linux that a kernel was made from, by whatever says it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Iterable, Iterator, Optional
+
+from nodespec.checks import _kernel_config as _configuration
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.facts.declaration import Columns
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.checks._boot_next import Kernel
+
+PACKAGED = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
+HEADERS = ("/lib/modules/{}/source", "/lib/modules/{}/build", "/usr/src/linux-headers-{}", "/usr/src/kernels/{}")
+SOURCES = (
+    *_kernel.BOOT,
+    *_configuration.FILES,
+    *PACKAGED,
+    *(f"{folder.format('*')}/Makefile" for folder in HEADERS),
+)
+PACKAGES = ("linux-image-{}", "linux-image-unsigned-{}", "linux-modules-{}")  # of Debian and what is made from it
+RPMS = ("kernel-core", "kernel", "kernel-default")  # each with all the releases that are installed
+
+
+def at_rest(tree: Tree) -> Observation[str]:
+    """Of the kernel that the next boot starts."""
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - not for a machine that runs
+
+    kernel = _boot.at_rest(tree)
+    if not isinstance(kernel, Value):
+        return kernel
+    return told(_looks(tree, kernel.value))
+
+
+def told(looks: Iterable[Observation[str]]) -> Observation[str]:
+    """The first that is told, before any that is inferred; or why the last is not told.
+
+    A source that is hidden may say more than the next.
+    """
+    last: Observation[str] = Absent(Evidence(""))
+    inferred: Optional[Value[str]] = None
+    for look in looks:
+        last = look
+        hidden = isinstance(look, Unknown) and look.reason == "hidden"
+        if hidden or (isinstance(look, Value) and not look.evidence.inferred):
+            break
+        inferred = inferred or (look if isinstance(look, Value) else None)
+    return last if isinstance(last, Value) and not last.evidence.inferred else inferred or last
+
+
+def upstream(text: str) -> str:
+    """6.1.176 of 6.1.176-1, 6.2-rc3 of 6.2~rc3-1, and 6.19.0-rc7 of Fedora's 6.19.0-0.rc7.51.fc44."""
+    match = _UPSTREAM.match(text)
+    if not match:
+        raise ValueError(f"`{text[:80]}` begins with no version")
+    return "-".join(filter(None, match.groups()))
+
+
+_UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](?:0\.)?(rc\d{1,3}))?")
+
+
+def debian(banner: str) -> str:
+    """`... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`."""
+    build = re.search(r"\bDebian (?:\d+:)?(\S+)", banner.rpartition("#")[2])
+    if not build:
+        raise ValueError("names no Debian package")
+    return upstream(build[1])
+
+
+def header(tree: Tree) -> Observation[str]:
+    """From the configuration, if that is of this series at all. A release there may be a mere name for an ABI."""
+    release = _kernel.release(tree)
+    series = release.value.split(".")[:2] if isinstance(release, Value) else []
+
+    def agreed(said: str) -> str:
+        found = upstream(said)
+        if found.split(".")[:2] != series:
+            raise ValueError("is the configuration of another kernel")
+        return found
+
+    data = tree.once(_configuration.file)
+    signed = data.then(_configuration.signature).then(agreed)
+    if isinstance(signed, Value):
+        return signed
+    line = data.then(_configuration.headline)
+    return _as_named(line.then(agreed), line.value if isinstance(line, Value) else "")
+
+
+def _as_named(version: Observation[str], text: str) -> Observation[str]:
+    """A version, inferred where the text goes on behind it: 5.15.0-25-generic."""
+    if not isinstance(version, Value) or _UPSTREAM.fullmatch(text):
+        return version
+    return Value(version.value, version.evidence._replace(inferred=True))
+
+
+def of_release(tree: Tree) -> Observation[str]:
+    """From the release, which may be a mere name for an ABI."""
+    named = _kernel.release(tree).then(upstream)
+    return Value(named.value, named.evidence._replace(inferred=True)) if isinstance(named, Value) else named
+
+
+def _looks(tree: Tree, kernel: Kernel) -> Iterator[Observation[str]]:
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - as above
+
+    if kernel.held.image:
+        yield _image.banner(tree, kernel.held.path).then(debian)
+    yield header(tree)
+    yield _packaged(tree, kernel.release)
+    for folder in HEADERS:
+        yield tree.text(f"{folder.format(kernel.release)}/Makefile").then(_made)
+    yield of_release(tree)
+
+
+def _packaged(tree: Tree, release: str) -> Observation[str]:
+    """The version of the package that has the kernel, if it is one of this release and no other."""
+    from nodespec.checks.packages import rows_of  # noqa: PLC0415 - where the kernel's own files do not tell
+
+    rows = rows_of(tree)
+    for name in (*(name.format(release) for name in PACKAGES), *RPMS):
+        row = rows.look(name)
+        if isinstance(row, Value) and isinstance(row.value, Columns):
+            whole, version = row.value["rpm"], row.value["version"].then(str)
+            if not isinstance(whole, Value) or release.startswith(re.sub(r"^\d+:", "", str(whole.value))):
+                return _of_package(row.value, version, release)
+    return Unknown("not found", f"no package says which version {release} is")
+
+
+def _of_package(row: Columns, version: Observation[str], release: str) -> Observation[str]:
+    """The version of a package; inferred where the package itself is called by the ABI, as Ubuntu's 5.15.0-25.25 is."""
+    whole = row["deb"].then(str)
+    abi = re.match(r"\d+(?:\.\d+)*-\d+", release)
+    named = isinstance(whole, Value) and abi is not None and whole.value.rpartition(":")[2].startswith(abi[0])
+    found = version.then(upstream)
+    return Value(found.value, found.evidence._replace(inferred=True)) if isinstance(found, Value) and named else found
+
+
+def _made(makefile: str) -> str:
+    """`VERSION = 6`, `PATCHLEVEL = 1`, `SUBLEVEL = 176` of the top Makefile."""
+    said = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)[ \t]*=[ \t]*(\d{1,5})[ \t]*$", makefile, re.MULTILINE))
+    return f"{said['VERSION']}.{said['PATCHLEVEL']}.{said['SUBLEVEL']}"

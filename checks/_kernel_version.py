@@ -1,0 +1,234 @@
+"""What several families read of the kernel: its release, which modules are loaded, its module tree.
+
+It is the kernel that runs; of a tree that does not run, the one that the next boot starts.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
+
+from nodespec.facts.versions import DEB, Key
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Entry, Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+OSRELEASE = "/proc/sys/kernel/osrelease"
+UNAME = "uname(2)"
+LOADED = "/proc/modules"
+TREES = ("/lib/modules", "/usr/lib/modules")  # one and the same on most hosts
+PARTITIONS = ("/boot", "/boot/efi", "/efi")  # where what starts a kernel may be mounted
+# what is read at rest: the kernels and what starts them, and what their command line is made of
+BOOT = (
+    *("/boot*", "/efi/*", "/vmlinuz", "/extlinux/*", "/syslinux.cfg", "/etc/zipl.conf", "/nix/store/*"),
+    *(f"{tree}*" for tree in TREES),
+)
+LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
+# of modprobe.d: the first folder that has a file of a name hides those of that name in the others
+MODPROBE_FOLDERS = (
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+)
+MODPROBE = tuple(f"{folder}/*" for folder in MODPROBE_FOLDERS)
+# where it shows how a kernel that runs was built, and no file says it: `_options` has the signs
+SHOWN = (
+    "/proc/*",
+    "/sys/module/*",
+    "/sys/kernel/btf/vmlinux",
+    "/sys/fs/cgroup/cgroup.controllers",
+    "/sys/fs/cgroup/unified/cgroup.controllers",
+    *(f"{tree}/*" for tree in TREES),
+)
+
+
+class Loaded(NamedTuple):
+    """A row of /proc/modules: its line, and whether the module is not of the kernel's own source."""
+
+    line: int
+    foreign: bool
+
+
+def order(release: str) -> Key:
+    """Releases in an order: as dpkg has versions, and what comes before a release before it."""
+    name = re.sub("[^A-Za-z0-9.+~-]", ".", re.sub(r"-rc(?=\d)", "~rc", release))
+    try:
+        return (1, DEB.key(name))
+    except ValueError:
+        return (0, name)
+
+
+def release(machine: Tree) -> Observation[str]:
+    """The release, as `uname -r` prints it."""
+    if not isinstance(machine, Machine):
+        from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - not for a machine that runs
+
+        return _boot.at_rest(machine).then(lambda kernel: kernel.release)
+    read = machine.line(OSRELEASE)
+    return read if isinstance(read, Value) and read.value else Value(machine.uname()[0], Evidence(UNAME))
+
+
+def tree(machine: Tree) -> Observation[str]:
+    """The folder that holds the modules of this release."""
+    return machine.once(_tree)
+
+
+def _tree(machine: Tree) -> Observation[str]:
+    name = release(machine)
+    if not isinstance(name, Value):
+        return name
+    unread: Optional[Unknown] = None
+    for folder in (f"{tree}/{name.value}" for tree in TREES):
+        found = machine.entry(folder)
+        if isinstance(found, Value) and found.value.kind == "directory":
+            return Value(folder, found.evidence)
+        if isinstance(found, Unknown):
+            unread = unread or found
+    return unread or Absent(Evidence(f"{TREES[0]}/{name.value}"))
+
+
+def builtin(machine: Tree) -> Observation[Mapping[str, int]]:
+    """What could be a module and is built in, with its line in modules.builtin."""
+    return _listed(machine, "modules.builtin")
+
+
+def built(machine: Tree) -> Observation[Mapping[str, int]]:
+    """The modules that the kernel was built with, installed or not, with their line in modules.order."""
+    return _listed(machine, "modules.order")
+
+
+def installed(machine: Tree) -> Observation[Mapping[str, int]]:
+    """The modules that depmod found, whoever made them, with their line in modules.dep.
+
+    Absent where depmod did not run or left nothing, as on a full disk: kmod reads modules.dep.bin, other programs
+    modules.dep.
+    """
+    listed, index = _listed(machine, "modules.dep"), _index(machine)
+    if not isinstance(listed, Value) or not listed.value:
+        return Absent(listed.evidence) if isinstance(listed, Value) else listed
+    return Absent(index.evidence) if isinstance(index, Value) and not index.value else listed
+
+
+def has_index(machine: Tree) -> bool:
+    """Whether kmod has its own list, be modules.dep there or not."""
+    index = _index(machine)
+    return isinstance(index, Value) and index.value > 0
+
+
+def _index(machine: Tree) -> Observation[int]:
+    folder = tree(machine)
+    return machine.entry(f"{folder.value}/modules.dep.bin").then(_size) if isinstance(folder, Value) else folder
+
+
+def _size(entry: Entry) -> int:
+    return entry.size
+
+
+def depmod(machine: Tree) -> str:
+    """What would list the modules that are there."""
+    name = release(machine)
+    return f"run depmod -a {name.value}" if isinstance(name, Value) else "run depmod -a"
+
+
+def order_lines(machine: Tree) -> Tuple[str, ...]:
+    """The lines of modules.order: `kernel/net/bridge/br_netfilter.ko`."""
+    folder = tree(machine)
+    text = machine.text(f"{folder.value}/modules.order") if isinstance(folder, Value) else folder
+    return tuple(text.value.split("\n")) if isinstance(text, Value) else ()
+
+
+def _listed(machine: Tree, file: str) -> Observation[Mapping[str, int]]:
+    folder = tree(machine)
+    return machine.text(f"{folder.value}/{file}").then(_names) if isinstance(folder, Value) else folder
+
+
+def module_file(machine: Tree, at: Evidence) -> str:
+    """The file that a line of modules.dep names."""
+    text, folder = machine.text(at.source), at.source.rpartition("/")[0]
+    line = text.value.split("\n")[at.line - 1] if isinstance(text, Value) else ""
+    return f"{folder}/{line.partition(':')[0].strip()}"
+
+
+def needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
+    """What each module needs to be loaded before it, by modules.dep."""
+    folder = tree(machine)
+    text = machine.text(f"{folder.value}/modules.dep") if isinstance(folder, Value) else folder
+    lines = text.value.split("\n") if isinstance(text, Value) else ()
+    rows = (line.partition(":") for line in lines)
+    return {module(path.strip()): tuple(map(module, more.split())) for path, _, more in rows if more.strip()}
+
+
+def _names(text: str) -> Mapping[str, int]:
+    """Names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs` is br_netfilter."""
+    paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
+    return {module(path): line for line, path in paths if path}
+
+
+def module(file: str) -> str:
+    """The module that a file is: br_netfilter of kernel/net/bridge/br_netfilter.ko.xz."""
+    return named(file.rpartition("/")[2].partition(".")[0])
+
+
+def named(name: str) -> str:
+    """The name as the kernel writes it: the file of nf_nat may be called nf-nat.ko."""
+    return name.replace("-", "_")
+
+
+def parameters(line: str) -> Iterator[Tuple[str, str]]:
+    """Words as the kernel parts them: blanks within double quotes do not count. `-` and `_` are one in names."""
+    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line):
+        if word == "--":
+            return
+        key, _, value = word.replace('"', "").partition("=")
+        yield named(key), value
+
+
+# Parameters of which every occurrence counts: to the kernel, to modprobe, to systemd, and to what an initramfs runs.
+# Of all others the last occurrence counts.
+REPEATED = frozenset(
+    (
+        *("console", "earlycon", "hugepagesz", "hugepages", "crashkernel", "memmap", "video", "pci", "acpi_osi", "efi"),
+        *("cgroup_disable", "cgroup_enable", "cgroup_no_v1", "clearcpuid", "intel_iommu", "iommu", "thp_anon"),
+        *("trace_event", "kprobe_event", "modprobe.blacklist", "modules_load", "ip", "ifname", "nameserver", "bond"),
+        *("bridge", "team", "vlan", "systemd.mask", "systemd.wants", "systemd.setenv", "systemd.mount_extra"),
+        *("systemd.swap_extra", "systemd.set_credential", "systemd.set_credential_binary"),
+    )
+)
+REPEATED_GROUPS = ("rd.", "luks.", "ignition.", "coreos.")
+
+
+def values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
+    """The value of each parameter: the last, or a set where every occurrence counts and the values differ.
+
+    `console=tty0 console=ttyS0 panic=1 panic=2` is {"console": {"tty0", "ttyS0"}, "panic": "2"}.
+    """
+    given: Dict[str, List[str]] = {}
+    for name, value in parameters(line):
+        given.setdefault(name, []).append(value)
+    several = {name: frozenset(values) for name, values in given.items() if is_repeated(name) and len({*values}) > 1}
+    return {**{name: values[-1] for name, values in given.items()}, **several}
+
+
+def banned(line: str, at: Evidence) -> Mapping[str, Evidence]:
+    """The modules that a command line has the kernel refuse: it keeps the last module_blacklist=, name by name."""
+    names = dict(parameters(line)).get("module_blacklist", "")
+    return {name: at for name in names.split(",") if name}
+
+
+def is_repeated(name: str) -> bool:
+    """Whether every occurrence of a parameter counts, not only the last."""
+    return name in REPEATED or name.startswith(REPEATED_GROUPS)
+
+
+def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:
+    """The modules that are loaded. Absent: the kernel loads none."""
+    return machine.text(LOADED).then(_loaded)
+
+
+def _loaded(text: str) -> Mapping[str, Loaded]:
+    """`wireguard 94208 0 - Live 0x0000000000000000 (OE)`: O is for out of tree."""
+    rows = ((line, row.split()) for line, row in enumerate(text.split("\n"), 1))
+    return {row[0]: Loaded(line, "O" in "".join(row[6:])) for line, row in rows if row}

@@ -1,0 +1,149 @@
+"""The modules that a boot loads because files say so, whatever hardware there is and whatever programs will want.
+
+They are named by modules-load.d, by /etc/modules, on the command line, and by systemd itself, which always wants some,
+and has units that do. What udev finds for devices, and what comes with a file system or a socket, is not among them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
+
+from nodespec.checks import _boot_cmdline as _command_line
+from nodespec.checks import _init_system, _modprobe_plan
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _systemd_units as _units
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+FOLDERS, FILE, OPENRC = _units.folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
+SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_boot_services.SOURCES)
+SERVICE = "systemd-modules-load.service"
+PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
+REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is modprobe's
+ALWAYS = ("autofs4", "ipv6", "unix")  # wanted by systemd's first process, where they are modules
+WANTED = re.compile(r"modprobe@([\w-]{1,64})\.service")
+Named: TypeAlias = "Dict[str, Evidence]"
+Loaded: TypeAlias = "Mapping[str, Union[Evidence, Unknown]]"
+
+
+def loaded(tree: Tree) -> Observation[Loaded]:
+    """Modules that are loaded then, each with what says so, and with what these need; unknown where they may be."""
+    return tree.once(_loaded)
+
+
+def banned(tree: Tree) -> Mapping[str, Evidence]:
+    """Modules that the kernel itself will refuse."""
+    line = _command_line.next_line(tree)
+    return _kernel.banned(line.value.text, line.evidence) if isinstance(line, Value) else {}
+
+
+def _loaded(tree: Tree) -> Observation[Loaded]:
+    installed, named = tree.once(_kernel.installed), _named(tree)
+    if not isinstance(named, Value):
+        return named
+    if not isinstance(installed, Value):
+        return Value({}, named.evidence) if isinstance(installed, Absent) else installed
+    builtin = tree.once(_kernel.builtin)
+    present: Dict[str, object] = {**builtin.value} if isinstance(builtin, Value) else {}
+    kernel = _modprobe_plan.Kernel(present, banned(tree))
+    found: Dict[str, Union[Evidence, Unknown]] = {}
+    for name, at in named.value.items():
+        tried = _modprobe_plan.attempt(tree, kernel, name, spares=True)
+        if isinstance(tried, Unknown):
+            return tried
+        _add(tried, at, found, present)
+    return Value(found, named.evidence)
+
+
+def _add(
+    tried: _modprobe_plan.Attempt, at: Evidence, found: Dict[str, Union[Evidence, Unknown]], present: Dict[str, object]
+) -> None:
+    for module, done in tried.inserted.items():
+        reason = tried.reasons.get(module)
+        if done:
+            present[module] = found[module] = at
+        elif done is None and module not in found:
+            found[module] = reason if isinstance(reason, Unknown) else Unknown("unsupported", f"{at} may load it")
+
+
+def _named(tree: Tree) -> Observation[Named]:
+    """All that is named anywhere, by what names it first."""
+    system = _init_system.init(tree)
+    if isinstance(system, Unknown):
+        return system
+    named: Named = {}
+    at = Evidence(":".join(FOLDERS))
+    for look in _looks(tree, system.value if isinstance(system, Value) else ""):
+        if isinstance(look, Unknown):
+            return look
+        for name, where in look:
+            named.setdefault(_kernel.named(name), where)
+    return Value(named, at)
+
+
+def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]], Unknown]]:
+    yield [(name, at) for key, name, at in _on_command_line(tree) if key in PARAMETERS]
+    files = _units.merged(tree, FOLDERS)
+    if isinstance(files, Unknown):
+        yield files
+    reads = _boot_services.reads(tree, "modules")
+    if isinstance(reads, Unknown):
+        yield reads
+    read = isinstance(reads, Value) and reads.value
+    paths = files.value if isinstance(files, Value) and read else ()
+    more = (FILE,) if system != "systemd" and read else ()  # systemd reads it by a link only
+    for path in (*paths, *more):
+        text = _units.said(tree, path)
+        if not isinstance(text, Value):
+            yield text if isinstance(text, Unknown) else []
+            continue
+        yield [(name, Evidence(path, number)) for number, name in names(text.value, system)]
+    if system == "openrc" and read:
+        yield list(_of_openrc(tree))
+    if system == "systemd":
+        yield [(name, Evidence(_init_system.INIT, inferred=True)) for name in ALWAYS]
+        yield list(_of_units(tree))
+
+
+def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
+    """The modules that a file of modules-load.d names, with their lines.
+
+    To systemd a whole line is the name, so that `br_netfilter # for pods` names nothing that exists; a comment begins
+    with # or ; at the beginning of a line. The scripts of other init systems take the first word.
+    """
+    for number, line in enumerate(text.split("\n"), 1):
+        name = line.strip(" \t\r")
+        if name and name[0] not in "#;":
+            yield number, name if system == "systemd" else name.split()[0]
+
+
+def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
+    text = _units.said(tree, OPENRC)
+    for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+        found = re.fullmatch(r"modules(?:_\w+)?=[\"']?([^\"']*)[\"']?", line)
+        for name in found[1].split() if found else ():
+            yield name, Evidence(OPENRC, number)
+
+
+def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
+    """The modules of the instances of modprobe@.service that a boot starts."""
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - only with systemd
+
+    for name, at in _systemd_boot.started(tree).items():
+        wanted = WANTED.fullmatch(name)
+        if wanted:
+            yield wanted[1], at._replace(inferred=True)
+
+
+def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
+    """Parameters that list modules: each with one of them."""
+    line = _command_line.next_line(tree)
+    if not isinstance(line, Value):
+        return []
+    pairs = _kernel.parameters(line.value.text)
+    return [(key, one, line.evidence) for key, names in pairs if key in PARAMETERS for one in names.split(",") if one]

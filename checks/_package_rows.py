@@ -1,0 +1,92 @@
+"""What the databases of all package systems give: rows of one form."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+
+from nodespec.facts.declaration import Columns, Record
+from nodespec.facts.value_types import Datum
+from nodespec.facts.versions import Key
+from nodespec.model.observation import Absent, Evidence, Observation, Value
+from nodespec.records import NamedTuple
+
+NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9+._~-]{0,199}")
+SYSTEMS = {"deb": "dpkg", "rpm": "RPM", "apk": "apk"}  # who has a package, by the column that has its whole version
+ANY = ("all", "noarch")  # architectures of what runs everywhere
+
+
+def columns(system: str, at: Evidence, **looks: Callable[[], Observation[Datum]]) -> Columns:
+    """A row of this system: the whole versions of other systems are not there."""
+    said = f"it is a package of {SYSTEMS[system]}: `{system}` is its version"
+    others = {other: (lambda: Absent(at, said)) for other in SYSTEMS if other != system}
+    return Columns(**looks, **others)
+
+
+def final(version: str) -> str:
+    """A version with what comes before a release as RELEASE has it: `2.0-rc1` of `2.0~rc1` and `2.0_rc1`."""
+    return re.sub("[~_](alpha|beta|rc)", r"-\1", version)
+
+
+class Package(NamedTuple):
+    """A package that is installed. `version` is the software's own, `whole` the system's."""
+
+    name: str
+    version: str
+    whole: str
+    architecture: str
+    at: Evidence
+
+    def row(self, system: str) -> Value[Record]:
+        """The package as a row of a system's database, in which it either is or is not."""
+        given = {system: self.whole, "version": self.version, "status": "installed"}
+        looks = {column: _giving(Value(text, self.at)) for column, text in given.items()}
+        architecture = Value(self.architecture, self.at) if self.architecture else Absent(self.at)
+        return Value(columns(system, self.at, architecture=_giving(architecture), **looks), self.at)
+
+
+def _giving(seen: Observation[Datum]) -> Callable[[], Observation[Datum]]:
+    return lambda: seen
+
+
+class Listed(NamedTuple):
+    """The packages of a database, each name with the one that it means first."""
+
+    system: str
+    by_name: Mapping[str, Tuple[Package, ...]]
+    rest: Absent
+
+    def look(self, key: str) -> Optional[Observation[Record]]:
+        """One package, perhaps `name:architecture`."""
+        name, _, architecture = key.partition(":")
+        found = (one for one in self.by_name.get(name, ()) if architecture in ("", one.architecture))
+        return next((one.row(self.system) for one in found), None)
+
+    def every(self) -> Mapping[str, Observation[Record]]:
+        """All of them; of further architectures as `name:architecture`."""
+        rows: Dict[str, Observation[Record]] = {}
+        for name, (meant, *others) in self.by_name.items():
+            rows[name] = meant.row(self.system)
+            for one in others:
+                if one.architecture != meant.architecture:
+                    rows.setdefault(f"{name}:{one.architecture}", one.row(self.system))
+        return rows
+
+
+def listed(system: str, packages: Iterable[Package], order: Callable[[str], Key], at: Evidence) -> Listed:
+    """A database of these packages. A name means the machine's own architecture, and of several versions the newest."""
+    known = list(packages)
+    architectures = [one.architecture for one in known if one.architecture and one.architecture not in ANY]
+    native = max(set(architectures), key=lambda one: (architectures.count(one), one), default="")
+    by_name: Dict[str, List[Package]] = {}
+    for one in known:
+        by_name.setdefault(one.name, []).append(one)
+
+    def rank(one: Package) -> Tuple[bool, Key]:
+        try:
+            return one.architecture in (native, *ANY), order(one.whole)
+        except ValueError:
+            return False, ()
+
+    ranked = {name: tuple(sorted(ones, key=rank, reverse=True)) for name, ones in by_name.items()}
+    return Listed(system, ranked, Absent(at))

@@ -1,0 +1,102 @@
+"""Container runtimes by name: how each is found, and what can be said of it from files."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks._runtime_config import CONFIGURED
+from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+
+class Runtime(NamedTuple):
+    """How a runtime is found. `silent` is what it means that no CRI is spoken."""
+
+    program: str
+    packages: Tuple[str, ...]
+    units: Tuple[str, ...] = ()
+    sockets: Tuple[str, ...] = ()
+    silent: str = ""
+
+
+RUNTIMES = {
+    "containerd": Runtime(
+        "containerd",
+        ("containerd.io", "containerd", "moby-containerd", "containerd2"),
+        ("containerd.service",),
+        (
+            "/run/containerd/containerd.sock",
+            "/run/k3s/containerd/containerd.sock",
+            "/run/k0s/containerd.sock",
+            "/var/snap/microk8s/common/run/containerd.sock",
+        ),
+        "the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins in "
+        "/etc/containerd/config.toml, or look for its error in containerd's log, and restart containerd",
+    ),
+    "crio": Runtime("crio", ("cri-o",), ("crio.service",), ("/run/crio/crio.sock",), "what listens there is no CRI-O"),
+    "docker": Runtime(
+        "dockerd",
+        ("docker-ce", "docker.io", "moby-engine", "docker"),
+        ("docker.service", "docker.socket"),
+        ("/run/docker.sock",),
+        "Docker does not speak the CRI: cri-dockerd does so for it",
+    ),
+    "cri-dockerd": Runtime(
+        "cri-dockerd",
+        ("cri-dockerd",),
+        ("cri-docker.service", "cri-docker.socket"),
+        ("/run/cri-dockerd.sock",),
+        "what listens there is no cri-dockerd",
+    ),
+    "runc": Runtime("runc", ("runc", "moby-runc")),
+    "crun": Runtime("crun", ("crun",)),
+}
+ALIASES = {"cri-o": "crio", "dockerd": "docker"}
+
+
+def enabled(tree: Tree, name: str) -> Observation[bool]:
+    """Whether its service or its socket is enabled."""
+    units = RUNTIMES[name].units
+    return _boot_services.any_of([_boot_services.enabled(tree, unit) for unit in units]) if units else no_service(name)
+
+
+def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
+    """Whether a boot starts its service or its socket."""
+    units = RUNTIMES[name].units
+    seen = [_boot_services.starts_at_boot(tree, unit) for unit in units]
+    return _boot_services.any_of(seen) if units else no_service(name)
+
+
+def packaged(tree: Tree, name: str) -> Observation[str]:
+    """The version of its package."""
+    from nodespec.checks import _installed  # noqa: PLC0415 - not for a machine that runs
+
+    return _installed.version(tree, RUNTIMES[name].program, RUNTIMES[name].packages)
+
+
+def no_service(name: str) -> Absent:
+    """What is said of that which others start."""
+    return Absent(Evidence(":".join(PROGRAMS)), f"{name} is no service")
+
+
+def no_images(name: str) -> Absent:
+    """What is said of that which only runs what others have unpacked."""
+    return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
+
+
+def configured(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
+    """What its configuration sets, or what it does where that is silent: containerd 1 keeps to cgroupfs."""
+    settings = CONFIGURED[name].read(tree)
+    if not isinstance(settings, Value):
+        return settings
+    if column in settings.value:
+        return settings.value[column]
+    default = CONFIGURED[name].defaults.get(column)
+    if (name, column) == ("containerd", "cgroup_driver"):
+        default = "cgroupfs" if isinstance(version, Value) and version.value.startswith("1.") else None
+    if default:
+        return Value(default, settings.evidence._replace(inferred=True))
+    said = f"{settings.evidence} does not say, and {name} decides when it runs"
+    return Unknown("not found", said, f"start {name}") if tree.running else Unknown(DEFERRED, said)

@@ -1,0 +1,139 @@
+"""Services: whether they are enabled, whether a boot starts them, and what that makes of configuration files.
+
+Nothing below /run counts, since that is empty when a machine boots; and so this means the same live and at rest.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Callable, Optional, Sequence
+
+from nodespec.checks import _init_system
+from nodespec.checks import _systemd_units as _units
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.host.tree import Tree
+
+# Who applies a kind of files at boot: the unit of systemd, the service of OpenRC, the init script of System V
+READERS = {
+    "sysctl": ("systemd-sysctl.service", ("sysctl",), "procps"),
+    "modules": ("systemd-modules-load.service", ("modules",), "kmod"),
+    "swap": ("swap.target", ("swap", "localmount"), "swap"),
+}
+SYSV = ("/etc/rcS.d", "/etc/rc.d/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d")
+SOURCES = (
+    *_init_system.SOURCES,
+    *("*/systemd/system*", "/etc/machine-id", "/etc/fstab", "/etc/rc*", "/etc/init.d*", "/proc/cmdline", "generator*"),
+    *("stock/*", "/etc/runlevels*", "/usr/local/etc/init.d*", "/etc/conf.d/*", "/system-update", "/etc/system-update"),
+)
+
+
+def enabled(tree: Tree, unit: str) -> Observation[bool]:
+    """Whether a unit of systemd, or the service of its name, is enabled. Absent: there is none."""
+    return _asked(tree, unit, _enabled_by_systemd, _enabled_by_openrc)
+
+
+def starts_at_boot(tree: Tree, unit: str) -> Observation[bool]:
+    """Whether a boot starts a unit of systemd, or the service of its name. Absent: there is none."""
+    return _asked(tree, unit, _started_by_systemd, _started_by_openrc)
+
+
+def _asked(
+    tree: Tree,
+    unit: str,
+    systemd: Callable[[Tree, str], Observation[bool]],
+    openrc: Callable[[Tree, str], Observation[bool]],
+) -> Observation[bool]:
+    system = _init_system.init(tree)
+    if isinstance(system, Absent):
+        return Unknown("not found", f"there is no init system: {_init_system.INIT} is not there")
+    if isinstance(system, Unknown):
+        return system
+    if system.value == "systemd":
+        return _missing(tree, unit) or systemd(tree, unit)
+    if system.value == "openrc":
+        return openrc(tree, unit)
+    return Unknown("unsupported", f"which services {system.value} starts cannot be read yet")
+
+
+def _missing(tree: Tree, unit: str) -> Optional[Absent]:
+    """What is said of a unit without a file: most hosts lack most units, and need no graph of those that they have."""
+    looks = (_units.unit(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
+    missing = all(isinstance(look, Absent) for look in looks)
+    return Absent(Evidence(_units.PATH), f"unit {unit} not found") if missing else None
+
+
+def _enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_install  # noqa: PLC0415
+
+    seen = [_systemd_install.is_enabled(units, unit) for units in _systemd_boot.unit_files(tree)]
+    values = {one.value for one in seen if isinstance(one, Value)}
+    return seen[0] if len(values) < 2 else Unknown("unsupported", _systemd_boot.PRESETS_DIFFER.format(unit))  # noqa: PLR2004
+
+
+def _started_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+
+    return _systemd_boot.starts(tree, unit)
+
+
+def _enabled_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
+    from nodespec.checks import _openrc  # noqa: PLC0415
+
+    return _openrc.enabled(tree, unit.partition(".")[0])
+
+
+def _started_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
+    from nodespec.checks import _openrc  # noqa: PLC0415
+
+    return _openrc.starts(tree, unit.partition(".")[0])
+
+
+def any_of(looks: Sequence[Observation[bool]]) -> Observation[bool]:
+    """Whether it holds of any: a socket starts its service in time."""
+    values = [look for look in looks if isinstance(look, Value)]
+    unread = [look for look in looks if isinstance(look, Unknown)]
+    return next((look for look in values if look.value), (*unread, *values, *looks)[0])
+
+
+def reads(tree: Tree, files: str) -> Observation[bool]:
+    """Whether a boot applies files of a kind: `sysctl`, `modules` or `swap`. Absent: there is no init system."""
+    unit, services, script = READERS[files]
+    system = _init_system.init(tree)
+    if not isinstance(system, Value):
+        return system
+    if system.value == "systemd":
+        found = _started_by_systemd(tree, unit)
+        return Value(value=False, evidence=found.evidence) if isinstance(found, Absent) else found
+    if system.value == "openrc":
+        return _read_by_openrc(tree, services)
+    linked = _sysv_link(tree, script) if system.value == "sysvinit" else ""
+    if linked:
+        return Value(value=True, evidence=Evidence(linked))
+    return Unknown("unsupported", f"which files {system.value} applies at boot is not known")
+
+
+def _read_by_openrc(tree: Tree, services: Sequence[str]) -> Observation[bool]:
+    """By the first of these services that is installed."""
+    for service in services:
+        found = _started_by_openrc(tree, service)
+        if not isinstance(found, Absent):
+            return found
+    return Value(value=False, evidence=Evidence("/etc/runlevels"))
+
+
+def _sysv_link(tree: Tree, script: str) -> str:
+    """The link of a System V runlevel that starts a script: /etc/rcS.d/S05procps."""
+    for folder in SYSV:
+        names = tree.names(folder)
+        for name in names.value if isinstance(names, Value) else ():
+            if re.fullmatch(rf"S\d\d{re.escape(script)}(\.sh)?", name):
+                return f"{folder}/{name}"
+    return ""
+
+
+def no_init(what: str) -> Unknown:
+    """What is said where nothing boots."""
+    return Unknown(DEFERRED, f"nothing here would {what}: {_init_system.INIT} is not there")

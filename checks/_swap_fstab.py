@@ -1,0 +1,162 @@
+"""/etc/fstab as systemd-fstab-generator reads it, and the units that it makes of it.
+
+https://www.freedesktop.org/software/systemd/man/latest/systemd-fstab-generator.html
+"""
+
+from __future__ import annotations
+
+import re
+from os.path import normpath
+from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
+
+from nodespec.checks import _systemd_units as _units
+from nodespec.checks._systemd_files import NORMAL, Link
+from nodespec.model.observation import Evidence, Unknown, Value
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.host.tree import Tree
+
+FSTAB = "/etc/fstab"
+GENERATOR = "systemd-fstab-generator"
+TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
+NETWORKED = (
+    *("afs", "ceph", "cifs", "smb3", "smbfs", "sshfs", "ncpfs", "ncp", "nfs", "nfs4", "gfs", "gfs2"),
+    *("glusterfs", "pvfs2", "ocfs2", "lustre", "davfs"),
+)
+MAX_FIELDS = 4  # that are read of a line
+
+
+class Entry(NamedTuple):
+    """A line of /etc/fstab, its escapes resolved: `UUID=x none swap sw,nofail`."""
+
+    what: str
+    where: str
+    kind: str
+    options: str
+    at: Evidence
+
+    def has(self, *names: str) -> str:
+        """The last of these options that is set, with a value or without; empty where none is."""
+        found = ""
+        for option in split_options(self.options):
+            name = option.partition("=")[0]
+            found = name if name in names else found
+        return found
+
+    def values(self, name: str) -> List[str]:
+        """The values of an option that may be given several times."""
+        pairs = (option.partition("=") for option in split_options(self.options))
+        return [value for key, _, value in pairs if key == name and value]
+
+    @property
+    def automatic(self) -> bool:
+        """Whether it is used at boot: the last of `auto` and `noauto` counts."""
+        return self.has("noauto", "auto") != "noauto"
+
+    @property
+    def path(self) -> str:
+        """The path of what is used: /dev/disk/by-uuid/X of UUID=X, with quotes removed."""
+        tag, equals, value = self.what.partition("=")
+        if not equals or tag not in TAGS:
+            return self.what
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        return f"/dev/disk/by-{tag.lower()}/{encode_tag(value)}"
+
+
+def entries(tree: Tree) -> Union[Tuple[Entry, ...], Unknown]:
+    """The lines of /etc/fstab; none where there is no such file."""
+    text = tree.text(FSTAB, _units.LIMIT)
+    if isinstance(text, Unknown):
+        return text
+    return tuple(parse(text.value)) if isinstance(text, Value) else ()
+
+
+def parse(text: str) -> Iterator[Entry]:
+    """Lines as getmntent(3) of glibc reads them; fields that are missing are empty."""
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip(" \t")
+        if not stripped or stripped[0] == "#":
+            continue
+        fields = [unescape(field) for field in re.split("[ \t]+", stripped)[:MAX_FIELDS]]
+        what, where, kind, options = (*fields, "", "", "", "")[:MAX_FIELDS]
+        yield Entry(what, where, kind, options, Evidence(FSTAB, number))
+
+
+def unescape(field: str) -> str:
+    r"""`a b` of `a\040b`: a blank, a tab, a newline or a backslash."""
+    return re.sub(r"\\(040|011|012|134|\\)", lambda match: ESCAPES[match[1]], field)
+
+
+ESCAPES = {"040": " ", "011": "\t", "012": "\n", "134": "\\", "\\": "\\"}
+
+
+def split_options(options: str) -> Iterator[str]:
+    r"""Options between commas; `\,` is no separator."""
+    return (match[0] for match in re.finditer(r"(?:[^,\\]|\\.?)+", options, re.DOTALL))
+
+
+def encode_tag(value: str) -> str:
+    r"""A label as udev writes it in the name of a link: a blank is `\x20`."""
+    return "".join(c if re.match(r"[A-Za-z0-9#+\-.:=@_]", c) or not c.isascii() else f"\\x{ord(c):02x}" for c in value)
+
+
+def unit_name(path: str, kind: str) -> str:
+    """The unit of a path, as `systemd-escape --path` writes it; empty where the path is not absolute."""
+    return f"{_units.escaped(path)}.{kind}" if path.startswith("/") and ".." not in path.split("/") else ""
+
+
+def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
+    """The units and links that the generator makes: `generator/X.swap` and `generator/swap.target.wants/X.swap`."""
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - which calls this
+
+    found = entries(tree)
+    if isinstance(found, Unknown) or _systemd_boot.is_off(tree, "fstab"):
+        return
+    if not _systemd_boot.runs_generator(tree, GENERATOR):
+        return
+    made: Dict[str, Entry] = {}
+    no_swap = _systemd_boot.is_off(tree, "systemd.swap")
+    for entry in found:
+        kind = "swap" if entry.kind == "swap" else "mount"
+        name = unit_name(entry.path if kind == "swap" else normpath(entry.where), kind)
+        if name and name not in made and not (kind == "swap" and no_swap) and len(name) <= _units.MAX_NAME_CHARS:
+            made[name] = entry
+            yield from _unit(name, entry)
+
+
+def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
+    """The unit of an entry, and the link that starts it."""
+    yield f"{NORMAL}/{name}", _text(entry)
+    if entry.kind == "swap":
+        if entry.automatic and not (entry.has("x-systemd.makefs") and not entry.path.startswith(("/dev/", "/sys/"))):
+            yield _link("swap.target", name, entry)
+        return
+    wanted = [(unit, "wants") for unit in entry.values("x-systemd.wanted-by")]
+    wanted += [(unit, "requires") for unit in entry.values("x-systemd.required-by")]
+    network = entry.has("_netdev") or entry.kind in NETWORKED or entry.kind.startswith("fuse.sshfs")
+    target = "remote-fs.target" if network else "local-fs.target"
+    if entry.has("x-systemd.automount", "comment=systemd.automount"):
+        name = name.replace(".mount", ".automount")
+        yield f"{NORMAL}/{name}", f"[Automount]\nWhere={entry.where}\n"
+        yield _link(target, name, entry)
+    elif wanted:
+        for unit, suffix in wanted:
+            yield f"{NORMAL}/{unit}.{suffix}/{name}", Link(f"../{name}", entry.at)
+    elif entry.automatic:
+        yield _link(target, name, entry)
+
+
+def _link(target: str, name: str, entry: Entry) -> Tuple[str, object]:
+    suffix = "wants" if entry.has("nofail", "fail") == "nofail" else "requires"
+    return f"{NORMAL}/{target}.{suffix}/{name}", Link(f"../{name}", entry.at)
+
+
+def _text(entry: Entry) -> str:
+    """The text of the unit, as far as it matters what the unit pulls in."""
+    required = " ".join(entry.values("x-systemd.requires"))
+    section = "Swap" if entry.kind == "swap" else "Mount"
+    where = "" if entry.kind == "swap" else f"Where={entry.where}\n"
+    what = entry.path.replace("%", "%%").replace("\n", "")
+    return f"[Unit]\nRequires={required}\n[{section}]\nWhat={what}\n{where}"

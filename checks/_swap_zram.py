@@ -1,0 +1,68 @@
+"""Compressed swap in memory as zram-generator makes it: the units that it writes at boot.
+
+https://github.com/systemd/zram-generator/blob/main/man/zram-generator.conf.md
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, Tuple
+
+from nodespec.checks import _systemd_units as _units
+from nodespec.checks._systemd_files import NORMAL, VENDOR, Link
+from nodespec.model.observation import Evidence, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.host.tree import Tree
+
+FILE = "zram-generator.conf"
+GENERATOR = "zram-generator"
+CONFIGURATIONS = _units.folders(f"systemd/{FILE}")
+SETUP = "systemd-zram-setup@"
+
+
+def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
+    """Units for each device that the configuration has: `dev-zram0.swap`, pulled in by swap.target."""
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - which calls this
+
+    if not _systemd_boot.has_generator(tree, GENERATOR) or _systemd_boot.is_off(tree, "systemd.zram"):
+        return
+    found = devices(tree)
+    if isinstance(found, Unknown) or not found:
+        return
+    if not any(isinstance(tree.entry(f"{folder}/{SETUP}.service", follow=False), Value) for folder in VENDOR):
+        yield f"stock/{SETUP}.service", "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/true\n"
+    for name, at in found.items():
+        unit, setup = f"dev-{name}.swap", f"{SETUP}{name}.service"
+        yield f"{NORMAL}/{unit}", f"[Unit]\nRequires={setup}\n[Swap]\nWhat=/dev/{name}\n"
+        yield f"{NORMAL}/swap.target.wants/{unit}", Link(f"../{unit}", at)
+
+
+def devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
+    """The devices that are swap, by what declares them: sections that are not to be mounted and are not of size 0."""
+    more = _units.merged(tree, _units.folders(f"systemd/{FILE}.d"))
+    if isinstance(more, Unknown):
+        return more
+    sections: Dict[str, Dict[str, str]] = {}
+    first: Dict[str, Evidence] = {}
+    main = next((path for path in CONFIGURATIONS if isinstance(tree.entry(path, follow=False), Value)), "")
+    for path in (main, *(more.value if isinstance(more, Value) else ())):
+        text = _units.said(tree, path) if path else Value("", Evidence(""))
+        if isinstance(text, Unknown):
+            return text
+        for line, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+            first.setdefault(section, Evidence(path, line))
+            sections.setdefault(section, {})[name] = value
+    return {name: first[name] for name, said in sections.items() if is_swap(name, said)}
+
+
+def is_swap(name: str, settings: Dict[str, str]) -> bool:
+    """Whether a section is a device that becomes swap: `[zram0]`, without `mount-point`, of more than no size."""
+    if not re.fullmatch(r"zram\d{1,4}", name) or {"mount-point", "fs-type"} & settings.keys():
+        return False
+    if settings.get("fs-type", "swap") != "swap":
+        return False
+    return settings.get("zram-size", "").strip() != "0" and settings.get("zram-fraction", "").strip() not in (
+        "0",
+        "0.0",
+    )

@@ -1,0 +1,245 @@
+"""What a boot adds to the unit files: kernel command line, generators, presets of a first boot, systemd's own units."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
+
+from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _systemd_graph
+from nodespec.checks import _systemd_units as _units
+from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units, is_unit_name
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from nodespec.host.tree import Tree
+
+DEFAULT = "default.target"
+CMDLINE = "/proc/cmdline"
+GENERATORS = _units.folders("systemd/system-generators")
+MACHINE_ID, FSTAB = "/etc/machine-id", "/etc/fstab"
+RC_LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
+UPDATES = ("/system-update", "/etc/system-update")  # links that make a boot install updates and nothing else
+RUNLEVELS = {
+    "rescue": "rescue.target",
+    "single": "rescue.target",
+    "s": "rescue.target",
+    "S": "rescue.target",
+    "1": "rescue.target",
+    "emergency": "emergency.target",
+    "-b": "emergency.target",
+    "2": "multi-user.target",
+    "3": "multi-user.target",
+    "4": "multi-user.target",
+    "5": "graphical.target",
+}
+# Units that come with systemd itself, for trees that hold none of these; `stock/` is the last of the search path.
+STOCK: Mapping[str, object] = {
+    "default.target": Link("graphical.target"),
+    "graphical.target": "[Unit]\nRequires=multi-user.target\nWants=display-manager.service\n",
+    "multi-user.target": "[Unit]\nRequires=basic.target\nWants=getty.target remote-fs.target\n",
+    "basic.target": "[Unit]\nRequires=sysinit.target\nWants=sockets.target timers.target paths.target slices.target\n",
+    "sysinit.target": "[Unit]\nWants=local-fs.target swap.target\n"
+    "Wants=systemd-sysctl.service systemd-modules-load.service\n",
+    "rescue.target": "[Unit]\nRequires=sysinit.target\n",
+    "emergency.target": "[Unit]\nDescription=Emergency\n",
+    **dict.fromkeys(
+        (
+            f"{name}.target"
+            for name in ("sockets", "timers", "paths", "slices", "getty", "remote-fs", "local-fs", "swap")
+        ),
+        "[Unit]\nDescription=Stock\n",
+    ),
+    **dict.fromkeys(("network.target", "network-online.target"), "[Unit]\nDescription=Network\n"),
+    "dbus.socket": "[Unit]\nDefaultDependencies=no\n[Socket]\nListenStream=/run/dbus/system_bus_socket\n",
+    **dict.fromkeys(
+        ("systemd-sysctl.service", "systemd-modules-load.service", "modprobe@.service"),
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/true\n",
+    ),
+}
+
+
+def starts(tree: Tree, name: str) -> Observation[bool]:
+    """Whether a boot of systemd starts a unit. Absent: there is no such unit."""
+    seen = [transaction.starts(name) for transaction in tree.once(_transactions)]
+    first = seen[0]
+    if all(isinstance(one, Value) and isinstance(first, Value) and one.value == first.value for one in seen):
+        return first
+    if all(isinstance(one, Absent) for one in seen):
+        return first
+    unread = next((one for one in seen if isinstance(one, Unknown)), None)
+    return unread or Unknown("unsupported", PRESETS_DIFFER.format(name))
+
+
+def started(tree: Tree) -> Mapping[str, Evidence]:
+    """The units that a boot surely starts, each with what pulls it in."""
+    first, *others = transactions(tree)
+    names = first.certain.intersection(*(other.certain for other in others))
+    return {name: first.pulled.get(name, Evidence(DEFAULT)) for name in sorted(names)}
+
+
+PRESETS_DIFFER = "whether a first boot presets {} depends on the version of systemd and on how it was built"
+
+
+def transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
+    """The transactions that a boot may make: more than one where systemd's build decides."""
+    return tree.once(_transactions)
+
+
+def unit_files(tree: Tree) -> Tuple[Units, ...]:
+    """The unit files as they are once the presets of a first boot are applied; two where systemd's build decides."""
+    return tree.once(_unit_files)
+
+
+def _transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
+    return tuple(_systemd_graph.Transaction(units, default_unit(tree)) for units in unit_files(tree))
+
+
+def _unit_files(tree: Tree) -> Tuple[Units, ...]:
+    added = dict(_added(tree))
+    units = Units(tree, added)
+    if "sysinit.target" not in units.ids:
+        added.update((f"stock/{name}", entry) for name, entry in STOCK.items())
+        units = Units(tree, added)
+    if not _is_first_boot(tree):
+        return (units,)
+    from nodespec.checks import _systemd_install  # noqa: PLC0415 - for first boots
+
+    made: List[Units] = []
+    for mode in _systemd_install.preset_modes(tree):
+        links, removed = _systemd_install.preset_all(tree, units, full=mode)
+        made.append(Units(tree, {**added, **links}, removed))
+    if made and (units.malformed or units.dangling()):
+        made.append(units)  # with a file or link of this kind systemd 252 gives up and presets nothing
+    return tuple(made) or (units,)
+
+
+def _is_first_boot(tree: Tree) -> bool:
+    """Whether /etc/machine-id is missing, unreadable or `uninitialized`, unless the command line says otherwise."""
+    override = _switch(tree, "systemd.condition_first_boot")
+    if _systemd_graph.is_no(override) or _systemd_graph.is_yes(override):
+        return _systemd_graph.is_yes(override)
+    identity = tree.line(MACHINE_ID)
+    return not isinstance(identity, Value) or identity.value == "uninitialized"
+
+
+def command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
+    """The parameters of the next boot's command line, as far as it is known; names with `_` for `-`."""
+    return tree.once(_command_line)
+
+
+def _command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
+    if tree.running:
+        line = tree.line(CMDLINE)
+        text, at = (line.value, line.evidence) if isinstance(line, Value) else ("", Evidence(CMDLINE))
+    else:
+        from nodespec.checks import _boot_cmdline as next_boot  # noqa: PLC0415 - not for a machine that runs
+
+        known = next_boot.next_line(tree)
+        text, at = (known.value.text, known.evidence) if isinstance(known, Value) else ("", Evidence(CMDLINE))
+    return [(key, value, at) for key, value in _kernel.parameters(text)]
+
+
+def _switch(tree: Tree, key: str) -> str:
+    """The value of a parameter that can be on or off: the last; empty where there is none."""
+    found = [value or "yes" for name, value, _ in command_line(tree) if name == key]
+    return found[-1] if found else ""
+
+
+def is_off(tree: Tree, key: str) -> bool:
+    """Whether the command line switches something off, as in `systemd.swap=no`."""
+    return _systemd_graph.is_no(_switch(tree, key))
+
+
+def default_unit(tree: Tree) -> str:
+    """The unit that a boot starts: default.target, unless the command line names another."""
+    found = DEFAULT
+    for path in UPDATES:
+        if isinstance(tree.entry(path, follow=False), Value):
+            found = "system-update.target"
+    for key, value, _ in command_line(tree):
+        if key == "systemd.unit" and is_unit_name(value):
+            found = value
+        elif not value and key.replace("_", "-") in RUNLEVELS:
+            found = RUNLEVELS[key.replace("_", "-")]
+    return found
+
+
+def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
+    """What the generators of systemd write."""
+    default = default_unit(tree)
+    for key, value, at in command_line(tree):
+        name = value if is_unit_name(value) else f"{value}.service"
+        if key == "systemd.mask" and value:
+            yield f"{EARLY}/{name}", Link("/dev/null", at)
+        elif key == "systemd.wants" and value:
+            yield f"{EARLY}/{default}.wants/{name}", Link(f"/usr/lib/systemd/system/{name}", at)
+    table = tree.text(FSTAB, _units.LIMIT)
+    if isinstance(table, Value) and any(_units.lines(table.value)):
+        from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415 - which asks this module in turn
+
+        yield from _fstab.generated(tree)
+    if has_generator(tree, "zram-generator"):
+        from nodespec.checks import _swap_zram as _zram  # noqa: PLC0415 - the same
+
+        yield from _zram.generated(tree)
+    yield from _rc_local(tree)
+    yield from _initscripts(tree)
+
+
+def has_generator(tree: Tree, name: str) -> bool:
+    """Whether a generator is installed and not masked."""
+    for folder in GENERATORS:
+        path = f"{folder}/{name}"
+        if isinstance(tree.entry(path, follow=False), Value):
+            return not _units.is_masked(tree, path)
+    return False
+
+
+def runs_generator(tree: Tree, name: str) -> bool:
+    """Whether a boot runs one of systemd's own generators: it is there, or the tree has none of these."""
+    if has_generator(tree, name):
+        return True
+    masked = any(isinstance(tree.entry(f"{folder}/{name}", follow=False), Value) for folder in GENERATORS)
+    return not masked and not tree.once(_has_generators)
+
+
+def _has_generators(tree: Tree) -> bool:
+    names = (tree.names(folder) for folder in GENERATORS)
+    return any(name.startswith("systemd-") for seen in names if isinstance(seen, Value) for name in seen.value)
+
+
+def _rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
+    """`rc.local`, which systemd-rc-local-generator starts where it may be executed."""
+    for path in RC_LOCAL:
+        entry = tree.entry(path)
+        if isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111:
+            yield (
+                f"{NORMAL}/multi-user.target.wants/rc-local.service",
+                Link("/usr/lib/systemd/system/rc-local.service", entry.evidence),
+            )
+
+
+SCRIPTS = "/etc/init.d"
+LEVELS = {"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.target", "5": "graphical.target"}
+
+
+def _initscripts(tree: Tree) -> Iterator[Tuple[str, object]]:
+    """Scripts of /etc/init.d without a unit of their own, which systemd-sysv-generator starts by links of rcN.d."""
+    scripts = tree.names(SCRIPTS)
+    names = [name for name in scripts.value if is_unit_name(f"{name}.service")] if isinstance(scripts, Value) else []
+    if not names or not has_generator(tree, "systemd-sysv-generator"):
+        return
+    started: Dict[str, List[str]] = {}
+    for level, target in LEVELS.items():
+        links = tree.names(f"/etc/rc{level}.d")
+        for link in links.value if isinstance(links, Value) else ():
+            match = re.fullmatch(r"S\d\d(.+)", link)
+            if match:
+                started.setdefault(match[1], []).append(target)
+    for name in names:
+        entry = tree.entry(f"{SCRIPTS}/{name}")
+        if isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111:
+            yield f"{LATE}/{name}.service", f"[Service]\nType=forking\nExecStart={SCRIPTS}/{name} start\n"
+            for target in dict.fromkeys(started.get(name, ())):
+                yield f"{LATE}/{target}.wants/{name}.service", Link(f"../{name}.service", entry.evidence)

@@ -1,0 +1,1 @@
+"""The author's half: nothing below this directory runs on a node."""

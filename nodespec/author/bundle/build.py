@@ -1,0 +1,254 @@
+"""`nodespec bundle`: one text file that checks specs wherever there is a Python 3.9, with nothing installed.
+
+It holds a short loader, and behind it, encoded, the modules of the node's half, the families that the specs name, and
+the specs resolved into a plan; of what a check needs also the code, for the Python that made it: another compiles the
+sources at every start. The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import os
+import zlib
+from importlib.util import MAGIC_NUMBER
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Sequence, Set
+
+import nodespec
+from nodespec import __version__
+from nodespec.author.bundle import minify as compact
+from nodespec.author.commands.main import bindings
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.errors import Mistake
+from nodespec.escape import visible
+from nodespec.model import plan as plans
+from nodespec.model.report import listed
+from nodespec.output.file import Access
+from nodespec.output.writer import write_one
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.model.json_types import Json
+    from nodespec.model.plan import Plan
+
+HERE = os.path.dirname(os.path.abspath(nodespec.__file__))
+ROOTS = ("nodespec.preflight.main",)
+STARTED = (
+    "nodespec.run.check",
+    "nodespec.entry",
+    "nodespec.preflight.main",
+)  # by a check, with what these import at once
+FORMATS = ("text", "json", "junit")
+HEAD = ("kernel", "os")  # the families that the head of every report asks
+LARGEST = 800_000  # bytes of a bundle: the code of what does not fit is left out
+WIDE = 1000  # characters of a line
+
+LOADER = """\
+#!/usr/bin/env python3
+# {title}
+# Made by nodespec {version}. Run it with `python3 -I`, 3.9 or later: check, facts, explain, --help.
+import sys
+
+# Others may write to the folder of this file and to the current directory: import nothing from there. Python puts one
+# of them first, unless -I or -P is given, and a folder or archive that it runs in any case. PYTHONPATH comes last.
+sys.dont_write_bytecode = True
+isolated = getattr(sys.flags, "isolated", 0) or getattr(sys.flags, "safe_path", 0)
+first = 0 if isolated and sys.path[:1] != sys.argv[:1] else 1
+library = getattr(sys.modules.get("encodings"), "__path__", [""])[0].rpartition("/")[0]
+if library in sys.path[first:]:
+    at = sys.path.index(library, first)
+    sys.path[:] = [entry for entry in sys.path[at:] + sys.path[first:at] if entry.startswith("/")]
+elif sys.path[:1] != [library]:
+    del sys.path[:first]
+
+try:
+    if sys.version_info < (3, 9):
+        raise ImportError("Python %d.%d" % sys.version_info[:2])
+    import argparse, binascii, json, marshal, os, zlib
+    from importlib.machinery import ModuleSpec
+    from importlib.util import MAGIC_NUMBER
+except ImportError as error:
+    sys.stderr.write("nodespec: a full Python 3.9 or later is needed, and this one has not: %s\\n" % error)
+    sys.exit(2)
+
+CARRIED = \"\"\"
+{carried}
+\"\"\"
+SOURCES = \"\"\"
+{sources}
+\"\"\"
+CODE = \"\"\"
+{code}
+\"\"\"  # of the Python whose bytecode has the number {magic}
+
+
+def unpacked(text):
+    return zlib.decompress(binascii.a2b_base64(text))
+
+
+class Bundled:
+    compiled = MAGIC_NUMBER.hex() == "{magic}" and not os.environ.get("NODESPEC_DEBUG")
+    codes = marshal.loads(unpacked(CODE)) if compiled else {{}}
+    sources = {{}}
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in CARRIED["modules"]:
+            return ModuleSpec(name, Bundled, is_package=name in CARRIED["packages"])
+
+    @staticmethod
+    def create_module(spec):
+        pass
+
+    @staticmethod
+    def exec_module(module):
+        name = module.__name__
+        if name not in Bundled.codes and not Bundled.sources:
+            Bundled.sources = json.loads(unpacked(SOURCES))
+        exec(Bundled.codes.get(name) or compile(Bundled.sources[name], name, "exec"), module.__dict__)
+
+
+CARRIED = json.loads(unpacked(CARRIED))
+sys.meta_path.insert(0, Bundled)
+from nodespec.entry import exit_with
+from nodespec.preflight.main import main
+
+exit_with(lambda: main(CARRIED, sys.argv[1:]))
+"""
+
+
+def bundle(args: argparse.Namespace) -> int:
+    """Write the bundle of the specs that were named."""
+    return write_one(args.output, composed(args), Access(executable=True))
+
+
+def composed(args: argparse.Namespace) -> str:
+    """The bundle of the specs and waivers that the arguments name."""
+    plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
+    waivers: Json = []
+    if args.waivers:
+        from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
+        from nodespec.judge.waivers import load  # noqa: PLC0415
+
+        waivers = [listed(one) for one in load(args.waivers, parse)]
+    return text(plan, waivers)
+
+
+def text(plan: Plan, waivers: Json) -> str:
+    """The bundle as text."""
+    families = sorted({*HEAD, *named(plan)})
+    modules = {name: compact.bare(name, source) for name, source in sorted(sources(families).items())}
+    carried: Dict[str, Json] = {
+        "modules": [*modules],
+        "packages": [name for name in modules if _is_package(name)],
+        "plan": plans.packed(plan),
+        "waivers": waivers,
+    }
+    title = visible(
+        ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
+    )  # one line, and a comment
+    parts = {"carried": _lines(_packed(carried)), "sources": _lines(_packed({**modules}))}
+    head = {"title": title, "version": __version__, "magic": MAGIC_NUMBER.hex()}
+    room = (LARGEST - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * WIDE // (WIDE + 1)
+    code = compact.compiled({name: modules[name] for name in started(families, modules)}, room)
+    return LOADER.format(**parts, **head, code=_lines(code))
+
+
+def _packed(data: Json) -> bytes:
+    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
+
+
+def _lines(data: bytes) -> str:
+    text = base64.b64encode(data).decode()
+    return "\n".join(text[at : at + WIDE] for at in range(0, len(text), WIDE))
+
+
+def named(plan: Plan) -> Set[str]:
+    """The families that a plan asks."""
+    return {
+        family
+        for requirement in plan.requirements
+        for data in (requirement.pattern, requirement.when)
+        for family in _families(data)
+    }
+
+
+def _families(node: object) -> Iterator[str]:
+    """The first segments of all paths in a pattern's data."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("fact", "every", "some") and isinstance(value, list):
+                yield str(value[0])
+            elif key != "expect":
+                yield from _families(value)
+    elif isinstance(node, list):
+        for one in node:
+            yield from _families(one)
+
+
+def sources(families: List[str]) -> Dict[str, str]:
+    """The sources of all modules that are needed; the registries name only what is there."""
+    wanted = [*ROOTS, *(f"nodespec.checks.{name}" for name in families), *(f"nodespec.reports.{n}" for n in FORMATS)]
+    found: Dict[str, str] = {"nodespec": _source("nodespec")}
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found[name] = _source(name)
+            wanted += _imported(name, found[name])
+    found["nodespec.checks"] = f"FAMILIES = {tuple(families)!r}\n"
+    found["nodespec.reports"] = f"FORMATS = {FORMATS!r}\n"
+    return found
+
+
+def started(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
+    """The modules that a check imports at once, of what is carried."""
+    wanted = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *STARTED]
+    found = ["nodespec", "nodespec.checks", "nodespec.reports"]
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            found.append(name)
+            wanted += _imported(name, modules[name], at_once=True)
+    return found
+
+
+def _source(name: str) -> str:
+    path = os.path.join(HERE, *name.split(".")[1:])
+    file = os.path.join(path, "__init__.py") if _is_package(name) else f"{path}.py"
+    try:
+        with open(file, encoding="utf-8") as source:
+            return source.read()
+    except OSError as error:
+        raise Mistake(f"{name} cannot be carried in a bundle: {error.strerror}") from None
+
+
+def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:
+    """The modules of nodespec that a module imports, wherever in it or at once; what only types need is left."""
+    tree = ast.parse(source)
+    if "." in name:
+        yield name.rpartition(".")[0]  # Python imports the package first
+    for node in tree.body if at_once else _running(tree):
+        if isinstance(node, ast.ImportFrom):
+            for one in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
+                if one.startswith("nodespec.") and (_is_module(one) or _is_package(one)):
+                    yield one
+
+
+def _running(tree: ast.AST) -> Iterable[ast.AST]:
+    """All nodes but those under `if TYPE_CHECKING`."""
+    if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
+        return
+    yield tree
+    for node in ast.iter_child_nodes(tree):
+        yield from _running(node)
+
+
+def _is_package(name: str) -> bool:
+    return os.path.isfile(os.path.join(HERE, *name.split(".")[1:], "__init__.py"))
+
+
+def _is_module(name: str) -> bool:
+    return os.path.isfile(f"{os.path.join(HERE, *name.split('.')[1:])}.py")

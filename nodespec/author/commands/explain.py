@@ -1,0 +1,28 @@
+"""`nodespec explain`: why something is asked, how it is observed, how it is mended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodespec.author.commands.main import bindings
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.facts import declaration as declared
+from nodespec.output import manual
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def explain(args: argparse.Namespace) -> int:
+    """Print the page of a fact, a spec, or a requirement of a spec; without a name, of all facts."""
+    if not args.what:
+        lines = manual.everything()
+    elif args.what.split(".")[0] in declared.families() and not args.id:
+        lines = manual.fact(args.what)
+    else:
+        plan = resolve([args.what], Library(tuple(args.specs)), bindings(args.set), trial=True)
+        lines = manual.requirement(plan, args.id) if args.id else manual.whole(plan)
+    for line in lines:
+        print(line)  # noqa: T201 - this is what was asked for
+    return 0

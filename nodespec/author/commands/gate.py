@@ -1,0 +1,16 @@
+"""`nodespec gate`: a bundle of specs, installed with the systemd unit that runs it when the machine boots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nodespec.author.bundle.build import composed
+from nodespec.preflight import systemd_unit as unit
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def gate(args: argparse.Namespace) -> int:
+    """Install the gate, or remove it."""
+    return unit.remove(args) if args.action == "remove" else unit.install(composed(args), args)

@@ -1,0 +1,93 @@
+"""Questions that judge nothing: what a host says, which specs there are, whether one is sound, its schema."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
+
+from nodespec.author.commands.main import bindings
+from nodespec.author.spec import resolver as specs_
+from nodespec.author.spec.library import Library
+from nodespec.errors import Mistake
+from nodespec.facts import declaration as declared
+from nodespec.model.plan import Plan
+from nodespec.run import record as recorder
+
+if TYPE_CHECKING:
+    import argparse
+
+
+SCHEMAS = {
+    "spec": "nodespec.author.spec.json_schema",
+    "facts": "nodespec.recording.file",
+    "report": "nodespec.reports.json",
+    "waivers": "nodespec.judge.waivers",
+}
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201 - this is what was asked for
+
+
+def facts(args: argparse.Namespace) -> int:
+    """`nodespec facts`: what a host says of places, of what specs name, or of everything."""
+    library = Library(tuple(args.specs))
+    asked = named(args.what, library, bindings(args.set))
+    if args.record and (args.all or not asked):
+        asked = [*declared.families(), *known(library), *asked]
+    return recorder.answer(asked or declared.families(), args)
+
+
+def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
+    """Each name as what it is: a place, or else a spec."""
+    return [
+        one if one.split(".")[0] in declared.families() else specs_.resolve([one], library, given, trial=True)
+        for one in what
+    ]
+
+
+def known(library: Library) -> Iterator[Plan]:
+    """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
+    for name in library.names():
+        with suppress(Mistake):  # that of a spec which nobody asked for
+            yield specs_.resolve([name], library, {}, trial=True)
+
+
+def specs(args: argparse.Namespace) -> int:
+    """`nodespec specs`: the library, one line each."""
+    library = Library(tuple(args.specs))
+    names = library.names()
+    for name in names:
+        plan = specs_.resolve([name], library, {}, trial=True)
+        count = _count(plan)
+        _say(f"{name:{max(map(len, names))}}  {count:16}  {plan.specs[0].title}")
+    return 0
+
+
+def _count(plan: Plan) -> str:
+    count = len(plan.requirements)
+    return f"{count} requirement{'s' * (count != 1)}"
+
+
+def lint(args: argparse.Namespace) -> int:
+    """`nodespec lint`: 0 where all specs are sound; else every mistake, and 2."""
+    said: List[str] = []
+    for name in args.spec:
+        try:
+            plan = specs_.resolve([name], Library(tuple(args.specs)), bindings(args.set), trial=True)
+            _say(f"{name}: {_count(plan)}, no mistake")
+            for note in plan.specs[0].notes:
+                _say(f"{name}: not carried over: {note}")
+        except Mistake as mistake:
+            said += mistake.said
+    if said:
+        raise Mistake(*said)
+    return 0
+
+
+def schema(args: argparse.Namespace) -> int:
+    """`nodespec schema`: the JSON Schema of specs, recordings, reports or waivers."""
+    _say(json.dumps(import_module(SCHEMAS[args.name]).schema(), indent=1))
+    return 0

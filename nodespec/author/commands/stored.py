@@ -1,0 +1,140 @@
+"""Stored reports: rendered again, or judged again from what they embed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import lru_cache
+from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple, cast
+
+from nodespec.errors import Mistake
+from nodespec.escape import visible
+from nodespec.model.plan import Spec
+from nodespec.model.report import Param, Report, code, unpacked
+from nodespec.output.writer import targets, write
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.author.verify.verification import Comparison
+    from nodespec.model.json_types import Json
+
+SIZE = 256 << 20  # bytes of a stored report
+COMPARED = (
+    "compared: the conclusion, and every outcome, disposition, observed value and evidence, with what the embedded "
+    "plan, facts, waivers and time come to; the plan with its digests; the host's system and kernel, the context and "
+    "the notices with the facts and with each other"
+)
+NOT_COVERED = (
+    "not covered: the host's name and ids, the user, the version, paths, the owner and reason of a waiver, the time "
+    "where no waiver depends on it, how sentences are worded, and whether reports were taken out of the file"
+)
+UNSIGNED = "a report is not signed: nothing here shows who wrote it, or that the facts are those of that host"
+
+
+def report(args: argparse.Namespace) -> int:
+    """`nodespec report`: the exit code is that of the verdict which is rendered."""
+    reports = load(args.file)
+    return write(reports, targets(args.output), code(reports), every=args.all)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """`nodespec verify`: 0 where what a report embeds comes to what it says; else every difference, and 10."""
+    from nodespec.author.verify import verification  # noqa: PLC0415 - only this judges again
+
+    count = 0
+    for one in load(args.file):
+        found = verification.compare(one)
+        count += len(found.differences)
+        for line in _told(one, found):
+            _say(line)
+    for line in (COMPARED, NOT_COVERED, UNSIGNED):
+        _say(line)
+    return 10 if count else 0
+
+
+def _told(said: Report, found: Comparison) -> Iterator[str]:
+    """What came of one host, a line each."""
+    from nodespec.author.verify.verification import TOOL, wording_line  # noqa: PLC0415 - likewise
+
+    number = len(found.differences)
+    state = f"{number} difference{'s' * (number > 1)}" if number else "no difference"
+    specs = ", ".join(f"{spec.name} (sha256:{spec.digest[:16]})" for spec in said.specs)
+    yield f"{said.host.name}: {said.conclusion}: written by {said.tool}, judged again by {TOOL} with {specs}: {state}"
+    yield from (f"  {line}" for line in found.differences)
+    yield from (f"  {line}" for line in filter(None, [wording_line(found.wording)]))
+    yield from (f"  not compared: {line}" for line in found.missing)
+    yield from (f"  {line}" for spec in said.specs for line in _in_library(spec, said.params))
+
+
+def _in_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
+    """Whether a spec that has the name of a library's spec is that spec, with the same params."""
+    given = tuple((param.name, param.value) for param in params if param.source == "set")
+    digest = _library_digest(spec.name, given)
+    if digest == spec.digest:
+        yield f"{spec.name} is the spec of this nodespec"
+    elif digest:
+        yield f"{spec.name} is not the spec of that name in this nodespec"
+
+
+@lru_cache(64)
+def _library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
+    """The digest of a library's spec; empty where the library has no such spec."""
+    from nodespec.author.spec.library import Library  # noqa: PLC0415 - only a report that is verified asks for the library
+    from nodespec.author.spec.resolver import resolve  # noqa: PLC0415 - likewise
+
+    library = Library()
+    if name not in library.names():
+        return ""
+    try:
+        known = {param.name for param in resolve([name], library, {}, trial=True).params}
+        return resolve([name], library, {key: value for key, value in given if key in known}).specs[0].digest
+    except Mistake:  # this version's spec has other params
+        return "of other params"
+
+
+def _say(line: str) -> None:
+    print(visible(line))  # noqa: T201 - this is what was asked for
+
+
+def load(path: str) -> Tuple[Report, ...]:
+    """The reports of a file; Mistake where it holds none."""
+    try:
+        data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
+        if len(data) > SIZE:
+            raise ValueError(f"larger than {SIZE >> 20} MiB")
+        document = cast("Dict[str, Json]", json.loads(data, object_pairs_hook=_unique))
+        _valid(document)
+        return unpacked(document)
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
+
+
+def _unique(pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
+    """An object; ValueError where a key is given twice, of which other programs may read the other value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"`{next(name for name in names if names.count(name) > 1)[:80]}` is given twice")
+    return found
+
+
+def _valid(document: Json) -> None:
+    """A report is data that anybody may have written: it is held to the published schema before it is believed."""
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - 90 ms
+    from jsonschema.exceptions import best_match  # noqa: PLC0415 - likewise
+
+    from nodespec.reports.json import schema  # noqa: PLC0415
+
+    found = best_match(Draft202012Validator(schema()).iter_errors(document))
+    if not found and document == {"nodespec": 1, "reports": []}:
+        raise ValueError("it holds no host's")
+    if found:
+        raise ValueError(f"{found.json_path}: {found.message[:200]}")
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(SIZE + 1)

@@ -1,0 +1,1 @@
+"""The differences of two views, two reports or two specs."""

@@ -1,0 +1,181 @@
+"""What two views of hosts say differently: place by place, and in lines for who must mend it."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
+
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Leaf, Place, Table
+from nodespec.facts.live import Source
+from nodespec.facts.value_types import Datum, Kind
+from nodespec.judge.clause_result import absence, shown
+from nodespec.model.observation import Absent, Observation, Unknown, Value
+from nodespec.output.facts_yaml import facts_of
+from nodespec.records import NamedTuple
+
+FOLDED = 24  # rows of a table that are listed without being asked for
+ALIKE = 3  # rows that are told one by one though all are missing for one reason
+# What a boot brings from the one to the other as soon as it is wanted: the kernel asks for most modules itself.
+ON_DEMAND: Mapping[str, Tuple[Datum, Datum]] = {"modules": ("loaded", "loadable")}
+
+
+class Difference(NamedTuple):
+    """A place of which two views say different things, or of which only one says anything."""
+
+    place: Place
+    was: Observation[Datum]
+    now: Observation[Datum]
+
+    @property
+    def known(self) -> bool:
+        """Whether both sides say something: a default that is inferred does not say that there is such a row at all."""
+        sides = (self.was, self.now)
+        guess = any(isinstance(seen, Value) and seen.evidence.inferred for seen in sides)
+        default = guess and isinstance(self.place.fact, Table) and not self.place.fact.closed
+        return not any(isinstance(seen, Unknown) or (isinstance(seen, Absent) and default) for seen in sides)
+
+    @property
+    def line(self) -> str:
+        """It in words, with where each side saw it."""
+        words = [_words(seen, self.place) for seen in (self.was, self.now)]
+        return f"{self.name}: {' -> '.join(words)}  # {self.seen}"
+
+    @property
+    def name(self) -> str:
+        """The place as it is asked for."""
+        return ".".join(self.place.path)
+
+    @property
+    def seen(self) -> str:
+        """Where each side saw it."""
+        return "; ".join(dict.fromkeys(filter(None, map(_where, (self.was, self.now)))))
+
+
+class Comparison(NamedTuple):
+    """What differs, and what only one of both says."""
+
+    differing: Tuple[Difference, ...]
+    silent: Tuple[Difference, ...]
+
+
+def compared(before: Source, after: Source, places: Iterable[Place], contexts: Sequence[str] = ("", "")) -> Comparison:
+    """Two views, compared at these places."""
+    found = [Difference(place, before.look(place), after.look(place)) for place in places]
+    other = [one for one in found if not _same(one, contexts)]
+    return Comparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
+
+
+def everywhere(before: Source, after: Source) -> Iterator[Place]:
+    """Every leaf, row and column that one of both has, in the order of the families."""
+    for family in declared.families():
+        for place in facts_of(family):
+            yield from within(place, before, after)
+
+
+def within(place: Place, before: Source, after: Source) -> Iterator[Place]:
+    """All that stands at a place: itself, a table's rows, a row's columns."""
+    if isinstance(place.fact, Leaf) or place.column:
+        yield place
+    elif place.key:
+        yield place
+        if all(isinstance(view.look(place), Value) for view in (before, after)):
+            for column in place.fact.columns:
+                yield Place((*place.path, column), place.fact, place.key, column)
+    else:
+        for name in sorted({*_named(before, place), *_named(after, place)}):
+            yield from within(Place((*place.path, name), place.fact, name), before, after)
+
+
+def _named(view: Source, place: Place) -> Tuple[str, ...]:
+    names = view.names(place)
+    return () if isinstance(names, Unknown) else names
+
+
+# what counts as different
+
+
+def _same(one: Difference, contexts: Sequence[str]) -> bool:
+    """Whether two observations say the same, wherever each was seen, or cannot be told apart."""
+    was, now = one.was, one.now
+    if isinstance(was, Value) and isinstance(now, Value):
+        return _meet(was, now, one.place.kind) or _comes(one.place, was, now, contexts)
+    if isinstance(was, Unknown) and isinstance(now, Unknown):
+        return was.reason == now.reason
+    return isinstance(was, Absent) and isinstance(now, Absent)
+
+
+def _meet(was: Value[Datum], now: Value[Datum], kind: Kind[Datum]) -> bool:
+    """Whether both may be one and the same: what is y or m is no other than m."""
+    return any(_equal(one, other, kind) for one in (was.value, *was.others) for other in (now.value, *now.others))
+
+
+def _equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
+    """As the type orders them: 0x1b6 is 438, and 1.6.20~ds1 the version 1.6.20."""
+    if one == other or not kind.ordered:
+        return one == other
+    try:
+        return kind.position(one) == kind.position(other)
+    except ValueError:
+        return False
+
+
+def _comes(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequence[str]) -> bool:
+    """Whether the machine that runs has only gone on from what boot gives it."""
+    values = {context: seen.value for context, seen in zip(contexts, (was, now))}
+    pair = (values.get("running", ""), values.get("at rest", ""))
+    return ON_DEMAND.get(".".join(place.owner)) == pair
+
+
+# in words
+
+
+def told(found: Comparison, whole: Callable[[Place], bool]) -> Iterator[str]:
+    """A line for each difference. Unless a table is to be told whole, its rows are counted where they are many."""
+    for table, members in _by(found.differing, lambda one: ".".join(one.place.owner)).items():
+        if whole(members[0].place):
+            yield from (one.line for one in members)
+            continue
+        rest: List[Difference] = []
+        for cause, alike in _by(members, _cause).items():
+            if cause and len(alike) > ALIKE:
+                yield _together(alike)
+            else:
+                rest += alike
+        rows = {one.place.key for one in rest}
+        if len(rows) > FOLDED:
+            yield f"{table}: {len(rows)} rows differ: ask for {table} to list them  # {rest[0].seen}"
+        else:
+            yield from (one.line for one in rest)
+
+
+def _by(found: Iterable[Difference], key: Callable[[Difference], str]) -> Dict[str, List[Difference]]:
+    groups: Dict[str, List[Difference]] = {}
+    for one in found:
+        groups.setdefault(key(one), []).append(one)
+    return groups
+
+
+def _cause(one: Difference) -> str:
+    """What brings a row, or takes it away, where that is said."""
+    return next((seen.say for seen in (one.was, one.now) if isinstance(seen, Absent)), "")
+
+
+def _together(alike: Sequence[Difference]) -> str:
+    """Rows that come or go for one reason."""
+    first = alike[0]
+    words = ["there" if isinstance(seen, Value) else _words(seen, first.place) for seen in (first.was, first.now)]
+    return f"{first.name} and {len(alike) - 1} more: {' -> '.join(words)}  # {first.seen}"
+
+
+def _words(seen: Observation[Datum], place: Place) -> str:
+    if isinstance(seen, Unknown):
+        return f"not known ({seen.reason}: {seen.say})"
+    if isinstance(seen, Absent):
+        return absence(place, seen)
+    return " or ".join(shown(value, place.kind) for value in (seen.value, *seen.others))
+
+
+def _where(seen: Observation[Datum]) -> str:
+    if isinstance(seen, Unknown):
+        return seen.look
+    return f"{'inferred from ' if seen.evidence.inferred else ''}{seen.evidence}"

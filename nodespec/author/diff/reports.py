@@ -1,0 +1,66 @@
+"""What two stored reports conclude differently: of each host, the findings that came out otherwise."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterator, Sequence, Tuple, Union
+
+from nodespec.judge.fleet_summary import labels
+from nodespec.model.report import Finding, Report
+
+NOT_ASKED, NOT_JUDGED = "not asked", "not judged"
+
+
+def changes(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:
+    """A line for each difference, in the order of the later report; with the host's name where there are several."""
+    if len(before) == len(after) == 1:
+        yield from _changes(before[0], after[0])
+        return
+    was, now = _by_host(before), _by_host(after)
+    for host in {**now, **was}:
+        if host in was and host in now:
+            yield from (f"{host}: {line}" for line in _changes(was[host], now[host]))
+        else:
+            said = [reports[host].headline if host in reports else NOT_JUDGED for reports in (was, now)]
+            yield f"{host}: {' -> '.join(said)}"
+
+
+def _by_host(reports: Sequence[Report]) -> Dict[str, Report]:
+    return dict(zip(labels(reports), reports))
+
+
+def _changes(before: Report, after: Report) -> Iterator[str]:
+    if before.conclusion != after.conclusion:
+        yield f"{before.conclusion} -> {after.conclusion}"
+    digests = [{spec.name: spec.digest for spec in report.specs} for report in (before, after)]
+    for name in {**digests[1], **digests[0]}:
+        was, now = (f"sha256:{one[name][:16]}" if name in one else NOT_ASKED for one in digests)
+        if was != now:
+            yield f"spec {name}: {was} -> {now}"
+    yield from _findings(before, after)
+
+
+def _findings(before: Report, after: Report) -> Iterator[str]:
+    was, now = ({one.id: one for one in report.findings} for report in (before, after))
+    for id_ in {**now, **was}:
+        pair = was.get(id_), now.get(id_)
+        said = [_said(one) for one in pair]
+        if said[0] != said[1]:
+            told = pair[1] or pair[0]
+            seen = f": {told.sentence}{_seen(told)}" if told else ""
+            yield f"{id_}: {said[0]} -> {said[1]}{seen}"
+
+
+def _said(finding: Union[Finding, None]) -> str:
+    """An outcome, and what it counts for where that is not as usual."""
+    if finding is None:
+        return NOT_ASKED
+    usual: Tuple[str, ...] = ("enforced", "skipped" if finding.outcome == "skipped" else "enforced")
+    return finding.outcome if finding.disposition in usual else f"{finding.outcome} ({finding.disposition})"
+
+
+def _seen(finding: Finding) -> str:
+    """Where it was seen: of a rule, where the parts that decide were."""
+    parts = [part for part in finding.parts if part.outcome == finding.outcome] or finding.parts
+    at = (one for part in parts for one in part.evidence)
+    places = dict.fromkeys(f"{one.source}:{one.line}" if one.line else one.source for one in at)
+    return f"  # {'; '.join(places)}" if places else ""

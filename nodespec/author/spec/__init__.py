@@ -1,0 +1,1 @@
+"""YAML and foreign specs to a plan; JSON Schema; precompiled plans."""

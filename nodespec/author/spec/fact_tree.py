@@ -1,0 +1,208 @@
+"""A mapping of facts walked beside the declared facts: what is stated of which place, and every mistake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, TypeVar
+
+from nodespec.errors import At, Wrong, nearest
+from nodespec.facts import declaration as facts
+from nodespec.facts.declaration import Group, Leaf, Place, Table
+from nodespec.facts.value_types import Datum, Kind
+from nodespec.judge import expectation
+from nodespec.judge.expectation import WORDS
+from nodespec.judge.pattern import Clause, Params
+from nodespec.model.document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
+from nodespec.model.plan import Data, nodes
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+T = TypeVar("T")
+Said: TypeAlias = "Mapping[str, str]"
+
+
+class Stated(NamedTuple):
+    """What a document says of one place: as data for the plan, and read."""
+
+    clause: Clause
+    data: Data
+    words: Said
+    at: At
+
+    @property
+    def id(self) -> str:
+        """The place's segments joined."""
+        return ".".join(self.clause.place.path)
+
+
+class Walk:
+    """Walks mappings of facts. Mistakes are kept in `problems`, so that all are told at once."""
+
+    def __init__(self, params: Params, problems: List[Wrong]) -> None:
+        self.params, self.problems = params, problems
+
+    def guarded(self, work: Iterator[T]) -> Iterator[T]:
+        """What an iteration yields before it meets a mistake; the mistake is kept."""
+        try:
+            yield from work
+        except Wrong as wrong:
+            self.problems.append(wrong)
+
+    def family(self, name: Word, node: Node) -> Iterator[Stated]:
+        """What is said under the name of a family."""
+        try:
+            declared = facts.family(name)
+        except LookupError:
+            raise Wrong(name, f"`{name}` is no family of facts{nearest(name, facts.families())}") from None
+        if isinstance(declared, Table):
+            yield from self._table((name,), declared, node)
+            return
+        for member, below in items(node, f"`{name}`"):
+            yield from self.guarded(self._member(name, declared, member, below))
+
+    def _member(self, family: str, declared: Group, name: Word, node: Node) -> Iterator[Stated]:
+        fact = declared.members.get(name)
+        if fact is None:
+            raise Wrong(name, f"`{name}` is no fact of `{family}`{nearest(name, declared.members)}")
+        if isinstance(fact, Table):
+            yield from self._table((family, name), fact, node)
+        else:
+            try:
+                yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
+            except Wrong as wrong:
+                raise Wrong(wrong.node, f"{wrong.args[0]}{_ordered(family, declared, wrong)}") from None
+
+    def _table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[Stated]:
+        rows: Dict[str, Word] = {}
+        for name, below in items(node, f"`{'.'.join(owner)}`"):
+            yield from self.guarded(self._named(owner, table, name, below, rows))
+
+    def _named(
+        self, owner: Tuple[str, ...], table: Table, name: Word, node: Node, rows: Dict[str, Word]
+    ) -> Iterator[Stated]:
+        key = _key(table, name)
+        if key in rows:
+            raise Wrong(name, f"`{name}` stands here twice: it is `{rows[key]}` of line {rows[key].at.line}")
+        rows[key] = name
+        yield from self.row(Place((*owner, key), table, key), node, name.at)
+
+    def row(self, place: Place, node: Node, at: At) -> Iterator[Stated]:
+        """What is said of one row: of it as a whole (with columns, under `is`), and of its columns."""
+        table, said = place.fact, _parted(node)
+        if not (isinstance(table, Table) and table.columns and isinstance(node, Map)):
+            yield self._stated(place, said, at)
+            return
+        if said.aliases:
+            raise Wrong(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
+        for name, below in items(said.rest, f"`{'.'.join(place.path)}`"):
+            if name == "is":
+                yield from self.guarded(iter([self._stated(place, said._replace(expect=below), at)]))
+            else:
+                yield from self.guarded(self._column(place, table, name, below, said.words))
+
+    def _column(self, row: Place, table: Table, name: Word, node: Node, words: Said) -> Iterator[Stated]:
+        if name not in table.columns:
+            raise Wrong(name, f"`{name}` is no column of `{'.'.join(row.owner)}`{nearest(name, table.columns)}")
+        place, said = row._replace(path=(*row.path, str(name)), column=str(name)), _parted(node)
+        yield self._stated(place, said._replace(words={**words, **said.words}), name.at)
+
+    def _stated(self, place: Place, said: Parted, at: At) -> Stated:
+        expect, bound = self.expectation(said.expect, place.kind)
+        data: Data = {"fact": nodes([*place.path]), "expect": nodes(bound)}
+        if not said.aliases:
+            return Stated(Clause(place, expect), data, said.words, at)
+        try:
+            place.kind.strength("")
+        except ValueError:
+            raise Wrong(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
+        keys = _aliases(place, said.aliases)
+        others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
+        return Stated(Clause(place, expect, others), {**data, "aliases": nodes(keys)}, said.words, at)
+
+    def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
+        """An expectation read, with its params put in; every choice of a param must be right there."""
+        for name in _asked(node):
+            if name not in self.params:
+                raise Wrong(name, f"`{name}` is no param{nearest(name, self.params)}")
+            for choice in self.params[name].choices:
+                expectation.read(nodes(self._bound(node, {name: choice})), kind)
+        bound = self._bound(node, {})
+        return expectation.read(nodes(bound), kind), bound
+
+    def _bound(self, node: Node, instead: Mapping[str, str]) -> Node:
+        """The node as if the text of each param stood where it is named."""
+        if isinstance(node, Seq):
+            return sequence(node.at, [self._bound(one, instead) for one in node])
+        if not isinstance(node, Map):
+            return node
+        below = {key: self._bound(one, instead) for key, one in node.items()}
+        name = below.pop("param", None)
+        if isinstance(name, Word):
+            value = word(instead.get(name, self.params[name].value), name.at)
+            if not below:
+                return value
+            below = {"is": value, **below}
+        return mapping(node.at, below.items())
+
+
+class Parted(NamedTuple):
+    """A node taken apart: what is expected, the words beside it, the other names. `rest` is all but the latter two."""
+
+    expect: Node
+    words: Said
+    aliases: List[Word]
+    rest: Node
+
+
+def _parted(node: Node) -> Parted:
+    if not isinstance(node, Map):
+        return Parted(node, {}, [], node)
+    words = {name: text(node[name], name) for name in WORDS if name in node}
+    aliases = [_name(one) for one in listed(node["aliases"])] if "aliases" in node else []
+    rest = mapping(node.at, ((name, below) for name, below in node.items() if name not in (*WORDS, "aliases")))
+    return Parted(rest["is"] if list(rest) == ["is"] else rest, words, aliases, rest)
+
+
+def _name(node: Node) -> Word:
+    if not isinstance(node, Word) or node.null:
+        raise Wrong(node, "`aliases` are names")
+    return node
+
+
+def _aliases(place: Place, names: List[Word]) -> List[str]:
+    """The keys of other names, each another one."""
+    keys = [place.key]
+    for name in names:
+        key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
+        if key in keys:
+            raise Wrong(name, f"`{name}` stands here already")
+        keys.append(key)
+    return keys[1:]
+
+
+def _asked(node: Node) -> Iterator[Word]:
+    """The params that an expectation names. No list in it may say one thing twice."""
+    if isinstance(node, Map) and "param" in node:
+        name = node["param"]
+        if not isinstance(name, Word) or "is" in node:
+            raise Wrong(name, "`param` wants the name of a param, and stands in the place of `is`")
+        yield name
+    if isinstance(node, Seq):
+        distinct(node)
+    for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
+        yield from _asked(below)
+
+
+def _ordered(family: str, declared: Group, wrong: Wrong) -> str:
+    """Which fact of a family a range was meant for that stands at a text."""
+    version = declared.members.get("version")
+    meant = str(wrong.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
+    return f": a range is for `{family}.version`" if meant else ""
+
+
+def _key(table: Table, name: Word) -> str:
+    try:
+        return table.key(str(name))
+    except ValueError as error:
+        raise Wrong(name, str(error)) from None

@@ -1,0 +1,251 @@
+"""What one document requires: its places and rules as statements, and the proof that each can pass and can fail."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Tuple
+
+from nodespec.author.spec.fact_tree import Said, Stated, Walk
+from nodespec.author.spec.satisfiability import ANY_ROW, possible
+from nodespec.errors import At, Wrong, nearest
+from nodespec.facts import declaration as facts
+from nodespec.facts.declaration import Place, Table
+from nodespec.judge.expectation import WORDS
+from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, param_place
+from nodespec.model.document import Map, Node, Seq, Word, items, known, listed, text, word
+from nodespec.model.plan import Data, nodes
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+LEVELS = {"require": "required", "recommend": "recommended"}
+FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
+CHOICES = 300  # of one `any`: every two of them are weighed against each other
+RULE = ("name", *WORDS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
+
+
+class Statement(NamedTuple):
+    """One requirement as a document states it. `rule` is the name of the rule that it is part of."""
+
+    id: str
+    level: str
+    rule: str
+    data: Data
+    pattern: Pattern
+    when: Data
+    condition: Optional[Pattern]
+    words: Said
+    at: At
+
+
+Condition: TypeAlias = "Tuple[Data, Optional[Pattern]]"
+ALWAYS: Condition = ({}, None)
+
+
+class Reader:
+    """Reads the requirements of documents. Mistakes are kept in `problems`, so that all are told at once."""
+
+    def __init__(self, params: Params, problems: List[Wrong]) -> None:
+        self.params, self.problems = params, problems
+        self.walk = Walk(params, problems)
+        self.guarded = self.walk.guarded
+
+    def statements(self, document: Map) -> List[Statement]:
+        """Everything that a document requires and recommends, in its order."""
+        found: Dict[str, Statement] = {}
+        for statement in self._all(document):
+            if statement.id in found:
+                self.problems.append(Wrong(word(statement.id, statement.at), f"`{statement.id}` stands here twice"))
+            found[statement.id] = statement
+        return list(found.values())
+
+    def _all(self, document: Map) -> Iterator[Statement]:
+        for level in LEVELS:
+            if level in document:
+                yield from self.guarded(self._placed(document[level], level, "", ALWAYS, {}))
+        if "rules" in document:
+            names: Dict[str, At] = {}
+            for node in self.guarded(iter(_each(document["rules"]))):
+                yield from self.guarded(self._rule(node, names))
+
+    def _placed(self, node: Node, level: str, rule: str, when: Condition, words: Said) -> Iterator[Statement]:
+        """The statements under `require` or `recommend`, of the document or of a rule."""
+        head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
+        for name, below in items(node, f"`{level}`"):
+            if name == PARAMS:
+                raise Wrong(name, "a param is no fact of the node: it belongs in `when`")
+            for stated in self.guarded(self.walk.family(name, below)):
+                said = {**words, **stated.words}
+                made = Statement(
+                    head + stated.id, LEVELS[level], rule, stated.data, stated.clause, *when, said, stated.at
+                )
+                yield from self.guarded(self._proven(made))
+
+    def _proven(self, made: Statement) -> Iterator[Statement]:
+        """The statement, unless it cannot fail or cannot hold, by itself or where its condition does."""
+        at = word(made.id, made.at)
+        said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
+        for given, where in ((None, ""), (made.condition, " where its `when` holds"))[: 2 if made.condition else 1]:
+            ways = possible(made.pattern, given)
+            if ways == {"pass"}:
+                raise Wrong(at, f"{said} cannot fail{where}")
+            if len(ways) < 2:  # noqa: PLR2004 - pass and fail
+                raise Wrong(at, f"{said} can never hold{where}")
+        yield made
+
+    # rules
+
+    def _rule(self, node: Map, names: Dict[str, At]) -> Iterator[Statement]:
+        known(node, RULE)
+        name = _rule_name(node, names)
+        form = self._form(node, name)
+        words = {key: text(node[key], key) for key in WORDS if key in node}
+        when = self.condition(node["when"]) if "when" in node else ALWAYS
+        if when[1] is not None and len(possible(when[1])) < 2:  # noqa: PLR2004
+            raise Wrong(node["when"], f"the `when` of `{name}` always comes out the same")
+        if form == "require":
+            for level in LEVELS:
+                if level in node:
+                    yield from self._placed(node[level], level, name, when, words)
+            return
+        data, pattern = self._any(node[form]) if form == "any" else self._quantified(node, form)
+        made = Statement(name, _level(node), name, data, pattern, *when, words, name.at)
+        yield from self._proven(made)
+
+    @staticmethod
+    def _form(node: Map, name: Word) -> str:
+        forms = [form for form in FORMS if form in node]
+        plain = [level for level in LEVELS if level in node]
+        if len(forms) > 1 or (not forms and not plain) or (forms == ["any"] and plain):
+            raise Wrong(name, f"`{name}` wants one of `require`/`recommend`, `any`, `every`, `some`")
+        if forms and forms[0] != "any" and plain != ["require"]:
+            raise Wrong(name, f"`{forms[0]}` wants `require`")
+        for key, needs in (("where", ("every", "some")), ("or-none", ("every", "some")), ("level", FORMS)):
+            if key in node and not any(form in needs for form in forms):
+                raise Wrong(node[key], f"`{key}` goes with {' or '.join(f'`{need}`' for need in needs)}")
+        return forms[0] if forms else "require"
+
+    def condition(self, node: Node) -> Tuple[Data, Pattern]:
+        """A pattern of facts and params, joined by any, all and not."""
+        return self._joined("all", list(self._parts(node)), node)
+
+    def _parts(self, node: Node) -> Iterator[Tuple[Data, Pattern]]:
+        for name, below in items(node, "a pattern"):
+            if name in ("any", "all"):
+                yield self._joined(name, [self.condition(one) for one in listed(below)], below)
+            elif name == "not":
+                data, pattern = self.condition(below)
+                yield {"not": nodes(data)}, Joined("not", (pattern,))
+            elif name == PARAMS:
+                yield from (self._param(param, value) for param, value in items(below, "`params`"))
+            else:
+                for stated in self.walk.family(name, below):
+                    if stated.words:
+                        raise Wrong(name, "why, fix and see belong to the requirement, not to a pattern")
+                    yield stated.data, stated.clause
+
+    def _param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
+        if name not in self.params:
+            raise Wrong(name, f"`{name}` is no param{nearest(name, self.params)}")
+        place = param_place(self.params[name])
+        expect, bound = self.walk.expectation(node, place.kind)
+        return {"param": nodes(str(name)), "expect": nodes(bound)}, Clause(place, expect)
+
+    def _any(self, node: Node) -> Tuple[Data, Pattern]:
+        alternatives = listed(node)
+        if len(alternatives) < 2:  # noqa: PLR2004
+            raise Wrong(node, "`any` of fewer than two is no choice")
+        if len(alternatives) > CHOICES:
+            raise Wrong(node, f"`any` of {len(alternatives)}: {CHOICES} are the most")
+        return self._joined("any", [self.condition(one) for one in alternatives], node)
+
+    @staticmethod
+    def _joined(how: str, parts: List[Tuple[Data, Pattern]], node: Node) -> Tuple[Data, Pattern]:
+        if not parts:
+            raise Wrong(node, "a pattern says nothing")
+        if len(parts) == 1:
+            return parts[0]
+        data: Data = {how: nodes([data for data, _ in parts])}
+        return data, Joined(how, tuple(pattern for _, pattern in parts))
+
+    def _quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
+        """`every` and `some`: the pattern that is proved is that of one row."""
+        row = _table(node[form])
+        require, pattern = self._row(row, node["require"])
+        data: Data = {form: nodes([*row.owner]), "require": nodes(require)}
+        if "where" in node:
+            where, condition = self._row(row, node["where"])
+            data["where"] = nodes(where)
+            if len(possible(pattern, condition)) < 2:  # noqa: PLR2004
+                raise Wrong(node["where"], "where this holds, `require` always comes out the same")
+        if "or-none" in node:
+            if node["or-none"] != "true":
+                raise Wrong(node["or-none"], "`or-none` is true, or is left out")
+            data["or-none"] = nodes("true")
+        return data, pattern
+
+    def _row(self, row: Place, node: Node) -> Tuple[Data, Pattern]:
+        """A pattern of the columns of a row, or of its value where it has none."""
+        if isinstance(node, Map) and list(node) in (["any"], ["all"], ["not"]) and _patterns(node):
+            how = next(iter(node))
+            below = node[how]
+            if how == "not":
+                data, pattern = self._row(row, below)
+                return {"not": nodes(data)}, Joined("not", (pattern,))
+            return self._joined(how, [self._row(row, one) for one in listed(below)], node)
+        before = len(self.problems)
+        stated = list(self.walk.row(row, node, node.at))
+        if len(self.problems) > before:
+            raise self.problems.pop()
+        if any(one.words or one.clause.aliases for one in stated):
+            raise Wrong(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
+        return self._joined("all", [({**_relative(one)}, one.clause) for one in stated], node)
+
+
+def _patterns(node: Map) -> bool:
+    """Whether `any`, `all` or `not` joins patterns of a row, rather than expectations of a value."""
+    below = next(iter(node.values()))
+    return isinstance(below[0] if isinstance(below, Seq) and below else below, Map)
+
+
+def _relative(stated: Stated) -> Data:
+    return {"column": nodes(stated.clause.place.column), "expect": stated.data["expect"]}
+
+
+def _table(node: Node) -> Place:
+    name = text(node, "every")
+    path = tuple(name.split("."))
+    try:
+        place = facts.place((*path, ANY_ROW))
+    except LookupError:
+        place = None
+    if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
+        raise Wrong(node, f"`{name}` is no table whose rows can be told{nearest(name, facts.families())}")
+    return place
+
+
+def _rule_name(node: Map, names: Dict[str, At]) -> Word:
+    name = node.get("name")
+    if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
+        raise Wrong(name or node, "a rule needs a name of small letters, digits and dashes")
+    if name in facts.families() or name in ("recommended", PARAMS):
+        raise Wrong(name, f"`{name}` is the name of a family, not of a rule")
+    if name in names:
+        raise Wrong(name, f"`{name}` stands here twice: see line {names[name].line}")
+    names[name] = name.at
+    return name
+
+
+def _level(node: Map) -> str:
+    level = node.get("level")
+    if level is not None and level not in LEVELS.values():
+        raise Wrong(level, f"`level` is one of {', '.join(LEVELS.values())}")
+    return str(level or "required")
+
+
+def _each(node: Node) -> Iterator[Map]:
+    for one in listed(node):
+        if not isinstance(one, Map):
+            raise Wrong(one, "a rule is a mapping")
+        yield one

@@ -1,0 +1,235 @@
+"""A SysSpec of Kubernetes' node e2e suite, with its documented meaning, as a nodespec document.
+
+What its validators were found to do otherwise is not followed: unanchored version regexes, options named like numbers
+that no pattern sees, optional cgroup options that are never read, keys that are ignored. What nodespec has no fact for
+is noted, and an unknown key is a mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
+
+from nodespec.errors import At, Wrong
+from nodespec.judge.expectation import compiled
+from nodespec.model.document import Map, Node, Seq, Word, known, listed, mapping, sequence, text, word
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+KERNEL = {  # key: (level, expectation, on which cgroup version)
+    "required": ("require", "enabled", ""),
+    "requiredCgroupsV1": ("require", "enabled", "1"),
+    "requiredCgroupsV2": ("require", "enabled", "2"),
+    "optional": ("recommend", "enabled", ""),
+    "optionalCgroupsV1": ("recommend", "enabled", "1"),
+    "optionalCgroupsV2": ("recommend", "enabled", "2"),
+    "forbidden": ("require", "disabled", ""),
+}
+CGROUPS = {
+    "cgroups": ("require", "1"),
+    "cgroupsOptional": ("recommend", "1"),
+    "cgroupsV2": ("require", "2"),
+    "cgroupsV2Optional": ("recommend", "2"),
+}
+DOCKER = ("version", "graphDriver", "runtimeSpec")
+TOP = ("os", "kernelSpec", *CGROUPS, *DOCKER, "packageSpecs", "packageSpecOverrides")
+VERSIONS = {"1": ["1", "hybrid"], "2": ["2"]}  # of cgroups, as the fact tells them
+SEE = "https://github.com/kubernetes/system-validators"
+
+Tree: TypeAlias = "Dict[str, object]"  # mappings, lists and texts that become nodes at one position
+
+
+def is_one(body: Map) -> bool:
+    """Whether a document is a SysSpec."""
+    return "nodespec" not in body and any(key in body for key in TOP)
+
+
+def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
+    """The nodespec document, and what could not be carried over."""
+    known(body, TOP)
+    if "os" in body and body["os"] != "Linux":
+        raise Wrong(body["os"], f"`{body['os']}`: nodespec judges Linux only")
+    made: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
+    rules: Dict[str, Tree] = {}
+    for level, when, facts in (*_kernel(body), *_controllers(body)):
+        _join(_place(made, rules, when, level), facts)
+    packages, notes = _packages(body)
+    for distros, there, rows in packages:
+        _join(_place(made, rules, _on(distros, there=there), "require"), {"packages": rows})
+    if rules:
+        made["rules"] = [{"name": name, **rule} for name, rule in rules.items()]
+    docker = [
+        f"{body[key].at}: `{key}`: Docker as a runtime is not validated any more" for key in DOCKER if key in body
+    ]
+    at = body.at
+    return _node(made, at), (*docker, *notes)
+
+
+Condition: TypeAlias = "Tuple[str, Tree]"  # the name of the rule, and its `when`; none for what always holds
+
+
+def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> Tree:
+    name, condition = when
+    home = rules.setdefault(name, {"when": condition}) if name else made
+    place = home.setdefault(level, {})
+    assert isinstance(place, dict)  # noqa: S101 - made here
+    return place
+
+
+def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
+    """Put facts among others. What is asked of one name twice must be the same; `name` is the last that was written."""
+    for key, value in more.items():
+        name = key if isinstance(key, Word) else name
+        inner = into.setdefault(key, value)
+        if inner is not value and isinstance(inner, dict) and isinstance(value, dict):
+            _join(inner, value, name)
+        elif inner != value and key in ("is", "aliases"):
+            raise Wrong(name, f"`{name}` is asked for twice, in two ways")
+
+
+ALWAYS: Condition = ("", {})
+
+
+def _cgroup(version: str) -> Condition:
+    return (f"cgroup-v{version}", {"cgroups": {"version": VERSIONS[version]}}) if version else ALWAYS
+
+
+def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
+    kernel = body.get("kernelSpec")
+    if kernel is None:
+        return
+    if not isinstance(kernel, Map):
+        raise Wrong(kernel, "`kernelSpec` wants a mapping")
+    known(kernel, ("versions", "versionsNote", *KERNEL))
+    if kernel.get("versions"):
+        patterns = [_pattern(one) for one in listed(kernel["versions"])]
+        why = (
+            text(kernel["versionsNote"], "versionsNote")
+            if "versionsNote" in kernel
+            else "the versions that were validated"
+        )
+        matched = {"matches": "|".join(f"(?:{one})" for one in patterns), "why": why, "see": SEE}
+        yield "recommend", ALWAYS, {"kernel": {"release": matched}}
+    for key, (level, expected, version) in KERNEL.items():
+        for entry in _entries(kernel, key, ("name", "aliases", "description")):
+            option: Tree = {"is": expected, "why": _why(entry, "Kubernetes' node e2e suite asks for it"), "see": SEE}
+            if "aliases" in entry:
+                option["aliases"] = listed(entry["aliases"])
+            yield level, _cgroup(version), {"kernel": {"config": {_name(entry): option}}}
+
+
+def _pattern(node: Node) -> str:
+    """A regular expression; `^` and `$` at its ends say what a full match says."""
+    pattern = text(node, "versions")
+    try:
+        compiled(pattern)
+    except re.error as error:
+        raise Wrong(node, f"`{pattern}` is no regular expression: {error}") from None
+    return pattern.removeprefix("^")
+
+
+def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
+    for key, (level, version) in CGROUPS.items():
+        if body.get(key):
+            wanted: Tree = {"all": listed(body[key]), "why": "the kubelet accounts and limits with them", "see": SEE}
+            yield level, _cgroup(version), {"cgroups": {"controllers": wanted}}
+
+
+# packages
+
+Rows: TypeAlias = "Tuple[FrozenSet[str], bool, Tree]"  # on these distributions, or on all but these
+
+
+def _packages(body: Map) -> Tuple[List[Rows], List[str]]:
+    notes: List[str] = []
+    overrides = list(_entries(body, "packageSpecOverrides", ("osDistro", "subtractions", "additions")))
+    without: Dict[str, FrozenSet[str]] = {}
+    for entry in overrides:
+        distro = text(entry.get("osDistro", entry), "osDistro")
+        for one in _entries(entry, "subtractions", ("name", "versionRange", "description")):
+            without[_name(one)] = without.get(_name(one), frozenset()) | {distro}
+    rows = [
+        (without.get(_name(entry), frozenset()), False, row)
+        for entry in _entries(body, "packageSpecs", ("name", "versionRange", "description"))
+        for row in _package(entry, notes)
+    ]
+    for entry in overrides:
+        for one in _entries(entry, "additions", ("name", "versionRange", "description")):
+            rows += [(frozenset((str(entry["osDistro"]),)), True, row) for row in _package(one, notes)]
+    return rows, notes
+
+
+def _package(entry: Map, notes: List[str]) -> Iterator[Tree]:
+    name = _name(entry)
+    if "${" in name:
+        notes.append(f"{entry.at}: package `{name}`: a name that depends on the running kernel")
+        return
+    words = {"why": _why(entry, "Kubernetes' node e2e suite asks for it"), "see": SEE}
+    if entry.get("versionRange", "") == "":
+        yield {name: {"is": "present", **words}}
+        return
+    yield {name: {"version": {"is": _range(entry["versionRange"]), **words}}}
+
+
+def _range(node: Node) -> Word:
+    """A range of blang's semver as ours: `==` and `!` are spelt otherwise, `1.2.x` is `1.2`."""
+    said = text(node, "versionRange")
+    said = re.sub(r"\.[xX*]\b|\.\*", "", said).replace("==", "=")
+    return word(re.sub(r"!(?!=)", "!=", said), node.at)
+
+
+def _on(distros: FrozenSet[str], *, there: bool) -> Condition:
+    if not distros:
+        return ALWAYS
+    names = sorted(distros)
+    only: Tree = {"os": {"id": names}}
+    label = re.sub("[^a-z0-9-]", "-", "-".join(names).lower())
+    return (f"packages-on-{label}", only) if there else (f"packages-but-on-{label}", {"not": only})
+
+
+# entries
+
+
+def _entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
+    node = body.get(key)
+    if node is None or (isinstance(node, Word) and node.null):
+        return
+    for one in node if isinstance(node, Seq) else [node]:
+        if not isinstance(one, Map):
+            raise Wrong(one, f"`{key}` is a list of mappings")
+        known(one, tuple(keys))
+        yield one
+
+
+def _name(entry: Map) -> Word:
+    if "name" not in entry:
+        raise Wrong(entry, "`name` is missing")
+    return word(text(entry["name"], "name"), entry["name"].at)
+
+
+def _why(entry: Map, otherwise: str) -> str:
+    said = entry.get("description")
+    return text(said, "description") if isinstance(said, Word) and said.strip() else otherwise
+
+
+def _node(tree: object, at: At) -> Map:
+    made = _made(tree, at)
+    assert isinstance(made, Map)  # noqa: S101 - made here
+    return made
+
+
+def _made(tree: object, at: At) -> Node:
+    """A tree as nodes; what has a position of its own keeps it, and gives it to what stands beside it."""
+    if isinstance(tree, (Word, Seq, Map)):
+        return tree
+    if isinstance(tree, dict):
+        own = next((key.at for key in tree if isinstance(key, Word)), at)
+        return mapping(own, ((_key(key, own), _made(value, getattr(key, "at", own))) for key, value in tree.items()))
+    if isinstance(tree, list):
+        return sequence(at, [_made(one, at) for one in tree])
+    return word(str(tree), at)
+
+
+def _key(key: object, at: At) -> Word:
+    return key if isinstance(key, Word) else word(str(key), at)

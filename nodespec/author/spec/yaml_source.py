@@ -1,0 +1,115 @@
+"""YAML as text with positions. A scalar is its source text: what it means, the type of the fact says that it is for.
+
+No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounded in depth and size.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Iterator, List, Optional, Union
+
+from nodespec.errors import At, Mistake
+from nodespec.model.document import DEPTH, SIZE, Map, Node, Seq, Word, after, decoded, mapping, sequence, word
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    import yaml
+
+
+class _Open(NamedTuple):
+    """A collection whose end has not been read, and the key that waits for a value."""
+
+    node: Union[Seq, Map]
+    key: List[Word]
+
+
+def parse(data: bytes, file: str) -> Node:
+    """The one document of a YAML text; Mistake, with its position, where it is none."""
+    if len(data) > SIZE:
+        raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
+    import yaml  # noqa: PLC0415 - 24 ms
+
+    text = decoded(data, file)
+    try:
+        return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file)
+    except yaml.MarkedYAMLError as error:
+        raise Mistake(_unreadable(error, text.splitlines(), file)) from None
+    except yaml.reader.ReaderError as error:
+        raise Mistake(f"{after(data[: int(error.position)], file)}: {error.reason}") from None
+
+
+# what YAML takes for something else, unless it is the head of a block of text
+_SIGN = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
+
+
+def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
+    """What is wrong and where; of what begins with a sign of YAML's, that it is put in quotes."""
+    found: List[At] = []
+    for mark in filter(None, (error.problem_mark, error.context_mark)):
+        found.append(At(file, mark.line + 1, mark.column + 1))
+        rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
+        if rest.startswith("\t"):
+            return f"{found[-1]}: a tab: what stands beneath is indented by blanks"
+        if _SIGN.match(rest):
+            return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
+        if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
+            return f"{found[-1]}: the quote that opens here is not closed"
+    deep = "nesting depth" in str(error.problem)  # newer libyaml reads ahead, and counts before an event is seen
+    problem = f"nested deeper than {DEPTH}" if deep else error.problem or "not YAML"
+    return f"{found[0] if found else At(file, 1, 1)}: {problem}"
+
+
+def _document(events: Iterator[yaml.Event], file: str) -> Node:
+    import yaml  # noqa: PLC0415
+
+    stack: List[_Open] = []
+    root: Optional[Node] = None
+    for event in events:
+        at = At(file, event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else At(file, 1, 1)
+        if isinstance(event, yaml.DocumentStartEvent) and root is not None:
+            raise Mistake(f"{at}: a second document: a file holds one")
+        if isinstance(event, yaml.NodeEvent):
+            _plain(event, at)
+        if isinstance(event, yaml.CollectionStartEvent):
+            if len(stack) >= DEPTH:
+                raise Mistake(f"{at}: nested deeper than {DEPTH}")
+            stack.append(_Open(mapping(at) if isinstance(event, yaml.MappingStartEvent) else sequence(at, []), []))
+        elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
+            node = _scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
+            if stack:
+                _put(stack[-1], node)
+            else:
+                root = node
+    if root is None:
+        raise Mistake(f"{At(file, 1, 1)}: nothing stands here")
+    return root
+
+
+def _plain(event: yaml.NodeEvent, at: At) -> None:
+    import yaml  # noqa: PLC0415
+
+    if isinstance(event, yaml.AliasEvent):
+        raise Mistake(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
+    if event.anchor:
+        raise Mistake(f"{at}: anchors are not part of the language; text that begins with `&` is put in quotes")
+    if getattr(event, "tag", None) not in (None, "!"):
+        raise Mistake(f"{at}: tags are not part of the language; text that begins with `!` is put in quotes")
+
+
+def _scalar(event: yaml.ScalarEvent, at: At) -> Word:
+    return word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
+
+
+def _put(into: _Open, node: Node) -> None:
+    if isinstance(into.node, Seq):
+        into.node.append(node)
+    elif into.key:
+        into.node[into.key.pop()] = node
+    elif not isinstance(node, Word):
+        raise Mistake(f"{node.at}: a key is a word")
+    elif node in into.node:
+        raise Mistake(f"{node.at}: `{node}` stands here twice")
+    elif node == "<<":
+        raise Mistake(f"{node.at}: merge keys are not part of the language")
+    else:
+        into.key.append(node)

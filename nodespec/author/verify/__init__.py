@@ -1,0 +1,1 @@
+"""Judge a stored report again and compare."""

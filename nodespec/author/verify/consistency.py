@@ -1,0 +1,183 @@
+"""What a report says in two places must agree: its host with the facts, its notices and context with its access."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Set, Tuple, cast
+
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Leaf, Place
+from nodespec.judge.pattern import PARAMS, clauses, read
+from nodespec.model.observation import DEFERRED
+from nodespec.model.plan import Data, Plan, Requirement
+from nodespec.model.report import Report
+from nodespec.model.subject import HEAD_FACTS
+from nodespec.recording.observation_json import NOT_RECORDED
+from nodespec.recording.replay import Recorded
+from nodespec.run import host_identity as identity
+
+if TYPE_CHECKING:
+    from nodespec.model.json_types import Json
+
+CONTEXTS = {"live": "running", "root": "running", "image": "at rest"}  # by the first word of the access
+RUNNING = ("/proc/", "/sys/")  # what only a running machine has
+TABLE = {"from", "rest", "usual", "runs", "rows", "asked"}
+MAX_SHOWN = 3  # rows of one table
+RECORDED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+ACCESS = re.compile(r"\((live|(?:root|image) .*)\)", re.DOTALL)
+
+Columns = Dict[str, Set[str]]  # by row; `*` is every row
+
+
+def differences(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    """What does not agree, a line each."""
+    access = _access(said)
+    yield from _facts(said, plan)
+    yield from _context(said, access)
+    if said.defect:
+        yield from _defect(said)
+    else:
+        yield from _host(said, access)
+        yield from _notices(said, access, wording)
+
+
+def _access(said: Report) -> str:
+    """How the host itself was accessed: of a recording, as its notice says; empty where that says nothing."""
+    if said.door.split(" ")[0] != "facts":
+        return said.door
+    known = ACCESS.search(said.notices[-1]) if said.notices else None
+    return known.group(1) if known else ""
+
+
+def _context(said: Report, access: str) -> Iterator[str]:
+    kind = access.split(" ", maxsplit=1)[0]
+    if kind not in CONTEXTS and said.door.split(" ")[0] != "facts":
+        yield f"door: the report says {said.door}, which is no access to a host"
+    elif kind and said.context != CONTEXTS[kind]:
+        yield f"context: the report says {said.context}, and access by {kind} shows a host that is {CONTEXTS[kind]}"
+    seen = [part for finding in said.findings for part in finding.parts]
+    if said.context == "running" and any(part.observed.state == DEFERRED for part in seen):
+        yield "context: the report says running, and facts wait for a running machine"
+    values = (one.source for part in seen if part.observed.state == "value" for one in part.evidence)
+    source = next((one for one in values if one.startswith(RUNNING)), "")
+    if said.context == "at rest" and source:
+        yield f"context: the report says at rest, and {source} was read"
+
+
+def _defect(said: Report) -> Iterator[str]:
+    """A host that nodespec failed to judge: nothing of it was observed, and a notice says so."""
+    parts = (part for finding in said.findings for part in finding.parts)
+    seen = next(
+        (one.place for one in parts if one.observed.state != "unknown" and not one.place.startswith(PARAMS)), ""
+    )
+    if seen:
+        yield f"defect: the report says that the host was not judged, and that {seen} was observed"
+    if not any(said.defect in notice for notice in said.notices):
+        yield "notices: the report does not say that the host was not judged"
+
+
+# the host
+
+
+def _host(said: Report, access: str) -> Iterator[str]:
+    facts = Recorded(said.facts)
+    own = said.door.split(" ")[0] == "facts"  # the recording's head says who the host is
+    sealed = isinstance(said.plan, dict) and "digest" in said.plan
+    contained = said.host.container and access == "live"
+    for field, path in HEAD_FACTS.items():
+        stated = getattr(said.host, field)
+        place = declared.place(path)
+        if facts.look(place) == NOT_RECORDED:
+            if stated and sealed and not own:
+                yield f"host.{field}: the report says {stated}, and its facts do not"
+            continue
+        known = identity.stated(facts, path)
+        if field == "next":
+            known = "" if contained or said.context != "running" or known == said.host.kernel else known
+        if stated != known and (stated or not own):
+            yield f"host.{field}: the report says {stated or 'nothing'}, and its facts say {known or 'nothing'}"
+
+
+# notices
+
+
+def _notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    left = [*said.notices]
+    if said.door.split(" ")[0] == "facts":
+        recorded = left.pop() if left else ""
+        if not RECORDED.search(recorded):
+            yield "notices: the report does not say when its recording was made"
+    if access.split(" ", maxsplit=1)[0] not in ("live", "root"):
+        return
+    root = "/" if access == "live" else access.partition(" ")[2]
+    for kind, values, text in identity.notices_by_kind(said.host, root):
+        notice = next((one for one in left if all(value in one for value in values)), None)
+        if notice is None:
+            yield f"notices: the report lacks that of the {kind}: {text}"
+        elif notice != text:
+            wording.append(("notices", kind))
+
+
+# facts
+
+
+def _facts(said: Report, plan: Plan) -> Iterator[str]:
+    """Facts that no judged requirement names."""
+    left_out = {finding.id for finding in said.findings if finding.outcome == "skipped"}
+    asked = _asked([one for one in plan.requirements if one.id not in left_out], plan)
+    for name, note in Recorded(said.facts).notes.items():
+        rows = asked.get(name)
+        extra = [*_extra(note, rows)] if rows and isinstance(note, dict) else []
+        if rows is None:
+            yield f"facts: no judged requirement asks for {name}"
+        elif extra:
+            shown = ", ".join(f"{name}.{row}" for row in extra[:MAX_SHOWN])
+            more = f" and {len(extra) - MAX_SHOWN} more" if len(extra) > MAX_SHOWN else ""
+            yield f"facts: no judged requirement asks for {shown}{more}"
+    if not isinstance(said.facts, dict):
+        yield "facts: the report embeds none"
+
+
+def _extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:
+    """The rows and columns of a table that nothing asks for."""
+    yield from (key for key in note if key not in TABLE)
+    for part in ("rows", "asked"):
+        noted = note.get(part)
+        for key, row in noted.items() if isinstance(noted, dict) else ():
+            columns = rows.get(key, set()) | rows.get("*", set())
+            if not columns:
+                yield key
+            elif "." in columns and isinstance(row, dict):  # a row of columns
+                yield from (f"{key}.{column}" for column in row if column not in columns)
+
+
+def _asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns]:
+    """What requirements name: by fact, a table with its rows; and what the head of the report says of the host."""
+    asked: Dict[str, Columns] = {".".join(path): {} for path in HEAD_FACTS.values()}
+    params = {param.name: param for param in plan.params}
+    for requirement in requirements:
+        for data in filter(None, (requirement.pattern, requirement.when)):
+            if not {"every", "some"} & data.keys():
+                for place in _places(data, plan):
+                    _add(asked, place)
+                continue
+            table = declared.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+            row = table._replace(path=(*table.path, "*"), key="*")
+            _add(asked, row)
+            for part in (data[name] for name in ("where", "require") if name in data):
+                for clause in clauses(read(cast("Data", part), params, row)):
+                    _add(asked, clause.place)
+    return asked
+
+
+def _places(data: Data, plan: Plan) -> Iterator[Place]:
+    for clause in clauses(read(data, {param.name: param for param in plan.params})):
+        if clause.place.path[0] != PARAMS:
+            yield from (clause.place, *clause.aliases)
+
+
+def _add(asked: Dict[str, Columns], place: Place) -> None:
+    rows = asked.setdefault(".".join(place.owner), {})
+    if not isinstance(place.fact, Leaf):
+        columns = {"is", "."} if place.fact.columns else {"is"}
+        rows.setdefault(place.key, set()).update(columns | ({place.column} if place.column else set()))

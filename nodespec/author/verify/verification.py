@@ -1,0 +1,267 @@
+"""Compare a stored report with what its embedded plan, facts, waivers and time come to.
+
+Values are compared, not sentences: a later version may word a finding differently, and that is no difference.
+docs/report-json.md says of every field how it is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Tuple, cast
+
+from nodespec import BUILT, __version__
+from nodespec.author.verify import consistency
+from nodespec.errors import Mistake
+from nodespec.judge import conclusion
+from nodespec.judge.conclusion import Choice
+from nodespec.judge.judge import Terms, judge
+from nodespec.model import plan as plans
+from nodespec.model.plan import Plan, Requirement
+from nodespec.model.report import Cause, Finding, Observed, Part, Report
+from nodespec.model.subject import Seat
+from nodespec.recording.replay import Recorded
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.model.json_types import Json
+
+TOOL = f"nodespec {__version__}"
+UNSEALED = "nodespec 0.1.0"  # the one version of which reports without a digest of the plan exist
+HEAD = ("conclusion", "specs", "params", "waivers", "asked")
+SAME = ("level", "outcome", "disposition", "waiver", "source")  # of a finding, whatever its words
+FROM_SPEC = ("why", "fix", "see")  # the spec's words; the engine's own where the spec has none
+NUMBER = re.compile(r"\d[\w.:+~-]*")
+MAX_SHOWN = 5  # findings that the line about wording names
+
+
+class Comparison(NamedTuple):
+    """What differs, what is worded differently, and what this report does not hold to be compared."""
+
+    differences: Tuple[str, ...]
+    wording: Tuple[Tuple[str, str], ...]  # a finding's id, or what else; and the field
+    missing: Tuple[str, ...]
+
+
+def compare(said: Report) -> Comparison:
+    """Judge a report again and compare; Mistake where what it embeds cannot be read."""
+    try:
+        found, plan = again(said), plans.unpacked(cast("Dict[str, Json]", said.plan))
+        wording: List[Tuple[str, str]] = []
+        differences = [
+            *_head(said, found),
+            *_plan(said, plan),
+            *_choice(said),
+            *_findings(said, found, plan, wording),
+            *_causes(said, found, wording),
+            *consistency.differences(said, plan, wording),
+        ]
+        return Comparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_missing(said)))
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Mistake(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+
+
+def again(said: Report) -> Report:
+    """The report that the embedded plan, facts, waivers and clock come to."""
+    try:
+        plan = plans.unpacked(cast("Dict[str, Json]", said.plan))
+        now = datetime.strptime(said.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+        terms = Terms(now, _chosen(said), said.waivers, built=_believed_from(said))
+        return judge(plan, Recorded(said.facts), Seat(said.context, said.door, said.host, said.notices), terms)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Mistake(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+
+
+def is_sealed(said: Report) -> bool:
+    """Whether the report holds a digest of its plan, and --only and --skip; the first reports hold neither."""
+    return isinstance(said.plan, dict) and "digest" in said.plan
+
+
+def _chosen(said: Report) -> Choice:
+    if is_sealed(said):
+        return Choice(said.only, said.skip, said.strict)
+    return Choice(strict=said.strict, left=frozenset(one.id for one in said.findings if one.outcome == "skipped"))
+
+
+def _believed_from(said: Report) -> str:
+    """The day from which clocks were believed by the version that judged: a later version was built later."""
+    void = any(waiver.state == "void" for waiver in said.waivers)
+    return BUILT if said.tool == TOOL or said.time[:10] >= BUILT or void else ""
+
+
+def _missing(said: Report) -> Iterator[str]:
+    if is_sealed(said):
+        return
+    yield "the titles and files of the specs, which the digest of an earlier version does not cover"
+    yield "the host's system and kernel where no requirement asks for them: an earlier version embedded no more facts"
+    if len(said.specs) > 1:
+        yield "the digests, which an earlier version made of each of several specs alone"
+    if said.partial:
+        yield "which requirements were left out: an earlier version did not write down --only and --skip"
+
+
+def canonical(value: object) -> str:
+    """A value as JSON writes it, which tells true from 1."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _head(said: Report, found: Report) -> Iterator[str]:
+    for name in HEAD:
+        before, after = getattr(said, name), getattr(found, name)
+        if canonical(before) != canonical(after):
+            yield _difference(said, name, _beyond(before, after), _beyond(after, before))
+
+
+def _difference(said: Report, where: str, before: object, after: object) -> str:
+    """One difference; of what a finding comes to by another version, with both versions."""
+    which = f" (written by {said.tool}, judged again by {TOOL})" if said.tool != TOOL else ""
+    return f"{where}: the report says {before}, and it comes to {after}{which}"
+
+
+def _beyond(value: object, other: object) -> object:
+    """What is said beyond the other; of lists only the members that the other lacks."""
+    if not isinstance(value, (tuple, list)) or not isinstance(other, (tuple, list)):
+        return value
+    known = {*map(canonical, other)}
+    return [one for one in value if canonical(one) not in known] or "no more"
+
+
+# the plan
+
+
+def _plan(said: Report, plan: Plan) -> Iterator[str]:
+    """The digests: a report's own, and that of a single spec, which covers the whole plan."""
+    if is_sealed(said):
+        embedded = cast("Dict[str, Json]", said.plan)
+        digest = plans.seal(embedded)
+        if digest != embedded["digest"]:
+            yield f"digest of the plan: the report says {embedded['digest']}, and it comes to {digest}"
+    elif said.tool != UNSEALED:
+        yield f"digest of the plan: the report has none, and {said.tool} writes one"
+    if len(said.specs) == 1:
+        digest = plans.digest(plan.requirements, plan.params)
+        if digest != said.specs[0].digest:
+            yield f"digest of {said.specs[0].name}: the report says {said.specs[0].digest}, and it comes to {digest}"
+
+
+def _choice(said: Report) -> Iterator[str]:
+    """Globs that select nothing, which `check` refuses; and what was left out by none."""
+    ids = [finding.id for finding in said.findings]
+    for option, globs in (("only", said.only), ("skip", said.skip)):
+        for glob in globs:
+            if not any(conclusion.left_out(Choice(skip=(glob,)), one) for one in ids):
+                yield f"{option}: the report says {glob}, and no requirement is called so"
+
+
+# findings
+
+
+def _findings(said: Report, found: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    ids = [[finding.id for finding in one.findings] for one in (said, found)]
+    if ids[0] != ids[1]:
+        yield _difference(said, "ids", _beyond(*ids), _beyond(*reversed(ids)))
+    known = {finding.id: finding for finding in found.findings}
+    requirements = {requirement.id: requirement for requirement in plan.requirements}
+    for finding in said.findings:
+        if finding.id in known:
+            for field, before, after in _finding(finding, known[finding.id], requirements[finding.id], wording):
+                yield _difference(said, f"{finding.id}: {field}", before, after)
+
+
+Differing = Tuple[str, object, object]
+
+
+def _finding(
+    said: Finding, found: Finding, requirement: Requirement, wording: List[Tuple[str, str]]
+) -> Iterator[Differing]:
+    yield from _unequal(said, found, SAME)
+    for field in FROM_SPEC:
+        if getattr(requirement, field):
+            yield from _unequal(said, found, (field,))
+        elif getattr(said, field) != getattr(found, field):
+            wording.append((said.id, field))
+    if said.sentence != found.sentence:
+        wording.append((said.id, "sentence"))
+    if len(said.parts) != len(found.parts):
+        yield "parts", len(said.parts), len(found.parts)
+    for before, after in zip(said.parts, found.parts):
+        yield from _part(said.id, before, after, requirement, wording)
+
+
+def _part(
+    id_: str, said: Part, found: Part, requirement: Requirement, wording: List[Tuple[str, str]]
+) -> Iterator[Differing]:
+    for field, before, after in _unequal(said, found, ("place", "outcome", "evidence")):
+        yield f"{said.place}: {field}", before, after
+    if said.expected != found.expected:
+        if _values(said.expected, requirement) != _values(found.expected, requirement):
+            yield f"{said.place}: expected", said.expected, found.expected
+        wording.append((id_, "expected"))
+    for field, before, after in _unequal(said.observed, found.observed, ("state", "value", "others", "reason")):
+        yield f"{said.place}: observed {field}", before, after
+    wording += [
+        (id_, f"observed.{field}") for field in ("text", "look") if _differ(said.observed, found.observed, field)
+    ]
+
+
+def _differ(said: Observed, found: Observed, field: str) -> bool:
+    return bool(getattr(said, field) != getattr(found, field))
+
+
+def _unequal(said: object, found: object, fields: Sequence[str]) -> Iterator[Differing]:
+    for field in fields:
+        before, after = getattr(said, field), getattr(found, field)
+        if canonical(before) != canonical(after):
+            yield field, repr(before), repr(after)
+
+
+def _values(text: str, requirement: Requirement) -> Tuple[Mapping[str, int], Tuple[str, ...]]:
+    """What a text says of values, however it is worded: its numbers, and the words of the spec that are in it."""
+    words = {*re.findall(r"[\w.*/-]+", text)}
+    return Counter(NUMBER.findall(text)), tuple(sorted(one for one in _leaves(requirement.pattern) if one in words))
+
+
+def _leaves(data: object) -> Iterator[str]:
+    """The scalars of a pattern."""
+    if isinstance(data, dict):
+        for value in data.values():
+            yield from _leaves(value)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from _leaves(value)
+    else:
+        yield str(data)
+
+
+def _causes(said: Report, found: Report, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    """Findings of one cause: another version can group them otherwise, but no version groups other outcomes."""
+    before, after = ([(one.outcome, list(one.ids)) for one in report.causes] for report in (said, found))
+    outcomes = {finding.id: finding.outcome for finding in found.findings}
+    possible = all(len(ids) > 1 and {outcomes.get(id_) for id_ in ids} == {outcome} for outcome, ids in before)
+    if before != after and (said.tool == TOOL or not possible):
+        yield _difference(said, "causes", _beyond(before, after), _beyond(after, before))
+    elif before != after:
+        wording.append(("causes", "ids"))
+    pairs: Iterator[Tuple[Cause, Cause]] = zip(said.causes, found.causes)
+    wording += [("causes", "say") for one, other in pairs if (one.say, one.look) != (other.say, other.look)]
+
+
+# words
+
+
+def wording_line(wording: Sequence[Tuple[str, str]]) -> str:
+    """The line about what is worded differently; nothing where that is nothing."""
+    fields: Dict[str, List[str]] = {}
+    for where, field in wording:
+        fields.setdefault(where, []).append(field)
+    others = [name for name in ("causes", "notices") if fields.pop(name, None)]
+    findings = [f"{len(fields)} finding{'s' * (len(fields) > 1)}"] if fields else []
+    if not findings and not others:
+        return ""
+    shown = [f"{id_} ({', '.join(names)})" for id_, names in [*fields.items()][:MAX_SHOWN]]
+    more = [f"{len(fields) - MAX_SHOWN} more"] if len(fields) > MAX_SHOWN else []
+    which = f": {', '.join([*shown, *more])}" if shown else ""
+    verb = "is" if len(fields) == 1 and not others else "are"
+    return f"{' and '.join([*findings, *others])} {verb} worded differently{which}"

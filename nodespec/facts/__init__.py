@@ -1,0 +1,1 @@
+"""What can be known: value types, declarations, live observation."""

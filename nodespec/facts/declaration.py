@@ -1,0 +1,323 @@
+"""Declared facts. A module of `checks` is a family: its decorated functions are facts, their docstrings the manual."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    Generic,
+    Iterable,
+    Iterator,
+    Mapping,
+    Optional,
+    Tuple,
+    TypeVar,
+    Union,
+    cast,
+)
+
+from nodespec.errors import nearest
+from nodespec.facts.value_types import Datum, Kind, Presence
+from nodespec.model.observation import Absent, Lacking, Observation, TimedOut
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import TypeAlias
+
+    from nodespec.host.machine import Machine
+    from nodespec.host.tree import Tree
+
+    T = TypeVar("T", bound=Datum)
+    Record = Mapping[str, Observation[Datum]]
+else:  # typing would compile what is text there, and with the first that is compiled Python readies its grammar: 3 ms
+    from collections.abc import Mapping as Record
+
+T_co = TypeVar("T_co", covariant=True)
+Row: TypeAlias = "Union[Datum, Record]"
+COMPARED = 2000  # names
+ALIKE = 0.8  # of a slip of the keyboard: xt_comment and xt_recent, which are 0.6 alike, are two modules
+Sources: TypeAlias = "Tuple[str, ...]"  # what evidence may name, `*` for what varies
+
+
+class Columns(Record):
+    """A row of a table, each column observed when it is first read."""
+
+    def __init__(self, **looks: Callable[[], Observation[Datum]]) -> None:
+        self._looks = looks
+        self._seen: Dict[str, Observation[Datum]] = {}
+
+    def __getitem__(self, name: str) -> Observation[Datum]:
+        if name not in self._seen:
+            self._seen[name] = self._looks[name]()
+        return self._seen[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._looks)
+
+    def __len__(self) -> int:
+        return len(self._looks)
+
+
+class Rows(Generic[T_co]):
+    """A table as seen: one row by name, all that can be enumerated, and what any other name gives.
+
+    `look` answers None for a row that is not there. `rest` is Absent only where the whole table was looked through,
+    and a value only in a total table, where not to be mentioned means something. `names` are those of all rows, where
+    `every` takes long.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[str], Optional[Observation[T_co]]],
+        every: Callable[[], Mapping[str, Observation[T_co]]],
+        rest: Observation[T_co],
+        names: Optional[Callable[[], Iterable[str]]] = None,
+    ) -> None:
+        self.every, self.rest, self._look = every, rest, look
+        self._names = names or every
+
+    def look(self, name: str) -> Observation[T_co]:
+        """One row. Absence names the row that may have been meant."""
+        row = self._look(name)
+        if row is None:
+            row = self.rest
+        if isinstance(row, Absent) and not row.say:
+            return row._replace(say=self._hint(name))
+        return row
+
+    def _hint(self, name: str) -> str:
+        """The row that may have been meant; nothing where that takes too long: a hint must not cost a verdict."""
+        try:
+            return meant(name, self._names())
+        except TimedOut:
+            return ""
+
+    @classmethod
+    def of(cls, rows: Mapping[str, Observation[T_co]], rest: Observation[T_co]) -> Rows[T_co]:
+        """A table of which every row is known already."""
+        return cls(rows.get, lambda: rows, rest)
+
+    @classmethod
+    def lacking(cls, why: Lacking) -> Rows[T_co]:
+        """A table of which no row can be seen."""
+        return cls.of({}, why)
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """The nearest name; few are compared, since a host may have thousands."""
+    like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004
+    return nearest(name, like[:COMPARED], ALIKE).lstrip("; ").rstrip("?").replace("did you mean", "there is")
+
+
+S = TypeVar("S")
+
+
+class Fact(Generic[S]):
+    """What a leaf and a table share: a probe for each context, what its evidence may name, the default fix."""
+
+    def __init__(self, probe: Callable[[Machine], S], sources: Sources, fix: str, *, sensitive: bool) -> None:
+        self.probe, self.sources, self.fix, self.sensitive = probe, sources, fix, sensitive
+        self.about = probe.__doc__ or ""
+        self.resting: Optional[Callable[[Tree], S]] = None  # nothing: only a running machine can tell
+        self.resting_sources: Sources = ()
+
+    def at_rest(self, *sources: str) -> Callable[[Callable[[Tree], S]], Callable[[Tree], S]]:
+        """Declare a function as the probe of what does not run."""
+
+        def declare(probe: Callable[[Tree], S]) -> Callable[[Tree], S]:
+            self.resting, self.resting_sources = probe, sources
+            return probe
+
+        return declare
+
+
+if TYPE_CHECKING:
+    LeafFact = Fact[Observation[Datum]]
+    TableFact = Fact[Rows[Row]]
+else:
+    LeafFact = TableFact = Fact
+
+
+class Leaf(LeafFact):
+    """One fact."""
+
+    kind: Kind[Datum]
+    optional = False
+
+
+class Table(TableFact):
+    """Facts by name: scalars of kind `row`, or records of `columns`."""
+
+    row: Kind[Datum] = Presence()
+    columns: Mapping[str, Kind[Datum]] = {}
+    fixes: Mapping[str, str] = {}  # by column
+    noun = "row"
+    key: Callable[[str], str] = staticmethod(str)
+    closed = False  # enumerated whole
+    listed: Callable[[str], bool] = staticmethod(bool)  # whether a row of that name would be among them
+    optional = True  # False: `rest` is a value in itself and no row is ever absent
+
+
+class Group(NamedTuple):
+    """The facts of a family that has several."""
+
+    members: Mapping[str, Union[Leaf, Table]]
+    about: str
+
+
+Declared: TypeAlias = "Union[Leaf, Table, Group]"
+LeafProbe: TypeAlias = "Callable[[Machine], Observation[T]]"
+TableProbe: TypeAlias = "Callable[[Machine], Rows[Row]]"
+
+
+def fact(
+    kind: Kind[T],
+    *,
+    sources: Sources,
+    optional: bool = False,
+    fix: str = "",
+    sensitive: bool = False,
+    same_at_rest: bool = False,
+) -> Callable[[LeafProbe[T]], Leaf]:
+    """Declare the function as the probe of one fact, which bears its name (without a `_` at the end).
+
+    `optional`: a sound machine may lack it. `fix`: how to mend it, with `{want}` for a value that would pass.
+    `same_at_rest`: the probe takes a Tree and serves both contexts (a test holds that it takes one).
+    """
+
+    def declare(probe: LeafProbe[T]) -> Leaf:
+        leaf = Leaf(probe, sources, fix, sensitive=sensitive)
+        leaf.kind, leaf.optional = kind, optional
+        if same_at_rest:
+            leaf.at_rest(*sources)(cast("Callable[[Tree], Observation[Datum]]", probe))
+        return leaf
+
+    return declare
+
+
+def table(
+    row: Union[Kind[T], Mapping[str, Kind[Datum]]],
+    *,
+    sources: Sources,
+    noun: str,
+    key: Callable[[str], str] = str,
+    closed: bool = False,
+    listed: Callable[[str], bool] = bool,
+    total: bool = False,
+    fix: str = "",
+    fixes: Optional[Mapping[str, str]] = None,
+    sensitive: bool = False,
+    same_at_rest: bool = False,
+) -> Callable[[TableProbe], Table]:
+    """Declare the function as the probe of a table: of one kind, or of columns by name.
+
+    `key` normalises a row's name and raises ValueError for what cannot be one. `closed`: all rows can be enumerated;
+    `listed` says of a name whether its row would be, since what can be called two ways is listed under one of them.
+    `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name.
+    """
+
+    def declare(probe: TableProbe) -> Table:
+        made = Table(probe, sources, fix, sensitive=sensitive)
+        if isinstance(row, Kind):
+            made.row = row
+        else:
+            made.columns = row
+        made.noun, made.key, made.closed, made.listed = noun, key, closed, listed
+        made.optional, made.fixes = not total, fixes or {}
+        if same_at_rest:
+            made.at_rest(*sources)(cast("Callable[[Tree], Rows[Row]]", probe))
+        return made
+
+    return declare
+
+
+class Place(NamedTuple):
+    """Where a fact stands: `path` from the family on; of a table, the row's `key` and perhaps a `column`."""
+
+    path: Tuple[str, ...]
+    fact: Union[Leaf, Table]
+    key: str = ""
+    column: str = ""
+
+    @property
+    def owner(self) -> Tuple[str, ...]:
+        """The path of the leaf or table itself."""
+        return self.path[: len(self.path) - bool(self.key) - bool(self.column)]
+
+    @property
+    def kind(self) -> Kind[Datum]:
+        """The type of what is observed there."""
+        if isinstance(self.fact, Leaf):
+            return self.fact.kind
+        return self.fact.columns[self.column] if self.column else self.fact.row
+
+    @property
+    def optional(self) -> bool:
+        """Whether absence can be believed: of an optional leaf, and of rows and columns unless the table is total."""
+        return self.fact.optional
+
+    @property
+    def fix(self) -> str:
+        """The default fix, without what is wanted filled in."""
+        if isinstance(self.fact, Table):
+            return self.fact.fixes.get(self.column, self.fact.fix).replace("{key}", self.key)
+        return self.fact.fix
+
+
+def families() -> Tuple[str, ...]:
+    """The names of the families that nodespec brings."""
+    return cast("Tuple[str, ...]", import_module("nodespec.checks").FAMILIES)
+
+
+def family(name: str) -> Union[Group, Table]:
+    """What a module of `checks` declares: a group of facts, or the one table that bears the family's name.
+
+    A third party's module is looked up by entry point `nodespec.checks`. LookupError where there is none.
+    """
+    if name not in _FAMILIES:
+        module = import_module(f"nodespec.checks.{name}") if name in families() else _foreign(name)
+        _FAMILIES[name] = _declared(name, module)
+    return _FAMILIES[name]
+
+
+_FAMILIES: Dict[str, Union[Group, Table]] = {}
+
+
+def _declared(name: str, module: ModuleType) -> Union[Group, Table]:
+    found = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
+    facts = ((attribute, value) for attribute, value in found if isinstance(value, (Leaf, Table)))
+    members = {attribute: value for attribute, value in facts if value.probe.__module__ == module.__name__}
+    only = members.get(name)
+    if len(members) == 1 and isinstance(only, Table):
+        return only
+    return Group(members, module.__doc__ or "")
+
+
+def _foreign(name: str) -> ModuleType:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 40 ms, for third parties only
+
+    found = entry_points()
+    group = found.select(group="nodespec.checks") if hasattr(found, "select") else found.get("nodespec.checks", ())
+    for point in group:
+        if point.name == name:
+            return cast("ModuleType", point.load())
+    raise LookupError(name)
+
+
+def place(path: Tuple[str, ...]) -> Place:
+    """The place that a path names; LookupError where there is none."""
+    declared = family(path[0])
+    if isinstance(declared, Table):
+        return _in_table(path, declared, 1)
+    member = declared.members[path[1]]
+    return Place(path, member) if isinstance(member, Leaf) else _in_table(path, member, 2)
+
+
+def _in_table(path: Tuple[str, ...], found: Table, depth: int) -> Place:
+    key, column = (*path[depth:], "", "")[:2]
+    if column and column not in found.columns:
+        raise LookupError(column)
+    return Place(path, found, key, column)

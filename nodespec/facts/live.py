@@ -1,0 +1,212 @@
+"""Looking at a live host: each fact once, in time, and never more claimed than was seen."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping  # typing's takes four times as long to say what is one
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, Protocol, Tuple, TypeVar, Union, cast
+
+from nodespec.facts.declaration import Leaf, Place, Row, Rows, Table
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree
+from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from nodespec.facts.value_types import Datum
+
+T = TypeVar("T")
+DEADLINE = 20.0  # seconds of a run for which none was said
+THERE = "there"  # the value of a row that has columns
+AT_REST = Unknown(DEFERRED, "only a running machine can tell")
+
+
+class Facts(Protocol):
+    """Whatever can say what a host is: the host itself, or a recording of it."""
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place."""
+        raise NotImplementedError
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of all rows of the table at a place."""
+        raise NotImplementedError
+
+
+class Source(Facts, Protocol):
+    """Facts whose tables tell what they can, be it every row or not."""
+
+    def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of the rows that can be told."""
+        raise NotImplementedError
+
+
+class Live:
+    """A tree or machine, looked at when asked. The run ends at `deadline` (of time.monotonic)."""
+
+    patience: float = 2.0  # seconds that one look may take
+
+    def __init__(self, host: Tree, deadline: float) -> None:
+        self.host, self.deadline = host, deadline
+        self._leaves: Dict[Tuple[str, ...], Observation[Datum]] = {}
+        self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
+        self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place, made once."""
+        if place.path not in self._leaves:
+            fact = place.fact
+            seen = self._leaf(fact) if isinstance(fact, Leaf) else self._row(place)
+            self._leaves[place.path] = sound(place, seen)
+        return self._leaves[place.path]
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of all rows of the table at a place."""
+        every, rest = self._enumerated(place), self.rest(place)
+        if isinstance(rest, Unknown) or isinstance(every, Unknown):  # part of a table is not every row
+            return rest if isinstance(rest, Unknown) else cast("Unknown", every)
+        return tuple(sorted(every))
+
+    def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of the rows that can be told, be they every row or not."""
+        every = self._enumerated(place)
+        return every if isinstance(every, Unknown) else tuple(sorted(every))
+
+    def rest(self, place: Place) -> Observation[Datum]:
+        """What any name is that is none of these."""
+        rows = self._table(place)
+        rest = rows if isinstance(rows, Unknown) else rows.rest
+        if not isinstance(rest, Value):
+            return rest
+        return rest.then(_datum)
+
+    def _leaf(self, leaf: Leaf) -> Observation[Datum]:
+        host = self.host
+        if isinstance(host, Machine):
+            return self._in_time(lambda: leaf.probe(host))
+        resting = leaf.resting
+        return self._in_time(lambda: resting(host)) if resting else AT_REST
+
+    def _row(self, place: Place) -> Observation[Datum]:
+        rows = self._table(place)
+        if isinstance(rows, Unknown):
+            return rows
+        every = self._every.get(place.owner, {})
+        row: Union[Observation[Row], None] = every.get(place.key) if isinstance(every, Mapping) else None
+        if not isinstance(row, Value):
+            row = self._in_time(lambda: rows.look(place.key))
+        if not isinstance(row, Value):
+            return row
+        if not place.column:
+            return row.then(_datum)
+        record = row.value
+        if not isinstance(record, Mapping):
+            return _defect(f"{'.'.join(place.owner)} has no columns")
+        return self._in_time(lambda: record[place.column])
+
+    def _table(self, place: Place) -> Union[Rows[Row], Unknown]:
+        if place.owner not in self._tables:
+            self._tables[place.owner] = self._opened(cast("Table", place.fact))
+        return self._tables[place.owner]
+
+    def _enumerated(self, place: Place) -> Union[Mapping[str, Observation[Row]], Unknown]:
+        if place.owner not in self._every:
+            rows = self._table(place)
+            self._every[place.owner] = rows if isinstance(rows, Unknown) else self._in_time(rows.every)
+        return self._every[place.owner]
+
+    def _opened(self, table: Table) -> Union[Rows[Row], Unknown]:
+        host = self.host
+        if isinstance(host, Machine):
+            return self._in_time(lambda: table.probe(host))
+        resting = table.resting
+        return self._in_time(lambda: resting(host)) if resting else AT_REST
+
+    def _in_time(self, look: Callable[[], T]) -> Union[T, Unknown]:
+        """What `look` gives, or that it took too long. A probe that raises is a defect, and the run goes on."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            return Unknown("timed out", "the time for the whole run was used up", "--deadline gives more")
+        try:
+            with Alarm(min(left, self.patience)):
+                return look()
+        except TimedOut:
+            return Unknown("timed out", f"looking took longer than {self.patience:g} s")
+        except Exception as error:  # noqa: BLE001 - one family's defect must not hide what the others saw
+            return _defect(f"{type(error).__name__}: {error}")
+
+
+def _datum(row: Row) -> Datum:
+    """A row that was asked for as a whole is just there."""
+    return THERE if isinstance(row, Mapping) else row
+
+
+def _defect(say: str) -> Unknown:
+    return Unknown("defect", say, "this is nodespec's fault: report it")
+
+
+def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
+    """An observation that the declaration allows.
+
+    Absence is believed only of what may be absent; and a value that its type cannot order says nothing.
+    """
+    if isinstance(seen, Absent) and not place.optional:
+        return Unknown("not found", f"{seen.evidence.source} does not say", seen.say)
+    if isinstance(seen, Value) and place.kind.spans:
+        try:
+            for value in (seen.value, *seen.others):
+                place.kind.position(value)
+        except ValueError as error:
+            return Unknown("malformed", f"{seen.evidence}: {error}")
+    return seen
+
+
+class Alarm:
+    """Raises TimedOut in the main thread after so many seconds; elsewhere there is nothing to interrupt with.
+
+    What is `busy`, and waits for nothing, has so many of the processor: another that takes it costs no verdict.
+    """
+
+    ready = False  # whether `alarms` has set once for all what each else sets for itself
+
+    def __init__(self, seconds: float, *, busy: bool = False) -> None:
+        self.seconds, self.own = seconds, busy or not Alarm.ready
+        self.timer = signal.ITIMER_PROF if busy else signal.ITIMER_REAL
+        self.number = signal.SIGPROF if busy else signal.SIGALRM
+
+    def __enter__(self) -> None:
+        try:
+            self.before = signal.signal(self.number, _ring) if self.own else _ring
+        except ValueError:
+            self.before = None
+            return
+        signal.setitimer(self.timer, self.seconds)
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.setitimer(self.timer, 0)
+            if self.own:
+                signal.signal(self.number, self.before)
+
+
+@contextmanager
+def alarms() -> Iterator[None]:
+    """A run with many alarms: to say what each does takes longer than most of what they watch."""
+    try:
+        before = signal.signal(signal.SIGALRM, _ring)
+    except ValueError:  # not the main thread
+        yield
+        return
+    Alarm.ready = True
+    try:
+        yield
+    finally:
+        Alarm.ready = False
+        signal.signal(signal.SIGALRM, before)
+
+
+def _ring(_number: int, _frame: Union[FrameType, None]) -> None:
+    raise TimedOut

@@ -1,0 +1,314 @@
+"""The types of facts: how their values are written in a spec, ordered, and told apart."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
+
+from nodespec.errors import nearest
+from nodespec.facts.versions import Position, Scheme, Span
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Near(NamedTuple):
+    """A value known only by where it stands in an order: just below, at or above a bound."""
+
+    position: Position
+
+
+Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # what a fact can be
+Case: TypeAlias = "Union[Datum, Near]"  # and what an expectation is tried on
+LONGEST = 256  # characters of a version
+MORE = 1 << 63  # among the other values of a number: it may be any larger one
+OTHER = "\0"  # a text that no spec names
+OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
+
+
+class Kind(Generic[T_co]):
+    """A type. `words` stand for several of its values: `enabled` for y and m."""
+
+    noun = "text"
+    ordered = False  # a text with operators is a range
+    spans = False  # and one without is a span
+    repeats = False  # a host may have several values, as a frozenset: one that meets the expectation is enough
+    pattern = r"^(?!\s*([<>=]|!=))"  # what a plain scalar looks like, for the JSON Schema
+    words: Mapping[str, Tuple[str, ...]] = {}
+
+    def read(self, text: str) -> T_co:
+        """A value as a spec writes it; ValueError says what is wrong."""
+        raise NotImplementedError
+
+    def others(self) -> Iterable[Case]:
+        """Values that no expectation names: with the named ones, enough to decide what an expectation allows."""
+        return ()
+
+    def written(self, value: Case) -> str:
+        """A value as a spec would write it; empty where it cannot be written."""
+        return "" if isinstance(value, (Near, frozenset)) or value == OTHER else str(value)
+
+    def position(self, value: Case) -> Position:
+        """Where a value stands in the order; ValueError where it stands nowhere."""
+        raise ValueError(f"{value!r}: {self.noun} has no order")
+
+    def span(self, text: str) -> Span:
+        """From where to where a version or number as written reaches."""
+        raise ValueError(f"`{text}` is a range, and {self.noun} has no order")
+
+    def around(self, span: Span) -> Iterable[Case]:
+        """Values on both sides of a span's two ends, and at them."""
+        return (Near((key, side)) for key, _ in span for side in (-1, 0, 1))
+
+    def strength(self, value: Case) -> int:
+        """Of several names of one thing, whose value counts: the greatest."""
+        raise ValueError(f"{value!r}: {self.noun} cannot have aliases")
+
+
+class Text(Kind[str]):
+    """Free text; equal with blanks folded."""
+
+    def read(self, text: str) -> str:
+        if OPERATOR.match(text):
+            raise ValueError(f"`{text}` is a range, and {self.noun} has no order")
+        return " ".join(text.split())
+
+    def others(self) -> Iterable[Case]:
+        return (OTHER,)
+
+
+class Repeated(Text):
+    """Text that a host may give several times: observed as a set where the values differ."""
+
+    noun, repeats = "text", True
+
+
+class Mode(Text):
+    """The permissions of a file in octal: 644 and 0644 are one."""
+
+    noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
+
+    def read(self, text: str) -> str:
+        if not re.fullmatch("[0-7]{3,4}", text):
+            raise ValueError(f"`{text}` is not {self.noun}")
+        return text.zfill(4)
+
+
+class Choice(Kind[str]):
+    """One of a closed list. The list binds the spec, not the host: a host may say what nodespec never heard of.
+
+    With `ranked` the list is in ascending order: it can be asked for in ranges, and of aliases the strongest counts.
+    """
+
+    def __init__(self, *choices: str, ranked: bool = False, **words: Tuple[str, ...]) -> None:
+        self.choices, self.words, self.ordered = choices, words, ranked
+        self.noun = "one of " + ", ".join((*choices, *words))
+        self.pattern = f"^({'|'.join(map(re.escape, choices))})$"
+
+    def read(self, text: str) -> str:
+        if text not in self.choices:
+            raise ValueError(f"`{text}` is not {self.noun}{nearest(text, (*self.choices, *self.words))}")
+        return text
+
+    def others(self) -> Iterable[Case]:
+        return self.choices
+
+    def position(self, value: Case) -> Position:
+        if isinstance(value, Near) or not self.ordered:
+            return value.position if isinstance(value, Near) else super().position(value)
+        if value not in self.choices:
+            raise ValueError(f"`{value}` is not {self.noun}")
+        return (self.choices.index(str(value)),), 0
+
+    def span(self, text: str) -> Span:
+        if not self.ordered:
+            return super().span(text)
+        key = (self.choices.index(self.read(text)),)
+        return (key, 0), (key, 1)
+
+    def around(self, span: Span) -> Iterable[Case]:  # noqa: ARG002 - they are few: all of them
+        return self.choices
+
+    def strength(self, value: Case) -> int:
+        if not self.ordered:
+            return super().strength(value)
+        return self.choices.index(str(value)) if value in self.choices else -1
+
+
+class Flag(Kind[bool]):
+    """Yes or no."""
+
+    noun, pattern = "true or false", "^(true|false|yes|no|on|off)$"
+    READ: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+    def read(self, text: str) -> bool:
+        if text not in self.READ:
+            raise ValueError(f"`{text}` is not {self.noun}")
+        return self.READ[text]
+
+    def others(self) -> Iterable[Case]:
+        return (True, False)
+
+    def written(self, value: Case) -> str:
+        return "true" if value else "false"
+
+
+class Whole(Kind[int]):
+    """A whole number, zero or more."""
+
+    noun, ordered, spans, pattern = "a whole number", True, True, r"^\d{1,18}$"
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+            raise ValueError(f"`{text}` is not {self.noun}")
+        return int(text)
+
+    def others(self) -> Iterable[Case]:
+        return (0,)
+
+    def position(self, value: Case) -> Position:
+        if not isinstance(value, int):
+            raise ValueError(f"{value!r} is not {self.noun}")
+        return (value,), 0
+
+    def span(self, text: str) -> Span:
+        return ((self.read(text),), 0), ((self.read(text),), 1)
+
+    def around(self, span: Span) -> Iterable[Case]:
+        number = span[0][0][0]
+        return (n for n in range(number - 1, number + 2) if n >= 0) if isinstance(number, int) else ()
+
+
+class Size(Whole):
+    """Bytes, written with K, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (of 1024)."""
+
+    noun, pattern = "a size such as 1700M or 2Gi", r"^\d{1,12}([KMGT]i?)?$"
+    UNITS: Mapping[str, int] = {
+        "": 1,
+        "K": 10**3,
+        "M": 10**6,
+        "G": 10**9,
+        "T": 10**12,
+        "Ki": 2**10,
+        "Mi": 2**20,
+        "Gi": 2**30,
+        "Ti": 2**40,
+    }
+
+    def read(self, text: str) -> int:
+        match = re.fullmatch(r"(\d{1,12})([KMGT]i?)?", text, re.ASCII)
+        if not match:
+            raise ValueError(f"`{text}` is not {self.noun}")
+        return int(match[1]) * self.UNITS[match[2] or ""]
+
+    def written(self, value: Case) -> str:
+        if not isinstance(value, int):
+            return ""
+        unit = next((u for u in ("Ti", "Gi", "Mi", "Ki") if value and value % self.UNITS[u] == 0), "")
+        return f"{value // self.UNITS[unit]}{unit}"
+
+
+class Version(Kind[str]):
+    """A version of the scheme: as written, a span."""
+
+    ordered, spans, pattern = True, True, r"^v?\d\S*$"
+
+    def __init__(self, scheme: Scheme) -> None:
+        self.scheme, self.noun = scheme, f"a {scheme.name} version"
+
+    def read(self, text: str) -> str:
+        self.scheme.span(text)
+        return text
+
+    def others(self) -> Iterable[Case]:
+        return (Near(((), 0)),)
+
+    def position(self, value: Case) -> Position:
+        if isinstance(value, Near):
+            return value.position
+        return self.scheme.key(_short(str(value))), 0
+
+    def span(self, text: str) -> Span:
+        return self.scheme.span(_short(text))
+
+
+def _short(text: str) -> str:
+    if len(text) > LONGEST:  # whoever says so wants the comparison to take long
+        raise ValueError(f"{len(text)} characters are not a version")
+    return text
+
+
+class Setting(Text):
+    """What has no declared type, as under /proc/sys: text with blanks folded; in a range, a number."""
+
+    noun, ordered = "a number or text", True
+
+    def position(self, value: Case) -> Position:
+        return value.position if isinstance(value, Near) else ((_number(str(value)),), 0)
+
+    def written(self, value: Case) -> str:
+        return str(value.position[0][0]) if isinstance(value, Near) else super().written(value)
+
+    def span(self, text: str) -> Span:
+        return ((_number(text),), 0), ((_number(text),), 1)
+
+    def around(self, span: Span) -> Iterable[Case]:
+        number = span[0][0][0]
+        return (Near(((n,), 0)) for n in range(number - 1, number + 2)) if isinstance(number, int) else ()
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"-?(0x[0-9a-fA-F]{1,16}|\d{1,20})", text, re.ASCII):
+        raise ValueError(f"`{text[:40]}` is not a number")
+    return int(text, 16 if "0x" in text else 10)
+
+
+class Option(Setting):
+    """A kernel build option: what a .config can say, so that a misspelt word is no string.
+
+    `n` is "is not set", `undefined` an option that the configuration does not mention. Observed strings have no quotes.
+    """
+
+    noun = "y, m, n, undefined, enabled, disabled, a number, or text in double quotes as in a .config"
+    pattern = r'^(y|m|n|undefined|-?\d+|0x[0-9a-fA-F]+|".*")$'
+    words: Mapping[str, Tuple[str, ...]] = {"enabled": ("y", "m"), "disabled": ("n", "undefined")}
+    PLAIN = ("undefined", "n", "m", "y")
+
+    def read(self, text: str) -> str:
+        if not re.match(self.pattern, text):
+            raise ValueError(f"`{text}` is not {self.noun}{nearest(text, (*self.PLAIN, *self.words))}")
+        return text[1:-1] if text.startswith('"') else text
+
+    def others(self) -> Iterable[Case]:
+        return (*self.PLAIN, OTHER)
+
+    def strength(self, value: Case) -> int:
+        return self.PLAIN.index(str(value)) if value in self.PLAIN else len(self.PLAIN)
+
+
+class SetOf(Kind[FrozenSet[str]]):
+    """Several texts without order. Observed empty it is a value."""
+
+    def __init__(self, element: Kind[str]) -> None:
+        self.element, self.noun = element, f"a set ({element.noun})"
+
+    def read(self, text: str) -> FrozenSet[str]:
+        raise ValueError(f"a set wants a list: [{text}] has {text}, {{only: [{text}]}} has nothing beyond it")
+
+    def others(self) -> Iterable[Case]:
+        return (frozenset(),)
+
+
+class Presence(Kind[str]):
+    """A row of a table as a whole: there or not."""
+
+    noun, pattern = "a row: present, absent, or expectations of its columns", "^(present|absent)$"
+
+    def read(self, text: str) -> str:
+        raise ValueError(f"`{text}` says nothing of {self.noun}")
+
+    def others(self) -> Iterable[Case]:
+        return ("there",)

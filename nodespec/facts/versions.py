@@ -1,0 +1,122 @@
+"""Version schemes: one total order each. A version as written in a spec names a span: `6.1` is every 6.1.x."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Callable, Tuple, Union
+
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Atom: TypeAlias = "Union[int, str]"
+Key: TypeAlias = "Tuple[Union[Atom, Key], ...]"
+Position: TypeAlias = "Tuple[Key, int]"  # a key, and a little before (-1), at (0) or after (1) it
+Span: TypeAlias = "Tuple[Position, Position]"  # from, up to but without
+
+
+class Scheme(NamedTuple):
+    """How versions of one kind are ordered. `key` and `span` raise ValueError for what is none."""
+
+    name: str
+    key: Callable[[str], Key]
+    span: Callable[[str], Span]
+
+
+_RELEASE = re.compile(
+    r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))"
+    r"(?:(?:-0(?:\.\d{1,9})?\.|[-~_]?)(alpha|beta|rc)(?![A-Za-z])[.-]?(\d{1,18})?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_SUFFIX = r"([+~][\w.+~-]*)?"  # what a distribution or a build adds
+_STAGES = {"alpha": 0, "beta": 1, "rc": 2}
+_FINAL: Key = (1,)
+
+
+def _release(text: str) -> tuple[tuple[int, ...], Key]:
+    """The numbers and the stage of a release: `2.0`, `v2.0.0-rc.1`, `2.0~rc1+ds1`, `2.0_rc1`, `2.0-0.rc1.fc42`."""
+    match = _RELEASE.match(text)
+    if not match:
+        raise ValueError(f"`{text}` is not a version")
+    numbers = tuple(map(int, match[1].split(".")))
+    return numbers, (0, _STAGES[match[2].lower()] + 1, int(match[3] or 0)) if match[2] else _FINAL
+
+
+def _release_key(text: str) -> Key:
+    return _trimmed(*_release(text))
+
+
+def _trimmed(numbers: tuple[int, ...], stage: Key) -> Key:
+    """6.1 and 6.1.0 are one version."""
+    end = len(numbers)
+    while end > 1 and not numbers[end - 1]:
+        end -= 1
+    return (numbers[:end], stage)
+
+
+def _release_span(text: str) -> Span:
+    match = _RELEASE.match(text)
+    if match and text[match.end() :][:1] == "-":
+        raise ValueError(f"`{text}`: what follows the `-` has no part in the order of releases: leave it out")
+    if not match or not re.fullmatch(_SUFFIX, text[match.end() :], re.ASCII):
+        raise ValueError(f"`{text}` is not a version")
+    numbers, stage = _release(text)
+    low = _trimmed(numbers, stage)
+    if stage != _FINAL:
+        return (low, 0), (low, 1)
+    following = (*numbers[:-1], numbers[-1] + 1)
+    return (low, 0), (_trimmed(following, (0, 0)), 0)
+
+
+_DEB = r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)"  # compiled where one is met
+
+
+def _deb_key(text: str) -> Key:
+    match = re.fullmatch(_DEB, text, re.ASCII)
+    if not match or (":" in match[2] and not match[1]):
+        raise ValueError(f"`{text}` is not a Debian version")
+    upstream, _, revision = match[2].rpartition("-") if "-" in match[2] else (match[2], "", "0")
+    return (int(match[1] or 0), _deb_part(upstream), _deb_part(revision))
+
+
+def _deb_part(text: str) -> Key:
+    """Non-digits and digits in turn; an end sorts after `~` and before everything else."""
+    return tuple((_deb_word(word), int(digits or 0)) for word, digits in re.findall(r"([^0-9]*)([0-9]*)", text))
+
+
+def _deb_word(word: str) -> Key:
+    return (*(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in word), 0)
+
+
+_RPM = r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?"
+_RPM_RANK = {"~": 0, "": 1, "^": 2}  # the end of a version stands between them; letters are 3, numbers 4
+
+
+def _rpm_key(text: str) -> Key:
+    match = re.fullmatch(_RPM, text, re.ASCII)
+    if not match or not re.search("[A-Za-z0-9]", match[2]):
+        raise ValueError(f"`{text}` is not an RPM version")
+    return (int(match[1] or 0), _rpm_part(match[2]), _rpm_part(match[3] or ""))
+
+
+def _rpm_part(text: str) -> Key:
+    segments = (*re.findall(r"[0-9]+|[A-Za-z]+|[~^]", text), "")
+    return tuple(
+        (4, int(s), "") if s.isdigit() else (3, 0, s) if s.isalpha() else (_RPM_RANK[s], 0, "") for s in segments
+    )
+
+
+def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
+    """The span of a package's version: with a revision it is itself; without, all that goes on from it."""
+    low, tail = key(text), re.search(r"[0-9]+$", text)
+    if "-" in text or not tail:
+        return (low, 0), (low, 1)
+    return (low, 0), (key(f"{text[: tail.start()]}{int(tail[0]) + 1}~~"), 0)
+
+
+# Dotted numbers. Alpha, beta and rc sort before the release: `-rc.1` (Semantic Versioning), `~rc1` (dpkg, RPM), `_rc1`
+# (apk), `-0.rc1` (Fedora). Whatever else a distribution adds says nothing about order.
+RELEASE = Scheme("release", _release_key, _release_span)
+DEB = Scheme("deb", _deb_key, lambda text: _open_ended(text, _deb_key))
+RPM = Scheme("rpm", _rpm_key, lambda text: _open_ended(text, _rpm_key))

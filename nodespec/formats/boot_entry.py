@@ -1,0 +1,150 @@
+"""Boot loader entries of type 1, and systemd-boot's loader.conf: text to records, and the order of a menu.
+
+https://uapi-group.org/specifications/specs/boot_loader_specification/ and systemd's src/boot/boot.c. Nothing raises: a
+line that is not understood is left out, as the loaders do.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from functools import cmp_to_key
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
+
+from nodespec.formats.version_order import compare_uapi
+from nodespec.records import NamedTuple
+
+MAX_LINE = 1 << 16  # characters
+FIELDS = ("linux", "uki", "efi")  # what an entry starts, the first that it has
+
+
+class Entry(NamedTuple):
+    """An entry of a menu. `line` is the one that names the kernel; `left` and `done` count boots that were tried."""
+
+    id: str
+    title: str = ""
+    version: str = ""
+    machine_id: str = ""
+    sort_key: str = ""
+    kernel: str = ""
+    options: Tuple[str, ...] = ()
+    line: int = 0
+    left: Optional[int] = None
+    done: int = 0
+    field: str = ""
+
+
+def fields(text: str) -> Iterator[Tuple[int, str, str]]:
+    """Line number, key and value of each line: `title Debian`, `options root=/dev/vda quiet`."""
+    for number, line in enumerate(text.split("\n"), 1):
+        words = line.strip(" \t\r").split(None, 1) if len(line) <= MAX_LINE else []
+        if words and not words[0].startswith("#"):
+            yield number, words[0], words[1] if len(words) > 1 else ""
+
+
+def parse(name: str, text: str) -> Entry:
+    """The entry in a file of this name."""
+    said: Dict[str, str] = {}
+    options: List[str] = []
+    lines: Dict[str, int] = {}
+    for number, field, value in fields(text):
+        if field == "options":
+            options.append(value)
+        else:
+            said[field] = value
+        lines[field] = number
+    field = next((field for field in FIELDS if field in said), "")
+    ident, left, done = counted(name, ".conf")
+    return Entry(
+        ident,
+        said.get("title", ""),
+        said.get("version", ""),
+        said.get("machine-id", ""),
+        said.get("sort-key", ""),
+        said.get(field, ""),
+        tuple(options),
+        lines.get(field, 0),
+        left,
+        done,
+        field,
+    )
+
+
+def counted(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
+    """A file name without its boot counter, tries left and done: `a+2-1.conf` is a.conf, 2, 1."""
+    match = re.fullmatch(rf"(.+?)\+(\d{{1,9}})(?:-(\d{{1,9}}))?{re.escape(suffix)}", name, re.ASCII)
+    if not match:
+        return name, None, 0
+    return match[1] + suffix, int(match[2]), int(match[3] or 0)
+
+
+def ordered(entries: Iterable[Entry]) -> List[Entry]:
+    """As systemd-boot sorts its menu: no tries left last, with a sort key first, then versions, newest first."""
+    return sorted(entries, key=cmp_to_key(_compare))
+
+
+def _compare(one: Entry, other: Entry) -> int:
+    exhausted = (one.left == 0) - (other.left == 0)
+    unsorted = (not one.sort_key) - (not other.sort_key)
+    if exhausted or unsorted:
+        return exhausted or unsorted
+    if one.sort_key:
+        found = _words(one.sort_key, other.sort_key) or _words(one.machine_id, other.machine_id)
+        found = found or -compare_uapi(one.version, other.version)
+        if found:
+            return found
+    return -compare_uapi(one.id, other.id) or _tries(one, other)
+
+
+def _words(one: str, other: str) -> int:
+    return (one > other) - (one < other)
+
+
+def _tries(one: Entry, other: Entry) -> int:
+    if one.left is None or other.left is None:
+        return 0
+    return (other.left - one.left) or (one.done - other.done)
+
+
+def default(text: str) -> str:
+    """The pattern of the last line `default` in a loader.conf; empty where there is none."""
+    found = ""
+    for _, field, value in fields(text):
+        if field == "default":
+            found = value
+    return found
+
+
+def matches(pattern: str, entry: Entry) -> bool:
+    """Whether a pattern names an entry: fnmatch(3) on the whole id, in any case."""
+    return fnmatchcase(entry.id.lower(), pattern.lower().replace("[^", "[!"))
+
+
+class Sections(NamedTuple):
+    """What a unified kernel image says of itself: `uname -r` of its kernel, its command line, its os-release."""
+
+    release: str
+    options: Optional[str]
+    system: Dict[str, str]
+
+
+def unified(name: str, sections: Sections) -> Entry:
+    """The entry that systemd-boot makes of an image in EFI/Linux."""
+    said = sections.system.get
+    title = said("PRETTY_NAME") or said("IMAGE_ID") or said("NAME") or said("ID") or ""
+    version = said("IMAGE_VERSION") or said("VERSION") or said("VERSION_ID") or said("BUILD_ID") or ""
+    ident, left, done = counted(name, name[-4:])
+    options = () if sections.options is None else (sections.options,)
+    sort_key = said("IMAGE_ID") or said("ID") or ""
+    return Entry(ident, title, version, "", sort_key, "", options, 0, left, done, "uki")
+
+
+def os_release(text: str) -> Dict[str, str]:
+    """The assignments of an os-release file."""
+    found: Dict[str, str] = {}
+    for line in text.split("\n"):
+        name, equals, value = line.strip().partition("=")
+        if equals and re.fullmatch("[A-Z0-9_]+", name):
+            value = value[1:-1] if value[:1] in ("'", '"') and value[:1] == value[-1:] and len(value) > 1 else value
+            found[name] = re.sub(r"\\(.)", r"\1", value)
+    return found

@@ -1,0 +1,631 @@
+"""GRUB's menu: what a grub.cfg offers, and what it starts by itself, without running anything.
+
+A script is evaluated with the values that files give. What only the machine knows (its firmware, its devices) has no
+value here: both branches of a condition on it count, a variable has several values then, and a menu entry is one that
+may be there. ValueError for what is not understood, and where what is started is not decided by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from itertools import product
+from typing import Callable, Dict, Iterable, List, Optional, Protocol, Sequence, Set, Tuple
+
+from nodespec.formats.grub_syntax import Block, Command, For, Function, If, Part, Statement, Word, parse
+from nodespec.formats.grub_test import ANY, holds
+from nodespec.records import NamedTuple
+
+MAX_VALUES = 8  # that a variable may have at once
+MAX_CHARS = 8192  # of a value
+MAX_STEPS = 50_000  # statements that are evaluated
+MAX_CALLS = 12  # functions and files within each other
+MAX_MENU = 512  # entries
+
+Values = Tuple[str, ...]
+
+
+class Files(Protocol):
+    """The files that a script may ask for, by GRUB's paths: `/grub2/grubenv`, `(hd0,gpt1)/EFI/BOOT/grub.cfg`."""
+
+    def kind(self, path: str) -> Optional[str]:
+        """`file`, `empty` (a file of no bytes), `directory`, or nothing where there is none; None: not known."""
+
+    def text(self, path: str) -> Optional[str]:
+        """The content of a file; None where there is none; ValueError where it cannot be read."""
+
+    def entries(self) -> Sequence[Entry]:
+        """What the command `blscfg` adds to the menu."""
+
+
+class Entry(NamedTuple):
+    """A menu entry, or a menu below (`submenu`), with the file and line that it stands in."""
+
+    title: str
+    id: str
+    file: str
+    line: int
+    body: Block = ()
+    submenu: bool = False
+    args: Tuple[str, ...] = ()
+
+
+class Kernel(NamedTuple):
+    """What `linux PATH OPTIONS` loads. Several values of the options: one of these, which is not known."""
+
+    path: str
+    options: Values
+    file: str
+    line: int
+    entry: str
+
+
+class Undecided(ValueError):
+    """What is started depends on what only the machine knows."""
+
+
+class _Jump(Exception):
+    """`configfile`: another file's menu takes the place of this one."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
+
+
+class _Left(Exception):
+    """`return`, `exit`, `break`."""
+
+
+class State:
+    """The variables, functions and menu entries so far; of an entry's own script, the kernel that it loads."""
+
+    def __init__(self, prefix: str, file: str) -> None:
+        self.file = file
+        self.variables: Dict[str, Values] = dict.fromkeys(FEATURES, ("y",))
+        self.variables.update((name, (ANY,)) for name in MACHINE)
+        self.variables["menuentry_id_option"] = ("--id",)  # as every generated grub.cfg sets it
+        self.variables.update(prefix=(prefix,), config_directory=(file.rpartition("/")[0],), config_file=(file,))
+        self.exported: Set[str] = {
+            "prefix",
+            "config_directory",
+            "config_file",
+            *FEATURES,
+            *MACHINE,
+            "menuentry_id_option",
+        }
+        self.functions: Dict[str, Block] = {}
+        self.items: List[Tuple[Entry, bool]] = []  # whether it is there for sure
+        self.kernels: Tuple[Optional[Kernel], ...] = (None,)
+        self.args: Tuple[str, ...] = ()
+        self.other = ""  # a command that starts something else than Linux
+
+    def copy(self) -> State:
+        """A state that goes its own way from here on."""
+        other = object.__new__(State)
+        other.__dict__.update(self.__dict__)
+        other.variables, other.exported = dict(self.variables), set(self.exported)
+        other.functions, other.items = dict(self.functions), list(self.items)
+        return other
+
+    def context(self, file: str) -> State:
+        """A context as a submenu and `configfile` open it: exported variables, no entries."""
+        inner = self.copy()
+        inner.variables = {name: value for name, value in self.variables.items() if name in self.exported}
+        inner.file, inner.items, inner.kernels, inner.other = file, [], (None,), ""
+        return inner
+
+    def merge(self, left: State, right: State) -> None:
+        """Become either of two states."""
+        names = (*left.variables, *right.variables)
+        self.variables = {name: _union(left.variables.get(name), right.variables.get(name)) for name in names}
+        self.exported = left.exported & right.exported
+        self.functions = {**left.functions, **right.functions}
+        for name, body in left.functions.items():
+            if right.functions.get(name, body) != body:
+                raise ValueError(f"{self.file}: the function `{name}` is defined in two ways")
+        start = len(self.items)
+        more = left.items[start:], right.items[start:]
+        sure = more[0] == more[1]
+        self.items += more[0] if sure else [(entry, False) for entry, _ in (*more[0], *more[1])]
+        self.kernels = tuple(dict.fromkeys((*left.kernels, *right.kernels)))
+        self.other = left.other or right.other
+
+
+def _union(left: Optional[Values], right: Optional[Values]) -> Values:
+    found = tuple(dict.fromkeys((*(left or ("",)), *(right or ("",)))))
+    return (ANY,) if ANY in found or len(found) > MAX_VALUES else found
+
+
+FEATURES = (
+    *("feature_chainloader_bpb", "feature_ntldr", "feature_platform_search_hint", "feature_default_font_path"),
+    *("feature_all_video_module", "feature_menuentry_id", "feature_menuentry_options", "feature_200_final"),
+    *("feature_nativedisk_cmd", "feature_timeout_style", "feature_search_cryptodisk_only"),
+)
+MACHINE = ("root", "grub_platform", "grub_cpu", "cmdpath", "lockdown", "shim_lock", "check_signatures", "fw_path")
+KERNELS = ("linux", "linux16", "linuxefi", "kernel")
+OTHERS = ("chainloader", "multiboot", "multiboot2", "xen_hypervisor", "knetbsd", "kfreebsd", "ntldr", "efi", "fwsetup")
+OPAQUE = frozenset(
+    (
+        *("legacy_source", "legacy_configfile", "legacy_kernel", "syslinux_source", "syslinux_configfile", "uki"),
+        *("extract_entries_source", "extract_entries_configfile", "extract_legacy_entries_source", "lua"),
+        *("extract_legacy_entries_configfile", "extract_syslinux_entries_source", "verify_detached"),
+        *("extract_syslinux_entries_configfile", "normal_exit", "hook", "read"),
+    )
+)
+
+
+class Menu:
+    """A grub.cfg that was evaluated."""
+
+    def __init__(self, files: Files, path: str, text: str) -> None:
+        self._files, self._steps, self._calls = files, 0, 0
+        self.top = State(path.rpartition("/")[0], path)
+        try:
+            self._run(self.top, _parsed(path, text))
+        except _Jump as jump:
+            self.top = jump.state
+        except _Left:
+            pass
+
+    def started(self) -> List[Kernel]:
+        """What the default entry loads; several where that is not decided. Undecided, ValueError: see there."""
+        return self._selected(self.top, "default")
+
+    def fallbacks(self) -> Iterable[List[Kernel]]:
+        """What is tried in turn where the default entry cannot be started."""
+        words = " ".join(self.top.variables.get("fallback", ())).split()
+        for word in words if len(self.top.variables.get("fallback", ())) == 1 else ():
+            state = self.top.copy()
+            state.variables["fallback"] = (word,)
+            yield self._selected(state, "fallback")
+
+    def offers(self) -> List[Kernel]:
+        """Every kernel that the menu and the menus below offer; entries that are not understood are left out."""
+        found: List[Kernel] = []
+        self._collect(self.top, found, 0)
+        return found
+
+    def _collect(self, state: State, found: List[Kernel], depth: int) -> None:
+        for entry, _ in state.items[:MAX_MENU]:
+            try:
+                inner = self._entered(state, entry, "")
+            except ValueError:
+                continue
+            if entry.submenu and depth < MAX_CALLS:
+                self._collect(inner, found, depth + 1)
+            found += [kernel for kernel in inner.kernels if kernel]
+
+    def _selected(self, state: State, name: str) -> List[Kernel]:
+        found: List[Kernel] = []
+        for value in state.variables.get(name, ("",)):
+            head, rest = _split(value)
+            entry = _picked(state, head)
+            inner = self._entered(state, entry, rest)
+            if inner.items:
+                found += self._selected(inner, "default")
+            elif None in inner.kernels:
+                what = f"runs `{inner.other}`" if inner.other else "loads no kernel"
+                raise ValueError(f"{entry.file}:{entry.line}: the default entry `{entry.title}` {what}")
+            else:
+                found += [kernel for kernel in inner.kernels if kernel]
+        return list(dict.fromkeys(found))
+
+    def _entered(self, state: State, entry: Entry, rest: str) -> State:
+        """The state after the script of an entry."""
+        inner = state.context(entry.file) if entry.submenu else state.copy()
+        inner.file, inner.items, inner.args = entry.file, [], entry.args
+        inner.variables.update(chosen=(entry.id,), default=(rest,))
+        self._steps = self._calls = 0
+        try:
+            self._run(inner, entry.body)
+        except _Jump as jump:
+            return jump.state
+        except _Left:
+            pass
+        named = (kernel._replace(entry=entry.title) if kernel else None for kernel in inner.kernels)
+        inner.kernels = tuple(dict.fromkeys(named))
+        return inner
+
+    def _run(self, state: State, block: Block) -> Optional[bool]:
+        """Evaluate statements; whether the last one succeeded, None where that is not known."""
+        status: Optional[bool] = True
+        for statement in block:
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                raise ValueError(f"{state.file}: takes too long to evaluate")
+            status = self._statement(state, statement)
+            state.variables["?"] = (ANY,) if status is None else ("0",) if status else ("1",)
+        return status
+
+    def _statement(self, state: State, statement: Statement) -> Optional[bool]:
+        if isinstance(statement, Command):
+            return self._command(state, statement)
+        if isinstance(statement, If):
+            return self._if(state, statement, 0)
+        if isinstance(statement, Function):
+            state.functions[statement.name] = statement.body
+            return True
+        if isinstance(statement, For):
+            for word in _arguments(state, statement.words)[0]:
+                state.variables[statement.name] = (word,)
+                self._run(state, statement.body)
+            return True
+        raise ValueError(f"{state.file}:{statement.line}: a loop, which is not understood")
+
+    def _if(self, state: State, statement: If, branch: int) -> Optional[bool]:
+        if branch == len(statement.branches):
+            return self._run(state, statement.otherwise)
+        condition, body = statement.branches[branch]
+        truth = self._run(state, condition)
+        if truth is not None:
+            return self._run(state, body) if truth else self._if(state, statement, branch + 1)
+        left, right = state.copy(), state.copy()
+        try:
+            results = self._run(left, body), self._if(right, statement, branch + 1)
+        except (_Jump, _Left):
+            where = f"{state.file}:{statement.line}"
+            raise Undecided(f"{where}: a condition on what only the machine knows decides what is read") from None
+        state.merge(left, right)
+        return results[0] if results[0] == results[1] else None
+
+    def _command(self, state: State, command: Command) -> Optional[bool]:
+        choices = _arguments(state, command.words)
+        verb = choices[0][0] if choices[0] else ""
+        if verb.partition("=")[1] and re.fullmatch(r"[A-Za-z_]\w*", verb.partition("=")[0], re.ASCII):
+            return _set(self, state, command, [["set", *choice] for choice in choices])
+        if any(choice[:1] != [verb] for choice in choices) or ANY in verb:
+            raise ValueError(f"{state.file}:{command.line}: which command is run is not known")
+        if verb in OPAQUE:
+            raise ValueError(f"{state.file}:{command.line}: `{verb}` is not understood")
+        if command.block is not None and verb in ("menuentry", "submenu"):
+            return _add(state, _entry(state, command, choices))
+        if verb in state.functions:
+            return self._call(state, verb, choices)
+        handler = _HANDLERS.get(verb)
+        if handler:
+            return handler(self, state, command, choices)
+        for name in _assigned(choices[0]):
+            state.variables[name] = (ANY,)
+        return None
+
+    def _call(self, state: State, name: str, choices: List[List[str]]) -> Optional[bool]:
+        self._enter(state)
+        before = state.args
+        state.args = tuple(_either(choices, at) for at in range(1, min(map(len, choices))))
+        try:
+            return self._run(state, state.functions[name])
+        except _Left:
+            return None
+        finally:
+            self._calls -= 1
+            state.args = before
+
+    def _enter(self, state: State) -> None:
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            raise ValueError(f"{state.file}: files or functions are nested more than {MAX_CALLS} deep")
+
+    def file(self, state: State, path: str, line: int) -> Optional[str]:
+        """The content of a file that a command names."""
+        if ANY in path.rpartition(")")[2]:
+            raise Undecided(f"{state.file}:{line}: reads a file whose name only the machine knows")
+        return self._files.text(path)
+
+    def source(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        """`source FILE`: its statements as if they stood here."""
+        path = _either(choices, 1)
+        text = self.file(state, path, command.line)
+        if text is None:
+            return False
+        self._enter(state)
+        outer, state.file = state.file, path
+        try:
+            return self._run(state, _parsed(path, text))
+        except _Left:
+            return None
+        finally:
+            self._calls -= 1
+            state.file = outer
+
+    def configfile(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        """`configfile FILE`: its menu instead of this one."""
+        path = _either(choices, 1)
+        text = self.file(state, path, command.line)
+        if text is None:
+            raise ValueError(f"{state.file}:{command.line}: `{path}` is not found")
+        self._enter(state)
+        inner = state.context(path)
+        inner.variables.update(config_file=(path,), config_directory=(path.rpartition("/")[0],))
+        with contextlib.suppress(_Left):
+            self._run(inner, _parsed(path, text))
+        self._calls -= 1
+        if not inner.items:
+            return None
+        raise _Jump(inner)
+
+    def load(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        """`load_env [--file FILE] [NAME...]`: the variables that are kept from boot to boot."""
+        words, path = _option(choices[0][1:], "-f", "--file")
+        names = [word for word in words if not word.startswith("-")]
+        text = self.file(state, path or f"{state.variables['prefix'][0]}/grubenv", command.line)
+        if not text:
+            return False
+        for name, value in environment(text).items():
+            if not names or name in names:
+                state.variables[name] = (value[:MAX_CHARS],)
+        return True
+
+    def test(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        """`[ EXPRESSION ]`."""
+        del command, state
+        found = {holds(choice[1:], self._files.kind) for choice in choices}
+        return found.pop() if len(found) == 1 else None
+
+    def entries(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        """`blscfg`: the entries of the Boot Loader Specification."""
+        if len(choices[0]) > 1:
+            raise ValueError(f"{state.file}:{command.line}: `blscfg` with arguments is not understood")
+        for entry in self._files.entries():
+            _add(state, entry)
+        return True
+
+    def evaluated(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        """`eval WORDS`: these as a script."""
+        text = " ".join(_either(choices, at) for at in range(1, min(map(len, choices))))
+        if ANY in text:
+            raise Undecided(f"{state.file}:{command.line}: evaluates what only the machine knows")
+        return self._run(state, _parsed(state.file, text))
+
+
+def _parsed(path: str, text: str) -> Block:
+    try:
+        return parse(text.replace(ANY, "?"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def environment(text: str) -> Dict[str, str]:
+    r"""The variables of a grubenv: lines such as `saved_entry=0`, filled up with `#`. `\` quotes what follows."""
+    if not text.startswith("# GRUB Environment Block\n"):
+        raise ValueError("grubenv does not begin with `# GRUB Environment Block`, without which GRUB does not read it")
+    found: Dict[str, str] = {}
+    line, escaped = "", False
+    for char in text.replace(ANY, "?"):
+        if char == "\n" and not escaped:
+            name, equals, value = line.partition("=")
+            if equals and not line.startswith("#"):
+                found[name] = value
+            line = ""
+        elif char == "\\" and not escaped:
+            escaped = True
+        else:
+            line, escaped = line + char, False
+    return found
+
+
+def _arguments(state: State, words: Sequence[Word]) -> List[List[str]]:
+    """The arguments that words stand for; several lists where variables have several values."""
+    choices: List[List[str]] = [[]]
+    for word in words:
+        options = _expanded(state, word)
+        if len(options) * len(choices) > MAX_VALUES:
+            options = [[ANY]]
+        choices = [[*choice, *more] for choice, more in product(choices, options)]
+    return choices
+
+
+def _expanded(state: State, word: Word) -> List[List[str]]:
+    """A word with its variables: unquoted ones are parted at blanks, and nothing is no argument."""
+    options: List[List[Optional[str]]] = [[None]]
+    for part in word:
+        pieces = _values(state, part) if part.variable else (part.text,)
+        options = [_joined(option, piece, part) for option, piece in product(options, pieces)]
+        if len(options) > MAX_VALUES:
+            return [[ANY]]
+    return [[piece[:MAX_CHARS] for piece in option if piece is not None] for option in options]
+
+
+def _joined(option: List[Optional[str]], piece: str, part: Part) -> List[Optional[str]]:
+    if not part.variable or part.quoted:
+        return [*option[:-1], (option[-1] or "") + piece]
+    words = piece.split(" ")
+    if len(words) == 1:
+        return [*option[:-1], (option[-1] or "") + piece if piece else option[-1]]
+    first = (option[-1] or "") + words[0]
+    return [*option[:-1], first or None, *[word for word in words[1:-1] if word], words[-1] or None]
+
+
+def _values(state: State, part: Part) -> Values:
+    name = part.text
+    if name.isdigit():
+        at = int(name[:4])
+        return (state.args[at - 1] if 0 < at <= len(state.args) else "",)
+    if name in ("@", "*"):
+        return (" ".join(state.args),)
+    if name == "#":
+        return (str(len(state.args)),)
+    return state.variables.get(name, ("",))
+
+
+def _either(choices: List[List[str]], at: int) -> str:
+    """An argument that all choices agree on; else what is not known."""
+    found = {choice[at] if at < len(choice) else "" for choice in choices}
+    return found.pop() if len(found) == 1 else ANY
+
+
+def _option(words: List[str], *names: str) -> Tuple[List[str], str]:
+    """Words without an option, and its value: `--file=X`, `--file X`, `-f X`."""
+    rest: List[str] = []
+    value, at = "", 0
+    while at < len(words):
+        name, equals, own = words[at].partition("=")
+        if name in names:
+            value = own if equals else words[at + 1] if at + 1 < len(words) else ""
+            at += 1 if equals else 2
+        else:
+            rest.append(words[at])
+            at += 1
+    return rest, value
+
+
+def _entry(state: State, command: Command, choices: List[List[str]]) -> Entry:
+    words = [_either(choices, at) for at in range(1, min(map(len, choices)))]
+    words, ident = _option(words, "--id")
+    for name in ("--class", "--users", "--hotkey", "--source"):
+        words, _ = _option(words, name)
+    args = tuple(word for word in words if word != "--unrestricted")
+    title = args[0] if args else ""
+    submenu = choices[0][0] == "submenu"
+    return Entry(title, ident or title, state.file, command.line, command.block or (), submenu, args)
+
+
+def _add(state: State, entry: Entry) -> bool:
+    if len(state.items) >= MAX_MENU:
+        raise ValueError(f"{state.file}: more than {MAX_MENU} menu entries")
+    state.items.append((entry, True))
+    return True
+
+
+def _split(value: str) -> Tuple[str, str]:
+    """`a>b` as a and b; `>>` is a `>` of a title."""
+    at = 0
+    while at < len(value):
+        if value[at] == ">" and value[at : at + 2] == ">>":
+            at += 2
+        elif value[at] == ">":
+            break
+        else:
+            at += 1
+    return value[:at].replace(">>", ">"), value[at + 1 :]
+
+
+def _number(text: str) -> Optional[int]:
+    digits = text.strip(" ")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 6:  # noqa: PLR2004 - no menu is longer
+        return None
+    return int(digits, 8 if digits[0] == "0" and digits.strip("01234567") == "" else 10)
+
+
+def _picked(state: State, name: str) -> Entry:
+    """The entry with this id, title or number; the first where there is none."""
+    if not state.items:
+        raise ValueError(f"{state.file}: the menu has no entries")
+    if ANY in name:
+        raise Undecided(f"{state.file}: only the machine knows which entry is the default")
+    number = _number(name)
+    for entry, sure in state.items if name else ():
+        if name in (entry.id, entry.title):
+            if not sure:
+                raise Undecided(f"{entry.file}:{entry.line}: only the machine knows if the entry `{name}` is there")
+            return entry
+        if number is None and ANY in entry.id + entry.title:
+            raise Undecided(f"{entry.file}:{entry.line}: only the machine knows what this entry is called")
+    at = number if number is not None and number < len(state.items) else 0
+    if not all(sure for _, sure in state.items[: at + 1]):
+        raise Undecided(f"{state.file}: only the machine knows which entry has the number {at}")
+    return state.items[at][0]
+
+
+def _assigned(words: List[str]) -> List[str]:
+    """The variables that a command sets by an option: `search --set=root`, `probe -s x`, `regexp --set 1:x`."""
+    found = []
+    for name in ("--set", "-s", "--var", "-v"):
+        _, value = _option(words, name)
+        found += [value.rpartition(":")[2]] if value else []
+    return found
+
+
+def _set(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    """`set NAME=VALUE`."""
+    del command
+    pairs = [(choice[1] if len(choice) > 1 else "").partition("=") for choice in choices]
+    for name in {name for name, equals, _ in pairs if equals}:
+        values = tuple(dict.fromkeys(value for own, equals, value in pairs if own == name and equals))
+        state.variables[name] = (ANY,) if any(value == ANY for value in values) else values
+    return True
+
+
+def _unset(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    del command
+    for name in choices[0][1:]:
+        state.variables.pop(name, None)
+    return True
+
+
+def _export(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    del command
+    state.exported.update(choices[0][1:])
+    return True
+
+
+def _linux(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    """`linux PATH OPTIONS`: as GRUB's grub_create_loader_cmdline joins them."""
+    options = tuple(dict.fromkeys(" ".join(map(_quoted, choice[2:])) for choice in choices))
+    state.kernels = (Kernel(_either(choices, 1), options, state.file, command.line, ""),)
+    return None
+
+
+def _quoted(word: str) -> str:
+    word = "".join(f"\\{char}" if char in "\\'\"" else char for char in word)
+    return f'"{word}"' if " " in word else word
+
+
+def _other(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    del command
+    state.other, state.kernels = choices[0][0], (None,)
+    return None
+
+
+def _by(step: int) -> Callable[[Menu, State, Command, List[List[str]]], Optional[bool]]:
+    """`increment NAME` and `decrement NAME`, of Fedora's GRUB."""
+
+    def counted(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+        del command
+        name = _either(choices, 1)
+        values = state.variables.get(name, ("0",))
+        known = all(value.lstrip("-").isdigit() and len(value) < MAX_VALUES for value in values)
+        state.variables[name] = tuple(str(int(value) + step) for value in values) if known else (ANY,)
+        return True
+
+    return counted
+
+
+def _search(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    """`search --set=root ...`; `search.fs_uuid UUID root`. Devices have no names here."""
+    del command
+    words = choices[0]
+    dotted = [words[2]] if "." in words[0] and len(words) > 2 else []  # noqa: PLR2004 - what, where to
+    for name in (*dotted, *_assigned(words)) or ("root",):
+        state.variables[name] = (ANY,)
+    return None
+
+
+def _leave(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    del state, command, choices
+    raise _Left
+
+
+def _done(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    del state, command, choices
+    return True
+
+
+_HANDLERS: Dict[str, Callable[[Menu, State, Command, List[List[str]]], Optional[bool]]] = {
+    **dict.fromkeys(("set",), _set),
+    **dict.fromkeys(("[", "test"), Menu.test),
+    **dict.fromkeys((".", "source"), Menu.source),
+    **dict.fromkeys(("configfile", "normal"), Menu.configfile),
+    **dict.fromkeys(("return", "exit", "break", "continue"), _leave),
+    **dict.fromkeys(("true", "echo", "save_env", "terminal_output", "terminal_input"), _done),
+    **dict.fromkeys(KERNELS, _linux),
+    **dict.fromkeys(OTHERS, _other),
+    **dict.fromkeys(("search", "search.fs_uuid", "search.fs_label", "search.label", "search.file"), _search),
+    "unset": _unset,
+    "export": _export,
+    "load_env": Menu.load,
+    "blscfg": Menu.entries,
+    "eval": Menu.evaluated,
+    "false": lambda *_: False,
+    "increment": _by(1),
+    "decrement": _by(-1),
+}

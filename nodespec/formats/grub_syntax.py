@@ -1,0 +1,271 @@
+"""GRUB's scripting language: the text of a grub.cfg as a syntax tree.
+
+ValueError for what GRUB's own parser refuses, and for blocks that are nested too deeply.
+https://www.gnu.org/software/grub/manual/grub/grub.html#Shell_002dlike-scripting
+"""
+
+from __future__ import annotations
+
+import re
+from typing import FrozenSet, Iterator, List, Optional, Tuple, Union
+
+from nodespec.records import NamedTuple
+
+MAX_DEPTH = 24  # blocks within blocks
+MAX_WORDS = 200_000  # of a script
+END = "\n"  # the token that ends a statement, for `;` too
+
+
+class Part(NamedTuple):
+    """A piece of a word: text, or the name of a variable. A quoted variable stays one word, whatever its value."""
+
+    text: str
+    variable: bool = False
+    quoted: bool = False
+
+
+Word = Tuple[Part, ...]
+
+
+class Command(NamedTuple):
+    """A command with its arguments, and the block of `menuentry` and `submenu`."""
+
+    words: Tuple[Word, ...]
+    block: Optional[Tuple[Statement, ...]]
+    line: int
+
+
+class If(NamedTuple):
+    """`if A; then B; elif C; then D; else E; fi`: the branches (A, B) and (C, D), and E."""
+
+    branches: Tuple[Tuple[Tuple[Statement, ...], Tuple[Statement, ...]], ...]
+    otherwise: Tuple[Statement, ...]
+    line: int
+
+
+class For(NamedTuple):
+    """`for NAME in WORDS; do BODY; done`."""
+
+    name: str
+    words: Tuple[Word, ...]
+    body: Tuple[Statement, ...]
+    line: int
+
+
+class While(NamedTuple):
+    """`while A; do B; done`, or `until`."""
+
+    line: int
+
+
+class Function(NamedTuple):
+    """`function NAME { BODY }`."""
+
+    name: str
+    body: Tuple[Statement, ...]
+    line: int
+
+
+Statement = Union[Command, If, For, While, Function]
+Block = Tuple[Statement, ...]
+
+_TOKEN = re.compile(
+    r"""(?P<blank>[ \t\r]+|\\\n)|(?P<end>[;\n])|(?P<brace>[{}])|'(?P<single>[^']*)'"""
+    r"""|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
+    r"""|\$(?:\{(?P<braced>\w+|[@*#?])\}|(?P<bare>\w+|[@*#?]))"""
+    r"""|(?P<plain>[^\s;{}'"\\$|&<>]+|\$)""",
+    re.DOTALL,
+)
+_WITHIN = re.compile(
+    r"""\\(?P<escaped>[\\"$\n])|\$(?:\{(?P<braced>\w+|[@*#?])\}|(?P<bare>\w+|[@*#?]))|(?P<plain>[^\\$]+|.)""", re.DOTALL
+)
+
+
+class _Token(NamedTuple):
+    """A word, a brace or the end of a statement, with its line from 1."""
+
+    word: Word
+    mark: str
+    line: int
+
+    @property
+    def reserved(self) -> str:
+        """The text of a word that could be a reserved one: without quotes and variables."""
+        if self.mark:
+            return self.mark
+        return self.word[0].text if len(self.word) == 1 and self.word[0] == Part(self.word[0].text) else ""
+
+
+def parse(text: str) -> Block:
+    """The statements of a script: `set default=0`, `if [ -s $prefix/grubenv ]; then load_env; fi`."""
+    parser = _Parser(list(_tokens(text)))
+    block = parser.block(frozenset())
+    if not parser.done:
+        raise ValueError(f"line {parser.line}: unexpected `{parser.peek}`")
+    return block
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    word: Optional[List[Part]] = None
+    at, line, count = 0, 1, 0
+    while at < len(text):
+        if word is None and text[at] == "#":
+            end = text.find("\n", at)
+            at = len(text) if end < 0 else end
+            continue
+        found = _TOKEN.match(text, at)
+        if not found:
+            raise ValueError(f"line {line}: unexpected `{text[at]}`")
+        at, start, count = found.end(), line, count + 1
+        line += found[0].count("\n")
+        if count > MAX_WORDS:
+            raise ValueError("longer than any script that GRUB's tools write")
+        if found["blank"] or found["end"] or found["brace"]:
+            if word is not None:
+                yield _Token(tuple(word), "", start)
+            word = None
+            if not found["blank"]:
+                yield _Token((), found["brace"] or END, start)
+            continue
+        word = [] if word is None else word
+        word += _parts(found)
+    if word is not None:
+        yield _Token(tuple(word), "", line)
+
+
+def _parts(found: re.Match[str]) -> Iterator[Part]:
+    if found["double"] is not None:
+        yield Part("", quoted=True)
+        for inner in _WITHIN.finditer(found["double"]):
+            name = inner["braced"] or inner["bare"]
+            text = inner["plain"] if inner["escaped"] is None else inner["escaped"].strip("\n")
+            yield Part(name, variable=True, quoted=True) if name else Part(text or "", quoted=True)
+    elif found["single"] is not None:
+        yield Part(found["single"], quoted=True)
+    elif found["braced"] or found["bare"]:
+        yield Part(found["braced"] or found["bare"], variable=True)
+    elif found["escaped"] is not None:
+        yield Part(found["escaped"], quoted=True)
+    else:
+        yield Part(found["plain"])
+
+
+class _Parser:
+    """Statements from tokens, by recursive descent."""
+
+    def __init__(self, tokens: List[_Token]) -> None:
+        self._tokens, self._at, self._depth = tokens, 0, 0
+
+    @property
+    def done(self) -> bool:
+        return self._at >= len(self._tokens)
+
+    @property
+    def peek(self) -> str:
+        return "" if self.done else self._tokens[self._at].reserved
+
+    @property
+    def line(self) -> int:
+        return self._tokens[min(self._at, len(self._tokens) - 1)].line if self._tokens else 1
+
+    def block(self, ends: FrozenSet[str]) -> Block:
+        """Statements up to one of these words, which is not taken."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ValueError(f"line {self.line}: blocks are nested more than {MAX_DEPTH} deep")
+        statements: List[Statement] = []
+        while not self.done and self.peek not in ends:
+            if self.peek == END:
+                self._at += 1
+            elif self.peek in _CLOSING:
+                break
+            else:
+                statements.append(self._statement())
+        self._depth -= 1
+        return tuple(statements)
+
+    def _statement(self) -> Statement:
+        line, verb = self.line, self.peek
+        if verb == "if":
+            return self._if(line)
+        if verb == "for":
+            return self._for(line)
+        if verb in ("while", "until"):
+            self._take(verb)
+            self._clause("do")
+            self._clause("done")
+            return While(line)
+        if verb == "function":
+            self._take(verb)
+            name = self._word()
+            return Function(name[0].text if name else "", self._braces(), line)
+        return self._command(line)
+
+    def _command(self, line: int) -> Command:
+        words: List[Word] = []
+        block: Optional[Block] = None
+        while not self.done and self.peek != END:
+            if self.peek == "{" and words and block is None:
+                block = self._braces()
+                break
+            if self.peek in ("{", "}"):
+                break
+            words.append(self._word())
+        if not words:
+            raise ValueError(f"line {line}: unexpected `{self.peek}`")
+        return Command(tuple(words), block, line)
+
+    def _if(self, line: int) -> If:
+        branches: List[Tuple[Block, Block]] = []
+        otherwise: Block = ()
+        self._take("if")
+        while True:
+            condition = self._clause("then")
+            body = self.block(frozenset(("elif", "else", "fi")))
+            branches.append((condition, body))
+            word = self.peek
+            self._at += 1
+            if word == "else":
+                otherwise = self._clause("fi")
+            if word in ("else", "fi"):
+                return If(tuple(branches), otherwise, line)
+            if word != "elif":
+                raise ValueError(f"line {line}: `if` without `fi`")
+
+    def _for(self, line: int) -> For:
+        self._take("for")
+        name = self._word()
+        self._take("in")
+        words: List[Word] = []
+        while not self.done and self.peek != END:
+            words.append(self._word())
+        self._at += 1
+        while self.peek == END and not self.done:
+            self._at += 1
+        self._take("do")
+        return For(name[0].text if name else "", tuple(words), self._clause("done"), line)
+
+    def _clause(self, end: str) -> Block:
+        block = self.block(frozenset((end,)))
+        self._take(end)
+        return block
+
+    def _braces(self) -> Block:
+        while self.peek == END and not self.done:
+            self._at += 1
+        self._take("{")
+        return self._clause("}")
+
+    def _take(self, word: str) -> None:
+        if self.peek != word or self.done:
+            raise ValueError(f"line {self.line}: `{self.peek.strip()}` where `{word}` is expected")
+        self._at += 1
+
+    def _word(self) -> Word:
+        if self.done or self._tokens[self._at].mark:
+            raise ValueError(f"line {self.line}: a word is expected")
+        self._at += 1
+        return self._tokens[self._at - 1].word
+
+
+_CLOSING = frozenset(("then", "elif", "else", "fi", "do", "done", "}"))

@@ -1,0 +1,45 @@
+"""Sections of a PE image, the format of programs for UEFI: of a unified kernel image .linux, .cmdline, .uname, .osrel.
+
+https://learn.microsoft.com/windows/win32/debug/pe-format; ValueError for what is no such image.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import List
+
+from nodespec.records import NamedTuple
+
+MAX_SECTIONS = 96  # as Windows' loader has it
+ROW = struct.Struct("<8sIIII16x")  # 40 bytes: name, size in memory, address, size in the file, offset
+HEADER = 20  # bytes before the optional header, after the signature
+
+
+class Section(NamedTuple):
+    """A named part of the file. `size` is what counts: without the bytes that only fill it up."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def sections(head: bytes) -> List[Section]:
+    """The sections, in the order of the file, from the bytes that it begins with."""
+    if head[:2] != b"MZ" or len(head) < 64:  # noqa: PLR2004 - where the offset of the next header stands
+        raise ValueError("is no PE image")
+    (start,) = struct.unpack_from("<I", head, 0x3C)
+    if head[start : start + 4] != b"PE\0\0" or len(head) < start + 4 + HEADER:
+        raise ValueError("is no PE image")
+    (count,) = struct.unpack_from("<H", head, start + 6)
+    (optional,) = struct.unpack_from("<H", head, start + 20)
+    table = start + 4 + HEADER + optional
+    if count > MAX_SECTIONS:
+        raise ValueError(f"has more than {MAX_SECTIONS} sections")
+    if table + count * ROW.size > len(head):
+        raise ValueError("ends within its table of sections")
+    return [_section(head, table + at * ROW.size) for at in range(count)]
+
+
+def _section(head: bytes, at: int) -> Section:
+    name, virtual, _, raw, offset = ROW.unpack_from(head, at)
+    return Section(name.rstrip(b"\0").decode("ascii", "backslashreplace"), offset, min(virtual or raw, raw))

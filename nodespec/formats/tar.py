@@ -1,0 +1,170 @@
+"""The members of a tar archive, as ustar, pax, GNU and V7 write them.
+
+Python's own reader takes an archive that is cut off or damaged for one that ends there, keeps all that it has read,
+and reads as much as a header asks for. This one says Damaged, keeps nothing, and is bounded.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import Dict, Iterator, Optional, Tuple
+
+from nodespec.formats import tar_sparse as sparse
+from nodespec.formats.byte_source import PIECE, Damaged, Source
+from nodespec.formats.tar_header import BLOCK, ZEROS, checked, decimal, number, records, text
+from nodespec.records import NamedTuple
+
+HEADER = 1 << 20  # bytes of one extended header
+BEHIND = 16 << 20  # read behind the end, where a compressed stream has its sum
+
+_TYPES = {
+    b"2": stat.S_IFLNK,
+    b"3": stat.S_IFCHR,
+    b"4": stat.S_IFBLK,
+    b"5": stat.S_IFDIR,
+    b"D": stat.S_IFDIR,  # with a list of its names as content
+    b"6": stat.S_IFIFO,
+}  # every other is a regular file
+_HARD = b"1"
+_BARE = b"123456"  # without content, whatever their size says
+_PASSED = b"VMN"  # the name of a volume and such: no file
+
+
+class Member(NamedTuple):
+    """A member. `mode` is as stat(2) gives it, and 0 for a hard link, which is another name of `link`.
+
+    The content is what is at `data`. A member with holes has only its `segments` there, one after the other; they are
+    None where there are too many of them, or where they cannot be so.
+    """
+
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    data: int
+    link: bytes
+    holes: bool = False
+    segments: Optional[sparse.Segments] = None
+
+
+def members(source: Source) -> Iterator[Member]:
+    """All members in their order; Damaged where the archive cannot be read to its end."""
+    offset, end, everywhere, here = 0, 0, _Said(), _Said()
+    while block := _block(source, end):
+        if block == ZEROS:
+            _ended(source, offset + BLOCK)
+            return
+        try:
+            kind, start, stored = checked(block), offset + BLOCK, number(block[124:136])
+            if kind in b"xXgLK":
+                (everywhere if kind == b"g" else here).hear(kind, _extension(source, start, stored))
+                end = start + stored
+            else:
+                member, end = _member(source, start, block, {**everywhere, **here} if everywhere else here)
+                here = _Said()
+                if kind not in _PASSED:
+                    yield member
+        except (ValueError, LookupError) as error:
+            raise Damaged(f"byte {offset} of the archive: {error}") from None
+        offset = end + -end % BLOCK
+    if not source.whole:
+        raise Damaged(f"it is cut off: the archive has no end after its {end} bytes")
+
+
+def begins(source: Source) -> bool:
+    """Whether this begins as an archive does, be it one without members."""
+    block = source.read(0, BLOCK)
+    try:
+        return block == ZEROS or bool(checked(block))
+    except ValueError:
+        return False
+
+
+def _block(source: Source, end: int) -> bytes:
+    """The block behind what ends there, and must be there itself: of the last member only the filling may lack."""
+    before, filling = min(1, end), -end % BLOCK
+    data = source.read(end - before, before + filling + BLOCK)
+    if len(data) < before:
+        raise Damaged(f"it is cut off before byte {end} of the archive")
+    return data[before + filling :]
+
+
+def _ended(source: Source, offset: int) -> None:
+    """Two blocks of zeros are an end, or one and nothing behind it."""
+    if source.read(offset, BLOCK).strip(b"\0"):
+        raise Damaged(f"byte {offset} of the archive: it ends, and goes on")
+    for step in range(0, BEHIND, PIECE):
+        if len(source.read(offset + step, PIECE)) < PIECE:
+            return
+
+
+class _Said(Dict[bytes, bytes]):
+    """What extended headers say of the next member, or of all."""
+
+    def hear(self, kind: bytes, data: bytes) -> None:
+        """Of one extended header: pax's records, or GNU's long names."""
+        if kind in b"LK":
+            self[b"path" if kind == b"L" else b"linkpath"] = data.partition(b"\0")[0]
+            return
+        for key, value in records(data):
+            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):  # version 0.0 says one after the other
+                self[sparse.MAP] = b",".join(filter(None, (self.get(sparse.MAP), value)))
+            else:
+                self[key] = value
+
+
+def _extension(source: Source, start: int, size: int) -> bytes:
+    if size > HEADER:
+        raise ValueError(f"an extended header of {size} bytes")
+    data = source.read(start, size)
+    if len(data) < size:
+        raise ValueError("it is cut off within an extended header")
+    return data
+
+
+def _member(source: Source, data: int, block: bytes, said: Dict[bytes, bytes]) -> Tuple[Member, int]:
+    """A member, and where what is stored of it ends."""
+    kind = block[156:157]
+    stored = decimal(said[b"size"]) if b"size" in said else number(block[124:136])
+    name = said.get(b"GNU.sparse.name") or said.get(b"path") or _name(block)
+    member = Member(
+        name=name,
+        mode=_mode(kind, name) | number(block[100:108]) & 0o7777 if kind != _HARD else 0,
+        uid=_identity(said, b"uid", block[108:116]),
+        gid=_identity(said, b"gid", block[116:124]),
+        size=stored,
+        data=data,
+        link=said.get(b"linkpath") or text(block[157:257]),
+    )
+    if kind in _BARE:
+        return member._replace(size=0), data
+    if kind == b"S":
+        found = sparse.old(source, data, block, stored)
+    elif stat.S_ISREG(member.mode) and any(key.startswith(b"GNU.sparse.") for key in said):
+        found = sparse.new(source, data, said, stored)
+    else:
+        return member, data + stored
+    return member._replace(size=found.size, data=found.data, holes=True, segments=sparse.segments(found)), found.end
+
+
+def _mode(kind: bytes, name: bytes) -> int:
+    """The type; before ustar a directory was a file with a slash behind its name."""
+    if kind in b"0\0" and name.endswith(b"/"):
+        return stat.S_IFDIR
+    return _TYPES.get(kind, stat.S_IFREG)
+
+
+def _identity(said: Dict[bytes, bytes], key: bytes, field: bytes) -> int:
+    found = decimal(said[key]) if key in said else number(field)
+    if found >= 1 << 32:
+        raise ValueError(f"{key.decode()} {found}")
+    return found
+
+
+def _name(block: bytes) -> bytes:
+    """The name; in ustar what goes before it stands apart, where GNU has other things and star less room."""
+    name, prefix = text(block[:100]), b""
+    if block[257:263] == b"ustar\0":
+        prefix = text(block[345:476] if block[508:512] == b"tar\0" else block[345:500])
+    return prefix + b"/" + name if prefix else name

@@ -1,0 +1,74 @@
+"""Sparse members of a tar archive: where what is between the holes stands, as GNU tar has said it in four ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List, Mapping, Optional, Tuple
+
+from nodespec.formats.byte_source import Source
+from nodespec.formats.tar_header import BLOCK, decimal, number
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+SEGMENTS = 10_000  # of one member
+READABLE = 64 << 20  # bytes of a member whose map is worth keeping
+MAP = b"GNU.sparse.map"
+
+Segments: TypeAlias = "Tuple[Tuple[int, int], ...]"  # offset and length of what is no hole, in their order
+
+
+class Holes(NamedTuple):
+    """A sparse file: its size, the numbers of its map, and from where to where what is no hole is stored."""
+
+    size: int
+    numbers: List[int]
+    data: int
+    end: int
+
+
+def old(source: Source, data: int, block: bytes, stored: int) -> Holes:
+    """GNU's first way: the map in the header, and in blocks between it and the content."""
+    numbers, more, size = _pairs(block[386:482]), block[482], number(block[483:495])
+    while more:
+        block, data = source.read(data, BLOCK), data + BLOCK
+        more = block[504]
+        if len(numbers) <= 2 * SEGMENTS:
+            numbers += _pairs(block[:504])
+    return Holes(size, numbers, data, data + stored)
+
+
+def _pairs(fields: bytes) -> List[int]:
+    pairs = [fields[at : at + 24] for at in range(0, len(fields), 24)]
+    return [number(half) for pair in pairs if pair.strip(b"\0") for half in (pair[:12], pair[12:])]
+
+
+def new(source: Source, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
+    """What pax archives of GNU do: the map among the records, or (1.0) as lines of decimals before the content."""
+    end, size = data + stored, decimal(said.get(b"GNU.sparse.realsize") or said[b"GNU.sparse.size"])
+    if said.get(b"GNU.sparse.major") != b"1":
+        return Holes(size, [decimal(text) for text in said[MAP].split(b",")], data, end)
+    numbers: List[int] = []
+    wanted, rest = 1, b""
+    while len(numbers) < wanted <= 2 * SEGMENTS + 1 and data < end and len(rest) < BLOCK:
+        block, data = source.read(data, BLOCK), data + BLOCK
+        if not block:
+            raise ValueError("it is cut off within the map of a sparse file")
+        *lines, rest = (rest + block).split(b"\n")
+        numbers += [decimal(line) for line in lines]
+        wanted = 1 + 2 * numbers[0] if numbers else 1
+    return Holes(size, numbers[1:], data, end)
+
+
+def segments(holes: Holes) -> Optional[Segments]:
+    """The map, where it can be one."""
+    found = tuple(zip(holes.numbers[::2], holes.numbers[1::2]))
+    at = 0
+    for offset, length in found:
+        if offset < at:
+            return None
+        at = offset + length
+    stored = sum(length for _, length in found)
+    if len(found) > SEGMENTS or at > holes.size or holes.size > READABLE or stored != holes.end - holes.data:
+        return None
+    return found

@@ -1,0 +1,66 @@
+"""A directory as the next boot would find it: the live root, or the tree of an image."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Callable, FrozenSet, Tuple, TypeVar, Union
+
+from nodespec.errors import Mistake
+from nodespec.formats.byte_source import File, Source
+from nodespec.formats.mountinfo import parsed, reached
+from nodespec.host.machine import Machine
+from nodespec.host.tree import Tree, Unseen, Walk
+from nodespec.model.observation import Value
+
+T = TypeVar("T")
+
+VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")  # file systems of which a boot leaves nothing
+EMPTY = ("/proc", "/sys", "/dev", "/run")  # of the live root, whatever is mounted there
+
+
+class Resting(Tree):
+    """A tree below a directory. What is mounted in it from memory is read as empty.
+
+    A single file that such a mount covers, as the machine-id of a first boot, is unknown.
+    """
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self._covers = _covers(self.root)
+
+    def source(self, path: str) -> Source:
+        """The content of a file as a source."""
+        if not stat.S_ISREG(self._status(path, follow=True).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return File(self._open(path, 0))
+
+    def _listing(self, path: str) -> Tuple[str, ...]:
+        with Walk(self.root, self._covers) as walk:
+            covered = walk.path(walk.to(path, follow=True)) in self._covers
+        return () if covered and stat.S_ISDIR(self._status(path, follow=True).st_mode) else super()._listing(path)
+
+    def _at(self, path: str, act: Callable[[str, Union[int, None]], T], *, follow: bool = False) -> T:
+        with Walk(self.root, self._covers) as walk:
+            name = walk.to(path, follow=follow)
+            if walk.path(name) in self._covers:
+                found = os.stat(name, dir_fd=walk.folder, follow_symlinks=False)
+                if not stat.S_ISDIR(found.st_mode):
+                    raise Unseen("hidden", "is covered by a file in memory", f"look before {path} is mounted over")
+            return act(name, walk.folder)
+
+
+def _covers(root: str) -> FrozenSet[str]:
+    """The paths below a root where memory is mounted; Mistake where the live root is in memory itself."""
+    mounts = Machine().text("/proc/self/mountinfo").then(parsed)
+    if not isinstance(mounts, Value):
+        if root == "/":
+            raise Mistake("--image /: /proc/self/mountinfo does not say what is in memory only: mount /proc")
+        return frozenset()
+    points = {mount.point for mount in reached(mounts.value, *VOLATILE)}
+    if root != "/":
+        return frozenset(point[len(root) :] for point in points if point.startswith(f"{root}/"))
+    if "/" in points:
+        raise Mistake("--image /: the root is in memory itself, and a boot leaves nothing of it")
+    return frozenset(points.union(EMPTY))

@@ -1,0 +1,136 @@
+"""One gRPC call over a unix socket: as much of HTTP/2 as an answer of some kilobytes takes.
+
+What a peer sends is hostile: it is bounded, it ends in time, and nothing that it says raises out of `call`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Iterator, Mapping, Tuple, Union
+
+from nodespec.formats import hpack
+from nodespec.host.peer import LIMIT
+from nodespec.model.observation import Unknown
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.host.peer import Peer
+
+HEADERS = 1 << 16  # bytes of an answer's headers
+UNIMPLEMENTED = 12  # the status of a method that the server does not have
+
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+_END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_FRAME = 16384  # bytes of one frame, unless more was agreed
+
+
+class Reply(NamedTuple):
+    """What a server answered: gRPC's status (0 is OK) and its message, or the protobuf message asked for."""
+
+    status: int
+    message: str
+    body: bytes
+
+
+def call(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
+    """Ask `package.Service/Method` of a connected peer."""
+    try:
+        peer.send(_request(method, message))
+        return _reply(peer)
+    except OSError as error:
+        return peer.failed(error)
+    except ValueError as error:
+        return Unknown("malformed", f"{peer.name} answers {method} with what is no gRPC: {error}")
+
+
+def _request(method: str, message: bytes) -> bytes:
+    """All that is said unless the peer asks: keep no table, push nothing, and send up to `LIMIT` in one go."""
+    settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + LIMIT.to_bytes(4, "big")
+    header = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": f"/{method}",
+        ":authority": "localhost",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    }
+    block = b"".join(hpack.literal(name, value) for name, value in header.items())
+    return (
+        _PREFACE
+        + _frame(_SETTINGS, 0, 0, settings)
+        + _frame(_WINDOW, 0, 0, LIMIT.to_bytes(4, "big"))
+        + _frame(_HEADERS, _END_HEADERS, 1, block)
+        + _frame(_DATA, _END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message)
+    )
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def _reply(peer: Peer) -> Reply:
+    """The answer, whose headers and trailers may be read as one because neither refers to what was sent before."""
+    head, body, whole, ended = bytearray(), bytearray(), True, False
+    for kind, flags, stream, payload in _frames(peer):
+        if kind in (_SETTINGS, _PING) and not flags & _ACK:
+            peer.send(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+        elif kind == _GOAWAY or (kind == _RESET and stream == 1):
+            raise ConnectionResetError("the call was cut off")
+        elif kind in (_DATA, _HEADERS) and stream == 1:
+            (head if kind == _HEADERS else body).extend(_unpadded(kind, flags, payload))
+            whole = kind == _DATA or bool(flags & _END_HEADERS)
+            ended = bool(flags & _END_STREAM)
+        elif kind == _CONTINUATION and stream == 1:
+            head += payload
+            whole = bool(flags & _END_HEADERS)
+        if len(head) > HEADERS:
+            raise ValueError(f"headers of more than {HEADERS} bytes")
+        if ended and whole:
+            return _concluded(dict(hpack.headers(bytes(head))), bytes(body))
+    raise ConnectionResetError("closed without an answer")
+
+
+def _frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
+    """Kind, flags, stream and payload of each frame."""
+    data = bytearray()
+    for piece in peer.pieces():
+        data += piece
+        while len(data) >= 9:  # noqa: PLR2004 - a frame's header
+            size = int.from_bytes(data[:3], "big")
+            if size > _FRAME:
+                raise ValueError(f"a frame of {size} bytes")
+            if len(data) < 9 + size:
+                break
+            yield data[3], data[4], int.from_bytes(data[5:9], "big") & 0x7FFFFFFF, bytes(data[9 : 9 + size])
+            del data[: 9 + size]
+
+
+def _unpadded(kind: int, flags: int, payload: bytes) -> bytes:
+    """The payload without what may stand before and after it."""
+    before, after = 0, 0
+    if flags & _PADDED:
+        before, after = 1, payload[0] if payload else 0
+    if kind == _HEADERS and flags & _PRIORITY:
+        before += 5
+    if before + after > len(payload):
+        raise ValueError("a frame of padding only")
+    return payload[before : len(payload) - after]
+
+
+def _concluded(headers: Mapping[str, str], body: bytes) -> Reply:
+    said = headers.get("grpc-status", "")
+    if not re.fullmatch("[0-9]{1,9}", said):
+        raise ValueError(f"HTTP status {headers.get(':status', 'none')[:40]} and no gRPC status")
+    status = int(said)
+    if status:
+        return Reply(status, _unquoted(headers.get("grpc-message", "")), b"")
+    if body[:1] != b"\0" or len(body) < 5 or int.from_bytes(body[1:5], "big") != len(body) - 5:  # noqa: PLR2004
+        raise ValueError("not one plain message")
+    return Reply(0, "", body[5:])
+
+
+def _unquoted(text: str) -> str:
+    """Percent-encoded UTF-8, as gRPC has it."""
+    data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes((int(m[1], 16),)), text.encode())
+    return data.decode("utf-8", "backslashreplace")

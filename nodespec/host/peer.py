@@ -1,0 +1,79 @@
+"""Who listens at a unix socket: all that is said there is bounded and ends in time. And the one question of HTTP."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Iterator
+
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    import socket
+
+LIMIT = 1 << 18  # bytes that a peer may send in all
+
+
+def get(machine: Machine, path: str, target: str) -> Observation[str]:
+    """What an HTTP server that listens at a socket answers to GET, where that is 200."""
+    connected = machine.connect(path)
+    if isinstance(connected, (Absent, Unknown)):
+        return connected
+    said = f"{path} GET {target}"
+    with connected:
+        peer = Peer(connected, path, machine.patience)
+        try:
+            peer.send(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+            return Value(b"".join(peer.pieces()), Evidence(said)).then(_content)
+        except OSError as error:
+            return peer.failed(error)
+        except ValueError as error:
+            return Unknown("malformed", f"{said}: {error}")
+
+
+def _content(answer: bytes) -> str:
+    head, _, content = answer.partition(b"\r\n\r\n")
+    if not re.match(rb"HTTP/1\.[01] 200\b", head):
+        raise ValueError(head.split(b"\r")[0][:80].decode("utf-8", "backslashreplace") or "no answer")
+    return content.decode("utf-8", "backslashreplace")
+
+
+class Peer:
+    """A connected socket, for so many seconds. OSError or ValueError says why nothing more is said on it."""
+
+    def __init__(self, connected: socket.socket, name: str, seconds: float) -> None:
+        self.name, self._socket, self._seconds = name, connected, seconds
+        self._end = time.monotonic() + seconds
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        self._hurry()
+        self._socket.sendall(data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """What the peer sends, until it closes."""
+        length = 0
+        while True:
+            self._hurry()
+            piece = self._socket.recv(1 << 16)
+            if not piece:
+                return
+            length += len(piece)
+            if length > LIMIT:
+                raise ValueError(f"more than {LIMIT} bytes")
+            yield piece
+
+    def failed(self, error: OSError) -> Unknown:
+        """Why nothing can be said of what it was asked."""
+        import socket  # noqa: PLC0415 - who has a peer has it
+
+        if isinstance(error, (TimeoutError, socket.timeout)):
+            return Unknown("timed out", f"{self.name} accepts and did not answer within {self._seconds} s")
+        return Unknown("failed", f"{self.name}: {error.strerror or error}")
+
+    def _hurry(self) -> None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)

@@ -1,0 +1,1 @@
+"""Root file systems inside archives, container images and disks, as a host tree."""

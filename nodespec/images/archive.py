@@ -1,0 +1,177 @@
+"""The tree of a root file system that is in archives: a tar, or the layers of a container image.
+
+In memory are names, and where the content of each file begins. Content is read when it is asked for, which in a plain
+tar is as quick as in a directory. Of what is compressed or piped, files are kept as they pass, up to 96 MiB together,
+and 200 MiB with all names: first package databases, lists of modules and systemd's library, then what is neither
+program nor compressed nor documentation, and of that the smallest. What was not kept is unpacked again from somewhere
+before it (gzip) or from the beginning (xz, zstd), which may take too long and leave it unknown (timed out); and what
+was piped is unknown.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+import re
+import stat
+from typing import Dict, List, Sequence, Tuple, Union
+
+from nodespec.formats.byte_source import Damaged, Part, Source
+from nodespec.formats.tar import Member, members
+from nodespec.formats.tar_sparse import Segments
+from nodespec.host.tree import ENTRIES, Entry, Tree, Unseen, decoded, kind
+from nodespec.images.inodes import WHITEOUT, Inodes, lexical
+
+KEPT = 96 << 20  # bytes of content that is kept
+MEMORY = 200 << 20  # and of names with it
+ASIDE = 300  # bytes that keeping one takes besides
+
+_WANTED = re.compile(
+    rb"(usr/lib/sysimage|usr/share|var/lib)/rpm/|var/lib/dpkg/status|(usr/)?lib/apk/db/"  # which packages there are
+    rb"|(usr/)?lib/modules/[^/]+/modules\.|(usr/)?lib(64)?/([^/]+/)?systemd/libsystemd-shared-"  # and what a boot does
+)
+_SELDOM = re.compile(rb"usr/(share|include|src)/|var/cache/|var/lib/apt/")
+_BULK = re.compile(rb"\x7fELF|\x1f\x8b|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh")
+
+
+class Archive(Tree):
+    """A tree whose files are members of archives: the layers of an image, or the only one.
+
+    Damaged where one cannot be read to its end: what was not seen must not count as absent.
+    """
+
+    maps_ids = False
+
+    def __init__(self, root: str, sources: Sequence[Source], *, layered: bool) -> None:
+        super().__init__()
+        self.root = root
+        self._sources = sources
+        self._inodes = Inodes()
+        self._kept = _Kept()
+        for layer, source in enumerate(sources):
+            self._take(layer, source, layered=layered)
+            source.rest()
+
+    def source(self, path: str) -> Source:
+        """The content of a file as a source."""
+        inodes, row = self._inodes, self._file(path)
+        if row in inodes.segments:
+            raise Damaged(f"{path} in it is sparse")
+        return Part(self._sources[inodes.source[row]], inodes.data[row], inodes.size[row])
+
+    def _take(self, layer: int, source: Source, *, layered: bool) -> None:
+        for member in members(source):
+            parts = lexical(member.name)
+            if layered and parts and parts[-1].startswith(WHITEOUT):
+                self._inodes.whiteout(parts, layer)
+                continue
+            row = self._inodes.put(parts, member, layer)
+            if row and member.size and not source.quick and stat.S_ISREG(member.mode) and not member.holes:
+                self._kept.offer(row, b"/".join(parts), member, source)
+            self._kept.fit(MEMORY - self._inodes.weight)
+
+    def _content(self, path: str, limit: int) -> bytes:
+        if self._inodes.size[self._file(path)] > limit:
+            raise OSError(errno.EFBIG, f"longer than {limit} bytes")
+        return self._beginning(path, limit)
+
+    def _beginning(self, path: str, size: int) -> bytes:
+        row = self._file(path)
+        size, data = min(size, self._inodes.size[row]), self._inodes.data[row]
+        if not size or row in self._kept.content:
+            return self._kept.content.get(row, b"")[:size]
+        source = self._sources[self._inodes.source[row]]
+        if not source.again:
+            say, look = "has flowed by: of what is piped not every file is kept", "give the image as a file"
+            raise Unseen("unsupported", say, look)
+        try:
+            if row in self._inodes.segments:
+                return _filled(source, data, self._inodes.size[row], self._inodes.segments[row])[:size]
+            return _whole(source, data, size)
+        finally:
+            source.rest()
+
+    def _listing(self, path: str) -> Tuple[str, ...]:
+        row = self._inodes.find(path, follow=True)
+        if not stat.S_ISDIR(self._inodes.mode[row]):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        names = self._inodes.children.get(row, {})
+        if len(names) > ENTRIES:
+            raise OSError(errno.EFBIG, f"more than {ENTRIES} entries")
+        return tuple(sorted(map(decoded, names)))
+
+    def _target(self, path: str) -> str:
+        row = self._inodes.find(path, follow=False)
+        if row not in self._inodes.targets:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return decoded(self._inodes.targets[row])
+
+    def _standing(self, path: str, *, follow: bool) -> Entry:
+        inodes, row = self._inodes, self._inodes.find(path, follow=follow)
+        mode = inodes.mode[row]
+        return Entry(kind(mode), stat.S_IMODE(mode), inodes.uid[row], inodes.gid[row], inodes.size[row])
+
+    def _file(self, path: str) -> int:
+        row = self._inodes.find(path, follow=True)
+        if not stat.S_ISREG(self._inodes.mode[row]):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return row
+
+
+def _whole(source: Source, data: int, size: int) -> bytes:
+    content = source.read(data, size)
+    if len(content) < size:
+        raise Damaged("the archive was cut off since it was opened")
+    return content
+
+
+def _filled(source: Source, data: int, size: int, segments: Union[Segments, None]) -> bytes:
+    """A sparse file with its holes."""
+    if segments is None:
+        raise OSError(errno.EFBIG, "a sparse file of more parts than are read")
+    content = bytearray(size)
+    for offset, length in segments:
+        content[offset : offset + length] = _whole(source, data, length)
+        data += length
+    return bytes(content)
+
+
+class _Kept:
+    """Contents by row, and in which order they are let go."""
+
+    def __init__(self) -> None:
+        self.content: Dict[int, bytes] = {}
+        self._order: List[Tuple[int, int, int]] = []  # worth, size below zero, row: the first goes first
+        self._size, self._room = 0, KEPT
+
+    def offer(self, row: int, path: bytes, member: Member, source: Source) -> None:
+        """Keep a file's content, if there is room or what is there is worth less."""
+        cost = member.size + ASIDE
+        if cost > self._room:
+            return
+        mark = (_worth(path, source.read(member.data, min(member.size, 8))), -cost, row)
+        while self._size + cost > self._room:
+            if self._order[0][:2] >= mark[:2]:
+                return
+            self._let_go()
+        self.content[row] = _whole(source, member.data, member.size)
+        self._size += cost
+        heapq.heappush(self._order, mark)
+
+    def fit(self, room: int) -> None:
+        """Let go of what is more than there is room for."""
+        self._room = max(0, min(room, KEPT))
+        while self._size > self._room:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        _, less, row = heapq.heappop(self._order)
+        self._size += less
+        del self.content[row]
+
+
+def _worth(path: bytes, head: bytes) -> int:
+    if _WANTED.match(path):
+        return 1
+    return -1 if _SELDOM.match(path) or _BULK.match(head) else 0

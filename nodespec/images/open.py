@@ -1,0 +1,87 @@
+"""An image that is not running, whatever holds it: a directory, a tar, the layers of a container; or the live root.
+
+What is looked at is what the next boot would find. Nothing in it is run, and nothing is unpacked to a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from nodespec.errors import Mistake
+from nodespec.formats.byte_source import File, Pipe, Source
+from nodespec.formats.decompress import unpacked
+from nodespec.formats.tar import begins
+from nodespec.host.at_rest import Resting
+from nodespec.host.tree import Tree
+from nodespec.images import oci
+from nodespec.images.archive import Archive
+from nodespec.model.observation import Unknown, Value
+
+FOLDERS = ("/etc", "/usr", "/bin", "/lib")  # one of which every root file system has
+
+
+def opened(path: str, platform: str = "") -> Tree:
+    """The tree of an image; `-` is standard input. Mistake where it is none, or cannot be read to its end.
+
+    An archive is gone through here, once, which takes as long as unpacking it takes.
+    """
+    try:
+        tree = _tree(path, platform)
+    except OSError as error:
+        raise Mistake(f"--image {path}: {error.strerror or error}") from None
+    if not any(_is_folder(tree, folder) for folder in FOLDERS):
+        names = tree.names("/")
+        if isinstance(names, Unknown):
+            raise Mistake(f"--image {path}: {names.say}")
+        held = ", ".join(names.value[:5]) if isinstance(names, Value) else ""
+        raise Mistake(f"--image {path}: no root file system: it holds {held or 'nothing'}, and no /etc or /usr")
+    return tree
+
+
+def _is_folder(tree: Tree, path: str) -> bool:
+    found = tree.entry(path)
+    return isinstance(found, Value) and found.value.kind == "directory"
+
+
+def _tree(path: str, platform: str) -> Tree:
+    if path != "-" and os.path.isdir(path):
+        return _directory(path, platform)
+    source = unpacked(_source(path))
+    if not begins(source):
+        raise Mistake(
+            f"--image {path}: neither a directory nor a tar. Of a disk image a tar is made so: "
+            "virt-tar-out -a DISK / - | nodespec check SPEC --image -"
+        )
+    archive = Archive(path, [source], layered=False)
+    if not oci.is_store(archive):
+        return _plain(archive, platform)
+    if not source.again:
+        raise Mistake(f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it")
+    layers = oci.layers(archive, platform)
+    del archive  # what it has kept would stand beside what the layers' own tree keeps
+    return Archive(path, layers, layered=True)
+
+
+def _directory(path: str, platform: str) -> Tree:
+    tree = Resting(path)
+    if tree.root != "/" and oci.is_store(tree):
+        return Archive(path, oci.layers(tree, platform), layered=True)
+    return _plain(tree, platform)
+
+
+def _plain(tree: Tree, platform: str) -> Tree:
+    if platform:
+        raise Mistake(f"--platform {platform}: only of container images there are several, and {tree.root} is none")
+    return tree
+
+
+def _source(path: str) -> Source:
+    """What is read: a file from anywhere; a pipe, and what else only flows, once."""
+    handle = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return File(handle)
+    source = Pipe(handle)
+    if os.isatty(handle):
+        raise Mistake(f"--image {path}: a terminal, where a tar is wanted")
+    return source

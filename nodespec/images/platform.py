@@ -1,0 +1,93 @@
+"""Which of several container images is meant: the one for a platform, as os/architecture[/variant].
+
+Without one asked for it is the only image, else that for this machine's own architecture.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import List, Tuple
+
+from nodespec.errors import Mistake
+from nodespec.records import NamedTuple
+
+# as `uname -m` says them; where it says none of these, the two have one word for it
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm/v7",
+    "armv6l": "arm/v6",
+    "i686": "386",
+    "i386": "386",
+    "loongarch64": "loong64",
+}
+_PLAIN = {("arm64", "v8"): "", ("amd64", "v1"): ""}  # variants that are the architecture itself
+
+
+class Platform(NamedTuple):
+    """What an image is for."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(filter(None, self)) or "no platform"
+
+    def serves(self, wanted: Platform) -> bool:
+        """Whether it is what is wanted, which may leave the variant open."""
+        return self == wanted or (not wanted.variant and self[:2] == wanted[:2])
+
+
+class Image(NamedTuple):
+    """An image of those that there are. `layers` are paths, and the length of each or -1."""
+
+    platform: Platform
+    name: str
+    key: str  # what tells whether two names are one image
+    layers: Tuple[Tuple[str, int], ...]
+
+
+def chosen(root: str, images: List[Image], wanted: str) -> Image:
+    """The one image that is wanted."""
+    images = list({(image.key, image.platform): image for image in reversed(images)}.values())[::-1]
+    listed = ", ".join(sorted({str(image.platform) for image in images}))
+    if not images:
+        raise Mistake(f"{root} holds no image of a file system")
+    if not wanted and len({image.platform for image in images}) > 1:
+        own = _platform(f"linux/{_architecture()}")
+        fitting = _fitting(images, own)
+        if not fitting:
+            raise Mistake(f"{root} holds images for {listed}, and none for this machine: say which with --platform")
+    else:
+        fitting = _fitting(images, _platform(wanted)) if wanted else images
+        if not fitting:
+            raise Mistake(f"--platform {wanted}: {root} holds no such image, but {listed}")
+    if len(fitting) > 1:
+        names = ", ".join(f"{image.name or image.key} ({image.platform})" for image in fitting)
+        raise Mistake(f"{root} holds several images, {names}: copy one of them out, as `skopeo copy` does")
+    return fitting[0]
+
+
+def _fitting(images: List[Image], wanted: Platform) -> List[Image]:
+    """The images for this very platform, else those that leave it open or that it leaves open."""
+    return [image for image in images if image.platform == wanted] or [
+        image for image in images if image.platform.serves(wanted)
+    ]
+
+
+def _architecture() -> str:
+    machine = os.uname().machine
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def _platform(text: str) -> Platform:
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise Mistake(f"--platform {text}: os/architecture[/variant] is wanted, as in linux/arm64")
+    return plain(*parts)
+
+
+def plain(system: str, architecture: str, variant: str = "") -> Platform:
+    """A platform, without the variant that its architecture means."""
+    return Platform(system, architecture, _PLAIN.get((architecture, variant), variant))

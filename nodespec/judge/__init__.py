@@ -1,0 +1,1 @@
+"""Plan and facts to findings, conclusion and waivers: pure, without I/O."""

@@ -1,0 +1,132 @@
+"""A sight: one expectation of one fact, looked at; and everything that is said of it."""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+from nodespec.facts.declaration import Place, Table
+from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind, Size
+from nodespec.judge import pattern as patterns
+from nodespec.judge.pattern import Clause
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.report import Observed, Part
+from nodespec.recording import observation_json as packing
+from nodespec.records import NamedTuple
+
+
+class Sight(NamedTuple):
+    """One clause, looked at, and as the report shows it. `lack` is what a value that fails lacks."""
+
+    clause: Clause
+    seen: Observation[Datum]
+    outcome: str
+    part: Part
+    negated: bool = False
+    lack: str = ""
+
+
+def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> Sight:
+    """What an observation comes to by a clause. `name` is the alias whose value it is, if not the place's own name."""
+    outcome = met(clause, seen)
+    fails = outcome == "fail" and not negated
+    lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
+    wanted = f"not {clause.expect.text}" if negated else clause.expect.text
+    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
+    shows = patterns.OPPOSITE.get(outcome, outcome) if negated else outcome
+    part = Part(".".join(clause.place.path), wanted, _observed(clause, seen, name), evidence, shows)
+    return Sight(clause, seen, outcome, part, negated, lack)
+
+
+def met(clause: Clause, seen: Observation[Datum]) -> str:
+    """Whether an observation meets the expectation: pass, fail, unknown or deferred."""
+    if isinstance(seen, Unknown):
+        return DEFERRED if seen.reason == DEFERRED else "unknown"
+    if isinstance(seen, Absent):
+        return "pass" if clause.expect.absent else "fail"
+    values: Tuple[Case, ...] = (seen.value, *seen.others)
+    if MORE in seen.others:  # any larger number: the expectation is tried on those that it tells apart
+        values += tuple(case for case in clause.expect.cases if _exceeds(case, seen.value))
+    verdicts = {clause.expect.test(value) for value in values}
+    return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
+
+
+def _exceeds(case: Case, value: Datum) -> bool:
+    return isinstance(case, int) and isinstance(value, int) and case > value
+
+
+def _observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
+    if isinstance(seen, Unknown):
+        state = DEFERRED if seen.reason == DEFERRED else "unknown"
+        return Observed(state, seen.say, None, (), seen.reason, seen.look)
+    if isinstance(seen, Absent):
+        return Observed("absent", absence(clause.place, seen))
+    kind = clause.place.kind
+    text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
+    others = tuple(packing.plain(value) for value in seen.others)
+    return Observed("value", f"{text} (as {name})" if name else text, packing.plain(seen.value), others)
+
+
+def absence(place: Place, seen: Absent) -> str:
+    """A true absence in words."""
+    noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
+    return f"{noun}: {seen.say}" if seen.say else noun
+
+
+def shown(value: Datum, kind: Kind[Datum]) -> str:
+    """A value in words."""
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value)) or "nothing"
+    if isinstance(kind, Flag):
+        return "true" if value else "false"
+    if value == MORE:
+        return "more"
+    if isinstance(kind, Size) and isinstance(value, int) and value >= 1 << 20:
+        return f"{value / (1 << 30):.1f}Gi" if value >= 1 << 30 else f"{value / (1 << 20):.0f}Mi"
+    return str(value) or "empty"
+
+
+def sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
+    """What a finding says in one line: of those sights that made it what it is."""
+    if alternatives and outcome == "fail":
+        return "none of: " + "; ".join(f"{s.part.place} {_pair(s)}" for s in sights if _bad(s))
+    telling = [sight for sight in sights if sight.part.outcome == outcome] or list(sights)
+    if len(sights) == 1:
+        return _pair(telling[0])
+    return "; ".join(f"{s.part.place} {_pair(s)}" for s in telling)
+
+
+def _bad(sight: Sight) -> bool:
+    return sight.part.outcome != "pass"
+
+
+def _pair(sight: Sight) -> str:
+    observed, wanted = sight.part.observed, sight.part.expected
+    if observed.state in ("unknown", DEFERRED):
+        return f"wanted {wanted}, not known: {observed.text}" if observed.state == "unknown" else observed.text
+    found = f"wanted {wanted}, found {observed.text}"
+    return f"{found} ({sight.lack})" if sight.lack else found
+
+
+def unmet(when: Sequence[Sight]) -> str:
+    """Why a requirement does not apply."""
+    part = next((sight for sight in when if sight.part.outcome == "fail"), when[0]).part
+    return f"applies only where {part.place} is {part.expected}; found {part.observed.text}"
+
+
+def default_fix(sights: Sequence[Sight]) -> str:
+    """The family's own advice for the first thing that fails, with a value that would pass."""
+    for sight in sights:
+        place, expect = sight.clause.place, sight.clause.expect
+        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # its advice brings it about
+        hinted = isinstance(sight.seen, Absent) and sight.seen.say  # what was said of the absence is the better advice
+        if hinted:
+            continue
+        if sight.part.outcome == "fail" and place.fix and not unwanted:
+            return place.fix.replace("{want}", _example(sight))
+    return ""
+
+
+def _example(sight: Sight) -> str:
+    expect, kind = sight.clause.expect, sight.clause.place.kind
+    accepted = (case for case in (*expect.cases, *reversed((*kind.others(),))) if expect.test(case))
+    return next((text for case in accepted if (text := kind.written(case))), expect.text)

@@ -1,0 +1,290 @@
+"""Facts against requirements. What is true, false or not to be known is decided here and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
+
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Place, Table
+from nodespec.facts.live import DEADLINE, Alarm, Facts
+from nodespec.facts.value_types import OTHER, Datum, Kind
+from nodespec.judge import conclusion
+from nodespec.judge import pattern as patterns
+from nodespec.judge.clause_result import Sight, default_fix, sentence, sighted, unmet
+from nodespec.judge.pattern import Clause, Pattern
+from nodespec.model import plan as plans
+from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
+from nodespec.model.plan import Data, Plan, Requirement
+from nodespec.model.report import Cause, Finding
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.model.json_types import Json
+
+SHOWN = 50  # rows of a quantified rule; the sentence counts them all
+SECONDS = 2.0  # that trying one pattern may take
+LEAST = 0.01  # that it has even where the time for the whole run was used up
+ENDLESS = Unknown("timed out", "trying the pattern on it took too long", "write a pattern that repeats no repetition")
+
+
+class Judged(NamedTuple):
+    """A requirement's finding, what it was told from, and what it may have in common with others."""
+
+    finding: Finding
+    sights: Tuple[Sight, ...]
+    causes: Tuple[Tuple[str, str, str], ...]
+
+
+def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading] = None) -> List[Judged]:
+    """Every requirement of a plan, in its order; regular expressions are tried until `end` (of time.monotonic)."""
+    known = Known(facts, reading or Reading(plan), end or time.monotonic() + DEADLINE)
+    return [known.reading.judged(requirement, known) for requirement in plan.requirements]
+
+
+class Reading:
+    """What of a plan is found out once, however many hosts are judged by it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.params = {param.name: param for param in plan.params}
+        self.given = {param.name: patterns.observe_param(param) for param in plan.params}
+        self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
+        self.idle: Dict[str, Judged] = {}  # what applies to no host
+        self.disposed = conclusion.disposed
+        self.parts: Dict[conclusion.Choice, Plan] = {}  # what the command line leaves of it
+        self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by identity: with the data, which keeps it from another
+
+    @cached_property
+    def packed(self) -> Dict[str, Json]:
+        """The plan as a report embeds it."""
+        return plans.sealed(self.plan)
+
+    def pattern(self, data: Data) -> Pattern:
+        """The pattern of a part of the plan."""
+        if id(data) not in self._read:
+            self._read[id(data)] = data, patterns.read(data, self.params)
+        return self._read[id(data)][1]
+
+    def judged(self, requirement: Requirement, facts: Known) -> Judged:
+        """What a requirement comes to."""
+        return _judged(requirement, facts)
+
+
+class Known:
+    """What the host says, and what a person gave: a parameter is a fact that no host is asked for."""
+
+    def __init__(self, facts: Facts, reading: Reading, end: float) -> None:
+        self.facts, self.reading, self.end = facts, reading, end
+        self.rows = facts.rows
+        self.late = False  # a pattern was given up for want of time, which says nothing of any other host
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of a place."""
+        return self.reading.given[place.path[1]] if place.path[0] == patterns.PARAMS else self.facts.look(place)
+
+
+def _judged(requirement: Requirement, facts: Known) -> Judged:
+    if requirement.id in facts.reading.idle:
+        return facts.reading.idle[requirement.id]
+    when, condition = _condition(requirement.when, facts)
+    if condition == "fail":
+        judged = _found(requirement, "not-applicable", when, unmet(when))
+        if id(requirement.when) in facts.reading.settled:
+            facts.reading.idle[requirement.id] = judged
+        return judged
+    if "every" in requirement.pattern or "some" in requirement.pattern:
+        required, sights, said = _rows(requirement.pattern, facts)
+    else:
+        pattern = facts.reading.pattern(requirement.pattern)
+        sights = _sights(pattern, facts)
+        required = _outcome(pattern, sights)
+        sights = _decisive(pattern, sights) if required == "pass" else sights
+        said = sentence(required, sights, "any" in requirement.pattern)
+    outcome = patterns.conditional(condition, required)
+    if outcome in ("unknown", DEFERRED) and condition != "pass":
+        undecided = tuple(sight for sight in when if sight.outcome in ("unknown", DEFERRED))
+        return _found(requirement, outcome, (*undecided, *sights), f"whether it applies is {sentence(condition, when)}")
+    return _found(requirement, outcome, sights, said)
+
+
+def _condition(data: Data, facts: Known) -> Tuple[Tuple[Sight, ...], str]:
+    if not data:
+        return (), "pass"
+    settled = facts.reading.settled
+    if id(data) in settled:
+        return settled[id(data)]
+    pattern = facts.reading.pattern(data)
+    sights = _sights(pattern, facts)
+    found = sights, _outcome(pattern, sights)
+    if all(clause.place.path[0] == patterns.PARAMS for clause in patterns.clauses(pattern)):
+        settled[id(data)] = found
+    return found
+
+
+def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said: str) -> Judged:
+    fix = requirement.fix or (default_fix(sights) if outcome == "fail" else "")
+    parts = tuple(sight.part for sight in sights)
+    words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
+    finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words)
+    return Judged(finding, tuple(sights), _causes(outcome, sights))
+
+
+# one clause
+
+
+def _sights(pattern: Pattern, facts: Known, *, negated: bool = False) -> Tuple[Sight, ...]:
+    if isinstance(pattern, Clause):
+        return (_sight(pattern, facts, negated=negated),)
+    negated ^= pattern.how == "not"
+    return tuple(sight for one in pattern.parts for sight in _sights(one, facts, negated=negated))
+
+
+def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
+    looks = [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
+    if not clause.expect.opaque:
+        return sighted(clause, *_strongest(clause, looks), negated=negated)
+    try:  # a pattern can take ages on a text that it nearly matches
+        with Alarm(max(min(facts.end - time.monotonic(), SECONDS), LEAST), busy=True):
+            return sighted(clause, *_strongest(clause, looks), negated=negated)
+    except TimedOut:
+        facts.late = True
+        return sighted(clause, ENDLESS, negated=negated)
+
+
+def _strongest(clause: Clause, looks: Sequence[Tuple[Observation[Datum], Place]]) -> Tuple[Observation[Datum], str]:
+    """Of several names of one thing the strongest value; what cannot be seen might be stronger."""
+    if len(looks) == 1:
+        return looks[0][0], ""
+    kind = clause.place.kind
+    values = [(kind.strength(seen.value), seen, place) for seen, place in looks if isinstance(seen, Value)]
+    unknown = next((seen for seen, _ in looks if isinstance(seen, Unknown)), None)
+    if not values:
+        return unknown or looks[0][0], ""
+    _, best, place = max(values, key=lambda one: one[0])
+    name = place.key if place != clause.place else ""
+    may = _strongest_values(kind, [seen for seen, _ in looks if not isinstance(seen, Unknown)])
+    hidden = (one for one in kind.others() if one != OTHER and kind.strength(one) >= min(map(kind.strength, may)))
+    if unknown and len(set(map(clause.expect.test, (*may, *hidden)))) > 1:
+        return unknown, ""
+    return Value(may[0], best.evidence, may[1:]), name
+
+
+def _strongest_values(kind: Kind[Datum], looks: Sequence[Union[Value[Datum], Absent]]) -> Tuple[Datum, ...]:
+    """What the strongest of all names may be, the likeliest first, where each may be one of several things."""
+    several = [(seen.value, *seen.others) for seen in looks if isinstance(seen, Value)]
+    least = max(min(map(kind.strength, values)) for values in several)
+    best = max((values[0] for values in several), key=kind.strength)
+    return tuple(dict.fromkeys(v for values in ((best,), *several) for v in values if kind.strength(v) >= least))
+
+
+def _outcome(pattern: Pattern, sights: Sequence[Sight]) -> str:
+    each = iter(sights)
+    return patterns.outcome(pattern, lambda _: next(each).outcome)
+
+
+def _decisive(pattern: Pattern, sights: Tuple[Sight, ...]) -> Tuple[Sight, ...]:
+    """Of alternatives, what was seen of the first that holds; of everything else, all."""
+    if isinstance(pattern, Clause) or pattern.how != "any":
+        return sights
+    for part_ in pattern.parts:
+        size = len(tuple(patterns.clauses(part_)))
+        own, sights = sights[:size], sights[size:]
+        if _outcome(part_, own) == "pass":
+            return own
+    return sights
+
+
+# quantified rules
+
+
+def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
+    """`every` or `some` row of a table: outcome, what was looked at, the sentence."""
+    how = "every" if "every" in data else "some"
+    path = tuple(cast("List[str]", data[how]))
+    table = declared.place(path)
+    names = facts.rows(table)
+    if isinstance(names, Unknown):
+        return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
+    none = "pass" if data.get("or-none") == "true" else "fail"
+    found: List[Tuple[str, str]] = []  # whether a row matches, and whether it is as required
+    sights: List[Sight] = []
+    for name in names:
+        row = table._replace(path=(*path, name), key=name)
+        condition, required, seen = _row(data, row, facts)
+        if condition != "fail":
+            found.append((condition, required))
+            sights += seen
+    if not found:
+        return none, (), f"no {cast('Table', table.fact).noun} matches"
+    outcomes = [_counted(how, *row) for row in found]
+    outcome = patterns.join("all" if how == "every" else "any", outcomes)
+    if all(condition != "pass" for condition, _ in found):  # perhaps no row matches
+        outcome = none if {required for _, required in found} == {none} else _undecided(chain.from_iterable(found))
+    telling = [sight for sight in sights if sight.part.outcome != "pass"] or sights
+    return outcome, tuple(telling[:SHOWN]), f"{how} row: {_tally(outcomes)}"
+
+
+def _undecided(outcomes: Iterable[str]) -> str:
+    return "unknown" if "unknown" in outcomes else DEFERRED
+
+
+def _counted(how: str, condition: str, required: str) -> str:
+    """What a row that perhaps matches comes to: it cannot make `every` fail, nor `some` pass."""
+    if condition == "pass" or required == ("pass" if how == "every" else "fail"):
+        return required
+    return _undecided((condition, required))
+
+
+def _row(data: Data, row: Place, facts: Known) -> Tuple[str, str, Tuple[Sight, ...]]:
+    condition = "pass"
+    if "where" in data:
+        where = patterns.read(cast("Data", data["where"]), facts.reading.params, row)
+        condition = _outcome(where, _sights(where, facts))
+    require = patterns.read(cast("Data", data["require"]), facts.reading.params, row)
+    sights = _sights(require, facts)
+    return condition, _outcome(require, sights), sights
+
+
+def _tally(outcomes: Sequence[str]) -> str:
+    return ", ".join(f"{outcomes.count(one)} {one}" for one in patterns.ALL if one in outcomes)
+
+
+# causes
+
+
+def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
+    """Findings of one cause together: what could not be looked at for one reason, what lacks for one."""
+    groups: dict[Tuple[str, str], List[Tuple[str, str, str]]] = {}
+    for finding, _, own in judged:
+        for key, say, look_ in own:
+            groups.setdefault((finding.outcome, key), []).append((finding.id, say, look_))
+    return tuple(
+        Cause(outcome, _common(members), members[0][2], tuple(dict.fromkeys(member[0] for member in members)))
+        for (outcome, _), members in groups.items()
+        if len({member[0] for member in members}) > 1
+    )
+
+
+def _causes(outcome: str, sights: Sequence[Sight]) -> Tuple[Tuple[str, str, str], ...]:
+    """What a finding may have in common with others."""
+    if outcome == "fail" and len(sights) > 1:  # one of several alternatives lacks for a cause of its own
+        return ()
+    return tuple(dict.fromkeys(one for s in sights if s.part.outcome == outcome and any(one := _cause(s))))
+
+
+def _cause(sight: Sight) -> Tuple[str, str, str]:
+    """What makes two sights one cause, the sentence, and what would help."""
+    seen = sight.seen
+    if isinstance(seen, Unknown):
+        return f"{seen.reason}: {seen.look or seen.say}", seen.say, seen.look
+    if isinstance(seen, Absent) and seen.say and not seen.say.startswith("there is"):
+        return seen.say, seen.say, ""
+    return "", "", ""
+
+
+def _common(members: Sequence[Tuple[str, str, str]]) -> str:
+    says = list(dict.fromkeys(say for _, say, _ in members))
+    return says[0] if len(says) == 1 else f"{says[0]}, and {len(says) - 1} more like it"

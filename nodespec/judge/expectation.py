@@ -1,0 +1,303 @@
+"""Expectations: what a value, or its absence, is tested against. None of this ever sees a host.
+
+An expectation is written as text, a list or a mapping of operators, and read here into a test and the finite values
+that it tells apart. The same grammar serves all facts; their kinds say what a word means.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import chain
+from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
+
+from nodespec.errors import Wrong, nearest
+from nodespec.facts.value_types import OPERATOR, OTHER, Case, Datum, Kind, Presence, SetOf, Text
+from nodespec.facts.versions import Position, Span
+from nodespec.model.plan import Node
+from nodespec.records import NamedTuple
+
+OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
+WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it
+MOST = 1000  # values that one expectation tells apart: each is tried on all of it
+LONGEST = 1000  # characters of a pattern
+MATCHED = 4096  # characters of a text that a pattern is tried on
+
+
+class Expect(NamedTuple):
+    """An expectation. `absent` says whether absence satisfies it; `cases` are the values that it tells apart."""
+
+    text: str
+    test: Callable[[Case], bool]
+    absent: bool = False
+    cases: Tuple[Case, ...] = ()
+    opaque: bool = False  # a pattern: what it allows cannot be enumerated
+    lack: Callable[[Case], str] = lambda _: ""  # of a value that fails: what is missing, or too much
+
+
+PRESENT = Expect("present", lambda _: True)
+ABSENT = Expect("absent", lambda _: False, absent=True)
+
+
+def read(node: Node, kind: Kind[Datum]) -> Expect:
+    """The expectation that a document states of a fact of this kind; Wrong where it states none."""
+    expect = _read(node, kind)
+    if len(expect.cases) > MOST:
+        raise Wrong(node, f"{len(expect.cases)} values are told apart here: {MOST} are the most")
+    return expect
+
+
+def _read(node: Node, kind: Kind[Datum]) -> Expect:
+    if isinstance(node, str):
+        return _said(node, lambda: scalar(node, kind))
+    if isinstance(node, list):
+        return _quantified({"all" if isinstance(kind, SetOf) else "any": node}, kind)
+    if not node:
+        raise Wrong(node, "nothing is expected here")
+    quantified = {name: arg for name, arg in node.items() if _quantifies(name, kind)}
+    parts = [_operator(name, arg, kind) for name, arg in node.items() if name not in quantified]
+    if quantified:
+        parts.append(_quantified(quantified, kind))
+    return parts[0] if len(parts) == 1 else all_of(parts)
+
+
+def _said(node: Node, make: Callable[[], Expect]) -> Expect:
+    if getattr(node, "null", False):
+        raise Wrong(node, "nothing is expected here")
+    try:
+        return make()
+    except Wrong:
+        raise
+    except ValueError as error:
+        raise Wrong(node, str(error)) from None
+
+
+@lru_cache(maxsize=1024)  # a spec says `enabled` a hundred times
+def scalar(text: str, kind: Kind[Datum]) -> Expect:
+    """What one word or range expects. ValueError says what is wrong with it."""
+    if text in ("present", "absent"):
+        return PRESENT if text == "present" else ABSENT
+    if text in kind.words:
+        group = kind.words[text]
+        return Expect(text, lambda value: value in group, cases=group)
+    if kind.spans or (kind.ordered and OPERATOR.match(text)):
+        return _range(text, kind)
+    wanted = kind.read(text)
+    if kind.repeats:
+        return Expect(text, lambda value: value == wanted or wanted in _set(value), cases=(wanted,))
+    return Expect(text, lambda value: value == wanted, cases=(wanted,))
+
+
+# ranges: `>=1.7 <2 || >=2.1.5`
+
+_COMPARE: Mapping[str, Callable[[Position, Span], bool]] = {
+    ">=": lambda at, span: at >= span[0],
+    "<=": lambda at, span: at < span[1],
+    ">": lambda at, span: at >= span[1],
+    "<": lambda at, span: at < span[0],
+    "=": lambda at, span: span[0] <= at < span[1],
+    "!=": lambda at, span: not span[0] <= at < span[1],
+}
+_TERM = re.compile(r"\s*(>=|<=|!=|>|<|=|)\s*([^\s,<>=!|]+)[\s,]*")
+
+
+def _range(text: str, kind: Kind[Datum]) -> Expect:
+    alternatives = [all_of(list(_terms(part, kind))) for part in text.split("||")]
+    return any_of(alternatives)._replace(text=" ".join(text.split()))
+
+
+def _terms(text: str, kind: Kind[Datum]) -> Iterator[Expect]:
+    at = 0
+    while at < len(text) or not at:
+        match = _TERM.match(text, at)
+        if not match:
+            raise ValueError(f"`{text}` is not a range such as `>=1.7 <3`")
+        yield _term(match[1] or "=", match[2], kind)
+        at = match.end()
+
+
+def _term(operator: str, bound: str, kind: Kind[Datum]) -> Expect:
+    compare, span = _COMPARE[operator], kind.span(bound)
+
+    def test(value: Case) -> bool:
+        try:
+            return compare(kind.position(value), span)
+        except ValueError:
+            return False
+
+    return Expect(operator + bound, test, cases=tuple(kind.around(span)))
+
+
+# operators
+
+
+def _operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
+    if name == "is":
+        return read(arg, kind)
+    if name == "not":
+        if isinstance(kind, SetOf):
+            raise Wrong(name, "`not` of a set reads two ways: say `none`")
+        return none_of([read(arg, kind)])
+    if name == "equals":
+        return _said(arg, lambda: _equals(arg, kind))
+    if name == "matches":
+        return _said(arg, lambda: matches(arg, kind))
+    if name == "only":
+        raise Wrong(name, "`only` is for sets; a list is `one of`")
+    if " " in name or OPERATOR.match(name):
+        raise Wrong(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
+    raise Wrong(name, f"`{name}` is no expectation{nearest(name, (*OPERATORS, *WORDS))}")
+
+
+def _quantifies(name: str, kind: Kind[Datum]) -> bool:
+    return name in ("any", "all", "none") or (name in ("only", "equals") and isinstance(kind, SetOf))
+
+
+def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
+    """`any`, `all`, `none`, and of sets `only` and `equals`: over members of a set, over expectations of one value."""
+    inner = kind.element if isinstance(kind, SetOf) else kind
+    parts: Dict[str, List[Expect]] = {}
+    for word, node in asks.items():
+        if not isinstance(node, list):
+            raise Wrong(node, f"`{word}` wants a list")
+        if not node and word not in ("only", "equals"):
+            raise Wrong(node, f"`{word}` of nothing")
+        parts[word] = [read(one, inner) for one in node]
+    if isinstance(kind, SetOf):
+        equal = [_members({"equals": parts.pop("equals")})] if "equals" in parts else []
+        return all_of([*([_members(parts)] if parts else []), *equal])
+    join = {"all": all_of, "any": any_of, "none": none_of}
+    joined = all_of([join[word](made) for word, made in parts.items()])
+    if kind.repeats:  # several values at once, which no single value stands for
+        several = frozenset(case for case in joined.cases if isinstance(case, str))
+        return joined._replace(cases=(*joined.cases, several))
+    return joined
+
+
+def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
+    if not isinstance(arg, str):
+        raise Wrong(arg, "`equals` of a single value wants its text")
+    if isinstance(kind, Presence):
+        raise ValueError(f"`equals` says nothing of {kind.noun}")
+    wanted: Datum = str(arg) if isinstance(kind, Text) else kind.read(arg)
+    return Expect(f"exactly {arg}", lambda value: value == wanted, cases=(wanted,))
+
+
+def matches(arg: Node, kind: Kind[Datum]) -> Expect:
+    """A full match of a regular expression, on text or on some member of a set."""
+    if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, Text):
+        raise Wrong(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
+    if len(arg) > LONGEST:
+        raise ValueError(f"a pattern of {len(arg)} characters: {LONGEST} are the most")
+    try:
+        pattern = compiled(arg)
+        if _matches_everything(pattern):
+            raise ValueError(f"`{arg}` matches everything and cannot fail")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"`{arg}` is no regular expression: {error}") from None
+
+    def test(value: Case) -> bool:
+        texts = value if isinstance(value, frozenset) else (value,)
+        return any(isinstance(text, str) and len(text) <= MATCHED and bool(pattern.fullmatch(text)) for text in texts)
+
+    return Expect(f"matching {arg}", test, opaque=True)
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A regular expression as this Python reads it: that another may read it otherwise is no warning of ours."""
+    import warnings  # noqa: PLC0415 - few specs have patterns
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return re.compile(pattern)
+
+
+def _matches_everything(pattern: re.Pattern[str]) -> bool:
+    from nodespec.facts.live import Alarm  # noqa: PLC0415 - it looks at hosts, and this does not
+    from nodespec.model.observation import TimedOut  # noqa: PLC0415 - likewise
+
+    try:
+        with Alarm(1.0, busy=True):
+            return all(pattern.fullmatch(text) for text in ("", OTHER, "x y/z=1"))
+    except TimedOut:
+        say = "takes too long on a word: what it repeats can be read in many ways"
+        raise ValueError(f"`{pattern.pattern}` {say}") from None
+
+
+# joining
+
+
+def _joined(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *, absent: bool) -> Expect:
+    cases = tuple(chain.from_iterable(part.cases for part in parts))
+    text = word.join(_within(part.text) for part in parts)
+    return Expect(text, test, absent, cases, any(part.opaque for part in parts))
+
+
+def _within(text: str) -> str:
+    """A text as part of another: what is joined stands in brackets."""
+    return f"({text})" if re.search(" and | or |none of|; ", text) else text
+
+
+def all_of(parts: Sequence[Expect]) -> Expect:
+    """Every one of them."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = _joined(
+        parts, " and ", lambda value: all(p.test(value) for p in parts), absent=all(p.absent for p in parts)
+    )
+    return joined._replace(lack=lambda value: "; ".join(filter(None, (p.lack(value) for p in parts))))
+
+
+def any_of(parts: Sequence[Expect]) -> Expect:
+    """Some one of them."""
+    if len(parts) == 1:
+        return parts[0]
+    return _joined(parts, " or ", lambda value: any(p.test(value) for p in parts), absent=any(p.absent for p in parts))
+
+
+def none_of(parts: Sequence[Expect]) -> Expect:
+    """Not any of them. Absence satisfies only `not: present`."""
+    several = f"none of {', '.join(_within(part.text) for part in parts)}"
+    text = several if len(parts) > 1 else f"not {_within(parts[0].text)}"
+    absent = len(parts) == 1 and parts[0] is PRESENT
+    return _joined(parts, "", lambda value: not any(p.test(value) for p in parts), absent=absent)._replace(text=text)
+
+
+def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
+    """Of a set: `all` members, at least one (`any`), no such (`none`), nothing beyond (`only`), `equals`."""
+    shown = tuple(asks)
+    if "equals" in asks:
+        asks = {**asks, "all": asks["equals"], "only": asks["equals"]}
+    every, some, none = (asks.get(word, ()) for word in ("all", "any", "none"))
+
+    def may(member: str) -> bool:
+        wanted = "only" not in asks or any(part.test(member) for part in asks["only"])
+        return wanted and not any(part.test(member) for part in none)
+
+    def test(value: Case) -> bool:
+        have = _set(value)
+        return (
+            all(any(map(part.test, have)) for part in every)
+            and (not some or any(part.test(member) for part in some for member in have))
+            and all(map(may, have))
+        )
+
+    def lack(value: Case) -> str:
+        have = _set(value)
+        missing = [part.text for part in every if not any(map(part.test, have))]
+        beyond = sorted(member for member in have if not may(member))
+        said = (f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has", beyond)) if names)
+        return "; ".join(said)
+
+    parts = [part for word in asks for part in asks[word]]
+    words = {"all": "{}", "any": "some of {}", "none": "none of {}", "only": "only {}", "equals": "exactly {}"}
+    text = "; ".join(words[word].format(", ".join(_within(p.text) for p in asks[word]) or "nothing") for word in shown)
+    named = frozenset(case for part in parts for case in part.cases if isinstance(case, str)) | {OTHER}
+    # `all` and `any` want more, `none` and `only` want less: nothing, everything, the most allowed, the least wanted
+    least = frozenset(case for part in every for case in part.cases if isinstance(case, str))
+    cases: Tuple[Case, ...] = (frozenset(), named, frozenset(filter(may, named)), least)
+    return Expect(text, test, cases=cases, opaque=any(part.opaque for part in parts), lack=lack)
+
+
+def _set(value: Case) -> FrozenSet[str]:
+    return value if isinstance(value, frozenset) else frozenset()

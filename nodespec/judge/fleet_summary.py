@@ -1,0 +1,277 @@
+"""Reports on several hosts, seen together: which spec fails where, what hits many, what should be alike or apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import lru_cache
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Sequence,
+    Tuple,
+    Union,
+)
+
+from nodespec.errors import DEFECT, EXIT
+from nodespec.facts import declaration as declared
+from nodespec.judge.clause_result import shown
+from nodespec.judge.conclusion import conclusion
+from nodespec.model.observation import Value
+from nodespec.model.plan import Spec
+from nodespec.model.report import Finding, Report
+from nodespec.model.subject import Host
+from nodespec.recording.replay import Recorded
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+# what no two hosts may have in common, and why
+APART: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
+    "hostname": (lambda one: [one.host.name], "a cluster knows its nodes by name"),
+    "machine-id": (
+        lambda one: [one.host.id],
+        "a copy of a machine keeps it: empty /etc/machine-id there and run systemd-machine-id-setup",
+    ),
+    "product_uuid": (
+        lambda one: [one.host.product],
+        "a copy of a virtual machine may keep it, and some makers give theirs all the same one: it must be set anew",
+    ),
+    "hardware address": (
+        lambda one: one.host.addresses.split(" "),
+        "on one network neither gets what is sent to it: have the hypervisor give each its own",
+    ),
+}
+# what hosts of one cluster have alike: what every report says of its host, and what specs ask
+ALIKE: Mapping[str, Callable[[Report], str]] = {
+    "os.pretty_name": lambda report: report.host.os,
+    "kernel.release": lambda report: report.host.kernel,
+    "kernel.arch": lambda report: report.host.arch,
+}
+ASKED = (
+    "cgroups.version",
+    "kubelet.version",
+    "runtime.containerd.version",
+    "runtime.crio.version",
+    "runtime.docker.version",
+    "runtime.runc.version",
+)
+FAMILIES = {name.partition(".")[0] for name in ASKED}
+
+
+Cause: TypeAlias = (
+    "Tuple[str, str, str, str, str]"  # what hits more hosts: outcome, key, id, what is said of it, what would help
+)
+
+
+class Gist(NamedTuple):
+    """What of a report is remembered when it was told: all that is said of several together is said of this."""
+
+    host: Host
+    door: str
+    context: str
+    conclusion: str
+    headline: str
+    partial: bool
+    cells: Tuple[Tuple[str, str], ...]  # each spec, and what it came to
+    causes: Tuple[Cause, ...]
+    alike: Tuple[Tuple[str, str], ...]  # each fact that hosts should have alike, and its value
+    defect: str = ""  # why nodespec could not judge the host
+
+    @property
+    def exit(self) -> int:
+        """The exit code that it alone gives."""
+        return DEFECT if self.defect else EXIT[self.conclusion]
+
+
+class Row(NamedTuple):
+    """A host, and what each spec came to there: nothing where it was not asked for."""
+
+    host: str
+    cells: Tuple[str, ...]
+
+
+class Hit(NamedTuple):
+    """One cause on several hosts. `say` is empty where the hosts say it differently."""
+
+    outcome: str
+    say: str
+    look: str
+    ids: Tuple[str, ...]
+    hosts: Tuple[str, ...]
+
+
+class Shared(NamedTuple):
+    """What should be a host's own and is that of several."""
+
+    what: str
+    value: str
+    why: str
+    hosts: Tuple[str, ...]
+
+
+class Difference(NamedTuple):
+    """What should be alike: each value with the hosts that have it, the most common first."""
+
+    place: str
+    values: Tuple[Tuple[str, Tuple[str, ...]], ...]
+
+
+class Summary(NamedTuple):
+    """Several reports, seen together."""
+
+    specs: Tuple[str, ...]
+    matrix: Tuple[Row, ...]
+    hits: Tuple[Hit, ...]
+    shared: Tuple[Shared, ...]
+    differences: Tuple[Difference, ...]
+
+
+def gist(report: Report) -> Gist:
+    """What of a report is remembered."""
+    facts = report.facts if isinstance(report.facts, dict) else {}
+    asked = {name for name in ASKED if {name, name.partition(".")[0]} & facts.keys()}
+    noted = Recorded({name: note for name, note in facts.items() if name in FAMILIES or name in asked})
+    alike = {**{name: ask(report) for name, ask in ALIKE.items()}, **{name: _value(name, noted) for name in asked}}
+    return Gist(
+        report.host,
+        report.door,
+        report.context,
+        report.conclusion,
+        report.headline,
+        report.partial,
+        tuple((spec.name, _cell(report, spec)) for spec in report.specs),
+        tuple(_causes(report)),
+        tuple((name, alike.get(name, "")) for name in (*ALIKE, *ASKED)),
+        report.defect,
+    )
+
+
+def summary(reports: Sequence[Report]) -> Summary:
+    """What several reports come to together."""
+    return together([gist(report) for report in reports])
+
+
+def together(gists: Sequence[Gist]) -> Summary:
+    """What several hosts come to together, by what is remembered of each."""
+    specs = tuple(dict.fromkeys(name for one in gists for name, _ in one.cells))
+    hosts = labels(gists)
+    cells = [dict(reversed(one.cells)) for one in gists]  # of specs of one name the first
+    matrix = tuple(Row(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
+    shared = (
+        Shared(what, value, why, owners)
+        for what, (ask, why) in APART.items()
+        for value, owners in _by_value(hosts, map(ask, gists)).items()
+        if len(owners) > 1
+    )
+    return Summary(specs, matrix, tuple(_hits(hosts, gists)), tuple(shared), tuple(_differences(hosts, gists)))
+
+
+def labels(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
+    """A name for each report's host, with the door where several hosts bear it."""
+    names = [report.host.name or "a host without a name" for report in reports]
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({report.door})" for name, report in zip(names, reports))
+
+
+def told(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) -> Iterator[Tuple[str, str]]:
+    """A summary in words: a label and a sentence for each thing in it but the matrix. `few` shortens long lists."""
+    total = len(found.matrix)
+    for hit in found.hits:
+        what = hit.say or hit.ids[0]
+        which = f": {', '.join(few(hit.ids))}" if hit.say else ""
+        where = f" ({', '.join(few(hit.hosts))})" if len(hit.hosts) < total else ""
+        look = f"; {hit.look}" if hit.look else ""
+        yield hit.outcome, f"{len(hit.hosts)} of {total} hosts{where}: {what}{which}{look}"
+    for one in found.shared:
+        yield "shared", f"{', '.join(few(one.hosts))} have one {one.what}: {one.why}"
+    for other in found.differences:
+        values = (f"{value} on {', '.join(few(hosts))}" for value, hosts in other.values)
+        yield "differs", f"{other.place}: {'; '.join(values)}"
+
+
+# the matrix
+
+
+def _cell(report: Report, spec: Spec) -> str:
+    sources = frozenset(spec.sources)
+    own = [one for one in report.findings if not _files(one.source).isdisjoint(sources)]
+    enforced = [one.outcome for one in own if one.disposition == "enforced"]
+    counts = ", ".join(f"{enforced.count(one)} {one}" for one in ("fail", "unknown") if one in enforced)
+    return counts or conclusion(own, report.context)
+
+
+@lru_cache(4096)
+def _files(source: Tuple[str, ...]) -> FrozenSet[str]:
+    return frozenset(at.rsplit(":", 2)[0] for at in source)
+
+
+# causes
+
+
+def _causes(report: Report) -> Iterator[Cause]:
+    """What makes findings of a report one with others'."""
+    for one in report.findings:
+        if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
+            for key, say, look in _of(one, report):
+                yield one.outcome, key, one.id, say, look
+
+
+def _of(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
+    """What makes a finding one with others: a key, the sentence, and what would help."""
+    if finding.outcome == "unknown":
+        seen = [part.observed for part in finding.parts if part.outcome == "unknown"]
+        causes = [(f"{one.reason}: {one.look or one.text}", one.text, one.look) for one in seen]
+    else:
+        own = (cause for cause in report.causes if cause.outcome == "fail" and finding.id in cause.ids)
+        causes = [(cause.say, cause.say, cause.look) for cause in own]
+    return list(dict.fromkeys(causes)) or [(finding.id, "", "")]
+
+
+def _hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
+    """Causes that hit more hosts than one, the most common first."""
+    found: Dict[Tuple[str, str], List[Tuple[str, str, str, str]]] = {}
+    for host, one in zip(hosts, gists):
+        for outcome, key, name, say, look in one.causes:
+            found.setdefault((outcome, key), []).append((host, name, say, look))
+    hits = [_hit(outcome, members) for (outcome, _), members in found.items()]
+    several = [hit for hit in hits if len(hit.hosts) > 1]
+    return sorted(several, key=lambda hit: (-len(hit.hosts), hit.outcome))
+
+
+def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
+    hosts, ids, says, looks = (tuple(dict.fromkeys(one)) for one in zip(*members))
+    say = says[0] if len(says) == 1 else f"{says[0]}, and {len(says) - 1} more like it"
+    return Hit(outcome, say, looks[0], ids, hosts)
+
+
+# what should be alike
+
+
+def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[Difference]:
+    for at, name in enumerate((*ALIKE, *ASKED)):
+        values = _by_value(hosts, ((one.alike[at][1],) for one in gists))
+        if len(values) > 1:
+            yield Difference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
+
+
+def _value(name: str, facts: Recorded) -> str:
+    """What a report embeds of a fact: nothing where it is not known."""
+    place = declared.place(tuple(name.split(".")))
+    seen = facts.look(place)
+    return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
+
+
+def _by_value(hosts: Sequence[str], values: Iterable[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
+    """The hosts that have each value; who has none is left out."""
+    found: Dict[str, List[str]] = {}
+    for host, own in zip(hosts, values):
+        for value in filter(None, own):
+            found.setdefault(value, []).append(host)
+    return {value: tuple(owners) for value, owners in found.items()}

@@ -1,0 +1,112 @@
+"""One run: a plan, a host, waivers and a clock in; a report out."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Optional, Tuple, cast
+
+from nodespec import BUILT, __version__
+from nodespec.errors import DEFECT
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Place
+from nodespec.facts.live import Facts, Live
+from nodespec.judge import conclusion, evaluation
+from nodespec.judge.conclusion import Choice
+from nodespec.judge.evaluation import Reading
+from nodespec.model.observation import Unknown
+from nodespec.model.plan import Plan, Requirement
+from nodespec.model.report import Finding, Param, Report, Waiver
+from nodespec.model.subject import HEAD_FACTS, Host, Seat
+from nodespec.recording.observation_json import NOT_RECORDED
+from nodespec.recording.tee import Noting
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.model.json_types import Json
+
+ALL = Choice()
+
+
+class Terms(NamedTuple):
+    """On what terms a host is judged. `now` is the judging clock, in seconds since the epoch."""
+
+    now: float
+    choice: Choice = ALL
+    waivers: Tuple[Waiver, ...] = ()
+    embeds: bool = True  # the plan, and all that was observed: only a report that is kept wants them
+    built: str = BUILT  # the day from which a clock is believed
+
+
+def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
+    """The report on one host. Where there are several, `reading` is that of their plan."""
+    reading = reading or Reading(plan)
+    noted = looked if isinstance(looked, Noting) else Noting(looked)
+    end = looked.deadline if isinstance(looked, Live) else 0.0
+    if terms.choice not in reading.parts:
+        asked = tuple(one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id))
+        reading.parts[terms.choice] = plan._replace(requirements=asked)
+    part = reading.parts[terms.choice]
+    judged = {one.finding.id: one for one in evaluation.judge(part, noted, end, reading)}
+    findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
+    today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
+    hosts = (seat.host.name, seat.host.id)
+    waivers = tuple(conclusion.standing(one, findings, hosts, today, terms.built) for one in terms.waivers)
+    if terms.embeds:
+        _observe_head(noted, seat.host)
+    disposed = reading.disposed(findings, waivers, terms.choice)
+    return Report(
+        conclusion=conclusion.conclusion(disposed, seat.context),
+        context=seat.context,
+        door=seat.door,
+        time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(terms.now)),
+        tool=f"nodespec {__version__}",
+        host=seat.host,
+        specs=plan.specs,
+        params=tuple(Param(one.name, one.value, one.source, one.why) for one in plan.params),
+        waivers=waivers,
+        findings=disposed,
+        causes=evaluation.causes(list(judged.values())),
+        notices=seat.notices,
+        strict=terms.choice.strict,
+        asked=len(part.requirements),
+        only=terms.choice.only,
+        skip=terms.choice.skip,
+        plan=reading.packed if terms.embeds else None,
+        facts=cast("Json", noted.notes) if terms.embeds else None,
+    )
+
+
+def _observe_head(noted: Noting, host: Host) -> None:
+    """Note the facts that the head of the report repeats, so that it can be compared with them."""
+    for field, path in HEAD_FACTS.items():
+        place = declared.place(path)
+        if getattr(host, field) and noted.facts.look(place) != NOT_RECORDED:
+            noted.look(place)
+
+
+class NotObserved:
+    """Facts of a host that could not be judged: each is unknown for one reason."""
+
+    def __init__(self, reason: Unknown) -> None:
+        self.reason = reason
+
+    def look(self, place: Place) -> Unknown:  # noqa: ARG002 - all are the same
+        """The observation of one place."""
+        return self.reason
+
+    def rows(self, place: Place) -> Unknown:  # noqa: ARG002 - likewise
+        """The names of all rows of a table."""
+        return self.reason
+
+
+def not_judged(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str) -> Report:
+    """The report on a host on which nodespec failed: every requirement is unknown, and the exit code is 70."""
+    say = f"not judged: {say}"
+    seat = seat._replace(notices=(f"{say} (exit {DEFECT})", *seat.notices))
+    report = judge(plan, NotObserved(Unknown("defect", say, hint)), seat, terms)
+    return report._replace(conclusion="indeterminate", defect=say)
+
+
+def _skipped(requirement: Requirement) -> Finding:
+    said = (requirement.why, "", requirement.see, requirement.source, ())
+    return Finding(requirement.id, requirement.level, "skipped", "skipped", "left out on the command line", *said)

@@ -1,0 +1,220 @@
+"""Hosts that are alike: what is read, concluded and told of one serves for every other that says the same.
+
+A recording says most of what the one before it said. A piece of it is compared as it was written, before anything is
+made of it, and comes to the same object as last time; what a requirement comes to is known by the objects that it
+looked at. They are known by identity, and kept by whatever knows them, so that no other can take their place in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
+
+from nodespec.facts.declaration import Leaf, Place
+from nodespec.judge import conclusion
+from nodespec.judge.evaluation import Judged, Known, Reading
+from nodespec.model.observation import Unknown
+from nodespec.recording.observation_json import Packed, packed
+from nodespec.recording.replay import Recorded
+from nodespec.recording.tee import Note, Noting
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from nodespec.facts.live import Facts
+    from nodespec.facts.value_types import Datum
+    from nodespec.judge.conclusion import Choice
+    from nodespec.model.json_types import Json
+    from nodespec.model.observation import Observation
+    from nodespec.model.plan import Plan, Requirement
+    from nodespec.model.report import Finding, Waiver
+
+MOST = 20_000  # things kept: then all is forgotten, and hosts that are alike bring it back at once
+LONGEST = 2000  # characters of a piece of a recording; what is longer is read anew each time
+THING = 100  # characters of a piece that count as a thing
+
+Names: TypeAlias = "Union[Tuple[str, ...], Unknown]"
+Seen: TypeAlias = "Union[Observation[Datum], Names]"
+
+
+class Step(NamedTuple):
+    """What a requirement looks at next: a place or all rows of a table. What is seen there decides where it goes on."""
+
+    place: Place
+    whole: bool
+    then: Dict[int, Tuple[Seen, Union[Step, Judged]]]  # by identity, with the object
+
+
+class Memory:
+    """What is known of the hosts so far, of no more than so many things."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
+        self.strange = 0  # looks at what was not kept: nothing is known by it
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew; between two hosts, and never while one is judged."""
+        self.count = 0
+        self.seen: Dict[Tuple[object, ...], Observation[Datum]] = {}
+        self.names: Dict[Tuple[object, ...], Names] = {}
+        self.noted: Dict[Tuple[object, ...], Tuple[object, Json]] = {}
+        self.found: Dict[str, Union[Step, Judged]] = {}
+        self.kept: Set[int] = set()  # the findings in `found`, by identity
+        self.disposed: Dict[Tuple[object, ...], Finding] = {}  # likewise
+
+    def room(self, things: int = 1) -> bool:
+        """Whether so many more are kept."""
+        self.count += things
+        return self.count <= self.most
+
+
+class Remembered(Recorded):
+    """A recording of which nothing is read that another has said already."""
+
+    def __init__(self, notes: Json, memory: Memory) -> None:
+        if memory.count > memory.most:
+            memory.forget()
+        super().__init__(notes)
+        self.memory, self.before = memory, memory.strange
+        self._said: Dict[str, str] = {}  # of a table, what bears on all its rows
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place: the same object where the same is written of it."""
+        piece = self._piece(place)
+        seen = self.memory.seen.get(piece) if piece else None
+        if seen is None:
+            seen = super().look(place)
+            piece = piece or (place.path, repr(seen))
+            size = len(str(piece[-1]))
+            if size > LONGEST or (piece not in self.memory.seen and not self.memory.room(1 + size // THING)):
+                self.memory.strange += 1
+                return seen
+            return self.memory.seen.setdefault(piece, seen)
+        return seen
+
+    def rows(self, place: Place) -> Names:
+        """The names of all rows of a table: the same object for the same names."""
+        names = super().rows(place)
+        key = (isinstance(names, Unknown), names)
+        size = sum(map(len, names))
+        if size > LONGEST or (key not in self.memory.names and not self.memory.room(1 + size // THING)):
+            self.memory.strange += 1
+            return names
+        return self.memory.names.setdefault(key, names)
+
+    def _piece(self, place: Place) -> Optional[Tuple[object, ...]]:
+        """All that an observation is made of; nothing where that is much, or is the names of all rows."""
+        owner = ".".join(place.owner)
+        note = self.notes.get(owner)
+        written, part = note, ""
+        try:
+            if isinstance(note, dict) and not isinstance(place.fact, Leaf):
+                rows, asked = note.get("rows"), note.get("asked")
+                if isinstance(rows, dict) and place.key in rows:
+                    written, part = rows[place.key], "rows"
+                elif isinstance(asked, dict) and place.key in asked:
+                    written, part = asked[place.key], "asked"
+                elif "rows" in note:
+                    return None
+                if owner not in self._said:
+                    self._said[owner] = repr([(name, note[name]) for name in ("from", "rest", "usual") if name in note])
+                said = (part, self._said[owner], repr(written))
+            else:
+                said = (part, "", repr(written))
+        except RecursionError:
+            return None
+        return (place.path, *said) if len(said[1]) + len(said[2]) <= LONGEST else None
+
+
+class Noted(Noting):
+    """Facts that are written down as they are asked for, and a table that says the same only once."""
+
+    facts: Remembered
+
+    @property
+    def notes(self) -> Packed:
+        """All that was noted, as JSON that other hosts share: it is not to be changed."""
+        return {name: self._shared(name, one) for name, one in self._noted.items()}
+
+    def _shared(self, name: str, one: Union[Observation[Datum], Note]) -> Json:
+        memory, key = self.facts.memory, (name, *(_identity(one) if isinstance(one, Note) else (id(one),)))
+        if key not in memory.noted:
+            said = one.packed() if isinstance(one, Note) else packed(one)
+            if memory.strange != self.facts.before or not memory.room():
+                return said
+            memory.noted[key] = one, said
+        return memory.noted[key][1]
+
+
+def _identity(note: Note) -> Tuple[object, ...]:
+    rows = ((key, column, id(seen)) for key, row in note.rows.items() for column, seen in row.items())
+    return (id(note.names), id(note.rest), *rows)
+
+
+class Trace:
+    """Facts, and what was asked of them."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.asked: List[Tuple[Place, bool, Seen]] = []
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place."""
+        seen = self.facts.look(place)
+        self.asked.append((place, False, seen))
+        return seen
+
+    def rows(self, place: Place) -> Names:
+        """The names of all rows of a table."""
+        names = self.facts.rows(place)
+        self.asked.append((place, True, names))
+        return names
+
+
+class Alike(Reading):
+    """What of a plan is found out once for all hosts that say the same."""
+
+    def __init__(self, plan: Plan, memory: Optional[Memory] = None) -> None:
+        super().__init__(plan)
+        self.memory = memory or Memory()
+        self.disposed = self._disposed
+
+    def judged(self, requirement: Requirement, facts: Known) -> Judged:
+        """What a requirement comes to, known by what it looks at."""
+        step = self.memory.found.get(requirement.id)
+        while isinstance(step, Step):
+            seen = facts.rows(step.place) if step.whole else facts.look(step.place)
+            found = step.then.get(id(seen))
+            step = found[1] if found else None
+        return step or self._anew(requirement, facts)
+
+    def _anew(self, requirement: Requirement, facts: Known) -> Judged:
+        strange, trace = self.memory.strange, Trace(facts.facts)
+        known = Known(trace, self, facts.end)
+        judged = super().judged(requirement, known)
+        if not known.late and strange == self.memory.strange and self.memory.room(len(trace.asked) + 1):
+            self._learn(requirement.id, trace.asked, judged)
+            self.memory.kept.add(id(judged.finding))
+        return judged
+
+    def _learn(self, name: str, asked: Sequence[Tuple[Place, bool, Seen]], judged: Judged) -> None:
+        known: Union[Step, Judged] = judged
+        for place, whole, seen in reversed(asked):
+            known = Step(place, whole, {id(seen): (seen, known)})
+        before = self.memory.found.setdefault(name, known)
+        while isinstance(before, Step) and isinstance(known, Step) and before is not known:  # until they part
+            ((same, (seen, after)),) = known.then.items()
+            before, known = before.then.setdefault(same, (seen, after))[1], after
+
+    def _disposed(self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
+        """The findings with their dispositions, one object for one finding."""
+        valid = tuple(number for number, one in enumerate(waivers) if one.state == "valid")
+        known = self.memory.disposed
+        found = [known.get((id(finding), valid, choice.strict)) for finding in findings]
+        for at, finding in enumerate(findings):
+            if found[at] is None:
+                (found[at],) = conclusion.disposed((finding,), waivers, choice)
+                if id(finding) in self.memory.kept and self.memory.room():
+                    known[id(finding), valid, choice.strict] = cast("Finding", found[at])
+        return cast("Tuple[Finding, ...]", tuple(found))

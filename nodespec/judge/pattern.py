@@ -1,0 +1,138 @@
+"""Patterns: expectations joined by all, any and not, and the logic that joins their outcomes.
+
+A pattern is written as data that JSON carries: `{"fact": PATH, "expect": ...}`, `{"param": NAME, "expect": ...}`,
+`{"column": NAME, "expect": ...}` (of a row), `{"all": [...]}`, `{"any": [...]}` or `{"not": ...}`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Callable, Iterable, List, Mapping, Sequence, Tuple, Union, cast
+
+from nodespec.facts import declaration as facts
+from nodespec.facts.declaration import Leaf, Place
+from nodespec.facts.value_types import Choice, Datum, Flag, Kind, Size, Text, Version, Whole
+from nodespec.facts.versions import RELEASE
+from nodespec.judge import expectation
+from nodespec.judge.expectation import Expect
+from nodespec.model.observation import Evidence, Observation, Value
+from nodespec.model.plan import Data, Node, Param
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+PARAMS = "params"  # the family of what a person gives
+
+# the outcomes of a pattern; for `all` the first that occurs counts, for `any` likewise
+ALL = ("fail", "unknown", "deferred", "pass")
+ANY = ("pass", "unknown", "deferred", "fail")
+OPPOSITE = {"pass": "fail", "fail": "pass"}
+
+TYPES: Mapping[str, Kind[Datum]] = {
+    "text": Text(),
+    "number": Whole(),
+    "size": Size(),
+    "flag": Flag(),
+    "version": Version(RELEASE),
+}
+
+
+class Clause(NamedTuple):
+    """What is expected of one fact. With `aliases`, of the strongest value over all names."""
+
+    place: Place
+    expect: Expect
+    aliases: Tuple[Place, ...] = ()
+
+
+class Joined(NamedTuple):
+    """Patterns together: `all`, `any` or (of one) `not`."""
+
+    how: str
+    parts: Tuple[Pattern, ...]
+
+
+Pattern: TypeAlias = "Union[Clause, Joined]"
+
+
+def param_kind(param: Param) -> Kind[Datum]:
+    """Return the type that reads the param's text in a condition."""
+    return Choice(*param.known) if param.known else TYPES[param.kind]
+
+
+def read_param(param: Param, text: str) -> Datum:
+    """Read a text as the param's type; ValueError. Free text is kept: it may be a range where it is used."""
+    if param.choices:
+        return Choice(*param.choices).read(text)
+    return text if param.kind == "text" else param_kind(param).read(text)
+
+
+def observe_param(param: Param) -> Observation[Datum]:
+    """Return the param's value as an observation, so that a condition can ask for it."""
+    source = f"--set {param.name}" if param.source == "set" else f"default of {param.name}"
+    return Value(param.value, Evidence(source)).then(lambda text: read_param(param, text))
+
+
+@cache
+def param_place(param: Param) -> Place:
+    """Return the place of a param in the tree of facts."""
+    leaf = Leaf(lambda _: observe_param(param), (), "", sensitive=False)
+    leaf.kind = param_kind(param)
+    return Place((PARAMS, param.name), leaf)
+
+
+Params: TypeAlias = "Mapping[str, Param]"
+
+
+def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
+    """A pattern from its data; Wrong or LookupError where it is none. `row` is what its columns are columns of."""
+    for how in ("all", "any"):
+        if how in data:
+            return Joined(how, tuple(read(one, params, row) for one in cast("List[Data]", data[how])))
+    if "not" in data:
+        return Joined("not", (read(cast("Data", data["not"]), params, row),))
+    if "param" in data:
+        place = param_place(params[cast("str", data["param"])])
+    elif "column" in data and row is not None:
+        place = facts.place((*row.path, *filter(None, [cast("str", data["column"])])))
+    else:
+        place = facts.place(tuple(cast("List[str]", data["fact"])))
+    aliases = (place._replace(path=(*place.owner, key), key=key) for key in cast("List[str]", data.get("aliases", [])))
+    return Clause(place, expected(data["expect"], place), tuple(aliases))
+
+
+def expected(node: Node, place: Place) -> Expect:
+    """The expectation at a place."""
+    return expectation.read(node, place.kind)
+
+
+def clauses(pattern: Pattern) -> Iterable[Clause]:
+    """All that a pattern asks."""
+    if isinstance(pattern, Clause):
+        return (pattern,)
+    return (clause for part in pattern.parts for clause in clauses(part))
+
+
+def join(how: str, outcomes: Sequence[str]) -> str:
+    """The outcome of several together."""
+    if how == "not":
+        return OPPOSITE.get(outcomes[0], outcomes[0])
+    order = ANY if how == "any" else ALL
+    return min(outcomes, key=order.index)
+
+
+def outcome(pattern: Pattern, ask: Callable[[Clause], str]) -> str:
+    """The outcome of a pattern from those of its clauses."""
+    if isinstance(pattern, Clause):
+        return ask(pattern)
+    return join(pattern.how, [outcome(part, ask) for part in pattern.parts])
+
+
+def conditional(condition: str, required: str) -> str:
+    """The outcome of a requirement under a condition (`when`, `where`): what its `when` implies."""
+    if condition == "fail":
+        return "not-applicable"
+    if condition == "pass" or required == "pass":
+        return required
+    return "unknown" if "unknown" in (condition, required) else "deferred"

@@ -1,0 +1,109 @@
+"""Waivers, as a person writes them: dated, owned, reasoned permissions to fail.
+
+What reads YAML is given by the author's half; a bare node reads JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
+
+from nodespec.errors import Mistake, Wrong
+from nodespec.model.document import SIZE, Map, Node, known, listed, opened, parse_json, text
+from nodespec.model.plan import LANGUAGE
+from nodespec.model.report import Waiver
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from nodespec.model.json_types import Json
+
+TOP = ("nodespec-waivers", "waivers")
+KEYS = ("ids", "hosts", "reason", "owner", "expires")
+
+Parse: TypeAlias = "Callable[[bytes, str], Node]"
+
+
+def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
+    """The waivers of a file, JSON by its suffix or what `parse` reads; Mistake with every problem and its position."""
+    read = parse_json if path.endswith(".json") else parse
+    try:
+        with open(path, "rb", opener=opened) as file:
+            body = read(file.read(SIZE + 1), path)
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror or error}") from None
+    problems: List[Wrong] = []
+    found: List[Waiver] = []
+    try:
+        entries = _entries(body)
+    except Wrong as wrong:
+        raise Mistake(str(wrong)) from None
+    for entry in entries:
+        try:
+            found.append(_waiver(entry))
+        except Wrong as wrong:
+            problems.append(wrong)
+    if problems:
+        raise Mistake(*map(str, problems))
+    return tuple(found)
+
+
+def _entries(body: Node) -> List[Node]:
+    if not isinstance(body, Map):
+        raise Wrong(body, "waivers are a mapping that begins with `nodespec-waivers: 1`")
+    known(body, TOP)
+    if body.get("nodespec-waivers") != str(LANGUAGE):
+        raise Wrong(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE}` is wanted")
+    return listed(body["waivers"]) if "waivers" in body else []
+
+
+def _waiver(node: Node) -> Waiver:
+    if not isinstance(node, Map):
+        raise Wrong(node, "a waiver is a mapping")
+    known(node, KEYS)
+    for key in KEYS:
+        if key not in node:
+            raise Wrong(node, f"`{key}` is missing: a waiver names ids, hosts, reason, owner and expires")
+    expires = text(node["expires"], "expires")
+    if not _is_day(expires):
+        raise Wrong(node["expires"], f"`{expires}` is no day such as 2026-12-31")
+    words = (text(node["reason"], "reason"), text(node["owner"], "owner"), expires, str(node.at))
+    return Waiver(_globs(node["ids"], "ids", all_refused=True), _globs(node["hosts"], "hosts"), *words)
+
+
+def _globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[str, ...]:
+    globs = tuple(text(one, what) for one in listed(node))
+    for one, glob in zip(listed(node), globs):
+        if all_refused and not glob.strip("*."):
+            raise Wrong(one, f"`{glob}` would waive everything: name what may fail")
+    return globs
+
+
+def _is_day(text_: str) -> bool:
+    from datetime import date  # noqa: PLC0415 - only where there are waivers
+
+    try:
+        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text_, re.ASCII)) and bool(date.fromisoformat(text_))
+    except ValueError:
+        return False
+
+
+def schema() -> Dict[str, Json]:
+    """The JSON Schema of a file of waivers, for editors."""
+    texts: Dict[str, Json] = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
+    day: Dict[str, Json] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "the last day, in UTC"}
+    line: Dict[str, Json] = {"type": "string", "minLength": 1}
+    waiver: Dict[str, Json] = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [*KEYS],
+        "properties": {"ids": texts, "hosts": texts, "reason": line, "owner": line, "expires": day},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "nodespec waivers",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["nodespec-waivers"],
+        "properties": {"nodespec-waivers": {"const": LANGUAGE}, "waivers": {"type": "array", "items": waiver}},
+    }

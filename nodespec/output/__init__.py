@@ -1,0 +1,1 @@
+"""Findings and facts to text in a file or terminal."""

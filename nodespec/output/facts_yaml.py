@@ -1,0 +1,177 @@
+"""What a host says, shaped as a spec is, so that what is printed can be edited into one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, Mapping, Sequence, Tuple, Union
+
+from nodespec.errors import Mistake, nearest
+from nodespec.escape import visible
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Group, Leaf, Place, Table
+from nodespec.facts.live import Source
+from nodespec.facts.value_types import Datum, Option
+from nodespec.judge.clause_result import absence, shown
+from nodespec.judge.pattern import PARAMS, Clause, clauses
+from nodespec.judge.pattern import read as read_pattern
+from nodespec.model.observation import Absent, Observation, Unknown
+from nodespec.model.plan import Plan
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+FOLDED = 24  # rows that a table may have to be listed without being asked for
+PLAIN = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+@() -]*(?<! )")
+
+
+Told: TypeAlias = "Tuple[Tuple[str, ...], str]"  # a path, and what is printed behind it
+
+
+def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> Iterator[str]:
+    """The lines for places by name, and for all that a plan names; `every` row of every table."""
+    tree: Dict[str, object] = {}
+    for what in asked:
+        for path, value in _of(what, facts, every=every) if isinstance(what, str) else _planned(what, facts):
+            _graft(tree, path, value)
+    return _yaml(tree, "")
+
+
+def _planned(plan: Plan, facts: Source) -> Iterator[Told]:
+    for clause in asking(plan):
+        for place in (clause.place, *clause.aliases):
+            yield place.path, _line(facts.look(place), place)
+
+
+def asking(plan: Plan) -> Iterator[Clause]:
+    """What a plan asks of a host, rows of quantified rules apart."""
+    params = {param.name: param for param in plan.params}
+    for requirement in plan.requirements:
+        for data in (requirement.pattern, requirement.when):
+            if data and not {"every", "some"} & data.keys():
+                for clause in clauses(read_pattern(data, params)):
+                    if clause.place.path[0] != PARAMS:
+                        yield clause
+
+
+def _of(what: str, facts: Source, *, every: bool) -> Iterator[Told]:
+    found = find(what)
+    if isinstance(found, Group):
+        for name, fact in found.members.items():
+            path = (what, name)
+            yield from _fact(Place(path, fact), facts, every=every, asked=False)
+    else:
+        yield from _fact(found, facts, every=every, asked=True)
+
+
+def _fact(place: Place, facts: Source, *, every: bool, asked: bool) -> Iterator[Told]:
+    if isinstance(place.fact, Leaf) or place.column or (place.key and not place.fact.columns):
+        yield place.path, _line(facts.look(place), place)
+    elif place.key:
+        yield from _row(place, place.fact, facts)
+    elif not place.fact.closed and not (place.fact.optional is False and (every or asked)):
+        yield place.path, f"  # asked by name, as in {'.'.join(place.path)}.{place.fact.noun.upper()}"
+    else:
+        yield from _table(place, place.fact, facts, every=every or asked)
+
+
+def _table(place: Place, table: Table, facts: Source, *, every: bool) -> Iterator[Told]:
+    names, whole = facts.names(place), facts.rows(place)
+    if isinstance(names, Unknown):
+        yield place.path, _line(names, place)
+    elif not names:
+        yield place.path, _line(whole, place) if isinstance(whole, Unknown) else " {}"
+    elif len(names) > FOLDED and not every:
+        yield place.path, f"  # {len(names)} rows: nodespec facts {'.'.join(place.path)} lists them"
+    else:
+        for name in names:
+            yield from _fact(Place((*place.path, name), table, name), facts, every=every, asked=False)
+        if isinstance(whole, Unknown):
+            yield (*place.path, "*"), _line(whole, place)
+
+
+def _row(place: Place, table: Table, facts: Source) -> Iterator[Told]:
+    seen = facts.look(place)
+    if isinstance(seen, (Absent, Unknown)):
+        yield place.path, _line(seen, place)
+        return
+    for column in table.columns:
+        at = place._replace(path=(*place.path, column), column=column)
+        yield at.path, _line(facts.look(at), at)
+
+
+def _line(seen: Observation[Datum], place: Place) -> str:
+    """What stands behind a name: a value as a spec would write it, or a comment why there is none."""
+    if isinstance(seen, Unknown):
+        return f"  # not known ({seen.reason}): {visible(seen.say)}"
+    if isinstance(seen, Absent):
+        return f" absent  # {visible(f'{absence(place, seen)}; {seen.evidence.source}')}"
+    values = [_written(value, place) for value in (seen.value, *seen.others)]
+    value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
+    return f" {value}  # {'inferred from ' if seen.evidence.inferred else ''}{visible(str(seen.evidence))}"
+
+
+def _written(value: Datum, place: Place) -> str:
+    if isinstance(value, frozenset):
+        return f"[{', '.join(map(_quoted, sorted(value)))}]"
+    text = shown(value, place.kind) if isinstance(value, bool) else place.kind.written(value) or str(value)
+    plain = isinstance(place.kind, Option) and value not in place.kind.PLAIN and not re.fullmatch("-?[0-9a-fx]+", text)
+    return _quoted(f'"{text}"' if plain else text)
+
+
+def _quoted(text: str) -> str:
+    return text if PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _graft(tree: Dict[str, object], path: Tuple[str, ...], value: str) -> None:
+    for step in path[:-1]:
+        below = tree.setdefault(step, {})
+        tree = below if isinstance(below, dict) else tree
+    tree[path[-1]] = value
+
+
+def _yaml(tree: Mapping[str, object], indent: str) -> Iterator[str]:
+    for name, value in tree.items():
+        key = f"{indent}{_quoted(visible(name))}:"
+        if isinstance(value, dict):
+            yield key
+            yield from _yaml(value, f"{indent}  ")
+        else:
+            yield f"{key}{value}"
+
+
+def find(what: str) -> Union[Group, Place]:
+    """A family, a fact, a row or a column by its dotted name; Mistake where there is none."""
+    family, _, rest = what.partition(".")
+    try:
+        found = declared.family(family)
+    except LookupError:
+        raise Mistake(f"`{family}` is no family of facts{nearest(family, declared.families())}") from None
+    if isinstance(found, Table):
+        return _in_table((family,), found, rest)
+    if not rest:
+        return found
+    name, _, key = rest.partition(".")
+    fact = found.members.get(name)
+    if fact is None or (isinstance(fact, Leaf) and key):
+        raise Mistake(f"`{rest}` is no fact of `{family}`{nearest(name, found.members)}")
+    return Place((family, name), fact) if isinstance(fact, Leaf) else _in_table((family, name), fact, key)
+
+
+def facts_of(what: str) -> Sequence[Place]:
+    """The place of that name; of a family all its facts."""
+    found = find(what)
+    return [found] if isinstance(found, Place) else [Place((what, name), one) for name, one in found.members.items()]
+
+
+def _in_table(owner: Tuple[str, ...], table: Table, rest: str) -> Place:
+    if not rest:
+        return Place(owner, table)
+    key, _, column = rest.rpartition(".")
+    if not key or column not in table.columns:
+        key, column = rest, ""
+    try:
+        key = table.key(key)
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+    return Place((*owner, key, *filter(None, [column])), table, key, column)

@@ -1,0 +1,254 @@
+"""Write one file: the only code of nodespec that opens a file of the user for writing.
+
+A regular file is replaced whole or not at all, by renaming a temporary file beside it; what is replaced keeps its mode,
+owner, group, access control list and SELinux label. Where it cannot be replaced (a bind mount, a directory that takes
+no new file) it is written in place. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) takes a stream.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import time
+from contextlib import suppress
+from typing import Callable, Iterable, Iterator, Optional
+
+from nodespec.output.path import OTHERS, Destination, require_own, resolve
+from nodespec.records import NamedTuple
+
+DEADLINE = 20.0  # seconds that a reader has where the command has no --deadline
+GRACE = 1.0  # seconds that a reader has at least, also where the deadline has passed
+PAUSE = 0.05  # seconds between two tries
+PIPE_PIECE = 4096  # bytes: a pipe that poll(2) calls writable takes as many without blocking
+COPY_PIECE = 1 << 18  # bytes
+FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+NOT_CREATED = (errno.EACCES, errno.EPERM, errno.EROFS)  # by a directory that takes no new file
+NOT_RENAMED = (errno.EBUSY, errno.EXDEV, *NOT_CREATED)  # over a mount point, or over a file in a sticky directory
+
+
+class Access(NamedTuple):
+    """Who may use the file. `exact` is its mode, whatever was there before; 0 keeps the mode or takes the umask's."""
+
+    secret: bool = False  # nobody but its owner
+    executable: bool = False
+    exact: int = 0
+
+
+USUAL = Access()
+
+
+def write_file(path: str, pieces: Iterable[bytes], *, access: Access = USUAL, deadline: Optional[float] = None) -> None:
+    """Write pieces to a path; OSError, with a sentence. Readers are waited for until `deadline` (time.monotonic)."""
+    until = time.monotonic() + DEADLINE if deadline is None else deadline
+    destination = resolve(path)
+    try:
+        if destination.found is None or stat.S_ISREG(destination.found.st_mode):
+            replace_file(destination, pieces, access, until)
+        else:
+            _stream(destination, destination.found, pieces, access, until)
+    finally:
+        os.close(destination.folder)
+
+
+def append_line(path: str, line: str) -> None:
+    """Append a line to a regular file, which is made where it does not exist; OSError."""
+    destination = resolve(path)
+    try:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | FLAGS
+        handle = os.open(destination.name, flags, 0o666, dir_fd=destination.folder)
+        try:
+            found = os.fstat(handle)
+            require_own(found, destination.folder, "file")
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file; remove it")
+            _fill(handle, (f"{line}\n".encode("utf-8", "backslashreplace"),))
+        finally:
+            os.close(handle)
+    finally:
+        os.close(destination.folder)
+
+
+# regular files
+
+
+def replace_file(destination: Destination, pieces: Iterable[bytes], access: Access, deadline: float) -> None:
+    """Create a regular file, or replace it by a new one of the same name."""
+    folder, _, before = destination
+    if before:
+        require_own(before, folder, "file")
+    temporary = f".nodespec-{os.urandom(8).hex()}.tmp"
+    mode = 0o666 if before is None and access == USUAL else 0o600
+    try:
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, mode, dir_fd=folder)
+    except OSError as error:
+        if before is None or error.errno not in NOT_CREATED:
+            raise
+        _overwrite(destination, [*pieces], access, deadline)  # all of them, before anything is lost
+        return
+    try:
+        _fill(handle, pieces)
+        if before or access != USUAL:
+            from nodespec.output.access import set_access  # noqa: PLC0415 - most files are new, and take what the umask leaves
+
+            set_access(handle, destination, secret=access.secret, executable=access.executable, exact=access.exact)
+        _rename(handle, temporary, destination, access, deadline)
+    finally:
+        os.close(handle)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+
+
+def _rename(handle: int, temporary: str, destination: Destination, access: Access, deadline: float) -> None:
+    folder, name, before = destination
+    try:
+        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        if before is None or error.errno not in NOT_RENAMED:
+            raise
+        _overwrite(destination, _content(handle), access, deadline)
+
+
+def _overwrite(destination: Destination, pieces: Iterable[bytes], access: Access, deadline: float) -> None:
+    """Write a regular file in place, one writer at a time."""
+    handle = os.open(destination.name, os.O_WRONLY | os.O_NONBLOCK | FLAGS, dir_fd=destination.folder)
+    try:
+        found = os.fstat(handle)
+        require_own(found, destination.folder, "file")
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ESTALE, "something else took its place while it was written; try again")
+        if access.secret:
+            _require_private(found)
+        _lock(handle, deadline)
+        os.ftruncate(handle, 0)
+        _fill(handle, pieces)
+        if access.executable or access.exact:
+            os.fchmod(handle, access.exact or found.st_mode & 0o777 | (found.st_mode & 0o444) >> 2)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, deadline: float) -> None:
+    from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415 - for bind mounts and the like
+
+    def lock() -> bool:
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if not _tried(lock, deadline):
+        raise OSError(errno.ETIMEDOUT, "another program keeps it locked; end that, or write to another place")
+
+
+def _tried(attempt: Callable[[], bool], deadline: float) -> bool:
+    """Whether an attempt succeeds before the deadline."""
+    until = max(deadline, time.monotonic() + GRACE)
+    while not attempt():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(PAUSE)
+    return True
+
+
+def _fill(handle: int, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+
+
+def _content(handle: int) -> Iterator[bytes]:
+    os.lseek(handle, 0, os.SEEK_SET)
+    yield from iter(lambda: os.read(handle, COPY_PIECE), b"")
+
+
+def _require_private(found: os.stat_result) -> None:
+    """Refuse to write secrets where others can read them, and where that cannot be changed first."""
+    if not stat.S_ISCHR(found.st_mode) and found.st_mode & OTHERS:
+        raise PermissionError(
+            errno.EACCES,
+            f"values that may be secret are not written where others may read them (mode {found.st_mode & 0o777:04o});"
+            " chmod it to 0600 first, or name a new file",
+        )
+
+
+# FIFOs, devices, open descriptors
+
+
+def _stream(
+    destination: Destination, found: os.stat_result, pieces: Iterable[bytes], access: Access, deadline: float
+) -> None:
+    handle = _opened(destination, found, deadline)
+    try:
+        opened = os.fstat(handle)
+        if stat.S_ISFIFO(opened.st_mode) and not stat.S_ISLNK(found.st_mode):
+            require_own(opened, destination.folder, "FIFO")
+        if access.secret and not _is_pipe_without_name(opened, found):
+            _require_private(opened)
+        _send(handle, pieces, deadline)
+    finally:
+        os.close(handle)
+
+
+def _is_pipe_without_name(opened: os.stat_result, found: os.stat_result) -> bool:
+    """Whether it is a pipe or socket that no path leads to but our own descriptor."""
+    return stat.S_ISSOCK(opened.st_mode) or (stat.S_ISFIFO(opened.st_mode) and stat.S_ISLNK(found.st_mode))
+
+
+def _opened(destination: Destination, found: os.stat_result, deadline: float) -> int:
+    """Open what is no regular file."""
+    folder, name, _ = destination
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory; name a file")
+    if stat.S_ISLNK(found.st_mode):
+        return _descriptor(folder, name)
+    if stat.S_ISFIFO(found.st_mode):
+        require_own(found, folder, "FIFO")
+    handle = -1
+
+    def attempt() -> bool:
+        nonlocal handle
+        try:
+            handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | FLAGS, dir_fd=folder)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(found.st_mode):
+                raise
+        return handle >= 0
+
+    if not _tried(attempt, deadline):
+        raise OSError(errno.ETIMEDOUT, "nobody reads from this FIFO; start its reader, or set a longer --deadline")
+    return handle
+
+
+def _descriptor(folder: int, name: str) -> int:
+    """An open descriptor by its link of procfs: a copy of our own, so that what it says follows what it said."""
+    if sys.stdout is not None:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+    if name.isdecimal() and os.path.samestat(os.fstat(folder), os.stat("/proc/self/fd")):
+        return os.dup(int(name))
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    return os.open(name, flags, dir_fd=folder)
+
+
+def _send(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
+    """Write to what may not take anything just now. A reader that reads is given the time it needs."""
+    from select import POLLOUT, poll  # noqa: PLC0415 - for FIFOs and devices
+
+    ready = poll()
+    ready.register(handle, POLLOUT)
+    until = max(deadline, time.monotonic() + GRACE)
+    for piece in pieces:
+        rest = memoryview(piece)
+        while rest:
+            left = until - time.monotonic()
+            if left <= 0 or not ready.poll(left * 1000):
+                raise OSError(errno.ETIMEDOUT, "its reader stopped reading before the deadline; not all was written")
+            try:
+                rest = rest[os.write(handle, rest[:PIPE_PIECE]) :]
+                until = max(deadline, time.monotonic() + GRACE)
+            except BlockingIOError:
+                time.sleep(PAUSE)

@@ -1,0 +1,150 @@
+"""The manual, asked by name: facts as they are declared, requirements as a plan has them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Iterator, Tuple
+
+from nodespec.errors import Mistake, nearest
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Group, Leaf, Place, Table
+from nodespec.judge.pattern import Clause, Joined, Params, Pattern, clauses
+from nodespec.judge.pattern import read as read_pattern
+from nodespec.model.plan import Plan, Requirement
+from nodespec.output.facts_yaml import find
+
+
+def fact(what: str) -> Iterator[str]:
+    """The page of a family, a fact or a row."""
+    found = find(what)
+    if isinstance(found, Group):
+        yield from inspect.cleandoc(found.about).splitlines()
+        yield ""
+        for name, fact in found.members.items():
+            yield f"  {what}.{name:14} {_first(fact.about)}"
+        return
+    yield f"{'.'.join(found.path)}: {_type(found)}"
+    yield ""
+    yield from inspect.cleandoc(found.fact.about).splitlines()
+    yield ""
+    yield f"running:  {', '.join(found.fact.sources)}"
+    resting = ", ".join(found.fact.resting_sources)
+    yield f"at rest:  {resting or 'only a running machine can tell'}"
+    if found.fix:
+        yield f"fix:      {found.fix}"
+    if isinstance(found.fact, Table) and not found.key:
+        for name, kind in found.fact.columns.items():
+            yield f"  .{name:14} {kind.noun}"
+
+
+def everything() -> Iterator[str]:
+    """The pages of all families, as Markdown."""
+    yield "# Facts"
+    yield ""
+    yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
+    for name in declared.families():
+        found = find(name)
+        members = found.members if isinstance(found, Group) else {"": found.fact}
+        yield f"\n## {name}\n"
+        if isinstance(found, Group):
+            yield inspect.cleandoc(found.about)
+        for member, fact in members.items():
+            path = (name, *filter(None, [member]))
+            yield f"\n### {'.'.join(path)}\n"
+            yield from _page(Place(path, fact))
+
+
+def _page(place: Place) -> Iterator[str]:
+    fact = place.fact
+    yield f"*{_type(place)}*\n"
+    yield inspect.cleandoc(fact.about)
+    if isinstance(fact, Table) and fact.columns:
+        yield ""
+        yield from (f"* `{name}`: {kind.noun}" for name, kind in fact.columns.items())
+    yield f"\nRunning: {', '.join(f'`{source}`' for source in fact.sources)}."
+    resting = ", ".join(f"`{source}`" for source in fact.resting_sources)
+    yield f"At rest: {resting or 'only a running machine can tell'}."
+
+
+def _type(place: Place) -> str:
+    fact = place.fact
+    if isinstance(fact, Table) and not place.column:
+        size = "every row is known" if fact.closed else "a row is looked at when it is asked for"
+        row = f"records of {', '.join(fact.columns)}" if fact.columns else place.kind.noun
+        return f"by {fact.noun}: {row} ({size})"
+    return place.kind.noun + (" (a sound machine may lack it)" if isinstance(fact, Leaf) and fact.optional else "")
+
+
+def _first(about: str) -> str:
+    return inspect.cleandoc(about).split("\n")[0]
+
+
+def requirement(plan: Plan, wanted_: str) -> Iterator[str]:
+    """The page of one requirement of a plan, by its id; Mistake where there is none."""
+    for one in plan.requirements:
+        if one.id == wanted_:
+            return _requirement(one, plan)
+    raise Mistake(f"`{wanted_}` is no requirement{nearest(wanted_, [one.id for one in plan.requirements])}")
+
+
+def whole(plan: Plan) -> Iterator[str]:
+    """A plan in words: its spec, its params, and every requirement with its reason."""
+    spec = plan.specs[0]
+    yield f"{spec.name}: {spec.title}" if spec.title else spec.name
+    for parent in spec.extends:
+        yield f"  extends {parent}"
+    for drop in spec.drops:
+        yield f"  drops {drop}"
+    for param in plan.params:
+        choices = f" of {', '.join(param.choices)}" if param.choices else ""
+        yield f"  --set {param.name}={param.value}{choices}: {param.why}"
+    params = {param.name: param for param in plan.params}
+    for requirement in plan.requirements:
+        yield ""
+        yield f"{requirement.id}  ({requirement.level})"
+        yield f"    wanted {' '.join(wanted(requirement, params))}"
+        if requirement.why:
+            yield f"    why    {requirement.why}"
+
+
+def _requirement(requirement: Requirement, plan: Plan) -> Iterator[str]:
+    params = {param.name: param for param in plan.params}
+    yield f"{requirement.id}  ({requirement.level})"
+    yield f"wanted   {' '.join(wanted(requirement, params))}"
+    for label, text in (("why", requirement.why), ("fix", requirement.fix), ("see", requirement.see)):
+        if text:
+            yield f"{label:8} {text}"
+    yield f"stated   {', '.join(requirement.source)}"
+    if not {"every", "some"} & requirement.pattern.keys():
+        for place in dict.fromkeys(clause.place for clause in clauses(read_pattern(requirement.pattern, params))):
+            yield f"seen     {', '.join(place.fact.sources)}"
+            if place.fix and not requirement.fix:
+                yield f"fix      {place.fix}"
+
+
+def wanted(requirement: Requirement, params: Params) -> Iterator[str]:
+    """What a requirement asks, in words."""
+    data = requirement.pattern
+    if "every" in data or "some" in data:
+        how = "every" if "every" in data else "some"
+        yield f"{how} row of {'.'.join(map(str, data[how]))}"
+    else:
+        yield words(read_pattern(data, params))
+    if requirement.when:
+        yield f"where {words(read_pattern(requirement.when, params))}"
+
+
+def words(pattern: Pattern) -> str:
+    """A pattern in words."""
+    if isinstance(pattern, Clause):
+        names = " or ".join(".".join(place.path) for place in (pattern.place, *pattern.aliases))
+        return f"{names} {pattern.expect.text}"
+    return _joined(pattern, tuple(map(words, pattern.parts)))
+
+
+def _joined(pattern: Joined, parts: Tuple[str, ...]) -> str:
+    if pattern.how == "not":
+        return f"not ({parts[0]})"
+    return f" {'and' if pattern.how == 'all' else 'or'} ".join(
+        f"({part})" if len(parts) > 1 else part for part in parts
+    )

@@ -1,0 +1,118 @@
+"""Resolve the path of an output file; links are followed only where the kernel's protections would allow it.
+
+The rules are those of `fs.protected_symlinks`, `fs.protected_fifos` and `fs.protected_regular`, whatever these are set
+to on this machine: https://docs.kernel.org/admin-guide/sysctl/fs.html. The first is applied to links on the way to the
+file too, which the kernel follows: whoever may place a link in /tmp must not choose where a report is written.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import List, Optional
+
+from nodespec.records import NamedTuple
+
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+MAX_LINKS = 40  # as the kernel
+ANYONE = stat.S_ISVTX | stat.S_IWOTH
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+PROCFS_ROOT = 1  # inode number
+
+
+class Destination(NamedTuple):
+    """Where to write: an open directory (O_PATH), a name in it, and what has that name now, if anything.
+
+    What has the name is a link only if it is one of procfs, such as /proc/self/fd/1, which only the kernel can follow.
+    """
+
+    folder: int
+    name: str
+    found: Optional[os.stat_result]
+
+
+def resolve(path: str) -> Destination:
+    """Resolve a path as open(2) does, but for links of others; OSError. The caller closes `folder`."""
+    ahead, links = _components(path), 0
+    folder = os.open("/" if path.startswith("/") else ".", FOLDER)
+    try:
+        while ahead:
+            name = ahead.pop()
+            found = _status(name, folder, missing=not ahead)
+            if found is not None and stat.S_ISLNK(found.st_mode) and not _in_procfs(found):
+                links += 1
+                target = _target(name, folder, links)
+                ahead += _components(target)
+                folder = _moved(folder, "/") if target.startswith("/") else folder
+            elif not ahead or found is None:
+                return Destination(folder, name, found)
+            else:
+                folder = _moved(folder, name, 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW)
+        return Destination(folder, os.curdir, os.fstat(folder))
+    except BaseException:
+        os.close(folder)
+        raise
+
+
+def open_folder(path: str) -> int:
+    """Open a directory by the same rules (O_PATH)."""
+    return resolve(f"{path}/").folder
+
+
+def require_own(found: os.stat_result, folder: int, what: str) -> None:
+    """Refuse a file or FIFO that somebody else placed in a directory where anyone may place one."""
+    if _is_planted(found, os.fstat(folder)):
+        raise PermissionError(
+            errno.EACCES,
+            f"the {what} belongs to uid {found.st_uid}, in a sticky directory that anyone can write to;"
+            " remove it, or write to another place",
+        )
+
+
+def _is_planted(found: os.stat_result, folder: os.stat_result) -> bool:
+    shared = folder.st_mode & ANYONE == ANYONE
+    return shared and found.st_uid not in (os.geteuid(), folder.st_uid)
+
+
+def _components(path: str) -> List[str]:
+    """The components of a path, last first; a path that ends with a slash names a directory."""
+    names = [name for name in reversed(path.split("/")) if name not in ("", ".")]
+    return [os.curdir, *names] if path.endswith(("/", "/.")) else names
+
+
+def _status(name: str, folder: int, *, missing: bool) -> Optional[os.stat_result]:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        if missing:
+            return None
+        raise
+
+
+def _target(name: str, folder: int, links: int) -> str:
+    """The target of a link that may be followed, read from the same inode that was checked."""
+    if links > MAX_LINKS:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        require_own(os.fstat(handle), folder, "link")
+        return os.readlink("", dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
+def _moved(folder: int, name: str, flags: int = 0) -> int:
+    """The directory `name` of a directory, which is closed."""
+    below = os.open(name, FOLDER | flags, dir_fd=folder)
+    os.close(folder)
+    return below
+
+
+def _in_procfs(found: os.stat_result) -> bool:
+    """Whether a link is one of procfs: the kernel follows it to an open file, and its text is only a description."""
+    try:
+        procfs = os.stat("/proc")
+    except OSError:
+        return False
+    return found.st_dev == procfs.st_dev and procfs.st_ino == PROCFS_ROOT

@@ -1,0 +1,94 @@
+"""Formats that are told host by host, and what is told so: kept out of memory until all is known."""
+
+from __future__ import annotations
+
+import io
+import os
+from importlib import import_module
+from typing import IO, TYPE_CHECKING, Iterator, List, Optional, cast
+
+from nodespec.output.writer import Target, look
+
+if TYPE_CHECKING:
+    from typing import Protocol, Sequence
+
+    from nodespec.judge.fleet_summary import Gist
+    from nodespec.model.report import Report
+
+    class Stream(Protocol):
+        """A format that is told host by host. `begin` and `end` speak of all together, when all were told."""
+
+        between: str
+
+        def part(self, report: Report) -> str:
+            """What is told of one host."""
+            raise NotImplementedError
+
+        def begin(self, gists: Sequence[Gist]) -> str:
+            """What stands before the parts."""
+            raise NotImplementedError
+
+        def end(self, gists: Sequence[Gist]) -> str:
+            """What stands behind them."""
+            raise NotImplementedError
+
+
+SHORT = 1 << 20  # bytes that stay in memory
+PIECE = 1 << 18  # characters that are read back at a time
+
+
+def stream(goal: Target, *, every: bool) -> Optional[Stream]:
+    """How a format is told host by host, where it can be."""
+    module = import_module(f"nodespec.reports.{goal.format}")
+    return cast("Stream", module.Stream(look(goal, every=every))) if hasattr(module, "Stream") else None
+
+
+class Spool:
+    """Text in the order in which it was added. What is long lies in a file without a name, beside where it will go."""
+
+    def __init__(self, goal: str = "") -> None:
+        regular = goal and (os.path.isfile(goal) or not os.path.exists(goal))
+        self.folder = os.path.dirname(os.path.realpath(goal)) if regular else None
+        self.parts: List[bytes] = []
+        self.size = 0
+        self.file: Optional[IO[bytes]] = None
+        self.error: Optional[OSError] = None
+
+    def add(self, text: str) -> None:
+        """More of it."""
+        if not self.error:
+            data = text.encode("utf-8", "surrogatepass")
+            self.parts.append(data)
+            self.size += len(data)
+            if self.size > SHORT:
+                self._put()
+
+    def _put(self) -> None:
+        self.file = self.file or self._opened()
+        try:
+            self.file.write(b"".join(self.parts))
+        except OSError as error:  # which is told when the whole is wanted: other reports may have room
+            self.error = error
+        self.parts, self.size = [], 0
+
+    def _opened(self) -> IO[bytes]:
+        from tempfile import TemporaryFile  # noqa: PLC0415 - 10 ms, for who has much to say
+
+        for folder in (self.folder, None):
+            try:
+                return TemporaryFile(dir=folder)
+            except OSError:  # nothing can be written there
+                continue
+        return io.BytesIO()
+
+    def text(self) -> Iterator[str]:
+        """All of it; OSError where there was no room."""
+        file = self.file or io.BytesIO()
+        if not self.error:
+            self.file = file
+            self._put()
+        if self.error:
+            raise self.error
+        file.seek(0)
+        with io.TextIOWrapper(file, "utf-8", "surrogatepass", newline="") as reader:
+            yield from iter(lambda: reader.read(PIECE), "")

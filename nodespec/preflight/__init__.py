@@ -1,0 +1,1 @@
+"""What a bundle runs: its command line, the boot gate, the systemd unit."""

@@ -1,0 +1,174 @@
+"""The gate as its unit runs it: the machine is judged, and what the unit guards may start or not.
+
+An override is for one boot: a file under /run, or a word on the kernel's command line. It opens whatever went wrong, a
+defect of nodespec included, and leaves its trace in the journal, in the report, and in a list that outlives both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, List, Tuple, Union
+
+from nodespec import options
+from nodespec.entry import guarded
+from nodespec.errors import EXIT, Mistake, complain
+from nodespec.escape import visible
+from nodespec.facts import declaration as facts
+from nodespec.facts.live import Live
+from nodespec.host.machine import Machine
+from nodespec.judge.conclusion import Choice
+from nodespec.model.observation import Unknown, Value
+from nodespec.output import writer as output
+from nodespec.preflight import systemd_unit as unit
+from nodespec.records import NamedTuple
+from nodespec.run import check as gate
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.model.plan import Plan
+    from nodespec.model.report import Report, Waiver
+
+FILE = "/run/nodespec-override"
+WORD = "nodespec.override"  # on the kernel's command line
+WAIVERS = "/etc/nodespec/waivers.json"
+STATE = "/var/lib/nodespec"
+HEAD = 4096  # characters of a bundle that say what made it
+LAST = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
+SECONDS = 20.0  # to look for an override
+NAMED = 5  # findings that the last line names
+WARNING = "<4>"  # as systemd reads the beginning of a line
+
+
+class Override(NamedTuple):
+    """Root's word that what is guarded starts as the machine is; `source` is where it was said."""
+
+    source: str
+    reason: str
+
+
+def answer(argv: List[str], plan: Plan, own: Tuple[Waiver, ...]) -> int:
+    """Answer `gate` on the command line of a bundle."""
+    args = _parser().parse_args(argv)
+    if args.action == "install":
+        return unit.install(_itself(), args)
+    return unit.remove(args) if args.action == "remove" else run(plan, own, args)
+
+
+def _parser() -> options.Parser:
+    gate_ = options.Parser(prog="preflight gate")
+    actions = gate_.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
+    unit.asked(actions.add_parser("install", help="write this bundle, and the systemd unit that runs it"))
+    unit.placed(actions.add_parser("remove", help="remove what install wrote"))
+    running = actions.add_parser("run", help="what the unit runs")
+    running.add_argument("--unit", default="kubelet.service", help="what may start, or not")
+    options.looking(running)
+    options.judging(running)
+    return gate_
+
+
+def _itself() -> str:
+    """Read the text of the bundle that runs; a file named `-` in the current directory is not it."""
+    path = getattr(sys.modules["__main__"], "__file__", None) or ""
+    try:
+        with open(path, encoding="ascii") as file:
+            text = file.read()
+    except (OSError, ValueError):
+        text = ""
+    if unit.MARK not in text[:HEAD] or not text.endswith(LAST):
+        raise Mistake("gate install: run the bundle as a file: python3 -I ./preflight gate install")
+    return text
+
+
+def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
+    """Judge, report, and say whether what is guarded may start: 0 is yes."""
+    over = override()
+    reports: List[Report] = []
+    code = guarded(lambda _: _judged(plan, waivers, over, args, reports), [])
+    if over:
+        _kept(over, code)
+    for line in _told(code, over, reports, args.unit):
+        print(visible(line))  # noqa: T201 - the journal has it
+    return 0 if over else code
+
+
+def override() -> Union[Override, None]:
+    """The override, if there is one that says why."""
+    host, place = Machine(), facts.place(("kernel", "cmdline", WORD))
+    word = Live(host, time.monotonic() + SECONDS).look(place)
+    said = host.line(FILE)
+    for source, seen in ((FILE, said), (WORD, word)):
+        if isinstance(seen, Value):
+            reason = " ".join(str(seen.value).split())
+            if reason:
+                return Override(source, reason)
+            complain(f"nodespec: {source} does not say why, and is not heeded")
+        elif isinstance(seen, Unknown):
+            complain(f"nodespec: {source}: {seen.say}")
+    return None
+
+
+def _judged(
+    plan: Plan,
+    waivers: Tuple[Waiver, ...],
+    over: Union[Override, None],
+    args: argparse.Namespace,
+    reports: List[Report],
+) -> int:
+    if over:
+        args.wait = 0.0
+    report = gate.judged(plan, (*waivers, *_local()), Choice(strict=args.strict), args)
+    if over and report.exit:
+        said = f"{args.unit} starts all the same, by {over.source}: {over.reason}"
+        report = report._replace(notices=(*report.notices, said))
+    reports.append(report)
+    goals = [output.Target("text")]
+    if os.path.isdir(STATE):  # which the unit makes
+        goals += [output.Target("text", f"{STATE}/gate.txt"), output.Target("json", f"{STATE}/gate.json")]
+    return output.write([report], goals, report.exit, every=False)
+
+
+def _local() -> Tuple[Waiver, ...]:
+    """The waivers of this machine alone."""
+    if not os.path.lexists(WAIVERS):
+        return ()
+    from nodespec.judge.waivers import load  # noqa: PLC0415 - only where there are any
+
+    return load(WAIVERS)
+
+
+def _kept(over: Override, code: int) -> None:
+    """A line in the list of overrides."""
+    from nodespec.output.file import append_line  # noqa: PLC0415 - an override is rare
+
+    said = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {over.source}: {over.reason}"
+    try:
+        append_line(f"{STATE}/overrides", visible(said))
+    except OSError as error:
+        complain(f"nodespec: {STATE}/overrides: {error.strerror or error}: not written")
+
+
+def _told(code: int, over: Union[Override, None], reports: List[Report], name: str) -> List[str]:
+    """What whoever asks for the unit's status reads: its last lines."""
+    if not code:
+        return [f"{name} may start"]
+    mark = WARNING if "JOURNAL_STREAM" in os.environ else ""
+    if over:
+        why = f"{mark}OVERRIDDEN by {over.source}: {over.reason}"
+        return [why, f"{mark}{name} starts, though: {_why(code, reports)}"]
+    return [
+        f"{mark}{name} is kept from starting: {_why(code, reports)}",
+        f"mend it, then: systemctl start {name}",
+        f"or, until the next boot: echo WHO and WHY >{FILE}; systemctl start {name}",
+    ]
+
+
+def _why(code: int, reports: List[Report]) -> str:
+    if code not in EXIT.values() or not reports:
+        return f"exit {code}, see above"
+    outcome = "fail" if reports[0].chosen("fail", "enforced") else "unknown"
+    ids = [finding.id for finding in reports[0].chosen(outcome, "enforced")]
+    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+    return f"{outcome} {', '.join(ids[:NAMED])}{more}" if ids else f"{reports[0].conclusion}, nothing required passes"

@@ -1,0 +1,113 @@
+"""What a bundle runs on a bare node: plan and waivers are inside, and nothing but the standard library is imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
+
+from nodespec import __version__, options
+from nodespec.entry import guarded
+from nodespec.errors import Mistake
+from nodespec.facts import declaration as declared
+from nodespec.model import plan
+from nodespec.model.plan import Plan
+from nodespec.model.report import Waiver, waiver
+from nodespec.output import writer as output
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.model.json_types import Json
+
+
+def main(carried: Mapping[str, Json], argv: List[str]) -> int:
+    """Answer one command line with what the bundle carries: `plan` and `waivers`."""
+    return guarded(lambda args: _run(carried, args), argv)
+
+
+def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
+    asked = plan.unpacked(cast("Dict[str, Json]", carried["plan"]))
+    if argv[:1] == ["gate"]:
+        from nodespec.preflight import gate as boot  # noqa: PLC0415
+
+        return boot.answer(argv[1:], asked, _carried(carried))
+    args = _parser(asked).parse_args(argv)
+    if args.version:
+        print(_version(asked))  # noqa: T201
+        return 0
+    commands = {"check": _check, "facts": _facts, "explain": _explain}
+    if args.command not in commands:
+        raise Mistake("a command is wanted: check, facts, explain or gate; --help shows more")
+    return commands[args.command](args, asked, carried)
+
+
+def _parser(asked: Plan) -> argparse.ArgumentParser:
+    names = ", ".join(spec.name for spec in asked.specs)
+    top = options.Parser(
+        prog="preflight",
+        description=f"Is this Linux machine fit to join? Judged by {names}.",
+        formatter_class=options.Form,
+    )
+    top.add_argument("--version", action="store_true", help="say the version, and the specs with their digests")
+    commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
+    check = commands.add_parser("check", help="judge this host", formatter_class=options.Form)
+    options.looking(check)
+    options.judging(check)
+    options.writing(check, *output.formats())
+    facts = commands.add_parser("facts", help="what this host says of what the specs ask, or of these places")
+    facts.add_argument("what", nargs="*", metavar="PLACE", help="as kernel, kernel.config.USER_NS")
+    options.recording(facts)
+    options.looking(facts)
+    explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
+    explain.add_argument("what", nargs="?", metavar="ID|FACT", help="a requirement or a fact; nothing for the specs")
+    commands.add_parser("gate", help="keep the kubelet of an unfit machine from starting, whenever it boots")
+    return top
+
+
+def _version(asked: Plan) -> str:
+    return "\n".join([f"nodespec {__version__}", *(f"{spec.name} sha256:{spec.digest}" for spec in asked.specs)])
+
+
+def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
+    from nodespec.run import check as gate  # noqa: PLC0415 - a module is compiled when it is asked for, at every start
+
+    return gate.run(asked, (*_carried(carried), *_waivers(args.waivers)), args)
+
+
+def _carried(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
+    return tuple(waiver(one) for one in cast("List[Json]", carried["waivers"]))
+
+
+def _waivers(path: str) -> Tuple[Waiver, ...]:
+    """Waivers as JSON: a bare node reads no YAML."""
+    if not path:
+        return ()
+    from nodespec.judge.waivers import load  # noqa: PLC0415 - only where there are any
+
+    try:
+        return load(path)
+    except Mistake as mistake:
+        said = "a bundle reads waivers as JSON, and carries those of `nodespec bundle --waivers`"
+        raise Mistake(*mistake.said, *([said] if path.endswith((".yaml", ".yml")) else [])) from None
+
+
+def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+    from nodespec.run import record as recorder  # noqa: PLC0415 - likewise
+
+    everything = declared.families() if args.all and args.record else ()
+    return recorder.answer([*everything, *(args.what or [asked])], args)
+
+
+def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+    from nodespec.output import manual  # noqa: PLC0415 - likewise
+
+    if not args.what:
+        said = manual.whole(asked)
+    elif args.what in {one.id for one in asked.requirements}:
+        said = manual.requirement(asked, args.what)
+    elif args.what.split(".")[0] in declared.families():
+        said = manual.fact(args.what)
+    else:
+        said = manual.requirement(asked, args.what)
+    for line in said:
+        print(line)  # noqa: T201 - this is what was asked for
+    return 0

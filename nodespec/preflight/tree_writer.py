@@ -1,0 +1,104 @@
+"""Write files of a tree without leaving it: links are resolved inside its root, and a file is never reached by one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import Iterator, List, Optional
+
+from nodespec.host.tree import Walk
+from nodespec.output.file import DEADLINE, USUAL, Access, replace_file
+from nodespec.output.path import Destination, open_folder
+
+MAX_READ = 16 << 20  # bytes of a file
+FOLDER_MODE = 0o755
+
+
+class TreeWriter:
+    """Files below a root, by paths relative to it. Every method raises OSError, with the path as `filename`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._folder = open_folder(root)
+
+    def close(self) -> None:
+        """Close the root."""
+        os.close(self._folder)
+
+    def status(self, path: str) -> Optional[os.stat_result]:
+        """What stands at a path itself, link or not; None where nothing does."""
+        with Walk(self._folder) as walk:
+            try:
+                return os.stat(walk.to(path, follow=False), dir_fd=walk.folder, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def read(self, path: str) -> Optional[bytes]:
+        """The content of a regular file; None where there is none, or a link."""
+        found = self.status(path)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return None
+        with Walk(self._folder) as walk:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(walk.to(path, follow=False), flags, dir_fd=walk.folder)
+        with open(handle, "rb") as file:
+            return file.read(MAX_READ)
+
+    def names(self, path: str) -> List[str]:
+        """The names in a directory, sorted; none where there is no directory."""
+        with Walk(self._folder) as walk:
+            try:
+                name = walk.to(path, follow=True)
+                handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=walk.folder)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        try:
+            return sorted(os.listdir(handle))
+        finally:
+            os.close(handle)
+
+    def write(self, path: str, content: bytes, mode: int = 0) -> None:
+        """Write a regular file, with this mode or the one that it has; its directory exists."""
+        with Walk(self._folder) as walk:
+            name = walk.to(path, follow=False)
+            found = self.status(path)
+            if found and not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EEXIST, "it is not a regular file", path)
+            access = Access(exact=mode) if mode else USUAL
+            replace_file(Destination(walk.folder, name, found), (content,), access, time.monotonic() + DEADLINE)
+
+    def make_folders(self, path: str) -> Iterator[str]:
+        """Make the directories that a file needs; those that are made, one after the other."""
+        names = path.split("/")[:-1]
+        folders = ("/".join(names[: count + 1]) for count in range(len(names)))
+        return filter(self._make_folder, folders)
+
+    def _make_folder(self, path: str) -> bool:
+        """Make a directory where there is none; whether it was made."""
+        found = self.status(path)
+        if found is None:
+            with Walk(self._folder) as walk:
+                os.mkdir(walk.to(path, follow=False), FOLDER_MODE, dir_fd=walk.folder)
+        elif not stat.S_ISDIR((found if not stat.S_ISLNK(found.st_mode) else self._behind(path)).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a directory; move it away", path)
+        return found is None
+
+    def _behind(self, path: str) -> os.stat_result:
+        with Walk(self._folder) as walk:
+            try:
+                return os.stat(walk.to(path, follow=True), dir_fd=walk.folder, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                say = "it is a link to what is not in the tree; replace it by a directory"
+                raise NotADirectoryError(errno.ENOTDIR, say, path) from None
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, or a link itself."""
+        with Walk(self._folder) as walk:
+            os.unlink(walk.to(path, follow=False), dir_fd=walk.folder)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove an empty directory."""
+        with Walk(self._folder) as walk:
+            os.rmdir(walk.to(path, follow=False), dir_fd=walk.folder)

@@ -1,0 +1,232 @@
+"""Recordings: what a host said, in one file, so that it can be judged elsewhere and later.
+
+A recording is data that anybody may have written. Its head is read whole or not at all; a fact that cannot be read is
+unknown (malformed), and spoils no other. JSON, compressed where the file's name ends in .gz.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import zlib
+from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
+
+from nodespec.errors import Mistake
+from nodespec.model.document import opened
+from nodespec.model.observation import REASONS
+from nodespec.model.plan import LANGUAGE
+from nodespec.model.subject import Host, Seat
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.model.json_types import Json
+
+SIZE = 16 << 20  # bytes of a recording, uncompressed
+KIND = "nodespec-facts"
+CONTEXTS = ("running", "at rest")
+SUFFIXES = (".json", ".json.gz")  # of recordings in a directory
+MOMENT = r"^\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z$"
+
+
+class Recording(NamedTuple):
+    """What a host said: where it was looked at from, when (ISO 8601 in UTC) and by what, and the facts as notes."""
+
+    seat: Seat
+    time: str
+    tool: str
+    facts: Dict[str, Json]
+
+    def through(self, path: str) -> Seat:
+        """The place from which it is judged: the host's own, through a file."""
+        said = f"recorded on {self.time} ({self.seat.door}) by {self.tool}"
+        return self.seat._replace(door=f"facts {path}", notices=(*self.seat.notices, said))
+
+
+def text(recording: Recording) -> str:
+    """The document: a line for each fact and each row."""
+    seat = recording.seat
+    head: Dict[str, Json] = {
+        KIND: LANGUAGE,
+        "context": seat.context,
+        "door": seat.door,
+        "host": cast("Json", seat.host._asdict()),
+        "notices": [*seat.notices],
+        "tool": recording.tool,
+        "time": recording.time,
+    }
+    facts = {name: _laid(fact) for name, fact in recording.facts.items()}
+    return _braced({**{name: _plain(said) for name, said in head.items()}, "facts": _braced(facts)}) + "\n"
+
+
+def _laid(fact: Json) -> str:
+    if not isinstance(fact, dict) or not {"rows", "asked"} & fact.keys():
+        return _plain(fact)
+    lays = {"rows": _rows, "asked": _rows, "runs": _runs}
+    return _braced({name: lays.get(name, _plain)(part) for name, part in fact.items()})
+
+
+def _runs(runs: Json) -> str:
+    return "[\n" + ",\n".join(map(_plain, cast("List[Json]", runs))) + "\n]"
+
+
+def _rows(rows: Json) -> str:
+    return _braced({name: _plain(row) for name, row in cast("Dict[str, Json]", rows).items()})
+
+
+def _braced(parts: Mapping[str, str]) -> str:
+    return "{\n" + ",\n".join(f"{json.dumps(name)}:{part}" for name, part in parts.items()) + "\n}" if parts else "{}"
+
+
+def _plain(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def data(recording: Recording, *, compressed: bool) -> bytes:
+    """The content of its file: the same for the same recording."""
+    content = text(recording).encode()
+    if not compressed:
+        return content
+    import gzip  # noqa: PLC0415 - only where it is asked for
+
+    return gzip.compress(content, mtime=0)
+
+
+# reading
+
+
+def load(path: str) -> Recording:
+    """The recording of a file, `-` being standard input; Mistake where it holds none."""
+    try:
+        if path == "-":
+            return parse(sys.stdin.buffer.read(SIZE + 1))
+        with open(path, "rb", opener=opened) as file:
+            return parse(file.read(SIZE + 1))
+    except OSError as error:
+        raise Mistake(f"{path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Mistake(f"{path}: no recording that nodespec made: {error}") from None
+
+
+def named(path: str) -> Tuple[str, ...]:
+    """The path of a recording, or those of all that a directory holds, in the order of their names."""
+    if not os.path.isdir(path):
+        return (path,)
+    names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES) and name[0] != ".")
+    if not names:
+        raise Mistake(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
+    return tuple(os.path.join(path, name) for name in names)
+
+
+def parse(content: bytes) -> Recording:
+    """The recording that a file holds; ValueError where that is none."""
+    if content[:2] == b"\x1f\x8b":
+        content = _inflated(content)
+    if len(content) > SIZE:
+        raise ValueError(f"larger than {SIZE >> 20} MiB")
+    document = json.loads(content.decode(), parse_constant=_refused, parse_int=_number)
+    if not isinstance(document, dict):
+        raise ValueError("a JSON object is wanted")
+    if document.get(KIND) != LANGUAGE:
+        raise ValueError(f'`"{KIND}": {LANGUAGE}` is wanted')
+    facts, notices = document.get("facts"), document.get("notices", [])
+    if not isinstance(facts, dict) or not isinstance(notices, list):
+        raise ValueError("`facts` wants an object, and `notices` a list")
+    context, moment = _said(document, "context"), _said(document, "time")
+    if context not in CONTEXTS:
+        raise ValueError(f"`context` is {' or '.join(CONTEXTS)}")
+    if not re.fullmatch(MOMENT, moment, re.ASCII) or moment.endswith("\n"):
+        raise ValueError("`time` is written as in 2026-12-31T23:59:59Z")
+    seat = Seat(context, _said(document, "door"), _host(document.get("host")), tuple(map(_text, notices)))
+    return Recording(seat, moment, _said(document, "tool"), facts)
+
+
+def _inflated(content: bytes) -> bytes:
+    try:
+        stream = zlib.decompressobj(31)
+        inflated = stream.decompress(content, SIZE + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(inflated) <= SIZE and (not stream.eof or stream.unused_data):
+        raise ValueError("the compressed data is cut short, or goes on")
+    return inflated
+
+
+def _refused(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _number(digits: str) -> int:
+    if len(digits) > 20:  # noqa: PLR2004 - as many as 64 bits take
+        raise ValueError("a number of more than 64 bits")
+    return int(digits)
+
+
+def _host(said: Json) -> Host:
+    if not isinstance(said, dict) or not said.keys() <= set(Host._fields):
+        raise ValueError(f"`host` is an object of {', '.join(Host._fields)}")
+    return Host(**{"name": "", **{name: _text(value) for name, value in said.items()}})
+
+
+def _said(document: Mapping[str, Json], name: str) -> str:
+    if name not in document:
+        raise ValueError(f"`{name}` is missing")
+    return _text(document[name])
+
+
+def _text(value: Json) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is no text")
+    return value
+
+
+def schema() -> Dict[str, Json]:
+    """The JSON Schema of a recording. What it refuses is read all the same where it spoils only one fact."""
+    words: Dict[str, Json] = {"type": "string"}
+    number: Dict[str, Json] = {"type": "integer", "minimum": 0}
+    value: Dict[str, Json] = {"anyOf": [words, number, {"type": "boolean"}, {"type": "array", "items": words}]}
+    at: Dict[str, Json] = {"from": words, "line": {**number, "minimum": 1}, "inferred": {"type": "boolean"}}
+    seen: Dict[str, Json] = {"$ref": "#/$defs/observation"}
+    row: Dict[str, Json] = {"anyOf": [seen, {"type": "null"}, {"type": "object", "additionalProperties": seen}]}
+    rows: Dict[str, Json] = {"type": "object", "additionalProperties": row}
+    short: Dict[str, Json] = {
+        "type": "array",
+        "description": "a value, its line and its source",
+        "prefixItems": [value, {"type": ["integer", "string"]}, words],
+        "items": False,
+        "minItems": 1,
+    }
+    unknown = _object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
+    full = _object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
+    usual: Dict[str, Json] = {"type": "object", "additionalProperties": seen}
+    named: Dict[str, Json] = {"type": "array", "prefixItems": [words, value], "items": False, "minItems": 2}
+    run: Dict[str, Json] = {
+        "type": "array",
+        "description": "the first line, and rows on that line and those below it",
+        "prefixItems": [{**number, "minimum": 1}],
+        "items": {"anyOf": [words, named]},
+        "minItems": 2,
+    }
+    runs: Dict[str, Json] = {"type": "array", "items": run}
+    table = _object({"from": words, "rest": seen, "usual": usual, "runs": runs, "rows": rows, "asked": rows})
+    head: Dict[str, Json] = {
+        KIND: {"const": LANGUAGE, "description": "The version of this format"},
+        "context": {"enum": [*CONTEXTS]},
+        "door": {**words, "description": "How the host was looked at: live, root DIR or image PATH"},
+        "host": _object(dict.fromkeys(Host._fields, words)),
+        "notices": {"type": "array", "items": words, "description": "What must be known before it is believed"},
+        "tool": words,
+        "time": {**words, "pattern": MOMENT},
+        "facts": {"type": "object", "additionalProperties": {"anyOf": [seen, table]}},
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A recording of nodespec",
+        **_object(head, *(name for name in head if name != "notices")),
+        "$defs": {"observation": {"anyOf": [short, full, _object({"absent": words, **at}, "absent"), unknown]}},
+    }
+
+
+def _object(fields: Dict[str, Json], *required: str) -> Dict[str, Json]:
+    return {"type": "object", "properties": fields, "required": [*required], "additionalProperties": False}

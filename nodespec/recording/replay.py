@@ -1,0 +1,105 @@
+"""Facts read back as they were noted. What was not noted is unknown, unless its table was enumerated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, Tuple, Union
+
+from nodespec.facts.declaration import Leaf, Place, Table, meant
+from nodespec.facts.live import sound
+from nodespec.facts.value_types import Datum, Presence
+from nodespec.model.observation import Absent, Observation, Unknown, Value
+from nodespec.recording.observation_json import NOT_RECORDED, Packed, malformed, unpacked
+from nodespec.recording.run_length import unrolled
+from nodespec.recording.tee import at, moved
+
+if TYPE_CHECKING:
+    from nodespec.model.json_types import Json
+
+
+class Recorded:
+    """Facts as they were written down."""
+
+    def __init__(self, notes: Json) -> None:
+        said: Packed = notes if isinstance(notes, dict) else {}
+        self.notes = {name: unrolled(note) if isinstance(note, dict) else note for name, note in said.items()}
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place; unknown (not recorded) where nothing was written down."""
+        note = self.notes.get(".".join(place.owner))
+        if note is None:
+            return NOT_RECORDED
+        if isinstance(place.fact, Leaf):
+            return sound(place, unpacked(note, place.kind))
+        return sound(place, _row(place, place.fact, note) if isinstance(note, dict) else malformed("no table"))
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of all rows of a table."""
+        note = self._table(place)
+        rest = _rest(note, place)
+        if isinstance(rest, Unknown):
+            return rest
+        return _names(note, "rows") if "rows" in note else NOT_RECORDED
+
+    def names(self, place: Place) -> Tuple[str, ...]:
+        """The names of all rows of a table of which something was written down."""
+        note = self._table(place)
+        return tuple(sorted({*_names(note, "rows"), *_names(note, "asked")}))
+
+    def _table(self, place: Place) -> Packed:
+        note = self.notes.get(".".join(place.owner))
+        return note if isinstance(note, dict) else {}
+
+
+def _row(place: Place, table: Table, note: Packed) -> Observation[Datum]:
+    for part in ("rows", "asked"):
+        rows = note.get(part)
+        if isinstance(rows, dict) and place.key in rows:
+            row = rows[place.key]
+            if row is None:
+                return _rest(note, place) or NOT_RECORDED
+            home, usual = at(_home(note), place.key), note.get("usual") if part == "rows" else None
+            return _column(place, row, home, usual) if table.columns else unpacked(row, table.row, home)
+    return _other(place, table, note)
+
+
+def _other(place: Place, table: Table, note: Packed) -> Observation[Datum]:
+    """A row of which nothing was written down: in an open table it was never looked at."""
+    rest = _rest(note, place)
+    if rest is None or "rows" not in note:
+        return NOT_RECORDED
+    if not isinstance(rest, Unknown) and not (table.closed and table.listed(place.key)):
+        return NOT_RECORDED
+    if isinstance(rest, Absent) and not rest.say:
+        return rest._replace(say=meant(place.key, _names(note, "rows")))
+    return rest
+
+
+def _rest(note: Packed, place: Place) -> Optional[Observation[Datum]]:
+    """What any other name would be, if the recording says."""
+    return unpacked(note["rest"], place._replace(column="").kind, at(_home(note))) if "rest" in note else None
+
+
+def _names(note: Packed, part: str) -> Tuple[str, ...]:
+    rows = note.get(part)
+    return tuple(sorted(rows)) if isinstance(rows, dict) else ()
+
+
+def _home(note: Packed) -> str:
+    home = note.get("from", "")
+    return home if isinstance(home, str) else ""
+
+
+def _column(place: Place, row: Json, home: str, usual: Json) -> Observation[Datum]:
+    """A column, or the row as a whole; what is absent or unknown as a whole is so in every column."""
+    if not isinstance(row, dict):
+        return malformed("a row of columns is wanted")
+    if place.column and place.column in row:
+        return unpacked(row[place.column], place.kind, home)
+    whole = unpacked(row.get("is", {}), Presence(), home)
+    if not place.column or not isinstance(whole, Value):
+        return whole
+    if isinstance(usual, dict) and place.column in usual:
+        seen, at_row = unpacked(usual[place.column], place.kind), whole.evidence
+        below = 0 if isinstance(seen, Unknown) else seen.evidence.line
+        return moved(seen, at_row._replace(line=at_row.line + below))
+    return NOT_RECORDED

@@ -1,0 +1,67 @@
+"""Rows of one value each, packed as they follow each other in the file where they were seen.
+
+What takes room in a recording is thousands of build options and modules with the line of each. A run is a list: the
+line of its first row, and its rows, each on the line behind the one before. A row is its name and its value, or where
+that is the usual one its name alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Dict, List, Mapping
+
+from nodespec.model.observation import Evidence, Observation, Value
+from nodespec.recording.observation_json import Packed, plain
+
+if TYPE_CHECKING:
+    from nodespec.facts.value_types import Datum
+    from nodespec.model.json_types import Json
+
+WORTH = 4  # rows, below which nothing is gained
+
+
+def rolled(rows: Mapping[str, Observation[Datum]], home: str) -> Packed:
+    """Runs of the rows that are a plain value with a line in `home`, and their usual value; nothing for a few."""
+    plainly = {name: seen for name, seen in rows.items() if isinstance(seen, Value) and _is_plain(seen, home)}
+    if len(plainly) < WORTH:
+        return {}
+    [(usual, _)] = Counter(seen.value for seen in plainly.values()).most_common(1)
+    runs: List[Json] = []
+    run: List[Json] = []
+    after = 0
+    for line, name in sorted((seen.evidence.line, name) for name, seen in plainly.items()):
+        if line != after:
+            run = [line]
+            runs.append(run)
+        value = plainly[name].value
+        run.append(name if value == usual else [name, plain(value)])
+        after = line + 1
+    return {"usual": {"is": [plain(usual)]}, "runs": runs}
+
+
+def _is_plain(seen: Value[Datum], home: str) -> bool:
+    line = seen.evidence.line
+    return bool(line) and not seen.others and seen.evidence == Evidence(home, line)
+
+
+def unrolled(note: Packed) -> Packed:
+    """What was noted of a table, with the rows of its runs among its rows; a run that cannot be read has none."""
+    runs, usual, own = note.get("runs"), note.get("usual"), note.get("rows")
+    if not isinstance(runs, list):
+        return note
+    value = usual.get("is") if isinstance(usual, dict) else None
+    bare = value[:1] if isinstance(value, list) else []
+    rows: Dict[str, Json] = {}
+    for run in runs:
+        first = run[0] if isinstance(run, list) and run else None
+        if isinstance(run, list) and type(first) is int:
+            for line, one in enumerate(run[1:], first):
+                _add(rows, one, bare, line)
+    return {**note, "rows": {**rows, **(own if isinstance(own, dict) else {})}}
+
+
+def _add(rows: Dict[str, Json], one: Json, bare: List[Json], line: int) -> None:
+    if isinstance(one, str):
+        rows[one] = [*bare, line]
+    elif isinstance(one, list) and len(one) == 2 and isinstance(one[0], str):  # noqa: PLR2004 - a name and a value
+        rows[one[0]] = [one[1], line]

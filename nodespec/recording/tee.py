@@ -1,0 +1,177 @@
+"""Facts as JSON, noted as they are asked for: what a recording holds, and what a report embeds.
+
+They stand under their dotted names. A leaf is an observation. A table is an object:
+
+    from   the source of most of its rows; in it `*` is the row's name, its dots as slashes and its slashes as dots
+    rest   what any other name would be
+    usual  columns that most rows have alike, seen where the row itself was or so many lines below; `rows` leave them
+           out. Of rows that are one value that value, as `is`
+    runs   rows that are one value, as they follow each other in `from`: each run a list of its first line and its rows,
+           a row its name and its value, or its name alone where the value is the usual one
+    rows   all other rows that can be enumerated, by name; without it the table was only asked for single rows
+    asked  further rows, which were asked for by name
+
+A row of columns is an object: `is` observes the row as a whole, the others are its columns. All other rows are
+observations themselves; null is the same as `rest`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar, Union, cast
+
+from nodespec.facts.declaration import Leaf, Place, Table
+from nodespec.facts.live import Facts
+from nodespec.facts.value_types import Datum
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.recording.observation_json import Packed, packed
+from nodespec.recording.run_length import rolled, unrolled
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from nodespec.model.json_types import Json
+
+T = TypeVar("T")
+NOWHERE = Evidence("")
+EXCHANGED = str.maketrans("./", "/.")
+Row: TypeAlias = "Dict[str, Observation[Datum]]"  # by column; the row as a whole stands under no name
+
+
+class Note:
+    """What is noted of a table: rows by name, the `names` that were enumerated, and what any other would be."""
+
+    def __init__(self, place: Place, table: Table) -> None:
+        self.place, self.table = place, table
+        self.rows: Dict[str, Row] = {}
+        self.names: Optional[Tuple[str, ...]] = None
+        self.rest: Optional[Observation[Datum]] = None
+
+    def packed(self) -> Packed:
+        """It, as JSON."""
+        home = self._home()
+        every = {name: self.rows.get(name, {}) for name in self.names or ()}
+        further = {name: row for name, row in self.rows.items() if name not in every}
+        usual = self._usual(tuple(every.values()))
+        said: Packed = {"from": home} if home else {}
+        said.update({} if self.rest is None else {"rest": packed(self.rest, at(home))})
+        if usual:
+            said["usual"] = {column: packed(seen) for column, seen in usual.items()}
+        if self.names is not None:
+            single = {} if self.table.columns or "*" in home else {n: row[""] for n, row in every.items() if "" in row}
+            runs = rolled(single, home)
+            said.update(runs)
+            inside = cast("Mapping[str, Json]", unrolled(runs).get("rows", {}))
+            left = {name: row for name, row in every.items() if name not in inside}
+            said["rows"] = {name: self._row(_unusual(row, usual), at(home, name)) for name, row in left.items()}
+        if further:
+            said["asked"] = {name: self._row(row, at(home, name)) for name, row in further.items()}
+        return said
+
+    def _home(self) -> str:
+        """The source that most observations name, be it by the name of their row."""
+        seen = [(name, one) for name, row in self.rows.items() for one in row.values()]
+        sources = [(name, one.evidence.source) for name, one in seen if not isinstance(one, Unknown)]
+        return _most([home for name, source in sources for home in _homes(name, source)]) or ""
+
+    def _usual(self, rows: Sequence[Row]) -> Row:
+        """What most rows have alike, where all were looked at in full."""
+        full = {"", *self.table.columns}
+        if not self.table.columns or not all(row.keys() == full and isinstance(row[""], Value) for row in rows):
+            return {}
+        alike = {column: _most([_bare(row, column) for row in rows]) for column in self.table.columns}
+        return {column: seen for column, seen in alike.items() if seen is not None}
+
+    def _row(self, row: Row, home: str) -> Json:
+        """A row; its columns are left out where they are as absent or unknown as the row itself."""
+        whole = row.get("")
+        if whole is not None and whole == self.rest and all(seen == whole for seen in row.values()):
+            return None
+        if not self.table.columns:
+            return packed(whole, home) if whole is not None else {}
+        kept = {c: seen for c, seen in row.items() if c and (isinstance(whole, Value) or seen != whole)}
+        said: Packed = {} if whole is None else {"is": packed(whole, home)}
+        return {**said, **{column: packed(seen, home) for column, seen in kept.items()}}
+
+
+def at(home: str, name: str = "") -> str:
+    """The source that goes without saying in a row; outside of rows none does that varies with them."""
+    return home.replace("*", name.translate(EXCHANGED), 1) if name or "*" not in home else ""
+
+
+def _homes(name: str, source: str) -> Tuple[str, ...]:
+    """A source, and the pattern that it is one of by its row's name."""
+    before, itself, after = source.rpartition(name.translate(EXCHANGED))
+    return (source, f"{before}*{after}") if itself else (source,)
+
+
+def _most(found: Sequence[T]) -> Union[T, None]:
+    """What is found most often, of several the first."""
+    counts: Dict[T, int] = {}
+    for one in found:
+        counts[one] = counts.get(one, 0) + 1
+    return max(counts, key=lambda one: counts[one], default=None)
+
+
+def moved(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
+    """An observation as seen elsewhere."""
+    if isinstance(seen, Unknown):
+        return seen
+    return Value(seen.value, evidence, seen.others) if isinstance(seen, Value) else Absent(evidence, seen.say)
+
+
+def _bare(row: Row, column: str) -> Union[Observation[Datum], None]:
+    """A column with no more of its evidence than how far it stands below the row, if it does."""
+    whole, seen = row[""], row[column]
+    if isinstance(seen, Unknown):
+        return seen
+    if isinstance(whole, Unknown) or seen.evidence._replace(line=whole.evidence.line) != whole.evidence:
+        return None
+    below = seen.evidence.line - whole.evidence.line
+    return moved(seen, NOWHERE._replace(line=below)) if below >= 0 else None
+
+
+def _unusual(row: Row, usual: Row) -> Row:
+    return {column: seen for column, seen in row.items() if column not in usual or _bare(row, column) != usual[column]}
+
+
+class Noting:
+    """Facts that are written down as they are asked for."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self._noted: Dict[str, Union[Observation[Datum], Note]] = {}
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place, noted."""
+        seen = self.facts.look(place)
+        if isinstance(place.fact, Leaf):
+            self._noted[".".join(place.path)] = seen
+        else:
+            self.note(place).rows.setdefault(place.key, {})[place.column] = seen
+        return seen
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """The names of all rows of a table, noted."""
+        names = self.facts.rows(place)
+        note = self.note(place)
+        if note.names is None:
+            note.names = () if isinstance(names, Unknown) else names
+        note.rest = names if isinstance(names, Unknown) else note.rest
+        return names
+
+    def note(self, place: Place) -> Note:
+        """What is noted of the table of a place."""
+        name = ".".join(place.owner)
+        if name not in self._noted:
+            self._noted[name] = Note(Place(place.owner, place.fact), cast("Table", place.fact))
+        return cast("Note", self._noted[name])
+
+    @property
+    def tables(self) -> Iterator[Note]:
+        """Every table of which something is noted."""
+        return (note for note in self._noted.values() if isinstance(note, Note))
+
+    @property
+    def notes(self) -> Packed:
+        """All that was noted, as JSON."""
+        return {name: one.packed() if isinstance(one, Note) else packed(one) for name, one in self._noted.items()}

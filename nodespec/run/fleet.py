@@ -1,0 +1,220 @@
+"""Recordings judged: one, or all of a directory with a report each, on all processors at once where there are many.
+
+What is told of a host is told where it was judged, and of its report no more is kept than what is said of all hosts
+together, unless a format wants all reports at once.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
+
+from nodespec.errors import USAGE, Mistake, complain
+from nodespec.judge.fleet_summary import Gist, gist
+from nodespec.judge.judge import Terms, judge, not_judged
+from nodespec.judge.memo import Alike, Noted, Remembered
+from nodespec.model.report import Report, Waiver, code
+from nodespec.model.subject import Host, Seat
+from nodespec.output.spool import Spool, stream
+from nodespec.output.writer import Target, put, rendered, write
+from nodespec.recording.file import load, named
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import TypeAlias
+
+    from nodespec.judge.conclusion import Choice
+    from nodespec.model.json_types import Json
+    from nodespec.model.plan import Plan
+    from nodespec.output.spool import Stream
+
+T = TypeVar("T")
+MANY = 64  # recordings: fewer are judged before a second process has begun
+BAR = 40  # columns
+
+
+class Bench(NamedTuple):
+    """By what every recording is judged, and how it is told in each format: nothing where that wants all at once."""
+
+    plan: Plan
+    terms: Terms
+    reading: Alike
+    streams: Tuple[Union[Stream, None], ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether a format wants all reports at once."""
+        return None in self.streams
+
+
+class Told(NamedTuple):
+    """A recording, judged: what is remembered, and its part of each format that takes parts."""
+
+    gist: Gist
+    parts: Tuple[str, ...]
+    report: Union[Report, None]
+
+
+Judged: TypeAlias = "Union[Told, Tuple[str, ...]]"  # or what is wrong with the recording
+
+
+def _ignore(_seat: Seat) -> None:
+    """Note nothing of a host."""
+
+
+def run(
+    plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, goals: Sequence[Target], args: argparse.Namespace
+) -> int:
+    """Judge what the arguments name. A recording that is damaged is named, and the others are judged all the same."""
+    if args.wait:
+        raise Mistake("--wait: a recording says the same however often it is judged")
+    paths, terms = named(args.facts), Terms(time.time(), choice, waivers)
+    streams = tuple(stream(goal, every=args.all) for goal in goals)
+    bench = Bench(plan, terms, Alike(plan), streams)
+    gc.disable()  # nothing here goes in circles, and looking for what does is a seventh of the time
+    try:
+        if len(paths) == 1:
+            report = judged(bench, paths[0])
+            return write([report], goals, report.exit, every=args.all, deadline=time.monotonic() + args.deadline)
+        return _all(bench, paths, goals, every=args.all, patience=args.deadline)
+    finally:
+        gc.enable()
+
+
+def _all(bench: Bench, paths: Sequence[str], goals: Sequence[Target], *, every: bool, patience: float = 20.0) -> int:
+    spools = [Spool(goal.file) for goal, way in zip(goals, bench.streams) if way]
+    ways = [way for way in bench.streams if way]
+    gists: List[Gist] = []
+    reports: List[Report] = []
+    damaged: List[str] = []
+    alike: Dict[object, object] = {}  # what is said of one host is said of others, and kept once
+    for one in _watched(_each(bench, paths), len(paths)):
+        if not isinstance(one, Told):
+            damaged += one
+            continue
+        for spool, way, part in zip(spools, ways, one.parts):
+            spool.add(way.between + part if gists else part)
+        causes = tuple(_kept(cause, alike) for cause in one.gist.causes)
+        gists.append(one.gist._replace(headline=_kept(one.gist.headline, alike), causes=_kept(causes, alike)))
+        if one.report:
+            findings = (_kept(finding, alike) for finding in one.report.findings)
+            reports.append(one.report._replace(findings=tuple(findings)))
+    if not gists:
+        raise Mistake(*damaged)
+    told = iter([_document(way, spool, gists) for way, spool in zip(ways, spools)])
+    documents = (
+        (goal, next(told) if way else rendered(goal, reports, every=every)) for goal, way in zip(goals, bench.streams)
+    )
+    written = put(documents, USAGE if damaged else code(gists), time.monotonic() + patience)
+    for host in gists:
+        if host.defect:
+            complain(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")
+    if damaged:
+        raise Mistake(*damaged, f"exit {USAGE}: {len(damaged)} of {len(paths)} recordings not judged")
+    return written
+
+
+def _document(way: Stream, spool: Spool, gists: Sequence[Gist]) -> Iterator[str]:
+    yield way.begin(gists)
+    yield from spool.text()
+    yield way.end(gists)
+
+
+def _kept(item: T, alike: Dict[object, object]) -> T:
+    try:
+        return cast("T", alike.setdefault(item, item))
+    except TypeError:  # a set that was observed is a list in a report, and has no hash
+        return item
+
+
+def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Report:
+    """The report on one recording; Mistake where there is none. `note` is told which host it is."""
+    found = load(path)
+    seat = found.through(path)
+    note(seat)
+    facts = Noted(Remembered(found.facts, bench.reading.memory))
+    return judge(bench.plan, facts, seat, bench.terms, bench.reading)
+
+
+def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
+    """Judge one recording. A defect of nodespec costs this host alone; `note` is told about the host beforehand."""
+    seat = _nameless(path)
+
+    def known(better: Seat) -> None:
+        nonlocal seat
+        seat = better
+        note(better)
+
+    try:
+        return _told(bench, judged(bench, path, known))
+    except Mistake as mistake:
+        return mistake.said
+    except ImportError:  # what this Python lacks it lacks for every host
+        raise
+    except Exception as error:  # noqa: BLE001 - the other hosts are judged all the same
+        if os.environ.get("NODESPEC_DEBUG"):
+            traceback.print_exc()
+        bench.reading.memory.forget()
+        return _lost(bench, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where")
+
+
+def _told(bench: Bench, report: Report) -> Told:
+    parts = tuple(way.part(report) for way in bench.streams if way)
+    return Told(gist(report), parts, report if bench.whole else None)
+
+
+def _lost(bench: Bench, seat: Seat, say: str, hint: str) -> Told:
+    return _told(bench, not_judged(bench.plan, seat, bench.terms, say, hint))
+
+
+def _nameless(path: str) -> Seat:
+    """What is known of a host before its recording was read: it is called by the recording's file."""
+    return Seat("running", f"facts {path}", Host(os.path.basename(path)))
+
+
+def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
+    """What each recording comes to, in the order of their names."""
+    processors = len(os.sched_getaffinity(0))
+    if len(paths) >= MANY and processors > 1:
+        return _side_by_side(bench, paths, processors)
+    return (_one(bench, path) for path in paths)
+
+
+def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterator[Judged]:
+    from nodespec.run.workers import Pool, Work  # noqa: PLC0415 - only for many recordings
+
+    def do(path: str, note: Callable[[object], None]) -> Judged:  # the plan, which all share, is not sent along
+        return _planned(_one(bench, path, note), None)
+
+    def lost(path: str, note: object, ending: str) -> Judged:
+        seat = note if isinstance(note, Seat) else _nameless(path)
+        said = f"the process that judged this host {ending}"
+        return _lost(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
+
+    for one in Pool(Work(paths, do, lost), processors).run():
+        yield _planned(one, bench.reading.packed)
+
+
+def _planned(one: Judged, plan: Json) -> Judged:
+    return one._replace(report=one.report._replace(plan=plan)) if isinstance(one, Told) and one.report else one
+
+
+def _watched(found: Iterable[Judged], total: int) -> Iterator[Judged]:
+    """The same, with a bar that grows on a terminal while there are several to wait for."""
+    shown = -1
+    bar = total > 1 and sys.stderr is not None and sys.stderr.isatty()
+    for number, one in enumerate(found, 1):
+        if bar and shown != (shown := number * BAR // total):
+            _tell(f"\r[{'#' * shown}{' ' * (BAR - shown)}] {number} of {total} recordings")
+        yield one
+    if bar:
+        _tell("\r\x1b[K")
+
+
+def _tell(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - nothing of this is left when the report is written

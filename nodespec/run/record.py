@@ -1,0 +1,170 @@
+"""Recording a host: which places are looked at for what was asked, and what is left out of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import chain
+from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
+
+from nodespec import __version__
+from nodespec.errors import Mistake, complain
+from nodespec.escape import visible
+from nodespec.facts import declaration as declared
+from nodespec.facts.declaration import Leaf, Place, Table
+from nodespec.facts.live import Live
+from nodespec.judge.pattern import clauses
+from nodespec.judge.pattern import read as read_pattern
+from nodespec.model.observation import Observation, Unknown, Value
+from nodespec.model.plan import Plan
+from nodespec.model.subject import Seat
+from nodespec.output.facts_yaml import asking, facts_of, lines
+from nodespec.output.file import Access
+from nodespec.output.writer import write_one
+from nodespec.recording.file import Recording
+from nodespec.recording.file import data as written
+from nodespec.recording.tee import Noting
+from nodespec.run import check as gate
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.facts.value_types import Case, Datum
+    from nodespec.judge.pattern import Params
+    from nodespec.model.plan import Data
+
+CUT = Unknown("refused", "the recording leaves its value out", "record with --reveal")
+
+
+class Discreet:
+    """Facts without the values of those that may carry secrets; that they are there is told."""
+
+    def __init__(self, facts: Live) -> None:
+        self.facts = facts
+        self.rows = facts.rows
+        self.cut: Set[Tuple[str, ...]] = set()
+        self.spoken: Set[Tuple[Tuple[str, ...], Case]] = set()
+
+    def heed(self, plan: Plan) -> None:
+        """What a spec itself speaks of is no secret."""
+        for clause in asking(plan):
+            for place in (clause.place, *clause.aliases):
+                self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
+
+    def look(self, place: Place) -> Observation[Datum]:
+        """The observation of one place, its value cut if it has one that says anything."""
+        seen = self.facts.look(place)
+        whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
+        if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
+            return seen
+        values = chain.from_iterable(v if isinstance(v, frozenset) else (v,) for v in (seen.value, *seen.others))
+        if all((place.path, value) in self.spoken for value in values):
+            return seen
+        self.cut.add(place.path)
+        return CUT
+
+
+def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
+    """Print what the facts are that were asked for, or record them."""
+    deadline = time.monotonic() + args.deadline
+    facts, seat = gate.opened(args)
+    if not args.record:
+        if args.reveal:
+            raise Mistake("--reveal: only what -o records is ever cut")
+        for line in lines(asked, facts, every=args.all):
+            print(line)  # noqa: T201 - this is what was asked for
+        return 0
+    if not isinstance(facts, Live):
+        raise Mistake("-o: only a host is recorded, and --facts is a recording already")
+    taken, cut = take(asked, facts, seat, reveal=args.reveal)
+    content = written(taken, compressed=args.record.endswith(".gz"))
+    unwritten = write_one(args.record, content, Access(secret=args.reveal), deadline)
+    if unwritten:
+        return unwritten
+    left = f"; {cut} values left out, which --reveal keeps" if cut else ""
+    host = visible(seat.host.name)
+    line = f"{args.record}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}"
+    if _is_standard_output(args.record):
+        complain(line)
+    else:
+        print(line)  # noqa: T201 - what was done
+    return 0
+
+
+def _is_standard_output(path: str) -> bool:
+    """Whether a recording goes where lines are printed, and would not be one with another line behind it."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
+
+
+def take(asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:
+    """A recording of what plans name and what stands at places, and how many values were left out of it."""
+    discreet = Discreet(live)
+    noting = Noting(live if reveal else discreet)
+    for plan in asked:
+        if isinstance(plan, Plan):
+            discreet.heed(plan)
+    for what in asked:
+        if isinstance(what, Plan):
+            _plan(what, noting)
+        else:
+            _place(what, noting, live)
+    for note in noting.tables:
+        note.rest = live.rest(note.place) if note.rest is None else note.rest
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Recording(seat, now, f"nodespec {__version__}", noting.notes), len(discreet.cut)
+
+
+def _plan(plan: Plan, noting: Noting) -> None:
+    """All that a plan can ask, whatever its conditions come to."""
+    for clause in asking(plan):
+        for place in (clause.place, *clause.aliases):
+            _look(place, noting)
+    params = {param.name: param for param in plan.params}
+    for requirement in plan.requirements:
+        if {"every", "some"} & requirement.pattern.keys():
+            _quantified(requirement.pattern, params, noting)
+
+
+def _quantified(data: Data, params: Params, noting: Noting) -> None:
+    table = declared.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+    names = noting.rows(table)
+    for name in () if isinstance(names, Unknown) else names:
+        row = table._replace(path=(*table.path, name), key=name)
+        for part in ("where", "require"):
+            for clause in clauses(read_pattern(cast("Data", data[part]), params, row)) if part in data else ():
+                _look(clause.place, noting)
+
+
+def _look(place: Place, noting: Noting) -> None:
+    """A place; of a column also the row, which says whether there is one at all."""
+    noting.look(place)
+    if place.column:
+        noting.look(Place(place.path[:-1], place.fact, place.key))
+
+
+def _place(what: str, noting: Noting, live: Live) -> None:
+    """All that stands at a place: a family's facts, a table's rows, a row's columns."""
+    for place in facts_of(what):
+        if isinstance(place.fact, Leaf) or place.column:
+            _look(place, noting)
+        elif place.key:
+            _row(place, place.fact, noting)
+        else:
+            _table(place, place.fact, noting, live)
+
+
+def _row(place: Place, table: Table, noting: Noting) -> None:
+    seen = noting.look(place)
+    for column in table.columns if isinstance(seen, Value) else ():
+        noting.look(Place((*place.path, column), table, place.key, column))
+
+
+def _table(place: Place, table: Table, noting: Noting, live: Live) -> None:
+    note, names = noting.note(place), live.names(place)
+    note.names = () if isinstance(names, Unknown) else names
+    note.rest = names if isinstance(names, Unknown) else live.rest(place)
+    for name in note.names:
+        _row(Place((*place.path, name), table, name), table, noting)
