@@ -1,62 +1,82 @@
 """The database of dpkg: stanzas of fields, as files of text.
 
 Read are its status file, what dpkg has noted and not yet merged into it, and a folder in which images without a package
-manager keep one file a package.
+manager keep one file a package. What dpkg itself refuses makes unknown whatever no other stanza says.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from nodespec.checks._package_rows import columns, final
 from nodespec.facts.declaration import Record
+from nodespec.formats.deb822 import BLANKS, Field, parse_stanzas
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 STATUS, ALONE, UPDATES = "/var/lib/dpkg/status", "/var/lib/dpkg/status.d", "/var/lib/dpkg/updates"
 SOURCES = (STATUS, f"{ALONE}/*", f"{UPDATES}/*")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
+NAME = re.compile(r"[a-z0-9][a-z0-9+._-]*")
+WANTED = ("package", "status", "version", "architecture", "multi-arch", "triggers-pending", "triggers-awaited")
+NOT_INSTALLED, CONFIG_FILES = "not-installed", "config-files"
+STATES = (
+    *(NOT_INSTALLED, CONFIG_FILES, "half-installed", "unpacked"),
+    *("half-configured", "triggers-awaited", "triggers-pending", "installed"),
+)
+# what is wanted, whether it is sound, what is; dpkg compares without case, and needs no blank between the first two
+_STATUS = re.compile(
+    rf"(?:unknown|install|hold|deinstall|purge)\s*(?:ok|reinstreq)\s*({'|'.join(STATES)})", re.ASCII | re.IGNORECASE
+)
+ANY = ("", "all")  # no architecture of its own
+MULTI_ARCH = ("", "no", "same", "allowed", "foreign")
 
 
 class Stanza(NamedTuple):
-    """What a database says of one package of one architecture: `text` with the line end before it, that of `line`."""
+    """What a database says of one package of one architecture. `error` is why dpkg refuses it, if it does."""
 
     path: str
+    fields: Mapping[str, Field]
     line: int
-    text: str
+    error: str = ""
+    cut: bool = False  # not all of its fields were read
 
     def field(self, name: str) -> Observation[str]:
-        """A field of one line. Continuation lines are indented, and so never taken for one."""
-        head = f"\n{name}: "
-        at = self.text.find(head)
-        if at < 0:
-            return Unknown("malformed", f"{self.path}:{self.line + 1}: a package without {name}")
-        value, _, _ = self.text[at + len(head) :].partition("\n")
-        return Value(value, Evidence(self.path, self.line + 1 + self.text.count("\n", 0, at)))
+        """A field of one line."""
+        found = self.fields.get(name.lower())
+        if not found:
+            return Unknown("malformed", f"{self.path}:{self.line}: a package without {name}")
+        return Value(found.value, Evidence(self.path, found.line))
 
     def plain(self, name: str) -> str:
         """A field's text, empty where there is none."""
-        found = self.field(name)
-        return found.value if isinstance(found, Value) else ""
+        return self.fields[name].value if name in self.fields else ""
+
+    @property
+    def name(self) -> str:
+        """The package's name, which dpkg writes in lower case; empty where it has none that dpkg takes."""
+        name = self.plain("package").lower()
+        return name if NAME.fullmatch(name) else ""
 
     @property
     def status(self) -> Observation[str]:
         """How far it is installed. Images without a package manager do not say: what is there is installed."""
-        if "\nStatus: " not in self.text:
-            standing = "installed" if self.path.startswith(ALONE) else "not-installed"
+        if "status" not in self.fields:
+            standing = "installed" if self.path.startswith(ALONE) else NOT_INSTALLED
             return self.field("Package").then(lambda _: standing)
-        return self.field("Status").then(_third)
+        return self.field("Status").then(_parse_status)
 
     def row(self) -> Optional[Observation[Record]]:
         """The package as a row; nothing where dpkg has only heard of it."""
+        if self.cut:
+            return Unknown("malformed", f"{self.path}: {self.error}")
         status = self.status
         if not isinstance(status, Value):
             return status
-        if status.value == "config-files":
+        if status.value == CONFIG_FILES:
             return Absent(status.evidence, "it was removed, and only its configuration is left")
-        if status.value == "not-installed":
+        if status.value == NOT_INSTALLED:
             return None
         name = self.field("Package")
         return name if not isinstance(name, Value) else Value(self._columns(name.evidence), name.evidence)
@@ -72,64 +92,103 @@ class Stanza(NamedTuple):
         )
 
 
+Architectures = Dict[str, Stanza]
+
+
 class Database(NamedTuple):
-    """The files of a database, the newest first, each between blank lines; what counts is the first that says it.
+    """What counts of each package, by its name and architecture.
 
     `native` is the architecture of dpkg itself, `rest` what may be said of a package that no file mentions.
     """
 
-    files: Tuple[Tuple[str, str], ...]
+    by_name: Mapping[str, Architectures]
     native: str
     rest: Lacking
 
     def look(self, key: str) -> Optional[Observation[Record]]:
-        """One package, found without reading the others."""
+        """One package."""
         name, _, architecture = key.partition(":")
-        found: Dict[str, Stanza] = {}
-        for path, text in self.files:
-            for stanza in _named(path, text, name):
-                found.setdefault(stanza.plain("Architecture"), stanza)
+        found = self.by_name.get(name.lower(), {})
         if architecture:
-            return found[architecture].row() if architecture in found else None
-        return min(found.values(), key=self.rank).row() if found else None
+            row = found[architecture].row() if architecture in found else None
+        else:
+            row = min(found.values(), key=self.rank).row() if found else None
+        return self.rest if isinstance(row, Absent) and isinstance(self.rest, Unknown) else row
 
     def every(self) -> Mapping[str, Observation[Record]]:
         """All that is installed, under plain names; further architectures of one package as `name:architecture`."""
-        by_name: Dict[str, Dict[str, Stanza]] = {}
-        for path, text in self.files:
-            for stanza in _stanzas(path, text):
-                by_name.setdefault(stanza.plain("Package"), {}).setdefault(stanza.plain("Architecture"), stanza)
-        rows = {}
-        for name, stanzas in by_name.items():
+        rows: Dict[str, Optional[Observation[Record]]] = {}
+        for name, stanzas in self.by_name.items():
             meant, *more = sorted(stanzas.values(), key=self.rank) if len(stanzas) > 1 else stanzas.values()
             rows[name] = meant.row()
-            rows.update({f"{name}:{stanza.plain('Architecture')}": stanza.row() for stanza in more})
+            rows.update({f"{name}:{stanza.plain('architecture')}": stanza.row() for stanza in more})
         return {name: row for name, row in rows.items() if row is not None and not isinstance(row, Absent)}
 
     def rank(self, stanza: Stanza) -> Tuple[bool, bool]:
         """Which of several architectures a plain name means: the least."""
-        return isinstance(stanza.row(), (Absent, type(None))), stanza.plain("Architecture") not in (self.native, "all")
+        return isinstance(stanza.row(), (Absent, type(None))), stanza.plain("architecture") not in (self.native, "all")
 
 
 def database(tree: Tree) -> Union[Database, Unknown, None]:
     """The database of dpkg, if it has rows; nothing where there is none."""
-    looks = [tree.text(path) for path in (*_updates(tree), STATUS, *_alone(tree))]
-    files = tuple((look.evidence.source, f"\n{look.value}\n\n") for look in looks if isinstance(look, Value))
-    unread = next((look for look in looks if isinstance(look, Unknown)), None)
-    speaking = [path for path, text in files if "\nPackage: " in text]
-    if not speaking:
+    looks = [tree.text(path) for path in (*_alone(tree), STATUS, *_updates(tree))]
+    unread = next((look for look in reversed(looks) if isinstance(look, Unknown)), None)
+    found = of_files([(look.evidence.source, look.value) for look in looks if isinstance(look, Value)])
+    if not found.by_name and not isinstance(found.rest, Unknown):
         return unread
-    looked = STATUS if STATUS in speaking else f"{ALONE}/*"
-    found = Database(files, "", unread or Absent(Evidence(looked)))
-    dpkg = next((stanza for path, text in files for stanza in _named(path, text, "dpkg")), None)
-    return found._replace(native=dpkg.plain("Architecture") if dpkg else "")
+    return found._replace(rest=unread or found.rest)
+
+
+def of_files(files: Sequence[Tuple[str, str]]) -> Database:
+    """The database that the texts of files make, the oldest first."""
+    by_name: Dict[str, Architectures] = {}
+    error = ""
+    for path, text in files:
+        for stanza in _stanzas(path, text):
+            error = error or (stanza.error and f"{path}: {stanza.error}")
+            if stanza.name:
+                known = by_name.setdefault(stanza.name, {})
+                error = error or _clash(known, stanza)
+                _replace(known, stanza)
+    paths = {stanza.path for stanzas in by_name.values() for stanza in stanzas.values()}
+    looked = STATUS if STATUS in paths else f"{ALONE}/*"
+    dpkg = next(iter(by_name.get("dpkg", {}).values()), None)
+    refused = Unknown("malformed", error, "repair the file until dpkg --audit takes it")
+    return Database(by_name, dpkg.plain("architecture") if dpkg else "", refused if error else Absent(Evidence(looked)))
+
+
+def _clash(known: Architectures, stanza: Stanza) -> str:
+    """Why dpkg refuses a package beside those of the same name; empty where it takes it."""
+    if not known or stanza.row() is None:
+        return ""
+    noted = stanza.path.startswith(UPDATES)  # which replaces the only one
+    installed = [one for one in (*known.values(), stanza) if one.row() is not None and (noted or one.path == STATUS)]
+    if len(installed) > 1 + noted and any(one.plain("multi-arch").lower() != "same" for one in installed):
+        return f"{stanza.path}: line {stanza.line}: {stanza.name} is installed twice"
+    return ""
+
+
+def _replace(known: Architectures, stanza: Stanza) -> None:
+    """Put a stanza in the place of the older one that it replaces.
+
+    In the status file each architecture has a place; what is noted later takes that of another architecture, unless
+    both may be installed side by side.
+    """
+    there = [name for name, other in known.items() if other.row() is not None]
+    if stanza.error and not stanza.plain("architecture"):  # whichever it was of
+        known.clear()
+    elif stanza.path.startswith(UPDATES) and len(there) == 1:
+        same = (stanza.plain("multi-arch"), known[there[0]].plain("multi-arch"))
+        if tuple(map(str.lower, same)) != ("same", "same"):
+            del known[there[0]]
+    known[stanza.plain("architecture")] = stanza
 
 
 def _updates(tree: Tree) -> List[str]:
-    """What dpkg has noted and not yet merged into its status file, numbered from old to new: the newest first."""
+    """What dpkg has noted and not yet merged into its status file, numbered from old to new."""
     names = tree.names(UPDATES)
     numbers = [name for name in names.value if name.isdigit()] if isinstance(names, Value) else []
-    return [f"{UPDATES}/{number}" for number in reversed(numbers)]
+    return [f"{UPDATES}/{number}" for number in numbers]
 
 
 def _alone(tree: Tree) -> List[str]:
@@ -138,31 +197,48 @@ def _alone(tree: Tree) -> List[str]:
     return [f"{ALONE}/{name}" for name in found if not name.endswith(".md5sums")]
 
 
-def _named(path: str, text: str, name: str) -> Iterator[Stanza]:
-    """The stanzas of one package, searched for as text."""
-    at = 0
-    while (at := text.find(f"\nPackage: {name}\n", at)) >= 0:
-        start, end = text.rfind("\n\n", 0, at + 1) + 1, text.find("\n\n", at + 1)
-        stanza = Stanza(path, text.count("\n", 0, start), text[start:end])
-        if stanza.plain("Package") == name:
-            yield stanza
-        at = end
-
-
 def _stanzas(path: str, text: str) -> Iterator[Stanza]:
-    """All stanzas with a name that a package can have."""
-    line = 0
-    for stanza in text[1:].split("\n\n"):
-        found = Stanza(path, line, f"\n{stanza}")
-        if NAME.fullmatch(found.plain("Package")):
-            yield found
-        line += stanza.count("\n") + 2
+    """All stanzas of a file, and why dpkg refuses any of them."""
+    alone = path.startswith(ALONE)  # what dpkg does not read, and so never refuses
+    for one in parse_stanzas(f"{text}\n" if alone else text, WANTED):
+        stanza = Stanza(path, one.fields, one.line, one.error, bool(one.error))
+        error = one.error or ("" if alone else _refusal(stanza))
+        yield stanza._replace(error=error)
 
 
-def _third(words: str) -> str:
+def _refusal(stanza: Stanza) -> str:
+    """Why dpkg refuses a stanza whose fields it could part; empty where it takes it."""
+    status, several = stanza.status, stanza.plain("multi-arch").lower()
+    state = status.value if isinstance(status, Value) else ""
+    required = "version" in stanza.fields or state not in (NOT_INSTALLED, "half-installed")
+    triggers = ("triggers-pending", "triggers-awaited")
+    wrong = {
+        "it has no name that dpkg takes": not stanza.name,
+        "dpkg knows no such status": not state,
+        "it has no version that dpkg takes": required and not _is_version(stanza.plain("version")),
+        "dpkg knows no such Multi-Arch": several not in MULTI_ARCH,
+        "it is for several architectures, and has none": several == "same" and stanza.plain("architecture") in ANY,
+        "its triggers do not fit its status": any((state == name) != (name in stanza.fields) for name in triggers),
+    }
+    found = next((why for why, applies in wrong.items() if applies), "")
+    return found and f"line {stanza.line}: package `{stanza.plain('package')[:40]}`: {found}"
+
+
+def _is_version(text: str) -> bool:
+    """Whether dpkg takes a version, if only with a warning: `1:2.0-1`."""
+    before, colon, rest = text.partition(":")
+    if colon and not (re.fullmatch(r"\d{1,10}", before, re.ASCII) and int(before) < 1 << 31):
+        return False
+    upstream, hyphen, revision = (rest if colon else text).rpartition("-")
+    return not set(text) & set(BLANKS) and bool(revision) and (bool(upstream) or not hyphen)
+
+
+def _parse_status(words: str) -> str:
     """`installed` of `install ok installed`: what is wanted, whether it is sound, what is."""
-    _, _, status = words.split()
-    return status
+    found = _STATUS.fullmatch(words)
+    if not found:
+        raise ValueError(f"`{words[:40]}` is no status of dpkg")
+    return found[1].lower()
 
 
 REALLY = re.compile(r".*\+really[.+-]?(?=\d)")  # what stands before is there to be greater than a mistake

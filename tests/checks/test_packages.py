@@ -125,8 +125,8 @@ class TestStatus:
 
 
 class TestArchitectures:
-    I386 = stanza("libc6", "2.36-8", architecture="i386")
-    AMD64 = stanza("libc6", "2.36-9")
+    I386 = stanza("libc6", "2.36-8", architecture="i386", more="Multi-Arch: same\n")
+    AMD64 = stanza("libc6", "2.36-9", more="Multi-Arch: same\n")
 
     def test_a_plain_name_means_the_machines_own(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("dpkg"), self.I386, self.AMD64)
@@ -155,9 +155,12 @@ class TestDatabase:
         assert isinstance(dpkg(stanza("libc6-dev"), stanza("xlibc6")).look("libc6"), Absent)
 
     def test_a_stanza_is_of_one_package(self, dpkg: Dpkg) -> None:
-        rows = dpkg("Package: bash\nPackage: nginx\nStatus: install ok installed\n")
-        assert list(rows.every()) == ["bash"]
-        assert isinstance(rows.look("nginx"), Absent)
+        rows = dpkg(stanza("apt"), "Package: bash\nPackage: nginx\nStatus: install ok installed\n")
+        seen = rows.look("nginx")
+        assert isinstance(seen, Unknown)
+        assert (seen.reason, seen.say) == ("malformed", f"{STATUS}: line 7: `package` stands here twice")
+        assert rows.look("bash") == Unknown("malformed", f"{STATUS}: line 7: `package` stands here twice")
+        assert values(rows.look("apt"))["status"] == "installed"
 
     def test_what_dpkg_has_not_merged_yet_counts_the_last_first(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("a"), _0001=stanza("a", "2.0-1"), _0002=stanza("a", "3.0-1"), tmp=stanza("a", "4.0-1"))
@@ -211,6 +214,71 @@ class TestDatabase:
         seen = rows.look("nginx")
         assert isinstance(seen, Unknown)
         assert seen.reason == "failed"
+
+
+FORMS = {  # that dpkg reads and does not write
+    "a name in lower case": "package: nginx\nstatus: install ok installed\nversion: 1.0-1\n",
+    "a name in upper case": "PACKAGE: nginx\nSTATUS: install ok installed\nVERSION: 1.0-1\n",
+    "blanks": "Package:   nginx  \nStatus:  install  ok  installed \nVersion: 1.0-1 \n",
+    "no blank": "Package:nginx\nStatus:install ok installed\nVersion:1.0-1\n",
+    "tabs": "Package:\tnginx\t\nStatus:\tinstall\tok\tinstalled\t\nVersion:\t1.0-1\n",
+    "a blank before the colon": "Package : nginx\nStatus\t: install ok installed\nVersion : 1.0-1\n",
+    "carriage returns": "Package: nginx\r\nStatus: install ok installed\r\nVersion: 1.0-1\r\n",
+    "a status in upper case": "Package: nginx\nStatus: INSTALL OK INSTALLED\nVersion: 1.0-1\n",
+    "another order": "Version: 1.0-1\nStatus: install ok installed\nPackage: nginx\n",
+    "a line of blanks": "Package: nginx\n \nStatus: install ok installed\nVersion: 1.0-1\n",
+    "more empty lines": "\n\n\nPackage: nginx\nStatus: install ok installed\nVersion: 1.0-1\n",
+    "a package in upper case": "Package: NGINX\nStatus: install ok installed\nVersion: 1.0-1\n",
+}
+REFUSED = {  # by dpkg, and with it the whole database
+    "a field twice": stanza("nginx", more="Version: 2.0-1\n"),
+    "no colon": stanza("nginx", more="Description\n"),
+    "a blank at the beginning": " " + stanza("nginx"),
+    "a name of nothing": stanza("nginx", more=": x\n"),
+    "a name with a hyphen in front": stanza("nginx", more="-X: x\n"),
+    "a cut line": stanza("nginx", more="Description: x"),
+    "lines of DOS": stanza("nginx").replace("\n", "\r\n") + "\r\n" + stanza("vim"),
+    "two words of status": stanza("nginx", status="ok installed"),
+    "no version": "Package: nginx\nStatus: install ok installed\n",
+    "no package": "Status: install ok installed\nVersion: 1.0-1\n",
+    "a package that can be none": stanza("ngi nx"),
+    "the end of a file of DOS": stanza("nginx").replace("1.0-1", "1.0-1\x1a"),
+    "another of another architecture": stanza("nginx") + "\n" + stanza("nginx", architecture="i386"),
+}
+
+
+class TestForms:
+    @pytest.mark.parametrize("form", FORMS)
+    def test_what_dpkg_reads_is_read(self, dpkg: Dpkg, form: str) -> None:
+        rows = dpkg(stanza("bash"), f"{FORMS[form]}Architecture: amd64\n", stanza("zlib1g"))
+        assert values(rows.look("nginx"))["deb"] == "1.0-1"
+        assert set(rows.every()) == {"bash", "nginx", "zlib1g"}
+        assert isinstance(rows.look("nosuch"), Absent)
+
+    @pytest.mark.parametrize("form", REFUSED)
+    def test_what_dpkg_refuses_leaves_nothing_absent(self, dpkg: Dpkg, form: str) -> None:
+        rows = dpkg(stanza("bash"), stanza("vi", status="deinstall ok config-files"), REFUSED[form])
+        assert values(rows.look("bash"))["status"] == "installed"
+        for name in ("nosuch", "vi"):
+            seen = rows.look(name)
+            assert isinstance(seen, Unknown)
+            assert seen.reason == "malformed"
+            assert seen.say.startswith(f"{STATUS}: line ")
+        assert isinstance(rows.rest, Unknown)
+
+    def test_an_update_that_is_cut_makes_its_package_unknown(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("bash"), stanza("nginx"), _0001="Package: nginx\nStatus: install ok unpa")
+        assert isinstance(rows.look("nginx"), Unknown)
+        assert values(rows.look("bash"))["status"] == "installed"
+
+    def test_of_two_stanzas_the_last_counts(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("nginx", "1.0-1", "install ok not-installed"), stanza("nginx", "2.0-1"))
+        assert values(rows.look("nginx"))["deb"] == "2.0-1"
+
+    def test_an_update_takes_the_place_of_another_architecture(self, dpkg: Dpkg) -> None:
+        rows = dpkg(stanza("dpkg"), stanza("nginx"), _0001=stanza("nginx", "2.0-1", architecture="i386"))
+        assert values(rows.look("nginx"))["deb"] == "2.0-1"
+        assert isinstance(rows.look("nginx:amd64"), Absent)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +339,7 @@ LINES = st.sampled_from(
 
 
 def database(text: str) -> _dpkg.Database:
-    return _dpkg.Database(((STATUS, f"\n{text}\n\n"),), "amd64", Absent(Evidence(STATUS)))
+    return _dpkg.of_files([(STATUS, f"{text}\n")])._replace(native="amd64")
 
 
 @settings(max_examples=200)
@@ -282,7 +350,7 @@ def test_asking_and_enumerating_agree_whatever_stands_there(text: str) -> None:
     for name in ("a", "b"):
         seen = found.look(name)
         assert isinstance(seen, type(every.get(name, seen)))
-        assert isinstance(seen, (Absent, type(None))) == (name not in every)
+        assert isinstance(seen, (Absent, type(None))) == (name not in every) or isinstance(found.rest, Unknown)
         if isinstance(seen, Value):
             assert values(seen) == values(every[name])
 

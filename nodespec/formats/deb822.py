@@ -1,0 +1,85 @@
+"""Stanzas of fields, as dpkg reads its own files (lib/dpkg/parse.c of dpkg 1.21).
+
+A field's name ends at a colon, blanks around it do not count, and upper and lower case are one. A line that begins with
+a blank continues the value. An empty line, or a control-Z at the beginning of one, ends the stanza.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Container, Dict, Iterator, Tuple
+
+from nodespec.records import NamedTuple
+
+_BLANK = r"[ \t\r\v\f]"
+_FIELD = re.compile(
+    rf"(?P<name>[^\s:\x1a]+){_BLANK}*:{_BLANK}*(?![ \t\r\v\f\x1a])"
+    rf"(?P<value>[^\n\x1a]*(?:\n{_BLANK}[^\n\x1a]*)*)\n",
+    re.ASCII,
+)
+_ENDS = "\n\x1a"
+BLANKS = " \t\n\r\v\f"
+
+
+class Field(NamedTuple):
+    """The value of a field, which begins with a line end if its first line is empty, and the line (from 1) of it."""
+
+    value: str
+    line: int
+
+
+class Stanza(NamedTuple):
+    """The fields of a stanza that were asked for, by name in lower case.
+
+    `line` is that of its first field. `error` says why dpkg refuses it and all that follows; it is empty otherwise.
+    """
+
+    line: int
+    fields: Dict[str, Field]
+    error: str = ""
+
+
+def parse_stanzas(text: str, wanted: Container[str]) -> Iterator[Stanza]:
+    """All stanzas of a text; after one with an error, those that an empty line separates from it.
+
+    `Package: bash`, `Version: 5.2-1`, an empty line.
+    """
+    at, line = 0, 1
+    while True:
+        while at < len(text) and text[at] in _ENDS:
+            line += text[at] == "\n"
+            at += 1
+        if at == len(text):
+            return
+        stanza, end = _parse_stanza(text, at, line, wanted)
+        yield stanza
+        if stanza.error:
+            end = text.find("\n\n", end) + 1 or len(text)
+        line += text.count("\n", at, end)
+        at = end
+
+
+def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tuple[Stanza, int]:
+    """The stanza that begins at an offset, and where it ends."""
+    fields: Dict[str, Field] = {}
+    names = set()
+    first = line
+    while at < len(text) and text[at] not in _ENDS:
+        found = _FIELD.match(text, at)
+        if not found:
+            return Stanza(first, fields, f"line {line} is no field"), at
+        name = _lowered(found["name"])
+        if name in names or name[0] == "-" or len(name) == 1:
+            why = "stands here twice" if name in names else "is no name of a field"
+            return Stanza(first, fields, f"line {line}: `{name[:40]}` {why}"), at
+        names.add(name)
+        if name in wanted:
+            fields[name] = Field(found["value"].rstrip(BLANKS), line)
+        line += text.count("\n", at, found.end())
+        at = found.end()
+    return Stanza(first, fields), at
+
+
+def _lowered(name: str) -> str:
+    """A name in lower case, of ASCII only: `KELVIN SIGN` is no K."""
+    return name.lower() if name.isascii() else name
