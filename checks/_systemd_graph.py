@@ -44,6 +44,10 @@ class Unit(NamedTuple):
     why: str
     pulls: Tuple[Pull, ...]
     conflicts: Tuple[str, ...]
+    after: Tuple[str, ...] = ()
+    before: Tuple[str, ...] = ()
+    default: bool = True  # DefaultDependencies=
+    part_of: Tuple[str, ...] = ()  # units with which it is stopped
 
 
 class Transaction:
@@ -52,13 +56,16 @@ class Transaction:
     def __init__(self, units: Units, default: str) -> None:
         self.units = units
         self._loaded: Dict[str, Unit] = {}
+        self._stopped: Dict[Tuple[str, ...], Set[str]] = {}  # by what conflicts
         anchor = self.load(default)
         self.anchor = anchor if anchor.state == "loaded" else self.load(FALLBACK)
         self.pulled: Dict[str, Evidence] = {}
         self.possible = self._reached(certain=False)
         self.certain = self._reached(certain=True)
-        contested = self._contested()
-        if contested:
+        contested = self._contested() | self._cyclic()
+        if contested & {self.anchor.name}:  # then systemd refuses to start anything
+            self.certain, contested = frozenset(), self.possible
+        elif contested:
             self.certain = self._reached(certain=True, without=contested)
         self.contested = contested
 
@@ -85,7 +92,7 @@ class Transaction:
         if unit.name not in self.possible:
             return Value(value=False, evidence=at)
         if unit.name in self.contested:
-            return Unknown("unsupported", f"{name} conflicts with a unit that is started as well")
+            return Unknown("unsupported", f"{name} conflicts with a unit that is started too, or waits for itself")
         return Unknown("unsupported", f"whether {name} is started depends on units that cannot all be started")
 
     def readings(self, unit: Unit) -> List[Reading]:
@@ -138,16 +145,58 @@ class Transaction:
     def _contested(self) -> FrozenSet[str]:
         """Units that may be started although they conflict with each other, and those that require these."""
         found: Set[str] = set()
+        kept = self._mattering()
         for name in self.possible:
-            for other in map(self.load, self._loaded[name].conflicts):
-                if other.name in self.possible and other.name != name:
-                    found |= {name, other.name}
+            for other in self._stopped_with(self._loaded[name].conflicts):
+                pair = {name, other}
+                found |= pair | {self.anchor.name} if pair <= kept else pair - kept
+        return self._with_requiring(found)
+
+    def _stopped_with(self, conflicts: Tuple[str, ...]) -> Set[str]:
+        """The units with a start job that are stopped with these: that require or are part of them, directly or not."""
+        if conflicts in self._stopped:
+            return self._stopped[conflicts]
+        found = {self.load(name).name for name in conflicts}
+        grown = True
+        while grown:
+            more = {name for name in self.possible - found if self._falls_with(self._loaded[name], found)}
+            found |= more
+            grown = bool(more)
+        self._stopped[conflicts] = found & self.possible
+        return self._stopped[conflicts]
+
+    def _falls_with(self, unit: Unit, others: Set[str]) -> bool:
+        required = (pull.name for pull in unit.pulls if pull.required)
+        return any(self.load(name).name in others for name in (*required, *unit.part_of))
+
+    def _with_requiring(self, found: Set[str]) -> FrozenSet[str]:
+        """Units with those that require any of them, directly or not."""
         grown = bool(found)
         while grown:
             more = {name for name in self.possible - found if self._requires(name, found)}
             found |= more
             grown = bool(more)
         return frozenset(found)
+
+    def _cyclic(self) -> FrozenSet[str]:
+        """Units of which systemd drops some, since they would each have to wait for the others."""
+        from nodespec.checks import _systemd_order  # noqa: PLC0415 - which knows this class
+
+        found: Set[str] = set()
+        waits = _systemd_order.waits(self)
+        for component in _systemd_order.cycles(waits):
+            found |= component - self._mattering()
+        return self._with_requiring(found)
+
+    def _mattering(self) -> Set[str]:
+        """Units that the default target requires, directly or not: systemd never drops these."""
+        found, stack = {self.anchor.name}, [self.anchor]
+        while stack:
+            for other in (self.load(pull.name) for pull in stack.pop().pulls if pull.required):
+                if other.name not in found:
+                    found.add(other.name)
+                    stack.append(other)
+        return found
 
     def _requires(self, name: str, others: Set[str]) -> bool:
         return any(pull.required and self.load(pull.name).name in others for pull in self._loaded[name].pulls)
@@ -167,8 +216,13 @@ def load(units: Units, name: str) -> Unit:
     if why or readings is None:
         return Unit(names[0], names, fragment.path, "bad", why, (), ())
     pulls = (*_beside(units, names), *_declared(name, readings), *_implied(kind, readings, fragment.path))
-    conflicts = tuple(one.name for one in _dependencies(name, readings, ("Conflicts",)))
-    return Unit(names[0], names, fragment.path, "loaded", "", pulls, conflicts)
+    lists = (
+        (one.name for one in _dependencies(name, readings, (key,)))
+        for key in ("Conflicts", "After", "Before", "PartOf")
+    )
+    conflicts, after, before, part_of = map(tuple, lists)
+    default = _is_default(readings)
+    return Unit(names[0], names, fragment.path, "loaded", "", pulls, conflicts, after, before, default, part_of)
 
 
 def _beside(units: Units, names: Tuple[str, ...]) -> Iterator[Pull]:
@@ -210,8 +264,7 @@ def _named(word: str, name: str) -> str:
 def _implied(kind: str, readings: List[Reading], path: str) -> Iterator[Pull]:
     """What systemd adds of itself."""
     last = {(reading.section, reading.name): reading for reading in readings}
-    default = last.get(("Unit", "DefaultDependencies"))
-    if kind in DEFAULTED and not (default and is_no(default.value)):
+    if kind in DEFAULTED and _is_default(readings):
         yield Pull("sysinit.target", required=True, at=Evidence(path))
     bus = last.get(("Service", "BusName"))
     if kind == "service" and bus and bus.value:
@@ -220,6 +273,12 @@ def _implied(kind: str, readings: List[Reading], path: str) -> Iterator[Pull]:
         placed = last.get((section, "Slice"))
         if placed and placed.value.endswith(".slice"):
             yield Pull(placed.value, required=True, at=placed.at)
+
+
+def _is_default(readings: List[Reading]) -> bool:
+    """Whether a unit has the dependencies that systemd gives all units of its type."""
+    values = [one.value for one in readings if (one.section, one.name) == ("Unit", "DefaultDependencies")]
+    return not (values and is_no(values[-1]))
 
 
 def words(value: str) -> Iterator[str]:

@@ -269,4 +269,4 @@ def _leads_to(units: Units, path: str, names: Set[str]) -> bool:
     if not target or normpath(join(path, "..", target)) == "/dev/null":
         return False
     own, other = basename(path), basename(target)
-    return bool({own, other, template_of(own)} & names)
+    return bool({own, other, template_of(own), basename(units.final(other))} & names)

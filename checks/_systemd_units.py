@@ -18,6 +18,7 @@ UNITS = (  # the first that has a unit counts
 )
 PATH = ":".join(UNITS)
 MAX_NAME_CHARS = 255
+MAX_LINKS = 16  # from a name to a mask
 LIMIT = 1 << 18  # bytes of a file
 
 
@@ -71,11 +72,15 @@ def unit(tree: Tree, name: str) -> Observation[str]:
 
 def is_masked(tree: Tree, path: str) -> bool:
     """Whether a file is a mask: a link to /dev/null, or an empty file."""
-    target, entry = tree.link(path), tree.entry(path, follow=False)
-    if isinstance(target, Value) and normpath(join(path, "..", target.value)) == "/dev/null":
-        return True
-    if isinstance(target, Value):
-        entry = tree.entry(path)
+    entry = tree.entry(path, follow=False)
+    for _ in range(MAX_LINKS):
+        if not isinstance(entry, Value) or entry.value.kind != "link":
+            break
+        target = tree.link(path)
+        path = normpath(join(path, "..", target.value)) if isinstance(target, Value) else path
+        if path == "/dev/null":  # which the tree need not have
+            return True
+        entry = tree.entry(path, follow=False)
     return isinstance(entry, Value) and (
         entry.value.kind == "device" or (entry.value.kind == "file" and not entry.value.size)
     )

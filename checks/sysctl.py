@@ -22,6 +22,7 @@ AT_REST = (
     *_kernel.LINE,
     *_configuration.FILES,
     *_boot_services.SOURCES,
+    *("/etc/*", "*/tuned/*", "*/systemd/*", "/usr/bin/dockerd"),
 )
 MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
 LONGEST = 250  # characters of a name
@@ -62,7 +63,8 @@ def sysctl(machine: Machine) -> Rows[str]:
 
     At rest it is what the next boot sets: the last file of sysctl.d that assigns it (with systemd, /etc/sysctl.conf
     counts only where a link in /etc/sysctl.d leads to it), else the kernel's default where all kernels have the same.
-    A parameter of a module that nothing loads at boot is absent, since no file can set it then. What the kernel's
+    What services set that a boot starts counts after these: ufw, tuned, systemd-networkd, Docker, units that run
+    sysctl. A parameter of a module that nothing loads is absent, since no file can set it then. What the kernel's
     command line assigns (`sysctl.vm.swappiness=10`, `panic=10`) counts where no file does. The value is what the kernel
     would hold: `010` is 8 and `1 # on` is 1; what it refuses, such as `60;`, leaves what was there before.
     """
@@ -77,7 +79,7 @@ def sysctl(machine: Machine) -> Rows[str]:
 @sysctl.at_rest(*AT_REST)
 def _at_rest(tree: Tree) -> Rows[str]:
     from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415 - not for what runs
-    from nodespec.checks import _sysctl_defaults, _sysctl_values  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _sysctl_defaults, _sysctl_setters, _sysctl_values  # noqa: PLC0415 - not for what runs
 
     assigned = _sysctl_files.assigned(tree)
     if not isinstance(assigned, Value):
@@ -87,11 +89,14 @@ def _at_rest(tree: Tree) -> Rows[str]:
     def look(key: str) -> Observation[str]:
         module = next((module for beginning, module in MODULES.items() if key.startswith(beginning)), "")
         closed = _secret(key) or (_sysctl_defaults.lacking(tree, module) if module else None)
-        said = closed or assigned.value.look(key) or _sysctl_defaults.default(tree, key, assigned.evidence)
+        closed = closed or _sysctl_setters.disabled(tree, key)
+        said = closed or _sysctl_setters.applied(tree, key, assigned.value.look(key))
+        said = said or _sysctl_defaults.default(tree, key, assigned.evidence)
         return said or assigned.value.refused(key) or rest
 
     def every() -> Dict[str, Observation[str]]:
-        names = sorted({*filter(_is_lasting, assigned.value.named()), *_sysctl_values.DEFAULTS})
+        later = (setting.key for setting in _sysctl_setters.settings(tree))
+        names = sorted({*filter(_is_lasting, (*assigned.value.named(), *later)), *_sysctl_values.DEFAULTS})
         return {name: seen for name in names[:MOST] if isinstance(seen := look(name), Value)}
 
     return Rows(look, every, rest)

@@ -1,0 +1,277 @@
+"""Services that set kernel parameters after sysctl.d was applied: ufw, tuned, systemd-networkd, Docker, own units.
+
+A parameter that such a service assigns for certain has its value; one that it may assign is unknown, naming the file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple
+
+from nodespec.checks import _init_system, _services_at_boot
+from nodespec.checks import _systemd_units as _units
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.host.tree import Tree
+
+SWAP = str.maketrans("./", "/.")
+UFW, UFW_DEFAULTS, UFW_RULES = "/etc/ufw/ufw.conf", "/etc/default/ufw", "/etc/ufw/sysctl.conf"
+FORWARD = "net.ipv4.ip_forward"
+FORWARDING = {FORWARD: "net.ipv4.conf.all.forwarding", "net.ipv4.conf.all.forwarding": FORWARD}  # one and the same
+NETWORKS = "systemd/network"
+WITH_GLOBAL_FORWARDING = 256  # the first systemd whose networkd.conf has IPv4Forwarding=
+APPORT = ("kernel.core_pattern", "kernel.core_pipe_limit", "fs.suid_dumpable")
+DOCKER = "/etc/docker/daemon.json"
+LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
+COMMANDS = ("ExecStart", "ExecStartPre", "ExecStartPost")
+MAX_LINE_CHARS = 4096
+SOURCES = (
+    *("/etc/ufw/*", UFW_DEFAULTS, "*/tuned/*", "*/systemd/network*", DOCKER, "/etc/default/apport", *LOCAL),
+    *("/etc/local.d/*", "/etc/sysctl.conf"),
+)
+
+
+class Setting(NamedTuple):
+    """What a service sets: a value, or nothing where only a running machine can tell which."""
+
+    key: str
+    value: Optional[str]
+    at: Evidence
+    sticky: bool = False  # it only ever switches on: a parameter that is 1 already stays so
+
+
+def applied(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
+    """What a parameter is once all services ran that a boot starts; `before`: what files of sysctl.d made of it."""
+    found = before
+    for setting in settings(tree):
+        if key in (setting.key, FORWARDING.get(setting.key)):
+            found = _after(setting, key, found)
+    return found
+
+
+def settings(tree: Tree) -> Tuple[Setting, ...]:
+    """All that services set, in the order in which they do."""
+    return tree.once(_settings)
+
+
+def _after(setting: Setting, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
+    if setting.sticky and isinstance(before, Value) and before.value == "1":
+        return before
+    if setting.value is not None:
+        from nodespec.checks import _sysctl_at_boot, _sysctl_values  # noqa: PLC0415 - where a service sets anything
+
+        held = before.value if isinstance(before, Value) else _sysctl_values.DEFAULTS.get(key) if not before else None
+        written = _sysctl_values.written(key, setting.value, held)
+        return before if written.value is None else _sysctl_at_boot.observed(written, setting.at)
+    return Unknown(DEFERRED, f"only a running machine can tell: {setting.at} may set {key}")
+
+
+def _settings(tree: Tree) -> Tuple[Setting, ...]:
+    system = _init_system.init(tree)
+    if not isinstance(system, Value):
+        return ()
+    readers: List[Callable[[Tree], Iterator[Setting]]] = [_of_ufw, _of_networkd, _of_docker, _of_apport, _of_tuned]
+    if system.value == "systemd":
+        readers.append(_of_units)
+    found = [setting for read in (*readers, _of_scripts) for setting in read(tree)]
+    return tuple(found)
+
+
+def _starts(tree: Tree, *units: str) -> Optional[bool]:
+    """Whether a boot starts any of these services; nothing where that is not known."""
+    seen = [_services_at_boot.starts_at_boot(tree, unit) for unit in units]
+    if any(isinstance(one, Value) and one.value for one in seen):
+        return True
+    return None if any(isinstance(one, Unknown) for one in seen) else False
+
+
+def parse_assignments(text: str, path: str) -> Iterator[Setting]:
+    """Lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
+    for number, line in _units.lines(text):
+        name, equals, value = line.lstrip("-").partition("=")
+        if equals:
+            yield Setting(key_of(name.strip()), " ".join(value.split()), Evidence(path, number))
+
+
+def key_of(name: str) -> str:
+    """A name with dots, as sysctl(8) reads it: the first separator decides which one separates."""
+    slashed = re.match(r"/*[^./]+/", name)
+    return name.strip("/").translate(SWAP) if slashed else name
+
+
+def _variables(tree: Tree, path: str) -> Dict[str, str]:
+    """`NAME=value` lines of a shell's, without quotes."""
+    text = _units.said(tree, path)
+    pairs = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
+    return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
+
+
+def _of_ufw(tree: Tree) -> Iterator[Setting]:
+    """ufw, which runs `sysctl -p` on a file of its own where it is enabled."""
+    if _variables(tree, UFW).get("ENABLED", "").lower() != "yes":
+        return
+    started = _starts(tree, "ufw.service")
+    path = _variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
+    text = _units.said(tree, path) if path.startswith("/") and started is not False else None
+    for setting in parse_assignments(text.value, path) if isinstance(text, Value) else ():
+        yield setting if started else setting._replace(value=None)
+
+
+def _of_networkd(tree: Tree) -> Iterator[Setting]:
+    """systemd-networkd, which switches forwarding on as soon as an interface comes up that asks for it."""
+    if _starts(tree, "systemd-networkd.service") is False:
+        return
+    networks = _units.merged(tree, _units.folders(NETWORKS), ".network")
+    drop_ins = _drop_ins(tree, networks.value) if isinstance(networks, Value) else ()
+    for path in (*(networks.value if isinstance(networks, Value) else ()), *drop_ins):
+        text = _units.said(tree, path)
+        for line, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+            if section == "Network":
+                yield from _of_network(name, value.lower(), Evidence(path, line))
+    yield from _of_networkd_conf(tree)
+
+
+def _drop_ins(tree: Tree, networks: Tuple[str, ...]) -> Iterator[str]:
+    for network in networks:
+        name = network.rpartition("/")[2]
+        more = _units.merged(tree, (f"{folder}/{name}.d" for folder in _units.folders(NETWORKS)))
+        yield from more.value if isinstance(more, Value) else ()
+
+
+def _of_network(name: str, value: str, at: Evidence) -> Iterator[Setting]:
+    on = value in ("yes", "true", "1", "on", "both", "y", "t")
+    if name in ("IPForward", "IPMasquerade") and (on or value in ("ipv4", "ipv6")):
+        if value != "ipv6":
+            yield Setting(FORWARD, None, at, sticky=True)
+        if value != "ipv4":
+            yield Setting("net.ipv6.conf.all.forwarding", None, at, sticky=True)
+
+
+def _of_networkd_conf(tree: Tree) -> Iterator[Setting]:
+    """`IPv4Forwarding=` in networkd.conf, for the whole host."""
+    from nodespec.checks import _systemd_install  # noqa: PLC0415
+
+    version = _systemd_install.systemd_version(tree)
+    if 0 < version < WITH_GLOBAL_FORWARDING:
+        return
+    main = next((f"{folder}/networkd.conf" for folder in _units.folders("systemd")
+                 if isinstance(tree.entry(f"{folder}/networkd.conf"), Value)), "")  # fmt: skip
+    more = _units.merged(tree, _units.folders("systemd/networkd.conf.d"))
+    keys = {"IPv4Forwarding": FORWARD, "IPv6Forwarding": "net.ipv6.conf.all.forwarding"}
+    for path in (main, *(more.value if isinstance(more, Value) else ())):
+        text = _units.said(tree, path) if path else None
+        for line, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+            if section == "Network" and name in keys and value:
+                on = value.lower() in ("yes", "true", "1", "on", "y", "t")
+                known = ("1" if on else "0") if version and _starts(tree, "systemd-networkd.service") else None
+                yield Setting(keys[name], known, Evidence(path, line))
+
+
+def _of_docker(tree: Tree) -> Iterator[Setting]:
+    """Docker, which switches forwarding on unless daemon.json says `"ip-forward": false`."""
+    started = _starts(tree, "docker.service")
+    text = _units.said(tree, DOCKER)
+    if started is False or (isinstance(text, Value) and re.search(r'"ip-forward"\s*:\s*false', text.value)):
+        return
+    at = Evidence(DOCKER if isinstance(text, Value) and text.value else "/usr/bin/dockerd", inferred=True)
+    yield Setting(FORWARD, "1" if started else None, at, sticky=True)
+
+
+def _of_apport(tree: Tree) -> Iterator[Setting]:
+    """Ubuntu's apport, which has the kernel hand core dumps to it."""
+    path = "/etc/default/apport"
+    if _starts(tree, "apport.service") is not False and _variables(tree, path).get("enabled", "1") != "0":
+        yield from (Setting(key, None, Evidence(path, inferred=True)) for key in APPORT)
+
+
+def _of_tuned(tree: Tree) -> Iterator[Setting]:
+    if _starts(tree, "tuned.service") is not False:
+        from nodespec.checks import _tuned  # noqa: PLC0415 - where it is installed
+
+        yield from _tuned.settings(tree)
+
+
+def _of_units(tree: Tree) -> Iterator[Setting]:
+    """Services that run sysctl or write below /proc/sys."""
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - only with systemd
+
+    boot, *others = _systemd_boot.transactions(tree)
+    sure = boot.certain.intersection(*(other.certain for other in others))
+    for name in sorted(boot.possible.union(*(other.possible for other in others))):
+        if not name.endswith(".service") or name in KNOWN:
+            continue
+        for reading in boot.readings(boot.load(name)):
+            if reading.section == "Service" and reading.name in COMMANDS:
+                for setting in parse_command(tree, reading.value[:MAX_LINE_CHARS], reading.at):
+                    yield setting if name in sure else setting._replace(value=None)
+
+
+KNOWN = ("systemd-sysctl.service", "ufw.service", "tuned.service", "docker.service")
+
+
+def _of_scripts(tree: Tree) -> Iterator[Setting]:
+    """rc.local, and local.d of OpenRC."""
+    names = tree.names("/etc/local.d")
+    more = (
+        [f"/etc/local.d/{name}" for name in names.value if name.endswith(".start")] if isinstance(names, Value) else []
+    )
+    for path in (*LOCAL, *more):
+        entry = tree.entry(path)
+        if not (isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111):
+            continue
+        text = _units.said(tree, path)
+        for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+            yield from parse_command(tree, line[:MAX_LINE_CHARS], Evidence(path, number))
+
+
+def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[Setting]:
+    """What a command sets: `sysctl -w a.b=1`, `sysctl -p FILE`, `sysctl --system`, `echo 1 > /proc/sys/a/b`."""
+    for match in re.finditer(r"\bsysctl\b([^;&|]*)", command):
+        arguments = [word.strip("\"'") for word in match[1].split()]
+        if any(re.fullmatch(r"-[a-oq-zA-Z]*[pf].*|--load.*|--system|-a", word) for word in arguments):
+            yield from _loaded(tree, arguments)
+        for word in arguments:
+            name, equals, value = word.partition("=")
+            if equals and not word.startswith("-") and re.fullmatch(r"[\w./-]+", name):
+                sure = not re.search(r"[$`%]", value)
+                yield Setting(key_of(name), value if sure else None, at._replace(inferred=True))
+    for match in re.finditer(r"(?:echo\s+(?:-n\s+)?[\"']?([\w.-]+)[\"']?\s*>\s*|)/proc/sys/([\w./-]+)", command):
+        yield Setting(match[2].translate(SWAP), match[1] or None, at._replace(inferred=True))
+
+
+def _loaded(tree: Tree, arguments: List[str]) -> Iterator[Setting]:
+    """The assignments of the files that `sysctl -p` is given: /etc/sysctl.conf where it is given none."""
+    files = [word.partition("=")[2] if word.startswith("--load=") else word for word in arguments]
+    files = [word for word in files if word.startswith("/")] or ["/etc/sysctl.conf"]
+    for path in files:
+        text = _units.said(tree, path)
+        yield from parse_assignments(text.value, path) if isinstance(text, Value) else ()
+
+
+def disabled(tree: Tree, key: str) -> Optional[Absent]:
+    """Why there is no parameter of IPv6: `ipv6.disable=1` on the command line, or as an option of the module."""
+    if not key.startswith("net.ipv6."):
+        return None
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - which has the command line
+
+    given = [(value, at) for name, value, at in _systemd_at_boot.command_line(tree) if name == "ipv6.disable"]
+    if given and given[-1][0] == "1":
+        return Absent(given[-1][1], "the kernel is started with ipv6.disable=1")
+    return _disabled_module(tree)
+
+
+def _disabled_module(tree: Tree) -> Optional[Absent]:
+    """The line `options ipv6 disable=1` of modprobe.d, which counts where IPv6 is a module."""
+    from nodespec.checks import modules  # noqa: PLC0415 - a family of its own
+
+    files = _units.merged(tree, _units.folders("modprobe.d"))
+    for path in files.value if isinstance(files, Value) else ():
+        text = _units.said(tree, path)
+        for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+            if re.match(r"options\s+ipv6\s(.*\s)?disable=1(\s|$)", line):
+                state = modules.state(tree, "ipv6")
+                built = isinstance(state, Value) and state.value == "builtin"
+                return None if built else Absent(Evidence(path, number), "the module ipv6 is loaded with disable=1")
+    return None

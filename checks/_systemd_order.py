@@ -1,0 +1,84 @@
+"""In which order the units of a boot are started, and which of them wait for themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
+
+if TYPE_CHECKING:
+    from nodespec.checks._systemd_graph import Transaction, Unit
+
+PREDECESSORS = {  # of units with default dependencies, by type
+    "service": ("sysinit.target", "basic.target"),
+    "socket": ("sysinit.target",),
+    "timer": ("sysinit.target",),
+    "path": ("sysinit.target",),
+}
+SUCCESSORS = {
+    "socket": "sockets.target",
+    "timer": "timers.target",
+    "path": "paths.target",
+    "swap": "swap.target",
+    "mount": "local-fs.target",
+}
+
+
+def waits(boot: Transaction) -> Mapping[str, Set[str]]:
+    """Each unit that may be started, with those that it waits for."""
+    found: Dict[str, Set[str]] = {name: set() for name in boot.possible}
+    for name in boot.possible:
+        unit = boot.load(name)
+        for first, then in _declared(unit):
+            one, other = boot.load(first).name, boot.load(then).name
+            if one in found and other in found and one != other:
+                found[other].add(one)
+    for name in boot.possible:
+        for other in _of_target(boot, boot.load(name)):
+            if other in found and name not in found[other]:
+                found[name].add(other)
+    return found
+
+
+def _declared(unit: Unit) -> Iterator[Tuple[str, str]]:
+    """Pairs of units, of which the first comes before the second."""
+    yield from ((other, unit.name) for other in unit.after)
+    yield from ((unit.name, other) for other in unit.before)
+    kind = unit.name.rpartition(".")[2]
+    if unit.default:
+        yield from ((other, unit.name) for other in PREDECESSORS.get(kind, ()))
+        yield from [(unit.name, SUCCESSORS[kind])] if kind in SUCCESSORS else []
+
+
+def _of_target(boot: Transaction, target: Unit) -> Iterator[str]:
+    """A target waits for what it pulls in, unless one of both has no default dependencies."""
+    if target.name.endswith(".target") and target.default:
+        for pull in target.pulls:
+            other = boot.load(pull.name)
+            if other.default and other.name != target.name:
+                yield other.name
+
+
+def cycles(graph: Mapping[str, Set[str]]) -> Iterator[FrozenSet[str]]:
+    """The sets of nodes that can all reach each other, of more than one: Tarjan's algorithm without recursion."""
+    index: Dict[str, int] = {}
+    low: Dict[str, int] = {}
+    held: List[str] = []
+    for root in graph:
+        work = [(root, iter(sorted(graph[root])))] if root not in index else []
+        while work:
+            node, rest = work[-1]
+            if node not in index:
+                index[node] = low[node] = len(index)
+                held.append(node)
+            other = next(rest, None)
+            if other is None:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == index[node]:
+                    cut = held.index(node)
+                    component, held = held[cut:], held[:cut]
+                    yield from [frozenset(component)] if len(component) > 1 else []
+            elif other not in index:
+                work.append((other, iter(sorted(graph[other]))))
+            elif other in held:
+                low[node] = min(low[node], index[other])
