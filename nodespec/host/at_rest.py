@@ -10,8 +10,9 @@ from typing import Callable, FrozenSet, Tuple, TypeVar, Union
 from nodespec.errors import Mistake
 from nodespec.formats.byte_source import File, Source
 from nodespec.formats.mountinfo import parsed, reached
+from nodespec.host.directory import DirectoryTree, Walk
 from nodespec.host.machine import Machine
-from nodespec.host.tree import Tree, Unseen, Walk
+from nodespec.host.tree import Unseen
 from nodespec.model.observation import Value
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")  # file sys
 EMPTY = ("/proc", "/sys", "/dev", "/run")  # of the live root, whatever is mounted there
 
 
-class Resting(Tree):
+class Resting(DirectoryTree):
     """A tree below a directory. What is mounted in it from memory is read as empty.
 
     A single file that such a mount covers, as the machine-id of a first boot, is unknown.
@@ -36,10 +37,10 @@ class Resting(Tree):
             raise OSError(errno.EINVAL, "not a regular file")
         return File(self._open(path, 0))
 
-    def _listing(self, path: str) -> Tuple[str, ...]:
+    def _list_names(self, path: str) -> Tuple[str, ...]:
         with Walk(self.root, self._covers) as walk:
             covered = walk.path(walk.to(path, follow=True)) in self._covers
-        return () if covered and stat.S_ISDIR(self._status(path, follow=True).st_mode) else super()._listing(path)
+        return () if covered and stat.S_ISDIR(self._status(path, follow=True).st_mode) else super()._list_names(path)
 
     def _at(self, path: str, act: Callable[[str, Union[int, None]], T], *, follow: bool = False) -> T:
         with Walk(self.root, self._covers) as walk:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
-from nodespec.host.tree import PROGRAMS, Tree, Walk
+from nodespec.host.directory import DirectoryTree, Walk
+from nodespec.host.tree import PROGRAMS
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -26,7 +27,7 @@ class Ran(NamedTuple):
     output: str
 
 
-class Machine(Tree):
+class Machine(DirectoryTree):
     """A live host, at `/` or, from inside a container, where its root is mounted.
 
     `process` is the process whose view of the host is taken: the own one, or PID 1 of the host below `root`.
@@ -57,7 +58,7 @@ class Machine(Tree):
     def listed(self, path: str) -> Tuple[str, ...]:
         """The names in a directory, whatever it is; none where it cannot be read."""
         try:
-            return super()._listing(path)
+            return super()._list_names(path)
         except OSError:
             return ()
 
@@ -83,8 +84,8 @@ class Machine(Tree):
         if pseudofs.is_below(path):
             pseudofs.require_unmasked(self, path, found.st_dev)
 
-    def _listing(self, path: str) -> Tuple[str, ...]:
-        names = super()._listing(path)
+    def _list_names(self, path: str) -> Tuple[str, ...]:
+        names = super()._list_names(path)
         if not names and path in pseudofs.MOUNT_POINTS:
             pseudofs.require_mounted(self, path, self._status(path, follow=True).st_dev)
         return names

@@ -44,8 +44,7 @@ class Archive(Tree):
     maps_ids = False
 
     def __init__(self, root: str, sources: Sequence[Source], *, layered: bool) -> None:
-        super().__init__()
-        self.root = root
+        super().__init__(root)
         self._sources = sources
         self._inodes = Inodes()
         self._kept = _Kept()
@@ -71,12 +70,12 @@ class Archive(Tree):
                 self._kept.offer(row, b"/".join(parts), member, source)
             self._kept.fit(MEMORY - self._inodes.weight)
 
-    def _content(self, path: str, limit: int) -> bytes:
+    def _read_whole(self, path: str, limit: int) -> bytes:
         if self._inodes.size[self._file(path)] > limit:
             raise OSError(errno.EFBIG, f"longer than {limit} bytes")
-        return self._beginning(path, limit)
+        return self._read_start(path, limit)
 
-    def _beginning(self, path: str, size: int) -> bytes:
+    def _read_start(self, path: str, size: int) -> bytes:
         row = self._file(path)
         size, data = min(size, self._inodes.size[row]), self._inodes.data[row]
         if not size or row in self._kept.content:
@@ -92,7 +91,7 @@ class Archive(Tree):
         finally:
             source.rest()
 
-    def _listing(self, path: str) -> Tuple[str, ...]:
+    def _list_names(self, path: str) -> Tuple[str, ...]:
         row = self._inodes.find(path, follow=True)
         if not stat.S_ISDIR(self._inodes.mode[row]):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -101,13 +100,13 @@ class Archive(Tree):
             raise OSError(errno.EFBIG, f"more than {ENTRIES} entries")
         return tuple(sorted(map(decoded, names)))
 
-    def _target(self, path: str) -> str:
+    def _read_target(self, path: str) -> str:
         row = self._inodes.find(path, follow=False)
         if row not in self._inodes.targets:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return decoded(self._inodes.targets[row])
 
-    def _standing(self, path: str, *, follow: bool) -> Entry:
+    def _read_entry(self, path: str, *, follow: bool) -> Entry:
         inodes, row = self._inodes, self._inodes.find(path, follow=follow)
         mode = inodes.mode[row]
         return Entry(kind(mode), stat.S_IMODE(mode), inodes.uid[row], inodes.gid[row], inodes.size[row])

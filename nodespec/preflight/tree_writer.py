@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Iterator, List, Optional
 
-from nodespec.host.tree import Walk
+from nodespec.host.directory import Walk
 from nodespec.output.file import DEADLINE, USUAL, Access, replace_file
 from nodespec.output.path import Destination, open_folder
 

@@ -10,8 +10,8 @@ import pytest
 from nodespec.checks import _boot_cmdline as _command_line
 from nodespec.checks import _boot_next as _boot
 from nodespec.checks import _kernel_version as _kernel
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import Tree
 from nodespec.images import open as image
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -26,14 +26,14 @@ GRUB = "/boot/grub/grub.cfg"
 
 def next_(root: str) -> Observation[str]:
     """The release that boots; whatever says it is a declared source."""
-    seen = _boot.chosen(Tree(root)).then(lambda kernel: kernel.release)
+    seen = _boot.chosen(DirectoryTree(root)).then(lambda kernel: kernel.release)
     if not isinstance(seen, Unknown):
         assert all(any(fnmatchcase(one, glob) for glob in _kernel.BOOT) for one in seen.evidence.source.split(":"))
     return seen
 
 
 def line(root: str) -> Observation[str]:
-    seen = _command_line.next_line(Tree(root)).then(lambda line: line.text)
+    seen = _command_line.next_line(DirectoryTree(root)).then(lambda line: line.text)
     if isinstance(seen, Value):
         assert any(fnmatchcase(seen.evidence.source, glob) for glob in _kernel.LINE)
     return seen
@@ -70,13 +70,13 @@ class TestHeld:
 
     def test_an_unreadable_configuration_makes_even_the_only_kernel_unknown(self, make_tree: MakeTree) -> None:
         root = make_tree({f"/boot/vmlinuz-{OLD}": "", f"{GRUB}/x": ""})
-        assert isinstance(_boot.chosen(Tree(root)), Unknown)
-        assert isinstance(_boot.release(Tree(root)), Unknown)
-        asked = Tree(root)
+        assert isinstance(_boot.chosen(DirectoryTree(root)), Unknown)
+        assert isinstance(_boot.release(DirectoryTree(root)), Unknown)
+        asked = DirectoryTree(root)
         asked.kernel = OLD
         assert _boot.release(asked) == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
         assert isinstance(_command_line.next_line(asked), Unknown)
-        asked = Tree(root)
+        asked = DirectoryTree(root)
         asked.kernel = "6.1.0-99-amd64"
         assert isinstance(_boot.release(asked), Unknown)
 
@@ -103,7 +103,7 @@ class TestHeld:
     def test_what_is_no_kernel_is_none(self, make_tree: MakeTree, path: str) -> None:
         seen = next_(make_tree({path: ""}))
         assert seen == Absent(Evidence("/boot:/usr/lib/modules:/lib/modules"), "no kernel is installed here")
-        assert _boot.at_rest(Tree(make_tree({}))) == Unknown("deferred", "no kernel is installed in this tree")
+        assert _boot.at_rest(DirectoryTree(make_tree({}))) == Unknown("deferred", "no kernel is installed in this tree")
 
     def test_a_damaged_unified_image_is_unknown(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/boot/efi/EFI/Linux/node-6.12.efi": "MZ"}))
@@ -230,14 +230,14 @@ class TestGrub:
 
     def test_of_a_kernel_that_was_asked_for_it_is_that_of_its_first_entry(self, make_tree: MakeTree) -> None:
         entries = (entry("New", NEW), entry("Old", OLD, "ro"), entry("Old, recovery", OLD, "ro single"))
-        tree = Tree(make_tree({**BOTH, GRUB: menu("0", *entries)}))
+        tree = DirectoryTree(make_tree({**BOTH, GRUB: menu("0", *entries)}))
         tree.kernel = OLD
         assert _command_line.next_line(tree).then(lambda line: line.text) == Value("root=UUID=x ro", Evidence(GRUB, 10))
         seen = _boot.chosen(tree).then(lambda kernel: kernel.release)
         assert seen == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
 
     def test_a_kernel_that_is_not_held_cannot_be_asked_for(self, make_tree: MakeTree) -> None:
-        tree = Tree(make_tree(BOTH))
+        tree = DirectoryTree(make_tree(BOTH))
         tree.kernel = "6.1"
         say = f"no kernel 6.1 is installed in this tree, which has {NEW}, {OLD}"
         assert _boot.at_rest(tree) == Unknown("not found", say)

@@ -7,7 +7,7 @@ import pytest
 
 from nodespec.checks import _cgroups_at_boot as _hierarchy
 from nodespec.facts.declaration import Leaf, Table, place
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def look(root: str, *path: str) -> Observation[Datum]:
     fact = place(path).fact
     assert fact.resting
     if isinstance(fact, Leaf):
-        seen = fact.resting(Tree(root))
+        seen = fact.resting(DirectoryTree(root))
     else:
         assert isinstance(fact, Table)
-        row = fact.resting(Tree(root)).look(path[-1])
+        row = fact.resting(DirectoryTree(root)).look(path[-1])
         assert not isinstance(row, Value) or isinstance(row.value, str)
         seen = row.then(str)
     if not isinstance(seen, Unknown):

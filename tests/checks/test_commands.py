@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodespec.checks.commands import commands
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.host.tree import PROGRAMS
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def test_without_a_search_path_nothing_is_absent(make_tree: MakeTree) -> None:
 
 def test_at_rest_says_the_same(make_tree: MakeTree) -> None:
     assert commands.resting is not None
-    assert isinstance(commands.resting(Tree(programs(make_tree, "/usr/bin/socat"))).look("socat"), Value)
+    assert isinstance(commands.resting(DirectoryTree(programs(make_tree, "/usr/bin/socat"))).look("socat"), Value)
 
 
 @pytest.mark.parametrize("name", ["", "/usr/bin/ip", "bin/ip", "..", "a\0b"])

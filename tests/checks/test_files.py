@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from nodespec.checks.files import files
 from nodespec.facts.declaration import Record
 from nodespec.facts.value_types import Datum, Mode
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import Entry, Tree
+from nodespec.host.tree import Entry
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def test_a_file_that_only_says_it_is_empty_is_read() -> None:
 
 def test_at_rest_says_the_same(root: str) -> None:
     assert files.resting is not None
-    assert isinstance(files.resting(Tree(root)).look("/etc/passwd"), Value)
+    assert isinstance(files.resting(DirectoryTree(root)).look("/etc/passwd"), Value)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +166,10 @@ UNSHARE = "/usr/bin/unshare"
 MAPPED = """
 import sys
 from nodespec.checks.files import files
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 for path in sys.argv[1:]:
-    for tree in (Tree(), Machine()):
+    for tree in (DirectoryTree(), Machine()):
         row = files.probe(tree).look(path).value
         print(*(getattr(row[name], "reason", None) or row[name].value for name in ("owner", "group")))
 """

@@ -14,7 +14,7 @@ from nodespec.checks import _boot_cmdline as _command_line
 from nodespec.checks import _kernel_image as _image
 from nodespec.checks import _kernel_release as _linux
 from nodespec.facts.declaration import Leaf, Table, place
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ NO_KERNEL = Unknown("deferred", "no kernel is installed in this tree")
 
 def look(root: str, *path: str, kernel: str = "") -> Observation[Datum]:
     """A fact at rest; whatever it names as its source is declared."""
-    fact, tree = place(("kernel", *path)).fact, Tree(root)
+    fact, tree = place(("kernel", *path)).fact, DirectoryTree(root)
     tree.kernel = kernel
     assert fact.resting
     if isinstance(fact, Leaf):

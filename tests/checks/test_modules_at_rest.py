@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, Union
 import pytest
 
 from nodespec.facts.declaration import Row, Rows, Table, place
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def rows(root: str) -> Rows[Row]:
     fact = place(("modules", "x")).fact
     assert isinstance(fact, Table)
     assert fact.resting
-    return fact.resting(Tree(root))
+    return fact.resting(DirectoryTree(root))
 
 
 def look(root: str, name: str) -> Observation[Row]:

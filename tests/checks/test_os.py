@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from nodespec.checks import _os_release
 from nodespec.facts.declaration import Leaf, place
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_the_fields_of_a_distribution(make_tree: MakeTree) -> None:
 
 
 def test_what_it_calls_itself_is_the_same_at_rest(make_tree: MakeTree) -> None:
-    tree = Tree(make_tree({"/etc/os-release": DEBIAN, "/etc/machine-id": ""}))
+    tree = DirectoryTree(make_tree({"/etc/os-release": DEBIAN, "/etc/machine-id": ""}))
     seen = {name: leaf(name).resting for name in ("id", "name", "pretty_name", "version", "codename", "machine_id")}
     said = {name: words(probe(tree)) for name, probe in seen.items() if probe}
     assert list(said.values()) == [

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nodespec.checks import _dpkg, packages
 from nodespec.facts.declaration import Record, Row, Rows, place
 from nodespec.facts.versions import DEB, RELEASE
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def test_the_table_is_enumerated_and_says_what_asking_says() -> None:
 
 def test_at_rest_says_the_same() -> None:
     assert packages.packages.resting is not None
-    assert values(packages.packages.resting(Tree(DEBIAN)).look("bash"))["status"] == "installed"
+    assert values(packages.packages.resting(DirectoryTree(DEBIAN)).look("bash"))["status"] == "installed"
 
 
 def test_evidence_is_among_the_declared_sources(make_tree: MakeTree) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nodespec.checks import _rpm, packages
 from nodespec.facts.declaration import Record, Row, Rows, Table, place
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ NEWEST = {
 
 def rows(root: str) -> Rows[Row]:
     assert packages.packages.resting
-    return packages.packages.resting(Tree(root))
+    return packages.packages.resting(DirectoryTree(root))
 
 
 def record(row: Observation[Row]) -> Record:

@@ -12,6 +12,7 @@ from nodespec.checks._runtime_catalogue import RUNTIMES
 from nodespec.checks.runtime import runtime
 from nodespec.facts.declaration import Columns, Rows, Table, place
 from nodespec.facts.value_types import Datum
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -40,7 +41,7 @@ def host(make_tree: MakeTree, *programs: str, files: Files, links: Mapping[str, 
     root = make_tree({**dict.fromkeys(programs, ""), "/etc/machine-id": "0" * 31 + "1", **files}, {**SYSTEMD, **links})
     for program in programs:
         Path(root + program).chmod(0o755)
-    return Tree(root)
+    return DirectoryTree(root)
 
 
 def row(tree: Tree, name: str) -> Mapping[str, Observation[Datum]]:
@@ -169,7 +170,7 @@ def test_only_what_is_installed_is_a_row(make_tree: MakeTree) -> None:
 
 
 def test_without_a_search_path_nothing_is_missing(make_tree: MakeTree) -> None:
-    tree = Tree(make_tree({"/etc/os-release": "ID=debian\n"}))
+    tree = DirectoryTree(make_tree({"/etc/os-release": "ID=debian\n"}))
     assert runtime.resting
     assert kubelet.path.resting
     for seen in (runtime.resting(tree).look("docker"), kubelet.path.resting(tree)):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nodespec.checks import swap
 from nodespec.facts.value_types import MORE
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Files = Dict[str, Union[str, bytes, None]]
 
 def total(root: str) -> Observation[object]:
     assert swap.total.resting
-    seen = swap.total.resting(Tree(root))
+    seen = swap.total.resting(DirectoryTree(root))
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(seen.evidence.source, source) for source in swap.total.resting_sources)
     return seen
@@ -34,7 +34,7 @@ def total(root: str) -> Observation[object]:
 
 def devices(root: str) -> Rows[Row]:
     assert swap.devices.resting
-    return swap.devices.resting(Tree(root))
+    return swap.devices.resting(DirectoryTree(root))
 
 
 def types(root: str) -> Dict[str, object]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nodespec.checks import _sysctl_at_boot as files
 from nodespec.checks import _sysctl_defaults, _sysctl_values
 from nodespec.facts.declaration import Row, Rows, Table, place
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def rows(root: str) -> Rows[Row]:
     fact = place(("sysctl", "x.y")).fact
     assert isinstance(fact, Table)
     assert fact.resting
-    return fact.resting(Tree(root))
+    return fact.resting(DirectoryTree(root))
 
 
 def look(root: str, key: str) -> Observation[Row]:
@@ -181,8 +181,8 @@ class TestReaders:
     def test_busybox_is_the_reader_where_sysctl_leads_to_it(self, make_tree: MakeTree) -> None:
         root = make_tree({"/bin/busybox": ""}, {"/sbin/init": "/bin/busybox", "/sbin/sysctl": "/bin/busybox"})
         Path(root, "bin/busybox").chmod(0o755)
-        assert files.reader_of(Tree(root)) == "busybox"
-        assert files.reader_of(Tree(make_tree({}, {}))) == "busybox"
+        assert files.reader_of(DirectoryTree(root)) == "busybox"
+        assert files.reader_of(DirectoryTree(make_tree({}, {}))) == "busybox"
 
 
 class TestRefused:

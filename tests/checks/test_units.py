@@ -13,7 +13,7 @@ from nodespec.checks import _init_system
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks import _systemd_units as _units
 from nodespec.facts.declaration import place
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ PRESET = "/usr/lib/systemd/system-preset/90-default.preset"
 
 
 def enabled(root: str) -> Observation[bool]:
-    seen = _boot_services.enabled(Tree(root), "kubelet.service")
+    seen = _boot_services.enabled(DirectoryTree(root), "kubelet.service")
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(seen.evidence.source, source) for source in _boot_services.SOURCES)
     return seen
 
 
 def started(root: str) -> Observation[bool]:
-    return _boot_services.starts_at_boot(Tree(root), "kubelet.service")
+    return _boot_services.starts_at_boot(DirectoryTree(root), "kubelet.service")
 
 
 def test_a_link_enables(make_tree: MakeTree) -> None:
@@ -172,12 +172,12 @@ class TestInit:
     )
     def test_the_link_names_it(self, make_tree: MakeTree, target: str, name: str) -> None:
         root = make_tree({}, {"/sbin/init": target})
-        assert _init_system.init(Tree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+        assert _init_system.init(DirectoryTree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
 
     def test_alpine_s_is_openrc(self, make_tree: MakeTree) -> None:
         root = make_tree({"/usr/sbin/openrc": ""}, {"/sbin/init": "/bin/busybox"})
         Path(f"{root}/usr/sbin/openrc").chmod(0o755)
-        assert _init_system.init(Tree(root)) == Value("openrc", Evidence("/sbin/init", inferred=True))
+        assert _init_system.init(DirectoryTree(root)) == Value("openrc", Evidence("/sbin/init", inferred=True))
 
     @pytest.mark.parametrize(
         ("content", "files", "name"),
@@ -196,22 +196,24 @@ class TestInit:
         self, make_tree: MakeTree, content: bytes, files: Dict[str, Union[str, bytes, None]], name: str
     ) -> None:
         root = make_tree({"/sbin/init": content, **files})
-        assert _init_system.init(Tree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+        assert _init_system.init(DirectoryTree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
 
     def test_a_program_that_nothing_tells_is_unknown(self, make_tree: MakeTree) -> None:
-        seen = _init_system.init(Tree(make_tree({"/sbin/init": "\x7fELF"})))
+        seen = _init_system.init(DirectoryTree(make_tree({"/sbin/init": "\x7fELF"})))
         assert seen == Unknown("unsupported", "/sbin/init is a program that nodespec does not know")
 
     def test_the_fact_is_the_same(self, make_tree: MakeTree) -> None:
         root = make_tree({}, SYSTEMD)
         fact = place(("os", "init")).fact
         assert fact.resting
-        assert fact.resting(Tree(root)) == _init_system.init(Tree(root))
+        assert fact.resting(DirectoryTree(root)) == _init_system.init(DirectoryTree(root))
         assert "/sbin/init" in fact.resting_sources
 
     def test_an_initramfs_starts_systemd_itself(self, make_tree: MakeTree) -> None:
         path = "/usr/lib/systemd/systemd"
-        assert _init_system.init(Tree(make_tree({path: ""}))) == Value("systemd", Evidence(path, inferred=True))
+        assert _init_system.init(DirectoryTree(make_tree({path: ""}))) == Value(
+            "systemd", Evidence(path, inferred=True)
+        )
 
     def test_without_one_nothing_can_be_said_of_a_unit(self, make_tree: MakeTree) -> None:
         seen = enabled(make_tree({UNIT: WANTED}, {LINK: UNIT}))

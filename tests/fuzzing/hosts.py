@@ -17,6 +17,7 @@ from unhurried import unhurried
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Observation, Unknown
@@ -54,7 +55,7 @@ def on_host(*files: File, hosts: Sequence[str] = (), rest: bool = False) -> Read
         before = Path(root + file.path).read_bytes() if os.path.exists(root + file.path) else None
         write(root + file.path, content)
         try:
-            looked(Tree(root) if rest else Reader(root), file)
+            looked(DirectoryTree(root) if rest else Reader(root), file)
         finally:
             write(root + file.path, before)
 

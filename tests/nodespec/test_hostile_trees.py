@@ -24,7 +24,8 @@ from made_images import Put, folder, hard, link, tar, written, zstd
 from nodespec.errors import Mistake
 from nodespec.escape import visible
 from nodespec.formats import decompress as unpacking
-from nodespec.host import tree
+from nodespec.host import directory
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import LIMIT, LINKS, Entry, Tree
 from nodespec.images import archive, inodes
@@ -133,7 +134,7 @@ def test_links_through_proc_lead_nowhere(plant: Plant, tmp_path: Path) -> None:
 def test_a_real_proc_within_the_tree_is_no_way_out(tmp_path: Path) -> None:
     (tmp_path / "outside").write_bytes(SECRET)
     with open(tmp_path / "outside", "rb") as file:
-        for host in (Tree("/proc"), Machine("/proc")):
+        for host in (DirectoryTree("/proc"), Machine("/proc")):
             assert host.link("/self/root") == Value("/", Evidence("/self/root"))
             names = host.names("/self/root")
             assert isinstance(names, Value)
@@ -254,7 +255,7 @@ def test_a_terabyte_of_an_archive_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_too_many_names_is_unknown(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "ENTRIES", 100)
+    monkeypatch.setattr(directory, "ENTRIES", 100)
     monkeypatch.setattr(archive, "ENTRIES", 100)
     host = plant({f"etc/{number}": b"" for number in range(101)}, {})
     assert host.names("/etc") == Unknown("failed", "/etc: more than 100 entries")

@@ -14,6 +14,7 @@ import pytest
 from fit_node import NOW, planted
 from pretended import HERE, HIDDEN, Pretended, Said, planned
 
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
@@ -74,7 +75,7 @@ def test_a_node_whose_kernel_was_upgraded_says_so(tmp_path: Path) -> None:
 
 
 def test_nothing_is_said_at_rest_or_from_inside_a_container(make_tree: MakeTree) -> None:
-    assert identity.host(Tree(make_tree({"/etc/hostname": "a"})), Pretended(BOTH)).next == ""
+    assert identity.host(DirectoryTree(make_tree({"/etc/hostname": "a"})), Pretended(BOTH)).next == ""
     inside = report(Machine("/"), {**BOTH, "os.container": "docker"})
     assert inside.host.next == ""
     assert [notice.split(":")[0] for notice in inside.notices] == ["this runs inside a container (docker)"]
@@ -112,7 +113,7 @@ def test_a_machine_is_known_by_what_is_its_own_and_nothing_of_it_is_shown(make_t
     assert not any(part in "".join(found) for part in (uuid, uuid.lower(), address, address.lower()))
     again = identity.host(Machine(tree), Pretended({}))
     assert again == found
-    at_rest = identity.host(Tree(tree), Pretended({}))
+    at_rest = identity.host(DirectoryTree(tree), Pretended({}))
     assert (at_rest.product, at_rest.addresses) == ("", "")
 
 

@@ -373,6 +373,6 @@ def test_what_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(Mistake, match="no root file system: it holds nothing"):
         opened(str(tmp_path))
     (tmp_path / "x").touch()
-    monkeypatch.setattr("nodespec.host.tree.ENTRIES", 0)
+    monkeypatch.setattr("nodespec.host.directory.ENTRIES", 0)
     with pytest.raises(Mistake, match=r"^--image .*: /: more than 0 entries$"):
         opened(str(tmp_path))

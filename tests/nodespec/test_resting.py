@@ -7,8 +7,9 @@ import pytest
 
 from nodespec.errors import Mistake
 from nodespec.host import at_rest as resting
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import LINKS, Tree
+from nodespec.host.tree import LINKS
 from nodespec.images.open import opened
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
@@ -105,7 +106,7 @@ def test_without_proc_the_live_root_is_not_judged(monkeypatch: pytest.MonkeyPatc
 
 def test_at_rest_nothing_is_hidden_for_want_of_proc(make_tree: MakeTree) -> None:
     root = make_tree({"/etc/x": ""})
-    assert Tree(root).read("/proc/cmdline") == Absent(Evidence("/proc/cmdline"))
+    assert DirectoryTree(root).read("/proc/cmdline") == Absent(Evidence("/proc/cmdline"))
     assert opened(root).names("/sys/module") == Absent(Evidence("/sys/module"))
     assert Machine(root).read("/proc/cmdline") == Unknown("hidden", "/proc is not mounted here", "mount /proc")
 

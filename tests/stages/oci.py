@@ -25,6 +25,7 @@ TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
 from nodespec.errors import Mistake  # noqa: E402
+from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.host.tree import Tree  # noqa: E402
 from nodespec.images.open import opened  # noqa: E402 - this folder is where Python starts, not the top
 
@@ -177,7 +178,7 @@ def through(root: Path, path: str) -> Tree:
 
 def compared(name: str, root: Path, image: str) -> int:
     """How many paths are not the same; they are printed."""
-    expected, seen = Tree(str(root)), through(root, image)
+    expected, seen = DirectoryTree(str(root)), through(root, image)
     asked = list(paths(root))
     different = [path for path in asked if told(expected, path) != told(seen, path)]
     for path in different[:10]:

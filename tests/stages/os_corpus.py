@@ -18,7 +18,7 @@ import distro
 from debian import fetched
 
 from nodespec.checks import os as family
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Value
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def differences(root: str, data: bytes) -> Iterator[tuple[str, str]]:
     path = Path(root, "etc/os-release")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
-    tree, theirs = Tree(root), said_by_distro(root)
+    tree, theirs = DirectoryTree(root), said_by_distro(root)
     for fact, leaf in FACTS.items():
         probe = leaf.resting
         seen = probe(tree) if probe else None

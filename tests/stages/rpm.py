@@ -25,7 +25,7 @@ from nodespec.checks._rpm import FILES  # noqa: E402 - this folder is where Pyth
 from nodespec.checks.packages import packages  # noqa: E402
 from nodespec.facts.declaration import Columns  # noqa: E402
 from nodespec.facts.versions import RPM, Key  # noqa: E402
-from nodespec.host.tree import Tree  # noqa: E402
+from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.model.observation import Observation, Value  # noqa: E402
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def differences(root: Path) -> Iterator[str]:
     if len(rows) != len(PACKAGES):
         yield f"rpm has {len(rows)} packages of {len(PACKAGES)}: {rows}"
     assert packages.resting, "they are read at rest"
-    table = packages.resting(Tree(str(root)))
+    table = packages.resting(DirectoryTree(str(root)))
     newest: dict[tuple[str, str], str] = {}
     for name, whole, architecture in rows:
         known = newest.get((name, architecture), "")

@@ -25,6 +25,7 @@ sys.path.insert(0, str(TOP))
 from nodespec.checks import _services_at_boot as _boot_services  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.checks import _systemd_units as _units  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.checks.sysctl import sysctl  # noqa: E402
+from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.host.tree import Tree  # noqa: E402
 from nodespec.model.observation import Value  # noqa: E402
 
@@ -57,7 +58,7 @@ def main() -> int:
         sys.stderr.write("this wants root\n")
         return 2
     tree = system("bookworm", ["systemd-sysv"], Path(sys.argv[1]).resolve() / "systemd")
-    units = sorted(set(named(Tree(str(tree)))))
+    units = sorted(set(named(DirectoryTree(str(tree)))))
     wrong = [*(line for unit in units for line in different(tree, unit)), *misapplied(tree, random.Random(1))]  # noqa: S311 - no secret
     print("\n".join(wrong) or f"{len(units)} units and {TRIES} sets of files as systemd has them")
     return 1 if wrong else 0
@@ -73,7 +74,7 @@ def named(tree: Tree) -> Iterator[str]:
 
 def different(tree: Path, unit: str) -> Iterator[str]:
     state = said("sh", "-c", f"systemctl --root='{tree}' is-enabled '{unit}' || true").strip()
-    seen = _boot_services.enabled(Tree(str(tree)), unit)
+    seen = _boot_services.enabled(DirectoryTree(str(tree)), unit)
     if not isinstance(seen, Value) or seen.value not in STARTED.get(state, {True, False}):
         yield f"{unit}: systemctl says {state}, nodespec {seen}"
 
@@ -117,7 +118,7 @@ def misread(tree: Path) -> Iterator[str]:
     files = " ".join(f"{key.replace('.', '/')}" for key in KEYS)
     found = said("unshare", "--net", "--mount", "sh", "-c", APPLY.format(tree=tree, files=files)).split()
     assert sysctl.resting, "it is read at rest"
-    rows = sysctl.resting(Tree(str(tree)))
+    rows = sysctl.resting(DirectoryTree(str(tree)))
     for key, value in zip(KEYS, found):
         seen = rows.look(key)
         if (seen.value if isinstance(seen, Value) else "0") != value:

@@ -29,7 +29,7 @@ import fault_cases  # noqa: E402 - this folder is where Python starts
 
 from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: E402
 from nodespec.checks import _systemd_files, _systemd_install  # noqa: E402
-from nodespec.host.tree import Tree  # noqa: E402
+from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.model.observation import Value  # noqa: E402
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def write(files: Files, root: Path) -> None:
 def ours(root: Path, *, full: bool) -> tuple[Answer, Answer]:
     """What nodespec says: what is certain, and what is at least possible."""
     with PRESETTING:
-        return answers(Tree(str(root)), full=full)
+        return answers(DirectoryTree(str(root)), full=full)
 
 
 def answers(tree: Tree, *, full: bool) -> tuple[Answer, Answer]:

@@ -1,0 +1,153 @@
+"""A directory of this host as a tree. It may be hostile: links stay inside, devices are never opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Callable, FrozenSet, List, Tuple, TypeVar, Union
+
+from nodespec.host.tree import CHUNK, DEPTH, ENTRIES, LINKS, Entry, Tree, decoded, kind
+
+T = TypeVar("T")
+
+
+class DirectoryTree(Tree):
+    """Files below a directory, or those of the host itself below `/`."""
+
+    def __init__(self, root: str = "/") -> None:
+        super().__init__(os.path.realpath(root))
+
+    def _admit(self, path: str, found: os.stat_result) -> None:
+        """Raise Unseen where what was found at a path must not be taken for what belongs there."""
+
+    def _read_start(self, path: str, size: int) -> bytes:
+        found = self._status(path, follow=True)
+        self._admit(path, found)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")  # a device is not even opened
+        handle = self._open(path, 0)
+        try:
+            data = bytearray()
+            while len(data) < size and (piece := os.read(handle, CHUNK)):
+                data += piece
+            return bytes(data[:size])
+        finally:
+            os.close(handle)
+
+    def _list_names(self, path: str) -> Tuple[str, ...]:
+        handle = self._open(path, os.O_DIRECTORY)
+        try:
+            self._admit(path, os.fstat(handle))
+            names = []
+            with os.scandir(handle) as entries:
+                for entry in entries:
+                    names.append(decoded(os.fsencode(entry.name)))
+                    if len(names) > ENTRIES:
+                        raise OSError(errno.EFBIG, f"more than {ENTRIES} entries")
+            return tuple(sorted(names))
+        finally:
+            os.close(handle)
+
+    def _read_target(self, path: str) -> str:
+        return decoded(os.fsencode(self._at(path, _readlink)))
+
+    def _read_entry(self, path: str, *, follow: bool) -> Entry:
+        found = self._status(path, follow=follow)
+        self._admit(path, found)
+        return Entry(kind(found.st_mode), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size)
+
+    def _open(self, path: str, flags: int) -> int:
+        return self._at(path, lambda name, folder: os.open(name, _flags(flags, folder), dir_fd=folder), follow=True)
+
+    def _status(self, path: str, *, follow: bool) -> os.stat_result:
+        return self._at(path, _lstat if not follow else _stat, follow=follow)
+
+    def _at(self, path: str, act: Callable[[str, Union[int, None]], T], *, follow: bool = False) -> T:
+        """`act` on the last component of a path and the folder that holds it."""
+        if self.root == "/":
+            return act(path, None)
+        with Walk(self.root) as walk:
+            return act(walk.to(path, follow=follow), walk.folder)
+
+
+class Walk:
+    """Goes down a path below a root one component at a time, so that a link is only ever a text.
+
+    What stands at the paths `covers` is read as empty.
+    """
+
+    def __init__(self, root: Union[str, int], covers: FrozenSet[str] = frozenset()) -> None:
+        opened = os.dup(root) if isinstance(root, int) else os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._stack = [opened]
+        self._names: List[str] = []
+        self._covers = covers
+
+    def __enter__(self) -> Walk:  # noqa: PYI034 - Self is Python 3.11's
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ascend(0)
+
+    @property
+    def folder(self) -> int:
+        return self._stack[-1]
+
+    def to(self, path: str, *, follow: bool) -> str:
+        """Stand in the folder that holds the last component, and say its name there."""
+        ahead, links = components(path), 0
+        while ahead:
+            name = ahead.pop()
+            if name == "..":
+                self._ascend(max(1, len(self._stack) - 1))
+            elif self._covers and self.path() in self._covers:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            elif not ahead and not follow:
+                return name
+            elif stat.S_ISLNK(_lstat(name, self.folder).st_mode):
+                links += 1
+                target = _readlink(name, self.folder)
+                ahead += components(target)
+                if links > LINKS or len(ahead) > DEPTH:
+                    raise OSError(errno.ELOOP, "too many links")
+                if target.startswith("/"):
+                    self._ascend(1)
+            elif not ahead:
+                return name
+            else:
+                flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._stack.append(os.open(name, flags, dir_fd=self.folder))
+                self._names.append(name)
+        return "."
+
+    def path(self, name: str = ".") -> str:
+        """Where a name in this folder stands, below the root."""
+        return "/" + "/".join(self._names if name == "." else [*self._names, name])
+
+    def _ascend(self, depth: int) -> None:
+        del self._names[depth - 1 :]
+        while len(self._stack) > depth:
+            os.close(self._stack.pop())
+
+
+def components(path: str) -> list[str]:
+    """The components of a path, last first."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _stat(name: str, folder: Union[int, None]) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=folder is None)
+
+
+def _lstat(name: str, folder: Union[int, None]) -> os.stat_result:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def _readlink(name: str, folder: Union[int, None]) -> str:
+    return os.readlink(name, dir_fd=folder)
+
+
+def _flags(more: int, folder: Union[int, None]) -> int:
+    """Below a root the last component was seen to be no link, and shall not become one."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | more
+    return flags if folder is None else flags | os.O_NOFOLLOW
