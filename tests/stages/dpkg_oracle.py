@@ -21,7 +21,7 @@ sys.path.insert(0, str(TOP))
 
 from nodespec.checks import packages  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.facts.declaration import Columns  # noqa: E402
-from nodespec.host.tree import Tree  # noqa: E402
+from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.model.observation import Absent, Unknown, Value  # noqa: E402
 
 SEED, FILES = 2016, 1500
@@ -146,7 +146,7 @@ def by_dpkg(folder: Path) -> Union[set[Row], str]:
 
 def here(root: Path) -> tuple[set[Row], dict[str, str]]:
     """What nodespec lists, and what it says of every name that was not listed."""
-    rows = packages.rows_of(Tree(str(root)))
+    rows = packages.rows_of(DirectoryTree(str(root)))
     found = set()
     for name, row in rows.every().items():
         if isinstance(row, Value) and isinstance(row.value, Columns):
