@@ -215,7 +215,7 @@ def ours(root: Path, *, full: bool) -> tuple[Answer, Answer]:
         return answers(DirectoryTree(str(root)), full=full)
 
 
-def answers(tree: Tree, *, full: bool) -> tuple[Answer, Answer]:
+def answers(tree: DirectoryTree, *, full: bool) -> tuple[Answer, Answer]:
     _systemd_install.FULL[""] = 0 if full else 1
     states = [states_of(units) for units in _systemd_boot.unit_files(tree)]
     enabled = {name: state for name, state in states[0].items() if all(one.get(name) == state for one in states)}
