@@ -1,4 +1,4 @@
-"""Options that the program and a bundle share: how a host is looked at, judged and reported on."""
+"""Command-line options that the program and a bundle share: access to the host, judging, reports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NoReturn
 
 from nodespec.errors import Mistake
 
-ROOT = "a running host's root, mounted here"
+ROOT = "check the running host whose root directory is mounted here (default: /)"
 COLUMNS = 80  # where nothing says how many
 
 
 class Form(argparse.RawDescriptionHelpFormatter):
-    """How help looks. Argparse makes one for every option, and asks a slow module how wide it is where none says."""
+    """Format help. Argparse makes a formatter for every option; its own imports a slow module to find the width."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
@@ -27,61 +27,89 @@ def _columns() -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes end where all mistakes end."""
+    """A parser whose errors are raised as usage errors instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise Mistake(f"{self.prog}: {message}; {self.prog} --help shows how")
 
 
 def looking(command: argparse.ArgumentParser) -> None:
-    """How a host is looked at."""
+    """Add the options of how to access a host."""
     door = command.add_mutually_exclusive_group()
     door.add_argument("--root", default="/", metavar="DIR", help=ROOT)
     door.add_argument(
-        "--image", metavar="PATH", help="at rest: a root directory, a tar, a container image; / is this one"
+        "--image",
+        metavar="PATH",
+        help="check an image offline: a root directory, tar, OCI or Docker image; / is this machine after a reboot",
     )
-    door.add_argument("--facts", metavar="FILE|DIR", help="recordings, as facts -o made them; - is standard input")
-    command.add_argument("--kernel", default="", metavar="RELEASE", help="of an image that has several")
+    door.add_argument(
+        "--facts", metavar="FILE|DIR", help="check recordings that `facts -o` wrote; - reads standard input"
+    )
+    command.add_argument(
+        "--kernel",
+        default="",
+        metavar="RELEASE",
+        help="with --image: the installed kernel to check, instead of the one that boots",
+    )
     _patience(command)
 
 
 def comparing(command: argparse.ArgumentParser) -> None:
-    """How two views of hosts are looked at."""
+    """Add the options of how to access the hosts that `diff` compares."""
     command.add_argument("--root", default="/", metavar="DIR", help=ROOT)
     command.set_defaults(kernel="")
     _patience(command)
 
 
 def _patience(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--platform", default="", metavar="OS/ARCH", help="of a container image that has several")
-    command.add_argument("--deadline", type=seconds, default=20.0, metavar="S", help="seconds for the whole look (20)")
+    command.add_argument(
+        "--platform",
+        default="",
+        metavar="OS/ARCH",
+        help="with --image: the platform of a multi-platform container image",
+    )
+    command.add_argument(
+        "--deadline",
+        type=seconds,
+        default=20.0,
+        metavar="S",
+        help="time limit for all observations in seconds (default: 20)",
+    )
 
 
 def recording(command: argparse.ArgumentParser) -> None:
-    """What of a host is told, and whether it is recorded."""
-    command.add_argument("--all", action="store_true", help="every row of every table")
-    command.add_argument("-o", dest="record", metavar="FILE", help="record it, smaller as FILE.gz, for check --facts")
-    command.add_argument("--reveal", action="store_true", help="record values that may be secret, too")
+    """Add the options of which facts are shown or recorded."""
+    command.add_argument("--all", action="store_true", help="all rows of all tables")
+    command.add_argument(
+        "-o", dest="record", metavar="FILE", help="record to FILE for `check --facts`; FILE.gz is compressed"
+    )
+    command.add_argument("--reveal", action="store_true", help="with -o: also record values that may be secret")
 
 
 def judging(command: argparse.ArgumentParser) -> None:
-    """On what terms it is judged."""
-    command.add_argument("--waivers", metavar="FILE", help="dated permissions to fail")
-    command.add_argument("--only", action="append", default=[], metavar="GLOB", help="judge only these requirements")
-    command.add_argument("--skip", action="append", default=[], metavar="GLOB", help="leave these requirements out")
-    command.add_argument("--strict", action="store_true", help="enforce recommendations too")
-    command.add_argument("--wait", type=seconds, default=0.0, metavar="S", help="try again, up to S seconds, until fit")
+    """Add the options of how a host is judged."""
+    command.add_argument("--waivers", metavar="FILE", help="read waivers: permissions to fail until a date")
+    command.add_argument(
+        "--only", action="append", default=[], metavar="GLOB", help="check only the requirements whose id matches GLOB"
+    )
+    command.add_argument(
+        "--skip", action="append", default=[], metavar="GLOB", help="skip the requirements whose id matches GLOB"
+    )
+    command.add_argument("--strict", action="store_true", help="enforce recommendations like requirements")
+    command.add_argument(
+        "--wait", type=seconds, default=0.0, metavar="S", help="retry for up to S seconds until the host conforms"
+    )
 
 
 def writing(command: argparse.ArgumentParser, *formats: str) -> None:
-    """Which reports are written."""
-    said = ", ".join(formats)
-    command.add_argument("-o", dest="output", action="append", default=[], metavar="FORMAT[=FILE]", help=said)
-    command.add_argument("--all", action="store_true", help="list what passes, too")
+    """Add the options of which reports are written."""
+    formats_help = f"write a report: {', '.join(formats)}; to standard output or a file; repeatable (default: text)"
+    command.add_argument("-o", dest="output", action="append", default=[], metavar="FORMAT[=FILE]", help=formats_help)
+    command.add_argument("--all", action="store_true", help="also list what passes")
 
 
 def seconds(text: str) -> float:
-    """A time of up to a day; ValueError for what is none."""
+    """Parse a number of seconds, up to a day. Raises ValueError."""
     found = float(text)
     if not 0 <= found <= 86400:  # noqa: PLR2004 - a day
         raise ValueError(text)

@@ -24,7 +24,20 @@ def run(*args: str, cwd: Path = TOP) -> subprocess.CompletedProcess[str]:
 
 def test_version_is_said_once() -> None:
     assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "nodespec.__version__"}
-    assert f"\n## {nodespec.__version__} - {nodespec.BUILT}\n" in (TOP / "CHANGELOG.md").read_text()
+    assert f"\n## [{nodespec.__version__}] - {nodespec.BUILT}\n" in (TOP / "CHANGELOG.md").read_text()
+
+
+def test_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (TOP / "CHANGELOG.md").read_text()
+    assert text.startswith("# Changelog\n\nThe form is that of [Keep a Changelog](https://keepachangelog.com/")
+    versions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert versions[0].startswith("[Unreleased]\n")
+    for version in versions:
+        head = version.splitlines()[0]
+        assert re.fullmatch(r"\[Unreleased\]|\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", head), head
+        kinds = re.findall(r"^### (.*)$", version, re.MULTILINE)
+        order = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+        assert kinds == [kind for kind in order if kind in kinds], f"{head}: each kind once, in the order {order}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS[1:])

@@ -60,10 +60,10 @@ def answer(argv: List[str], plan: Plan, own: Tuple[Waiver, ...]) -> int:
 def _parser() -> options.Parser:
     gate_ = options.Parser(prog="preflight gate")
     actions = gate_.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
-    unit.asked(actions.add_parser("install", help="write this bundle, and the systemd unit that runs it"))
-    unit.placed(actions.add_parser("remove", help="remove what install wrote"))
-    running = actions.add_parser("run", help="what the unit runs")
-    running.add_argument("--unit", default="kubelet.service", help="what may start, or not")
+    unit.asked(actions.add_parser("install", help="install this bundle and the systemd unit that runs it"))
+    unit.placed(actions.add_parser("remove", help="remove what `gate install` wrote"))
+    running = actions.add_parser("run", help="check this host; run by the systemd unit")
+    running.add_argument("--unit", default="kubelet.service", help="the guarded unit, for messages")
     options.looking(running)
     options.judging(running)
     return gate_

@@ -44,22 +44,24 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     names = ", ".join(spec.name for spec in asked.specs)
     top = options.Parser(
         prog="preflight",
-        description=f"Is this Linux machine fit to join? Judged by {names}.",
+        description=f"Check whether this Linux machine conforms to {names}.",
         formatter_class=options.Form,
     )
-    top.add_argument("--version", action="store_true", help="say the version, and the specs with their digests")
+    top.add_argument("--version", action="store_true", help="print the version, and the specs with their digests")
     commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
-    check = commands.add_parser("check", help="judge this host", formatter_class=options.Form)
+    check = commands.add_parser("check", help="check this host", formatter_class=options.Form)
     options.looking(check)
     options.judging(check)
     options.writing(check, *output.formats())
-    facts = commands.add_parser("facts", help="what this host says of what the specs ask, or of these places")
-    facts.add_argument("what", nargs="*", metavar="PLACE", help="as kernel, kernel.config.USER_NS")
+    facts = commands.add_parser("facts", help="print or record facts of this host: those of the specs, or those named")
+    facts.add_argument("what", nargs="*", metavar="PLACE", help="a fact, for example kernel or kernel.config.USER_NS")
     options.recording(facts)
     options.looking(facts)
-    explain = commands.add_parser("explain", help="why a requirement is there, how a fact is observed")
-    explain.add_argument("what", nargs="?", metavar="ID|FACT", help="a requirement or a fact; nothing for the specs")
-    commands.add_parser("gate", help="keep the kubelet of an unfit machine from starting, whenever it boots")
+    explain = commands.add_parser("explain", help="explain a requirement or a fact")
+    explain.add_argument(
+        "what", nargs="?", metavar="ID|FACT", help="the id of a requirement, or a fact (default: the specs)"
+    )
+    commands.add_parser("gate", help="start the kubelet at boot only if the machine conforms")
     return top
 
 

@@ -66,19 +66,25 @@ File: TypeAlias = "Tuple[str, int]"  # a text and its mode
 def asked(command: argparse.ArgumentParser) -> None:
     """The options of installing."""
     command.add_argument(
-        "--unit", default="kubelet.service", metavar="UNIT", help="what it keeps from starting (kubelet.service)"
+        "--unit", default="kubelet.service", metavar="UNIT", help="the unit to guard (default: kubelet.service)"
     )
     command.add_argument(
-        "--wait", type=options.seconds, default=60.0, metavar="S", help="try again, up to S seconds, until fit (60)"
+        "--wait",
+        type=options.seconds,
+        default=60.0,
+        metavar="S",
+        help="retry for up to S seconds until the host conforms (default: 60)",
     )
-    command.add_argument("--strict", action="store_true", help="enforce recommendations too")
-    command.add_argument("--print", action="store_true", help="print the units, and write nothing")
+    command.add_argument("--strict", action="store_true", help="enforce recommendations like requirements")
+    command.add_argument("--print", action="store_true", help="print the units and write nothing")
     placed(command)
 
 
 def placed(command: argparse.ArgumentParser) -> None:
     """The option of where."""
-    command.add_argument("--into", default="/", metavar="DIR", help="the root directory of an image, rather than /")
+    command.add_argument(
+        "--into", default="/", metavar="DIR", help="the root directory of an image to change instead of this machine"
+    )
 
 
 def install(bundle: str, args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The command line: what can be asked, and which part of the program answers."""
+"""The command line: every command with its options, and the module that runs it."""
 
 from __future__ import annotations
 
@@ -15,46 +15,57 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  nodespec check kubernetes/1.35                      is this machine fit to join?
+  nodespec check kubernetes/1.35                      check this machine
   nodespec check kubernetes/1.35 --set role=control-plane -o text -o html=report.html
-  nodespec facts kernel                               what a spec may say of the kernel, and what this host says
-  nodespec explain kubernetes/1.35                    what the spec asks, and why
+  nodespec facts kernel                               print the facts of the kernel that a spec can test
+  nodespec explain kubernetes/1.35                    list the requirements of a spec, each with its reason
 
 exit codes of check:
-  0 conformant   10 nonconformant   11 indeterminate   2 wrong arguments, spec or waivers
+  0 conformant   10 nonconformant   11 indeterminate   2 usage error: arguments, spec or waivers
   74 a report could not be written   70 a defect of nodespec   130 interrupted
-  anything but 0 means: do not join
+  any code but 0 means: do not join
 """
 
 
+class CommandParser(options.Parser):
+    """The parser of one command. Its help ends with examples, which are imported only for help."""
+
+    def format_help(self) -> str:
+        """Return the help text."""
+        from nodespec.author.commands.examples import help_text  # noqa: PLC0415
+
+        self.epilog = help_text(self.prog.partition(" ")[2])
+        return super().format_help()
+
+
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands, for who asks what there are."""
+    """Return the parser of all commands."""
     top = options.Parser(
         prog="nodespec",
-        description="Is this Linux machine fit to join?",
+        description="Check whether a Linux machine conforms to a spec, for example of a Kubernetes node.",
         epilog=EPILOG,
         formatter_class=options.Form,
     )
-    top.add_argument("--version", action="store_true", help="say the version and end")
-    commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=options.Parser)
+    top.add_argument("--version", action="store_true", help="print the version")
+    commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=CommandParser)
     for name, (said, arguments) in COMMANDS.items():
         arguments(commands.add_parser(name, help=said, formatter_class=options.Form))
     return top
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """What a command line asks. Where it begins with a command, as almost all do, the others are not made ready."""
+    """Parse a command line. If it begins with a command, the parsers of the others are not made."""
     name = argv[0] if argv else ""
     if name not in COMMANDS:
         return parser().parse_args(argv)
-    command = options.Parser(prog=f"nodespec {name}", formatter_class=options.Form)
+    command = CommandParser(prog=f"nodespec {name}", formatter_class=options.Form)
     COMMANDS[name][1](command)
     command.set_defaults(command=name, version=False)
     return command.parse_args(argv[1:])
 
 
 def _check(check: argparse.ArgumentParser) -> None:
-    check.add_argument("spec", nargs="+", metavar="SPEC", help="a spec of the library, or a file")
+    check.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     _binding(check)
     options.looking(check)
     options.judging(check)
@@ -62,34 +73,43 @@ def _check(check: argparse.ArgumentParser) -> None:
 
 
 def _facts(facts: argparse.ArgumentParser) -> None:
-    facts.add_argument("what", nargs="*", metavar="SPEC|PLACE", help="as kernel, kernel.config.USER_NS or a spec")
+    facts.add_argument(
+        "what",
+        nargs="*",
+        metavar="SPEC|PLACE",
+        help="a fact, for example kernel or kernel.config.USER_NS, or a spec (default: all)",
+    )
     options.recording(facts)
     _binding(facts)
     options.looking(facts)
 
 
 def _explain(explain: argparse.ArgumentParser) -> None:
-    explain.add_argument(
-        "what", nargs="?", metavar="SPEC|ID|FACT", help="a spec, a fact, or with SPEC before it a requirement"
-    )
-    explain.add_argument("id", nargs="?", help="a requirement of the spec")
+    explain.add_argument("what", nargs="?", metavar="SPEC|FACT", help="a spec or a fact (default: all facts)")
+    explain.add_argument("id", nargs="?", metavar="ID", help="the id of a requirement of that spec")
     _binding(explain)
 
 
 def _lint(lint: argparse.ArgumentParser) -> None:
-    lint.add_argument("spec", nargs="+", metavar="SPEC")
+    lint.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     _binding(lint)
 
 
 def _bundle(bundle: argparse.ArgumentParser) -> None:
-    bundle.add_argument("spec", nargs="+", metavar="SPEC")
-    bundle.add_argument("-o", dest="output", required=True, metavar="FILE")
-    bundle.add_argument("--waivers", metavar="FILE", help="waivers that the bundle carries")
+    bundle.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
+    bundle.add_argument("-o", dest="output", required=True, metavar="FILE", help="write the bundle to FILE")
+    bundle.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
     _binding(bundle)
 
 
 def _schema(schema: argparse.ArgumentParser) -> None:
-    schema.add_argument("name", nargs="?", default="spec", choices=("spec", "facts", "report", "waivers"))
+    schema.add_argument(
+        "name",
+        nargs="?",
+        default="spec",
+        choices=("spec", "facts", "report", "waivers"),
+        help="the kind of file (default: spec)",
+    )
 
 
 def _report(report: argparse.ArgumentParser) -> None:
@@ -98,7 +118,7 @@ def _report(report: argparse.ArgumentParser) -> None:
 
 
 def _stored(command: argparse.ArgumentParser) -> None:
-    command.add_argument("file", help="a report as -o json wrote it; - is standard input")
+    command.add_argument("file", metavar="FILE", help="a report that `-o json` wrote; - reads standard input")
 
 
 def _diff(diff: argparse.ArgumentParser) -> None:
@@ -106,9 +126,9 @@ def _diff(diff: argparse.ArgumentParser) -> None:
         "what",
         nargs="*",
         metavar="A B [SPEC|PLACE]",
-        help="each of A and B running, at-rest, image:PATH or a recording; or both reports, or specs",
+        help="A and B: running, at-rest, image:PATH or a recording each; or two reports, or two specs",
     )
-    diff.add_argument("--all", action="store_true", help="every row, and what only one side knows")
+    diff.add_argument("--all", action="store_true", help="all rows, and facts that only one side knows")
     _binding(diff)
     options.comparing(diff)
 
@@ -116,36 +136,43 @@ def _diff(diff: argparse.ArgumentParser) -> None:
 def _gate(gate: argparse.ArgumentParser) -> None:
     from nodespec.preflight import systemd_unit as unit  # noqa: PLC0415
 
-    actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
-    install = actions.add_parser("install", help="write a bundle, and the systemd unit that runs it")
-    install.add_argument("spec", nargs="+", metavar="SPEC")
-    install.add_argument("--waivers", metavar="FILE", help="waivers that the bundle carries")
+    actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=CommandParser, required=True)
+    install = actions.add_parser(
+        "install", help="install a bundle and the systemd unit that runs it", formatter_class=options.Form
+    )
+    install.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
+    install.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
     _binding(install)
     unit.asked(install)
-    unit.placed(actions.add_parser("remove", help="remove what install wrote"))
+    remove = actions.add_parser("remove", help="remove what `gate install` wrote", formatter_class=options.Form)
+    unit.placed(remove)
 
 
 def _searching(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--specs", action="append", default=[], metavar="DIR", help="search specs here first")
+    command.add_argument(
+        "--specs", action="append", default=[], metavar="DIR", help="search DIR for specs first; repeatable"
+    )
 
 
 def _binding(command: argparse.ArgumentParser) -> None:
     _searching(command)
-    command.add_argument("--set", action="append", default=[], metavar="K=V", help="set a param of the spec")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="K=V", help="set a param of the spec; repeatable"
+    )
 
 
 COMMANDS = {
-    "check": ("judge this host by specs", _check),
-    "facts": ("what this host says", _facts),
-    "specs": ("the library, one line each", _searching),
-    "explain": ("why a requirement is there, how a fact is observed", _explain),
-    "lint": ("a spec's mistakes, with positions", _lint),
-    "bundle": ("one file that checks specs wherever there is a Python 3.9", _bundle),
-    "gate": ("keep the kubelet of an unfit machine from starting when it boots", _gate),
-    "schema": ("JSON Schema of specs, recordings, reports or waivers", _schema),
+    "check": ("check a host against specs", _check),
+    "facts": ("print or record facts of a host", _facts),
+    "specs": ("list the specs of the library", _searching),
+    "explain": ("explain a spec, a requirement or a fact", _explain),
+    "lint": ("report errors in specs, with positions", _lint),
+    "bundle": ("write one file that checks specs with Python 3.9 or later alone", _bundle),
+    "gate": ("start the kubelet at boot only if the machine conforms", _gate),
+    "schema": ("print the JSON Schema of specs, recordings, reports or waivers", _schema),
     "report": ("render a stored report again", _report),
-    "verify": ("judge again what a stored report embeds, and compare", _stored),
-    "diff": ("what the next boot changes; how recordings, reports or specs differ", _diff),
+    "verify": ("judge the facts in a stored report again and compare", _stored),
+    "diff": ("show what the next boot changes, or how recordings, reports or specs differ", _diff),
 }
 
 
