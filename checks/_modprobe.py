@@ -91,22 +91,33 @@ def _on_command_line(tree: Tree) -> Iterator[Line]:
 def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
     """The files that count, by name."""
     files: Dict[str, str] = {}
+    dangling: Dict[str, str] = {}
     for folder in _kernel.MODPROBE_FOLDERS:
-        if folder.startswith("/run/") and not tree.running:
-            continue
-        listed = tree.names(folder)
+        listed = tree.names(folder) if tree.running or not folder.startswith("/run/") else Absent(Evidence(folder))
         if isinstance(listed, Unknown):
             return listed
         for name in listed.value if isinstance(listed, Value) else ():
+            path = f"{folder}/{name}"
             if name in files or name.startswith(".") or not name.endswith(".conf"):
                 continue
-            entry = tree.entry(f"{folder}/{name}")
-            if isinstance(entry, Unknown):
-                return entry
-            is_file = isinstance(entry, Value) and entry.value.kind != "directory"
-            if is_file or _is_null(tree, f"{folder}/{name}"):
-                files[name] = f"{folder}/{name}"
+            counts = _counts(tree, path)
+            if isinstance(counts, Unknown):
+                return counts
+            if counts and name in dangling:
+                say = f"{dangling[name]} leads nowhere, and versions of kmod differ in whether it hides {path}"
+                return Unknown("unsupported", say, f"remove it, or link it to {NULL}")
+            if counts:
+                files[name] = path
+            elif isinstance(tree.link(path), Value):
+                dangling.setdefault(name, path)
     return files
+
+
+def _counts(tree: Tree, path: str) -> Union[bool, Unknown]:
+    entry = tree.entry(path)
+    if isinstance(entry, Unknown):
+        return entry
+    return _is_null(tree, path) or (isinstance(entry, Value) and entry.value.kind != "directory")
 
 
 def _is_null(tree: Tree, path: str) -> bool:

@@ -117,9 +117,10 @@ def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
     with # or ; at the beginning of a line. The scripts of other init systems take the first word.
     """
     for number, line in enumerate(text.split("\n"), 1):
-        name = line.strip(" \t\r")
-        if name and name[0] not in "#;":
-            yield number, name if system == "systemd" else name.split()[0]
+        for piece in re.split("[\r\0]", line) if system == "systemd" else (line,):
+            name = piece.strip()
+            if name and name[0] not in "#;":
+                yield number, name if system == "systemd" else name.split()[0]
 
 
 def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:

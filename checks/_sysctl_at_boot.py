@@ -22,7 +22,7 @@ from nodespec.records import NamedTuple
 
 FOLDERS, FILE = _units.folders("sysctl.d"), "/etc/sysctl.conf"
 SYSTEMD, PROCPS, BUSYBOX = "systemd", "procps", "busybox"
-BLANKS = {SYSTEMD: " \t\r", PROCPS: " \t\r\v\f", BUSYBOX: " \t\r\v\f"}
+BLANKS = {SYSTEMD: " \t\r", PROCPS: " \t\r\v\f"}
 
 
 class Assignment(NamedTuple):
@@ -31,6 +31,7 @@ class Assignment(NamedTuple):
     path: str
     value: Optional[str]
     at: Evidence
+    sure: bool = True  # that its reader gets as far
 
 
 class Refused(NamedTuple):
@@ -49,7 +50,15 @@ class Assigned(NamedTuple):
 
     def look(self, key: str) -> Union[Value[str], Unknown, None]:
         """What a parameter is left with; nothing where none is set. A name counts more than any wildcard."""
-        return self._follow(key)[0]
+        seen = self._follow(key)[0]
+        return self._beside_start(seen) if key == PORT_RANGE and isinstance(seen, Value) else seen
+
+    def _beside_start(self, ports: Value[str]) -> Union[Value[str], Unknown]:
+        """A range of ports, which the kernel refuses where it begins before the ports that everybody may use."""
+        start = self._follow(PORT_START)[0]
+        if start is None or (isinstance(start, Value) and int(start.value) <= int(ports.value.split()[0])):
+            return ports
+        return Unknown("unsupported", f"{ports.evidence}: whether it begins below {PORT_START} is not known")
 
     def refused(self, key: str) -> Optional[Unknown]:
         """Why it is not known what a parameter holds of which every assignment is refused."""
@@ -74,7 +83,9 @@ class Assigned(NamedTuple):
                 continue
             held = seen.value if isinstance(seen, Value) else _sysctl_values.DEFAULTS.get(key) if seen is None else None
             written = _sysctl_values.written(key, one.value, held)
-            if written.value is None:
+            if not one.sure:
+                seen = Unknown("unsupported", f"{one.at}: whether its reader gets as far is not known")
+            elif written.value is None:
                 refused = Refused(key, one.value, one.at)
             elif own or written.value != before:
                 seen = observed(written, one.at if own else one.at._replace(inferred=True))
@@ -92,6 +103,7 @@ def observed(written: _sysctl_values.Written, at: Evidence) -> Union[Value[str],
     return Value(written.value or "", at, written.others)
 
 
+PORT_RANGE, PORT_START = "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start"
 # One and the same value; what is new there goes on to interfaces that are yet to come, and systemd writes nothing else
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding")
 GENERAL = {
@@ -129,6 +141,10 @@ def _assigned(tree: Tree) -> Observation[Assigned]:
 def ordered(assignments: Iterable[Assignment], reader: str) -> Assigned:
     """What is written to the kernel. systemd writes each path once, in the place of its last value."""
     found: Dict[str, Assignment] = {}
+    if reader == BUSYBOX:
+        from nodespec.checks import _sysctl_busybox  # noqa: PLC0415 - few have it
+
+        assignments = _sysctl_busybox.until_refused(assignments)
     every = tuple(assignments)
     for one in every:
         if one.path in found and found[one.path].value != one.value:
@@ -164,37 +180,32 @@ def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
 def parse(path: str, text: str, reader: str) -> Iterator[Assignment]:
     """The assignments of a file: `net.ipv4.ip_forward = 1`. A comment begins with # or ; at the beginning of a line.
 
-    `-` in front means that it may fail, and without a `=` that wildcards leave the parameter as it is. busybox knows
-    neither that nor wildcards, and joins a line that ends with a backslash to the next.
+    `-` in front means that it may fail, and without a `=` that wildcards leave the parameter as it is.
     """
+    if reader == BUSYBOX:
+        from nodespec.checks import _sysctl_busybox  # noqa: PLC0415 - few have it
+
+        yield from _sysctl_busybox.parse(path, text)
+        return
+    blanks = BLANKS[reader]
     for number, line in _lines(text, reader):
         name, equals, value = line.partition("=")
-        dash = line[0] == "-" and reader != BUSYBOX
-        if not equals and not dash:
-            continue
-        name = name[dash:].strip(BLANKS[reader]) if reader != PROCPS else name[dash:].rstrip(BLANKS[reader])
-        if reader != BUSYBOX or not set("*?[") & set(name):
-            yield Assignment(
-                _path(name, reader), value.strip(BLANKS[reader]) if equals else None, Evidence(path, number)
-            )
+        dash = line[0] == "-"
+        if equals or dash:
+            name = name[dash:].strip(blanks) if reader == SYSTEMD else name[dash:].rstrip(blanks)
+            yield Assignment(_path(name), value.strip(blanks) if equals else None, Evidence(path, number))
 
 
 def _lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
-    lines = text.split("\n")
-    joined = ""
-    for number, line in enumerate(lines, 1):
-        if reader == BUSYBOX and line.endswith("\\"):
-            joined += line[:-1]
-            continue
-        whole = (joined + line).strip(BLANKS[reader])
-        joined = ""
-        if whole and whole[0] not in "#;":
-            yield number, whole
+    """The lines that say something. To systemd a carriage return and a NUL end a line too."""
+    for number, line in enumerate(text.split("\n"), 1):
+        for piece in re.split("[\r\0]", line) if reader == SYSTEMD else (line,):
+            whole = piece.strip(BLANKS[reader])
+            if whole and whole[0] not in "#;":
+                yield number, whole
 
 
-def _path(name: str, reader: str) -> str:
-    """A name as a path below /proc/sys: the first separator decides, and to busybox both are one."""
-    if reader == BUSYBOX:
-        return name.replace(".", "/").replace("/proc/sys/", "", 1)
+def _path(name: str) -> str:
+    """A name as a path below /proc/sys: the first separator decides."""
     path = name if re.match(r"[^./]*/", name) else name.translate(SWAP)
     return "/".join(filter(None, path.split("/")))

@@ -15,6 +15,7 @@ from nodespec.records import NamedTuple
 
 INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
 NATURAL = (0, INT[1])
+PRIVILEGED = 1024  # where ports begin that everybody may use, unless that was set
 MAX_DIGITS = 20  # with sign and prefix
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*((-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*))(?![^ \t\n])")
 
@@ -63,7 +64,7 @@ _RANGES = """
 0 31: vm.page-cluster
 1 4: vm.drop_caches
 301 4194304: kernel.pid_max
-0 65535: net.ipv4.ip_unprivileged_port_start
+0 1024/port: net.ipv4.ip_unprivileged_port_start
 0 255/int: net.ipv4.tcp_syncookies net.ipv4.tcp_sack net.ipv4.tcp_timestamps net.ipv4.tcp_window_scaling
 0 255/int: net.ipv4.tcp_mtu_probing net.ipv4.tcp_slow_start_after_idle net.ipv4.tcp_moderate_rcvbuf
 0 255/int: net.ipv4.tcp_no_metrics_save net.ipv4.tcp_dsack net.ipv4.tcp_rfc1337 net.ipv4.tcp_retries1
@@ -123,7 +124,7 @@ DEFAULTS = {
     "vm.swappiness": "60",
 }
 LONG = (0, (1 << 63) - 1)
-NAMED = {"int": INT, "uint": UINT, "ulong": ULONG, "natural": NATURAL, "long": LONG}
+NAMED = {"int": INT, "uint": UINT, "ulong": ULONG, "natural": NATURAL, "long": LONG, "port": (0, 65535)}
 
 
 def written(key: str, text: str, before: Optional[str]) -> Written:
@@ -150,7 +151,8 @@ def _single(key: str, kind: Kind, number: int, folded: str) -> Written:
 def kind_of(key: str) -> Kind:
     """How a parameter is parsed; of one that is not known, what any handler of numbers accepts."""
     if key in VECTORS:
-        return Kind(ULONG if key.endswith("_mem") else INT, ULONG if key.endswith("_mem") else INT, VECTORS[key])
+        bounds = ULONG if key.endswith("_mem") else (1, INT[1]) if "mem" in key else INT
+        return Kind(bounds, bounds, VECTORS[key])
     if key.startswith(FLAGS):
         return Kind(INT, INT, flag=True)
     for sure, maybe, names in _ranges():
@@ -200,8 +202,7 @@ def _list(key: str, kind: Kind, numbers: List[int], before: Optional[str], *, wh
     """Several numbers: each is set until one is refused; what is not written stays. Ranges of ports are set at once."""
     good = next((at for at, number in enumerate(numbers) if not _accepted(number, kind)), len(numbers))
     if key == "net.ipv4.ip_local_port_range":
-        low, high = (*numbers, *(_ports(before)[len(numbers) :]), 0, 0)[:2]
-        return Written(f"{low} {high}" if whole and good == len(numbers) and 0 < low <= high < 1 << 16 else None)
+        return _port_range(numbers if whole and good == len(numbers) else [], before)
     if key == "net.ipv4.ping_group_range" and not whole:
         return Written(None)
     if not good:
@@ -213,8 +214,14 @@ def _list(key: str, kind: Kind, numbers: List[int], before: Optional[str], *, wh
     return Written(" ".join([*map(str, numbers[:good]), *rest]))
 
 
-def _ports(before: Optional[str]) -> List[int]:
-    return [int(port) for port in (before or "").split()] if _plain(before or "") else []
+def _port_range(numbers: List[int], before: Optional[str]) -> Written:
+    """Both ends, set at once: not the other way round, and not below net.ipv4.ip_unprivileged_port_start."""
+    held = [int(port) for port in (before or "").split()] if _plain(before or "") else []
+    low, high = (*numbers, *held[len(numbers) :], 0, 0)[:2]
+    if not numbers or not 0 < low <= high < 1 << 16:
+        return Written(None)
+    doubt = "" if low >= PRIVILEGED else "whether it begins below net.ipv4.ip_unprivileged_port_start is not known"
+    return Written(f"{low} {high}", doubt)
 
 
 def _plain(text: str) -> bool:

@@ -168,6 +168,11 @@ class TestReaders:
             ("net.core.somaxconn=81;\nnet/core/somax*=80", None, None, None),
             ("net.core.somaxconn=7\\\n8", None, None, "78"),
             ("net.core.somaxconn 5 = 79", None, None, None),
+            ("net.core.somaxconn=78\r\\\nx", "78", None, None),  # a carriage return ends a line of systemd's
+            ("net.core.somaxconn=7\\", None, None, "7"),
+            # busybox ends at the first write that is refused
+            ("net.ipv4.ip_forward=1;\nnet.core.somaxconn=76", "76", "76", None),
+            ("net.ipv4.nothing=\nnet.core.somaxconn=75", "75", "75", "75"),
         ],
     )
     def test_each_reader_has_its_own_way(
@@ -183,6 +188,21 @@ class TestReaders:
         Path(root, "bin/busybox").chmod(0o755)
         assert files.reader_of(DirectoryTree(root)) == "busybox"
         assert files.reader_of(DirectoryTree(make_tree({}, {}))) == "busybox"
+
+
+class TestPortRange:
+    RANGE, START = "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start"
+
+    @pytest.mark.parametrize(("start", "known"), [("1024", True), ("80", True), ("1025", False)])
+    def test_it_may_not_begin_below_the_ports_for_everybody(
+        self,
+        make_tree: MakeTree,
+        start: str,
+        known: bool,  # noqa: FBT001 - a parameter of the test
+    ) -> None:
+        text = f"{self.START}={start}\n{self.RANGE}=1024 65535\n"
+        seen = look(make_tree({"/etc/sysctl.d/a.conf": text}, SYSTEMD), self.RANGE)
+        assert isinstance(seen, Value) is known
 
 
 class TestRefused:

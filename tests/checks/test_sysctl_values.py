@@ -64,6 +64,8 @@ PORTS, BRIDGE = "net.ipv4.ip_local_port_range", "net.bridge.bridge-nf-call-iptab
         (PORTS, "1024 65536", None),
         (PORTS, "1024-65535", None),
         (PORTS, "0 5", None),
+        (PORTS, "1024 65535 x", "1024 65535"),
+        (RMEM, "0", None),
         (RMEM, "4096 87380 6291456", "4096 87380 6291456"),
         (RMEM, "1 2 3 4", "1 2 3"),
         (RMEM, "4096,87380,6291456", None),
@@ -91,6 +93,8 @@ def test_what_is_held_after_a_write(key: str, text: str, value: Optional[str]) -
         ("vm.frobnication", "2147483648"),
         (RMEM, "4096"),
         (RMEM, "4096 5000 x"),
+        (PORTS, "1023 65535"),  # refused unless net.ipv4.ip_unprivileged_port_start is lower
+        ("net.ipv4.ip_unprivileged_port_start", "1025"),  # refused where the range above begins before
     ],
 )
 def test_what_kernels_or_the_machine_decide_is_doubtful(key: str, text: str) -> None:

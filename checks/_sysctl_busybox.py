@@ -1,0 +1,54 @@
+"""Files of sysctl.d as `sysctl -p` of busybox reads them.
+
+It knows neither `-` in front nor wildcards, joins a line that ends with a backslash to the next, takes `.` and `/` for
+the same, and ends at the first write that the kernel refuses: what follows in the file is not set.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable, Iterator, Tuple
+
+from nodespec.checks import _sysctl_values
+from nodespec.checks._sysctl_files import Assignment
+from nodespec.checks.sysctl import SWAP
+from nodespec.observation import Evidence
+
+ROOT = "/proc/sys/"
+
+
+def parse(path: str, text: str) -> Iterator[Assignment]:
+    """The assignments of a file; of a name that cannot be there nothing."""
+    for number, line in _lines(text):
+        name, equals, value = line.partition("=")
+        name, value = name.strip(), value.strip()
+        below = name.removeprefix(ROOT)
+        if equals and value and below[:1] not in ("-", "/") and not set("*?[") & set(below):
+            yield Assignment(below.replace(".", "/"), value, Evidence(path, number))
+
+
+def _lines(text: str) -> Iterator[Tuple[int, str]]:
+    joined = ""
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if line.endswith("\\"):
+            joined += line[:-1]
+            if number < len(lines):
+                continue
+            line = ""  # noqa: PLW2901 - the backslash ends the file
+        whole = (joined + line).lstrip()
+        joined = ""
+        if whole and whole[0] not in "#;":
+            yield number, whole
+
+
+def until_refused(assignments: Iterable[Assignment]) -> Iterator[Assignment]:
+    """Without what follows in a file after a write that is refused; in doubt what follows is not sure."""
+    ended = doubtful = ""
+    for one in assignments:
+        if one.at.source == ended or one.value is None:
+            continue
+        yield one._replace(sure=one.at.source != doubtful)
+        key = one.path.translate(SWAP)
+        written = _sysctl_values.written(key, one.value, _sysctl_values.DEFAULTS.get(key))
+        ended = one.at.source if written.value is None else ended
+        doubtful = one.at.source if written.doubt else doubtful
