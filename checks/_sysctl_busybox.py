@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator, Tuple
 
-from nodespec.checks import _sysctl_values
 from nodespec.checks._sysctl_files import Assignment
-from nodespec.checks.sysctl import SWAP
 from nodespec.observation import Evidence
+
+from nodespec.checks import _sysctl_values
+from nodespec.checks.sysctl import SWAP
 
 ROOT = "/proc/sys/"
 

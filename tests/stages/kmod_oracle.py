@@ -24,10 +24,11 @@ from functools import cache
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from nodespec.checks import modules
-from nodespec.facts import Rows
 from nodespec.observation import Absent, Value
 from nodespec.tree import Tree
+
+from nodespec.checks import modules
+from nodespec.facts import Rows
 
 TREES, SEED = 500, 9
 MOST_UNKNOWN = 0.05  # of all answers

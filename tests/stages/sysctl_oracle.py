@@ -20,8 +20,9 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from nodespec.checks import _sysctl_files, _sysctl_values
 from nodespec.observation import Value
+
+from nodespec.checks import _sysctl_files, _sysctl_values
 
 FILES, SEED, VALUES = 500, 6, 1500
 MOST_UNKNOWN = 0.05  # of all answers
