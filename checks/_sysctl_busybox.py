@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator, Tuple
 
-from nodespec.checks._sysctl_files import Assignment
-from nodespec.observation import Evidence
-
 from nodespec.checks import _sysctl_values
+from nodespec.checks._sysctl_at_boot import Assignment
 from nodespec.checks.sysctl import SWAP
+from nodespec.model.observation import Evidence
 
 ROOT = "/proc/sys/"
 

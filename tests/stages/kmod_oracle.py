@@ -24,11 +24,10 @@ from functools import cache
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from nodespec.observation import Absent, Value
-from nodespec.tree import Tree
-
 from nodespec.checks import modules
-from nodespec.facts import Rows
+from nodespec.facts.declaration import Rows
+from nodespec.host.directory import DirectoryTree
+from nodespec.model.observation import Absent, Value
 
 TREES, SEED = 500, 9
 MOST_UNKNOWN = 0.05  # of all answers
@@ -332,7 +331,7 @@ def config(root: Path) -> List[str]:
 def rows(root: Path) -> Rows[object]:
     at_rest = modules.modules.resting
     assert at_rest
-    return at_rest(Tree(str(root)))
+    return at_rest(DirectoryTree(str(root)))
 
 
 def seen(table: Rows[object], name: str) -> str:

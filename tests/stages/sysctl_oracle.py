@@ -20,9 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from nodespec.observation import Value
-
-from nodespec.checks import _sysctl_files, _sysctl_values
+from nodespec.checks import _sysctl_at_boot, _sysctl_values
+from nodespec.model.observation import Value
 
 FILES, SEED, VALUES = 500, 6, 1500
 MOST_UNKNOWN = 0.05  # of all answers
@@ -198,7 +197,7 @@ def compare_reader(
     file.write_bytes(text.encode())
     reset(present)
     subprocess.run([*command, str(file)], capture_output=True, check=False)
-    assigned = _sysctl_files.ordered(_sysctl_files.parse(str(file), text, reader), reader)
+    assigned = _sysctl_at_boot.ordered(_sysctl_at_boot.parse(str(file), text, reader), reader)
     unknown, differ = 0, []
     for key, before in present.items():
         seen = assigned.look(key)
