@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Dict
 
 import pytest
-from pretended import Said, Shelf, found
+from pretended import ABSENT, Said, Shelf, found
 
 from nodespec.__main__ import main
 from nodespec.author.spec.library import Library
@@ -30,6 +30,7 @@ def test_what_a_sysspec_asks() -> None:
             {"matches": r"(?:4\.[4-9].*)|(?:5\.(4|10|15).*$)|(?:[6-9]\..*)"},
             False,
         ),
+        "cgroups.version": ("required", "present", False),
         "cgroup-v1.kernel.config.CGROUP_DEVICE": ("required", "enabled", True),
         "cgroup-v1.recommended.kernel.config.CGROUP_HUGETLB": ("recommended", "enabled", True),
         "cgroup-v1.cgroups.controllers": ("required", {"all": ["cpu", "cpuacct", "devices"]}, True),
@@ -81,6 +82,8 @@ def test_lint_tells_what_is_not_carried_over(capsys: pytest.CaptureFixture[str])
         ({"kernel.config.NETFILTER_XT_TARGET_REDIRECT": "m"}, "kernel.config.IP_NF_TARGET_REDIRECT", "pass"),
         ({"kernel.config.AUFS_FS": "n"}, "kernel.config.AUFS_FS", "pass"),
         ({"kernel.config.AUFS_FS": "m"}, "kernel.config.AUFS_FS", "fail"),
+        ({"cgroups.version": ABSENT}, "cgroups.version", "fail"),
+        ({"cgroups.version": "hybrid"}, "cgroups.version", "pass"),
         ({"cgroups.version": "2"}, "cgroup-v1.kernel.config.CGROUP_DEVICE", "not-applicable"),
         ({"cgroups.version": "hybrid"}, "cgroup-v1.kernel.config.CGROUP_DEVICE", "fail"),
         ({"cgroups.version": "1"}, "cgroup-v2.recommended.kernel.config.BLK_CGROUP", "not-applicable"),

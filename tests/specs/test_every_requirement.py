@@ -309,9 +309,18 @@ def older(node: Node) -> None:
     node.write("/proc/sys/kernel/osrelease", "4.14.0\n")
 
 
+def unmounted(node: Node) -> None:
+    """Nobody has mounted control groups."""
+    lines = node.text("/proc/1/mountinfo").splitlines(keepends=True)
+    node.write("/proc/1/mountinfo", "".join(line for line in lines if " - cgroup" not in line))
+
+
 REDIRECT = ("NETFILTER_XT_TARGET_REDIRECT", "IP_NF_TARGET_REDIRECT")
 # what several facts can meet, or may be met by any of several members
 OF_ITS_OWN: Mapping[str, Change] = {
+    # of whichever version
+    "cgroups.version": unmounted,
+    "cgroups-mounted.cgroups.version": unmounted,
     # on version 2 devices and freezer are never named: the kernel's release tells
     "cgroup-v2.cgroups.controllers": older,
     "cgroup-v2.recommended.cgroups.controllers": lambda node: controller(node, "io"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 
 from nodespec.author.commands.main import bindings
 from nodespec.author.spec import resolver as specs_
+from nodespec.author.spec.gaps import find_gaps
 from nodespec.author.spec.library import Library
 from nodespec.errors import Mistake
 from nodespec.facts import declaration as declared
@@ -80,6 +81,8 @@ def lint(args: argparse.Namespace) -> int:
             _say(f"{name}: {_count(plan)}, no mistake")
             for note in plan.specs[0].notes:
                 _say(f"{name}: not carried over: {note}")
+            for gap in find_gaps(plan):
+                _say(f"{name}: warning: {gap}")
         except Mistake as mistake:
             said += mistake.said
     if said:

@@ -63,6 +63,14 @@ def _ways(place: Place, asked: Dict[int, Expect]) -> Iterator[Tuple[bool, ...]]:
         yield tuple(expect.absent for expect in expects)
 
 
+def value_ways(place: Place, expects: List[Expect]) -> Iterator[Tuple[bool, ...]]:
+    """The ways in which expectations of one fact can come out together where it has a value."""
+    if any(expect.opaque for expect in expects):
+        yield from product((False, True), repeat=len(expects))
+        return
+    yield from {tuple(expect.test(value) for expect in expects) for value in _cases(place, expects)}
+
+
 def _cases(place: Place, expects: List[Expect]) -> Iterator[Case]:
     yield from place.kind.others()
     yield from chain.from_iterable(expect.cases for expect in expects)

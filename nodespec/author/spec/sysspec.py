@@ -54,6 +54,9 @@ def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     rules: Dict[str, Tree] = {}
     for level, when, facts in (*_kernel(body), *_controllers(body)):
         _join(_place(made, rules, when, level), facts)
+    if any(name.startswith("cgroup-") for name in rules):  # or a host without any control groups would pass
+        wanted: Tree = {"is": "present", "why": "what is asked of either version needs one of them", "see": SEE}
+        _join(_place(made, rules, ALWAYS, "require"), {"cgroups": {"version": wanted}})
     packages, notes = _packages(body)
     for distros, there, rows in packages:
         _join(_place(made, rules, _on(distros, there=there), "require"), {"packages": rows})

@@ -1,0 +1,83 @@
+"""Conditions that together cover every value of an optional fact, and not that it is absent.
+
+On a host without the fact each rule of such a spec is not applicable, and nothing says so.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+from nodespec.author.spec.satisfiability import possible, value_ways
+from nodespec.facts.declaration import Leaf, Place
+from nodespec.judge import expectation
+from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, clauses, read
+from nodespec.model.plan import Plan, Requirement
+
+Condition = Tuple[Pattern, Requirement]
+
+
+def find_gaps(plan: Plan) -> Iterator[str]:
+    """Each optional fact whose absence switches off what is required for every value of it, with where and why."""
+    params = {param.name: param for param in plan.params}
+    conditions = _conditions(plan, params)
+    places = {clause.place.path: clause.place for pattern, _ in conditions for clause in clauses(pattern)}
+    for path, place in places.items():
+        asking = [one for one in conditions if any(clause.place.path == path for clause in clauses(one[0]))]
+        optional = path[0] != PARAMS and isinstance(place.fact, Leaf) and place.optional
+        if (
+            optional
+            and len(asking) > 1
+            and _covers_values_only(place, asking)
+            and not _is_required(plan, params, place)
+        ):
+            yield _sentence(place, [requirement for _, requirement in asking])
+
+
+def _conditions(plan: Plan, params: Params) -> List[Condition]:
+    """Each different `when` of what is required, with the first requirement that has it."""
+    found: Dict[str, Condition] = {}
+    for one in plan.requirements:
+        if one.when and one.level == "required":
+            found.setdefault(json.dumps(one.when, sort_keys=True), (read(one.when, params), one))
+    return list(found.values())
+
+
+def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
+    """Whether some condition can hold for every value of a fact, and none where it is absent."""
+    union = Joined("any", tuple(pattern for pattern, _ in asking))
+    if possible(union, _absent(place)) != {"fail"}:
+        return False
+    asked = [clause for clause in clauses(union) if clause.place.path == place.path]
+    for way in value_ways(place, [clause.expect for clause in asked]):
+        given = [clause if holds else Joined("not", (clause,)) for clause, holds in zip(asked, way)]
+        if "pass" not in possible(union, Joined("all", (_present(place), *given))):
+            return False
+    return True
+
+
+def _is_required(plan: Plan, params: Params, place: Place) -> bool:
+    """Whether something that is required fails wherever the fact is absent."""
+    plain = [one for one in plan.requirements if one.level == "required" and not {"every", "some"} & set(one.pattern)]
+    failing = [one for one in plain if possible(read(one.pattern, params), _absent(place)) == {"fail"}]
+    if any(not one.when for one in failing):
+        return True
+    whens = tuple(read(one.when, params) for one in failing)
+    return bool(whens) and possible(Joined("any", whens), _absent(place)) == {"pass"}
+
+
+def _present(place: Place) -> Clause:
+    return Clause(place, expectation.read("present", place.kind))
+
+
+def _absent(place: Place) -> Pattern:
+    return Joined("not", (_present(place),))
+
+
+def _sentence(place: Place, asking: Sequence[Requirement]) -> str:
+    fact = ".".join(place.path)
+    names = ", ".join(dict.fromkeys(f"`{one.id}`" for one in asking))
+    return (
+        f"{asking[0].source[0]}: {names}: their conditions cover every value of `{fact}`, and none of them where it is "
+        f"absent; require `{fact}: present`, or add a rule for `absent`"
+    )
