@@ -117,7 +117,9 @@ def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
 def _declared(entry: _fstab.Entry) -> str:
     """The area as /etc/fstab names it, without quotes."""
     tag, equals, value = entry.what.partition("=")
-    return f"{tag}={value.strip(QUOTES)}" if equals and tag in _fstab.TAGS else entry.what
+    if equals and tag in _fstab.TAGS:
+        return f"{tag}={value.strip(QUOTES)}"
+    return entry.what if entry.what.startswith("/") else f"/{entry.what}"  # as the name of its unit says
 
 
 QUOTES = "\"'"

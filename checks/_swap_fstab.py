@@ -40,8 +40,7 @@ class Entry(NamedTuple):
         """The last of these options that is set, with a value or without; empty where none is."""
         found = ""
         for option in split_options(self.options):
-            name = option.partition("=")[0]
-            found = name if name in names else found
+            found = next((name for name in names if option == name or option.startswith(f"{name}=")), found)
         return found
 
     def values(self, name: str) -> List[str]:
@@ -103,8 +102,8 @@ def encode_tag(value: str) -> str:
 
 
 def unit_name(path: str, kind: str) -> str:
-    """The unit of a path, as `systemd-escape --path` writes it; empty where the path is not absolute."""
-    return f"{_units.escaped(path)}.{kind}" if path.startswith("/") and ".." not in path.split("/") else ""
+    """The unit of a path, as `systemd-escape --path` writes it; empty where the path is not normalized."""
+    return f"{_units.escaped(path)}.{kind}" if path and ".." not in path.split("/") else ""
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
@@ -120,23 +119,35 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
     no_swap = _systemd_boot.is_off(tree, "systemd.swap")
     for entry in found:
         kind = "swap" if entry.kind == "swap" else "mount"
-        name = unit_name(entry.path if kind == "swap" else normpath(entry.where), kind)
+        name = unit_name(entry.path if kind == "swap" else mount_point(entry), kind)
         if name and name not in made and not (kind == "swap" and no_swap) and len(name) <= _units.MAX_NAME_CHARS:
             made[name] = entry
             yield from _unit(name, entry)
 
 
+def mount_point(entry: Entry) -> str:
+    """Where an entry is mounted; empty for what the generator leaves out: no path, or one that systemd mounts."""
+    where = normpath(f"/{entry.where}") if "/" in entry.where else ""
+    return "" if where in OWN or entry.kind == "autofs" else where
+
+
+OWN = ("/proc", "/sys", "/dev", "/run")
+
+
 def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
     """The unit of an entry, and the link that starts it."""
     yield f"{NORMAL}/{name}", _text(entry)
-    if entry.kind == "swap":
-        if entry.automatic and not (entry.has("x-systemd.makefs") and not entry.path.startswith(("/dev/", "/sys/"))):
-            yield _link("swap.target", name, entry)
+    if _is_refused(entry):
         return
-    wanted = [(unit, "wants") for unit in entry.values("x-systemd.wanted-by")]
-    wanted += [(unit, "requires") for unit in entry.values("x-systemd.required-by")]
+    if entry.kind == "swap":
+        yield from [_link("swap.target", name, entry)] if entry.automatic else []
+        return
     network = entry.has("_netdev") or entry.kind in NETWORKED or entry.kind.startswith("fuse.sshfs")
     target = "remote-fs.target" if network else "local-fs.target"
+    if name == "-.mount":  # the root is always mounted
+        entry = entry._replace(options="")
+    wanted = [(unit, "wants") for unit in entry.values("x-systemd.wanted-by")]
+    wanted += [(unit, "requires") for unit in entry.values("x-systemd.required-by")]
     if entry.has("x-systemd.automount", "comment=systemd.automount"):
         name = name.replace(".mount", ".automount")
         yield f"{NORMAL}/{name}", f"[Automount]\nWhere={entry.where}\n"
@@ -146,6 +157,14 @@ def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
             yield f"{NORMAL}/{unit}.{suffix}/{name}", Link(f"../{name}", entry.at)
     elif entry.automatic:
         yield _link(target, name, entry)
+
+
+def _is_refused(entry: Entry) -> bool:
+    """Whether the generator writes a unit that nothing starts: it stops at an error."""
+    device = entry.path.startswith(("/dev/", "/sys/"))
+    made = bool(entry.has("x-systemd.makefs"))
+    unmakeable = made and (not device or (entry.kind in ("", "auto")))
+    return unmakeable or (device and entry.kind != "swap" and ".." in entry.path.split("/"))
 
 
 def _link(target: str, name: str, entry: Entry) -> Tuple[str, object]:
