@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from nodespec.checks import _swap_fstab
-from nodespec.host.tree import Tree
+from nodespec.host.directory import DirectoryTree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def ours(lines: Sequence[str]) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "etc").mkdir()
         Path(folder, "etc/fstab").write_bytes("\n".join([*lines, ""]).encode())
-        return {path.partition("/")[2] for path, _ in _swap_fstab.generated(Tree(folder))}
+        return {path.partition("/")[2] for path, _ in _swap_fstab.generated(DirectoryTree(folder))}
 
 
 def reduced(lines: list[str]) -> list[str]:
