@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Iterable, TextIO
+from typing import Iterable, List, Optional, TextIO
 
 from nodespec.records import NamedTuple
 
@@ -58,6 +58,32 @@ class Wrong(ValueError):
     def __str__(self) -> str:
         at = getattr(self.node, "at", None)
         return f"{at}: {self.args[0]}" if at else str(self.args[0])
+
+
+class Consequence(Wrong):
+    """A problem that follows from another one, which is told; this one is not."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "follows from another problem")
+
+
+class Collecting:
+    """Keep a problem that is raised within, and go on: all problems are told at once."""
+
+    def __init__(self, problems: List[Wrong]) -> None:
+        self.problems = problems
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, _kind: object, error: Optional[BaseException], _trace: object) -> bool:
+        if isinstance(error, Wrong):
+            if not isinstance(error, Consequence):
+                self.problems.append(error)
+            return True
+        if isinstance(error, Mistake):
+            self.problems += [Wrong(None, said) for said in error.said]
+        return isinstance(error, Mistake)
 
 
 def nearest(word: str, names: Iterable[str], likeness: float = 0.6) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple, cast
 
 from nodespec.errors import EXIT
 from nodespec.model.observation import Evidence
-from nodespec.model.plan import Spec
+from nodespec.model.plan import CONTEXTS, Spec
 from nodespec.model.report import (
     DISPOSITIONS,
     LEVELS,
@@ -103,7 +103,7 @@ STATES = ("value", "absent", "unknown", "deferred")
 STANDINGS = ("valid", "expired", "elsewhere", "unmatched", "unneeded", "void")
 CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Report, "conclusion"): tuple(EXIT),
-    (Report, "context"): ("running", "at rest"),
+    (Report, "context"): CONTEXTS,
     (Finding, "level"): LEVELS,
     (Finding, "outcome"): OUTCOMES,
     (Finding, "disposition"): DISPOSITIONS,
@@ -111,7 +111,7 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Cause, "outcome"): OUTCOMES,
     (Observed, "state"): STATES,
     (Waiver, "state"): STANDINGS,
-    (Param, "source"): ("default", "set"),
+    (Param, "source"): ("default", *(f"default ({context})" for context in CONTEXTS), "set"),
 }
 LATER: Mapping[object, Tuple[str, ...]] = {
     Host: ("next", "product", "addresses"),
@@ -163,7 +163,7 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
     Param: {
         "name": "The parameter's name",
         "value": "The text that it stands for",
-        "source": "Whether the spec or the command line said so",
+        "source": "Whether the spec or the command line said so; with the context where the default depends on it",
         "why": "What it is for",
     },
     Waiver: {

@@ -96,8 +96,13 @@ def kernel(report: Report) -> str:
 
 
 def params(report: Report) -> str:
-    """The parameters as bound; those that the command line set say so."""
-    return ", ".join(f"{one.name}={one.value}{' (set)' if one.source == 'set' else ''}" for one in report.params)
+    """The parameters as bound; those that the command line or the context chose say so."""
+    return ", ".join(f"{one.name}={one.value}{_chosen_by(one.source)}" for one in report.params)
+
+
+def _chosen_by(source: str) -> str:
+    """What chose the value of a parameter, unless it is its only default."""
+    return "" if source == "default" else f" ({source.replace('(', '').replace(')', '')})"
 
 
 def judged(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import (
     TYPE_CHECKING,
@@ -115,6 +116,9 @@ def meant(name: str, names: Iterable[str]) -> str:
 S = TypeVar("S")
 
 
+WILDCARD = r"[*?]|\[[^]/]+\]"  # as a shell has them, in a path
+
+
 class Fact(Generic[S]):
     """What a leaf and a table share: a probe for each context, what its evidence may name, the default fix."""
 
@@ -159,6 +163,15 @@ class Table(TableFact):
     closed = False  # enumerated whole
     listed: Callable[[str], bool] = staticmethod(bool)  # whether a row of that name would be among them
     optional = True  # False: `rest` is a value in itself and no row is ever absent
+
+
+def row_key(table: Table, name: str) -> str:
+    """The key of a row as a person writes it; ValueError for what names no single row."""
+    if re.search(WILDCARD, name) if name.startswith("/") else "*" in name:
+        every = f"write a rule with `every` {table.noun}" if table.closed else f"name each {table.noun}"
+        empty = ", or ask of the directory `{empty: true}`" if "empty" in table.columns else ""
+        raise ValueError(f"`{name}`: wildcards are not supported here, and this names no {table.noun}; {every}{empty}")
+    return table.key(name)
 
 
 class Group(NamedTuple):

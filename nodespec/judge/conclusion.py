@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Callable, FrozenSet, List, Sequence, Tuple
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Callable, FrozenSet, Iterable, List, Sequence, Tuple
 
 from nodespec.model.report import Finding, Waiver
 from nodespec.records import NamedTuple
@@ -22,7 +23,48 @@ class Choice(NamedTuple):
 
 def selects(pattern: str, name: str) -> bool:
     """Whether a glob selects an id; `*` is the only wildcard and matches dots."""
-    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL))
+    head, *others = pattern.split("*")
+    if not others:
+        return pattern == name
+    *middle, tail = others
+    at, end = len(head), len(name) - len(tail)
+    if at > end or not name.startswith(head) or not name.endswith(tail):
+        return False
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+class Names:
+    """Many names, of which globs select some: each glob looks only at names that have the longest of its parts."""
+
+    def __init__(self, all_names: Iterable[str]) -> None:
+        names = tuple(all_names)
+        self.known = {name: None for name in names if "\n" not in name}
+        self.others = tuple(name for name in names if "\n" in name)  # an id from a file's name can hold anything
+        self.text = "".join(f"{name}\n" for name in self.known)
+        self.names = tuple(self.known)
+        self.ends = tuple(accumulate(len(name) + 1 for name in self.known))
+
+    def matching(self, pattern: str) -> List[str]:
+        """The names that a glob selects, in their order."""
+        others = [name for name in self.others if selects(pattern, name)]
+        if "*" not in pattern:
+            return [*([pattern] if pattern in self.known else []), *others]
+        part = max(pattern.split("*"), key=len)
+        if not part:
+            return [*self.names, *others]
+        found: List[str] = []
+        at = self.text.find(part)
+        while at >= 0:
+            row = bisect_right(self.ends, at)
+            if selects(pattern, self.names[row]):
+                found.append(self.names[row])
+            at = self.text.find(part, self.ends[row])
+        return [*found, *others]
 
 
 def left_out(choice: Choice, name: str) -> bool:

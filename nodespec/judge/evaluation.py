@@ -45,12 +45,13 @@ def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading]
 
 
 class Reading:
-    """What of a plan is found out once, however many hosts are judged by it."""
+    """What of a plan is found out once, however many hosts of one context are judged by it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.params = {param.name: param for param in plan.params}
-        self.given = {param.name: patterns.observe_param(param) for param in plan.params}
+    def __init__(self, plan: Plan, context: str = "running") -> None:
+        self.plan = plan  # as it was asked for, whatever the context
+        self.bound = plans.bind(plan, context)
+        self.params = {param.name: param for param in self.bound.params}
+        self.given = {param.name: patterns.observe_param(param) for param in self.bound.params}
         self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
         self.idle: Dict[str, Judged] = {}  # what applies to no host
         self.disposed = conclusion.disposed

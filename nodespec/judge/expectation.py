@@ -33,6 +33,8 @@ class Expect(NamedTuple):
     cases: Tuple[Case, ...] = ()
     opaque: bool = False  # a pattern: what it allows cannot be enumerated
     lack: Callable[[Case], str] = lambda _: ""  # of a value that fails: what is missing, or too much
+    only: FrozenSet[Case] = frozenset()  # if not empty, exactly these values pass
+    named: Tuple[str, ...] = ()  # values as the spec writes them: what passes is one of them, or near one
 
 
 PRESENT = Expect("present", lambda _: True)
@@ -79,13 +81,13 @@ def scalar(text: str, kind: Kind[Datum]) -> Expect:
         return PRESENT if text == "present" else ABSENT
     if text in kind.words:
         group = kind.words[text]
-        return Expect(text, lambda value: value in group, cases=group)
+        return Expect(text, lambda value: value in group, cases=group, only=frozenset(group), named=group)
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
         return _range(text, kind)
     wanted = kind.read(text)
     if kind.repeats:
-        return Expect(text, lambda value: value == wanted or wanted in _set(value), cases=(wanted,))
-    return Expect(text, lambda value: value == wanted, cases=(wanted,))
+        return Expect(text, lambda value: value == wanted or wanted in _set(value), cases=(wanted,), named=(text,))
+    return Expect(text, lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(text,))
 
 
 # ranges: `>=1.7 <2 || >=2.1.5`
@@ -125,7 +127,7 @@ def _term(operator: str, bound: str, kind: Kind[Datum]) -> Expect:
         except ValueError:
             return False
 
-    return Expect(operator + bound, test, cases=tuple(kind.around(span)))
+    return Expect(operator + bound, test, cases=tuple(kind.around(span)), named=(bound,))
 
 
 # operators
@@ -180,7 +182,9 @@ def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
     if isinstance(kind, Presence):
         raise ValueError(f"`equals` says nothing of {kind.noun}")
     wanted: Datum = str(arg) if isinstance(kind, Text) else kind.read(arg)
-    return Expect(f"exactly {arg}", lambda value: value == wanted, cases=(wanted,))
+    return Expect(
+        f"exactly {arg}", lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(str(arg),)
+    )
 
 
 def matches(arg: Node, kind: Kind[Datum]) -> Expect:
@@ -230,7 +234,8 @@ def _matches_everything(pattern: re.Pattern[str]) -> bool:
 def _joined(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *, absent: bool) -> Expect:
     cases = tuple(chain.from_iterable(part.cases for part in parts))
     text = word.join(_within(part.text) for part in parts)
-    return Expect(text, test, absent, cases, any(part.opaque for part in parts))
+    named = tuple(chain.from_iterable(part.named for part in parts))
+    return Expect(text, test, absent, cases, any(part.opaque for part in parts), named=named)
 
 
 def _within(text: str) -> str:
@@ -252,7 +257,17 @@ def any_of(parts: Sequence[Expect]) -> Expect:
     """Some one of them."""
     if len(parts) == 1:
         return parts[0]
-    return _joined(parts, " or ", lambda value: any(p.test(value) for p in parts), absent=any(p.absent for p in parts))
+    some = _some(parts)
+    joined = _joined(parts, " or ", some, absent=any(p.absent for p in parts))
+    only = frozenset(chain.from_iterable(part.only for part in parts)) if all(part.only for part in parts) else ()
+    return joined._replace(only=frozenset(only))
+
+
+def _some(parts: Sequence[Expect]) -> Callable[[Case], bool]:
+    """Whether a value passes some part: those of which single values pass are one look at a set."""
+    only = frozenset(chain.from_iterable(part.only for part in parts))
+    others = [part.test for part in parts if not part.only]
+    return lambda value: value in only or any(test(value) for test in others)
 
 
 def none_of(parts: Sequence[Expect]) -> Expect:
@@ -260,7 +275,8 @@ def none_of(parts: Sequence[Expect]) -> Expect:
     several = f"none of {', '.join(_within(part.text) for part in parts)}"
     text = several if len(parts) > 1 else f"not {_within(parts[0].text)}"
     absent = len(parts) == 1 and parts[0] is PRESENT
-    return _joined(parts, "", lambda value: not any(p.test(value) for p in parts), absent=absent)._replace(text=text)
+    some = _some(parts)
+    return _joined(parts, "", lambda value: not some(value), absent=absent)._replace(text=text)
 
 
 def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
@@ -269,22 +285,21 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
     if "equals" in asks:
         asks = {**asks, "all": asks["equals"], "only": asks["equals"]}
     every, some, none = (asks.get(word, ()) for word in ("all", "any", "none"))
+    allowed, is_some, is_none = _some(asks.get("only", ())), _some(some), _some(none)
 
     def may(member: str) -> bool:
-        wanted = "only" not in asks or any(part.test(member) for part in asks["only"])
-        return wanted and not any(part.test(member) for part in none)
+        return ("only" not in asks or allowed(member)) and not is_none(member)
+
+    def has(have: FrozenSet[str], part: Expect) -> bool:
+        return not part.only.isdisjoint(have) if part.only else any(map(part.test, have))
 
     def test(value: Case) -> bool:
         have = _set(value)
-        return (
-            all(any(map(part.test, have)) for part in every)
-            and (not some or any(part.test(member) for part in some for member in have))
-            and all(map(may, have))
-        )
+        return all(has(have, part) for part in every) and (not some or any(map(is_some, have))) and all(map(may, have))
 
     def lack(value: Case) -> str:
         have = _set(value)
-        missing = [part.text for part in every if not any(map(part.test, have))]
+        missing = [part.text for part in every if not has(have, part)]
         beyond = sorted(member for member in have if not may(member))
         said = (f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has", beyond)) if names)
         return "; ".join(said)

@@ -38,8 +38,8 @@ class Terms(NamedTuple):
 
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
-    """The report on one host. Where there are several, `reading` is that of their plan."""
-    reading = reading or Reading(plan)
+    """The report on one host. Where there are several, `reading` is that of their plan in the host's context."""
+    reading = reading or Reading(plan, seat.context)
     noted = looked if isinstance(looked, Noting) else Noting(looked)
     end = looked.deadline if isinstance(looked, Live) else 0.0
     if terms.choice not in reading.parts:
@@ -62,7 +62,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         tool=f"nodespec {__version__}",
         host=seat.host,
         specs=plan.specs,
-        params=tuple(Param(one.name, one.value, one.source, one.why) for one in plan.params),
+        params=tuple(Param(one.name, one.value, one.source, one.why) for one in reading.bound.params),
         waivers=waivers,
         findings=disposed,
         causes=evaluation.causes(list(judged.values())),

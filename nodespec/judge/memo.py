@@ -175,8 +175,8 @@ class Trace:
 class Alike(Reading):
     """What of a plan is found out once for all hosts that say the same."""
 
-    def __init__(self, plan: Plan, memory: Optional[Memory] = None) -> None:
-        super().__init__(plan)
+    def __init__(self, plan: Plan, memory: Optional[Memory] = None, context: str = "running") -> None:
+        super().__init__(plan, context)
         self.memory = memory or Memory()
         self.disposed = self._disposed
 

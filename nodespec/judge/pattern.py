@@ -70,7 +70,8 @@ def read_param(param: Param, text: str) -> Datum:
 
 def observe_param(param: Param) -> Observation[Datum]:
     """Return the param's value as an observation, so that a condition can ask for it."""
-    source = f"--set {param.name}" if param.source == "set" else f"default of {param.name}"
+    default = f"default of {param.name}{param.source[len('default') :]}"  # with the context, where that chose it
+    source = f"--set {param.name}" if param.source == "set" else default
     return Value(param.value, Evidence(source)).then(lambda text: read_param(param, text))
 
 
@@ -99,7 +100,20 @@ def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
     else:
         place = facts.place(tuple(cast("List[str]", data["fact"])))
     aliases = (place._replace(path=(*place.owner, key), key=key) for key in cast("List[str]", data.get("aliases", [])))
-    return Clause(place, expected(data["expect"], place), tuple(aliases))
+    return Clause(place, expected(bound(data["expect"], params), place), tuple(aliases))
+
+
+def bound(node: Node, params: Params) -> Node:
+    """The expectation as if the text of each param stood where it is named."""
+    if isinstance(node, str):
+        return node
+    if isinstance(node, list):
+        return [bound(one, params) for one in node]
+    below = {key: bound(one, params) for key, one in node.items() if key != "param"}
+    if "param" not in node:
+        return below
+    value = params[cast("str", node["param"])].value
+    return {"is": value, **below} if below else value
 
 
 def expected(node: Node, place: Place) -> Expect:

@@ -6,7 +6,7 @@ What the type of a fact makes of a text is not decided here, nor how YAML is rea
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Set, Tuple, Union
 
 from nodespec.errors import At, Mistake, Wrong, nearest
 
@@ -82,11 +82,12 @@ def parse_json(data: bytes, file: str) -> Node:
 
 
 def _unique(pairs: List[Tuple[str, object]], at: At) -> Dict[str, object]:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise Mistake(f"{at}: `{twice}` stands here twice")
-    return dict(pairs)
+    found: Dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Mistake(f"{at}: `{name}` stands here twice")
+        found[name] = value
+    return found
 
 
 def _noded(data: object, at: At) -> Node:
@@ -142,9 +143,12 @@ def listed(node: Node) -> Seq:
 
 def distinct(node: Seq) -> Seq:
     """A list that says nothing twice."""
-    for at, one in enumerate(node):
-        if isinstance(one, Word) and one in node[:at]:
-            raise Wrong(one, f"`{one}` stands here twice")
+    before: Set[str] = set()
+    for one in node:
+        if isinstance(one, Word):
+            if one in before:
+                raise Wrong(one, f"`{one}` stands here twice")
+            before.add(one)
     return node
 
 
@@ -157,6 +161,10 @@ def text(node: Node, what: str) -> str:
 
 def known(node: Map, names: Tuple[str, ...]) -> None:
     """Refuse keys that are not among `names`."""
-    for name in node:
-        if name not in names:
-            raise Wrong(name, f"`{name}` is unknown here{nearest(name, names)}")
+    for wrong in unknown_keys(node, names):
+        raise wrong
+
+
+def unknown_keys(node: Map, names: Tuple[str, ...]) -> List[Wrong]:
+    """A problem for each key that is not among `names`."""
+    return [Wrong(name, f"`{name}` is unknown here{nearest(name, names)}") for name in node if name not in names]

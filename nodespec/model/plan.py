@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Node: TypeAlias = "Union[str, List[Node], Dict[str, Node]]"  # an expectation as data
 Data: TypeAlias = "Dict[str, Node]"  # a pattern as data
 
+CONTEXTS = ("running", "at rest")
 LANGUAGE = 1  # version of the spec language, of plans and of recordings
 
 
@@ -32,7 +33,8 @@ class Spec(NamedTuple):
 class Param(NamedTuple):
     """A parameter as bound. `source` is `default` or `set`; `kind` names a type, unless there are choices.
 
-    `known` are the choices before any child narrowed them: conditions may speak of them all.
+    `known` are the choices before any child narrowed them: conditions may speak of them all. `defaults` are the default
+    of a running host and that of a host at rest, where they differ; then `value` is the first until `bind` chooses.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Param(NamedTuple):
     kind: str
     choices: Tuple[str, ...] = ()
     known: Tuple[str, ...] = ()
+    defaults: Tuple[str, ...] = ()
 
 
 class Requirement(NamedTuple):
@@ -73,9 +76,28 @@ def packed(plan: Plan) -> Dict[str, Json]:
     return {
         "nodespec": LANGUAGE,
         "specs": [cast("Json", _listed(spec._asdict())) for spec in plan.specs],
-        "params": [cast("Json", _listed(param._asdict())) for param in plan.params],
+        "params": [cast("Json", _listed(_stated(param))) for param in plan.params],
         "requirements": [cast("Json", _listed(requirement._asdict())) for requirement in plan.requirements],
     }
+
+
+def bind(plan: Plan, context: str) -> Plan:
+    """Return the plan with the defaults of a context, `running` or `at rest`. A param that was set keeps its value."""
+    if not any(param.defaults for param in plan.params):
+        return plan
+    return plan._replace(params=tuple(_bound(param, context) for param in plan.params))
+
+
+def _bound(param: Param, context: str) -> Param:
+    if not param.defaults:
+        return param
+    value = param.defaults[CONTEXTS.index(context)]
+    return param._replace(value=value, source=f"default ({context})", defaults=())
+
+
+def _stated(param: Param) -> Dict[str, object]:
+    """The fields of a param. `defaults` is left out where it is empty: earlier versions do not know it."""
+    return {name: value for name, value in param._asdict().items() if name != "defaults" or value}
 
 
 def _listed(fields: Mapping[str, object]) -> Dict[str, object]:
@@ -115,7 +137,8 @@ def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> 
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
     said = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
-    text = json.dumps([said, [list(param) for param in params]], sort_keys=True, separators=(",", ":"))
+    bound = [[*_stated(param).values()] for param in params]
+    text = json.dumps([said, bound], sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hex()
 
 

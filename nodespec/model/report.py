@@ -107,7 +107,7 @@ class Waiver(NamedTuple):
 
 
 class Param(NamedTuple):
-    """A parameter as bound. `source` is default or set."""
+    """A parameter as bound. `source` is default, default (running), default (at rest) or set."""
 
     name: str
     value: str

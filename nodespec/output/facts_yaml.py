@@ -171,7 +171,7 @@ def _in_table(owner: Tuple[str, ...], table: Table, rest: str) -> Place:
     if not key or column not in table.columns:
         key, column = rest, ""
     try:
-        key = table.key(key)
+        key = declared.row_key(table, key)
     except ValueError as error:
         raise Mistake(str(error)) from None
     return Place((*owner, key, *filter(None, [column])), table, key, column)

@@ -97,7 +97,8 @@ def whole(plan: Plan) -> Iterator[str]:
         yield f"  drops {drop}"
     for param in plan.params:
         choices = f" of {', '.join(param.choices)}" if param.choices else ""
-        yield f"  --set {param.name}={param.value}{choices}: {param.why}"
+        at_rest = f" (at rest: {param.defaults[1]})" if param.defaults else ""
+        yield f"  --set {param.name}={param.value}{at_rest}{choices}: {param.why}"
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:
         yield ""

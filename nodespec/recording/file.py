@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
 from nodespec.errors import Mistake
 from nodespec.model.document import opened
 from nodespec.model.observation import REASONS
-from nodespec.model.plan import LANGUAGE
+from nodespec.model.plan import CONTEXTS, LANGUAGE
 from nodespec.model.subject import Host, Seat
 from nodespec.records import NamedTuple
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SIZE = 16 << 20  # bytes of a recording, uncompressed
 KIND = "nodespec-facts"
-CONTEXTS = ("running", "at rest")
 SUFFIXES = (".json", ".json.gz")  # of recordings in a directory
 MOMENT = r"^\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z$"
 

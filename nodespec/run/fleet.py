@@ -17,6 +17,8 @@ from nodespec.errors import USAGE, Mistake, complain
 from nodespec.judge.fleet_summary import Gist, gist
 from nodespec.judge.judge import Terms, judge, not_judged
 from nodespec.judge.memo import Alike, Noted, Remembered
+from nodespec.model import plan as plans
+from nodespec.model.plan import CONTEXTS
 from nodespec.model.report import Report, Waiver, code
 from nodespec.model.subject import Host, Seat
 from nodespec.output.spool import Spool, stream
@@ -43,7 +45,7 @@ class Bench(NamedTuple):
 
     plan: Plan
     terms: Terms
-    reading: Alike
+    readings: Dict[str, Alike]  # by context
     streams: Tuple[Union[Stream, None], ...] = ()
 
     @property
@@ -75,7 +77,7 @@ def run(
         raise Mistake("--wait: a recording says the same however often it is judged")
     paths, terms = named(args.facts), Terms(time.time(), choice, waivers)
     streams = tuple(stream(goal, every=args.all) for goal in goals)
-    bench = Bench(plan, terms, Alike(plan), streams)
+    bench = Bench(plan, terms, {context: Alike(plan, context=context) for context in CONTEXTS}, streams)
     gc.disable()  # nothing here goes in circles, and looking for what does is a seventh of the time
     try:
         if len(paths) == 1:
@@ -137,8 +139,9 @@ def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> R
     found = load(path)
     seat = found.through(path)
     note(seat)
-    facts = Noted(Remembered(found.facts, bench.reading.memory))
-    return judge(bench.plan, facts, seat, bench.terms, bench.reading)
+    reading = bench.readings[seat.context]
+    facts = Noted(Remembered(found.facts, reading.memory))
+    return judge(bench.plan, facts, seat, bench.terms, reading)
 
 
 def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
@@ -159,7 +162,8 @@ def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Jud
     except Exception as error:  # noqa: BLE001 - the other hosts are judged all the same
         if os.environ.get("NODESPEC_DEBUG"):
             traceback.print_exc()
-        bench.reading.memory.forget()
+        for reading in bench.readings.values():
+            reading.memory.forget()
         return _lost(bench, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where")
 
 
@@ -196,8 +200,9 @@ def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterat
         said = f"the process that judged this host {ending}"
         return _lost(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
 
+    packed = plans.sealed(bench.plan)
     for one in Pool(Work(paths, do, lost), processors).run():
-        yield _planned(one, bench.reading.packed)
+        yield _planned(one, packed)
 
 
 def _planned(one: Judged, plan: Json) -> Judged:

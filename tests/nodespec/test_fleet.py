@@ -112,7 +112,7 @@ def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> No
 def bench(many: Path, *names: str) -> fleet.Bench:
     plan = resolve([str(many / "spec.yaml")], Library(), {})
     streams = tuple(stream(output.Target(name), every=False) for name in names)
-    return fleet.Bench(plan, Terms(0), Alike(plan), streams)
+    return fleet.Bench(plan, Terms(0), {"running": Alike(plan)}, streams)
 
 
 def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None:

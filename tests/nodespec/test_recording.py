@@ -31,7 +31,7 @@ from nodespec.host.machine import Machine
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.model.plan import Plan
+from nodespec.model.plan import CONTEXTS, Plan
 from nodespec.model.report import Finding, Report
 from nodespec.model.subject import Host, Seat
 from nodespec.output.facts_yaml import lines
@@ -475,7 +475,7 @@ def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
 def test_no_document_raises_but_what_says_that_it_is_no_recording(document: object) -> None:
     for one in (document, {**HEAD, **document} if isinstance(document, dict) else document):
         with suppress(ValueError):
-            assert recording.parse(json.dumps(one).encode()).seat.context in recording.CONTEXTS
+            assert recording.parse(json.dumps(one).encode()).seat.context in CONTEXTS
 
 
 @settings(max_examples=100, deadline=None)

@@ -40,7 +40,7 @@ title: everything that a report can hold
 extends: [base]
 drop: ["ports.*"]
 params:
-  stage: {default: joining, choices: [joining, joined], why: when}
+  stage: {default: {running: joining, at-rest: joined}, choices: [joining, joined], why: when}
   least: {default: '>=5.8', why: the oldest}
 require:
   kernel:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, TypeVar
+import re
+from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from nodespec.errors import At, Wrong, nearest
+from nodespec.errors import At, Collecting, Wrong, nearest
 from nodespec.facts import declaration as facts
 from nodespec.facts.declaration import Group, Leaf, Place, Table
-from nodespec.facts.value_types import Datum, Kind
+from nodespec.facts.value_types import Datum, Kind, SetOf, Size
 from nodespec.judge import expectation
 from nodespec.judge.expectation import WORDS
-from nodespec.judge.pattern import Clause, Params
+from nodespec.judge.pattern import Clause
 from nodespec.model.document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
 from nodespec.model.plan import Data, nodes
 from nodespec.records import NamedTuple
@@ -18,6 +19,10 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from nodespec.author.spec.params import Bound
+    from nodespec.model.plan import Param
+
+LISTS = ("any", "all", "none", "only")  # what is followed by expectations
 T = TypeVar("T")
 Said: TypeAlias = "Mapping[str, str]"
 
@@ -39,15 +44,14 @@ class Stated(NamedTuple):
 class Walk:
     """Walks mappings of facts. Mistakes are kept in `problems`, so that all are told at once."""
 
-    def __init__(self, params: Params, problems: List[Wrong]) -> None:
-        self.params, self.problems = params, problems
+    def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
+        self.params, self.problems, self.warnings = params, problems, warnings
+        self._tried: Dict[Tuple[str, int], Kind[Datum]] = {}  # params of which every choice is right for a type
 
     def guarded(self, work: Iterator[T]) -> Iterator[T]:
         """What an iteration yields before it meets a mistake; the mistake is kept."""
-        try:
+        with Collecting(self.problems):
             yield from work
-        except Wrong as wrong:
-            self.problems.append(wrong)
 
     def family(self, name: Word, node: Node) -> Iterator[Stated]:
         """What is said under the name of a family."""
@@ -121,24 +125,46 @@ class Walk:
         return Stated(Clause(place, expect, others), {**data, "aliases": nodes(keys)}, said.words, at)
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
-        """An expectation read, with its params put in; every choice of a param must be right there."""
-        for name in _asked(node):
-            if name not in self.params:
-                raise Wrong(name, f"`{name}` is no param{nearest(name, self.params)}")
-            for choice in self.params[name].choices:
-                expectation.read(nodes(self._bound(node, {name: choice})), kind)
-        bound = self._bound(node, {})
-        return expectation.read(nodes(bound), kind), bound
+        """An expectation read, with its params put in; every choice of a param must be right there.
 
-    def _bound(self, node: Node, instead: Mapping[str, str]) -> Node:
-        """The node as if the text of each param stood where it is named."""
+        As data it keeps the params whose value depends on the context: they are put in where a host is judged.
+        """
+        used = [(name, self.params.known(name)) for name in _asked(node)]
+        try:
+            for name, param in used:
+                self._try(node, name, param, kind)
+            expect = expectation.read(nodes(self._bound(node, {})), kind)
+        except Wrong as wrong:
+            self.problems += [
+                other for other in problems_within(self._bound(node, {}), kind) if str(other) != str(wrong)
+            ]
+            raise
+        if self.warnings is not None:
+            self.warnings += size_warnings(node, kind)
+        keep = frozenset(str(name) for name, param in used if param.defaults)
+        self.params.used |= bool(keep)
+        return expect, self._bound(node, {}, keep)
+
+    def _try(self, node: Node, name: Word, param: Param, kind: Kind[Datum]) -> None:
+        """Read an expectation with every choice of a param; where it is the param alone, once for all places."""
+        alone = (str(name), id(kind)) if isinstance(node, Map) and len(node) == 1 else None
+        if alone in self._tried:
+            return
+        for choice in param.choices:
+            expectation.read(nodes(self._bound(node, {name: choice})), kind)
+        if alone:
+            self._tried[alone] = kind
+
+    def _bound(self, node: Node, instead: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
+        """The node as if the text of each param stood where it is named, but of those to keep."""
         if isinstance(node, Seq):
-            return sequence(node.at, [self._bound(one, instead) for one in node])
+            return sequence(node.at, [self._bound(one, instead, keep) for one in node])
         if not isinstance(node, Map):
             return node
-        below = {key: self._bound(one, instead) for key, one in node.items()}
-        name = below.pop("param", None)
-        if isinstance(name, Word):
+        below = {key: self._bound(one, instead, keep) for key, one in node.items()}
+        name = below.get("param")
+        if isinstance(name, Word) and name not in keep:
+            del below["param"]
             value = word(instead.get(name, self.params[name].value), name.at)
             if not below:
                 return value
@@ -172,13 +198,13 @@ def _name(node: Node) -> Word:
 
 def _aliases(place: Place, names: List[Word]) -> List[str]:
     """The keys of other names, each another one."""
-    keys = [place.key]
+    keys = {place.key: None}
     for name in names:
         key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
         if key in keys:
             raise Wrong(name, f"`{name}` stands here already")
-        keys.append(key)
-    return keys[1:]
+        keys[key] = None
+    return [*keys][1:]
 
 
 def _asked(node: Node) -> Iterator[Word]:
@@ -203,6 +229,33 @@ def _ordered(family: str, declared: Group, wrong: Wrong) -> str:
 
 def _key(table: Table, name: Word) -> str:
     try:
-        return table.key(str(name))
+        return facts.row_key(table, str(name))
     except ValueError as error:
         raise Wrong(name, str(error)) from None
+
+
+def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
+    """The problems of the parts of an expectation, each of which is read by itself."""
+    inner = kind.element if isinstance(kind, SetOf) else kind
+    if isinstance(node, Seq):
+        parts = [(one, inner) for one in node]
+    elif isinstance(node, Map):
+        parts = [(one, kind) for name, one in node.items() if name in LISTS and one and isinstance(one, Seq)]
+    else:
+        parts = []
+    for part, of in parts:
+        try:
+            expectation.read(nodes(part), of)
+        except Wrong as wrong:
+            within = list(problems_within(part, of))
+            yield from within or [wrong]
+
+
+def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
+    """A warning for each size below 1 Ki without a unit: `>=2` of memory is two bytes."""
+    if isinstance(node, Word) and isinstance(kind, Size):
+        for bound in re.findall(r"\w+", node):
+            if bound.isascii() and bound.isdigit() and 0 < int(bound) < kind.UNITS["Ki"]:
+                yield Wrong(node, f"`{node}`: {bound} is a number of bytes; write a unit, as in {bound}Gi or {bound}Mi")
+    for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
+        yield from size_warnings(below, kind)

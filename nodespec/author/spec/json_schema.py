@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
 
-from nodespec.author.spec.resolver import TOP
+from nodespec.author.spec.documents import TOP
+from nodespec.author.spec.params import WRITTEN
 from nodespec.author.spec.statements import FORMS, LEVELS, RULE
 from nodespec.facts import declaration as facts
 from nodespec.facts.declaration import Group, Leaf, Table
@@ -67,7 +68,8 @@ def _top() -> Dict[str, Node]:
 
 
 def _param() -> Node:
-    said = {"default": LINE, "choices": _list(LINE), "type": _one_of(*TYPES), "why": LINE}
+    default: Node = {"anyOf": [LINE, {**_closed(dict.fromkeys(WRITTEN, LINE)), "minProperties": 1}]}
+    said = {"default": default, "choices": _list(LINE), "type": _one_of(*TYPES), "why": LINE}
     return {**_closed(said), "not": {"required": ["type", "choices"]}}
 
 

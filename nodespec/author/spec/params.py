@@ -3,48 +3,87 @@
 from __future__ import annotations
 
 import re
-from typing import Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Set, Tuple
 
-from nodespec.errors import Mistake, Wrong, nearest
+from nodespec.errors import Collecting, Consequence, Wrong, nearest
 from nodespec.judge.pattern import TYPES, read_param
-from nodespec.model.document import Map, Node, Word, known, listed, text
-from nodespec.model.plan import Param
+from nodespec.model.document import Map, Node, Word, items, listed, text, unknown_keys
+from nodespec.model.plan import CONTEXTS, Param
 
 KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}
+WRITTEN = {context.replace(" ", "-"): context for context in CONTEXTS}  # as a spec writes a context
+UNSET = "unset"  # the source of a param without a default, until it is set
+MAX_CHOICES = 1000  # each is tried wherever the param is used
 
 
-def declared(name: Word, node: Node, inherited: Optional[Param], given: Optional[str], *, trial: bool) -> Param:
-    """A param as bound. A child may change the default and narrow the choices of what it inherits."""
+class Bound(Dict[str, Param]):
+    """Params by name. `used` says whether a default that depends on the context stands for an expectation.
+
+    `broken` are those that are told to be wrong; with `missing` there may be others that could not be read.
+    """
+
+    def __init__(self, params: Mapping[str, Param] = {}, *, missing: bool = False) -> None:
+        super().__init__(params)
+        self.missing, self.used = missing, False
+        self.broken: Set[str] = set()
+
+    def at_rest(self) -> Bound:
+        """The same as they are bound for a host at rest."""
+        made = Bound(
+            {name: one._replace(value=one.defaults[1]) if one.defaults else one for name, one in self.items()},
+            missing=self.missing,
+        )
+        made.broken = self.broken
+        return made
+
+    def known(self, name: Word) -> Param:
+        """The param of that name; Wrong where there is none."""
+        if name in self.broken or (name not in self and self.missing):
+            raise Consequence
+        if name not in self:
+            raise Wrong(name, f"`{name}` is no param{nearest(name, self)}")
+        return self[name]
+
+
+def declared(name: Word, node: Node, inherited: Optional[Param], problems: List[Wrong]) -> Param:
+    """A param with its default, or with the source `unset`. Problems are kept, so that all are told at once."""
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
         raise Wrong(name, "the name of a param is of letters, digits, _ and -")
     if not isinstance(node, Map):
         raise Wrong(node, "a param is a mapping of default, choices or type, and why")
-    known(node, KEYS)
-    kind, choices = _type(node, inherited)
-    every = inherited.known if inherited and inherited.known else choices
-    why = text(node["why"], "why") if "why" in node else inherited.why if inherited else ""
-    default = text(node["default"], "default") if "default" in node else None
-    if default is not None:
-        _readable(Param(name, default, "default", why, kind, choices, every), node["default"])
-    elif inherited and inherited.source == "default":
-        default = inherited.value
-    value = given if given is not None and not (trial and choices and given not in choices) else default
-    if value is None and trial:
-        value = choices[0] if choices else SAMPLES[kind]
-    if value is None:
-        raise Wrong(name, f"`{name}` has no default: --set {name}={'|'.join(choices) or '...'}")
-    param = Param(str(name), value, "default" if given is None else "set", why, kind, choices, every)
-    try:
-        read_param(param, value)
-    except ValueError as error:
-        if given is not None:
-            raise Mistake(f"--set {name}={value}: {error}") from None
-        raise Wrong(name, f"the inherited default of `{name}`: {error}") from None
-    return param
+    problems += unknown_keys(node, KEYS)
+    param = inherited or Param(str(name), "", UNSET, "", "text")
+    with Collecting(problems):
+        param = param._replace(why=text(node["why"], "why") if "why" in node else param.why)
+    with Collecting(problems):
+        param = param._replace(kind=_kind(node, inherited))
+    with Collecting(problems):
+        choices = _choices(node, inherited)
+        param = param._replace(choices=choices, known=param.known or choices)
+    defaults = _defaults(name, node, param, problems)
+    if not defaults:
+        return param
+    running, at_rest = (defaults[context] for context in CONTEXTS)
+    return param._replace(value=running, source="default", defaults=() if running == at_rest else (running, at_rest))
 
 
-def _type(node: Map, inherited: Optional[Param]) -> Tuple[str, Tuple[str, ...]]:
+def bound(param: Param, name: Word, given: Optional[str], *, trial: bool) -> Param:
+    """The param with its value. On `trial` one that has none gets a sample."""
+    if given is not None and not (trial and param.choices and given not in param.choices):
+        try:
+            read_param(param, given)
+        except ValueError as error:
+            raise Wrong(None, f"--set {name}={given}: {error}") from None
+        return param._replace(value=given, source="set", defaults=())
+    if param.source != UNSET:
+        return param
+    if not trial:
+        raise Wrong(name, f"`{name}` has no default: --set {name}={'|'.join(param.choices) or '...'}")
+    return param._replace(value=param.choices[0] if param.choices else SAMPLES[param.kind], source="default")
+
+
+def _kind(node: Map, inherited: Optional[Param]) -> str:
     if "type" in node and "choices" in node:
         raise Wrong(node["type"], "`choices` say it all: leave `type` out")
     kind = text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
@@ -52,19 +91,60 @@ def _type(node: Map, inherited: Optional[Param]) -> Tuple[str, Tuple[str, ...]]:
         raise Wrong(node["type"], f"`{kind}` is no type of a param: {', '.join(TYPES)}{nearest(kind, TYPES)}")
     if inherited and kind != inherited.kind:
         raise Wrong(node["type"], f"`{kind}`: the type is inherited, and is {inherited.kind}")
+    return kind
+
+
+def _choices(node: Map, inherited: Optional[Param]) -> Tuple[str, ...]:
     if "choices" not in node:
-        return kind, inherited.choices if inherited else ()
+        return inherited.choices if inherited else ()
     choices = tuple(text(one, "choices") for one in listed(node["choices"]))
-    beyond = [one for one in choices if inherited and inherited.choices and one not in inherited.choices]
+    before = {*inherited.choices} if inherited else set()
+    beyond = [one for one in choices if before and one not in before]
     if beyond:
         raise Wrong(node["choices"], f"`{beyond[0]}` is beyond the inherited choices, which may only be narrowed")
     if len(choices) < 2 and not inherited:  # noqa: PLR2004
         raise Wrong(node["choices"], "one choice is no choice")
-    return kind, choices
+    if len(choices) > MAX_CHOICES:
+        raise Wrong(node["choices"], f"{len(choices)} choices: at most {MAX_CHOICES} are allowed")
+    return choices
 
 
-def _readable(param: Param, node: Node) -> None:
+def _defaults(name: Word, node: Map, param: Param, problems: List[Wrong]) -> Mapping[str, str]:
+    """The default in each context; empty where there is none. What a child does not change it inherits."""
+    unset = param.source == UNSET
+    before = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
+    written: Dict[str, Node] = {}
+    with Collecting(problems):
+        written = _written(node["default"], before) if "default" in node else {}
+    found = dict(before)
+    for context in CONTEXTS:
+        with Collecting(problems):
+            if context in written:
+                found[context] = text(written[context], "default")
+            if context in found:
+                _readable(name, param, found[context], written.get(context), f" ({context})" if param.defaults else "")
+    return found if len(found) == len(CONTEXTS) else {}
+
+
+def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
+    """The default as it is written, by context: one for all contexts, or a mapping."""
+    if not isinstance(node, Map):
+        return dict.fromkeys(CONTEXTS, node)
+    wrong = unknown_keys(node, tuple(WRITTEN))
+    if wrong:
+        raise wrong[0]
+    found = {WRITTEN[key]: value for key, value in items(node, "`default`")}
+    missing = [key for key, context in WRITTEN.items() if context not in found and context not in before]
+    if missing:
+        raise Wrong(node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(WRITTEN)}")
+    return found
+
+
+def _readable(name: Word, param: Param, value: str, node: Optional[Node], context: str) -> None:
+    """Refuse a default that its own type or choices refuse; an inherited one has no node."""
     try:
-        read_param(param, param.value)
+        read_param(param, value)
     except ValueError as error:
-        raise Wrong(node, str(error)) from None
+        if node is not None:
+            raise Wrong(node, str(error)) from None
+        raise Wrong(name, f"the inherited default of `{name}`{context}: {error}") from None

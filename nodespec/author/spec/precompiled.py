@@ -63,7 +63,8 @@ def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
     for name, value in given.items():
         read_param(known[name], value)
     params = tuple(
-        one._replace(value=given[one.name], source="set") if one.name in given else one for one in plan.params
+        one._replace(value=given[one.name], source="set", defaults=()) if one.name in given else one
+        for one in plan.params
     )
     (head,) = plan.specs
     digest = plans.digest(plan.requirements, params)

@@ -4,36 +4,84 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain, combinations, product
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple, Union
 
 from nodespec.facts.declaration import Place
 from nodespec.facts.value_types import OTHER, Case, SetOf
 from nodespec.judge.expectation import Expect
-from nodespec.judge.pattern import Clause, Pattern, clauses, outcome
+from nodespec.judge.pattern import Clause, Joined, Pattern, clauses, outcome
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 WORLDS = 4096  # tried at the most; beyond, a pattern is given the benefit of the doubt
+TRIED = 1 << 20  # tests of one fact at the most; likewise
+OTHERS = 10  # values that no expectation names, by and large
 ANY_ROW = "*"  # the key of a row of which it is only known that it is there
 MEMBERS = 8  # of a set, all of whose subsets are tried
 Path: TypeAlias = "Tuple[str, ...]"
 Asked: TypeAlias = "Tuple[Path, int]"  # one expectation of one fact, by its identity
 
 
-def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:
+class Given:
+    """A condition that several patterns are tried under: of each only what bears on the same facts is tried.
+
+    Whether the others can hold together has been asked already. What a condition joins by `all` is taken apart.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self.parts = tuple(_conjuncts(pattern))
+        self.paths = tuple({*_paths(part)} for part in self.parts)
+        self.by_path: Dict[Path, List[int]] = {}
+        for at, paths in enumerate(self.paths):
+            for path in paths:
+                self.by_path.setdefault(path, []).append(at)
+
+    def about(self, pattern: Pattern) -> Optional[Pattern]:
+        """What bears on the facts of a pattern, be it through other facts."""
+        ahead, found = [*_paths(pattern)], dict.fromkeys(_paths(pattern))
+        parts: Dict[int, None] = {}
+        while ahead:
+            for at in self.by_path.get(ahead.pop(), ()):
+                if at not in parts:
+                    parts[at] = None
+                    ahead += [path for path in self.paths[at] if path not in found]
+                    found.update(dict.fromkeys(self.paths[at]))
+        return Joined("all", tuple(self.parts[at] for at in sorted(parts))) if parts else None
+
+
+def _conjuncts(pattern: Pattern) -> Iterator[Pattern]:
+    if isinstance(pattern, Joined) and pattern.how == "all":
+        for part in pattern.parts:
+            yield from _conjuncts(part)
+    else:
+        yield pattern
+
+
+def _paths(pattern: Pattern) -> Iterator[Path]:
+    for clause in clauses(pattern):
+        for place in (clause.place, *clause.aliases):
+            yield place.path
+
+
+def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set[str]:
     """{"pass"}: it cannot fail. {"fail"}: it cannot hold. Where `given` holds; empty: that never does."""
+    if isinstance(given, Given):
+        given = given.about(pattern)
+    if given is None and isinstance(pattern, Clause) and not pattern.aliases:
+        return _alone(pattern)
     facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
     asked = tuple(chain(clauses(pattern), clauses(given) if given else ()))
     for clause in asked:
         for place in (clause.place, *clause.aliases):
             facts.setdefault(place.path, (place, {}))[1][id(clause.expect)] = clause.expect
-    ways = {path: sorted(set(_ways(place, asks))) for path, (place, asks) in facts.items()}
+    ways: Dict[Path, List[Tuple[bool, ...]]] = {}
     total = 1
-    for one in ways.values():
-        total *= len(one)
-    if total > WORLDS:
-        return {"pass", "fail"}
+    for path, (place, asks) in facts.items():
+        ways[path] = sorted(set(_ways(place, asks))) if _size(place, asks) <= TRIED else []
+        total *= len(ways[path]) or WORLDS + 1
+        if total > WORLDS:
+            return {"pass", "fail"}
     # names of one thing: which is the strongest cannot be told from what each says
     joins = (any, all) if any(clause.aliases for clause in asked) else (any,)
     found: Set[str] = set()
@@ -44,6 +92,25 @@ def possible(pattern: Pattern, given: Optional[Pattern] = None) -> Set[str]:
             if given is None or outcome(given, met) == "pass":
                 found.add(outcome(pattern, met))
     return found
+
+
+def _alone(clause: Clause) -> Set[str]:
+    """What one expectation can come to: it is tried until it was both met and not met."""
+    found: Set[str] = set()
+    for (met,) in _ways(clause.place, {0: clause.expect}):
+        found.add("pass" if met else "fail")
+        if len(found) > 1:
+            break
+    return found
+
+
+def _size(place: Place, asked: Dict[int, Expect]) -> int:
+    """How many tests it takes to find in which ways the expectations of one fact come out."""
+    if any(expect.opaque for expect in asked.values()):
+        return len(asked) << min(len(asked), 32)
+    cases = sum(len(expect.cases) for expect in asked.values())
+    subsets = 2 ** (MEMBERS + 1) if isinstance(place.kind, SetOf) else 0
+    return len(asked) * (cases + subsets + OTHERS)
 
 
 def _met(says: Dict[Asked, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause) -> str:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 from nodespec.author.spec.fact_tree import Said, Stated, Walk
-from nodespec.author.spec.satisfiability import ANY_ROW, possible
-from nodespec.errors import At, Wrong, nearest
+from nodespec.author.spec.satisfiability import ANY_ROW, Given, possible
+from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
 from nodespec.facts import declaration as facts
 from nodespec.facts.declaration import Place, Table
 from nodespec.judge.expectation import WORDS
-from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, param_place
-from nodespec.model.document import Map, Node, Seq, Word, items, known, listed, text, word
+from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, param_place
+from nodespec.model.document import Map, Node, Seq, Word, items, listed, text, unknown_keys, word
 from nodespec.model.plan import Data, nodes
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+
+    from nodespec.author.spec.params import Bound
+
+T = TypeVar("T")
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
@@ -43,13 +47,23 @@ Condition: TypeAlias = "Tuple[Data, Optional[Pattern]]"
 ALWAYS: Condition = ({}, None)
 
 
+class _Head(NamedTuple):
+    """What a rule says besides what it requires."""
+
+    name: Word
+    level: str
+    when: Condition
+    words: Said
+
+
 class Reader:
     """Reads the requirements of documents. Mistakes are kept in `problems`, so that all are told at once."""
 
-    def __init__(self, params: Params, problems: List[Wrong]) -> None:
+    def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
         self.params, self.problems = params, problems
-        self.walk = Walk(params, problems)
+        self.walk = Walk(params, problems, warnings)
         self.guarded = self.walk.guarded
+        self._given: Dict[int, Given] = {}  # conditions by identity, each of which its statement keeps
 
     def statements(self, document: Map) -> List[Statement]:
         """Everything that a document requires and recommends, in its order."""
@@ -66,7 +80,7 @@ class Reader:
                 yield from self.guarded(self._placed(document[level], level, "", ALWAYS, {}))
         if "rules" in document:
             names: Dict[str, At] = {}
-            for node in self.guarded(iter(_each(document["rules"]))):
+            for node in self.guarded(iter(_each(document["rules"], self.problems))):
                 yield from self.guarded(self._rule(node, names))
 
     def _placed(self, node: Node, level: str, rule: str, when: Condition, words: Said) -> Iterator[Statement]:
@@ -74,7 +88,8 @@ class Reader:
         head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
         for name, below in items(node, f"`{level}`"):
             if name == PARAMS:
-                raise Wrong(name, "a param is no fact of the node: it belongs in `when`")
+                self.problems.append(Wrong(name, "a param is no fact of the node: it belongs in `when`"))
+                continue
             for stated in self.guarded(self.walk.family(name, below)):
                 said = {**words, **stated.words}
                 made = Statement(
@@ -86,7 +101,8 @@ class Reader:
         """The statement, unless it cannot fail or cannot hold, by itself or where its condition does."""
         at = word(made.id, made.at)
         said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
-        for given, where in ((None, ""), (made.condition, " where its `when` holds"))[: 2 if made.condition else 1]:
+        conditions = [(None, ""), (self._condition(made), " where its `when` holds")]
+        for given, where in conditions[: 2 if made.condition else 1]:
             ways = possible(made.pattern, given)
             if ways == {"pass"}:
                 raise Wrong(at, f"{said} cannot fail{where}")
@@ -94,23 +110,51 @@ class Reader:
                 raise Wrong(at, f"{said} can never hold{where}")
         yield made
 
+    def _condition(self, made: Statement) -> Optional[Given]:
+        if made.condition is None:
+            return None
+        return self._given.setdefault(id(made.condition), Given(made.condition))
+
     # rules
 
     def _rule(self, node: Map, names: Dict[str, At]) -> Iterator[Statement]:
-        known(node, RULE)
-        name = _rule_name(node, names)
+        """The statements of a rule. Its parts are read even where its name, its words or its form are wrong."""
+        before = len(self.problems)
+        self.problems += unknown_keys(node, RULE)
+        name, level, words = word("rule", node.at), "required", {}
+        with Collecting(self.problems):
+            name = _rule_name(node, names)
+        for key in WORDS:
+            with Collecting(self.problems):
+                words.update({key: text(node[key], key)} if key in node else {})
+        with Collecting(self.problems):
+            level = _level(node)
+        when = self._when(node, name)
         form = self._form(node, name)
-        words = {key: text(node[key], key) for key in WORDS if key in node}
-        when = self.condition(node["when"]) if "when" in node else ALWAYS
-        if when[1] is not None and len(possible(when[1])) < 2:  # noqa: PLR2004
-            raise Wrong(node["when"], f"the `when` of `{name}` always comes out the same")
+        for statement in self._body(node, form, _Head(name, level, when or ALWAYS, words)):
+            if when and len(self.problems) == before:
+                yield statement
+
+    def _when(self, node: Map, name: Word) -> Optional[Condition]:
+        """The condition of a rule; nothing where it is wrong."""
+        if "when" not in node:
+            return ALWAYS
+        with Collecting(self.problems):
+            when = self.condition(node["when"])
+            if len(possible(when[1])) < 2:  # noqa: PLR2004
+                raise Wrong(node["when"], f"the `when` of `{name}` always comes out the same")
+            return when
+        return None
+
+    def _body(self, node: Map, form: str, head: _Head) -> Iterator[Statement]:
         if form == "require":
-            for level in LEVELS:
-                if level in node:
-                    yield from self._placed(node[level], level, name, when, words)
+            for key in LEVELS:
+                if key in node:
+                    yield from self.guarded(self._placed(node[key], key, head.name, head.when, head.words))
             return
         data, pattern = self._any(node[form]) if form == "any" else self._quantified(node, form)
-        made = Statement(name, _level(node), name, data, pattern, *when, words, name.at)
+        name = str(head.name)
+        made = Statement(name, head.level, name, data, pattern, *head.when, head.words, head.name.at)
         yield from self._proven(made)
 
     @staticmethod
@@ -128,27 +172,39 @@ class Reader:
 
     def condition(self, node: Node) -> Tuple[Data, Pattern]:
         """A pattern of facts and params, joined by any, all and not."""
-        return self._joined("all", list(self._parts(node)), node)
-
-    def _parts(self, node: Node) -> Iterator[Tuple[Data, Pattern]]:
+        parts: List[Tuple[Data, Pattern]] = []
+        before = len(self.problems)
         for name, below in items(node, "a pattern"):
-            if name in ("any", "all"):
-                yield self._joined(name, [self.condition(one) for one in listed(below)], below)
-            elif name == "not":
-                data, pattern = self.condition(below)
-                yield {"not": nodes(data)}, Joined("not", (pattern,))
-            elif name == PARAMS:
-                yield from (self._param(param, value) for param, value in items(below, "`params`"))
-            else:
-                for stated in self.walk.family(name, below):
-                    if stated.words:
-                        raise Wrong(name, "why, fix and see belong to the requirement, not to a pattern")
-                    yield stated.data, stated.clause
+            parts += self.guarded(self._parts(name, below))
+        if not parts or len(self.problems) > before:  # it is told, or follows from what is
+            raise Consequence
+        return self._joined("all", parts, node)
+
+    def _parts(self, name: Word, below: Node) -> Iterator[Tuple[Data, Pattern]]:
+        if name in ("any", "all"):
+            yield self._joined(name, self._several(listed(below)), below)
+        elif name == "not":
+            data, pattern = self.condition(below)
+            yield {"not": nodes(data)}, Joined("not", (pattern,))
+        elif name == PARAMS:
+            for param, value in items(below, "`params`"):
+                yield from self.guarded(iter_one(lambda: self._param(param, value)))  # noqa: B023 - called at once
+        else:
+            for stated in self.walk.family(name, below):
+                if stated.words:
+                    raise Wrong(name, "why, fix and see belong to the requirement, not to a pattern")
+                yield stated.data, stated.clause
+
+    def _several(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
+        """Several patterns; where some are wrong, all of those are told."""
+        before = len(self.problems)
+        found = [one for node in patterns for one in self.guarded(iter_one(lambda: self.condition(node)))]  # noqa: B023
+        if len(self.problems) > before or len(found) < len(patterns):
+            raise Consequence
+        return found
 
     def _param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
-        if name not in self.params:
-            raise Wrong(name, f"`{name}` is no param{nearest(name, self.params)}")
-        place = param_place(self.params[name])
+        place = param_place(self.params.known(name))
         expect, bound = self.walk.expectation(node, place.kind)
         return {"param": nodes(str(name)), "expect": nodes(bound)}, Clause(place, expect)
 
@@ -158,7 +214,7 @@ class Reader:
             raise Wrong(node, "`any` of fewer than two is no choice")
         if len(alternatives) > CHOICES:
             raise Wrong(node, f"`any` of {len(alternatives)}: {CHOICES} are the most")
-        return self._joined("any", [self.condition(one) for one in alternatives], node)
+        return self._joined("any", self._several(alternatives), node)
 
     @staticmethod
     def _joined(how: str, parts: List[Tuple[Data, Pattern]], node: Node) -> Tuple[Data, Pattern]:
@@ -172,10 +228,17 @@ class Reader:
     def _quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
         """`every` and `some`: the pattern that is proved is that of one row."""
         row = _table(node[form])
-        require, pattern = self._row(row, node["require"])
+        before = len(self.problems)
+        read: Dict[str, Tuple[Data, Pattern]] = {}
+        for key in ("require", "where"):
+            with Collecting(self.problems):
+                read.update({key: self._row(row, node[key])} if key in node else {})
+        if len(self.problems) > before or "require" not in read or ("where" in node) > ("where" in read):
+            raise Consequence
+        require, pattern = read["require"]
         data: Data = {form: nodes([*row.owner]), "require": nodes(require)}
-        if "where" in node:
-            where, condition = self._row(row, node["where"])
+        if "where" in read:
+            where, condition = read["where"]
             data["where"] = nodes(where)
             if len(possible(pattern, condition)) < 2:  # noqa: PLR2004
                 raise Wrong(node["where"], "where this holds, `require` always comes out the same")
@@ -196,8 +259,8 @@ class Reader:
             return self._joined(how, [self._row(row, one) for one in listed(below)], node)
         before = len(self.problems)
         stated = list(self.walk.row(row, node, node.at))
-        if len(self.problems) > before:
-            raise self.problems.pop()
+        if len(self.problems) > before or not stated:
+            raise Consequence
         if any(one.words or one.clause.aliases for one in stated):
             raise Wrong(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
         return self._joined("all", [({**_relative(one)}, one.clause) for one in stated], node)
@@ -244,8 +307,14 @@ def _level(node: Map) -> str:
     return str(level or "required")
 
 
-def _each(node: Node) -> Iterator[Map]:
+def _each(node: Node, problems: List[Wrong]) -> Iterator[Map]:
     for one in listed(node):
-        if not isinstance(one, Map):
-            raise Wrong(one, "a rule is a mapping")
-        yield one
+        if isinstance(one, Map):
+            yield one
+        else:
+            problems.append(Wrong(one, "a rule is a mapping"))
+
+
+def iter_one(make: Callable[[], T]) -> Iterator[T]:
+    """What a function returns, once; it is called when it is asked for."""
+    yield make()

@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterator, List, Optional, Union
 
-from nodespec.errors import At, Mistake
+from nodespec.errors import At, Mistake, Wrong
 from nodespec.model.document import DEPTH, SIZE, Map, Node, Seq, Word, after, decoded, mapping, sequence, word
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     import yaml
+
+
+class _Unsupported(Wrong):
+    """Part of YAML that is not part of the language: what stands there says something else than was meant."""
 
 
 class _Open(NamedTuple):
@@ -23,15 +27,31 @@ class _Open(NamedTuple):
     key: List[Word]
 
 
-def parse(data: bytes, file: str) -> Node:
-    """The one document of a YAML text; Mistake, with its position, where it is none."""
+def parse(data: bytes, file: str, problems: Optional[List[Wrong]] = None) -> Node:
+    """The one document of a YAML text; Mistake, with its position, where it is none.
+
+    `problems` receives what is wrong and keeps nothing else from being read, such as a key that is given twice.
+    """
+    kept: List[Wrong] = []
+    try:
+        found = _parsed(data, file, kept)
+    except Mistake as mistake:
+        raise Mistake(*map(str, kept), *mistake.said) from None
+    if kept and (problems is None or any(isinstance(one, _Unsupported) for one in kept)):
+        raise Mistake(*map(str, kept))
+    if problems is not None:
+        problems += kept
+    return found
+
+
+def _parsed(data: bytes, file: str, problems: List[Wrong]) -> Node:
     if len(data) > SIZE:
         raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
     import yaml  # noqa: PLC0415 - 24 ms
 
     text = decoded(data, file)
     try:
-        return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file)
+        return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file, problems)
     except yaml.MarkedYAMLError as error:
         raise Mistake(_unreadable(error, text.splitlines(), file)) from None
     except yaml.reader.ReaderError as error:
@@ -59,7 +79,7 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
     return f"{found[0] if found else At(file, 1, 1)}: {problem}"
 
 
-def _document(events: Iterator[yaml.Event], file: str) -> Node:
+def _document(events: Iterator[yaml.Event], file: str, problems: List[Wrong]) -> Node:
     import yaml  # noqa: PLC0415
 
     stack: List[_Open] = []
@@ -69,7 +89,7 @@ def _document(events: Iterator[yaml.Event], file: str) -> Node:
         if isinstance(event, yaml.DocumentStartEvent) and root is not None:
             raise Mistake(f"{at}: a second document: a file holds one")
         if isinstance(event, yaml.NodeEvent):
-            _plain(event, at)
+            _plain(event, at, problems)
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= DEPTH:
                 raise Mistake(f"{at}: nested deeper than {DEPTH}")
@@ -77,7 +97,7 @@ def _document(events: Iterator[yaml.Event], file: str) -> Node:
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
             node = _scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
             if stack:
-                _put(stack[-1], node)
+                _put(stack[-1], node, problems)
             else:
                 root = node
     if root is None:
@@ -85,31 +105,37 @@ def _document(events: Iterator[yaml.Event], file: str) -> Node:
     return root
 
 
-def _plain(event: yaml.NodeEvent, at: At) -> None:
+def _plain(event: yaml.NodeEvent, at: At, problems: List[Wrong]) -> None:
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
+        if any(isinstance(one, _Unsupported) for one in problems):  # its anchor is told
+            raise Mistake
         raise Mistake(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
     if event.anchor:
-        raise Mistake(f"{at}: anchors are not part of the language; text that begins with `&` is put in quotes")
+        say = "anchors are not part of the language; text that begins with `&` is put in quotes"
+        problems.append(_Unsupported(word("", at), say))
     if getattr(event, "tag", None) not in (None, "!"):
-        raise Mistake(f"{at}: tags are not part of the language; text that begins with `!` is put in quotes")
+        say = "tags are not part of the language; text that begins with `!` is put in quotes"
+        problems.append(_Unsupported(word("", at), say))
 
 
 def _scalar(event: yaml.ScalarEvent, at: At) -> Word:
     return word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
 
 
-def _put(into: _Open, node: Node) -> None:
+def _put(into: _Open, node: Node, problems: List[Wrong]) -> None:
     if isinstance(into.node, Seq):
         into.node.append(node)
     elif into.key:
-        into.node[into.key.pop()] = node
+        key = into.key.pop()
+        if key in into.node:
+            problems.append(Wrong(key, f"`{key}` stands here twice"))
+        elif key == "<<":
+            problems.append(_Unsupported(key, "merge keys are not part of the language"))
+        else:
+            into.node[key] = node
     elif not isinstance(node, Word):
         raise Mistake(f"{node.at}: a key is a word")
-    elif node in into.node:
-        raise Mistake(f"{node.at}: `{node}` stands here twice")
-    elif node == "<<":
-        raise Mistake(f"{node.at}: merge keys are not part of the language")
     else:
         into.key.append(node)

@@ -1,0 +1,170 @@
+"""Documents of specs: those that were asked for and all that they extend, parsed, parents before children."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Sequence, Set, Tuple
+
+from nodespec.author.spec import sysspec
+from nodespec.author.spec.yaml_source import parse
+from nodespec.errors import Collecting, Mistake, Wrong, nearest
+from nodespec.facts.value_types import Version
+from nodespec.facts.versions import RELEASE
+from nodespec.judge import expectation
+from nodespec.model.document import Map, Node, Word, items, listed, text, unknown_keys
+from nodespec.model.plan import LANGUAGE, nodes
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.author.spec.library import Library, Text
+
+TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
+CONTENT = {"extends", "params", "require", "recommend", "rules"}  # a mapping with one of these is meant as a spec
+
+
+class Document(NamedTuple):
+    """A file, parsed. `parents` are what it extends; `notes` say what a foreign one asks that is not carried over."""
+
+    file: str
+    body: Map
+    parents: Tuple[str, ...] = ()
+    notes: Tuple[str, ...] = ()
+
+    def text(self, key: str) -> str:
+        """A text at the top, or nothing."""
+        return text(self.body[key], key) if key in self.body else ""
+
+    def list(self, key: str) -> Sequence[Node]:
+        """A list at the top, or nothing."""
+        return listed(self.body[key]) if key in self.body else ()
+
+    def params(self) -> Iterable[Tuple[Word, Node]]:
+        """The params that it declares."""
+        return items(self.body["params"], "`params`") if "params" in self.body else ()
+
+
+class _Open(NamedTuple):
+    """A document whose parents are not all read: `ahead` are those to come."""
+
+    key: str
+    document: Document
+    ahead: Iterator[Node]
+    parents: List[str]
+
+
+class Documents:
+    """All documents of a resolution by key.
+
+    `lost` names what could not be read, `extends` or `params`: what others lack may then stand there.
+    """
+
+    def __init__(self, library: Library, problems: List[Wrong]) -> None:
+        self.library, self.problems = library, problems
+        self.known: Dict[str, Document] = {}  # parents before children
+        self.lost: Set[str] = set()
+
+    def collect(self, names: Sequence[str]) -> Dict[str, str]:
+        """Read what is named and all that it extends. The names that were asked for, by the key of their document."""
+        asked: Dict[str, str] = {}
+        for name in names:
+            with Collecting(self.problems):
+                found = self.library.find(name)
+                self._collect(found)
+                if found.key in self.known:
+                    asked[found.key] = name
+        return asked
+
+    def line(self, key: str) -> Tuple[str, ...]:
+        """All that a document extends, parents as listed and depth first; then itself."""
+        done: Dict[str, None] = {}
+        ahead = [(key, False)]
+        while ahead:
+            one, ready = ahead.pop()
+            if ready:
+                done[one] = None
+            elif one not in done:
+                ahead.append((one, True))
+                ahead += [(parent, False) for parent in reversed(self.known[one].parents)]
+        return tuple(done)
+
+    def _collect(self, text_: Text) -> None:
+        """Parents as listed, depth first, then the document itself; each file once."""
+        path: Dict[str, _Open] = {}
+        self._open(text_, path)
+        while path:
+            here = path[next(reversed(path))]
+            node = next(here.ahead, None)
+            if node is None:
+                self.known[here.key] = here.document._replace(parents=tuple(here.parents))
+                del path[here.key]
+                continue
+            if self._opened(node, here, path):
+                continue
+            self.lost |= {"extends", "params"}
+
+    def _opened(self, node: Node, here: _Open, path: Dict[str, _Open]) -> bool:
+        """Whether a parent could be read."""
+        with Collecting(self.problems):
+            found = self._parent(node, here.key)
+            if found.key in path:
+                raise Wrong(node, f"`{node}` extends itself")
+            self._open(found, path)
+            here.parents.append(found.key)
+            return True
+        return False
+
+    def _open(self, text_: Text, path: Dict[str, _Open]) -> None:
+        if text_.key in self.known:
+            return
+        document = self._document(text_)
+        parents: Sequence[Node] = ()
+        with Collecting(self.problems):
+            parents = document.list("extends")
+        path[text_.key] = _Open(text_.key, document, iter(parents), [])
+
+    def _parent(self, node: Node, beside: str) -> Text:
+        """What a document extends; where it is not found, the position is that of the name."""
+        name = text(node, "extends")
+        try:
+            return self.library.find(name, beside)
+        except Mistake as mistake:
+            raise Wrong(node, "; ".join(mistake.said)) from None
+
+    def _document(self, text_: Text) -> Document:
+        body: Node = parse(text_.data, text_.file, self.problems)
+        if not isinstance(body, Map):
+            raise Wrong(body, "a spec is a mapping that begins with `nodespec: 1`")
+        notes: Tuple[str, ...] = ()
+        if sysspec.is_one(body):
+            body, notes = sysspec.converted(body)
+        _check_language(body, self.problems)
+        document = Document(text_.file, body, (), notes)
+        unknown = unknown_keys(body, TOP)
+        self.problems += unknown
+        meant = " ".join(nearest(str(wrong.node), TOP) for wrong in unknown)
+        self.lost |= {key for key in ("extends", "params") if f"`{key}`" in meant}
+        for key in ("name", "title"):
+            with Collecting(self.problems):
+                document.text(key)
+        return document
+
+
+def _check_language(body: Map, problems: List[Wrong]) -> None:
+    """Refuse what is written for another program than this."""
+    said = body.get("nodespec")
+    if said != str(LANGUAGE):
+        wrong = Wrong(said or body, f"`nodespec: {LANGUAGE}` is wanted: the version of the language")
+        if said is not None or not CONTENT & {*body}:
+            raise wrong
+        problems.append(wrong)
+    if "requires" in body:
+        _check_version(body["requires"])
+
+
+def _check_version(node: Node) -> None:
+    from nodespec import __version__  # noqa: PLC0415 - few specs require one
+
+    if not isinstance(node, Word):
+        raise Wrong(node, "`requires` wants a range of nodespec's versions; did you mean `require`?")
+    needed = expectation.read(nodes(node), Version(RELEASE))
+    if not needed.test(__version__):
+        raise Wrong(node, f"this spec requires nodespec {needed.text}, and this is {__version__}")
