@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Tuple
 
 from nodespec.checks import _services_at_boot as _boot_services
-from nodespec.checks._runtime_config import CONFIGURED
 from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -53,6 +52,9 @@ RUNTIMES = {
     "runc": Runtime("runc", ("runc", "moby-runc")),
     "crun": Runtime("crun", ("crun",)),
 }
+CONTAINERD, CRIO, DOCKER = "/etc/containerd/config.toml", "/etc/crio/crio.conf", "/etc/docker/daemon.json"
+CONFIGURATION = (CONTAINERD, CRIO, DOCKER, "*.toml", f"{CRIO}.d/*", "*crio*", "*.json")
+CONFIGURED = ("containerd", "crio", "docker")  # whose configuration is read
 ALIASES = {"cri-o": "crio", "dockerd": "docker"}
 
 
@@ -87,16 +89,43 @@ def no_images(name: str) -> Absent:
 
 
 def configured(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
-    """What its configuration sets, or what it does where that is silent: containerd 1 keeps to cgroupfs."""
-    settings = CONFIGURED[name].read(tree)
+    """What its configuration sets, or what it does where that is silent, which is inferred."""
+    from nodespec.checks._runtime_config import READERS  # noqa: PLC0415 - not where the runtime answers
+
+    settings = READERS[name].read(tree, version)
     if not isinstance(settings, Value):
         return settings
-    if column in settings.value:
-        return settings.value[column]
-    default = CONFIGURED[name].defaults.get(column)
-    if (name, column) == ("containerd", "cgroup_driver"):
-        default = "cgroupfs" if isinstance(version, Value) and version.value.startswith("1.") else None
+    found = settings.value.get(column)
+    default = READERS[name].defaults.get(column)
+    if isinstance(found, Value) and not found.evidence.source:  # containerd's own default
+        default = found.value
+    elif found is not None:
+        return found
     if default:
-        return Value(default, settings.evidence._replace(inferred=True))
+        return Value(default, _silent(tree, name, settings.evidence))
     said = f"{settings.evidence} does not say, and {name} decides when it runs"
     return Unknown("not found", said, f"start {name}") if tree.running else Unknown(DEFERRED, said)
+
+
+def _silent(tree: Tree, name: str, file: Evidence) -> Evidence:
+    """Where a default was inferred from: the file that does not say, or the program without a file."""
+    program = tree.program(RUNTIMES[name].program)
+    if isinstance(program, Value) and isinstance(tree.entry(file.source), Absent):
+        file = program.evidence
+    return file._replace(inferred=True)
+
+
+def api_at_rest(tree: Tree, name: str) -> Observation[str]:
+    """The API is absent where configuration disables it; else only a running machine can tell."""
+    if name == "docker":
+        return Absent(Evidence(":".join(PROGRAMS)), RUNTIMES[name].silent)
+    if name == "containerd":
+        from nodespec.checks._runtime_config import containerd_settings  # noqa: PLC0415 - likewise
+
+        settings = containerd_settings(tree, packaged(tree, name))
+        disabled = settings.value.disabled if isinstance(settings, Value) else settings
+        if isinstance(disabled, Value) and disabled.value:
+            return Absent(
+                disabled.evidence, "the cri plugin of containerd is disabled: take it out of disabled_plugins"
+            )
+    return Unknown(DEFERRED, "only a running machine can tell")

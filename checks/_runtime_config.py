@@ -1,134 +1,158 @@
-"""What the configuration files of container runtimes set, by the column of `runtime` that it decides."""
+"""What the configuration of container runtimes sets: files, and options that their units start them with."""
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-from os.path import dirname, join
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, Mapping, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
 
+from nodespec.checks._runtime_catalogue import CONTAINERD, CRIO, DOCKER
 from nodespec.host import cri
 from nodespec.host.tree import Tree
-from nodespec.model.observation import Absent, Evidence, Observation, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from nodespec.formats.toml import Entry, Key
+    from nodespec.checks._runtime_containerd import Settings as Containerd
+    from nodespec.checks._systemd_command import Command
+    from nodespec.formats.toml import Table
 
-CONTAINERD, CRIO, DOCKER = "/etc/containerd/config.toml", "/etc/crio/crio.conf", "/etc/docker/daemon.json"
-LIMIT, FILES = 1 << 18, 64  # bytes of one file, and how many may be imported
+MAX_BYTES, MAX_FILES = 1 << 18, 64
 
-Settings: TypeAlias = "Dict[str, Value[str]]"
+Settings: TypeAlias = "Dict[str, Observation[str]]"  # by column of `runtime`
+Read: TypeAlias = "Callable[[Tree, Observation[str]], Observation[Settings]]"
 
 
-def containerd(tree: Tree) -> Observation[Settings]:
-    """Of the CRI plugin. What is imported counts more than what imports it, and is read after it."""
-    said: Dict[Key, Value[Key]] = {}
-    paths = [CONTAINERD]
-    for path in paths:
-        file = _read(tree, path)
-        if not isinstance(file, Value):
+def containerd(tree: Tree, version: Observation[str]) -> Observation[Settings]:
+    """The cgroup driver and the snapshotter of the CRI plugin, as that version of containerd reads its files."""
+    found = containerd_settings(tree, version)
+    if not isinstance(found, Value):
+        return found
+    return Value({"cgroup_driver": found.value.cgroup_driver, "snapshotter": found.value.snapshotter}, found.evidence)
+
+
+def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Containerd]:
+    """All that containerd's configuration decides: the file is the default one or an option of its unit."""
+    from nodespec.checks._runtime_containerd import settings  # noqa: PLC0415 - not where the runtime answers
+
+    command = _command(tree, "containerd.service", "containerd")
+    if isinstance(command, Unknown):
+        return command
+    given = command.option("--config", "-c", "-config", "--c")
+    return settings(tree, given or CONTAINERD, version, given=bool(given))
+
+
+def _command(tree: Tree, unit: str, program: str) -> Union[Command, Unknown]:
+    """The command line of a unit; without a unit the program alone."""
+    from nodespec.checks._systemd_command import Command, command_of  # noqa: PLC0415 - likewise
+
+    command = command_of(tree, unit, program)
+    if isinstance(command, Absent):
+        return Command((program,), command.evidence)
+    return command.value if isinstance(command, Value) else command
+
+
+def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - all read them alike
+    """The main file, then the drop-ins in the order of their names, then options of the unit."""
+    words = _command(tree, "crio.service", "crio")
+    if isinstance(words, Unknown):
+        return words
+    main, folder = words.option("--config", "-c") or CRIO, words.option("--config-dir", "-d") or f"{CRIO}.d"
+    names = tree.names(folder)
+    if isinstance(names, Unknown):
+        return names
+    drop_ins = names.value[:MAX_FILES] if isinstance(names, Value) else ()
+    found: Settings = {}
+    for path in (main, *(f"{folder}/{name}" for name in drop_ins)):
+        file = _tables(tree, path)
+        if isinstance(file, Unknown):
             return file
-        said.update(_plugin(path, file.value))
-        paths += [more for more in _imports(tree, path, file.value) if more not in paths][: FILES - len(paths)]
-    return Value(_set(said), Evidence(CONTAINERD))
+        if isinstance(file, Value):
+            found.update(_crio_columns(file.value, path))
+    for column, names_of in (("cgroup_driver", ("--cgroup-manager",)), ("snapshotter", ("--storage-driver", "-s"))):
+        option = words.option(*names_of)
+        if option:
+            found[column] = Value(option, words.at)
+    return Value(found, Evidence(main))
 
 
-PLUGINS: Mapping[Key, Key] = {  # what makes up the CRI in each version of the file
-    ("1",): ("cri",),
-    ("2",): ("io.containerd.grpc.v1.cri",),
-    ("3",): ("io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"),
-}
-
-
-def _plugin(path: str, file: Mapping[Key, Entry]) -> Iterator[Tuple[Key, Value[Key]]]:
-    plugins = PLUGINS.get(file[("version",)].words if ("version",) in file else ("1",), ())
-    for key, entry in file.items():
-        if key[0] == "plugins" and len(key) > 1 and key[1] in plugins:
-            yield key[2:], Value(entry.words, Evidence(path, entry.line))
-
-
-def _imports(tree: Tree, path: str, file: Mapping[Key, Entry]) -> Iterator[str]:
-    """The files that a file imports: patterns only of names, relative to where it stands."""
-    for pattern in file[("imports",)].words if ("imports",) in file else ():
-        folder, _, last = join(dirname(path), pattern).rpartition("/")
-        yield from (f"{folder}/{name}" for name in _names(tree, folder) if fnmatchcase(name, last))
-
-
-def _set(said: Mapping[Key, Value[Key]]) -> Settings:
-    """What counts is the default handler's driver."""
-    default = (
-        said[("containerd", "default_runtime_name")].value if ("containerd", "default_runtime_name") in said else ()
+def _crio_columns(file: Table, path: str) -> Settings:
+    """What one file of CRI-O sets."""
+    found: Settings = {}
+    places: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
+        ("cgroup_driver", ("crio", "runtime", "cgroup_manager")),
+        ("snapshotter", ("crio", "storage_driver")),
     )
-    systemd = said.get(("containerd", "runtimes", *(default or ("runc",)), "options", "SystemdCgroup"))
-    snapshotter = said.get(("snapshotter",)) or said.get(("containerd", "snapshotter"))
-    found = {}
-    if systemd:
-        found["cgroup_driver"] = Value("systemd" if systemd.value == ("true",) else "cgroupfs", systemd.evidence)
-    if snapshotter:
-        found["snapshotter"] = Value(" ".join(snapshotter.value), snapshotter.evidence)
+    for column, keys in places:
+        setting: object = file
+        for key in keys:
+            setting = setting.get(key) if isinstance(setting, dict) else None
+        if isinstance(setting, tuple) and isinstance(setting[0], str) and setting[0]:
+            found[column] = Value(setting[0], Evidence(path, setting[1]))
     return found
 
 
-def _read(tree: Tree, path: str) -> Observation[Dict[Key, Entry]]:
-    """The keys of a file; none where there is no such file."""
-    text = tree.text(path, LIMIT)
-    if isinstance(text, Absent):
-        return Value({}, text.evidence)
-    from nodespec.formats.toml import entries  # noqa: PLC0415 - only where there is a file
+def _tables(tree: Tree, path: str) -> Observation[Table]:
+    text = tree.text(path, MAX_BYTES)
+    if not isinstance(text, Value):
+        return text
+    from nodespec.formats.toml import parse  # noqa: PLC0415 - only where there is a file
 
-    return text.then(entries)
-
-
-def _names(tree: Tree, folder: str) -> Key:
-    names = tree.names(folder)
-    return names.value if isinstance(names, Value) else ()
+    return text.then(parse)
 
 
-def crio(tree: Tree) -> Observation[Settings]:
-    """The main file, and the drop-ins in the order of their names."""
-    columns: Dict[Key, str] = {
-        ("crio", "runtime", "cgroup_manager"): "cgroup_driver",
-        ("crio", "storage_driver"): "snapshotter",
+def docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - all read it alike
+    """daemon.json, where the cgroup driver is one of the options for running containers, and options of the unit."""
+    words = _command(tree, "docker.service", "dockerd")
+    if isinstance(words, Unknown):
+        return words
+    path = words.option("--config-file") or DOCKER
+    text = tree.text(path, MAX_BYTES)
+    found = Value({}, text.evidence) if isinstance(text, Absent) else text.then(lambda text: _daemon(text, path))
+    return _with_options(found.value, path, words) if isinstance(found, Value) else found
+
+
+def _with_options(found: Settings, path: str, words: Command) -> Observation[Settings]:
+    """What a file sets and the options beside it; of one setting dockerd takes only one of the two."""
+    options = {
+        "cgroup_driver": _native(words.options("--exec-opt")),
+        "snapshotter": words.option("--storage-driver", "-s") or "",
     }
-    found = {}
-    for path in (CRIO, *(f"{CRIO}.d/{name}" for name in _names(tree, f"{CRIO}.d")[:FILES])):
-        file = _read(tree, path)
-        if not isinstance(file, Value):
-            return file
-        for key, entry in file.value.items():
-            if key in columns and any(entry.words):
-                found[columns[key]] = Value(entry.words[0], Evidence(path, entry.line))
-    return Value(found, Evidence(CRIO))
+    for column, value in options.items():
+        if value and column in found:
+            said = f"dockerd does not start: {path} and {words.at} both set its {column.replace('_', ' ')}"
+            return Unknown("malformed", said, "leave one of them")
+        if value:
+            found[column] = Value(value, words.at)
+    return Value(found, Evidence(path))
 
 
-def docker(tree: Tree) -> Observation[Settings]:
-    """JSON, where the cgroup driver is one of the options for running containers."""
-    text = tree.text(DOCKER, LIMIT)
-    return Value({}, text.evidence) if isinstance(text, Absent) else text.then(_daemon)
-
-
-def _daemon(text: str) -> Settings:
+def _daemon(text: str, path: str) -> Settings:
     document = cri.parsed(text)
     options, driver = cri.inside(document, "exec-opts"), cri.inside(document, "storage-driver")
-    found = {"snapshotter": Value(driver, Evidence(DOCKER))} if isinstance(driver, str) and driver else {}
-    for option in options if isinstance(options, list) else ():
-        name, _, value = str(option).partition("=")
-        if name == "native.cgroupdriver":
-            found["cgroup_driver"] = Value(value, Evidence(DOCKER))
-    return found
+    found: Settings = {"snapshotter": Value(driver, Evidence(path))} if isinstance(driver, str) and driver else {}
+    native = _native([str(option) for option in options] if isinstance(options, list) else [])
+    return {**found, "cgroup_driver": Value(native, Evidence(path))} if native else found
+
+
+def _native(options: List[str]) -> str:
+    """The cgroup driver among options such as `native.cgroupdriver=systemd`: the first counts."""
+    for option in options:
+        name, _, value = option.partition("=")
+        if name.strip().casefold() == "native.cgroupdriver":
+            return value.strip()
+    return ""
 
 
 class Configured(NamedTuple):
     """How the configuration of a runtime is read, and what the runtime does where that is silent."""
 
-    read: Callable[[Tree], Observation[Settings]]
+    read: Read
     defaults: Mapping[str, str]
 
 
-CONFIGURED = {
-    "containerd": Configured(containerd, {"snapshotter": "overlayfs"}),
+READERS = {
+    "containerd": Configured(containerd, {}),
     "crio": Configured(crio, {"cgroup_driver": "systemd"}),
     "docker": Configured(docker, {}),
 }

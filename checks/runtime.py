@@ -13,8 +13,7 @@ from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 from nodespec.checks import _runtime_catalogue as _runtimes
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks._kernel_release import PACKAGED
-from nodespec.checks._runtime_catalogue import ALIASES, RUNTIMES
-from nodespec.checks._runtime_config import CONFIGURED, CONTAINERD, CRIO, DOCKER
+from nodespec.checks._runtime_catalogue import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
 from nodespec.errors import nearest
 from nodespec.facts.declaration import Columns, Row, Rows, table
 from nodespec.facts.value_types import Choice, Datum, Flag, Kind, SetOf, Text, Version
@@ -29,7 +28,7 @@ AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 
 FOUND = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
-FILES = (CONTAINERD, "*.toml", CRIO, f"{CRIO}.d/*", DOCKER, *_boot_services.SOURCES)
+FILES = (*CONFIGURATION, *_boot_services.SOURCES)
 INFO = {  # what the cgroup driver and the storage driver are called where HTTP is spoken
     "docker": ("CgroupDriver", "Driver"),
     "crio": ("cgroup_driver", "storage_driver"),
@@ -93,10 +92,11 @@ def runtime(machine: Machine) -> Rows[Row]:
     - `features`: what the kubelet can count on: supplemental_groups_policy, and of the default handler
       recursive_read_only_mounts and user_namespaces.
     - `cgroup_driver`: systemd or cgroupfs; it must be the kubelet's. Asked of the running one; where that cannot say,
-      read from its configuration; where that says nothing, what its version then does, which is inferred.
+      read from its configuration as its version reads it, the file that its unit names; the default is inferred.
     - `snapshotter`: containerd's snapshotter, the storage driver of CRI-O and Docker; likewise.
 
-    At rest `version` is that of the package that has the program, and what only answers can tell is left open.
+    At rest `version` is that of the package that has the program, `api` is absent where configuration disables it, and
+    what else only answers can tell is left open.
     """
     return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
 
@@ -122,8 +122,9 @@ def _resting(tree: Tree, name: str, column: str) -> Observation[Datum]:
         "path": _path,
         "enabled": _runtimes.enabled,
         "starts_at_boot": _runtimes.starts_at_boot,
+        "api": _runtimes.api_at_rest,
     }
-    if column in looks:
+    if column in looks and (column != "api" or RUNTIMES[name].units):
         return looks[column](tree, name)
     if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
         return _runtimes.configured(tree, name, column, _runtimes.packaged(tree, name))
@@ -285,10 +286,22 @@ def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
             yield _status(machine, name).then(lambda status: _nonempty(status.cgroup_driver))
         elif name in INFO:
             yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][0])))
-        if name in CONFIGURED:
-            yield _runtimes.configured(machine, name, "cgroup_driver", _version(machine, name))
 
-    return first(looks())
+    asked = first(looks())
+    if isinstance(asked, Value) or name not in CONFIGURED:
+        return asked
+    files = _configured(machine, name, "cgroup_driver")
+    if isinstance(asked, Unknown) and isinstance(files, Value) and files.evidence.inferred:
+        return asked  # what runs was not told a default
+    return first([asked, files])
+
+
+def _configured(machine: Machine, name: str, column: str) -> Observation[str]:
+    """What its files set; those of a runtime inside another program, as of k3s, are not known."""
+    socket = _socket(machine, name)
+    if isinstance(socket, Value) and socket.value != RUNTIMES[name].sockets[0]:
+        return Unknown("unsupported", f"which files the {name} at {socket.value} reads is not known")
+    return _runtimes.configured(machine, name, column, _version(machine, name))
 
 
 def _snapshotter(machine: Machine, name: str) -> Observation[str]:
@@ -298,7 +311,7 @@ def _snapshotter(machine: Machine, name: str) -> Observation[str]:
         else:
             hello = _hello(machine, name)
             yield cri.snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
-        yield _runtimes.configured(machine, name, "snapshotter", _version(machine, name))
+        yield _configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:
         return _runtimes.no_images(name)

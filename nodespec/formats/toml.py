@@ -1,88 +1,257 @@
-"""TOML as programs' configuration files use it: what is said under which key, and on which line.
+r"""TOML 1.0 as nested tables whose settings know their lines: `[a]\nb = 1` is `{"a": {"b": Setting(1, 2)}}`.
 
-It is read with tolerance, since the program that owns the file is the one to complain: what cannot be understood is
-left out, nothing raises, and a number, a date or a flag is its text.
+Strict: whatever the specification does not allow raises ValueError with the line, since the program that owns a file
+refuses it too. Specification: https://toml.io/en/v1.0.0
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, Tuple
+from typing import TYPE_CHECKING, Dict, List, Union
 
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-LONGEST = 1 << 12  # characters of one list or inline table
+MAX_DEPTH = 32  # of arrays, inline tables and dotted keys
 
-Key: TypeAlias = "Tuple[str, ...]"
+Scalar: TypeAlias = "Union[str, int, float, bool]"  # a date or a time is its text
+Item: TypeAlias = "Union[Scalar, List[Item], Table]"
+Table: TypeAlias = "Dict[str, Union[Table, Setting]]"
 
 
-class Entry(NamedTuple):
-    """What a key is set to: one word, or those of a list."""
+class Setting(NamedTuple):
+    """What a key is set to, and the line of the key. An array is a list; its elements know no lines."""
 
-    words: Tuple[str, ...]
+    value: Union[Scalar, List[Item]]
     line: int
 
 
-_QUOTED = r'"(?:\\.|[^"\\])*"|' + r"'[^']*'"
-_NAME = rf"(?:[\w-]+|{_QUOTED})"
-_DOTTED = rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*"
-_WORD = re.compile(rf"""{_QUOTED}|[^\s,=#"'\[\]{{}}]+""")
-_TABLE = re.compile(rf"\[\[?\s*({_DOTTED})\s*\]")
-_PAIR = re.compile(rf"({_DOTTED})\s*=\s*")
-_INNER = re.compile(rf"[{{,]\s*{_PAIR.pattern}")  # of an inline table
-_BARE = re.compile(rf"""(?:[^#"']+|{_QUOTED})*""")  # up to a comment
-_BLOCK = re.compile(r'"{3}.*?"{3}|' + r"'{3}.*?'{3}", re.DOTALL)
+_BLANK = re.compile(r"[ \t]*")
+_SPACE = re.compile(r"(?:[ \t\n]|\r\n|#[^\n]*)*")
+_END = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_WORD = re.compile(r"[^\s,#\]}=]+")
+_WORD = re.compile(r"[^\s,#\]}=]+(?: \d[^\s,#\]}=]*)?")  # a date may have a blank before its time
+_BASIC = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
+_LITERAL = re.compile(r"'([^'\n]*)'")
+_LONG_BASIC = re.compile(r'"""\r?\n?((?:[^"\\]|\\.|"{1,2}(?!"))*"{0,2})"""(?!")', re.DOTALL)
+_LONG_LITERAL = re.compile(r"'''\r?\n?((?:[^']|'{1,2}(?!'))*'{0,2})'''(?!')")
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[ \t]*\r?\n[ \t\r\n]*|.?)", re.DOTALL)
+_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+_DECIMAL = r"[+-]?(?:0|[1-9](?:_?[0-9])*)"
+_INTEGER = re.compile(rf"{_DECIMAL}|0x[0-9A-Fa-f](?:_?[0-9A-Fa-f])*|0o[0-7](?:_?[0-7])*|0b[01](?:_?[01])*")
+_FLOAT = re.compile(rf"{_DECIMAL}(?:\.[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?|[+-]?(?:inf|nan)")
+_TIME = r"\d\d:\d\d:\d\d(?:\.\d+)?"
+_DATE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:[Tt ]{_TIME}(?:[Zz]|[+-]\d\d:\d\d)?)?|{_TIME}")
 
 
-def entries(text: str) -> Dict[Key, Entry]:
-    """Every key that is set, with the tables around it. The last one counts."""
-    found: Dict[Key, Entry] = {}
-    table: Key = ()
-    for number, line in _lines(_BLOCK.sub(_emptied, text)):
-        header, pair = _TABLE.match(line), _PAIR.match(line)
-        if header:
-            table = _key(header[1])
-        elif pair:
-            key, said = (*table, *_key(pair[1])), line[pair.end() :][:LONGEST]
-            found[key] = Entry(_words(said), number)
-            for inner in _INNER.finditer(said) if said.startswith("{") else ():
-                word = _WORD.match(said, inner.end())
-                found[(*key, *_key(inner[1]))] = Entry((_plain(word[0]),) if word else (), number)
-    return found
+def parse(text: str) -> Table:
+    """The document as nested tables; ValueError for what is no TOML."""
+    control = _CONTROL.search(text)
+    if control:
+        raise ValueError(f"line {text.count(chr(10), 0, control.start()) + 1}: a control character")
+    return _Parser(text).document()
 
 
-def _emptied(block: re.Match[str]) -> str:
-    """A text of several lines is nothing that is looked for; its lines count."""
-    return '""' + "\n" * block[0].count("\n")
+class _Parser:
+    """One pass over a text. Tables are told apart by identity: `fixed` ones cannot be declared or extended again."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+        self.counted, self.line = 0, 1  # up to where lines were counted
+        self.root: Table = {}
+        self.fixed: Dict[int, object] = {}
+        self.frozen: Dict[int, object] = {}  # inline tables and arrays: nothing may be added at any depth
+        self.dotted: List[Table] = []
+
+    def document(self) -> Table:
+        table = self.root
+        while self.at < len(self.text):
+            self.skip(_BLANK)
+            if self.text.startswith("[", self.at):
+                table = self.header()
+            elif self.text[self.at : self.at + 1] not in ("", "#", "\n", "\r"):
+                self.pair(table, self.dotted, 0)
+            end = _END.match(self.text, self.at)
+            if not end:
+                raise self.error("expected the end of the line")
+            self.at = end.end()
+        return self.root
+
+    def error(self, what: str) -> ValueError:
+        return ValueError(f"line {self.here()}: {what}")
+
+    def here(self) -> int:
+        self.line += self.text.count("\n", self.counted, self.at)
+        self.counted = self.at
+        return self.line
+
+    def skip(self, pattern: re.Pattern[str]) -> None:
+        match = pattern.match(self.text, self.at)
+        self.at = match.end() if match else self.at
+
+    def take(self, text: str) -> bool:
+        found = self.text.startswith(text, self.at)
+        self.at += len(text) if found else 0
+        return found
+
+    def header(self) -> Table:
+        for table in self.dotted:
+            self.fixed[id(table)] = table
+        self.dotted.clear()
+        array = self.take("[[")
+        if not array:
+            self.take("[")
+        *path, last = self.keys()
+        if not self.take("]]" if array else "]"):
+            raise self.error("a header without end")
+        table = self.root
+        for key in path:
+            table = self.inside(table, key, arrays=True)
+        return self.appended(table, last) if array else self.declared(table, last)
+
+    def inside(self, table: Table, key: str, *, arrays: bool = False) -> Table:
+        """The table below a key on the way to another: of an array of tables the last."""
+        found = table.setdefault(key, {})
+        if (
+            arrays
+            and isinstance(found, Setting)
+            and isinstance(found.value, list)
+            and id(found.value) not in self.frozen
+        ):
+            found = found.value[-1]  # type: ignore[assignment]
+        if not isinstance(found, dict) or id(found) in self.frozen:
+            raise self.error(f"`{key}` is no table that can be extended")
+        return found
+
+    def declared(self, table: Table, key: str) -> Table:
+        found = table.setdefault(key, {})
+        if not isinstance(found, dict) or id(found) in self.fixed or id(found) in self.frozen:
+            raise self.error(f"`{key}` is set twice")
+        self.fixed[id(found)] = found
+        return found
+
+    def appended(self, table: Table, key: str) -> Table:
+        found = table.setdefault(key, Setting([], self.here()))
+        if not isinstance(found, Setting) or not isinstance(found.value, list) or id(found.value) in self.frozen:
+            raise self.error(f"`{key}` is set twice")
+        new: Table = {}
+        found.value.append(new)
+        return new
+
+    def pair(self, table: Table, opened: List[Table], depth: int) -> None:
+        """Set a dotted key. The tables on the way are `opened`, and closed with what is around them."""
+        line = self.here()
+        *path, last = self.keys()
+        for key in path:
+            table = self.inside(table, key)
+            if id(table) in self.fixed:
+                raise self.error(f"`{key}` is set twice")
+            opened.append(table)
+        if not self.take("="):
+            raise self.error("expected `=`")
+        self.skip(_BLANK)
+        value = self.value(depth)
+        if last in table:
+            raise self.error(f"`{last}` is set twice")
+        table[last] = value if isinstance(value, dict) else Setting(value, line)
+
+    def keys(self) -> List[str]:
+        """A dotted key, with the blanks around it."""
+        keys: List[str] = []
+        while True:
+            self.skip(_BLANK)
+            keys.append(self.key())
+            self.skip(_BLANK)
+            if len(keys) > MAX_DEPTH:
+                raise self.error("nested too deep")
+            if not self.take("."):
+                return keys
+
+    def key(self) -> str:
+        for pattern in (_BARE, _BASIC, _LITERAL):
+            match = pattern.match(self.text, self.at)
+            if match:
+                self.at = match.end()
+                return match[0] if pattern is _BARE else self.unescaped(match[1], basic=pattern is _BASIC)
+        raise self.error("expected a key")
+
+    def value(self, depth: int) -> Union[Scalar, List[Item], Table]:
+        if depth > MAX_DEPTH:
+            raise self.error("nested too deep")
+        if self.take("["):
+            return self.array(depth)
+        if self.take("{"):
+            return self.inline(depth)
+        strings = ((_LONG_BASIC, True), (_BASIC, True), (_LONG_LITERAL, False), (_LITERAL, False))
+        opening = self.text[self.at : self.at + 3]
+        for pattern, basic in strings:
+            if opening in ('"""', "'''") and pattern in (_BASIC, _LITERAL):
+                continue
+            match = pattern.match(self.text, self.at)
+            if match:
+                self.at = match.end()
+                return self.unescaped(match[1], basic=basic, long=pattern is _LONG_BASIC)
+        match = _WORD.match(self.text, self.at)
+        scalar = _scalar(match[0]) if match else None
+        if match and scalar is None:  # no date: what follows the blank belongs to no value
+            match = _BARE_WORD.match(self.text, self.at)
+            scalar = _scalar(match[0]) if match else None
+        if not match or scalar is None:
+            raise self.error("expected a value")
+        self.at = match.end()
+        return scalar
+
+    def unescaped(self, text: str, *, basic: bool, long: bool = False) -> str:
+        text = text.replace("\r\n", "\n")
+        return _ESCAPE.sub(lambda match: self.escape(match[1], long=long), text) if basic and "\\" in text else text
+
+    def escape(self, word: str, *, long: bool) -> str:
+        if word in _ESCAPES:
+            return _ESCAPES[word]
+        if word[:1] in ("u", "U") and len(word) > 1:
+            code = int(word[1:], 16)
+            if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004 - Unicode's scalar values
+                return chr(code)
+        elif long and not word.strip() and "\n" in word:
+            return ""
+        raise self.error(f"an escape that TOML does not have: `\\{word[:9]}`")
+
+    def array(self, depth: int) -> List[Item]:
+        items: List[Item] = []
+        self.frozen[id(items)] = items
+        while True:
+            self.skip(_SPACE)
+            if self.take("]"):
+                return items
+            items.append(self.value(depth + 1))
+            self.skip(_SPACE)
+            if not self.take(",") and not self.text.startswith("]", self.at):
+                raise self.error("expected `,` or `]`")
+
+    def inline(self, depth: int) -> Table:
+        table: Table = {}
+        nested: List[Table] = [table]
+        self.skip(_BLANK)
+        while not self.take("}"):
+            if table and not self.take(","):
+                raise self.error("expected `,` or `}`")
+            self.pair(table, nested, depth + 1)
+            self.skip(_BLANK)
+        for one in nested:
+            self.frozen[id(one)] = one
+        return table
 
 
-def _lines(text: str) -> Iterator[Tuple[int, str]]:
-    """The lines without comments; a list of several lines is one, with the number of its first."""
-    held, start, depth = "", 0, 0
-    for number, line in enumerate(text.split("\n"), 1):
-        bare = _BARE.match(line)
-        said = bare[0].strip() if bare else ""
-        brackets = re.sub(_QUOTED, "", said)
-        depth += brackets.count("[") - brackets.count("]")
-        held, start = f"{held} {said}".strip(), start or number
-        if depth <= 0 or len(held) > LONGEST or not _PAIR.match(held):
-            yield start, held
-            held, start, depth = "", 0, 0
-    yield start, held
-
-
-def _key(dotted: str) -> Key:
-    return tuple(map(_plain, re.findall(_NAME, dotted)))
-
-
-def _words(said: str) -> Key:
-    return tuple(map(_plain, _WORD.findall(said)))
-
-
-def _plain(word: str) -> str:
-    if word[0] == '"':
-        return re.sub(r'\\(["\\])', r"\1", word[1:-1])
-    return word[1:-1] if word[0] == "'" else word
+def _scalar(word: str) -> Union[Scalar, None]:
+    """A number, a flag, or the text of a date."""
+    if word in ("true", "false"):
+        return word == "true"
+    if _INTEGER.fullmatch(word):
+        return int(word.replace("_", ""), 0 if word[1:2] in ("x", "o", "b") else 10)
+    if _FLOAT.fullmatch(word):
+        return float(word.replace("_", ""))
+    return word if _DATE.fullmatch(word) else None

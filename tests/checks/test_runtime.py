@@ -217,7 +217,7 @@ def test_plugin_disabled_is_absence_of_the_cri_and_says_what_to_do(root: str) ->
         assert [found[column] for column in ("api", "conditions", "handlers", "features")] == [absent] * 4
         assert found["running"] == Value(value=True, evidence=Evidence(CONTAINERD))
         assert found["version"] == Value("1.7.27", Evidence("containerd --version"))
-        assert found["cgroup_driver"] == Value("cgroupfs", Evidence("/etc/containerd/config.toml", inferred=True))
+        assert found["cgroup_driver"] == Value("cgroupfs", Evidence("/usr/bin/containerd", inferred=True))
 
 
 @pytest.mark.parametrize("name", ["containerd", "crio", "docker", "cri-dockerd"])
@@ -374,16 +374,13 @@ V2, V3 = 'plugins."io.containerd.grpc.v1.cri".containerd', "plugins.'io.containe
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, ("cgroupfs", MAIN, 0)),
+        ({}, ("cgroupfs", "/usr/bin/containerd", 0)),
         ({MAIN: "version = 2\n"}, ("cgroupfs", MAIN, 0)),
         ({MAIN: f"version = 2\n[{V2}.runtimes.runc.options]\nSystemdCgroup = true\n"}, ("systemd", MAIN, 3)),
-        ({MAIN: f"version = 3\n[{V3}.runtimes.runc.options]\n  SystemdCgroup = true\n"}, ("systemd", MAIN, 3)),
         ({MAIN: "[plugins.cri.containerd.runtimes.runc]\noptions = {SystemdCgroup = true}\n"}, ("systemd", MAIN, 2)),
         # the part of another version of the file counts for nothing
-        (
-            {MAIN: "version = 2\n[plugins.cri.containerd.runtimes.runc.options]\nSystemdCgroup = true\n"},
-            ("cgroupfs", MAIN, 0),
-        ),
+        ({MAIN: f"[{V2}.runtimes.runc.options]\nSystemdCgroup = true\n"}, ("cgroupfs", MAIN, 0)),
+        ({MAIN: f"version = 2\n[{V3}.runtimes.runc.options]\nSystemdCgroup = true\n"}, ("cgroupfs", MAIN, 0)),
         # it is the default handler's that counts
         (
             {
@@ -415,18 +412,14 @@ def test_the_cgroup_driver_of_containerd_that_does_not_run_is_configured(
     assert row(machine, "containerd")["cgroup_driver"] == Value(driver, Evidence(path, line, inferred=not line))
 
 
-def test_containerd_2_without_configuration_decides_when_it_runs(root: str, make_tree: MakeTree) -> None:
+def test_without_configuration_containerd_2_uses_its_defaults(root: str, make_tree: MakeTree) -> None:
     found = row(Host(root, containerd=PRINTED_TWO), "containerd")
-    assert found["cgroup_driver"] == Unknown(
-        "not found",
-        "/etc/containerd/config.toml does not say, and containerd decides when it runs",
-        "start containerd",
-    )
-    assert found["snapshotter"] == Value("overlayfs", Evidence("/etc/containerd/config.toml", inferred=True))
+    assert found["cgroup_driver"] == Value("cgroupfs", Evidence("/usr/bin/containerd", inferred=True))
+    assert found["snapshotter"] == Value("overlayfs", Evidence("/usr/bin/containerd", inferred=True))
     make_tree(
         {"/etc/containerd/config.toml": "version = 3\n[plugins.'io.containerd.cri.v1.images']\nsnapshotter='zfs'\n"}
     )
-    found = row(Host(root), "containerd")
+    found = row(Host(root, containerd=PRINTED_TWO), "containerd")
     assert found["snapshotter"] == Value("zfs", Evidence("/etc/containerd/config.toml", 3))
 
 
@@ -443,7 +436,7 @@ def test_configuration_that_cannot_be_read_is_unknown(root: str, make_tree: Make
 @pytest.mark.parametrize(
     ("name", "files", "expected"),
     [
-        ("crio", {}, Value("systemd", Evidence("/etc/crio/crio.conf", inferred=True))),
+        ("crio", {}, Value("systemd", Evidence("/usr/bin/crio", inferred=True))),
         (
             "crio",
             {

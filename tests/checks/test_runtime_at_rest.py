@@ -91,10 +91,10 @@ def test_what_only_answers_can_tell_is_left_open(make_tree: MakeTree) -> None:
         assert columns[column] == Unknown("deferred", "only a running machine can tell")
 
 
-@pytest.mark.parametrize(("version", "driver"), [("1.7.2-1", "cgroupfs"), ("2.1.5-1", None)])
+@pytest.mark.parametrize(("version", "driver"), [("1.7.2-1", "cgroupfs"), ("2.1.5-1", "cgroupfs"), ("3.0.0-1", None)])
 def test_without_a_file_the_driver_is_that_of_the_version(make_tree: MakeTree, version: str, driver: object) -> None:
-    found = seen(host(make_tree, "/usr/bin/containerd", files=packages(containerd=version)), "containerd")
-    assert found.get("cgroup_driver") == driver
+    found = row(host(make_tree, "/usr/bin/containerd", files=packages(containerd=version)), "containerd")
+    assert getattr(found["cgroup_driver"], "value", None) == driver
 
 
 @pytest.mark.parametrize(

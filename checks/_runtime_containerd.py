@@ -1,0 +1,185 @@
+"""What containerd's configuration decides: the cgroup driver, the snapshotter, and whether there is a CRI at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, Tuple, Union
+
+from nodespec.checks._runtime_containerd_files import (
+    FIX,
+    IMAGES,
+    OLD,
+    RUNTIME,
+    SHORT,
+    Loaded,
+    Rules,
+    UnreadError,
+    load,
+    refused,
+)
+from nodespec.facts.versions import RELEASE
+from nodespec.model.observation import Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.checks._runtime_containerd_files import Table
+    from nodespec.host.tree import Tree
+
+SYSTEMD_CGROUP = "SystemdCgroup"
+RUNC_TYPES = ("", "io.containerd.runc.v1", "io.containerd.runc.v2")
+
+
+class Settings(NamedTuple):
+    """What a configuration decides; evidence without a source is containerd's own default."""
+
+    cgroup_driver: Observation[str]
+    snapshotter: Observation[str]
+    disabled: Observation[bool]  # whether the CRI plugin is
+
+
+# From and up to which release; the boundaries within 1.6 and 1.7 are those of the sources that were compared.
+RELEASES = (
+    ("1.3.0-alpha", "1.6.28", Rules("1.3 to 1.6.28", 2, "never", relative="root", newer="read")),
+    ("1.6.29", "1.6.29", Rules("1.6.29", 2, "never", relative="unknown", newer="read")),
+    ("1.6.30", "1.6.31", Rules("1.6.30 and 1.6.31", 2, "never", newer="read")),
+    ("1.6.32", "1.6.32", Rules("1.6.32", 2, "never", newer="unknown")),
+    ("1.6.33", "1.6", Rules("1.6.33 and later", 2, "never")),
+    ("1.7.0-alpha", "1.7.15", Rules("1.7 to 1.7.15", 2, "never", relative="root", newer="read")),
+    ("1.7.16", "1.7.17", Rules("1.7.16 and 1.7.17", 2, "never", relative="unknown", newer="unknown")),
+    ("1.7.18", "1.7", Rules("1.7.18 and later", 2, "never")),
+    ("2.0.0-alpha", "2.0", Rules("2.0", 3, "merged", mixes=False)),
+    ("2.1.0-alpha", "2.2", Rules("2.1 and 2.2", 3, "merged")),
+    ("2.3.0-alpha", "2", Rules("2.3 and later", 4, "each")),
+)
+
+
+def rules_of(version: str) -> Optional[Rules]:
+    """The rules of a release of containerd such as `1.6.20~ds1`; nothing where they are not known."""
+    position = (RELEASE.key(version), 0)
+    for low, high, rules in RELEASES:
+        if RELEASE.span(low)[0] <= position < RELEASE.span(high)[1]:
+            return rules
+    return None
+
+
+def settings(tree: Tree, path: str, version: Observation[str], *, given: bool = False) -> Observation[Settings]:
+    """What the file at a path and its imports set. `given`: the path is an option, and the file must exist."""
+    if isinstance(version, Value):
+        rules = rules_of(version.value)
+        if not rules:
+            return Unknown("unsupported", f"how containerd {version.value} reads {path} is not known", FIX)
+        return _read(tree, path, rules, given=given)
+    readings = [(rules, _read(tree, path, rules, given=given)) for *_, rules in RELEASES]
+    first = readings[0][1]
+    if all(_alike(first, other) for _, other in readings):
+        return first
+    return Unknown("unsupported", f"the version of containerd is not known, and releases read {path} differently", FIX)
+
+
+def _alike(one: Observation[Settings], other: Observation[Settings]) -> bool:
+    if not isinstance(one, Value) or not isinstance(other, Value):
+        return one == other
+    return [_plain(seen) for seen in one.value] == [_plain(seen) for seen in other.value]
+
+
+def _plain(seen: Observation[object]) -> object:
+    return seen.value if isinstance(seen, Value) else seen
+
+
+def _read(tree: Tree, path: str, rules: Rules, *, given: bool) -> Observation[Settings]:
+    try:
+        loaded = load(tree, path, rules, given=given)
+        return Value(_decide(loaded, path, rules), Evidence(path))
+    except UnreadError as error:
+        return error.why
+
+
+def _decide(loaded: Loaded, path: str, rules: Rules) -> Settings:
+    at = Evidence(path if loaded.read else "", inferred=True)
+    if rules.migrates == "never":
+        plugin = loaded.plugins.get(SHORT if loaded.version < 2 else OLD, {})  # noqa: PLR2004 - of the file
+        containerd = _table(plugin, "containerd")
+        images = containerd
+    else:
+        containerd = _table(loaded.plugins.get(RUNTIME, {}), "containerd")
+        images = _table(loaded.plugins, IMAGES)
+    return Settings(_driver(containerd, at, rules), _snapshotter(images, at), _disabled(loaded, at, rules))
+
+
+def _table(table: Union[Table, Value[object]], key: str) -> Table:
+    """The table below a key, empty where there is none."""
+    found = _get(table, key)
+    if isinstance(found, Value):
+        raise refused(str(found.evidence), f"`{key}` has another type")
+    return found or {}
+
+
+def _get(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
+    """What is set under a key; another spelling is read by some releases only."""
+    if not isinstance(table, dict):
+        return None
+    other = next((name for name in table if name != key and name.casefold() == key), "")
+    if other:
+        raise UnreadError(Unknown("unsupported", f"whether containerd reads `{other}` as `{key}` is not known", FIX))
+    return table.get(key)
+
+
+def _text(table: Table, key: str, default: str) -> Value[str]:
+    found = _get(table, key)
+    if found is None:
+        return Value(default, Evidence(""))
+    if isinstance(found, dict) or not isinstance(found.value, str):
+        raise refused(str(found.evidence) if isinstance(found, Value) else key, f"`{key}` has another type")
+    return Value(found.value, found.evidence)
+
+
+def _driver(containerd: Table, at: Evidence, rules: Rules) -> Observation[str]:
+    """The cgroup driver of the default runtime."""
+    name = _text(containerd, "default_runtime_name", "runc")
+    runtime, held = _table(containerd, "default_runtime"), _table(containerd, "runtimes")
+    if rules.migrates != "never" or not _text(runtime, "runtime_type", "").value:
+        replaced = rules.migrates == "never" and "runtimes" in containerd
+        if name.value not in held and (replaced or name.value != "runc"):
+            said = f"the default runtime `{name.value}` is not among containerd's runtimes"
+            return Unknown("malformed", said, f"add it to the runtimes in {at.source}")
+        runtime = _table(held, name.value) if name.value in held else {}
+    kind = _text(runtime, "runtime_type", "")
+    if kind.value not in RUNC_TYPES:
+        return Unknown("unsupported", f"which cgroup driver {kind.value} uses is not known ({kind.evidence})", FIX)
+    found = _systemd_cgroup(_table(runtime, "options"), rules, defaults=name.value == "runc")
+    if not found:
+        return Value("cgroupfs", at)
+    if not isinstance(found.value, bool):
+        return Unknown("malformed", f"{found.evidence}: SystemdCgroup must be true or false", "correct it")
+    return Value("systemd" if found.value else "cgroupfs", found.evidence)
+
+
+def _systemd_cgroup(options: Table, rules: Rules, *, defaults: bool) -> Optional[Value[object]]:
+    """SystemdCgroup as containerd spells it: 1.x tries four names in order, 2.x ignores case and takes the last.
+
+    `defaults`: the options are those of runc, to which containerd 2.x adds `SystemdCgroup = false`.
+    """
+    spelled = [name for name in options if name.casefold() == SYSTEMD_CGROUP.casefold()]
+    if rules.migrates == "never":
+        tried = (SYSTEMD_CGROUP, "systemdcgroup", "SYSTEMDCGROUP", "systemdCgroup")
+        name = next((name for name in tried if name in spelled), "")
+    else:
+        name = max([*spelled, *((SYSTEMD_CGROUP,) if defaults else ())], default="")
+    found = options.get(name)
+    return Value(found, Evidence(name)) if isinstance(found, dict) else found
+
+
+def _snapshotter(images: Table, at: Evidence) -> Observation[str]:
+    found = _text(images, "snapshotter", "overlayfs")
+    if not found.value:
+        return Unknown("unsupported", f"{found.evidence}: which snapshotter an empty name means is not known", FIX)
+    return found if found.evidence.source else Value(found.value, at)
+
+
+def _disabled(loaded: Loaded, at: Evidence, rules: Rules) -> Observation[bool]:
+    """Whether the CRI is disabled: the plugin itself, or in 2.x one that it needs."""
+    if rules.migrates == "never":
+        names: Tuple[str, ...] = (SHORT if loaded.version < 2 else OLD,)  # noqa: PLR2004 - of the file
+    else:
+        names = (OLD, RUNTIME, IMAGES)
+    found = next((where for name, where in loaded.disabled if name in names), None)
+    return Value(value=True, evidence=found) if found else Value(value=False, evidence=at)

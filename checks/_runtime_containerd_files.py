@@ -1,0 +1,236 @@
+"""The files of containerd's configuration, loaded and merged as releases of containerd do.
+
+They differ in what an import replaces, in which version of the file they take, and in how they migrate older ones
+(cmd/containerd/server/config/config.go, plugins/cri/*/plugin.go):
+
+- 1.x: the last `version` counts for all files; an import replaces whole plugins.
+- 2.0 to 2.2: imports are merged key by key; files without version and of version 1 lose their CRI plugin, and the
+  merged configuration is migrated if it is of version 2.
+- 2.3 and later: each file is migrated, then merged.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from os.path import dirname, join, normpath
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple, Union, cast
+
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from nodespec.formats import toml
+    from nodespec.host.tree import Tree
+
+    Table: TypeAlias = "Dict[str, Union[Table, Value[object]]]"
+
+MAX_BYTES, MAX_FILES = 1 << 18, 64  # of one file, and how many may be imported
+OLD, SHORT = "io.containerd.grpc.v1.cri", "cri"
+RUNTIME, IMAGES = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
+IMAGE_KEYS = ("snapshotter", "disable_snapshot_annotations", "discard_unpacked_layers")
+FIX = "run `containerd config dump` with the containerd that is installed"
+URI_PARTS = 4  # of `io.containerd.grpc.v1.cri`, whose ID is the last
+
+
+class Rules(NamedTuple):
+    """How releases of containerd read their files. `migrates` is `never`, `merged` or `each`."""
+
+    name: str
+    newest: int  # version of a file
+    migrates: str
+    relative: str = "file"  # where a relative pattern starts: `file` that imports, `root`, or `unknown`
+    newer: str = "refused"  # what becomes of a newer file: `refused`, `read`, or `unknown`
+    mixes: bool = True  # whether a file may set the plugins of version 2 and of version 3
+
+
+class UnreadError(Exception):
+    """What the files say cannot be told, and why."""
+
+    def __init__(self, why: Unknown) -> None:
+        super().__init__(why.say)
+        self.why = why
+
+
+class Loaded:
+    """The files as merged so far."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.plugins: Table = {}
+        self.disabled: List[Tuple[str, Evidence]] = []
+        self.required: List[Tuple[str, Evidence]] = []
+        self.read = False
+
+
+def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> Loaded:
+    loaded = Loaded(1 if rules.migrates == "never" else rules.newest)
+    pending, done = [path], cast("List[str]", [])
+    while pending:
+        path = pending.pop(0)
+        if path in done:
+            continue
+        if len(done) == MAX_FILES:
+            raise UnreadError(Unknown("unsupported", f"{path} is one of more than {MAX_FILES} files of containerd"))
+        file = _file(tree, path, given=given or bool(done))
+        done.append(path)
+        if file is None:
+            return loaded
+        _add(loaded, file, path, rules)
+        pending += _imports(tree, path, file, rules)
+    _validate(loaded, done[0], rules)
+    return loaded
+
+
+def _file(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
+    """The tables of a file; nothing where a file that need not be there is not."""
+    text = tree.text(path, MAX_BYTES)
+    if isinstance(text, Absent):
+        if given:
+            raise UnreadError(
+                Unknown("malformed", f"containerd does not start: {path} does not exist", f"write {path}")
+            )
+        return None
+    from nodespec.formats.toml import parse  # noqa: PLC0415 - only where there is a file
+
+    tables = text.then(parse)
+    if isinstance(tables, Value):
+        return tables.value
+    raise UnreadError(cast("Unknown", tables))
+
+
+def refused(path: str, what: str) -> UnreadError:
+    return UnreadError(Unknown("malformed", f"containerd does not start: {path}: {what}", f"correct {path}"))
+
+
+def _value(file: toml.Table, key: str, kind: type, path: str) -> Optional[Value[object]]:
+    """What a key is set to, if it is of that type."""
+    setting = file.get(key)
+    if setting is None:
+        return None
+    value = None if isinstance(setting, dict) else setting.value
+    if isinstance(setting, dict) or not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        raise refused(path, f"`{key}` has another type")
+    return Value(value, Evidence(path, setting.line))
+
+
+def _texts(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evidence]]:
+    found = _value(file, key, list, path)
+    texts = cast("List[object]", found.value) if found else []
+    if not all(isinstance(text, str) for text in texts):
+        raise refused(path, f"`{key}` has another type")
+    return [(cast("str", text), found.evidence) for text in texts] if found else []
+
+
+def _add(loaded: Loaded, file: toml.Table, path: str, rules: Rules) -> None:
+    """Merge a file into what was read before it."""
+    loaded.read = True
+    setting = _value(file, "version", int, path)
+    version = cast("int", setting.value) if setting else 0
+    tables = file.get("plugins", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise refused(path, "`plugins` has another type")
+    plugins = _located(tables, path)
+    disabled, required = (_texts(file, key, path) for key in ("disabled_plugins", "required_plugins"))
+    if version < 0 or (version > rules.newest and rules.migrates != "never"):
+        raise refused(path, f"version {version} is not one of this containerd's")
+    if rules.migrates != "never" and version <= 1:
+        plugins = {_uri(name): table for name, table in plugins.items()}
+        disabled, required = ([(_uri(name), at) for name, at in names] for names in (disabled, required))
+        version = loaded.version if rules.migrates == "merged" else 2
+    if rules.migrates == "each":
+        if version < rules.newest:
+            _migrate(plugins, path, rules)
+        version = rules.newest
+    if rules.migrates == "never":
+        loaded.plugins.update(plugins)
+    else:
+        _merge(loaded.plugins, plugins)
+    loaded.version = version or loaded.version
+    loaded.disabled += disabled
+    loaded.required += required
+
+
+def _located(table: toml.Table, path: str) -> Table:
+    """The same tables with the file of each setting; those within an array stay as they are."""
+    return {
+        key: _located(value, path) if isinstance(value, dict) else Value(value.value, Evidence(path, value.line))
+        for key, value in table.items()
+    }
+
+
+def _merge(into: Table, table: Mapping[str, Union[Table, Value[object]]]) -> None:
+    for key, value in table.items():
+        held = into.get(key)
+        if isinstance(held, dict) and isinstance(value, dict):
+            _merge(held, value)
+        else:
+            into[key] = value
+
+
+def _uri(name: str) -> str:
+    """The full name of a plugin that a file of version 1 names by its ID; only the CRI's matters."""
+    return name if "." in name else OLD if name == SHORT else f"short.{name}"
+
+
+def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[str]:
+    """The files that a file imports, by path or pattern."""
+    for text, at in _texts(file, "imports", path):
+        rooted = "*" in text and rules.relative == "root"
+        pattern = normpath(join("/" if rooted else dirname(path), text)) if text else dirname(path)
+        if "*" not in pattern:
+            yield pattern
+            continue
+        folder, _, last = pattern.rpartition("/")
+        if any(sign in pattern for sign in "[\\?") or "*" in folder:
+            raise UnreadError(Unknown("unsupported", f"{at}: patterns such as `{text[:80]}` are not read", FIX))
+        names = tree.names(folder or "/")
+        if isinstance(names, Unknown):
+            raise UnreadError(names)
+        found = (
+            [f"{folder}/{name}" for name in names.value if fnmatchcase(name, last)] if isinstance(names, Value) else []
+        )
+        if not text.startswith("/") and rules.relative == "unknown":
+            said = f"{at}: where the pattern `{text[:80]}` starts in containerd {rules.name} is not known"
+            raise UnreadError(Unknown("unsupported", said, "write the whole path"))
+        yield from found
+
+
+def _validate(loaded: Loaded, path: str, rules: Rules) -> None:
+    """Raise what containerd refuses to start with."""
+    if rules.migrates != "never":
+        for name, at in (*loaded.disabled, *loaded.required):
+            if "." not in name:
+                raise refused(str(at), f"`{name}` must be the full name of a plugin")
+        if rules.migrates == "merged" and loaded.version < rules.newest:
+            _migrate(loaded.plugins, path, rules)
+        return
+    if loaded.version > rules.newest and rules.newer == "refused":
+        raise refused(path, f"version {loaded.version} is not one of this containerd's")
+    if loaded.version > rules.newest and rules.newer == "unknown":
+        said = f"{path}: whether containerd {rules.name} takes version {loaded.version} of the file is not known"
+        raise UnreadError(Unknown("unsupported", said, "write a file of version 2"))
+    names = [*loaded.disabled, *loaded.required, *((name, Evidence(path)) for name in loaded.plugins)]
+    for name, at in names if loaded.version > 1 else ():
+        if name.count(".") < URI_PARTS - 1:
+            raise refused(str(at), f"`{name}` must be the full name of a plugin")
+
+
+def _migrate(plugins: Table, path: str, rules: Rules) -> None:
+    """Move the settings of the one CRI plugin of version 2 to the two of version 3, where nothing is set yet."""
+    old = plugins.pop(OLD, None)
+    if not isinstance(old, dict):
+        return
+    if not rules.mixes and (RUNTIME in plugins or IMAGES in plugins):
+        raise UnreadError(Unknown("unsupported", f"{path}: {OLD} beside {RUNTIME}: releases of 2.0 differ", FIX))
+    runtime, images = (plugins.setdefault(name, {}) for name in (RUNTIME, IMAGES))
+    held = old.get("containerd")
+    if not isinstance(held, dict) or not isinstance(runtime, dict) or not isinstance(images, dict):
+        return
+    moved = runtime.setdefault("containerd", {})
+    for key, value in held.items():
+        if key not in IMAGE_KEYS and isinstance(moved, dict):
+            moved.setdefault(key, value)
+    if "runtimes" in held:  # without them this part of the migration returns early
+        images.update({key: held[key] for key in IMAGE_KEYS if key in held})

@@ -1,0 +1,176 @@
+"""The command line that a service of systemd runs: ExecStart with drop-ins, quotes and variables resolved.
+
+https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html#Command%20lines
+"""
+
+from __future__ import annotations
+
+import re
+from os.path import basename
+from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from nodespec.checks import _init_system, _systemd_units
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from nodespec.checks._systemd_files import Reading
+    from nodespec.host.tree import Tree
+
+UNRESOLVED = "\0"  # stands in a word for what cannot be resolved
+HINT = "look at `systemctl show -p ExecStart` on the running machine"
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+""", re.DOTALL)
+_PIECE = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^"'\\]+)""", re.DOTALL)
+_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}", re.ASCII)
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+
+
+class Command(NamedTuple):
+    """The words of a command line, the program first, and the line that gives them."""
+
+    words: Tuple[str, ...]
+    at: Evidence
+
+    def option(self, *names: str) -> Optional[str]:
+        """The last value of an option, written `--name VALUE` or `--name=VALUE`."""
+        values = self.options(*names)
+        return values[-1] if values else None
+
+    def options(self, *names: str) -> List[str]:
+        """The values of an option in order."""
+        found = []
+        for number, word in enumerate(self.words):
+            name, equals, value = word.partition("=")
+            if number and name in names:
+                found.append(value if equals else "".join(self.words[number + 1 : number + 2]))
+        return found
+
+
+def command_of(tree: Tree, unit: str, program: str) -> Observation[Command]:
+    """The command line by which a service starts a program. Absent: systemd is not the init, or has no such unit.
+
+    Unknown where the unit starts another program, or its words cannot be resolved.
+    """
+    system = _init_system.init(tree)
+    if isinstance(system, Absent) or (isinstance(system, Value) and system.value != "systemd"):
+        return Absent(Evidence(_systemd_units.PATH), f"systemd does not start {unit}")
+    file = _systemd_units.unit(tree, unit)
+    if not isinstance(file, Value):
+        return file
+    if isinstance(system, Unknown):
+        return system
+    return _read(tree, unit, program)
+
+
+def _read(tree: Tree, unit: str, program: str) -> Observation[Command]:
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - only where there is such a unit
+
+    units = _systemd_at_boot.unit_files(tree)[0]
+    fragment = units.fragment(unit)
+    if fragment.state != "loaded":
+        return Absent(Evidence(fragment.path or _systemd_units.PATH), f"{unit} is {fragment.state}")
+    readings = units.readings(fragment, units.known_as(unit, fragment))
+    if units.unread or readings is None:
+        return units.unread or Unknown("malformed", f"{fragment.path} cannot be parsed", "correct it")
+    lines = last_assigned(readings, "ExecStart")
+    if not lines:
+        return Absent(Evidence(fragment.path), f"{unit} has no ExecStart")
+    if len(lines) > 1:
+        said = f"{fragment.path} has {len(lines)} lines ExecStart, and one is expected"
+        return Unknown("unsupported", said, HINT)
+    words = tuple(_resolved(tree, lines[0].value, readings))
+    return _started(words, lines[0], program)
+
+
+def _started(words: Tuple[str, ...], line: Reading, program: str) -> Observation[Command]:
+    """The words, if they start the program and are all known."""
+    if words and basename(words[0]) == "env":
+        words = tuple(_without_env(words[1:]))
+    if not words or basename(words[0]) != program:
+        return Unknown("unsupported", f"{line.at}: `{line.value[:80]}` does not start {program} itself", HINT)
+    if UNRESOLVED in "".join(words):
+        return Unknown("unsupported", f"{line.at}: `{line.value[:200]}` cannot be resolved", HINT)
+    return Value(Command(words, line.at), line.at)
+
+
+def last_assigned(readings: Sequence[Reading], name: str) -> List[Reading]:
+    """The lines of [Service] that count: an empty one resets those before it."""
+    found: List[Reading] = []
+    for reading in readings:
+        if (reading.section, reading.name) == ("Service", name):
+            found = [*found, reading] if reading.value else []
+    return found
+
+
+def _without_env(words: Sequence[str]) -> Sequence[str]:
+    """The command behind `env NAME=VALUE ...`."""
+    rest = list(words)
+    while rest and _ASSIGNMENT.match(rest[0]):
+        rest.pop(0)
+    return rest
+
+
+def _resolved(tree: Tree, text: str, readings: Sequence[Reading]) -> Iterator[str]:
+    """The words with their variables; a variable that is a word of its own may be several words, or none."""
+    prefix = re.match(r"[@:+!|-]*", text)
+    signs = prefix[0] if prefix else ""
+    words = list(split_words(text[len(signs) :].strip()))
+    if "@" in signs:
+        del words[1:2]
+    variables = _variables(tree, readings) if "$" in text and ":" not in signs else None
+    for word in words:
+        alone = re.fullmatch(r"\$(\w+)", word, re.ASCII)
+        if variables is None:
+            yield word
+        elif alone:
+            yield from split_words(_variable(alone[1], variables), specifiers=False)
+        else:
+            yield _substituted(word, variables)
+
+
+def _substituted(word: str, variables: Dict[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _variable(match[1], variables), word)
+
+
+def _variable(name: str, variables: Dict[str, str]) -> str:
+    """The value of a variable; one that nothing sets is empty."""
+    return variables.get(name, variables.get("", ""))
+
+
+def _variables(tree: Tree, readings: Sequence[Reading]) -> Dict[str, str]:
+    """What Environment= and EnvironmentFile= set; the key "" stands for any other name where a file is not known."""
+    found: Dict[str, str] = {}
+    for reading in last_assigned(readings, "Environment"):
+        for word in split_words(reading.value):
+            name, equals, value = word.partition("=")
+            if equals:
+                found[name] = value
+    for reading in last_assigned(readings, "EnvironmentFile"):
+        path = reading.value.lstrip("-")
+        text = tree.text(path, _systemd_units.LIMIT) if path.startswith("/") else None
+        if any(sign in path for sign in "%*?[") or text is None or isinstance(text, Unknown):
+            return {"": UNRESOLVED}
+        found.update(_assigned(text.value) if isinstance(text, Value) else {})
+    for reading in last_assigned(readings, "PassEnvironment"):
+        found.update(dict.fromkeys(reading.value.split(), UNRESOLVED))
+    return found
+
+
+def _assigned(text: str) -> Dict[str, str]:
+    """The assignments of an environment file: `NAME="a value"` is a shell's word."""
+    found = {}
+    for _, line in _systemd_units.lines(text):
+        name, equals, value = line.partition("=")
+        if equals:
+            words = list(split_words(value.strip(), specifiers=False))
+            found[name.strip()] = words[0] if len(words) == 1 else value.strip() if words else ""
+    return found
+
+
+def split_words(text: str, *, specifiers: bool = True) -> Iterator[str]:
+    r"""Words with quotes and backslashes taken out: `--a "b c" \d` is `--a`, `b c`, `d`."""
+    for match in _WORD.finditer(text):
+        word = ""
+        for escaped, double, single, plain in _PIECE.findall(match[0]):
+            word += plain or escaped or re.sub(r"\\(.)", r"\1", double or single)
+        yield re.sub("%(.)", lambda found: "%" if found[1] == "%" else UNRESOLVED, word) if specifiers else word
