@@ -77,9 +77,18 @@ def menu(tree: Tree) -> Observation[Menu]:
     started = _started(tree, ordered, conf.value)
     if isinstance(started, Unknown):
         return started
+    for other in boot_entry.tied(started, ordered):
+        if _loaded(offers[id(other)]) != _loaded(offers[id(started)]):
+            say = f"systemd-boot: which of two entries `{started.id}` is started depends on the order of directories"
+            return Unknown("hidden", say, LOOK)
     at = Evidence(configured(tree) or offers[id(started)].at.source)
     every = tuple(offers[id(entry)] for entry in ordered)
     return Value(Menu("systemd-boot", at, (offers[id(started)],), every, sure=bool(configured(tree))), at)
+
+
+def _loaded(offer: Offer) -> Tuple[object, ...]:
+    """What an entry starts."""
+    return offer.path, offer.places, offer.lines
 
 
 def _conf(tree: Tree) -> Observation[str]:
@@ -132,6 +141,8 @@ def _of_images(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
             if not isinstance(image, Value):
                 return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} is gone")
             entry = boot_entry.unified(name, image.value)
+            if not entry.title:
+                continue  # what has no name is not shown, and not started
             found.append((entry, _image_offer(tree, entry, image, partition)))
     return found
 

@@ -96,6 +96,11 @@ def _compare(one: Entry, other: Entry) -> int:
     return -compare_uapi(one.id, other.id) or _tries(one, other)
 
 
+def tied(entry: Entry, entries: Iterable[Entry]) -> List[Entry]:
+    """Others that are sorted alike, so that the order of the directory decides."""
+    return [other for other in entries if other is not entry and _compare(entry, other) == 0]
+
+
 def _words(one: str, other: str) -> int:
     return (one > other) - (one < other)
 
