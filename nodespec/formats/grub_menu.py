@@ -96,7 +96,7 @@ class State:
         self.functions: Dict[str, Block] = {}
         self.items: List[Tuple[Entry, bool]] = []  # whether it is there for sure
         self.kernels: Tuple[Optional[Kernel], ...] = (None,)
-        self.args: Tuple[str, ...] = ()
+        self.args: Optional[Tuple[str, ...]] = None  # outside of functions and entries there are none
         self.other = ""  # a command that starts something else than Linux
 
     def copy(self) -> State:
@@ -428,22 +428,21 @@ def _expanded(state: State, word: Word) -> List[List[str]]:
 def _joined(option: List[Optional[str]], piece: str, part: Part) -> List[Optional[str]]:
     if not part.variable or part.quoted:
         return [*option[:-1], (option[-1] or "") + piece]
-    words = piece.split(" ")
-    if len(words) == 1:
-        return [*option[:-1], (option[-1] or "") + piece if piece else option[-1]]
-    first = (option[-1] or "") + words[0]
-    return [*option[:-1], first or None, *[word for word in words[1:-1] if word], words[-1] or None]
+    words = piece.split()  # blanks at its beginning or end part nothing
+    if not words:
+        return option
+    return [*option[:-1], (option[-1] or "") + words[0], *words[1:]]
 
 
 def _values(state: State, part: Part) -> Values:
-    name = part.text
+    name, args = part.text, state.args or ()
     if name.isdigit():
         at = int(name[:4])
-        return (state.args[at - 1] if 0 < at <= len(state.args) else "",)
+        return (args[at - 1] if 0 < at <= len(args) else "",)
     if name in ("@", "*"):
-        return (" ".join(state.args),)
+        return (" ".join(args),)
     if name == "#":
-        return (str(len(state.args)),)
+        return ("" if state.args is None else str(len(args)),)
     return state.variables.get(name, ("",))
 
 
@@ -513,8 +512,10 @@ def _picked(state: State, name: str) -> Entry:
     if ANY in name:
         raise Undecided(f"{state.file}: only the machine knows which entry is the default")
     number = _number(name)
-    for entry, sure in state.items if name else ():
+    for at, (entry, sure) in enumerate(state.items if name else ()):
         if name in (entry.id, entry.title):
+            if number not in (None, at) and number < len(state.items):
+                raise Undecided(f"{entry.file}:{entry.line}: `{name}` is this entry, or the one with that number")
             if not sure:
                 raise Undecided(f"{entry.file}:{entry.line}: only the machine knows if the entry `{name}` is there")
             return entry

@@ -13,7 +13,8 @@ from nodespec.records import NamedTuple
 
 MAX_DEPTH = 24  # blocks within blocks
 MAX_WORDS = 200_000  # of a script
-END = "\n"  # the token that ends a statement, for `;` too
+NEWLINE = "\n"
+ENDS = (";", NEWLINE)  # of a statement
 
 
 class Part(NamedTuple):
@@ -70,7 +71,7 @@ Statement = Union[Command, If, For, While, Function]
 Block = Tuple[Statement, ...]
 
 _TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r]+|\\\n)|(?P<end>[;\n])|(?P<brace>[{}])|'(?P<single>[^']*)'"""
+    r"""(?P<joined>\\\n)|(?P<blank>[ \t\r]+)|(?P<end>[;\n])|(?P<brace>[{}])|'(?P<single>[^']*)'"""
     r"""|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)"""
     r"""|\$(?:\{(?P<braced>\w+|[@*#?])\}|(?P<bare>\w+|[@*#?]))"""
     r"""|(?P<plain>[^\s;{}'"\\$|&<>]+|\$)""",
@@ -120,12 +121,14 @@ def _tokens(text: str) -> Iterator[_Token]:
         line += found[0].count("\n")
         if count > MAX_WORDS:
             raise ValueError("longer than any script that GRUB's tools write")
+        if found["joined"]:
+            continue
         if found["blank"] or found["end"] or found["brace"]:
             if word is not None:
                 yield _Token(tuple(word), "", start)
             word = None
             if not found["blank"]:
-                yield _Token((), found["brace"] or END, start)
+                yield _Token((), found["brace"] or found["end"], start)
             continue
         word = [] if word is None else word
         word += _parts(found)
@@ -174,15 +177,21 @@ class _Parser:
         if self._depth > MAX_DEPTH:
             raise ValueError(f"line {self.line}: blocks are nested more than {MAX_DEPTH} deep")
         statements: List[Statement] = []
-        while not self.done and self.peek not in ends:
-            if self.peek == END:
-                self._at += 1
-            elif self.peek in _CLOSING:
-                break
-            else:
-                statements.append(self._statement())
+        self._newlines()
+        while not self.done and self.peek not in ends and self.peek not in _CLOSING:
+            statements.append(self._statement())
+            if self.peek not in ("", *ENDS, "}"):
+                raise ValueError(f"line {self.line}: `{self.peek}` where a statement should end")
+            self._at += self.peek == ";"
+            self._newlines()
+        if not statements and ends:
+            raise ValueError(f"line {self.line}: no statement before `{self.peek}`")
         self._depth -= 1
         return tuple(statements)
+
+    def _newlines(self) -> None:
+        while self.peek == NEWLINE:
+            self._at += 1
 
     def _statement(self) -> Statement:
         line, verb = self.line, self.peek
@@ -204,7 +213,7 @@ class _Parser:
     def _command(self, line: int) -> Command:
         words: List[Word] = []
         block: Optional[Block] = None
-        while not self.done and self.peek != END:
+        while not self.done and self.peek not in ENDS:
             if self.peek == "{" and words and block is None:
                 block = self._braces()
                 break
@@ -237,11 +246,10 @@ class _Parser:
         name = self._word()
         self._take("in")
         words: List[Word] = []
-        while not self.done and self.peek != END:
+        while not self.done and self.peek not in ENDS:
             words.append(self._word())
         self._at += 1
-        while self.peek == END and not self.done:
-            self._at += 1
+        self._newlines()
         self._take("do")
         return For(name[0].text if name else "", tuple(words), self._clause("done"), line)
 
@@ -251,8 +259,7 @@ class _Parser:
         return block
 
     def _braces(self) -> Block:
-        while self.peek == END and not self.done:
-            self._at += 1
+        self._newlines()
         self._take("{")
         return self._clause("}")
 

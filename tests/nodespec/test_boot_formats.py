@@ -73,6 +73,9 @@ class TestGrubScript:
             ("if [ ( a = b ) -o ( c = c ) ]; then set default=1; fi", "/b y"),
             ("if loadfont x; then set gfxmode=auto; fi; set default=1", "/b y"),
             ("insmod gzio;insmod x", "/a x"),
+            ("x=' 1 '; set default=$x", "/b y"),
+            ("set default=\\\n1", "/b y"),
+            ("set default=$#", "/a x"),
         ],
     )
     def test_the_default_is_evaluated(self, script: str, kernel: str) -> None:
@@ -115,6 +118,10 @@ class TestGrubScript:
         [
             "menuentry a {",
             "if true; then",
+            "if true; then; set a=1; fi",
+            "if true; then\n# nothing\nfi",
+            "menuentry a {\n}",
+            "set a=1\n;",
             "fi",
             "}",
             "a | b",
@@ -138,7 +145,7 @@ class TestGrubScript:
 
     @pytest.mark.parametrize(("depth", "fits"), [(22, True), (23, True), (24, False)])
     def test_blocks_are_bounded(self, depth: int, *, fits: bool) -> None:
-        text = "if true; then\n" * depth + "fi\n" * depth
+        text = "if true; then\n" * depth + "true\n" + "fi\n" * depth
         if fits:
             grub_syntax.parse(text)
         else:
