@@ -27,9 +27,9 @@ from debian import installed, said
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.checks import _boot_entries  # noqa: E402 - this folder is where Python starts, not the top
-from nodespec.observation import Absent, Unknown, Value  # noqa: E402
-from nodespec.tree import Tree  # noqa: E402
+from nodespec.checks import _boot_systemd_boot  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.host.directory import DirectoryTree  # noqa: E402
+from nodespec.model.observation import Absent, Unknown, Value  # noqa: E402
 
 if TYPE_CHECKING:
     from random import Random
@@ -176,7 +176,7 @@ def image(chance: Random) -> bytes:
 
 def by_nodespec(root: Path) -> Listed | None:
     """The menu as nodespec has it; None where it is unknown."""
-    found = _boot_entries.menu(Tree(str(root)))
+    found = _boot_systemd_boot.menu(DirectoryTree(str(root)))
     if isinstance(found, Absent) or (isinstance(found, Unknown) and "no entries" in found.say):
         return Listed((), "")
     if not isinstance(found, Value):
