@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NoReturn
+from typing import Dict, NoReturn, Sequence
 
 from nodespec.errors import Mistake
 
@@ -114,3 +114,15 @@ def seconds(text: str) -> float:
     if not 0 <= found <= 86400:  # noqa: PLR2004 - a day
         raise ValueError(text)
     return found
+
+
+def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
+    """Return the values by name; Mistake for a text without `=`, or two values of one name."""
+    pairs: Dict[str, str] = {}
+    for one in assignments:
+        name, equals, value = one.partition("=")
+        if not equals or not name:
+            raise Mistake(f"--set {one}: K=V is wanted")
+        if pairs.setdefault(name, value) != value:
+            raise Mistake(f"--set {name}: set twice")
+    return pairs

@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import io
 import os
-from importlib import import_module
-from typing import IO, TYPE_CHECKING, Iterator, List, Optional, cast
+from typing import IO, TYPE_CHECKING, Iterator, List, Optional
 
-from nodespec.output.writer import Target, look
+from nodespec.output.renderer import load_renderer
+from nodespec.output.writer import ReportOutput, look
 
 if TYPE_CHECKING:
-    from typing import Protocol, Sequence
-
-    from nodespec.judge.fleet_summary import Gist
-    from nodespec.model.report import Report
-
-    class Stream(Protocol):
-        """A format that is told host by host. `begin` and `end` speak of all together, when all were told."""
-
-        between: str
-
-        def part(self, report: Report) -> str:
-            """What is told of one host."""
-            raise NotImplementedError
-
-        def begin(self, gists: Sequence[Gist]) -> str:
-            """What stands before the parts."""
-            raise NotImplementedError
-
-        def end(self, gists: Sequence[Gist]) -> str:
-            """What stands behind them."""
-            raise NotImplementedError
-
+    from nodespec.output.renderer import Stream
 
 SHORT = 1 << 20  # bytes that stay in memory
 PIECE = 1 << 18  # characters that are read back at a time
 
 
-def stream(goal: Target, *, every: bool) -> Optional[Stream]:
+def stream(goal: ReportOutput, *, every: bool) -> Optional[Stream]:
     """How a format is told host by host, where it can be."""
-    module = import_module(f"nodespec.reports.{goal.format}")
-    return cast("Stream", module.Stream(look(goal, every=every))) if hasattr(module, "Stream") else None
+    make = load_renderer(goal.format).stream
+    return make(look(goal, every=every)) if make else None
 
 
 class Spool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union, cast
+from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union
 
 from nodespec.errors import UNWRITTEN, Mistake, complain, hush, nearest
 from nodespec.model.report import Report, Style
+from nodespec.output.renderer import load_renderer
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.output.file import Access
 
 
-class Target(NamedTuple):
+class ReportOutput(NamedTuple):
     """A format and the file that it goes to; standard output where there is none."""
 
     format: str
@@ -29,13 +29,18 @@ def formats() -> Tuple[str, ...]:
     return FORMATS
 
 
-def targets(said: Sequence[str]) -> Tuple[Target, ...]:
+def check_format(name: str) -> None:
+    """Raise Mistake for a format that nodespec does not have."""
+    if name not in formats():
+        near = nearest(name, formats())
+        raise Mistake(f"-o {name}: no such format{near}; there are {', '.join(formats())}")
+
+
+def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
     """The targets of `-o FORMAT[=FILE]`; text on standard output where nothing is said."""
-    found = [Target(*one.split("=", 1)) for one in said] or [Target("text")]
+    found = [ReportOutput(*one.split("=", 1)) for one in said] or [ReportOutput("text")]
     for target in found:
-        if target.format not in formats():
-            near = nearest(target.format, formats())
-            raise Mistake(f"-o {target.format}: no such format{near}; there are {', '.join(formats())}")
+        check_format(target.format)
     if sum(not target.file for target in found) > 1:
         raise Mistake("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
     files = [os.path.realpath(target.file) for target in found if target.file]
@@ -55,30 +60,34 @@ def style(stream: TextIO, *, every: bool) -> Style:
     return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))
 
 
-def embeds(goal: Target) -> bool:
+def embeds(goal: ReportOutput) -> bool:
     """Whether a format has in it the plan and all that was observed, so that it can be verified."""
-    return getattr(import_module(f"nodespec.reports.{goal.format}"), "EMBEDS", False) is True
+    return load_renderer(goal.format).embeds
 
 
-def rendered(goal: Target, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
+def rendered(goal: ReportOutput, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
     """A format of several reports at once."""
-    render = import_module(f"nodespec.reports.{goal.format}").render
-    return (cast("str", render(reports, look(goal, every=every))),)
+    return (load_renderer(goal.format).render(reports, look(goal, every=every)),)
 
 
-def look(goal: Target, *, every: bool) -> Style:
+def look(goal: ReportOutput, *, every: bool) -> Style:
     """How a format looks where it goes."""
     return Style(every=every) if goal.file else style(sys.stdout, every=every)
 
 
 def write(
-    reports: Sequence[Report], goals: Sequence[Target], code: int, *, every: bool, deadline: Optional[float] = None
+    reports: Sequence[Report],
+    goals: Sequence[ReportOutput],
+    code: int,
+    *,
+    every: bool,
+    deadline: Optional[float] = None,
 ) -> int:
     """Write every report; the exit code, which a report that was not written whole turns from 0 to 74."""
     return put(((goal, rendered(goal, reports, every=every)) for goal in goals), code, deadline)
 
 
-def put(documents: Iterable[Tuple[Target, Iterable[str]]], code: int, deadline: Optional[float] = None) -> int:
+def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, deadline: Optional[float] = None) -> int:
     """Write texts, given in pieces, where they go; the exit code, likewise."""
     failed: List[str] = []
     whole = True

@@ -22,8 +22,10 @@ from nodespec.judge.conclusion import Choice
 from nodespec.model.observation import Unknown, Value
 from nodespec.output import writer as output
 from nodespec.preflight import systemd_unit as unit
+from nodespec.preflight.arguments import read_target
 from nodespec.records import NamedTuple
 from nodespec.run import check as gate
+from nodespec.run.request import JudgeOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -117,16 +119,16 @@ def _judged(
     args: argparse.Namespace,
     reports: List[Report],
 ) -> int:
-    if over:
-        args.wait = 0.0
-    report = gate.judged(plan, (*waivers, *_local()), Choice(strict=args.strict), args)
+    wait = 0.0 if over else args.wait
+    options = JudgeOptions(Choice(strict=args.strict), (*waivers, *_local()), wait)
+    report = gate.judge_host(plan, read_target(args), options)
     if over and report.exit:
         said = f"{args.unit} starts all the same, by {over.source}: {over.reason}"
         report = report._replace(notices=(*report.notices, said))
     reports.append(report)
-    goals = [output.Target("text")]
+    goals = [output.ReportOutput("text")]
     if os.path.isdir(STATE):  # which the unit makes
-        goals += [output.Target("text", f"{STATE}/gate.txt"), output.Target("json", f"{STATE}/gate.json")]
+        goals += [output.ReportOutput("text", f"{STATE}/gate.txt"), output.ReportOutput("json", f"{STATE}/gate.json")]
     return output.write([report], goals, report.exit, every=False)
 
 

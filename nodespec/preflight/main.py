@@ -12,6 +12,7 @@ from nodespec.model import plan
 from nodespec.model.plan import Plan
 from nodespec.model.report import Waiver, waiver
 from nodespec.output import writer as output
+from nodespec.preflight.arguments import read_judge_options, read_outputs, read_record_options, read_target
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +73,8 @@ def _version(asked: Plan) -> str:
 def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
     from nodespec.run import check as gate  # noqa: PLC0415 - a module is compiled when it is asked for, at every start
 
-    return gate.run(asked, (*_carried(carried), *_waivers(args.waivers)), args)
+    options = read_judge_options(args, (*_carried(carried), *_waivers(args.waivers)))
+    return gate.run(asked, read_target(args), options, read_outputs(args))
 
 
 def _carried(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
@@ -96,7 +98,8 @@ def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
     from nodespec.run import record as recorder  # noqa: PLC0415 - likewise
 
     everything = declared.families() if args.all and args.record else ()
-    return recorder.answer([*everything, *(args.what or [asked])], args)
+    asked_for = [*everything, *(args.what or [asked])]
+    return recorder.answer(asked_for, read_target(args), read_record_options(args))
 
 
 def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:

@@ -15,90 +15,85 @@ from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Waiver, code
+from nodespec.model.report import Report, code
 from nodespec.model.subject import Seat
-from nodespec.output.writer import embeds, targets, write
+from nodespec.output.writer import embeds, write
 from nodespec.run import host_identity as identity
+from nodespec.run.request import JudgeOptions, Outputs, Target
 
 if TYPE_CHECKING:
-    import argparse
-
     from nodespec.recording.replay import Recorded
 
 PAUSE = 1.0  # seconds between two tries of --wait
 
 
-def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
-    """Judge the host that the arguments name, and write the reports: the exit code is the verdict."""
-    _chosen(args)
-    goals = targets(args.output)
-    choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
-    _named(choice, plan)
-    if args.facts:
+def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
+    """Judge a host, or a fleet of recordings, and write the reports; return the exit code, which is the verdict."""
+    _check_target(target)
+    check_choice(options.choice, plan)
+    if target.facts:
         from nodespec.run import fleet  # noqa: PLC0415 - only where there are recordings
 
-        return fleet.run(plan, waivers, choice, goals, args)
-    deadline = time.monotonic() + args.deadline
-    report = judged(plan, waivers, choice, args, embeds=any(map(embeds, goals)))
-    return write([report], goals, code([report]), every=args.all, deadline=deadline)
+        return fleet.run(plan, target, options, outputs)
+    deadline = time.monotonic() + target.deadline
+    report = judge_host(plan, target, options, embeds=any(map(embeds, outputs.reports)))
+    return write([report], outputs.reports, code([report]), every=outputs.every, deadline=deadline)
 
 
-def judged(
-    plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, args: argparse.Namespace, *, embeds: bool = True
-) -> Report:
-    """The report on the host that the arguments name; one that is not fit is tried again as long as --wait says."""
-    end = time.monotonic() + args.wait
+def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: bool = True) -> Report:
+    """Judge a host; one that does not conform is judged again until it does or `options.wait` has passed."""
+    end = time.monotonic() + options.wait
     while True:
         with alarms():
-            live, seat = _live(args)
-            report = judge(plan, live, seat, Terms(time.time(), choice, waivers, embeds))
+            live, seat = _open_live(target)
+            report = judge(plan, live, seat, Terms(time.time(), options.choice, options.waivers, embeds))
         if report.exit == 0 or time.monotonic() + PAUSE > end:
             return report
         time.sleep(PAUSE)
 
 
-def opened(args: argparse.Namespace) -> Tuple[Union[Live, Recorded], Seat]:
-    """What the arguments name, host or recording, to be asked for facts."""
-    _chosen(args)
-    if args.facts:
+def open_target(target: Target) -> Tuple[Union[Live, Recorded], Seat]:
+    """Open a host or a recording to ask it for facts."""
+    _check_target(target)
+    if target.facts:
         from nodespec.recording import file as recording  # noqa: PLC0415 - only where there are recordings
         from nodespec.recording.replay import Recorded  # noqa: PLC0415
 
-        found = recording.load(args.facts)
-        return Recorded(found.facts), found.through(args.facts)
-    return _live(args)
+        found = recording.load(target.facts)
+        return Recorded(found.facts), found.through(target.facts)
+    return _open_live(target)
 
 
-def _live(args: argparse.Namespace) -> Tuple[Live, Seat]:
-    """A fresh look at the host or image that the arguments name; the time counts from when it can be read."""
-    if not args.image:
-        host = machine(args.root)
-        live = Live(host, time.monotonic() + args.deadline)
-        door = "live" if host.root == "/" else f"root {args.root}"
+def _open_live(target: Target) -> Tuple[Live, Seat]:
+    """Open a host or an image anew; its deadline counts from when it can be read."""
+    if not target.image:
+        host = open_machine(target.root)
+        live = Live(host, time.monotonic() + target.deadline)
+        door = "live" if host.root == "/" else f"root {target.root}"
         found = identity.host(host, live)
         return live, Seat("running", door, found, identity.notices(found, host.root))
     from nodespec.images import open as image  # noqa: PLC0415 - what reads archives, for who has one
 
-    tree = image.opened(args.image, args.platform)
-    tree.kernel = args.kernel
-    live = Live(tree, time.monotonic() + args.deadline)
-    door = f"image {args.image}"
-    if args.kernel:
+    tree = image.opened(target.image, target.platform)
+    tree.kernel = target.kernel
+    live = Live(tree, time.monotonic() + target.deadline)
+    door = f"image {target.image}"
+    if target.kernel:
         seen = live.look(place(("kernel", "release")))
         if isinstance(seen, Unknown):
-            raise Mistake(f"--kernel {args.kernel}: {seen.say}")
-        door += f", kernel {args.kernel}"
+            raise Mistake(f"--kernel {target.kernel}: {seen.say}")
+        door += f", kernel {target.kernel}"
     return live, Seat("at rest", door, identity.host(tree, live))
 
 
-def _chosen(args: argparse.Namespace) -> None:
-    for option, said in (("--kernel", args.kernel), ("--platform", args.platform)):
-        if said and not args.image:
-            raise Mistake(f"{option} {said}: of an image one is chosen, which --image names")
+def _check_target(target: Target) -> None:
+    for option, value in (("--kernel", target.kernel), ("--platform", target.platform)):
+        if value and not target.image:
+            raise Mistake(f"{option} {value}: of an image one is chosen, which --image names")
 
 
-def machine(root: str) -> Machine:
-    """The host below a root; Mistake where no host runs there."""
+def open_machine(root: str) -> Machine:
+    """Return the running host below a root; Mistake where no procfs shows that one runs there."""
     host = Machine(root)
     if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
         raise Mistake(f"--root {root}: {root}/proc is no procfs, so no host runs there: an image is named by --image")
@@ -110,7 +105,7 @@ def _is_procfs(path: str) -> bool:
     return isinstance(here, Value) and any(mount.point == path for mount in reached(here.value, "proc"))
 
 
-def _named(choice: Choice, plan: Plan) -> None:
+def check_choice(choice: Choice, plan: Plan) -> None:
     """A glob that selects nothing is a mistake: it was meant to leave something out, and did not."""
     ids = [requirement.id for requirement in plan.requirements]
     for option, globs in (("--only", choice.only), ("--skip", choice.skip)):

@@ -19,21 +19,20 @@ from nodespec.judge.judge import Terms, judge, not_judged
 from nodespec.judge.memo import Alike, Noted, Remembered
 from nodespec.model import plan as plans
 from nodespec.model.plan import CONTEXTS
-from nodespec.model.report import Report, Waiver, code
+from nodespec.model.report import Report, code
 from nodespec.model.subject import Host, Seat
 from nodespec.output.spool import Spool, stream
-from nodespec.output.writer import Target, put, rendered, write
+from nodespec.output.writer import ReportOutput, put, rendered, write
 from nodespec.recording.file import load, named
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    import argparse
     from typing import TypeAlias
 
-    from nodespec.judge.conclusion import Choice
     from nodespec.model.json_types import Json
     from nodespec.model.plan import Plan
-    from nodespec.output.spool import Stream
+    from nodespec.output.renderer import Stream
+    from nodespec.run.request import JudgeOptions, Outputs, Target
 
 T = TypeVar("T")
 MANY = 64  # recordings: fewer are judged before a second process has begun
@@ -69,26 +68,27 @@ def _ignore(_seat: Seat) -> None:
     """Note nothing of a host."""
 
 
-def run(
-    plan: Plan, waivers: Tuple[Waiver, ...], choice: Choice, goals: Sequence[Target], args: argparse.Namespace
-) -> int:
+def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
     """Judge what the arguments name. A recording that is damaged is named, and the others are judged all the same."""
-    if args.wait:
+    if options.wait:
         raise Mistake("--wait: a recording says the same however often it is judged")
-    paths, terms = named(args.facts), Terms(time.time(), choice, waivers)
-    streams = tuple(stream(goal, every=args.all) for goal in goals)
+    paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers)
+    goals, every = outputs.reports, outputs.every
+    streams = tuple(stream(goal, every=every) for goal in goals)
     bench = Bench(plan, terms, {context: Alike(plan, context=context) for context in CONTEXTS}, streams)
     gc.disable()  # nothing here goes in circles, and looking for what does is a seventh of the time
     try:
         if len(paths) == 1:
             report = judged(bench, paths[0])
-            return write([report], goals, report.exit, every=args.all, deadline=time.monotonic() + args.deadline)
-        return _all(bench, paths, goals, every=args.all, patience=args.deadline)
+            return write([report], goals, report.exit, every=every, deadline=time.monotonic() + target.deadline)
+        return _all(bench, paths, goals, every=every, patience=target.deadline)
     finally:
         gc.enable()
 
 
-def _all(bench: Bench, paths: Sequence[str], goals: Sequence[Target], *, every: bool, patience: float = 20.0) -> int:
+def _all(
+    bench: Bench, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool, patience: float = 20.0
+) -> int:
     spools = [Spool(goal.file) for goal, way in zip(goals, bench.streams) if way]
     ways = [way for way in bench.streams if way]
     gists: List[Gist] = []

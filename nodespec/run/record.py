@@ -24,14 +24,13 @@ from nodespec.output.writer import write_one
 from nodespec.recording.file import Recording
 from nodespec.recording.file import data as written
 from nodespec.recording.tee import Noting
-from nodespec.run import check as gate
+from nodespec.run.check import open_target
 
 if TYPE_CHECKING:
-    import argparse
-
     from nodespec.facts.value_types import Case, Datum
     from nodespec.judge.pattern import Params
     from nodespec.model.plan import Data
+    from nodespec.run.request import RecordOptions, Target
 
 CUT = Unknown("refused", "the recording leaves its value out", "record with --reveal")
 
@@ -64,27 +63,27 @@ class Discreet:
         return CUT
 
 
-def answer(asked: Sequence[Union[str, Plan]], args: argparse.Namespace) -> int:
+def answer(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
     """Print what the facts are that were asked for, or record them."""
-    deadline = time.monotonic() + args.deadline
-    facts, seat = gate.opened(args)
-    if not args.record:
-        if args.reveal:
+    deadline = time.monotonic() + target.deadline
+    facts, seat = open_target(target)
+    if not options.file:
+        if options.reveal:
             raise Mistake("--reveal: only what -o records is ever cut")
-        for line in lines(asked, facts, every=args.all):
+        for line in lines(asked, facts, every=options.every):
             print(line)  # noqa: T201 - this is what was asked for
         return 0
     if not isinstance(facts, Live):
         raise Mistake("-o: only a host is recorded, and --facts is a recording already")
-    taken, cut = take(asked, facts, seat, reveal=args.reveal)
-    content = written(taken, compressed=args.record.endswith(".gz"))
-    unwritten = write_one(args.record, content, Access(secret=args.reveal), deadline)
+    taken, cut = take(asked, facts, seat, reveal=options.reveal)
+    content = written(taken, compressed=options.file.endswith(".gz"))
+    unwritten = write_one(options.file, content, Access(secret=options.reveal), deadline)
     if unwritten:
         return unwritten
     left = f"; {cut} values left out, which --reveal keeps" if cut else ""
     host = visible(seat.host.name)
-    line = f"{args.record}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}"
-    if _is_standard_output(args.record):
+    line = f"{options.file}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}"
+    if _is_standard_output(options.file):
         complain(line)
     else:
         print(line)  # noqa: T201 - what was done

@@ -111,7 +111,7 @@ def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> No
 
 def bench(many: Path, *names: str) -> fleet.Bench:
     plan = resolve([str(many / "spec.yaml")], Library(), {})
-    streams = tuple(stream(output.Target(name), every=False) for name in names)
+    streams = tuple(stream(output.ReportOutput(name), every=False) for name in names)
     return fleet.Bench(plan, Terms(0), {"running": Alike(plan)}, streams)
 
 
@@ -129,7 +129,7 @@ def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.
     monkeypatch.setattr(fleet, "put", lambda _documents, code, _deadline: code)
     monkeypatch.setattr(fleet, "_document", lambda _way, _spool, found: gists.extend(found))
     with pytest.raises(Mistake):
-        fleet._all(bench(many, "text"), named(str(many)), [output.Target("text")], every=False)  # noqa: SLF001
+        fleet._all(bench(many, "text"), named(str(many)), [output.ReportOutput("text")], every=False)  # noqa: SLF001
     assert len(gists) == COUNT - 1
     assert len({id(one.causes) for one in gists}) == len({id(one.headline) for one in gists}) == 2
     assert len(pickle.dumps(gists[-1])) < 2000

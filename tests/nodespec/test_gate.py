@@ -299,7 +299,7 @@ def test_an_override_opens_even_where_the_gate_itself_is_broken(
     (tmp_path / "waivers.json").write_text("{", encoding="utf-8")
     assert boot.answer(["run"], plans["fit"], ()) == 2
     assert "kept from starting: exit 2, see above" in capsys.readouterr().out
-    monkeypatch.setattr("nodespec.run.check.judged", broken)
+    monkeypatch.setattr("nodespec.run.check.judge_host", broken)
     (tmp_path / "override").write_text("bob: the gate is broken", encoding="utf-8")
     assert boot.answer(["run"], plans["fit"], ()) == 0
     assert "exit 2" in capsys.readouterr().out

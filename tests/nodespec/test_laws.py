@@ -64,7 +64,11 @@ ENGINES = [
     *ENGINE.glob("*.py"),
     *(path for room in ENGINE.iterdir() if not room.is_symlink() for path in room.rglob("*.py")),
 ]
-NODE = [path for path in ENGINES if "author" not in path.relative_to(ENGINE).parts and path.name != "__main__.py"]
+NODE = [
+    path
+    for path in ENGINES
+    if "author" not in path.relative_to(ENGINE).parts and path.name not in ("__main__.py", "api.py")
+]
 
 
 def module_id(path: Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 from nodespec.errors import UNWRITTEN
 from nodespec.output import spool
 from nodespec.output.spool import Spool
-from nodespec.output.writer import Target, put
+from nodespec.output.writer import ReportOutput, put
 
 LINES = ["a\r\nb\n\u2028", "\udcff\U0001f600\r", "x" * 100]
 
@@ -65,7 +65,7 @@ def test_a_report_for_which_there_was_no_room_spoils_no_other(
     for kept in (full, fine):
         kept.add("some")
         kept.add("more")
-    goals = [Target("text", str(tmp_path / name)) for name in ("full", "fine")]
+    goals = [ReportOutput("text", str(tmp_path / name)) for name in ("full", "fine")]
     assert put(zip(goals, (full.text(), fine.text())), 0) == UNWRITTEN
     assert [path.name for path in tmp_path.iterdir()] == ["fine"]
     assert (tmp_path / "fine").read_text() == "somemore"

@@ -18,19 +18,11 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Seque
 import nodespec
 from nodespec import __version__
 from nodespec.author.bundle import minify as compact
-from nodespec.author.commands.main import bindings
-from nodespec.author.spec.library import Library
-from nodespec.author.spec.resolver import resolve
 from nodespec.errors import Mistake
 from nodespec.escape import visible
 from nodespec.model import plan as plans
-from nodespec.model.report import listed
-from nodespec.output.file import Access
-from nodespec.output.writer import write_one
 
 if TYPE_CHECKING:
-    import argparse
-
     from nodespec.model.json_types import Json
     from nodespec.model.plan import Plan
 
@@ -118,23 +110,6 @@ from nodespec.preflight.main import main
 
 exit_with(lambda: main(CARRIED, sys.argv[1:]))
 """
-
-
-def bundle(args: argparse.Namespace) -> int:
-    """Write the bundle of the specs that were named."""
-    return write_one(args.output, composed(args), Access(executable=True))
-
-
-def composed(args: argparse.Namespace) -> str:
-    """The bundle of the specs and waivers that the arguments name."""
-    plan = resolve(args.spec, Library(tuple(args.specs)), bindings(args.set))
-    waivers: Json = []
-    if args.waivers:
-        from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
-        from nodespec.judge.waivers import load  # noqa: PLC0415
-
-        waivers = [listed(one) for one in load(args.waivers, parse)]
-    return text(plan, waivers)
 
 
 def text(plan: Plan, waivers: Json) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Tuple
 
-from nodespec.author.commands.main import bindings
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.precompiled import planned
+from nodespec.options import read_assignments
+from nodespec.preflight.arguments import read_judge_options, read_outputs, read_target
 from nodespec.run import check as gate
 
 if TYPE_CHECKING:
     import argparse
 
+    from nodespec.model.report import Waiver
+
 
 def check(args: argparse.Namespace) -> int:
-    """Judge this host by specs; the exit code is the verdict."""
-    plan = planned(args.spec, Library(tuple(args.specs)), bindings(args.set))
-    if not args.waivers:
-        return gate.run(plan, (), args)
+    """Judge a host by specs; return the exit code, which is the verdict."""
+    plan = planned(args.spec, Library(tuple(args.specs)), read_assignments(args.set))
+    options = read_judge_options(args, _load_waivers(args.waivers))
+    return gate.run(plan, read_target(args), options, read_outputs(args))
+
+
+def _load_waivers(path: str) -> Tuple[Waiver, ...]:
+    if not path:
+        return ()
     from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
     from nodespec.judge.waivers import load  # noqa: PLC0415
 
-    return gate.run(plan, load(args.waivers, parse), args)
+    return load(path, parse)

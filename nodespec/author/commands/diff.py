@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Iterator, Sequence, Union
 
 from nodespec.author.commands import stored
 from nodespec.author.commands.inquiry import known, named
-from nodespec.author.commands.main import bindings
 from nodespec.author.diff import operands as views
 from nodespec.author.diff import reports as verdicts
 from nodespec.author.diff import specs as demands
@@ -21,7 +20,9 @@ from nodespec.author.spec.resolver import resolve
 from nodespec.errors import Mistake
 from nodespec.escape import visible
 from nodespec.facts.declaration import Place
+from nodespec.options import read_assignments
 from nodespec.output.facts_yaml import asking, facts_of, find
+from nodespec.preflight.arguments import read_target
 from nodespec.recording import file as recording
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _reports(words: Sequence[str]) -> Iterator[str]:
 
 
 def _specs(words: Sequence[str], args: argparse.Namespace) -> Iterator[str]:
-    library, given = Library(tuple(args.specs)), bindings(args.set)
+    library, given = Library(tuple(args.specs)), read_assignments(args.set)
     return demands.moves(*(resolve([word], library, given, trial=True) for word in words))
 
 
@@ -91,8 +92,8 @@ def _say(*lines: str) -> None:
 
 def _views(words: Sequence[str], asked: Sequence[str], args: argparse.Namespace) -> int:
     library = Library(tuple(args.specs))
-    chosen = named(asked, library, bindings(args.set))
-    before, after = (views.opened(word, args) for word in words)
+    chosen = named(asked, library, read_assignments(args.set))
+    before, after = (views.open_view(word, read_target(args)) for word in words)
     places = dict.fromkeys(_places(chosen, before, after) if chosen else _everything(library, before, after))
     found = compared(before.facts, after.facts, places, (before.seat.context, after.seat.context))
     asked_for = {place.owner for place in _found(chosen)}

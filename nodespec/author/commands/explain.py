@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodespec.author.commands.main import bindings
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.facts import declaration as declared
+from nodespec.options import read_assignments
 from nodespec.output import manual
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def explain(args: argparse.Namespace) -> int:
     elif args.what.split(".")[0] in declared.families() and not args.id:
         lines = manual.fact(args.what)
     else:
-        plan = resolve([args.what], Library(tuple(args.specs)), bindings(args.set), trial=True)
+        plan = resolve([args.what], Library(tuple(args.specs)), read_assignments(args.set), trial=True)
         lines = manual.requirement(plan, args.id) if args.id else manual.whole(plan)
     for line in lines:
         print(line)  # noqa: T201 - this is what was asked for

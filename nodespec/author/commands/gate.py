@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nodespec.author.bundle.build import composed
+from nodespec.author.commands.bundle import compose
 from nodespec.preflight import systemd_unit as unit
 
 if TYPE_CHECKING:
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def gate(args: argparse.Namespace) -> int:
     """Install the gate, or remove it."""
-    return unit.remove(args) if args.action == "remove" else unit.install(composed(args), args)
+    return unit.remove(args) if args.action == "remove" else unit.install(compose(args), args)

@@ -7,13 +7,14 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 
-from nodespec.author.commands.main import bindings
 from nodespec.author.spec import resolver as specs_
 from nodespec.author.spec.gaps import find_gaps
 from nodespec.author.spec.library import Library
 from nodespec.errors import Mistake
 from nodespec.facts import declaration as declared
 from nodespec.model.plan import Plan
+from nodespec.options import read_assignments
+from nodespec.preflight.arguments import read_record_options, read_target
 from nodespec.run import record as recorder
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def _say(line: str) -> None:
 def facts(args: argparse.Namespace) -> int:
     """`nodespec facts`: what a host says of places, of what specs name, or of everything."""
     library = Library(tuple(args.specs))
-    asked = named(args.what, library, bindings(args.set))
+    asked = named(args.what, library, read_assignments(args.set))
     if args.record and (args.all or not asked):
         asked = [*declared.families(), *known(library), *asked]
-    return recorder.answer(asked or declared.families(), args)
+    return recorder.answer(asked or declared.families(), read_target(args), read_record_options(args))
 
 
 def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
@@ -77,7 +78,7 @@ def lint(args: argparse.Namespace) -> int:
     said: List[str] = []
     for name in args.spec:
         try:
-            plan = specs_.resolve([name], Library(tuple(args.specs)), bindings(args.set), trial=True)
+            plan = specs_.resolve([name], Library(tuple(args.specs)), read_assignments(args.set), trial=True)
             _say(f"{name}: {_count(plan)}, no mistake")
             for note in plan.specs[0].notes:
                 _say(f"{name}: not carried over: {note}")

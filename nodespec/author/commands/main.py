@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Dict, List, Sequence, cast
+from typing import TYPE_CHECKING, List, Sequence, cast
 
 from nodespec import options
 from nodespec.errors import Mistake
@@ -176,26 +176,14 @@ COMMANDS = {
 }
 
 
-def bindings(said: Sequence[str]) -> Dict[str, str]:
-    """The params of `--set K=V`."""
-    pairs: Dict[str, str] = {}
-    for one in said:
-        name, equals, value = one.partition("=")
-        if not equals or not name:
-            raise Mistake(f"--set {one}: K=V is wanted")
-        if pairs.setdefault(name, value) != value:
-            raise Mistake(f"--set {name}: set twice")
-    return pairs
-
-
 MODULES = {
-    "check": "commands.check",
-    "report": "commands.stored",
-    "verify": "commands.stored",
-    "explain": "commands.explain",
-    "bundle": "bundle.build",
-    "gate": "commands.gate",
-    "diff": "commands.diff",
+    "check": "check",
+    "report": "stored",
+    "verify": "stored",
+    "explain": "explain",
+    "bundle": "bundle",
+    "gate": "gate",
+    "diff": "diff",
 }  # the others answer in `inquiry`
 
 
@@ -210,5 +198,5 @@ def run(argv: List[str]) -> int:
     if not args.command:
         parser().print_help(sys.stderr)
         raise Mistake("nodespec: a command is wanted")
-    module = import_module(f"nodespec.author.{MODULES.get(args.command, 'commands.inquiry')}")
+    module = import_module(f"nodespec.author.commands.{MODULES.get(args.command, 'inquiry')}")
     return cast("int", getattr(module, args.command)(args))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import TYPE_CHECKING, Union
 
@@ -11,10 +10,11 @@ from nodespec.facts.live import Live
 from nodespec.recording import file as recording
 from nodespec.recording.replay import Recorded
 from nodespec.records import NamedTuple
-from nodespec.run import check as gate
+from nodespec.run.check import open_target
 
 if TYPE_CHECKING:
     from nodespec.model.subject import Seat
+    from nodespec.run.request import Target
 
 RUNNING, AT_REST, IMAGE = "running", "at-rest", "image:"  # what an operand says where it names no file
 NEXT_BOOT = (RUNNING, AT_REST)  # what is compared where nothing is said
@@ -39,15 +39,14 @@ def is_door(word: str) -> bool:
     return word in NEXT_BOOT or word.startswith(IMAGE)
 
 
-def opened(word: str, args: argparse.Namespace) -> View:
+def open_view(word: str, target: Target) -> View:
     """The view that an operand names; Mistake where there is none."""
     if not is_door(word):
         found = recording.load(word)
         return View(word, found.seat, found.time, Recorded(found.facts))
     if word == IMAGE:
         raise Mistake(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
-    image = args.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else None
-    platform = args.platform if image else ""  # the other operand may be the image that has several
-    door = {"facts": None, "image": image, "platform": platform}
-    facts, seat = gate.opened(argparse.Namespace(**{**vars(args), **door}))
+    image = target.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else ""
+    platform = target.platform if image else ""  # the other operand may be the image that has several
+    facts, seat = open_target(target._replace(facts="", image=image, platform=platform))
     return View(word, seat, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), facts)

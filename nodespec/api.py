@@ -1,0 +1,125 @@
+"""The public interface for programs: load specs, observe a host, judge it, render reports.
+
+    from nodespec import api
+
+    plan = api.load_spec("kubernetes/1.35", params={"role": "worker"})
+    report = api.judge(plan, api.observe())
+    print(report.conclusion, report.exit)
+    print(api.render([report], "markdown"))
+
+Everything else in this package may change without notice. Every function raises `SpecError` where the command line
+would exit with 2; `SpecError.said` holds the messages, one a line.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+from nodespec.errors import Mistake as SpecError
+from nodespec.facts.live import Live, alarms
+from nodespec.judge import judge as judging
+from nodespec.judge.conclusion import Choice
+from nodespec.model.plan import Plan
+from nodespec.model.report import Report, Style, Waiver
+from nodespec.model.subject import Seat
+from nodespec.run.check import check_choice, open_target
+from nodespec.run.request import DEADLINE, Target
+
+if TYPE_CHECKING:
+    from nodespec.recording.replay import Recorded
+
+__all__ = [
+    "ObservedHost",
+    "Plan",
+    "Report",
+    "SpecError",
+    "Waiver",
+    "judge",
+    "load_spec",
+    "load_waivers",
+    "observe",
+    "render",
+]
+
+
+class ObservedHost(NamedTuple):
+    """A host to judge: its facts, observed when a requirement first asks for them, and how it is accessed."""
+
+    facts: Union[Live, Recorded]
+    subject: Seat
+
+
+def load_spec(*names: str, params: Optional[Mapping[str, str]] = None, search: Sequence[str] = ()) -> Plan:
+    """Resolve specs to a plan.
+
+    `names` are specs of the library, or files that end in .yaml, .yml or .json. `params` sets params by name, as text.
+    `search` are directories searched before /etc/nodespec/specs and the library. Needs PyYAML. Raises SpecError.
+    """
+    from nodespec.author.spec.library import Library  # noqa: PLC0415 - a judge of recordings needs no YAML
+    from nodespec.author.spec.precompiled import planned  # noqa: PLC0415
+
+    return planned(names, Library(tuple(search)), dict(params or {}))
+
+
+def load_waivers(path: str) -> Tuple[Waiver, ...]:
+    """Read a file of waivers, YAML or JSON. Raises SpecError."""
+    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - as above
+    from nodespec.judge.waivers import load  # noqa: PLC0415
+
+    return load(path, parse)
+
+
+def observe(
+    root: str = "/",
+    *,
+    image: str = "",
+    recording: str = "",
+    kernel: str = "",
+    platform: str = "",
+    deadline: float = DEADLINE,
+) -> ObservedHost:
+    """Open a host: the running one below `root`, or an image at rest, or a recording.
+
+    `kernel` (a release) and `platform` (OS/ARCH) choose within an image. `deadline` is in seconds from now and bounds
+    all observations; what was not observed by then is unknown. Nothing on the host is changed. Raises SpecError where
+    no host, image or recording is there.
+    """
+    with alarms():
+        return ObservedHost(*open_target(Target(root, image, recording, kernel, platform, deadline)))
+
+
+def judge(
+    plan: Plan,
+    host: ObservedHost,
+    *,
+    waivers: Sequence[Waiver] = (),
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    strict: bool = False,
+    now: Optional[float] = None,
+) -> Report:
+    """Judge a host by a plan.
+
+    `only` and `skip` are globs of requirement ids; SpecError for one that matches none. `strict` enforces
+    recommendations. `now` is the judging clock in seconds since the epoch; waivers expire by it. The report's
+    `conclusion` is conformant, nonconformant or indeterminate, and `exit` the code that `nodespec check` exits with.
+    """
+    choice = Choice(tuple(only), tuple(skip), strict)
+    check_choice(choice, plan)
+    terms = judging.Terms(time.time() if now is None else now, choice, tuple(waivers))
+    with alarms():
+        return judging.judge(plan, host.facts, host.subject, terms)
+
+
+def render(reports: Sequence[Report], format: str = "text", *, every: bool = False, width: int = 100) -> str:  # noqa: A002 - as the option is called
+    """Render reports as text, JSON, JUnit, Markdown or HTML, without color.
+
+    `every` lists requirements that pass; only text heeds `width`, in columns. HTML needs Jinja2. SpecError for an
+    unknown format.
+    """
+    from nodespec.output.renderer import load_renderer  # noqa: PLC0415 - who only judges renders nothing
+    from nodespec.output.writer import check_format  # noqa: PLC0415
+
+    check_format(format)
+    return load_renderer(format).render(reports, Style(every=every, width=width))

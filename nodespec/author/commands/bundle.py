@@ -1,0 +1,38 @@
+"""`nodespec bundle`: write the one-file program that checks specs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, List
+
+from nodespec.author.bundle import build
+from nodespec.author.spec.library import Library
+from nodespec.author.spec.resolver import resolve
+from nodespec.model.report import listed
+from nodespec.options import read_assignments
+from nodespec.output.file import Access
+from nodespec.output.writer import write_one
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.model.json_types import Json
+
+
+def bundle(args: argparse.Namespace) -> int:
+    """Write the bundle of the specs that the arguments name."""
+    return write_one(args.output, compose(args), Access(executable=True))
+
+
+def compose(args: argparse.Namespace) -> str:
+    """Return the text of a bundle with the specs and waivers that the arguments name."""
+    plan = resolve(args.spec, Library(tuple(args.specs)), read_assignments(args.set))
+    return build.text(plan, _load_waivers(args.waivers))
+
+
+def _load_waivers(path: str) -> List[Json]:
+    if not path:
+        return []
+    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
+    from nodespec.judge.waivers import load  # noqa: PLC0415
+
+    return [listed(waiver) for waiver in load(path, parse)]

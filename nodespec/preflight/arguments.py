@@ -1,0 +1,35 @@
+"""Parsed arguments to the records that commands take: argparse.Namespace ends here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Tuple
+
+from nodespec.judge.conclusion import Choice
+from nodespec.output.writer import targets
+from nodespec.run.request import JudgeOptions, Outputs, RecordOptions, Target
+
+if TYPE_CHECKING:
+    import argparse
+
+    from nodespec.model.report import Waiver
+
+
+def read_target(args: argparse.Namespace) -> Target:
+    """Return the host that the arguments of `options.looking` or `options.comparing` name."""
+    image, facts = getattr(args, "image", None) or "", getattr(args, "facts", None) or ""
+    return Target(args.root, image, facts, args.kernel, args.platform, args.deadline)
+
+
+def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) -> JudgeOptions:
+    """Return the options of `options.judging`, with the waivers that the caller loaded."""
+    return JudgeOptions(Choice(tuple(args.only), tuple(args.skip), args.strict), waivers, args.wait)
+
+
+def read_outputs(args: argparse.Namespace) -> Outputs:
+    """Return the reports that `options.writing` asks for; Mistake for an unknown format."""
+    return Outputs(targets(args.output), args.all)
+
+
+def read_record_options(args: argparse.Namespace) -> RecordOptions:
+    """Return the options of `options.recording`."""
+    return RecordOptions(args.record or "", args.all, args.reveal)
