@@ -113,7 +113,7 @@ def test_what_the_main_job_imports(cost: Dict[str, List[str]]) -> None:
     assert "yaml" in modules
     assert not modules & {"jsonschema", "jinja2", "packaging", "distro", "dataclasses", "inspect", "pathlib", "logging"}
     own = own_modules(modules)
-    assert len(own) < 86, sorted(own)
+    assert len(own) < 88, sorted(own)
     assert not own & {"nodespec.author.commands.stored", "nodespec.reports.html", "nodespec.author.bundle.build"}
     apart = ("run.fleet", "recording.file", "recording.replay", "run.record", "output.manual", "images.open")
     assert all(find_spec(f"nodespec.{name}") for name in apart)
@@ -142,4 +142,4 @@ def test_no_more_is_compiled_than_constructors_of_records(ready: Dict[str, List[
 
 def test_lines_carried(ready: Dict[str, int]) -> None:
     """What a bundle compiles at each start: a thousand lines take as long as a bare Python."""
-    assert ready["lines"] < 11_000, ready["lines"]  # 340 of them where several kernels are installed
+    assert ready["lines"] < 11_500, ready["lines"]  # 340 of them where several kernels are installed
