@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from os.path import basename, join, normpath
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, List, Tuple
 
 from nodespec.checks import _os_release
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -44,7 +44,8 @@ MARKS = (  # by what a program or script contains, the first that matches
     (b"systemd/systemd", "systemd"),
     (b"INIT: ", "sysvinit"),
 )
-SOURCES = (INIT, INITTAB, *SYSTEMD, "/etc/init", *_os_release.FILES)
+LINE = ("/boot*", "/efi/*", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")  # has init=
+SOURCES = (INIT, INITTAB, *SYSTEMD, "/etc/init", *LINE, *_os_release.FILES)
 
 
 def init(tree: Tree) -> Observation[str]:
@@ -53,24 +54,36 @@ def init(tree: Tree) -> Observation[str]:
 
 
 def _init(tree: Tree) -> Observation[str]:
-    entry = tree.entry(INIT, follow=False)
-    if isinstance(entry, Absent):  # an initramfs starts systemd itself, where that is
+    path, at = (INIT, Evidence(INIT)) if tree.running else _named_by_kernel(tree)
+    entry = tree.entry(path, follow=False)
+    if isinstance(entry, Absent) and path == INIT:  # an initramfs starts systemd itself, where that is
         path = next((path for path in SYSTEMD if isinstance(tree.entry(path), Value)), "")
         return Value("systemd", Evidence(path, inferred=True)) if path else entry
     if isinstance(entry, Unknown):
         return entry
-    name = next((PROGRAMS[name] for name in _names(tree) if name in PROGRAMS), "")
-    name = name or _distributed(tree) or _marked(tree)
+    if isinstance(entry, Absent):
+        return Unknown("not found", f"the kernel's command line has init={path}, which is not there")
+    name = next((PROGRAMS[name] for name in _names(tree, path) if name in PROGRAMS), "")
+    name = name or _distributed(tree) or _marked(tree, path)
     if name in ("busybox", "sysvinit", ""):
         name = _by_inittab(tree, name) or name
     if not name:
-        return Unknown("unsupported", f"{INIT} is a program that nodespec does not know")
-    return Value(name, Evidence(INIT, inferred=True))
+        return Unknown("unsupported", f"{path} is a program that nodespec does not know")
+    return Value(name, at._replace(inferred=True))
 
 
-def _names(tree: Tree) -> List[str]:
-    """The names of the programs that /sbin/init leads to, link by link."""
-    path, names = INIT, []
+def _named_by_kernel(tree: Tree) -> Tuple[str, Evidence]:
+    """/sbin/init, unless the next boot's command line has `init=`; and what says so."""
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - which has the command line
+
+    line = _systemd_at_boot.command_line(tree)
+    given = [(value, at) for key, value, at in line if key == "init" and value.startswith("/")]
+    return given[-1] if given else (INIT, Evidence(INIT))
+
+
+def _names(tree: Tree, path: str) -> List[str]:
+    """The names of a program, and of those that it leads to, link by link."""
+    names = [basename(path)]
     for _ in range(MAX_LINKS):
         target = tree.link(path) if _is_link(tree, path) else None
         if not isinstance(target, Value):
@@ -91,9 +104,9 @@ def _distributed(tree: Tree) -> str:
     return "machined" if isinstance(name, Value) and name.value == "talos" else ""
 
 
-def _marked(tree: Tree) -> str:
+def _marked(tree: Tree, path: str) -> str:
     """The init system by the content of the program; empty where nothing in it tells."""
-    data = tree.head(INIT, MAX_PROGRAM_BYTES)
+    data = tree.head(path, MAX_PROGRAM_BYTES)
     found = (name for mark, name in MARKS if isinstance(data, Value) and mark in data.value)
     return next(found, "")
 

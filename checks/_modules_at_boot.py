@@ -57,7 +57,27 @@ def _loaded(tree: Tree) -> Observation[Loaded]:
         if isinstance(tried, Unknown):
             return tried
         _add(tried, at, found, present)
+    doubt = _boot_services.reads(tree, "modules")
+    if isinstance(doubt, Unknown):
+        _add_doubtful(tree, kernel, doubt, found)
     return Value(found, named.evidence)
+
+
+def _add_doubtful(
+    tree: Tree, kernel: _modprobe_plan.Kernel, doubt: Unknown, found: Dict[str, Union[Evidence, Unknown]]
+) -> None:
+    """The modules that files name, where it is not known whether anything reads these files."""
+    for path in _files(tree):
+        text = _units.said(tree, path)
+        for _, name in names(text.value, "") if isinstance(text, Value) else ():
+            tried = _modprobe_plan.attempt(tree, kernel, _kernel.named(name), spares=True)
+            for module in tried.inserted if not isinstance(tried, Unknown) else ():
+                found.setdefault(module, doubt)
+
+
+def _files(tree: Tree) -> Tuple[str, ...]:
+    files = _units.merged(tree, FOLDERS)
+    return (*(files.value if isinstance(files, Value) else ()), FILE)
 
 
 def _add(
@@ -74,8 +94,6 @@ def _add(
 def _named(tree: Tree) -> Observation[Named]:
     """All that is named anywhere, by what names it first."""
     system = _init_system.init(tree)
-    if isinstance(system, Unknown):
-        return system
     named: Named = {}
     at = Evidence(":".join(FOLDERS))
     for look in _looks(tree, system.value if isinstance(system, Value) else ""):
@@ -92,8 +110,6 @@ def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]]
     if isinstance(files, Unknown):
         yield files
     reads = _boot_services.reads(tree, "modules")
-    if isinstance(reads, Unknown):
-        yield reads
     read = isinstance(reads, Value) and reads.value
     paths = files.value if isinstance(files, Value) and read else ()
     more = (FILE,) if system != "systemd" and read else ()  # systemd reads it by a link only

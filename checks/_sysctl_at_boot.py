@@ -138,6 +138,15 @@ def _assigned(tree: Tree) -> Observation[Assigned]:
     return Value(ordered(found, reader), paths.evidence)
 
 
+def may_name(tree: Tree, word: str) -> bool:
+    """Whether any file that an init system could apply contains a word, or cannot be read."""
+    files = _units.merged(tree, FOLDERS)
+    if isinstance(files, Unknown):
+        return True
+    texts = (_units.said(tree, path) for path in (*(files.value if isinstance(files, Value) else ()), FILE))
+    return any(isinstance(text, Unknown) or (isinstance(text, Value) and word in text.value) for text in texts)
+
+
 def ordered(assignments: Iterable[Assignment], reader: str) -> Assigned:
     """What is written to the kernel. systemd writes each path once, in the place of its last value."""
     found: Dict[str, Assignment] = {}

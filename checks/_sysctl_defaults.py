@@ -63,7 +63,7 @@ def loader(tree: Tree) -> Observation[str]:
     said = (files.value.look(key) if isinstance(files, Value) else None) or _given(tree, key)
     if said:
         return said
-    if isinstance(files, Unknown) and files.reason != DEFERRED:
+    if isinstance(files, Unknown) and files.reason != DEFERRED and _sysctl_files.may_name(tree, "modprobe"):
         return files
     if isinstance(tree.entry("/nix/store"), Value):
         return Unknown(DEFERRED, "only a running machine can tell: NixOS sets kernel.modprobe when it boots")

@@ -30,18 +30,11 @@ if TYPE_CHECKING:
 
 # Distributions by how they build systemd: first-boot-full-preset, an option since version 252 that is off by default
 FULL = {"fedora": 37, "azurelinux": 3}
-ENABLE_ONLY = {
-    "debian",
-    "ubuntu",
-    "raspbian",
-    "rhel",
-    "centos",
-    "rocky",
-    "almalinux",
-    "ol",
-    "amzn",
-    "sles",
-    "opensuse-leap",
+ENABLE_ONLY = {  # up to these versions
+    **dict.fromkeys(("debian", "ubuntu", "raspbian"), 99),
+    **dict.fromkeys(("rhel", "centos", "rocky", "almalinux", "ol"), 9),
+    **dict.fromkeys(("sles", "opensuse-leap"), 15),
+    "amzn": 2,
 }
 FIRST_WITH_OPTION = 252
 LIBRARIES = (
@@ -162,7 +155,7 @@ def preset_modes(tree: Tree) -> Tuple[bool, ...]:
     release = int(match[0]) if isinstance(version, Value) and (match := re.match(r"\d{1,9}", version.value)) else 0
     if distribution in FULL:
         return (release >= FULL[distribution],)
-    if distribution in ENABLE_ONLY or 0 < systemd_version(tree) < FIRST_WITH_OPTION:
+    if release <= ENABLE_ONLY.get(distribution, -1) or 0 < systemd_version(tree) < FIRST_WITH_OPTION:
         return (False,)
     return (False, True)
 

@@ -12,7 +12,7 @@ from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import Choice
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 T = TypeVar("T")
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"
@@ -261,5 +261,5 @@ def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
     assigned = _sysctl_files.assigned(tree)
     disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None
     everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
-    unread = assigned if isinstance(assigned, Unknown) and assigned.reason != DEFERRED else None
+    unread = assigned if isinstance(assigned, Unknown) and _sysctl_files.may_name(tree, "modules_disabled") else None
     return {**_loads.banned(tree), **everything}, unread
