@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING, Dict, List, Set, Tuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,8 +34,8 @@ def test_joined_lines_are_numbered_and_hold_no_line_break(text: str) -> None:
 
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.from_regex(r"[A-Z][a-z]{0,5}", fullmatch=True), NAMES), max_size=5))
-def test_settings_of_a_unit_are_read_back(pairs: List[object]) -> None:
-    text = "[Unit]\n" + "".join(f"{name} = {value}\n" for name, value in pairs)  # type: ignore[misc]
+def test_settings_of_a_unit_are_read_back(pairs: List[Tuple[str, str]]) -> None:
+    text = "[Unit]\n" + "".join(f"{name} = {value}\n" for name, value in pairs)
     found = [(one.name, one.value) for one in _systemd_files.read_unit(text, "/x")]
     assert found == pairs
 
@@ -90,11 +90,12 @@ def test_an_instance_has_its_template_and_back(name: str) -> None:
 
 @settings(max_examples=200)
 @given(st.dictionaries(st.integers(0, 7), st.sets(st.integers(0, 7), max_size=4), max_size=8))
-def test_cycles_are_the_sets_of_nodes_that_reach_each_other(links: dict[int, set[int]]) -> None:
+def test_cycles_are_the_sets_of_nodes_that_reach_each_other(links: Dict[int, Set[int]]) -> None:
     graph = {str(node): {str(other) for other in links.get(node, ()) if other in links} for node in links}
 
-    def reached(start: str) -> set[str]:
-        found, stack = set(), [start]
+    def reached(start: str) -> Set[str]:
+        found: Set[str] = set()
+        stack = [start]
         while stack:
             for other in graph[stack.pop()] - found:
                 found.add(other)
@@ -127,8 +128,10 @@ def test_no_table_of_file_systems_is_too_strange(text: str) -> None:
         ("auto,noauto", False),
         ("noauto=1", False),
         ("xnoauto", True),
-    ]
-    + [("a\\,noauto", True), ("noautox", True), ("sw,,noauto", False)],
+        ("a\\,noauto", True),
+        ("noautox", True),
+        ("sw,,noauto", False),
+    ],
 )
 def test_the_last_of_auto_and_noauto_counts(options: str, automatic: bool) -> None:  # noqa: FBT001 - as above
     entry = _swap_fstab.Entry("/dev/a", "none", "swap", options, HERE)
