@@ -36,8 +36,8 @@ ELEMENT = {
     ("skipped", "waived"): (SKIPPED, "waived skipped"),
     ("skipped", "skipped"): (SKIPPED, "skipped"),
     ("pass", "enforced"): (PASSED, ""),
-    ("pass", "advisory"): (PASSED, ""),
-    ("pass", "waived"): (PASSED, ""),
+    ("pass", "advisory"): (PASSED, "advisory pass"),
+    ("pass", "waived"): (PASSED, "waived pass"),
     ("pass", "skipped"): (SKIPPED, "skipped pass"),
 }
 MARKUP = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;"}
@@ -105,7 +105,10 @@ def _properties(report: Report) -> Iterator[Tuple[str, str]]:
 
 
 def _aside(report: Report) -> Iterator[str]:
-    """What belongs to no case: waivers, drops, and what a foreign spec asks in vain."""
+    """What belongs to no case: waivers, drops, what a foreign spec asks in vain, which passes are recommendations."""
+    for disposition in ("advisory", "waived"):
+        if passes := report.chosen("pass", disposition):
+            yield f"{ELEMENT['pass', disposition][1]}: {', '.join(one.id for one in passes)}"
     for waiver, _ in words.waivers(report):
         yield f"waiver {', '.join(waiver.ids)}: {words.standing(waiver)}: {words.permission(waiver)}"
     for spec in report.specs:

@@ -218,7 +218,7 @@ def _warnings(page: Page, warnings: Sequence[Finding]) -> Iterator[str]:
     shown = warnings if page.style.every else warnings[:FEW]
     wide = page.column([one.id for one in shown])
     for finding in shown:
-        yield from page.entry("warning", _line(finding, wide), MARGIN + 6)
+        yield from page.entry("warning", _line(finding, wide) + _aside(words.WARNING, finding), MARGIN + 6)
         if page.style.every:
             yield from _details(page, finding)
     if len(shown) < len(warnings):
@@ -227,6 +227,16 @@ def _warnings(page: Page, warnings: Sequence[Finding]) -> Iterator[str]:
 
 def _line(finding: Finding, wide: int = 0) -> str:
     return f"{finding.id.ljust(wide)}  {finding.sentence}"
+
+
+USUAL = {words.WARNING: ("fail", "advisory"), words.WAIVED: ("fail", "waived"), words.SKIPPED: ("skipped", "skipped")}
+
+
+def _aside(section: str, finding: Finding) -> str:
+    """The outcome and the disposition of a finding, where the label of its section does not imply them."""
+    implied = USUAL.get(section, (section, "enforced"))
+    told = [one for one in (finding.outcome, finding.disposition) if one not in implied]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _details(page: Page, finding: Finding) -> Iterator[str]:
@@ -244,14 +254,14 @@ def _details(page: Page, finding: Finding) -> Iterator[str]:
 def _waivers(page: Page, report: Report) -> Iterator[str]:
     for waiver, findings in words.waivers(report):
         for finding in findings:
-            yield from page.entry("waived", _line(finding), MARGIN + 6)
+            yield from page.entry("waived", _line(finding) + _aside(words.WAIVED, finding), MARGIN + 6)
         if findings:
             text = f"{words.standing(waiver)}: {words.permission(waiver)}"
             yield from _wrapped(" " * MARGIN, text, MARGIN, page.style.width)
         elif waiver.state != "elsewhere" or page.style.every:
             yield from page.entry("waiver", _idle(waiver))
     for finding in words.unwaived(report):
-        yield from page.entry("waived", _line(finding), MARGIN + 6)
+        yield from page.entry("waived", _line(finding) + _aside(words.WAIVED, finding), MARGIN + 6)
     elsewhere = sum(waiver.state == "elsewhere" for waiver in report.waivers)
     if elsewhere and not page.style.every:
         yield from page.entry("waiver", f"{elsewhere} more for other hosts")
@@ -276,8 +286,7 @@ def _rest(page: Page, section: str, what: str, findings: Sequence[Finding], numb
     if page.style.every:
         wide = page.column([one.id for one in findings])
         for finding in findings:
-            outcome = "" if finding.outcome == section else f" ({finding.outcome})"
-            yield from page.entry(label, _line(finding, wide) + outcome, MARGIN + 6)
+            yield from page.entry(label, _line(finding, wide) + _aside(section, finding), MARGIN + 6)
     elif number or section == words.PASS:
         count = f"{words.number(number)} {what}".rstrip()
         ids = "" if section in COUNTED else ": " + ", ".join(page.few([one.id for one in findings]))
