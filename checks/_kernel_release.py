@@ -39,17 +39,22 @@ def at_rest(tree: Tree) -> Observation[str]:
 def told(looks: Iterable[Observation[str]]) -> Observation[str]:
     """The first that is told, before any that is inferred; or why the last is not told.
 
-    A source that is hidden may say more than the next.
+    Where a source is there and cannot be read, nothing is inferred from what it would have made more precise.
     """
     last: Observation[str] = Absent(Evidence(""))
     inferred: Optional[Value[str]] = None
+    unread: Optional[Unknown] = None
     for look in looks:
         last = look
-        hidden = isinstance(look, Unknown) and look.reason == "hidden"
-        if hidden or (isinstance(look, Value) and not look.evidence.inferred):
-            break
+        if isinstance(look, Value) and not look.evidence.inferred:
+            return look
+        if isinstance(look, Unknown) and look.reason in UNREAD:
+            unread = unread or look
         inferred = inferred or (look if isinstance(look, Value) else None)
-    return last if isinstance(last, Value) and not last.evidence.inferred else inferred or last
+    return unread or inferred or last
+
+
+UNREAD = ("hidden", "no permission", "failed", "timed out")
 
 
 def upstream(text: str) -> str:

@@ -225,7 +225,15 @@ def is_repeated(name: str) -> bool:
 
 def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:
     """The modules that are loaded. Absent: the kernel loads none."""
-    return machine.text(LOADED).then(_loaded)
+    return machine.text(LOADED).then(_require_modules).then(_loaded)
+
+
+def _require_modules(text: str) -> str:
+    """The text of /proc/modules; ValueError for any other text."""
+    for line, row in enumerate(text.split("\n"), 1):
+        if row and not re.match(r"\S+ \d+ \S", row, re.ASCII):  # its name, its size, how many use it
+            raise ValueError(f"line {line} is no module")
+    return text
 
 
 def _loaded(text: str) -> Mapping[str, Loaded]:

@@ -49,9 +49,12 @@ def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
 
 
 def _assignments(text: str) -> Mapping[str, Assignment]:
-    """The assignments by name; of two, the later, as in a shell."""
+    """The assignments by name; of two, the later, as in a shell. ValueError for other text alone."""
     lines = ((number, re.match(r"\s*([A-Za-z_]\w*)=(.*)", row)) for number, row in enumerate(text.split("\n"), 1))
-    return {found[1]: Assignment(number, found[2]) for number, found in lines if found}
+    found = {match[1]: Assignment(number, match[2]) for number, match in lines if match}
+    if not found and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+        raise ValueError("no line of it is an assignment")
+    return found
 
 
 _PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P<escaped>.)|(?P<plain>[^\s"\'\\]+)')

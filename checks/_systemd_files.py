@@ -124,10 +124,12 @@ class Units:
         if entry is not None or not path.startswith("/"):
             return entry.target if isinstance(entry, Link) else ""
         found = self.tree.entry(path, follow=False)
-        if not isinstance(found, Value) or found.value.kind != "link":
+        if isinstance(found, Value) and found.value.kind != "link":
             return ""
-        target = self.tree.link(path)
-        return target.value if isinstance(target, Value) else ""
+        target = self.tree.link(path) if isinstance(found, Value) else found
+        if isinstance(target, Unknown):
+            self.unread = self.unread or target
+        return target.value if isinstance(target, Value) and isinstance(target.value, str) else ""
 
     def evidence(self, path: str) -> Evidence:
         """Where a file or link stands, or what has it made."""

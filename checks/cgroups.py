@@ -292,8 +292,17 @@ def _subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
 
 def _words(machine: Machine, path: str) -> Union[Value[FrozenSet[str]], Unknown]:
     """The words of a file that every cgroup2 has."""
-    words = machine.text(path).then(lambda text: frozenset(text.split()))
+    words = machine.text(path).then(_parse_words)
     return _not_visible(path) if isinstance(words, Absent) else words
+
+
+def _parse_words(text: str) -> FrozenSet[str]:
+    """`cpu io memory pids`."""
+    words = frozenset(text.split())
+    strange = next((word for word in words if not re.fullmatch("[a-z][a-z0-9_]*", word)), None)
+    if strange:
+        raise ValueError(f"`{strange[:40]}` is no name of a controller")
+    return words
 
 
 def _own(machine: Machine, v2: Mount) -> Union[Value[str], Unknown]:

@@ -162,6 +162,9 @@ def container(machine: Machine) -> Observation[str]:
     if isinstance(space, Unknown):  # and so whether the marks are those of a container or were left behind
         return space
     inside = isinstance(space, Value) and space.value != _container.FIRST["pid"]
+    mounts = machine.link(f"{machine.process}/ns/mnt")
+    if isinstance(mounts, Unknown) and not inside:
+        return mounts
     unseen: Optional[Unknown] = None
     for mark in _container.marks(machine, inside=inside):
         if isinstance(mark, Unknown):

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Callable, Dict, Tuple, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Callable, Dict, List, Tuple, TypeVar, Union, cast
 
 from nodespec.model.observation import (
     Absent,
@@ -105,16 +105,18 @@ class Tree(ABC):
         return self._ask(path, lambda: self._read_entry(path, follow=follow))
 
     def program(self, name: str) -> Observation[str]:
-        """Where a program stands on the fixed search path."""
-        unread = None
+        """Where a program stands on the fixed search path; it may stand in a folder before that cannot be read."""
+        unread: List[Tuple[str, Unknown]] = []
         for folder in PROGRAMS:
             path = f"{folder}/{name}"
             found = self.entry(path)
             if isinstance(found, Value) and found.value.kind == "file" and found.value.mode & 0o111:
-                return Value(path, Evidence(path))
+                return Value(path, Evidence(path), tuple(before for before, _ in unread))
             if isinstance(found, Unknown):
-                unread = unread or found
-        return unread or (Absent(Evidence(":".join(PROGRAMS))) if self.once(has_programs) else NO_PROGRAMS)
+                unread.append((path, found))
+        if unread:
+            return unread[0][1]
+        return Absent(Evidence(":".join(PROGRAMS))) if self.once(has_programs) else NO_PROGRAMS
 
     def _ask(self, path: str, ask: Callable[[], T]) -> Observation[T]:
         try:

@@ -425,7 +425,7 @@ mkdir /sys/fs/cgroup/old
 mount -t cgroup -o none,name=nodespec-test none /sys/fs/cgroup/old
 mount -t cgroup2 none /sys/fs/cgroup
 exec {sys.executable} -c '
-from nodespec.checks import _cgroup_mounts, cgroups
+from nodespec.checks import cgroups
 from nodespec.host.machine import Machine
 from nodespec.formats.mountinfo import parsed, reached
 machine = Machine()
