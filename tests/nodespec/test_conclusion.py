@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 from itertools import combinations_with_replacement, product
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 import pytest
 from pretended import HIDDEN, Said, found, planned, report
 
+from nodespec import BUILT
 from nodespec.errors import EXIT
 from nodespec.judge.conclusion import Choice, conclusion, disposed, left_out, selects
 from nodespec.model.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, code
@@ -161,6 +163,36 @@ def test_the_state_of_a_waiver(waiver: Waiver, state: str) -> None:
     assert states(made) == [state]
     if state != "valid":
         assert made.conclusion == "nonconformant"
+
+
+@pytest.fixture(params=["UTC", "Etc/GMT-14", "Etc/GMT+12"])
+def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The clock of a machine in UTC, at UTC+14 and at UTC-12."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_zone")
+@pytest.mark.parametrize(
+    ("now", "state"),
+    [
+        (day("2027-03-31", "00:00:00"), "valid"),
+        (day("2027-03-31", "23:59:59"), "valid"),
+        (day("2027-04-01", "00:00:00"), "expired"),
+        (day("2027-04-01", "11:59:59"), "expired"),  # it is still March at UTC-12
+        (day(BUILT, "00:00:00"), "valid"),
+        (day(BUILT, "00:00:00") - 1, "void"),
+        (day(BUILT, "00:00:00") - 14 * 3600, "void"),
+        (0.0, "void"),
+    ],
+)
+def test_the_last_day_of_a_waiver_ends_everywhere_at_once(now: float, state: str) -> None:
+    made = judged([WAIVER], now=now)
+    assert states(made) == [state]
+    assert made.conclusion == ("conformant" if state == "valid" else "nonconformant")
 
 
 def test_what_is_skipped_needs_no_waiver() -> None:

@@ -23,7 +23,7 @@ class Mask(NamedTuple):
     changed: Dict[str, List[str]]
 
 
-def unshared(command: List[str], *own: str) -> str:
+def unshared(command: Sequence[str], *own: str) -> str:
     """What a command prints in namespaces of its own."""
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     done = subprocess.run(
@@ -95,3 +95,15 @@ def test_a_procfs_of_processes_only_hides_the_rest(own: Sequence[str]) -> None:
     assert all(seen.startswith("unknown (") for seen in wrong.values()), wrong
     assert set(HIDDEN) <= set(wrong)
     assert {name: partial[name] for name in REMAIN} == {name: whole[name] for name in REMAIN}
+
+
+# what the kernel answers for the user namespace of whoever reads it
+OF_THE_READER = {"sysctl.user.max_user_namespaces"}
+
+
+def test_a_user_namespace_that_maps_nobody_makes_no_fact_wrong() -> None:
+    outside, inside = json.loads(unshared(COMMAND)), json.loads(unshared(COMMAND, "unshare", "--user"))
+    differing = {name: seen for name, seen in inside.items() if seen != outside[name] and name not in OF_THE_READER}
+    assert all(seen.startswith("unknown (") for seen in differing.values()), differing
+    assert inside["files./proc/cmdline.owner"].startswith("unknown (hidden)")
+    assert inside["files./proc/cmdline.mode"] == outside["files./proc/cmdline.mode"]
