@@ -19,6 +19,7 @@ from nodespec.records import NamedTuple
 
 Reason = Union[Evidence, Unknown]  # what keeps a module out, or why that is not known
 MAX_STEPS = 2_000  # modules that one name leads to
+MAX_NEEDS = 200  # modules that one needs
 
 
 class Kernel(NamedTuple):
@@ -78,9 +79,8 @@ class Attempt:
 
     def run(self, name: str) -> None:
         """Insert a module with all that belongs to it."""
-        needs = self._needs.get(name, ())
-        required = {name, *needs}
-        self._needed.update(needs)
+        required = {*self._ordered(name)}
+        self._needed.update(required - {name})
         for step, ignores in self._steps(name):
             if step in self.kernel.present or self.inserted.get(step):
                 continue
@@ -101,7 +101,21 @@ class Attempt:
         if name in self._visited or len(self._visited) > MAX_STEPS:
             return []
         self._visited.add(name)
-        return [step for each in (*reversed(self._needs.get(name, ())), name) for step in self._with_soft(each)]
+        return [step for each in self._ordered(name) for step in self._with_soft(each)]
+
+    def _ordered(self, name: str) -> Tuple[str, ...]:
+        """A module after all that it needs. depmod lists what these need too, and other lists may not."""
+        found: Dict[str, None] = {}
+        pending, begun = [name], {""}
+        while pending and len(begun) <= MAX_NEEDS:
+            each = pending[-1]
+            needs = [need for need in self._needs.get(each, ()) if need not in begun]
+            begun.add(each)
+            if needs:
+                pending += needs
+            else:
+                found[pending.pop()] = None
+        return (*found, *reversed(pending))
 
     def _with_soft(self, name: str) -> List[Tuple[str, bool]]:
         soft = _modprobe.softdeps(self.tree, name)

@@ -27,6 +27,7 @@ AT_REST = (
 MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
 LONGEST = 250  # characters of a name
 COMPARED = 2_000  # names that a misspelt one is compared with
+ALIKE = 0.8  # of a slip of the keyboard
 
 
 def _key(text: str) -> str:
@@ -177,7 +178,7 @@ def _nearest(machine: Machine, key: str) -> str:
         names = machine.names(path)
         here = names.value[:COMPARED] if isinstance(names, Value) else ()
         if part not in here:
-            close = get_close_matches(part, here, 1)
+            close = get_close_matches(part, here, 1, ALIKE)
             return f"there is {_name(f'{path}/{close[0]}')}" if close else f"{path} has nothing of the kind"
         path += f"/{part}"
     return f"{path} cannot be opened"

@@ -280,6 +280,23 @@ def test_after_an_upgrade_that_removed_the_modules_a_reboot_helps(make_tree: Mak
     assert row(make_tree, "bridge", files) == Unknown("not found", f"{TREE} does not exist", look)
 
 
+@pytest.mark.parametrize("rows", ["a.ko: b.ko\nb.ko: c.ko d.ko\n", "a.ko: b.ko c.ko d.ko\nb.ko: d.ko c.ko\nc.ko:\n"])
+@pytest.mark.parametrize(("ban", "state"), [("d", "blocked"), ("e", "loadable")])
+def test_a_need_of_a_need_counts_in_whatever_order(rows: str, ban: str, state: str, make_tree: MakeTree) -> None:
+    files = {**BASE, f"{TREE}/modules.dep": f"{rows}d.ko:\n", CONF: f"install {ban} /bin/false\n"}
+    seen = row(make_tree, "a", files)
+    assert isinstance(seen, Value)
+    assert seen.value == state
+
+
+@pytest.mark.parametrize(
+    "rows", ["".join(f"m{n}.ko: m{n + 1}.ko\n" for n in range(3000)), "m0.ko: m1.ko\nm1.ko: m0.ko\n"]
+)
+def test_a_hostile_list_of_needs_ends(rows: str, make_tree: MakeTree) -> None:
+    files = {**BASE, f"{TREE}/modules.dep": rows, CONF: "install nothing /bin/false\n"}
+    assert isinstance(row(make_tree, "m0", files), (Value, Unknown))
+
+
 def test_without_a_tree_only_what_is_in_the_kernel_is_seen(make_tree: MakeTree) -> None:
     files = without("/lib", **{"/sys/module/loop/parameters/max_loop": "0"})
     assert row(make_tree, "overlay", files) == Value("loaded", Evidence("/proc/modules", 1))
