@@ -218,6 +218,8 @@ class Version(Kind[str]):
 
     def __init__(self, scheme: Scheme) -> None:
         self.scheme, self.noun = scheme, f"a {scheme.name} version"
+        if scheme.name == "rpm":  # which also orders letters
+            self.pattern = r"^(?![<>=!])\S+$"
 
     def read(self, text: str) -> str:
         self.scheme.span(text)

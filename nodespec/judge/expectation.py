@@ -56,6 +56,9 @@ def _read(node: Node, kind: Kind[Datum]) -> Expect:
         return _quantified({"all" if isinstance(kind, SetOf) else "any": node}, kind)
     if not node:
         raise Wrong(node, "nothing is expected here")
+    for name in node:
+        if name not in OPERATORS:
+            raise _unknown_operator(name)
     quantified = {name: arg for name, arg in node.items() if _quantifies(name, kind)}
     parts = [_operator(name, arg, kind) for name, arg in node.items() if name not in quantified]
     if quantified:
@@ -146,9 +149,13 @@ def _operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
         return _said(arg, lambda: matches(arg, kind))
     if name == "only":
         raise Wrong(name, "`only` is for sets; a list is `one of`")
+    raise _unknown_operator(name)
+
+
+def _unknown_operator(name: str) -> Wrong:
     if " " in name or OPERATOR.match(name):
-        raise Wrong(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
-    raise Wrong(name, f"`{name}` is no expectation{nearest(name, (*OPERATORS, *WORDS))}")
+        return Wrong(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
+    return Wrong(name, f"`{name}` is no expectation{nearest(name, (*OPERATORS, *WORDS))}")
 
 
 def _quantifies(name: str, kind: Kind[Datum]) -> bool:
