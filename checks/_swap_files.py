@@ -11,7 +11,8 @@ from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, 
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.checks._systemd_graph import Transaction, Unit
+    from nodespec.checks._systemd_graph import Transaction
+    from nodespec.checks._systemd_load import Unit
     from nodespec.host.tree import Tree
 
 FSTAB = _fstab.FSTAB

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.checks import _systemd_graph
 from nodespec.checks import _systemd_units as _units
-from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units, is_unit_name
+from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units
+from nodespec.checks._systemd_names import is_unit_name
+from nodespec.checks._systemd_syntax import is_no, is_yes
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -117,8 +119,8 @@ def _unit_files(tree: Tree) -> Tuple[Units, ...]:
 def _is_first_boot(tree: Tree) -> bool:
     """Whether /etc/machine-id is missing, unreadable or `uninitialized`, unless the command line says otherwise."""
     override = _switch(tree, "systemd.condition_first_boot")
-    if _systemd_graph.is_no(override) or _systemd_graph.is_yes(override):
-        return _systemd_graph.is_yes(override)
+    if is_no(override) or is_yes(override):
+        return is_yes(override)
     identity = tree.line(MACHINE_ID)
     return not isinstance(identity, Value) or identity.value == "uninitialized"
 
@@ -148,7 +150,7 @@ def _switch(tree: Tree, key: str) -> str:
 
 def is_off(tree: Tree, key: str) -> bool:
     """Whether the command line switches something off, as in `systemd.swap=no`."""
-    return _systemd_graph.is_no(_switch(tree, key))
+    return is_no(_switch(tree, key))
 
 
 def default_unit(tree: Tree) -> str:

@@ -14,7 +14,7 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.checks._systemd_files import Reading
+    from nodespec.checks._systemd_syntax import Reading
     from nodespec.host.tree import Tree
 
 UNRESOLVED = "\0"  # stands in a word for what cannot be resolved

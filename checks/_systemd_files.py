@@ -5,21 +5,27 @@ https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
 
 from __future__ import annotations
 
-import re
 from os.path import basename, join, normpath
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.checks import _systemd_units as _units
+from nodespec.checks._systemd_names import (
+    instance_of,
+    is_template,
+    is_unit_name,
+    may_alias,
+    name_levels,
+    template_of,
+    with_instance,
+)
+from nodespec.checks._systemd_syntax import Reading, read_unit
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-TYPES = ("service", "socket", "target", "swap", "mount", "automount", "timer", "path", "slice", "device", "scope")
-NAME = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?\.(?:" + "|".join(TYPES) + ")")
 DIRECTORIES = (".wants", ".requires", ".upholds", ".d")
-MAX_NAME_CHARS = 255
 MAX_ALIASES = 10  # hops from an alias to its unit
 MAX_SEARCH_LINKS = 4  # links followed from a directory of the search path
 # What generators write at boot: these directories are empty at rest, and hold what nodespec derives itself.
@@ -45,43 +51,11 @@ class Link(NamedTuple):
     at: Evidence = Evidence("")
 
 
-class Reading(NamedTuple):
-    """A line of a unit file or drop-in."""
-
-    section: str
-    name: str
-    value: str
-    at: Evidence
-
-
 class Fragment(NamedTuple):
     """The file of a unit. `state` is `loaded`, `masked` or `missing`."""
 
     path: str
     state: str
-
-
-def is_unit_name(name: str) -> bool:
-    """Whether a name is valid for a unit, template or instance, such as `getty@tty1.service`."""
-    return len(name) <= MAX_NAME_CHARS and bool(NAME.fullmatch(name)) and not name.startswith((".", "@"))
-
-
-def template_of(name: str) -> str:
-    """`getty@.service` of `getty@tty1.service`; empty for a unit that is no instance."""
-    prefix, at, rest = name.partition("@")
-    instance, _, kind = rest.rpartition(".")
-    return f"{prefix}@.{kind}" if at and instance else ""
-
-
-def instance_of(name: str) -> str:
-    """`tty1` of `getty@tty1.service`; empty for a plain unit or a template."""
-    return name.partition("@")[2].rpartition(".")[0]
-
-
-def with_instance(name: str, instance: str) -> str:
-    """`getty@tty1.service` of the template `getty@.service` and `tty1`; any other name as it is."""
-    prefix, at, rest = name.partition("@")
-    return f"{prefix}@{instance}{rest}" if at and rest.startswith(".") and rest.count(".") == 1 else name
 
 
 class Units:
@@ -193,7 +167,7 @@ class Units:
         if not inside:
             return path
         alias = basename(simplified)
-        return alias if _may_alias(name, alias) else ""
+        return alias if may_alias(name, alias) else ""
 
     def _aliases(self) -> Mapping[str, Tuple[str, ...]]:
         """The names by which each unit is known, by the name of its file."""
@@ -202,7 +176,7 @@ class Units:
             path = self.final(name)
             if path and not self.is_mask(path):
                 own = basename(path)
-                if _is_template(own) and instance_of(name):
+                if is_template(own) and instance_of(name):
                     own = with_instance(own, instance_of(name))
                 found[own] = (*found.get(own, ()), name)
         return found
@@ -236,7 +210,7 @@ class Units:
         found = dict.fromkeys((name, *self._also(name, name, "")))
         own = basename(fragment.path)
         if own and own != name:
-            if not _is_template(own):
+            if not is_template(own):
                 found[own] = None
             elif instance_of(name):
                 found[with_instance(own, instance_of(name))] = None
@@ -246,7 +220,7 @@ class Units:
     def _also(self, name: str, own: str, file: str) -> Iterator[str]:
         """Aliases of a unit, instantiated as the unit is."""
         for alias in self.aliases.get(own, ()):
-            if not (_is_template(alias) and instance_of(name)):
+            if not (is_template(alias) and instance_of(name)):
                 yield alias
                 continue
             made = with_instance(alias, instance_of(name))
@@ -259,7 +233,7 @@ class Units:
         ranked = [
             (rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}")
             for rank, name in enumerate((*names, names[0].rpartition(".")[2]))
-            for depth, level in enumerate(_levels(name) if "." in name else (name,))
+            for depth, level in enumerate(name_levels(name) if "." in name else (name,))
             for place in self._folders.get(f"{level}{suffix}", ())
         ]
         found: Dict[str, str] = {}
@@ -284,66 +258,3 @@ class Units:
                 if path == fragment.path:
                     return None
         return found
-
-
-def _is_template(name: str) -> bool:
-    return "@." in name and name.partition("@")[2].count(".") == 1
-
-
-def _may_alias(name: str, target: str) -> bool:
-    """Whether a link may make a name an alias: same type, and an instance only of its own instance or a template."""
-    if name == target or not is_unit_name(target) or name.rpartition(".")[2] != target.rpartition(".")[2]:
-        return False
-    if name.rpartition(".")[2] in ("mount", "slice", "swap", "automount"):
-        return False
-    if "@" not in name or "@" not in target:
-        return "@" not in name and "@" not in target
-    if _is_template(target):
-        return True
-    return not _is_template(name) and instance_of(name) == instance_of(target)
-
-
-def _levels(name: str) -> Iterator[str]:
-    """`a-b-c.service`, `a-b-.service`, `a-.service`; an instance is followed by its template, at each level."""
-    stem, _, kind = name.rpartition(".")
-    prefix, at, instance = stem.partition("@")
-    while True:
-        yield f"{prefix}{at}{instance}.{kind}"
-        if at and instance:
-            yield from _levels(f"{prefix}@.{kind}")
-        shorter = prefix.removesuffix("-")
-        cut = shorter.rfind("-")
-        if cut <= 0:
-            return
-        prefix = shorter[: cut + 1]
-
-
-def read_unit(text: str, path: str) -> Iterator[Reading]:
-    r"""Sections and assignments of `[Unit]\nWants=a.service \\n b.service`; ValueError for a broken section."""
-    section = ""
-    for number, line in joined_lines(text):
-        if line.startswith("["):
-            if not line.endswith("]"):
-                raise ValueError(f"{path}:{number}: `{line[:80]}` is not a section")
-            section = line[1:-1]
-        elif section and "=" in line:
-            name, _, value = line.partition("=")
-            yield Reading(section, name.strip(), value.strip(), Evidence(path, number))
-
-
-def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
-    """Lines with those that a backslash continues, by the number of the first; comments may stand between them."""
-    held, start = "", 0
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text.lstrip("\ufeff")), 1):
-        if line.lstrip()[:1] in ("#", ";"):
-            continue
-        start = start if held else number
-        held += line
-        if len(held) - len(held.rstrip("\\")) & 1:
-            held = f"{held[:-1]} "
-            continue
-        if held.strip():
-            yield start, held.strip()
-        held = ""
-    if held.strip():
-        yield start, held.strip()

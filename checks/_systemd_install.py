@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set,
 
 from nodespec.checks import _os_release
 from nodespec.checks import _systemd_units as _units
-from nodespec.checks._systemd_files import (
-    CONFIG,
-    SEARCH_PATH,
-    Fragment,
-    Link,
-    Reading,
-    Units,
-    instance_of,
-    is_unit_name,
-    template_of,
-    with_instance,
-)
-from nodespec.checks._systemd_graph import words
+from nodespec.checks._systemd_files import CONFIG, SEARCH_PATH, Fragment, Link, Units
+from nodespec.checks._systemd_names import instance_of, is_unit_name, template_of, with_instance
+from nodespec.checks._systemd_syntax import Reading, read_unit, words
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -90,8 +80,6 @@ def expand(word: str, name: str) -> str:
 
 
 def _readings(units: Units, paths: List[str]) -> Iterator[Reading]:
-    from nodespec.checks._systemd_files import read_unit  # noqa: PLC0415
-
     for path in paths:
         text = units.text(path)
         if isinstance(text, Unknown):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
 
 if TYPE_CHECKING:
-    from nodespec.checks._systemd_graph import Transaction, Unit
+    from nodespec.checks._systemd_graph import Transaction
+    from nodespec.checks._systemd_load import Unit
 
 PREDECESSORS = {  # of units with default dependencies, by type
     "service": ("sysinit.target", "basic.target"),

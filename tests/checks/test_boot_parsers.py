@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _openrc, _swap_fstab, _sysctl_setters, _systemd_files, _systemd_graph, _systemd_order
+from nodespec.checks import _openrc, _swap_fstab, _sysctl_setters, _systemd_names, _systemd_order, _systemd_syntax
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Evidence
 
@@ -25,7 +25,7 @@ WORDS = st.text(alphabet="ab\\ \"'=[]#;\n\r\té%", max_size=40)
 @given(WORDS)
 def test_joined_lines_are_numbered_and_hold_no_line_break(text: str) -> None:
     last = 0
-    for number, line in _systemd_files.joined_lines(text):
+    for number, line in _systemd_syntax.joined_lines(text):
         assert number > last
         assert line == line.strip()
         assert not re.search(r"[\r\n]", line)
@@ -36,7 +36,7 @@ def test_joined_lines_are_numbered_and_hold_no_line_break(text: str) -> None:
 @given(st.lists(st.tuples(st.from_regex(r"[A-Z][a-z]{0,5}", fullmatch=True), NAMES), max_size=5))
 def test_settings_of_a_unit_are_read_back(pairs: List[Tuple[str, str]]) -> None:
     text = "[Unit]\n" + "".join(f"{name} = {value}\n" for name, value in pairs)
-    found = [(one.name, one.value) for one in _systemd_files.read_unit(text, "/x")]
+    found = [(one.name, one.value) for one in _systemd_syntax.read_unit(text, "/x")]
     assert found == pairs
 
 
@@ -51,13 +51,13 @@ def test_settings_of_a_unit_are_read_back(pairs: List[Tuple[str, str]]) -> None:
     ],
 )
 def test_lines_of_a_unit(text: str, found: List[object]) -> None:
-    assert [(one.name, one.value) for one in _systemd_files.read_unit(text, "/x")] == found
+    assert [(one.name, one.value) for one in _systemd_syntax.read_unit(text, "/x")] == found
 
 
 def test_a_broken_section_is_refused_and_what_stands_before_it_is_read() -> None:
     found: List[object] = []
     with pytest.raises(ValueError, match=r"/x:3: `\[Service` is not a section"):
-        found += _systemd_files.read_unit("[Unit]\nA=1\n[Service\nB=2\n", "/x")
+        found += _systemd_syntax.read_unit("[Unit]\nA=1\n[Service\nB=2\n", "/x")
     assert len(found) == 1
 
 
@@ -77,15 +77,15 @@ def test_a_broken_section_is_refused_and_what_stands_before_it_is_read() -> None
     ],
 )
 def test_unit_names(name: str, valid: bool) -> None:  # noqa: FBT001 - a parameter of a table
-    assert _systemd_files.is_unit_name(name) is valid
+    assert _systemd_names.is_unit_name(name) is valid
 
 
 @settings(max_examples=100)
 @given(NAMES)
 def test_an_instance_has_its_template_and_back(name: str) -> None:
-    instance, template = _systemd_files.instance_of(name), _systemd_files.template_of(name)
+    instance, template = _systemd_names.instance_of(name), _systemd_names.template_of(name)
     assert bool(instance) == bool(template)
-    assert not template or _systemd_files.with_instance(template, instance) == name
+    assert not template or _systemd_names.with_instance(template, instance) == name
 
 
 @settings(max_examples=200)
@@ -179,7 +179,7 @@ def test_what_a_command_sets(make_tree: MakeTree, command: str, found: List[obje
 @settings(max_examples=100)
 @given(st.text(alphabet="ab \"'", max_size=30))
 def test_words_hold_no_blank_outside_quotes(text: str) -> None:
-    assert all("\t" not in word for word in _systemd_graph.words(text))
-    assert list(_systemd_graph.words(" ".join(text.replace('"', "").replace("'", "").split()))) == (
+    assert all("\t" not in word for word in _systemd_syntax.words(text))
+    assert list(_systemd_syntax.words(" ".join(text.replace('"', "").replace("'", "").split()))) == (
         text.replace('"', "").replace("'", "").split()
     )

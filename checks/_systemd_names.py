@@ -1,0 +1,68 @@
+"""Names of units: plain ones, templates and instances.
+
+https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator
+
+TYPES = ("service", "socket", "target", "swap", "mount", "automount", "timer", "path", "slice", "device", "scope")
+NAME = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?\.(?:" + "|".join(TYPES) + ")")
+MAX_NAME_CHARS = 255
+
+
+def is_unit_name(name: str) -> bool:
+    """Whether a name is valid for a unit, template or instance, such as `getty@tty1.service`."""
+    return len(name) <= MAX_NAME_CHARS and bool(NAME.fullmatch(name)) and not name.startswith((".", "@"))
+
+
+def template_of(name: str) -> str:
+    """`getty@.service` of `getty@tty1.service`; empty for a unit that is no instance."""
+    prefix, at, rest = name.partition("@")
+    instance, _, kind = rest.rpartition(".")
+    return f"{prefix}@.{kind}" if at and instance else ""
+
+
+def instance_of(name: str) -> str:
+    """`tty1` of `getty@tty1.service`; empty for a plain unit or a template."""
+    return name.partition("@")[2].rpartition(".")[0]
+
+
+def with_instance(name: str, instance: str) -> str:
+    """`getty@tty1.service` of the template `getty@.service` and `tty1`; any other name as it is."""
+    prefix, at, rest = name.partition("@")
+    return f"{prefix}@{instance}{rest}" if at and rest.startswith(".") and rest.count(".") == 1 else name
+
+
+def is_template(name: str) -> bool:
+    return "@." in name and name.partition("@")[2].count(".") == 1
+
+
+def may_alias(name: str, target: str) -> bool:
+    """Whether a link may make a name an alias: same type, and an instance only of its own instance or a template."""
+    if name == target or not is_unit_name(target) or name.rpartition(".")[2] != target.rpartition(".")[2]:
+        return False
+    if name.rpartition(".")[2] in ("mount", "slice", "swap", "automount"):
+        return False
+    if "@" not in name or "@" not in target:
+        return "@" not in name and "@" not in target
+    if is_template(target):
+        return True
+    return not is_template(name) and instance_of(name) == instance_of(target)
+
+
+def name_levels(name: str) -> Iterator[str]:
+    """`a-b-c.service`, `a-b-.service`, `a-.service`; an instance is followed by its template, at each level."""
+    stem, _, kind = name.rpartition(".")
+    prefix, at, instance = stem.partition("@")
+    while True:
+        yield f"{prefix}{at}{instance}.{kind}"
+        if at and instance:
+            yield from name_levels(f"{prefix}@.{kind}")
+        shorter = prefix.removesuffix("-")
+        cut = shorter.rfind("-")
+        if cut <= 0:
+            return
+        prefix = shorter[: cut + 1]

@@ -1,0 +1,74 @@
+"""The syntax of unit files: sections, assignments, lists of words, booleans."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, List, Tuple
+
+from nodespec.model.observation import Evidence
+from nodespec.records import NamedTuple
+
+
+class Reading(NamedTuple):
+    """A line of a unit file or drop-in."""
+
+    section: str
+    name: str
+    value: str
+    at: Evidence
+
+
+def read_unit(text: str, path: str) -> Iterator[Reading]:
+    r"""Sections and assignments of `[Unit]\nWants=a.service \\n b.service`; ValueError for a broken section."""
+    section = ""
+    for number, line in joined_lines(text):
+        if line.startswith("["):
+            if not line.endswith("]"):
+                raise ValueError(f"{path}:{number}: `{line[:80]}` is not a section")
+            section = line[1:-1]
+        elif section and "=" in line:
+            name, _, value = line.partition("=")
+            yield Reading(section, name.strip(), value.strip(), Evidence(path, number))
+
+
+def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
+    """Lines with those that a backslash continues, by the number of the first; comments may stand between them."""
+    held, start = "", 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text.lstrip("\ufeff")), 1):
+        if line.lstrip()[:1] in ("#", ";"):
+            continue
+        start = start if held else number
+        held += line
+        if len(held) - len(held.rstrip("\\")) & 1:
+            held = f"{held[:-1]} "
+            continue
+        if held.strip():
+            yield start, held.strip()
+        held = ""
+    if held.strip():
+        yield start, held.strip()
+
+
+def words(value: str) -> Iterator[str]:
+    """Words of a list, without quotes: `a.service "b.service"`."""
+    for match in re.finditer(r'"([^"]*)"|\'([^\']*)\'|(\S+)', value):
+        yield match[1] or match[2] or match[3] or ""
+
+
+def is_no(value: str) -> bool:
+    """Whether systemd reads a value as false."""
+    return value.lower() in ("0", "no", "n", "false", "f", "off")
+
+
+def is_yes(value: str) -> bool:
+    """Whether systemd reads a value as true."""
+    return value.lower() in ("1", "yes", "y", "true", "t", "on")
+
+
+def settings_of(readings: List[Reading], section: str, name: str) -> List[str]:
+    """The values of a list setting, which an empty value resets."""
+    found: List[str] = []
+    for reading in readings:
+        if (reading.section, reading.name) == (section, name):
+            found = [*found, reading.value] if reading.value else []
+    return found
