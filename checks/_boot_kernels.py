@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 TREES = ("/usr/lib/modules", "/lib/modules")  # one and the same on most hosts
-IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage")
-LISTS = ("modules.builtin", "modules.dep", "modules.order")
+IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage", "image")  # the last on s390x
+LISTS = ("modules.builtin", "modules.dep", "modules.order", "pkgbase")
 MAX_KERNELS = 256
 MAX_BYTES = 64 << 20  # of files that are compared
 # as the firmware of a Raspberry Pi calls the kernels of its models, and how their releases end
@@ -33,7 +33,7 @@ FLAVORS = {
 }
 
 _IMAGE = (
-    r"(?:vmlinu[xz]|Image|kernel)-(?!0-rescue)"
+    r"(?:vmlinu[xz]|[Ii]mage|kernel)-(?!0-rescue)"
     r"([\w.+~-]{1,120}?(?<!\.old)(?<!\.bak)(?<!\.hmac)(?<!\.sig)(?<!\.img))"
 )
 _NIX = r"[0-9a-z]{32}-(?:kernel-|initrd-)?linux-(?:[a-z]+-)*(\d[\w.+~-]{0,80}?)(?:-(?:bz)?[Ii]mage)?(?:\.efi)?"

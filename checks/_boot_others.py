@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from nodespec.checks import _boot_systemd_boot as _boot_entries
 from nodespec.checks._boot_kernels import FLAVORS
@@ -169,12 +169,10 @@ def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
     return Value(Menu("the firmware of a Raspberry Pi", at, started, started), at)
 
 
-def _kernels(tree: Tree, folder: str, said: object) -> Tuple[str, ...]:
+def _kernels(tree: Tree, folder: str, said: Mapping[str, Tuple[str, ...]]) -> Tuple[str, ...]:
     """The kernels that may be started: as config.txt says, else those that the models take by themselves."""
-    assert isinstance(said, dict)  # noqa: S101 - for type checkers
-    named = said.get("kernel", ("",))
-    default = [name for name in FLAVORS if is_file(tree, f"{folder}/{name}")]
-    wide = [name for name in default if name in ("kernel8.img", "kernel_2712.img")]
-    narrow = said.get("arm_64bit", ("1",)) == ("0",)
-    own = [name for name in default if name not in wide] if narrow else wide or default
-    return tuple(dict.fromkeys(name for one in named for name in ((one,) if one else own)))
+    there = [name for name in FLAVORS if is_file(tree, f"{folder}/{name}")]
+    wide = [name for name in there if name in ("kernel8.img", "kernel_2712.img")]
+    asked = said.get("arm_64bit")  # without it the model decides
+    own = wide or there if asked == ("1",) else [name for name in there if asked != ("0",) or name not in wide]
+    return tuple(dict.fromkeys(name for one in said.get("kernel", ("",)) for name in ((one,) if one else own)))

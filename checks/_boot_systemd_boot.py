@@ -169,8 +169,6 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
         if section.name == ".profile" and ".profile" in rows:
             break  # the first profile counts
         rows[section.name] = section
-    if ".linux" not in rows:
-        return Unknown("malformed", f"{path}: is no unified kernel image: it has no section .linux")
     texts = {}
     for name in (".osrel", ".cmdline", ".uname"):
         text = _section(tree, path, rows[name], MAX_SECTION) if name in rows else Value(b"", Evidence(path))
@@ -178,7 +176,7 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
             return text
         texts[name] = text.value.decode("utf-8", "backslashreplace").strip("\0 \n\t")
     options = texts[".cmdline"] if ".cmdline" in rows else None
-    release = texts[".uname"] or _banner(tree, path, rows[".linux"])
+    release = texts[".uname"] or (_banner(tree, path, rows[".linux"]) if ".linux" in rows else "")
     return Value(Sections(release, options, boot_entry.os_release(texts[".osrel"])), Evidence(path))
 
 

@@ -50,6 +50,8 @@ class Config:
         own = self.marked if self.interface and self.marked else default
         syslinux = self.ontimeout if self.ontimeout and waits else own
         uboot = self.ontimeout or self.marked or default
+        if not self.default and not self.interface:
+            return (uboot,)  # SYSLINUX starts nothing by itself without DEFAULT or UI
         return tuple(dict.fromkeys((syslinux, uboot)))
 
     def options(self, label: Label) -> str:

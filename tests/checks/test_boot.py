@@ -3,7 +3,7 @@ from __future__ import annotations
 import tarfile
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Union
 
 import pytest
 
@@ -357,6 +357,49 @@ class TestCommandLineWithoutALoader:
 
     def test_without_a_kernel_it_is_deferred_with_all_of_it(self, make_tree: MakeTree) -> None:
         assert line(make_tree({"/etc/default/grub": ""})) == _boot.NONE
+
+
+class TestOthers:
+    LABELS = f"label new\n linux /boot/vmlinuz-{NEW}\n append a\nlabel old\n linux /boot/vmlinuz-{OLD}\n append b\n"
+
+    @pytest.mark.parametrize(
+        ("head", "more", "release"),
+        [
+            ("", " menu default\n", OLD),  # U-Boot: SYSLINUX starts nothing then
+            ("ontimeout old\n", "", OLD),
+            ("default new\n", " menu default\n", ""),  # SYSLINUX and U-Boot differ
+            ("default new\nontimeout old\n", "", ""),
+            ("ui menu.c32\ndefault new\n", " menu default\n", OLD),
+            ("default none\n", "", ""),
+            ("default old\n", " sysappend 2\n", OLD),
+            ("default old\n", "label more\n localboot 0\n", OLD),
+            ("default more\n", "label more\n localboot 0\n", ""),
+            ("default more\n", "label more\n kernel chain.c32\n", ""),
+        ],
+    )
+    def test_extlinux_and_u_boot(self, make_tree: MakeTree, head: str, more: str, release: str) -> None:
+        seen = next_(make_tree({**BOTH, "/boot/extlinux/extlinux.conf": head + self.LABELS + more}))
+        assert (seen.value if isinstance(seen, Value) else "") == release
+
+    @pytest.mark.parametrize(
+        ("config", "names", "releases"),
+        [
+            ("arm_64bit=1\n", "kernel.img kernel7.img kernel8.img", ["6.1.21-v8+"]),
+            ("arm_64bit=0\n", "kernel7.img kernel8.img", ["6.1.21-v7+"]),
+            ("", "kernel7.img kernel8.img", ["6.1.21-v8+", "6.1.21-v7+"]),
+            ("[pi4]\nkernel=kernel7.img\n[all]\n", "kernel7.img kernel8.img", ["6.1.21-v8+", "6.1.21-v7+"]),
+            ("[none]\nkernel=x\n[all]\nkernel=kernel.img\n", "kernel.img kernel8.img", ["6.1.21+"]),
+        ],
+    )
+    def test_a_raspberry_pi(self, make_tree: MakeTree, config: str, names: str, releases: List[str]) -> None:
+        modules = {f"/lib/modules/6.1.21{end}/modules.dep": "" for end in ("+", "-v7+", "-v8+")}
+        files = {f"/boot/{name}": "" for name in names.split()}
+        root = make_tree({**modules, **files, "/boot/config.txt": config, "/boot/cmdline.txt": "a b\n"})
+        seen = _boot.release(DirectoryTree(root))
+        assert isinstance(seen, Value)
+        assert [seen.value, *seen.others] == releases
+        assert line(root).then(str) == Value("a b", Evidence("/boot/cmdline.txt", inferred=True))
+        assert isinstance(_boot.chosen(DirectoryTree(root)), Value if len(releases) == 1 else Unknown)
 
 
 def test_a_machine_that_runs_says_what_it_boots_next(make_tree: MakeTree) -> None:

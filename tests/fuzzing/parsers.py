@@ -229,6 +229,20 @@ def units() -> Parser:
     return several(files, "[Unit] [Swap] What= WantedBy=swap.target swap noauto none \\ % enable disable *", rest=True)
 
 
+def boot_loaders() -> Parser:
+    asked = (("kernel.next", "kernel.cmdline"), ("root", "quiet"))
+    files = {
+        File("/boot/grub/grub.cfg", *asked): ("*/boot/grub/grub.cfg", "*/boot/grub2/grub.cfg"),
+        File("/boot/grub/grubenv", *asked): ("*/boot/grub/grubenv",),
+        File("/boot/loader/entries/a+1-2.conf", *asked): ("*/boot/loader/entries/*.conf",),
+        File("/boot/extlinux/extlinux.conf", *asked): ("*/boot/loader/entries/*.conf",),
+    }
+    words = """menuentry submenu function if then elif else fi for in do done { } [ ] "${x}" $1 set default=
+    linux /vmlinuz-1
+    source configfile load_env blscfg search --set=root saved_entry= label append include default menu title options"""
+    return several(files, words, hosts=("rest-debian-12-grub",), rest=True)
+
+
 PARSERS: Mapping[str, Callable[[], Parser]] = {
     "specs": specs,
     "sysspecs": sysspecs,
@@ -247,6 +261,7 @@ PARSERS: Mapping[str, Callable[[], Parser]] = {
     "sysctl.d": sysctl,
     "runtime-files": runtimes,
     "units": units,
+    "boot-loaders": boot_loaders,
     "cri": peers.replies,
     "grpc": peers.streams,
     "hpack": peers.compressed_headers,
