@@ -25,15 +25,6 @@ SYSTEMD, PROCPS, BUSYBOX = "systemd", "procps", "busybox"
 BLANKS = {SYSTEMD: " \t\r", PROCPS: " \t\r\v\f"}
 
 
-class Assignment(NamedTuple):
-    """A line of a file. `path` is below /proc/sys, perhaps with wildcards; without a value it is exempt from these."""
-
-    path: str
-    value: Optional[str]
-    at: Evidence
-    sure: bool = True  # that its reader gets as far
-
-
 class Refused(NamedTuple):
     """An assignment that the kernel refuses."""
 
@@ -45,8 +36,8 @@ class Refused(NamedTuple):
 class Assigned(NamedTuple):
     """What the files assign, in the order in which it is written to the kernel; and all paths that are named."""
 
-    order: Tuple[Assignment, ...]
-    paths: Mapping[str, Assignment]
+    order: Tuple[_sysctl_values.Assignment, ...]
+    paths: Mapping[str, _sysctl_values.Assignment]
 
     def look(self, key: str) -> Union[Value[str], Unknown, None]:
         """What a parameter is left with; nothing where none is set. A name counts more than any wildcard."""
@@ -92,7 +83,7 @@ class Assigned(NamedTuple):
             before = before if own or written.value is None else written.value
         return seen, refused
 
-    def _sets(self, one: Assignment, names: Tuple[str, ...]) -> bool:
+    def _sets(self, one: _sysctl_values.Assignment, names: Tuple[str, ...]) -> bool:
         return any(one.path == name or (name not in self.paths and _fits(name, one.path)) for name in names)
 
 
@@ -129,7 +120,7 @@ def _assigned(tree: Tree) -> Observation[Assigned]:
     paths, reader = _paths(tree), reader_of(tree)
     if not isinstance(paths, Value):
         return paths
-    found: List[Assignment] = []
+    found: List[_sysctl_values.Assignment] = []
     for path in paths.value:
         text = _units.said(tree, path)
         if not isinstance(text, Value):
@@ -147,9 +138,9 @@ def may_name(tree: Tree, word: str) -> bool:
     return any(isinstance(text, Unknown) or (isinstance(text, Value) and word in text.value) for text in texts)
 
 
-def ordered(assignments: Iterable[Assignment], reader: str) -> Assigned:
+def ordered(assignments: Iterable[_sysctl_values.Assignment], reader: str) -> Assigned:
     """What is written to the kernel. systemd writes each path once, in the place of its last value."""
-    found: Dict[str, Assignment] = {}
+    found: Dict[str, _sysctl_values.Assignment] = {}
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415 - few have it
 
@@ -186,7 +177,7 @@ def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
     return files if ours else Value((*files.value, FILE), files.evidence)
 
 
-def parse(path: str, text: str, reader: str) -> Iterator[Assignment]:
+def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.Assignment]:
     """The assignments of a file: `net.ipv4.ip_forward = 1`. A comment begins with # or ; at the beginning of a line.
 
     `-` in front means that it may fail, and without a `=` that wildcards leave the parameter as it is.
@@ -202,7 +193,9 @@ def parse(path: str, text: str, reader: str) -> Iterator[Assignment]:
         dash = line[0] == "-"
         if equals or dash:
             name = name[dash:].strip(blanks) if reader == SYSTEMD else name[dash:].rstrip(blanks)
-            yield Assignment(_path(name), value.strip(blanks) if equals else None, Evidence(path, number))
+            yield _sysctl_values.Assignment(
+                _path(name), value.strip(blanks) if equals else None, Evidence(path, number)
+            )
 
 
 def _lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:

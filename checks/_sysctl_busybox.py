@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Tuple
 
 from nodespec.checks import _sysctl_values
-from nodespec.checks._sysctl_at_boot import Assignment
+from nodespec.checks._sysctl_values import Assignment
 from nodespec.checks.sysctl import SWAP
 from nodespec.model.observation import Evidence
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
+from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
 
 INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
@@ -28,6 +29,15 @@ class Kind(NamedTuple):
     size: int = 1
     flag: bool = False  # all but 0 is kept as 1
     known: bool = True
+
+
+class Assignment(NamedTuple):
+    """A line of a file. `path` is below /proc/sys, perhaps with wildcards; without a value it is exempt from these."""
+
+    path: str
+    value: Optional[str]
+    at: Evidence
+    sure: bool = True  # that its reader gets as far
 
 
 class Written(NamedTuple):
@@ -161,7 +171,7 @@ def kind_of(key: str) -> Kind:
     return Kind(NATURAL, (INT[0], ULONG[1]), known=False)
 
 
-def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], List[str]]]:
+def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]]:
     """`0 255/int: NAMES` is from 0 to 255 for sure, and on some kernels all that an int holds."""
     for line in _RANGES.strip().split("\n"):
         bounds, _, names = line.partition(": ")
