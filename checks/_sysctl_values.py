@@ -178,7 +178,8 @@ def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]
         sure, _, maybe = bounds.partition("/")
         least, _, most = sure.rpartition(" ")
         wide = NAMED[maybe or most] if maybe or most in NAMED else (int(least), int(most))
-        yield (int(least) if least else wide[0], NAMED[most][1] if most in NAMED else int(most)), wide, names.split()
+        known: List[str] = [*names.split()]
+        yield (int(least) if least else wide[0], NAMED[most][1] if most in NAMED else int(most)), wide, known
 
 
 def _numbers(text: str, count: int) -> Tuple[List[int], bool]:

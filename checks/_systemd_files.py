@@ -103,7 +103,7 @@ class Units:
         target = self.tree.link(path) if isinstance(found, Value) else found
         if isinstance(target, Unknown):
             self.unread = self.unread or target
-        return target.value if isinstance(target, Value) and isinstance(target.value, str) else ""
+        return target.value if isinstance(target, Value) else ""
 
     def evidence(self, path: str) -> Evidence:
         """Where a file or link stands, or what has it made."""

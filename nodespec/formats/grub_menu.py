@@ -30,12 +30,15 @@ class Files(Protocol):
 
     def kind(self, path: str) -> Optional[str]:
         """`file`, `empty` (a file of no bytes), `directory`, or nothing where there is none; None: not known."""
+        raise NotImplementedError
 
     def text(self, path: str) -> Optional[str]:
         """The content of a file; None where there is none; ValueError where it cannot be read."""
+        raise NotImplementedError
 
     def entries(self) -> Sequence[Entry]:
         """What the command `blscfg` adds to the menu."""
+        raise NotImplementedError
 
 
 class Entry(NamedTuple):

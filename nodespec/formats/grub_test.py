@@ -5,7 +5,7 @@ As grub-core/commands/test.c parses: `-a` may be left out, `-o` binds weaker, `!
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 ANY = "\ufffc"  # stands for text that only the machine knows
 Kind = Callable[[str], Optional[str]]
@@ -108,7 +108,7 @@ def _ordered(left: str, operator: str, right: str) -> Truth:
     else:
         sign = (left > right) - (left < right)
     wanted = {"-eq": (0,), "-ne": (-1, 1), "-lt": (-1,), "-le": (-1, 0), "-gt": (1,), "-ge": (0, 1)}
-    names = dict(zip(_ORDERS, ("-lt", "-le", "-gt", "-ge")))
+    names: Dict[str, str] = dict(zip(_ORDERS, ("-lt", "-le", "-gt", "-ge")))
     return sign in wanted[names.get(operator, operator)]
 
 

@@ -187,7 +187,8 @@ class Pool(Generic[T]):
                 os.close(handle)
             if lifeline.bind_self():
                 while request := os.read(requests, REQUEST.size):
-                    self._answer(answers, self.work.items[REQUEST.unpack(request)[0]])
+                    index = cast("int", REQUEST.unpack(request)[0])
+                    self._answer(answers, self.work.items[index])
             status = 0
         finally:
             os._exit(status)

@@ -112,11 +112,11 @@ def _choices(node: Map, inherited: Optional[Param]) -> Tuple[str, ...]:
 def _defaults(name: Word, node: Map, param: Param, problems: List[Wrong]) -> Mapping[str, str]:
     """The default in each context; empty where there is none. What a child does not change it inherits."""
     unset = param.source == UNSET
-    before = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
+    before: Dict[str, str] = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
     written: Dict[str, Node] = {}
     with Collecting(problems):
         written = _written(node["default"], before) if "default" in node else {}
-    found = dict(before)
+    found: Dict[str, str] = dict(before)
     for context in CONTEXTS:
         with Collecting(problems):
             if context in written:
