@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
 from nodespec.host.directory import DirectoryTree, Walk
-from nodespec.host.tree import PROGRAMS
+from nodespec.host.tree import PROGRAMS, Unseen
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import socket
     import subprocess
 
+SEALED = "is made inaccessible: a directory of mode 000 hides it"
 OUTPUT = 1 << 20  # bytes that a program may print
 ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
 
@@ -78,7 +80,25 @@ class Machine(DirectoryTree):
                 return ""
 
     def _missing(self, path: str) -> Union[Absent, Unknown]:
-        return pseudofs.missing(self, path) if pseudofs.is_below(path) else super()._missing(path)
+        if pseudofs.is_below(path):
+            return pseudofs.missing(self, path)
+        return (
+            Unknown("hidden", f"{path} {SEALED}", pseudofs.UNMASKED)
+            if self._is_sealed(path)
+            else Absent(Evidence(path))
+        )
+
+    def _is_sealed(self, path: str) -> bool:
+        """Whether the last directory on the way to a path has mode 000, as the mask of InaccessiblePaths= has."""
+        while path := path.rpartition("/")[0]:
+            try:
+                found = self._status(path, follow=True)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                return False
+            return not stat.S_IMODE(found.st_mode)
+        return False
 
     def _admit(self, path: str, found: os.stat_result) -> None:
         if pseudofs.is_below(path):
@@ -86,6 +106,8 @@ class Machine(DirectoryTree):
 
     def _list_names(self, path: str) -> Tuple[str, ...]:
         names = super()._list_names(path)
+        if not names and self._is_sealed(f"{path}/"):
+            raise Unseen("hidden", SEALED, pseudofs.UNMASKED)
         if not names and path in pseudofs.MOUNT_POINTS:
             pseudofs.require_mounted(self, path, self._status(path, follow=True).st_dev)
         return names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, Union
 
 import pytest
@@ -98,7 +99,7 @@ def test_what_may_be_loaded_is_not_called_loadable_only(make_tree: MakeTree) -> 
     rows = modules.modules.probe(Machine(make_tree(MODULES)))
     seen = rows.look("overlay")
     assert isinstance(seen, Value)
-    assert (seen.value, seen.others) == ("loadable", ("loaded",))
+    assert (seen.value, seen.others) == ("blocked", ("loaded",))  # no modprobe is here to load it
     assert isinstance(rows.look("ext4"), Value)
     assert isinstance(rows.look("nosuch"), Unknown)
     assert isinstance(rows.rest, Unknown)
@@ -113,3 +114,17 @@ def test_a_version_is_not_guessed_where_the_source_that_says_it_is_masked(
     line, masked = machine.line, Unknown("hidden", "/proc/version_signature is masked by another mount")
     monkeypatch.setattr(machine, "line", lambda path: masked if path == "/proc/version_signature" else line(path))
     assert kernel.version.probe(machine) == masked
+
+
+def test_what_a_unit_makes_inaccessible_is_hidden(make_tree: MakeTree) -> None:
+    """InaccessiblePaths= and ProtectKernelModules= put an empty directory of mode 000 there, which root can open."""
+    root = make_tree({"/boot": None, "/etc/x": "", "/empty": None})
+    Path(root, "boot").chmod(0)
+    machine = Machine(root)
+    for seen in (machine.names("/boot"), machine.text("/boot/config"), machine.entry("/boot/loader/entries")):
+        assert isinstance(seen, Unknown)
+        assert seen.reason in ("hidden", "no permission")
+    Path(root, "boot").chmod(0o755)
+    assert machine.names("/boot") == Value((), Evidence("/boot"))
+    assert machine.text("/boot/loader/x") == Absent(Evidence("/boot/loader/x"))
+    assert machine.names("/empty") == Value((), Evidence("/empty"))
