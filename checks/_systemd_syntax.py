@@ -33,20 +33,23 @@ def read_unit(text: str, path: str) -> Iterator[Reading]:
 
 def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
     """Lines with those that a backslash continues, by the number of the first; comments may stand between them."""
-    held, start = "", 0
+    parts: List[str] = []
+    start = 0
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text.lstrip("\ufeff")), 1):
         if line.lstrip()[:1] in ("#", ";"):
             continue
-        start = start if held else number
-        held += line
-        if len(held) - len(held.rstrip("\\")) & 1:
-            held = f"{held[:-1]} "
-            continue
-        if held.strip():
-            yield start, held.strip()
-        held = ""
-    if held.strip():
-        yield start, held.strip()
+        start = start if parts else number
+        continued = len(line) - len(line.rstrip("\\")) & 1
+        parts.append(f"{line[:-1]} " if continued else line)
+        if not continued:
+            yield from _joined(start, parts)
+            parts = []
+    yield from _joined(start, parts)
+
+
+def _joined(start: int, parts: List[str]) -> Iterator[Tuple[int, str]]:
+    line = "".join(parts).strip()
+    yield from [(start, line)] if line else []
 
 
 def words(value: str) -> Iterator[str]:

@@ -54,6 +54,11 @@ def test_lines_of_a_unit(text: str, found: List[object]) -> None:
     assert [(one.name, one.value) for one in _systemd_syntax.read_unit(text, "/x")] == found
 
 
+def test_many_continued_lines_are_joined_once() -> None:
+    text = "\\\n" * 100_000 + "Wants=a"
+    assert list(_systemd_syntax.joined_lines(text)) == [(1, "Wants=a")]  # quadratic it would take minutes
+
+
 def test_a_broken_section_is_refused_and_what_stands_before_it_is_read() -> None:
     found: List[object] = []
     with pytest.raises(ValueError, match=r"/x:3: `\[Service` is not a section"):
