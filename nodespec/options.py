@@ -78,7 +78,7 @@ def _patience(command: argparse.ArgumentParser) -> None:
 
 
 def recording(command: argparse.ArgumentParser) -> None:
-    """Add the options of which facts are shown or recorded."""
+    """Add the options that select facts to show or record."""
     command.add_argument("--all", action="store_true", help="all rows of all tables")
     command.add_argument(
         "-o", dest="record", metavar="FILE", help="record to FILE for `check --facts`; FILE.gz is compressed"
@@ -87,7 +87,7 @@ def recording(command: argparse.ArgumentParser) -> None:
 
 
 def judging(command: argparse.ArgumentParser) -> None:
-    """Add the options of how a host is judged."""
+    """Add the options for judging a host."""
     command.add_argument("--waivers", metavar="FILE", help="read waivers: permissions to fail until a date")
     command.add_argument(
         "--only", action="append", default=[], metavar="GLOB", help="check only the requirements whose id matches GLOB"
@@ -102,7 +102,7 @@ def judging(command: argparse.ArgumentParser) -> None:
 
 
 def writing(command: argparse.ArgumentParser, *formats: str) -> None:
-    """Add the options of which reports are written."""
+    """Add the options that select reports."""
     formats_help = f"write a report: {', '.join(formats)}; to standard output or a file; repeatable (default: text)"
     command.add_argument("-o", dest="output", action="append", default=[], metavar="FORMAT[=FILE]", help=formats_help)
     command.add_argument("--all", action="store_true", help="also list what passes")
