@@ -117,12 +117,12 @@ def seconds(text: str) -> float:
 
 
 def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
-    """Return the values by name; Mistake for a text without `=`, or two values of one name."""
+    """Return the values by name. Raises `Mistake` for a text without `=`, or two values of one name."""
     pairs: Dict[str, str] = {}
     for one in assignments:
         name, equals, value = one.partition("=")
         if not equals or not name:
-            raise Mistake(f"--set {one}: K=V is wanted")
+            raise Mistake(f"--set {one}: expected K=V")
         if pairs.setdefault(name, value) != value:
             raise Mistake(f"--set {name}: set twice")
     return pairs

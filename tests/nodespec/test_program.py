@@ -144,7 +144,7 @@ def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
         (["check", "container-host", "-o", "text", "-o", "json"], "only one report can go to standard output"),
         (["check", "container-host", "-o", "json=a", "-o", "junit=./a"], "-o: only one report can go to"),
         (["check", "container-host", "--platform", "linux/arm64"], "--platform linux/arm64: of an image one is chosen"),
-        (["check", "container-host", "--set", "x"], "--set x: K=V is wanted"),
+        (["check", "container-host", "--set", "x"], "--set x: expected K=V"),
         (["check", "container-host", "--set", "x=y"], "--set x: no spec has such a param"),
         (["check", "container-host", "--set", "x=y", "--set", "x=z"], "--set x: set twice"),
         (["check", "container-host", "--only", "kernel.confg"], "--only kernel.confg: no requirement is called so"),
