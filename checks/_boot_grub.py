@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tupl
 from nodespec.checks._boot_offers import MAX_BYTES, PLACES, Menu, Offer
 from nodespec.checks._boot_systemd_boot import files_of, loaders
 from nodespec.formats.boot_entry import parse as parse_entry
-from nodespec.formats.grub_menu import Entry, Kernel, Undecided
+from nodespec.formats.grub_menu import HEADER, Entry, Kernel, Undecided, environment
 from nodespec.formats.grub_menu import Menu as Script
 from nodespec.formats.grub_syntax import parse
 from nodespec.formats.grub_test import ANY
@@ -45,7 +45,7 @@ def _menu(tree: Tree, path: str) -> Observation[Menu]:
         return text
     files = Files(tree, path)
     try:
-        script = Script(files, path, text.value)
+        script = Script(files, path, text.value, _kept(files, path, text.value))
         started = tuple(map(_offer, script.started()))
         fallbacks = tuple(tuple(map(_offer, kernels)) for kernels in script.fallbacks())
         offers = tuple(map(_offer, script.offers())) if tree.kernel else ()
@@ -53,6 +53,13 @@ def _menu(tree: Tree, path: str) -> Observation[Menu]:
         reason = "hidden" if isinstance(error, Undecided) else "unsupported"
         return files.unread or Unknown(reason, f"GRUB: {error}", LOOK)
     return Value(Menu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
+
+
+def _kept(files: Files, path: str, text: str) -> Dict[str, str]:
+    """The variables of grubenv, for a script that takes them for read: it uses them, and has no `load_env`."""
+    if "load_env" in text or "${saved_entry}" not in text:
+        return {}
+    return environment(files.text(f"{path.rpartition('/')[0]}/grubenv") or HEADER)
 
 
 def _offer(kernel: Kernel) -> Offer:

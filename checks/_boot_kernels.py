@@ -32,6 +32,8 @@ FLAVORS = {
     "kernel.img": (r"-v6\+?", r"(?<!-v8)(?<!-v7)(?<!-v7l)\+"),
 }
 
+FIRMWARE = "/boot/firmware"  # of a Raspberry Pi
+
 _IMAGE = (
     r"(?:vmlinu[xz]|[Ii]mage|kernel)-(?!0-rescue)"
     r"([\w.+~-]{1,120}?(?<!\.old)(?<!\.bak)(?<!\.hmac)(?<!\.sig)(?<!\.img))"
@@ -54,10 +56,12 @@ def held(tree: Tree) -> Observation[Mapping[str, Held]]:
 
 def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
     found: Dict[str, Held] = {}
-    boot = tree.names("/boot")
+    boot, firmware = tree.names("/boot"), tree.names(FIRMWARE)
     if isinstance(boot, Unknown):
         return boot
     files = [f"/boot/{name}" for name in (boot.value if isinstance(boot, Value) else ())]
+    unreleased = [path for path in files if _UNRELEASED.fullmatch(path[6:])]
+    unreleased += [f"{FIRMWARE}/{name}" for name in FLAVORS if isinstance(firmware, Value) and name in firmware.value]
     for path in files:
         release = _of_name(path)
         if release:
@@ -67,7 +71,7 @@ def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
     for release, (path, beside) in tree.once(modules).items():
         if release not in found:
             found[release] = Held(beside or path, image=bool(beside))
-    return _with_unreleased(tree, found, [path for path in files if _UNRELEASED.fullmatch(path[6:])])
+    return _with_unreleased(tree, found, unreleased)
 
 
 def _with_unreleased(tree: Tree, found: Dict[str, Held], files: List[str]) -> Observation[Mapping[str, Held]]:

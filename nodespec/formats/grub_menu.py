@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from itertools import product
-from typing import Callable, Dict, Iterable, List, Optional, Protocol, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from nodespec.formats.grub_syntax import Block, Command, For, Function, If, Part, Statement, Word, parse
 from nodespec.formats.grub_test import ANY, holds
@@ -20,6 +20,7 @@ MAX_VALUES = 8  # that a variable may have at once
 MAX_CHARS = 8192  # of a value
 MAX_STEPS = 50_000  # statements that are evaluated
 MAX_CALLS = 12  # functions and files within each other
+HEADER = "# GRUB Environment Block\n"  # of a grubenv
 MAX_MENU = 512  # entries
 
 Values = Tuple[str, ...]
@@ -158,11 +159,12 @@ OPAQUE = frozenset(
 
 
 class Menu:
-    """A grub.cfg that was evaluated."""
+    """A grub.cfg that was evaluated. `kept`: variables that it has from the start."""
 
-    def __init__(self, files: Files, path: str, text: str) -> None:
+    def __init__(self, files: Files, path: str, text: str, kept: Mapping[str, str] = {}) -> None:
         self._files, self._steps, self._calls = files, 0, 0
         self.top = State(path.rpartition("/")[0], path)
+        self.top.variables.update((name, (value[:MAX_CHARS],)) for name, value in kept.items())
         try:
             self._run(self.top, _parsed(path, text))
         except _Jump as jump:
@@ -389,7 +391,7 @@ def _parsed(path: str, text: str) -> Block:
 
 def environment(text: str) -> Dict[str, str]:
     r"""The variables of a grubenv: lines such as `saved_entry=0`, filled up with `#`. `\` quotes what follows."""
-    if not text.startswith("# GRUB Environment Block\n"):
+    if not text.startswith(HEADER):
         raise ValueError("grubenv does not begin with `# GRUB Environment Block`, without which GRUB does not read it")
     found: Dict[str, str] = {}
     line, escaped = "", False

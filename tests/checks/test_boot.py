@@ -110,8 +110,10 @@ class TestHeld:
         assert seen == Unknown("malformed", "/boot/efi/EFI/Linux/node-6.12.efi: is no PE image")
 
     def test_a_kernel_whose_release_nothing_tells_is_not_absent(self, make_tree: MakeTree) -> None:
-        seen = next_(make_tree({"/boot/firmware/kernel8.img": "", "/boot/kernel8.img": ""}))
-        assert seen == Unknown("not found", "which release /boot/kernel8.img is cannot be told")
+        for path in ("/boot/kernel8.img", "/boot/firmware/kernel8.img"):
+            seen = next_(make_tree({path: ""}))
+            assert seen == Unknown("not found", f"which release {path} is cannot be told")
+            Path(make_tree({}) + path).unlink()
 
 
 class TestWithoutALoader:
@@ -205,6 +207,13 @@ class TestGrub:
         assert seen.reason == given.reason == reason
         assert say in seen.say
         assert say in given.say
+
+    def test_a_script_that_takes_saved_entry_for_read(self, make_tree: MakeTree) -> None:
+        text = menu('"${saved_entry}"', entry("New", NEW), entry("a", OLD))
+        kept = "# GRUB Environment Block\nsaved_entry=a\n"
+        seen = next_(make_tree({**BOTH, GRUB: text, "/boot/grub/grubenv": kept}))
+        assert isinstance(seen, Value)
+        assert seen.value == OLD
 
     @pytest.mark.parametrize("kept", ["saved_entry=0\n", "", "# GRUB Environment Block\nsaved_entry=a"])
     def test_grubenv_as_grub_reads_it(self, make_tree: MakeTree, kept: str) -> None:
