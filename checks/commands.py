@@ -6,6 +6,9 @@ and /bin. The PATH of whoever runs nodespec says nothing of what the node's serv
 
 from __future__ import annotations
 
+from functools import partial
+
+from nodespec.checks import _program_places
 from nodespec.facts.declaration import Row, Rows, table
 from nodespec.facts.value_types import Text
 from nodespec.host.tree import NO_PROGRAMS, PROGRAMS, Tree, has_programs
@@ -21,7 +24,7 @@ def _name(text: str) -> str:
 
 @table(
     Text(),
-    sources=(*(f"{folder}/*" for folder in PROGRAMS), ":".join(PROGRAMS)),
+    sources=(*(f"{folder}/*" for folder in PROGRAMS), ":".join(PROGRAMS), *_program_places.SOURCES),
     noun="program",
     key=_name,
     fix="install the package that holds {key}",
@@ -31,9 +34,10 @@ def commands(tree: Tree) -> Rows[Row]:
     """Where a program stands: the first on the search path that is a file which somebody may execute.
 
     The path is the one on the search path, also where a link stands there, as with alternatives. Built-in words of a
-    shell and programs in /opt, /snap or a home are not found.
+    shell and programs in /opt, /snap or a home are not found, but for kubelet, kubeadm, crictl, runc and crun:
+    these are also looked for where Flatcar, k3s, RKE2, k0s and MicroK8s have them, and the kubelet where its unit is.
     """
     rest = Absent(Evidence(":".join(PROGRAMS)))
     if not tree.once(has_programs):
         return Rows.lacking(NO_PROGRAMS)
-    return Rows(tree.program, dict, rest)
+    return Rows(partial(_program_places.find_program, tree), dict, rest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
+from nodespec.checks import _program_places
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks._kernel_release import PACKAGED
 from nodespec.facts.declaration import fact
@@ -19,32 +20,32 @@ from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 UNIT = "kubelet.service"
-SEARCHED = (*(f"{folder}/kubelet" for folder in PROGRAMS), ":".join(PROGRAMS))
+SEARCHED = ("*/kubelet", ":".join(PROGRAMS), *_program_places.SOURCES)
 
 
 @fact(
     Version(RELEASE),
-    sources=("kubelet --version", ":".join(PROGRAMS)),
+    sources=("*kubelet --version", *SEARCHED),
     optional=True,
     fix="install kubelet {want}",
 )
 def version(machine: Machine) -> Observation[str]:
-    """The version of the installed kubelet, as `kubelet --version` prints it; absent where none is on the search path.
+    """The version of the installed kubelet, as `kubelet --version` prints it; absent where `path` is.
 
     It is that of the program, not of one that still runs since before an upgrade. Nothing below another root is run,
     so with `--root` it is unknown; there the version of the package may say the same. At rest it is that of the package
     `kubelet`, and one that came without a package cannot be told.
     """
-    found = machine.program("kubelet")
+    found = _program_places.find_program(machine, "kubelet")
     if not isinstance(found, Value):
         return found
-    ran = machine.run(["kubelet", "--version"])
+    ran = machine.run([_program_places.word(machine, "kubelet", found.value), "--version"])
     if isinstance(ran, Value) and ran.value.status:
         return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}")
     return ran.then(lambda said: _printed(said.output))
 
 
-@version.at_rest(":".join(PROGRAMS), *PACKAGED)
+@version.at_rest(*SEARCHED, *PACKAGED)
 def _version_at_rest(tree: Tree) -> Observation[str]:
     from nodespec.checks import _installed  # noqa: PLC0415 - not for a machine that runs
 
@@ -53,8 +54,12 @@ def _version_at_rest(tree: Tree) -> Observation[str]:
 
 @fact(Text(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
 def path(tree: Tree) -> Observation[str]:
-    """Where the kubelet stands on the fixed search path; absent where there is none."""
-    return tree.program("kubelet")
+    """Where the kubelet stands: on the fixed search path, else where kubelet.service starts it.
+
+    Else in a directory of a distribution: /opt/bin, /home/kubernetes/bin, those of k3s, RKE2, k0s and MicroK8s. Absent
+    where it is in none of them. A unit that starts another program makes it unknown.
+    """
+    return _program_places.find_program(tree, "kubelet")
 
 
 @fact(Flag(), sources=("/proc/*/comm",), fix="systemctl start kubelet, or stop it: {want} is wanted")

@@ -10,6 +10,7 @@ import re
 from functools import partial
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
+from nodespec.checks import _program_places
 from nodespec.checks import _runtime_catalogue as _runtimes
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks._kernel_release import PACKAGED
@@ -60,7 +61,7 @@ def _name(key: str) -> str:
     COLUMNS,
     sources=(
         *FOUND,
-        *(f"{runtime.program} --version" for runtime in RUNTIMES.values()),
+        *(f"*{runtime.program} --version" for runtime in RUNTIMES.values()),
         *(f"{socket}*" for runtime in RUNTIMES.values() for socket in runtime.sockets),
         *FILES,
     ),
@@ -104,7 +105,7 @@ def runtime(machine: Machine) -> Rows[Row]:
 @runtime.at_rest(f"{':'.join(PROGRAMS)}*", *(f"*/{one.program}" for one in RUNTIMES.values()), *FILES, *PACKAGED)
 def _at_rest(tree: Tree) -> Rows[Row]:
     def look(name: str) -> Observation[Row]:
-        there = tree.program(RUNTIMES[name].program)
+        there = _path(tree, name)
         if isinstance(there, Absent):
             return there._replace(say=f"{name} is not installed")
         return there.then(lambda _: Columns(**{column: partial(_resting, tree, name, column) for column in COLUMNS}))
@@ -170,7 +171,7 @@ def _once(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
 
 
 def _path(tree: Tree, name: str) -> Observation[str]:
-    return tree.program(RUNTIMES[name].program)
+    return _program_places.find_program(tree, RUNTIMES[name].program)
 
 
 @_once
@@ -267,7 +268,12 @@ def _version_said(machine: Machine, name: str) -> Observation[str]:
 
 
 def _version_printed(machine: Machine, name: str) -> Observation[str]:
-    return machine.run([RUNTIMES[name].program, "--version"]).then(lambda ran: _release(ran.output))
+    path, program = _path(machine, name), RUNTIMES[name].program
+    word = _program_places.word(machine, program, path.value) if isinstance(path, Value) else program
+    ran = machine.run([word, "--version"])
+    if isinstance(ran, Value) and ran.value.status:
+        return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}", f"reinstall {name}")
+    return ran.then(lambda ran: _release(ran.output))
 
 
 def _release(said: str) -> str:
@@ -291,8 +297,9 @@ def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
     if isinstance(asked, Value) or name not in CONFIGURED:
         return asked
     files = _configured(machine, name, "cgroup_driver")
-    if isinstance(asked, Unknown) and isinstance(files, Value) and files.evidence.inferred:
-        return asked  # what runs was not told a default
+    default = isinstance(files, Value) and files.evidence.inferred
+    if default and isinstance(asked, Unknown) and asked.reason != "unsupported":
+        return asked  # the running one may have been told otherwise
     return first([asked, files])
 
 

@@ -243,8 +243,10 @@ def _details(page: Page, finding: Finding) -> Iterator[str]:
     for number, line in enumerate(page.few(words.seen(finding))):
         yield from page.detail("" if number else "seen", line)
     yield from page.detail("why", finding.why)
-    yield from page.detail("look", words.looks(finding))
-    yield from page.detail("fix", finding.fix)
+    hint = words.looks(finding)
+    yield from page.detail("look", hint)
+    if finding.outcome != "unknown" or not hint:  # what was not seen may need no fix
+        yield from page.detail("fix", finding.fix)
     yield from page.detail("see", finding.see)
 
 

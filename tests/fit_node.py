@@ -193,6 +193,12 @@ def laid(name: str) -> Change:
     return lambda node: node.lay(name)
 
 
+def containerd_1(node: Node) -> None:
+    """containerd 1, which has no RuntimeConfig and tells its cgroup driver in its status alone."""
+    node.lay("fit-node-containerd-1")
+    node.remove("/answers/run/containerd/containerd.sock/runtime.v1.RuntimeService/RuntimeConfig")
+
+
 def listening(port: int) -> str:
     """A line of /proc/net/tcp."""
     return f"   9: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 999 1 0\n"

@@ -51,6 +51,8 @@ class Live:
 
     def __init__(self, host: Tree, deadline: float) -> None:
         self.host, self.deadline = host, deadline
+        if isinstance(host, Machine):
+            host.deadline = deadline
         self._leaves: Dict[Tuple[str, ...], Observation[Datum]] = {}
         self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
         self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}

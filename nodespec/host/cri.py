@@ -123,9 +123,18 @@ def _configured(config: str) -> Tuple[FrozenSet[str], str]:
     """The handlers, and the cgroup driver of the default one, of containerd's configuration."""
     document = inside(parsed(config or "{}"), "containerd")
     default, runtimes = inside(document, "defaultRuntimeName"), inside(document, "runtimes")
-    systemd = inside(runtimes, str(default), "options", "SystemdCgroup")
-    driver = {True: "systemd", False: "cgroupfs"}[systemd] if isinstance(systemd, bool) else ""
+    runtime = inside(runtimes, str(default))
+    driver = _runc_driver(runtime) if isinstance(runtime, dict) else ""
     return frozenset(map(str, runtimes)) if isinstance(runtimes, dict) else frozenset(), driver
+
+
+def _runc_driver(runtime: object) -> str:
+    """The cgroup driver of a runtime: cgroupfs unless an option says otherwise; empty where runc does not run it."""
+    if inside(runtime, "runtimeType") not in (None, "", "io.containerd.runc.v1", "io.containerd.runc.v2"):
+        return ""
+    said = [inside(runtime, "options", name) for name in ("SystemdCgroup", "systemdcgroup", "systemdCgroup")]
+    systemd = next((value for value in said if value is not None), False)
+    return {True: "systemd", False: "cgroupfs"}[systemd] if isinstance(systemd, bool) else ""
 
 
 def parsed(text: str) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
-from typing import TYPE_CHECKING, Sequence, Tuple, Union
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Iterator, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
 from nodespec.host.directory import DirectoryTree, Walk
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import subprocess
 
 SEALED = "is made inaccessible: a directory of mode 000 hides it"
+GRACE = 0.5  # seconds that killing a program may take
 OUTPUT = 1 << 20  # bytes that a program may print
 ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
 
@@ -36,7 +37,8 @@ class Machine(DirectoryTree):
     """
 
     running = True
-    patience: float = 1.5  # seconds that a program or a peer may take: less than a look has
+    patience: float = 1.5  # seconds that a peer may take, and a program at least: less than a look has
+    deadline: Union[float, None] = None  # of time.monotonic, when the run ends
 
     def __init__(self, root: str = "/") -> None:
         super().__init__(root)
@@ -144,12 +146,26 @@ class Machine(DirectoryTree):
         if not isinstance(program, Value):
             return program
         try:
-            status, output = _ran([program.value, *argv[1:]], self.patience)
+            seconds = self.program_seconds()
+            with _own_time(seconds):
+                status, output = _ran([program.value, *argv[1:]], seconds)
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
         if output is None:
-            return Unknown("timed out", f"{said} did not end within {self.patience} s")
+            return Unknown("timed out", f"{said} did not end within {seconds:.3g} s", "--deadline gives it more time")
         return Value(Ran(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
+
+    def program_seconds(self) -> float:
+        """The seconds that a program may take: a quarter of what is left of the run, and no less than the patience.
+
+        A kubelet that is started for the first time on a slow machine was seen to take 2.6 s to print its version.
+        """
+        if self.deadline is None:
+            return self.patience
+        import time  # noqa: PLC0415 - only before a program
+
+        left = max(self.deadline - time.monotonic(), 0.1)
+        return min(max(self.patience, left / 4), left)
 
     def connect(self, path: str) -> Union[socket.socket, Lacking]:
         """A unix socket of the host, connected; no wait on it is longer than its patience."""
@@ -177,6 +193,24 @@ class Machine(DirectoryTree):
 
 def _reachable(name: str, folder: Union[int, None]) -> str:
     return name if folder is None else f"/proc/self/fd/{folder}/{name}"
+
+
+@contextmanager
+def _own_time(seconds: float) -> Iterator[None]:
+    """Set the alarm of an observation to a program's own time, and to what is left of it afterwards."""
+    import signal  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    if not signal.getitimer(signal.ITIMER_REAL)[0]:
+        yield
+        return
+    left = signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)[0]
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        spent = min(time.monotonic() - begun, left / 2)
+        signal.setitimer(signal.ITIMER_REAL, left - spent)
 
 
 def _ran(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:

@@ -88,7 +88,7 @@ def shown(value: Datum, kind: Kind[Datum]) -> str:
 def sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
     """What a finding says in one line: of those sights that made it what it is."""
     if alternatives and outcome == "fail":
-        return "none of: " + "; ".join(f"{s.part.place} {_pair(s)}" for s in sights if _bad(s))
+        return "none of: " + "; ".join(dict.fromkeys(f"{s.part.place} {_pair(s)}" for s in sights if _bad(s)))
     telling = [sight for sight in sights if sight.part.outcome == outcome] or list(sights)
     if len(sights) == 1:
         return _pair(telling[0])

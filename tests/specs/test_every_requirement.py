@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Tuple
 
 import pytest
-from fit_node import Change, Node, aufs, image, joined, laid, legacy, listening, plan, planted, report, swapping
+from fit_node import Change, Node, aufs, containerd_1, image, joined, legacy, listening, plan, planted, report, swapping
 
 from nodespec.judge.pattern import clauses, read
 from nodespec.model.report import Report
@@ -33,7 +33,6 @@ def given(*changes: Change, **params: str) -> Setting:
     return Setting(tuple(params.items()), changes)
 
 
-containerd_1 = laid("fit-node-containerd-1")
 SETTINGS: Mapping[str, Tuple[Setting, ...]] = {
     "container-host": (given(), given(legacy)),
     "kubernetes/1.35": (
@@ -47,6 +46,7 @@ SETTINGS: Mapping[str, Tuple[Setting, ...]] = {
         given(protect_kernel_defaults="true"),
         given(user_namespaces="true"),
         given(image, stage="image"),
+        given(image, containerd_1, stage="image"),
         given(joined, stage="joined", role="control-plane"),
         given(containerd_1),
         given(legacy),
@@ -207,6 +207,7 @@ CRI = "/answers/run/containerd/containerd.sock/runtime.v1.RuntimeService"
 def runtime(node: Node, key: str) -> None:
     """Bytes of an answer are changed: one number in a message, or of a version."""
     {
+        "containerd.api": lambda: node.remove(f"{CRI}/Version"),
         "containerd.version": lambda: node.replace(f"{CRI}/Version", b"2.1.9", b"1.6.9"),
         "containerd.conditions": lambda: node.replace(f"{CRI}/Status", b"RuntimeReady\x10\1", b"RuntimeReady\x10\0"),
         "containerd.features": lambda: featureless(node),

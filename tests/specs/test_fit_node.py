@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Mapping, Sequence, Tuple
 
 import pytest
-from fit_node import Change, image, joined, laid, legacy, plan, planted, report, swapping
+from fit_node import Change, containerd_1, image, joined, laid, legacy, plan, planted, report, swapping
 
 from nodespec.model.report import Style
 from nodespec.reports import text
 
 GOLDEN = Path(__file__).parent / "golden"
-hybrid, containerd_1 = laid("fit-node-hybrid"), laid("fit-node-containerd-1")
+hybrid = laid("fit-node-hybrid")
 # what is not there on a node that has yet to join
 YET_TO_JOIN = (
     "joined.ports.10250",

@@ -1,0 +1,59 @@
+"""Where programs of Kubernetes stand beside the search path: directories of distributions, and what units start."""
+
+from __future__ import annotations
+
+from nodespec.host.tree import Tree
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+DIRECTORIES = (
+    "/opt/bin",  # Flatcar, also with Cluster API
+    "/home/kubernetes/bin",  # Container-Optimized OS
+    "/var/lib/rancher/k3s/data/current/bin",
+    "/var/lib/rancher/rke2/bin",
+    "/var/lib/k0s/bin",
+    "/snap/microk8s/current",
+    "/snap/microk8s/current/bin",
+)
+UNITS = {"kubelet": "kubelet.service"}
+PROGRAMS = ("kubelet", "kubeadm", "crictl", "runc", "crun")
+SOURCES = (*(f"{directory}/*" for directory in DIRECTORIES), "*/systemd/system*")
+
+
+def find_program(tree: Tree, name: str) -> Observation[str]:
+    """The path of a program: on the search path, else by its unit, else in a directory of a distribution."""
+    found = tree.program(name)
+    if isinstance(found, Value) or name not in PROGRAMS:
+        return found
+    unread = found if isinstance(found, Unknown) else None
+    for look in (_started(tree, name), *(_executable(tree, f"{folder}/{name}") for folder in DIRECTORIES)):
+        if isinstance(look, Value):
+            return look
+        if isinstance(look, Unknown):
+            unread = unread or look
+    return unread or found
+
+
+def word(tree: Tree, name: str, path: str) -> str:
+    """How a program is called: by its name where the search path has it, else by its path."""
+    return name if isinstance(tree.program(name), Value) else path
+
+
+def _started(tree: Tree, name: str) -> Observation[str]:
+    """The program that its unit starts, if it is there."""
+    if name not in UNITS:
+        return Absent(Evidence(""))
+    from nodespec.checks._systemd_command import command_of  # noqa: PLC0415 - only where it is not on the search path
+
+    command = command_of(tree, UNITS[name], name)
+    if not isinstance(command, Value):
+        return command
+    path = command.value.words[0]
+    return _executable(tree, path) if path.startswith("/") else Absent(command.evidence)
+
+
+def _executable(tree: Tree, path: str) -> Observation[str]:
+    entry = tree.entry(path)
+    if not isinstance(entry, Value):
+        return entry
+    executable = entry.value.kind == "file" and entry.value.mode & 0o111
+    return Value(path, entry.evidence) if executable else Absent(entry.evidence)
