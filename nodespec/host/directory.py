@@ -24,10 +24,10 @@ class DirectoryTree(Tree):
     def _read_start(self, path: str, size: int) -> bytes:
         found = self._status(path, follow=True)
         self._admit(path, found)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")  # a device is not even opened
+        _require_regular(found)  # a device is not even opened
         handle = self._open(path, 0)
         try:
+            _require_regular(os.fstat(handle))  # what was opened may have been exchanged since
             data = bytearray()
             while len(data) < size and (piece := os.read(handle, CHUNK)):
                 data += piece
@@ -69,6 +69,11 @@ class DirectoryTree(Tree):
             return act(path, None)
         with Walk(self.root) as walk:
             return act(walk.to(path, follow=follow), walk.folder)
+
+
+def _require_regular(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
 
 
 class Walk:

@@ -153,6 +153,8 @@ class Machine(DirectoryTree):
             return Unknown("failed", f"{said}: {error.strerror}")
         if output is None:
             return Unknown("timed out", f"{said} did not end within {seconds:.3g} s", "--deadline gives it more time")
+        if len(output) > OUTPUT:
+            return Unknown("failed", f"{said} printed more than {OUTPUT} bytes")
         return Value(Ran(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
 
     def program_seconds(self) -> float:
@@ -246,7 +248,7 @@ def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None
     import signal  # noqa: PLC0415
     import time  # noqa: PLC0415
 
-    end, data = time.monotonic() + seconds, b""
+    end, data = time.monotonic() + seconds, bytearray()
     assert child.stdout is not None  # noqa: S101 - it was asked for
     try:
         while (left := end - time.monotonic()) > 0:
@@ -256,9 +258,9 @@ def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None
             data += piece
             if not piece:
                 child.wait(max(end - time.monotonic(), 0.1))
-                return data
+                return bytes(data)
             if len(data) > OUTPUT:
-                return data
+                return bytes(data)
     except Exception:  # noqa: BLE001 - a child that closed its output and does not end
         return None
     finally:

@@ -174,6 +174,26 @@ class TestGrub:
         assert seen.value == release
         assert (seen.evidence.source, seen.evidence.inferred) == (GRUB, False)
 
+    @pytest.mark.parametrize(
+        ("kept", "release"),
+        [
+            ("saved_entry=old\nprev_saved_entry=new\n", NEW),
+            ("saved_entry=new\nprev_saved_entry=old\n", OLD),
+            ("saved_entry=old\nprev_saved_entry=\n", OLD),
+            ("saved_entry=new\n", NEW),
+        ],
+    )
+    def test_after_a_boot_of_once_the_entry_saved_before_it_boots(
+        self, make_tree: MakeTree, kept: str, release: str
+    ) -> None:
+        once = 'load_env\nif [ "${prev_saved_entry}" ]; then\n  set saved_entry="${prev_saved_entry}"\n'
+        once += "  save_env saved_entry\n  set prev_saved_entry=\n  save_env prev_saved_entry\n  set boot_once=true\nfi"
+        entries = (entry("New", NEW, ident="new"), entry("Old", OLD, ident="old"))
+        text = menu('"${saved_entry}"', *entries, before=once)
+        seen = next_(make_tree({**BOTH, GRUB: text, "/boot/grub/grubenv": f"# GRUB Environment Block\n{kept}####"}))
+        assert isinstance(seen, Value)
+        assert seen.value == release
+
     def test_a_submenu_starts_its_first_entry(self, make_tree: MakeTree) -> None:
         text = menu("1", entry("Old", OLD), "submenu 'All' {", entry("New", NEW), "}", entry("A", OLD))
         assert next_(make_tree({**BOTH, GRUB: text})) == Value(NEW, Evidence(GRUB, 11))

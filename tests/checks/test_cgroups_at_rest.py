@@ -67,6 +67,9 @@ def look(root: str, *path: str) -> Observation[Datum]:
         ("252", "unified", "systemd.unified-cgroup-hierarchy=no", "hybrid"),
         ("252", "unified", "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1", "1"),
         ("256.7-1.fc41", "", "quiet", "2"),
+        ("256", "", "quiet", "2"),
+        ("255", "hybrid", "quiet", "hybrid"),
+        ("255", "unified", "systemd.unified_cgroup_hierarchy=0", "hybrid"),
         ("257", "", "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "hybrid"),
         ("258", "", "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "2"),
     ],
@@ -84,6 +87,7 @@ def test_systemd_mounts_what_it_was_built_for_or_told(
     [
         (systemd("252"), INIT, "libsystemd-shared-252.so does not say which version systemd was built for"),
         (KERNEL, INIT, "which version systemd was built for cannot be seen"),
+        ({**systemd("256"), LINE: "systemd.unified_cgroup_hierarchy=0"}, INIT, "systemd 256 does not start"),
         ({**systemd("257"), LINE: "systemd.unified_cgroup_hierarchy=0"}, INIT, "systemd 257 does not start"),
         (KERNEL, {}, "the init system that would mount them is not known"),
         (KERNEL, {"/sbin/init": "openrc-init"}, "does not set rc_cgroup_mode"),

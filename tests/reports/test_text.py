@@ -207,3 +207,13 @@ def test_lines_are_wrapped_as_textwrap_does(text: str, lead: int, hang: int, wid
         break_on_hyphens=False,
     )
     assert _wrapped(start, text, hang, width) == (expected or [start])
+
+
+@pytest.mark.parametrize(
+    ("count", "shown", "more"), [(7, 7, ""), (8, 8, ""), (9, 8, "and 1 more"), (20, 8, "and 12 more")]
+)
+def test_eight_of_a_kind_are_listed(count: int, shown: int, more: str) -> None:
+    findings = [sample.finding("deferred", name=f"deferred.{number}") for number in range(count)]
+    said = render([sample.report(*findings)], Style(width=400))
+    assert sum(f"deferred.{number}" in said for number in range(count)) == shown
+    assert (more in said) if more else (" more" not in said)
