@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Tuple
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Iterator, Tuple, Type
 
 import pytest
 
+import nodespec.host
+import nodespec.images
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.tree import Entry, Tree
 from nodespec.images.archive import Archive
@@ -47,3 +51,23 @@ def test_the_interface_itself_opens_nothing() -> None:
     source = inspect.getsource(inspect.getmodule(Tree) or pytest.fail("no module"))
     assert "os.open(" not in source
     assert "os.stat(" not in source
+
+
+def kinds_of(tree: Type[Tree]) -> Iterator[Type[Tree]]:
+    for kind in tree.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)
+
+
+def test_every_kind_of_tree_implements_every_method() -> None:
+    """A new kind is found by itself: every module of the rooms that hold trees is imported."""
+    for room in (nodespec.host, nodespec.images):
+        for module in iter_modules(room.__path__, f"{room.__name__}."):
+            import_module(module.name)
+    kinds = [
+        kind
+        for kind in kinds_of(Tree)  # type: ignore[type-abstract]
+        if kind.__module__.startswith("nodespec.")
+    ]
+    assert {DirectoryTree, Archive} < set(kinds)
+    assert [kind.__name__ for kind in kinds if kind.__abstractmethods__] == []
