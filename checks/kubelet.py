@@ -34,7 +34,7 @@ def version(machine: Machine) -> Observation[str]:
 
     It is that of the program, not of one that still runs since before an upgrade. Nothing below another root is run,
     so with `--root` it is unknown; there the version of the package may say the same. At rest it is that of the package
-    `kubelet`, and one that came without a package cannot be told.
+    `kubelet`, else of the release that Go's build information in the program names.
     """
     found = _program_places.find_program(machine, "kubelet")
     if not isinstance(found, Value):

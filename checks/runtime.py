@@ -96,8 +96,8 @@ def runtime(machine: Machine) -> Rows[Row]:
       read from its configuration as its version reads it, the file that its unit names; the default is inferred.
     - `snapshotter`: containerd's snapshotter, the storage driver of CRI-O and Docker; likewise.
 
-    At rest `version` is that of the package that has the program, `api` is absent where configuration disables it, and
-    what else only answers can tell is left open.
+    At rest `version` is that of the package, else of Go's build information in the program, and `api` is absent where
+    configuration disables it; what else only answers can tell is left open.
     """
     return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
 

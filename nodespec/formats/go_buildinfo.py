@@ -1,0 +1,133 @@
+r"""Go's build information in a program: `mod\tgithub.com/containerd/containerd/v2\tv2.1.5` is its module and version.
+
+Since Go 1.18 the text stands inline after a header of 32 bytes that begins with `\xff Go buildinf:`, aligned to 16
+bytes in the writable data of the file: https://pkg.go.dev/debug/buildinfo and cmd/link/internal/ld/data.go.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Callable, Dict, Iterator, Optional, Tuple
+
+from nodespec.records import NamedTuple
+
+MAGIC, ALIGNMENT, HEADER = b"\xff Go buildinf:", 16, 32
+INLINE = 2  # flag: the strings stand in place; without it older releases have pointers
+MAX_TEXT, MAX_SEGMENTS, MAX_DATA = 1 << 20, 64, 1 << 26
+MARK = 16  # bytes of a random word before and after the modules
+LOADED, WRITABLE = 1, 2  # type and flag of a segment
+ORDERS = {1: "<", 2: ">"}
+
+
+class Form(NamedTuple):
+    """The form of an ELF file of 32 or 64 bits: its header from a byte on, a segment, and which fields are used."""
+
+    at: int
+    header: str
+    segment: str
+    fields: Tuple[int, int, int, int]  # type, offset, size in the file, flags
+
+
+FORMS = {
+    1: Form(28, "I10xHH", "IIIIIIII", (0, 1, 4, 6)),
+    2: Form(32, "Q14xHH", "IIQQQQQQ", (0, 2, 5, 1)),
+}
+
+
+class BuildInfo(NamedTuple):
+    """What a Go program was built from. `settings` holds its `build` lines, such as `-ldflags` and `vcs.revision`."""
+
+    go: str
+    path: str
+    module: str
+    version: str
+    settings: Dict[str, str]
+
+
+Read = Callable[[int, int], bytes]  # bytes at an offset, fewer at the end of the file
+
+
+def read_build_info(read: Read) -> Optional[BuildInfo]:
+    """The build information of an ELF file; nothing where it has none. ValueError for what is broken."""
+    for offset, size in _writable(read):
+        data = read(offset, min(size, MAX_DATA))
+        at = data.find(MAGIC)
+        while at >= 0 and (offset + at) % ALIGNMENT:
+            at = data.find(MAGIC, at + 1)
+        if at >= 0 and data[at + 15 : at + 16] and data[at + 15] & INLINE:
+            go, after = _string(data, at + HEADER)
+            modules, _ = _string(data, after)
+            marked = len(modules) > 2 * MARK and modules[-MARK - 1 : -MARK] == b"\n"
+            text = modules[MARK:-MARK] if marked else modules
+            return parse_modules(go.decode("utf-8", "replace"), text.decode("utf-8", "replace"))
+    return None
+
+
+def parse_modules(go: str, text: str) -> BuildInfo:
+    """The lines `path`, `mod`, `dep`, `=>` and `build`, with tabs between their fields."""
+    path = module = version = ""
+    settings: Dict[str, str] = {}
+    for line in text.split("\n"):
+        kind, _, rest = line.partition("\t")
+        fields = rest.split("\t")
+        if kind == "path":
+            path = rest
+        elif kind == "mod" and len(fields) > 1:
+            module, version = fields[:2]
+        elif kind == "build":
+            name, _, value = rest.partition("=")
+            settings[_unquoted(name)] = _unquoted(value)
+    return BuildInfo(go, path, module, version, settings)
+
+
+def _unquoted(text: str) -> str:
+    """A field that may be a string in double quotes or backquotes."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '"`':
+        text = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text[1:-1]
+    return text
+
+
+def _string(data: bytes, offset: int) -> Tuple[bytes, int]:
+    """A string behind its length, and where it ends. The length has 7 bits a byte, the lowest first."""
+    size = 0
+    for number, byte in enumerate(data[offset : offset + 10]):
+        size |= (byte & 0x7F) << 7 * number
+        if not byte & 0x80:
+            start = offset + number + 1
+            if size <= MAX_TEXT and start + size <= len(data):
+                return data[start : start + size], start + size
+            break
+    raise ValueError("Go build information with a broken length")
+
+
+def _writable(read: Read) -> Iterator[Tuple[int, int]]:
+    """Offset and size of the writable segments of an ELF file, where linkers put the build information."""
+    head = read(0, 64)
+    if len(head) < 64 or not head.startswith(b"\x7fELF") or head[4] not in FORMS or head[5] not in ORDERS:  # noqa: PLR2004
+        raise ValueError("is no ELF file")
+    form, order = FORMS[head[4]], ORDERS[head[5]]
+    table, entry, count = struct.unpack_from(order + form.header, head, form.at)
+    if entry < struct.calcsize(order + form.segment) or count > MAX_SEGMENTS:
+        raise ValueError("is an ELF file with a broken table of segments")
+    segments = read(table, entry * count)
+    for place in range(len(segments) // entry):
+        fields = struct.unpack_from(order + form.segment, segments, place * entry)
+        kind, offset, size, flags = (fields[field] for field in form.fields)
+        if kind == LOADED and flags & WRITABLE:
+            yield offset, size
+
+
+_RELEASE = re.compile(r"v?(\d+\.\d+\.\d+(?:-(?:alpha|beta|rc)[.\d]*)?(?:\+[\w.+~-]*)?)", re.ASCII)
+_PSEUDO = re.compile(r"-(?:0\.|[\w.]*\.0\.)?\d{14}-[0-9a-f]{12}", re.ASCII)  # a commit without a tag
+_LINKED = re.compile(r"""-X[ =]['"]?[\w./-]+\.[vV]ersion=([^\s'"]+)""", re.ASCII)
+
+
+def released_version(info: BuildInfo) -> str:
+    """The version that a program was released as, without its v; empty where it was built from no release."""
+    linked = _LINKED.search(info.settings.get("-ldflags", ""))
+    for text in ((linked[1] if linked else ""), info.version):
+        match = _RELEASE.fullmatch(text)
+        if match and not _PSEUDO.search(text):
+            return match[1]
+    return ""
