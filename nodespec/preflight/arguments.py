@@ -26,7 +26,7 @@ def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) ->
 
 
 def read_outputs(args: argparse.Namespace) -> Outputs:
-    """Return the reports that `options.writing` asks for; Mistake for an unknown format."""
+    """Return the reports that `-o` requests. Raises `Mistake` for an unknown format."""
     return Outputs(targets(args.output), args.all)
 
 

@@ -45,7 +45,7 @@ WARNING = "<4>"  # as systemd reads the beginning of a line
 
 
 class Override(NamedTuple):
-    """Root's word that what is guarded starts as the machine is; `source` is where it was said."""
+    """The decision of root to start the guarded unit anyway; `source` is where it was made."""
 
     source: str
     reason: str
@@ -153,7 +153,7 @@ def _kept(over: Override, code: int) -> None:
 
 
 def _told(code: int, over: Union[Override, None], reports: List[Report], name: str) -> List[str]:
-    """What whoever asks for the unit's status reads: its last lines."""
+    """Return the last lines of the output, which `systemctl status` shows."""
     if not code:
         return [f"{name} may start"]
     mark = WARNING if "JOURNAL_STREAM" in os.environ else ""
@@ -162,7 +162,7 @@ def _told(code: int, over: Union[Override, None], reports: List[Report], name: s
         return [why, f"{mark}{name} starts, though: {_why(code, reports)}"]
     return [
         f"{mark}{name} is kept from starting: {_why(code, reports)}",
-        f"mend it, then: systemctl start {name}",
+        f"fix it, then: systemctl start {name}",
         f"or, until the next boot: echo WHO and WHY >{FILE}; systemctl start {name}",
     ]
 

@@ -37,7 +37,7 @@ def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
         return 0
     commands = {"check": _check, "facts": _facts, "explain": _explain}
     if args.command not in commands:
-        raise Mistake("a command is wanted: check, facts, explain or gate; --help shows more")
+        raise Mistake("expected a command: check, facts, explain or gate; --help lists the options")
     return commands[args.command](args, asked, carried)
 
 

@@ -1,8 +1,8 @@
-"""The gate that boots with the machine, as files: a bundle, the systemd unit that runs it, and what ties another to it.
+"""Files of the boot gate: a bundle, the systemd unit that runs it, and the drop-in of the guarded unit.
 
-The unit is ordered before the one that it guards, which requires it: where the gate fails, that one does not start. It
-looks once a boot, since what it guards may crash and start anew with pods on the node. Nothing here is written by
-looking: who installs says so, all files are written or none, and `remove` takes them away.
+The gate is ordered before the guarded unit, which requires it: if the gate fails, that unit does not start. It checks
+once for each boot, because the guarded unit can crash and restart while pods run on the node. Only `gate install`
+writes files, all or none, and `gate remove` removes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BUNDLE = "etc/nodespec/preflight"
 GATE = "nodespec-gate.service"
 FOLDER = "etc/systemd/system"
 TIE = "50-nodespec-gate.conf"
-MARK = "# Made by nodespec"  # what stands in every file that may be replaced or removed
+MARK = "# Made by nodespec"  # every file that may be replaced or removed contains it
 EXECUTABLE, PLAIN = 0o755, 0o644
 SLACK = 120  # seconds that the unit has beside those of --wait
 
@@ -103,12 +103,12 @@ def install(bundle: str, args: argparse.Namespace) -> int:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """Remove what `install` wrote: first what ties others to the unit."""
+    """Remove the files of `install`: first the drop-in of the guarded unit."""
     tree = _tree(args.into)
     try:
         found = [path for path in _installed(tree) if _ours(tree, path)]
         if not found:
-            raise Mistake(f"there is no gate in {args.into}")
+            raise Mistake(f"no gate is installed in {args.into}")
         for path in found:
             tree.unlink(path)
             print(f"removed {os.path.join(args.into, path)}")  # noqa: T201
@@ -127,7 +127,7 @@ def _tree(root: str) -> TreeWriter:
     try:
         return TreeWriter(root)
     except (FileNotFoundError, NotADirectoryError):
-        raise Mistake(f"--into {root}: there is no such directory") from None
+        raise Mistake(f"--into {root}: directory not found") from None
     except OSError as error:
         raise Mistake(f"--into {root}: {error.strerror}") from None
 
@@ -140,7 +140,7 @@ def _shown(root: str, error: OSError) -> str:
 def _named(unit: str) -> str:
     name = unit if "." in unit else f"{unit}.service"
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.(service|target|socket)", name) or name == GATE:
-        raise Mistake(f"--unit {unit}: a service is wanted, such as kubelet.service")
+        raise Mistake(f"--unit {unit}: expected a service, target or socket, such as kubelet.service")
     return name
 
 

@@ -47,7 +47,7 @@ class TreeWriter:
             return file.read(MAX_READ)
 
     def names(self, path: str) -> List[str]:
-        """The names in a directory, sorted; none where there is no directory."""
+        """Return the sorted names in a directory; no names if it does not exist."""
         with Walk(self._folder) as walk:
             try:
                 name = walk.to(path, follow=True)

@@ -136,7 +136,7 @@ def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        ([], "nodespec: a command is wanted"),
+        ([], "nodespec: expected a command; nodespec --help lists them"),
         (["chek"], "chek"),
         (["check"], "SPEC"),
         (["check", "container-host", "--nonsense"], "--nonsense"),

@@ -40,7 +40,7 @@ def diff(args: argparse.Namespace) -> int:
     if len(words) == 1:
         raise Mistake(f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(views.NEXT_BOOT)}")
     if args.root != "/" and not {*words} & {*views.NEXT_BOOT}:
-        raise Mistake(f"--root {args.root}: only {' and '.join(views.NEXT_BOOT)} are looked at below it")
+        raise Mistake(f"--root {args.root}: it applies only to {' and '.join(views.NEXT_BOOT)}")
     kinds = [_kind(word, Library(tuple(args.specs))) for word in words]
     if kinds[0] != kinds[1]:
         raise Mistake(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")

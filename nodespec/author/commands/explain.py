@@ -1,4 +1,4 @@
-"""`nodespec explain`: why something is asked, how it is observed, how it is mended."""
+"""`nodespec explain`: the reason, observation and fix of a requirement, a fact or a spec."""
 
 from __future__ import annotations
 

@@ -74,14 +74,14 @@ def _count(plan: Plan) -> str:
 
 
 def lint(args: argparse.Namespace) -> int:
-    """`nodespec lint`: 0 where all specs are sound; else every mistake, and 2."""
+    """`nodespec lint`: return 0 if all specs are valid, else report all errors and exit with 2."""
     said: List[str] = []
     for name in args.spec:
         try:
             plan = specs_.resolve([name], Library(tuple(args.specs)), read_assignments(args.set), trial=True)
-            _say(f"{name}: {_count(plan)}, no mistake")
+            _say(f"{name}: {_count(plan)}, no errors")
             for note in plan.specs[0].notes:
-                _say(f"{name}: not carried over: {note}")
+                _say(f"{name}: cannot be converted: {note}")
             for gap in find_gaps(plan):
                 _say(f"{name}: warning: {gap}")
         except Mistake as mistake:

@@ -197,6 +197,6 @@ def run(argv: List[str]) -> int:
         return 0
     if not args.command:
         parser().print_help(sys.stderr)
-        raise Mistake("nodespec: a command is wanted")
+        raise Mistake("nodespec: expected a command; nodespec --help lists them")
     module = import_module(f"nodespec.author.commands.{MODULES.get(args.command, 'inquiry')}")
     return cast("int", getattr(module, args.command)(args))

@@ -98,7 +98,7 @@ def _say(line: str) -> None:
 
 
 def load(path: str) -> Tuple[Report, ...]:
-    """The reports of a file; Mistake where it holds none."""
+    """Return the reports of a file. Raises `Mistake` if it is not a report."""
     try:
         data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
         if len(data) > SIZE:
@@ -113,7 +113,7 @@ def load(path: str) -> Tuple[Report, ...]:
 
 
 def _unique(pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
-    """An object; ValueError where a key is given twice, of which other programs may read the other value."""
+    """Return an object. Raises ValueError for a duplicate key: other programs could read the other value."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -122,7 +122,7 @@ def _unique(pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
 
 
 def _valid(document: Json) -> None:
-    """A report is data that anybody may have written: it is held to the published schema before it is believed."""
+    """Check a report against the published schema: it is untrusted data."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - 90 ms
     from jsonschema.exceptions import best_match  # noqa: PLC0415 - likewise
 
