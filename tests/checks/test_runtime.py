@@ -486,3 +486,11 @@ def test_whatever_is_said_every_column_is_observed(data: bytes, root: str) -> No
         Path(root + path).unlink(missing_ok=True)
         with Fake(root, path, answer):
             assert set(seen(Machine(root), name)) == set(runtime.COLUMNS)
+
+
+def test_a_program_that_fails_is_told_with_its_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crun").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "crun").chmod(0o755)
+    monkeypatch.setattr("nodespec.host.tree.PROGRAMS", (str(tmp_path),))
+    version = row(Machine(), "crun")["version"]
+    assert version == Unknown("failed", "crun --version ended with status 127", "reinstall crun")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from nodespec.formats.go_buildinfo import BuildInfo, parse_modules, read_build_info, released_version
 
-TEXT = "path\texample.org/v2/cmd/tool\nmod\texample.org/v2\tv2.1.5\th1:x=\n"
-TEXT += "dep\texample.org/d\tv1.0.0\nbuild\t-compiler=gc\n"
+MODULES = "path\texample.org/v2/cmd/tool\nmod\texample.org/v2\tv2.1.5\th1:x=\ndep\texample.org/d\tv1.0.0\n"
+TEXT = f"{MODULES}build\t-compiler=gc\n"
 
 
 def varint(number: int) -> bytes:

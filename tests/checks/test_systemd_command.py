@@ -1,0 +1,66 @@
+"""The command line of a service: words, variables, drop-ins, and what cannot be resolved."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Dict, Tuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodespec.checks._systemd_command import UNRESOLVED, command_of, split_words
+from nodespec.host.directory import DirectoryTree
+from nodespec.model.observation import Absent, Unknown, Value
+
+if TYPE_CHECKING:
+    from conftest import MakeTree
+
+UNIT = "/usr/lib/systemd/system/tool.service"
+SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/usr/bin/tool", ("/usr/bin/tool",)),
+        ("-/usr/bin/tool  --a 'b c' \"d e\"f", ("/usr/bin/tool", "--a", "b c", "d ef")),
+        ("@/usr/bin/tool name -c x", ("/usr/bin/tool", "-c", "x")),
+        ("/usr/bin/tool -c ${DIR}/x $MORE $NONE", ("/usr/bin/tool", "-c", "/srv/x", "--p", "q")),
+        ("/usr/bin/tool $$HOME 100%%", ("/usr/bin/tool", "$HOME", "100%")),
+        (":/usr/bin/tool ${DIR}", ("/usr/bin/tool", "${DIR}")),
+        ("/usr/bin/env A=1 tool -x", ("tool", "-x")),
+    ],
+)
+def test_words_are_those_that_systemd_passes(text: str, words: Tuple[str, ...], make_tree: MakeTree) -> None:
+    unit = f'[Service]\nEnvironment="DIR=/srv" MORE="--p q"\nExecStart={text}\n'
+    found = command_of(DirectoryTree(make_tree({UNIT: unit}, SYSTEMD)), "tool.service", "tool")
+    assert isinstance(found, Value), found
+    assert found.value.words == words
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ({UNIT: "[Service]\nExecStart=/usr/bin/other\n"}, Unknown),
+        ({UNIT: "[Service]\nExecStart=/usr/bin/tool -c %h/x\n"}, Unknown),
+        ({UNIT: "[Service]\nExecStart=/usr/bin/tool\nExecStart=/usr/bin/tool -b\n"}, Unknown),
+        ({UNIT: "[Service]\nEnvironmentFile=/etc/*.env\nExecStart=/usr/bin/tool $A\n"}, Unknown),
+        ({UNIT: "[Service]\nPassEnvironment=A\nExecStart=/usr/bin/tool $A\n"}, Unknown),
+        ({UNIT: "[Unit]\nDescription=none\n"}, Absent),
+        ({"/etc/hostname": "x"}, Absent),
+    ],
+)
+def test_what_cannot_be_resolved_is_unknown(files: Dict[str, str], kind: type, make_tree: MakeTree) -> None:
+    assert isinstance(command_of(DirectoryTree(make_tree({**files}, SYSTEMD)), "tool.service", "tool"), kind)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text("abc-=/. ", min_size=1, max_size=8), max_size=6))
+def test_quoted_words_come_back(words: list[str]) -> None:
+    text = " ".join(shlex.quote(word) for word in words)
+    assert list(split_words(text)) == words
+
+
+def test_a_specifier_is_not_resolved() -> None:
+    assert list(split_words("%i %%")) == [UNRESOLVED, "%"]
