@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
-import tomllib
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 TOP = Path(__file__).parents[1]
 PAGE = (TOP / "ARCHITECTURE.md").read_text(encoding="utf-8")

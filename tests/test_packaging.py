@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import nodespec
 from nodespec import checks, reports, specs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 TOP = Path(__file__).parent.parent
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text())
