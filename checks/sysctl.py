@@ -52,7 +52,7 @@ _PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # one or two slashes are `.` 
     sources=(f"{ROOT}*", "/proc/*/ns/*"),
     noun="kernel parameter",
     key=_key,
-    fix="sysctl -w {key}={want}, and `{key} = {want}` in a file of /etc/sysctl.d for the next boot",
+    fix="sysctl -w {key}={word}, and `{key} = {want}` in a file of /etc/sysctl.d for the next boot",
 )
 def sysctl(machine: Machine) -> Rows[str]:
     """Kernel parameters by name. The value is text with blanks folded: `4096 87380 6291456`; in a range, a number.

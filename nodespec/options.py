@@ -74,9 +74,9 @@ def _patience(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--deadline",
         type=seconds,
-        default=20.0,
+        default=None,
         metavar="S",
-        help="time limit for all observations in seconds (default: 20)",
+        help="time limit for all observations in seconds (default: 20, with --image 300, reading the image included)",
     )
 
 

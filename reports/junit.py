@@ -110,7 +110,9 @@ def _aside(report: Report) -> Iterator[str]:
         if passes := report.chosen("pass", disposition):
             yield f"{ELEMENT['pass', disposition][1]}: {', '.join(one.id for one in passes)}"
     for waiver, _ in words.waivers(report):
-        yield f"waiver {', '.join(waiver.ids)}: {words.standing(waiver)}: {words.permission(waiver)}"
+        covered = words.covered(waiver, report)
+        wide = f"; {covered}" if covered else ""
+        yield f"waiver {', '.join(waiver.ids)}: {words.standing(waiver)}: {words.permission(waiver)}{wide}"
     for spec in report.specs:
         yield from (f"dropped by {spec.name}: {drop}" for drop in spec.drops)
         yield from (f"{spec.name} asks what nodespec cannot: {note}" for note in spec.notes)

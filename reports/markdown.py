@@ -194,7 +194,9 @@ def _waivers(report: Report) -> Iterator[str]:
         ids = ", ".join(map(quoted, waiver.ids))
         used = f", for {', '.join(quoted(one.id) for one in findings)}" if findings else ""
         said = f"{escaped(words.standing(waiver))}: {escaped(waiver.reason)}"
-        yield f"- **{waiver.state}** {ids}{used}: {said} ({escaped(waiver.owner)}, {quoted(waiver.source)})"
+        covered = words.covered(waiver, report)
+        wide = f"; {escaped(covered)}" if covered else ""
+        yield f"- **{waiver.state}** {ids}{used}: {said} ({escaped(waiver.owner)}, {quoted(waiver.source)}){wide}"
     yield ""
 
 

@@ -258,15 +258,20 @@ def _waivers(page: Page, report: Report) -> Iterator[str]:
         for finding in findings:
             yield from page.entry("waived", _line(finding) + _aside(words.WAIVED, finding), MARGIN + 6)
         if findings:
-            text = f"{words.standing(waiver)}: {words.permission(waiver)}"
+            text = f"{words.standing(waiver)}: {words.permission(waiver)}{_covered(waiver, report)}"
             yield from _wrapped(" " * MARGIN, text, MARGIN, page.style.width)
         elif waiver.state != "elsewhere" or page.style.every:
-            yield from page.entry("waiver", _idle(waiver))
+            yield from page.entry("waiver", f"{_idle(waiver)}{_covered(waiver, report)}")
     for finding in words.unwaived(report):
         yield from page.entry("waived", _line(finding) + _aside(words.WAIVED, finding), MARGIN + 6)
     elsewhere = sum(waiver.state == "elsewhere" for waiver in report.waivers)
     if elsewhere and not page.style.every:
         yield from page.entry("waiver", f"{elsewhere} more for other hosts")
+
+
+def _covered(waiver: Waiver, report: Report) -> str:
+    covered = words.covered(waiver, report)
+    return f"; {covered}" if covered else ""
 
 
 def _idle(waiver: Waiver) -> str:

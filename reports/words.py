@@ -6,6 +6,7 @@ import re
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
 from nodespec.errors import DEFECT, EXIT
+from nodespec.judge.conclusion import selects
 from nodespec.model.observation import Evidence
 from nodespec.model.report import Cause, Concluded, Finding, Part, Report, Waiver, code
 from nodespec.records import NamedTuple
@@ -214,6 +215,13 @@ def standing(waiver: Waiver) -> str:
         "unneeded": "no longer needed: nothing that it names fails",
         "void": "void: the clock says a day before this nodespec was built",
     }[waiver.state]
+
+
+def covered(waiver: Waiver, report: Report) -> str:
+    """How many requirements each glob of a waiver covers, since a short glob may cover much; empty without globs."""
+    globs = [glob for glob in waiver.ids if "*" in glob]
+    counts = [f"{glob} covers {sum(selects(glob, one.id) for one in report.findings)}" for glob in globs]
+    return f"{', '.join(counts)} of {number(len(report.findings), 'requirement')}" if counts else ""
 
 
 def permission(waiver: Waiver) -> str:

@@ -47,6 +47,10 @@ class Kind(Generic[T_co]):
         """Values that no expectation names: with the named ones, enough to decide what an expectation allows."""
         return ()
 
+    def near(self, text: str) -> Iterable[str]:
+        """Values as a spec writes them, near one that it names: where that does not pass, one of these may."""
+        return (text,)
+
     def written(self, value: Case) -> str:
         """A value as a spec would write it; empty where it cannot be written."""
         return "" if isinstance(value, (Near, frozenset)) or value == OTHER else str(value)
@@ -86,12 +90,23 @@ class Repeated(Text):
     noun, repeats = "text", True
 
 
+SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")  # by an octal digit: those within its bits
+
+
 class Mode(Text):
     """The permissions of a file in octal: 644 and 0644 are one."""
 
     noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
 
     def read(self, text: str) -> str:
+        bound = re.fullmatch(r"\s*(<=?)\s*([0-7]{3,4})\s*", text)
+        if bound:
+            digits = (SUBMASKS[int(digit)] for digit in bound[2].zfill(4))
+            within = "".join(digit if len(digit) == 1 else f"[{digit}]" for digit in digits)
+            raise ValueError(
+                f"`{text}`: permissions are bits and have no order; for {bound[2]} or stricter write "
+                f'`{{matches: "{within}"}}`, or list the modes that are right'
+            )
         if not re.fullmatch("[0-7]{3,4}", text):
             raise ValueError(f"`{text}` is not {self.noun}")
         return text.zfill(4)
@@ -169,6 +184,9 @@ class Whole(Kind[int]):
     def others(self) -> Iterable[Case]:
         return (0,)
 
+    def near(self, text: str) -> Iterable[str]:
+        return (text, *(self.written(n) for n in (self.read(text) + 1, self.read(text) - 1) if n >= 0))
+
     def position(self, value: Case) -> Position:
         if not isinstance(value, int):
             raise ValueError(f"{value!r} is not {self.noun}")
@@ -228,6 +246,21 @@ class Version(Kind[str]):
     def others(self) -> Iterable[Case]:
         return (Near(((), 0)),)
 
+    def near(self, text: str) -> Iterable[str]:
+        """The version, the next and the one before, in as many numbers as are written."""
+        numbers = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", text)
+        yield text
+        if numbers:
+            first, _, last = numbers[1].rpartition(".")
+            head = f"{first}." if first else ""
+            yield f"{head}{int(last) + 1}"
+            yield from ([f"{head}{int(last) - 1}"] if int(last) else [])
+            before = [int(number) for number in first.split(".")] if first else []
+            while before and not before[-1]:
+                before.pop()
+            if before:
+                yield ".".join(map(str, (*before[:-1], before[-1] - 1)))
+
     def position(self, value: Case) -> Position:
         if isinstance(value, Near):
             return value.position
@@ -253,6 +286,14 @@ class Setting(Text):
 
     def written(self, value: Case) -> str:
         return str(value.position[0][0]) if isinstance(value, Near) else super().written(value)
+
+    def near(self, text: str) -> Iterable[str]:
+        yield text
+        try:
+            number = _number(text)
+        except ValueError:
+            return
+        yield from (str(number + 1), str(number - 1))
 
     def span(self, text: str) -> Span:
         return ((_number(text),), 0), ((_number(text),), 1)

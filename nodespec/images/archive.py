@@ -23,6 +23,7 @@ from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import ENTRIES, Entry, Tree, Unseen, decoded, kind
 from nodespec.images.inodes import WHITEOUT, Inodes, lexical
 
+MAX_UNPACKED = 64 << 30  # bytes of all compressed or piped layers, each as often as it is named
 KEPT = 96 << 20  # bytes of content that is kept
 MEMORY = 200 << 20  # and of names with it
 ASIDE = 300  # bytes that keeping one takes besides
@@ -48,6 +49,7 @@ class Archive(Tree):
         self._sources = sources
         self._inodes = Inodes()
         self._kept = _Kept()
+        self._unpacked = 0  # bytes of the layers so far
         for layer, source in enumerate(sources):
             self._take(layer, source, layered=layered)
             source.rest()
@@ -60,7 +62,11 @@ class Archive(Tree):
         return Part(self._sources[inodes.source[row]], inodes.data[row], inodes.size[row])
 
     def _take(self, layer: int, source: Source, *, layered: bool) -> None:
+        end = 0
         for member in members(source):
+            end = 0 if source.quick else member.data + member.size
+            if self._unpacked + end > MAX_UNPACKED:
+                raise Damaged(f"unpacked it is longer than {MAX_UNPACKED >> 30} GiB")
             parts = lexical(member.name)
             if layered and parts and parts[-1].startswith(WHITEOUT):
                 self._inodes.whiteout(parts, layer)
@@ -69,6 +75,7 @@ class Archive(Tree):
             if row and member.size and not source.quick and stat.S_ISREG(member.mode) and not member.holes:
                 self._kept.offer(row, b"/".join(parts), member, source)
             self._kept.fit(MEMORY - self._inodes.weight)
+        self._unpacked += end
 
     def _read_whole(self, path: str, limit: int) -> bytes:
         if self._inodes.size[self._file(path)] > limit:

@@ -47,6 +47,7 @@ class Inodes:
         self.targets: Dict[int, bytes] = {}
         self.segments: Dict[int, Optional[Segments]] = {}
         self.weight = 0
+        self._pruned: Dict[int, int] = {}  # rows, and the layer for which all below was pruned
         self._row(_FOLDER, 0)
 
     def find(self, path: str, *, follow: bool) -> int:
@@ -170,10 +171,15 @@ class Inodes:
         return row
 
     def _prune(self, top: int, layer: int) -> None:
-        """Drop what lower layers put below a row; what only leads to this layer's own stays."""
-        folders: List[int] = [top]
+        """Drop what lower layers put below a row; what only leads to this layer's own stays.
+
+        What was pruned for a layer once holds nothing of lower layers while that layer is read, and is passed over.
+        """
+        folders: List[int] = [] if self._pruned.get(top) == layer else [top]
         for folder in folders:
-            folders += [row for row in self.children.get(folder, {}).values() if row in self.children]
+            below = (row for row in self.children.get(folder, {}).values() if row in self.children)
+            folders += [row for row in below if self._pruned.get(row) != layer]
+            self._pruned[folder] = layer
         for folder in reversed(folders):
             for name in list(self.children.get(folder, ())):
                 self._drop(folder, name, layer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import chain
 from typing import Sequence, Tuple
 
 from nodespec.facts.declaration import Place, Table
@@ -122,11 +124,35 @@ def default_fix(sights: Sequence[Sight]) -> str:
         if hinted:
             continue
         if sight.part.outcome == "fail" and place.fix and not unwanted:
-            return place.fix.replace("{want}", _example(sight))
+            return _filled(place.fix, sight.clause)
     return ""
 
 
-def _example(sight: Sight) -> str:
-    expect, kind = sight.clause.expect, sight.clause.place.kind
-    accepted = (case for case in (*expect.cases, *reversed((*kind.others(),))) if expect.test(case))
-    return next((text for case in accepted if (text := kind.written(case))), expect.text)
+def _filled(fix: str, clause: Clause) -> str:
+    """A fix with a value that would pass; empty where it takes one and none is known."""
+    if "{want}" not in fix and "{word}" not in fix:
+        return fix
+    wanted = _example(clause)
+    return fix.replace("{want}", wanted).replace("{word}", _one_word(wanted)) if wanted else ""
+
+
+def _example(clause: Clause) -> str:
+    """A value that would pass; empty where none is known."""
+    expect, kind = clause.expect, clause.place.kind
+    cases = (kind.written(case) for case in (*expect.cases, *reversed((*kind.others(),))) if expect.test(case))
+    named = expect.named[::-1] if kind.spans else expect.named  # of a range the upper end
+    near = (text for one in named for text in kind.near(one))
+    return next((text for text in chain(named, filter(None, cases), near) if passes(text, clause)), "")
+
+
+def passes(text: str, clause: Clause) -> bool:
+    """Whether a value, as a spec writes it, meets an expectation."""
+    try:
+        return clause.expect.test(clause.place.kind.read(text))
+    except ValueError:
+        return False
+
+
+def _one_word(text: str) -> str:
+    """A value as a shell takes it for one word."""
+    return text if re.fullmatch(r"[\w.,:/@%+=-]+", text, re.ASCII) else "'" + text.replace("'", "'\\''") + "'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Callable, FrozenSet, Iterable, List, Sequence, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
 from nodespec.model.report import Finding, Waiver
 from nodespec.records import NamedTuple
@@ -78,16 +78,48 @@ def left_out(choice: Choice, name: str) -> bool:
 
 def disposed(findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
     """The findings with their dispositions; a waiver counts only where its state is valid."""
-    return tuple(_disposed(finding, waivers, choice) for finding in findings)
+    permits = _permits(waivers) if waivers else None
+    return tuple(_disposed(finding, permits, choice) for finding in findings)
 
 
-def _disposed(finding: Finding, waivers: Sequence[Waiver], choice: Choice) -> Finding:
+class _Permits:
+    """Valid waivers by the ids that they name, so that a finding is compared with globs alone."""
+
+    def __init__(self, waivers: Sequence[Waiver]) -> None:
+        self.waivers = waivers
+        self.exact: Dict[str, int] = {}
+        self.globs: List[Tuple[int, str]] = []
+        for number, waiver in enumerate(waivers):
+            for glob in waiver.ids if waiver.state == "valid" else ():
+                if "*" in glob:
+                    self.globs.append((number, glob))
+                else:
+                    self.exact.setdefault(glob, number)
+
+    def first(self, name: str) -> int:
+        """The number of the first waiver that permits an id to fail."""
+        exact = self.exact.get(name, len(self.waivers))
+        number = next((number for number, glob in self.globs if number < exact and selects(glob, name)), exact)
+        return number if number < len(self.waivers) else NO_WAIVER
+
+
+def _permits(waivers: Sequence[Waiver]) -> _Permits:
+    """The same for the same waivers: one host's findings are asked one by one."""
+    if not _LAST or _LAST[0].waivers is not waivers:
+        _LAST[:] = [_Permits(waivers)]
+    return _LAST[0]
+
+
+_LAST: List[_Permits] = []
+
+
+def _disposed(finding: Finding, permits: Optional[_Permits], choice: Choice) -> Finding:
     if finding.outcome == "skipped":
         return finding._replace(disposition="skipped")
-    if finding.outcome in ("fail", "unknown"):
-        for number, waiver in enumerate(waivers):
-            if waiver.state == "valid" and any(selects(one, finding.id) for one in waiver.ids):
-                return finding._replace(disposition="waived", waiver=number)
+    if permits and finding.outcome in ("fail", "unknown"):
+        number = permits.first(finding.id)
+        if number != NO_WAIVER:
+            return finding._replace(disposition="waived", waiver=number)
     advisory = finding.level == "recommended" and not choice.strict
     return finding._replace(disposition="advisory" if advisory else "enforced", waiver=NO_WAIVER)
 
@@ -107,7 +139,19 @@ def conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
     return "conformant" if passed and not unknown & outcomes else "indeterminate"
 
 
-def standing(waiver: Waiver, findings: Sequence[Finding], hosts: Sequence[str], today: str, built: str) -> Waiver:
+class Named:
+    """Findings by the globs of waivers."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = {finding.id: finding for finding in findings}
+        self.names = Names(self.findings)
+
+    def by(self, waiver: Waiver) -> List[Finding]:
+        """The findings that a waiver names."""
+        return [self.findings[id_] for glob in waiver.ids for id_ in self.names.matching(glob)]
+
+
+def standing(waiver: Waiver, named: Named, hosts: Sequence[str], today: str, built: str) -> Waiver:
     """A waiver with its state and days left, judged on the day `today`; before the day `built` no clock is believed."""
     from datetime import date  # noqa: PLC0415 - only where there are waivers
 
@@ -116,12 +160,8 @@ def standing(waiver: Waiver, findings: Sequence[Finding], hosts: Sequence[str], 
         ("void", lambda: today < built),
         ("expired", lambda: days < 0),
         ("elsewhere", lambda: not any(selects(glob, host) for glob in waiver.hosts for host in hosts if host)),
-        ("unmatched", lambda: not _named(waiver, findings)),
-        ("unneeded", lambda: not any(f.outcome in ("fail", "unknown") for f in _named(waiver, findings))),
+        ("unmatched", lambda: not named.by(waiver)),
+        ("unneeded", lambda: not any(f.outcome in ("fail", "unknown") for f in named.by(waiver))),
     ]
     state = next((name for name, holds in states if holds()), "valid")
     return waiver._replace(state=state, days=days + (days >= 0))
-
-
-def _named(waiver: Waiver, findings: Sequence[Finding]) -> List[Finding]:
-    return [finding for finding in findings if any(selects(one, finding.id) for one in waiver.ids)]

@@ -13,17 +13,18 @@ from nodespec.facts.live import DEADLINE, Alarm, Facts
 from nodespec.facts.value_types import OTHER, Datum, Kind
 from nodespec.judge import conclusion
 from nodespec.judge import pattern as patterns
-from nodespec.judge.clause_result import Sight, default_fix, sentence, sighted, unmet
+from nodespec.judge.clause_result import Sight, default_fix, met, sentence, sighted, unmet
 from nodespec.judge.pattern import Clause, Pattern
 from nodespec.model import plan as plans
 from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
-from nodespec.model.plan import Data, Plan, Requirement
+from nodespec.model.plan import Data, Node, Plan, Requirement
 from nodespec.model.report import Cause, Finding
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
+BATCH = 256  # rows between two looks at the clock
 SHOWN = 50  # rows of a quantified rule; the sentence counts them all
 SECONDS = 2.0  # that trying one pattern may take
 LEAST = 0.01  # that it has even where the time for the whole run was used up
@@ -211,21 +212,43 @@ def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
     none = "pass" if data.get("or-none") == "true" else "fail"
     found: List[Tuple[str, str]] = []  # whether a row matches, and whether it is as required
-    sights: List[Sight] = []
-    for name in names:
-        row = table._replace(path=(*path, name), key=name)
-        condition, required, seen = _row(data, row, facts)
+    seen = _Rows(data)
+    row = table._replace(path=(*path, "*"), key="*")
+    where, require = (_of_row(data[key], row, facts) if key in data else None for key in ("where", "require"))
+    for number, name in enumerate(names):
+        if number % BATCH == 0 and time.monotonic() > facts.end:
+            facts.late = True
+            return "unknown", (), f"judging took too long after {number} of {len(names)} rows; --deadline gives more"
+        condition, required = _row(where, require, name, facts, seen)
         if condition != "fail":
             found.append((condition, required))
-            sights += seen
     if not found:
         return none, (), f"no {cast('Table', table.fact).noun} matches"
     outcomes = [_counted(how, *row) for row in found]
     outcome = patterns.join("all" if how == "every" else "any", outcomes)
     if all(condition != "pass" for condition, _ in found):  # perhaps no row matches
         outcome = none if {required for _, required in found} == {none} else _undecided(chain.from_iterable(found))
-    telling = [sight for sight in sights if sight.part.outcome != "pass"] or sights
-    return outcome, tuple(telling[:SHOWN]), f"{how} row: {_tally(outcomes)}"
+    return outcome, tuple((seen.telling or seen.first)[:SHOWN]), f"{how} row: {_tally(outcomes)}"
+
+
+class _Rows:
+    """What is shown of the rows of a table: those that do not pass, or else the first. More is not made ready."""
+
+    def __init__(self, data: Data) -> None:
+        require = data["require"]
+        self.plain = isinstance(require, dict) and "column" in require  # of a row that passes all is passed
+        self.telling: List[Sight] = []
+        self.first: List[Sight] = []
+
+    def wants(self, outcome: str) -> bool:
+        """Whether a row of this outcome can be one that is shown."""
+        return len(self.telling) < SHOWN and (outcome != "pass" or not self.plain or len(self.first) < SHOWN)
+
+    def add(self, sights: Sequence[Sight]) -> None:
+        """Take what was seen of a row."""
+        self.telling += [sight for sight in sights if sight.part.outcome != "pass"]
+        if len(self.first) < SHOWN:
+            self.first += sights
 
 
 def _undecided(outcomes: Iterable[str]) -> str:
@@ -239,14 +262,39 @@ def _counted(how: str, condition: str, required: str) -> str:
     return _undecided((condition, required))
 
 
-def _row(data: Data, row: Place, facts: Known) -> Tuple[str, str, Tuple[Sight, ...]]:
+def _of_row(part: Node, row: Place, facts: Known) -> Pattern:
+    """The pattern of a rule, of a row that `*` stands for: it is read once for all rows."""
+    return patterns.read(cast("Data", part), facts.reading.params, row)
+
+
+def _row(where: Optional[Pattern], require: Optional[Pattern], name: str, facts: Known, seen: _Rows) -> Tuple[str, str]:
+    """Whether a row matches, and whether it is as required."""
     condition = "pass"
-    if "where" in data:
-        where = patterns.read(cast("Data", data["where"]), facts.reading.params, row)
-        condition = _outcome(where, _sights(where, facts))
-    require = patterns.read(cast("Data", data["require"]), facts.reading.params, row)
-    sights = _sights(require, facts)
-    return condition, _outcome(require, sights), sights
+    if where is not None:
+        condition = _quick(_at_row(where, name), facts)
+        if condition == "fail":
+            return condition, "pass"
+    required = _at_row(cast("Pattern", require), name)
+    outcome = _quick(required, facts)
+    if seen.wants(outcome):
+        seen.add(_sights(required, facts))
+    return condition, outcome
+
+
+def _quick(pattern: Pattern, facts: Known) -> str:
+    """The outcome of a pattern without what a report says of it: there may be very many rows."""
+    if any(clause.expect.opaque for clause in patterns.clauses(pattern)):
+        return _outcome(pattern, _sights(pattern, facts))
+    return patterns.outcome(pattern, lambda clause: met(clause, facts.look(clause.place)))
+
+
+def _at_row(pattern: Pattern, name: str) -> Pattern:
+    """A pattern of the row `*`, of a row by name."""
+    if isinstance(pattern, Clause):
+        path, place = pattern.place.path, pattern.place
+        depth = len(place.owner)
+        return pattern._replace(place=place._replace(path=(*path[:depth], name, *path[depth + 1 :]), key=name))
+    return pattern._replace(parts=tuple(_at_row(part, name) for part in pattern.parts))
 
 
 def _tally(outcomes: Sequence[str]) -> str:

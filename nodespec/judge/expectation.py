@@ -19,6 +19,7 @@ from nodespec.records import NamedTuple
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
 WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it
+LATER = re.compile(r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*")
 MOST = 1000  # values that one expectation tells apart: each is tried on all of it
 LONGEST = 1000  # characters of a pattern
 MATCHED = 4096  # characters of a text that a pattern is tried on
@@ -85,6 +86,9 @@ def scalar(text: str, kind: Kind[Datum]) -> Expect:
     if text in kind.words:
         group = kind.words[text]
         return Expect(text, lambda value: value in group, cases=group, only=frozenset(group), named=group)
+    later = LATER.fullmatch(text) if kind.ordered else None
+    if later:
+        raise ValueError(f"`{text}`: write `>={later[1]}` for {later[1]} and everything after it")
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
         return _range(text, kind)
     wanted = kind.read(text)

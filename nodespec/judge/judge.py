@@ -9,7 +9,7 @@ from nodespec import BUILT, __version__
 from nodespec.errors import DEFECT
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Place
-from nodespec.facts.live import Facts, Live
+from nodespec.facts.live import DEADLINE, Facts, Live
 from nodespec.judge import conclusion, evaluation
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.evaluation import Reading
@@ -35,13 +35,14 @@ class Terms(NamedTuple):
     waivers: Tuple[Waiver, ...] = ()
     embeds: bool = True  # the plan, and all that was observed: only a report that is kept wants them
     built: str = BUILT  # the day from which a clock is believed
+    patience: float = DEADLINE  # seconds for judging what is no live host: that has a deadline of its own
 
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
     """The report on one host. Where there are several, `reading` is that of their plan in the host's context."""
     reading = reading or Reading(plan, seat.context)
     noted = looked if isinstance(looked, Noting) else Noting(looked)
-    end = looked.deadline if isinstance(looked, Live) else 0.0
+    end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
     if terms.choice not in reading.parts:
         asked = tuple(one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id))
         reading.parts[terms.choice] = plan._replace(requirements=asked)
@@ -50,7 +51,8 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
-    waivers = tuple(conclusion.standing(one, findings, hosts, today, terms.built) for one in terms.waivers)
+    named = conclusion.Named(findings) if terms.waivers else None
+    waivers = tuple(conclusion.standing(one, named, hosts, today, terms.built) for one in terms.waivers if named)
     if terms.embeds:
         _observe_head(noted, seat.host)
     disposed = reading.disposed(findings, waivers, terms.choice)

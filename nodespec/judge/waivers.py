@@ -6,9 +6,10 @@ What reads YAML is given by the author's half; a bare node reads JSON.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Dict, List, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
 from nodespec.errors import Mistake, Wrong
+from nodespec.judge.conclusion import Names, selects
 from nodespec.model.document import SIZE, Map, Node, known, listed, opened, parse_json, text
 from nodespec.model.plan import LANGUAGE
 from nodespec.model.report import Waiver
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
 TOP = ("nodespec-waivers", "waivers")
+MANY = 10  # requirements: of fewer, a short glob may well name most
 KEYS = ("ids", "hosts", "reason", "owner", "expires")
 
 Parse: TypeAlias = "Callable[[bytes, str], Node]"
@@ -46,6 +48,30 @@ def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
     if problems:
         raise Mistake(*map(str, problems))
     return tuple(found)
+
+
+def refuse_broad(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
+    """Refuse a waiver whose globs cover nearly every requirement, as `*` does.
+
+    That is all of them, or of at least ten more than half, by globs that begin with no whole segment of an id: an id in
+    full, and a glob such as `kernel.*`, say what may fail.
+    """
+    problems: List[str] = []
+    names = Names(ids)
+    for waiver in waivers:
+        broad = [glob for glob in waiver.ids if "*" in glob and "." not in glob.split("*")[0]]
+        covered = len({id_ for glob in broad for id_ in names.matching(glob)})
+        if broad and (covered == len(ids) > 1 or (len(ids) >= MANY and covered * 2 > len(ids))):
+            said = ", ".join(f"`{glob}`" for glob in broad)
+            problems.append(f"{waiver.source}: {said} covers {covered} of {len(ids)} requirements: name what may fail")
+    if problems:
+        raise Mistake(*problems)
+
+
+def coverage(waiver: Waiver, ids: Sequence[str]) -> str:
+    """How many requirements each of the ids or globs of a waiver covers, in words."""
+    counts = [(glob, sum(selects(glob, id_) for id_ in ids)) for glob in waiver.ids]
+    return f"{', '.join(f'{glob} covers {count}' for glob, count in counts)} of {len(ids)} requirements"
 
 
 def _entries(body: Node) -> List[Node]:

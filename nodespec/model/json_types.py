@@ -1,4 +1,4 @@
-"""The type of what JSON can carry."""
+"""The type of what JSON can carry, and how deep a document that nodespec reads may be."""
 
 from __future__ import annotations
 
@@ -8,3 +8,19 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 Json: TypeAlias = "Union[bool, int, float, str, List[Json], Dict[str, Json], None]"
+MAX_DEPTH = 200  # of lists and objects in each other: what nodespec writes is less than half as deep
+
+
+def check_depth(document: object) -> None:
+    """Refuse a document that is nested too deep to be gone through: ValueError."""
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+            if child.__class__ in (dict, list)
+        ]
+        if not level:
+            return
+    raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")

@@ -11,12 +11,13 @@ from nodespec.escape import visible
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.live import Source
-from nodespec.facts.value_types import Datum, Option
+from nodespec.facts.value_types import Datum, Kind, Option, SetOf
+from nodespec.judge import expectation
 from nodespec.judge.clause_result import absence, shown
 from nodespec.judge.pattern import PARAMS, Clause, clauses
 from nodespec.judge.pattern import read as read_pattern
 from nodespec.model.observation import Absent, Observation, Unknown
-from nodespec.model.plan import Plan
+from nodespec.model.plan import Node, Plan
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -80,7 +81,7 @@ def _table(place: Place, table: Table, facts: Source, *, every: bool) -> Iterato
     if isinstance(names, Unknown):
         yield place.path, _line(names, place)
     elif not names:
-        yield place.path, _line(whole, place) if isinstance(whole, Unknown) else " {}"
+        yield place.path, _line(whole, place) if isinstance(whole, Unknown) else f"  # no {table.noun}"
     elif len(names) > FOLDED and not every:
         yield place.path, f"  # {len(names)} rows: nodespec facts {'.'.join(place.path)} lists them"
     else:
@@ -106,21 +107,57 @@ def _line(seen: Observation[Datum], place: Place) -> str:
         return f"  # not known ({seen.reason}): {visible(seen.say)}"
     if isinstance(seen, Absent):
         return f" absent  # {visible(f'{absence(place, seen)}; {seen.evidence.source}')}"
+    source = f"{'inferred from ' if seen.evidence.inferred else ''}{visible(str(seen.evidence))}"
     values = [_written(value, place) for value in (seen.value, *seen.others)]
+    if not all(values) or not _can_be_asked(place):
+        said = " or ".join(visible(shown(value, place.kind)) for value in (seen.value, *seen.others))
+        return f"  # {said}, which a spec cannot state  # {source}"
     value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
-    return f" {value}  # {'inferred from ' if seen.evidence.inferred else ''}{visible(str(seen.evidence))}"
+    return f" {value}  # {source}"
 
 
 def _written(value: Datum, place: Place) -> str:
+    """A value as a spec states it; empty where no text in a spec stands for it."""
+    if isinstance(value, frozenset) and not isinstance(place.kind, SetOf):
+        texts = [_written(one, place) for one in sorted(value)]
+        return f"{{all: [{', '.join(texts)}]}}" if all(texts) else ""
     if isinstance(value, frozenset):
-        return f"[{', '.join(map(_quoted, sorted(value)))}]"
+        members = [_quoted(one) for one in sorted(value)]
+        stated = _meets([*sorted(value)], value, place.kind) and all(members)
+        return f"[{', '.join(members)}]" if stated else "" if value else "{equals: []}"
     text = shown(value, place.kind) if isinstance(value, bool) else place.kind.written(value) or str(value)
-    plain = isinstance(place.kind, Option) and value not in place.kind.PLAIN and not re.fullmatch("-?[0-9a-fx]+", text)
-    return _quoted(f'"{text}"' if plain else text)
+    option = isinstance(place.kind, Option) and value not in place.kind.PLAIN and not re.fullmatch("-?[0-9a-fx]+", text)
+    text = f'"{text}"' if option else text
+    if text not in ("present", "absent", *place.kind.words) and _meets(text, value, place.kind):
+        return _quoted(text)
+    return f"{{equals: {_quoted(text)}}}" if _meets({"equals": text}, value, place.kind) and _quoted(text) else ""
+
+
+def _meets(stated: Node, value: Datum, kind: Kind[Datum]) -> bool:
+    """Whether what a spec would state is a sound expectation that the value meets."""
+    try:
+        return expectation.read(stated, kind).test(value)
+    except ValueError:
+        return False
+
+
+def _can_be_asked(place: Place) -> bool:
+    """Whether a spec can name the row."""
+    if isinstance(place.fact, Leaf) or not place.key:
+        return True
+    try:
+        return visible(place.key) == place.key and declared.row_key(place.fact, place.key) == place.key
+    except ValueError:
+        return False
 
 
 def _quoted(text: str) -> str:
-    return text if PLAIN.fullmatch(text) else json.dumps(text)
+    """A text as a YAML scalar; empty where it holds what no YAML can, such as half a character."""
+    if PLAIN.fullmatch(text) and text != "null" and text[:2] not in ("-", "- "):
+        return text
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return ""
+    return "".join(f"\\U{ord(one):08x}" if one > "\uffff" else json.dumps(one)[1:-1] for one in text).join('""')
 
 
 def _graft(tree: Dict[str, object], path: Tuple[str, ...], value: str) -> None:
@@ -131,13 +168,22 @@ def _graft(tree: Dict[str, object], path: Tuple[str, ...], value: str) -> None:
 
 
 def _yaml(tree: Mapping[str, object], indent: str) -> Iterator[str]:
+    """The lines of a tree. What states nothing is a comment: a key without a value is no YAML that a spec can hold."""
     for name, value in tree.items():
-        key = f"{indent}{_quoted(visible(name))}:"
+        mark = "" if _states(value) else "# "
+        key = f"{indent}{mark}{_quoted(visible(name))}:"
         if isinstance(value, dict):
             yield key
             yield from _yaml(value, f"{indent}  ")
         else:
             yield f"{key}{value}"
+
+
+def _states(value: object) -> bool:
+    """Whether something stands behind a name, or beneath it, that is no comment."""
+    if isinstance(value, dict):
+        return any(map(_states, value.values()))
+    return not str(value).startswith("  #")
 
 
 def find(what: str) -> Union[Group, Place]:

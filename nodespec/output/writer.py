@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from nodespec.output.file import Access
 
 
+COLUMNS = 80  # of a terminal that does not know its width
+
+
 class ReportOutput(NamedTuple):
     """A format and the file that it goes to; standard output where there is none."""
 
@@ -54,7 +57,7 @@ def style(stream: TextIO, *, every: bool) -> Style:
     """How a report looks on a stream: coloured only on a terminal that wants it."""
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     try:
-        width = os.get_terminal_size(stream.fileno()).columns if terminal else Style().width
+        width = os.get_terminal_size(stream.fileno()).columns or COLUMNS if terminal else Style().width
     except OSError:
         width = Style().width
     return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))

@@ -121,6 +121,7 @@ def _judged(
 ) -> int:
     wait = 0.0 if over else args.wait
     options = JudgeOptions(Choice(strict=args.strict), (*waivers, *_local()), wait)
+    gate.check_waivers(options.waivers, plan)
     report = gate.judge_host(plan, read_target(args), options)
     if over and report.exit:
         said = f"{args.unit} starts all the same, by {over.source}: {over.reason}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
 
 from nodespec.errors import Mistake
 from nodespec.model.document import opened
+from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
 from nodespec.model.plan import CONTEXTS, LANGUAGE
 from nodespec.model.subject import Host, Seat
@@ -104,7 +105,9 @@ def load(path: str) -> Recording:
             return parse(file.read(SIZE + 1))
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise Mistake(f"{path}: no recording that nodespec made: lists and objects are nested too deep") from None
+    except ValueError as error:
         raise Mistake(f"{path}: no recording that nodespec made: {error}") from None
 
 
@@ -125,6 +128,7 @@ def parse(content: bytes) -> Recording:
     if len(content) > SIZE:
         raise ValueError(f"larger than {SIZE >> 20} MiB")
     document = json.loads(content.decode(), parse_constant=_refused, parse_int=_number)
+    check_depth(document)
     if not isinstance(document, dict):
         raise ValueError("a JSON object is wanted")
     if document.get(KIND) != LANGUAGE:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Tuple, Union
 
 from nodespec.errors import Mistake, nearest
 from nodespec.facts.declaration import place
-from nodespec.facts.live import Live, alarms
+from nodespec.facts.live import Alarm, Live, alarms
 from nodespec.formats.mountinfo import parsed, reached
 from nodespec.host.machine import Machine
 from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
-from nodespec.model.observation import Unknown, Value
+from nodespec.model.observation import TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, code
+from nodespec.model.report import Report, Waiver, code
 from nodespec.model.subject import Seat
 from nodespec.output.writer import embeds, write
 from nodespec.run import host_identity as identity
@@ -24,6 +24,7 @@ from nodespec.run.request import JudgeOptions, Outputs, Target
 if TYPE_CHECKING:
     from nodespec.recording.replay import Recorded
 
+LEAST = 0.001  # seconds: an alarm of none never rings
 PAUSE = 1.0  # seconds between two tries of --wait
 
 
@@ -31,11 +32,12 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     """Judge a host, or a fleet of recordings, and write the reports; return the exit code, which is the verdict."""
     _check_target(target)
     check_choice(options.choice, plan)
+    check_waivers(options.waivers, plan)
     if target.facts:
         from nodespec.run import fleet  # noqa: PLC0415 - only where there are recordings
 
         return fleet.run(plan, target, options, outputs)
-    deadline = time.monotonic() + target.deadline
+    deadline = time.monotonic() + target.limit
     report = judge_host(plan, target, options, embeds=any(map(embeds, outputs.reports)))
     return write([report], outputs.reports, code([report]), every=outputs.every, deadline=deadline)
 
@@ -65,18 +67,24 @@ def open_target(target: Target) -> Tuple[Union[Live, Recorded], Seat]:
 
 
 def _open_live(target: Target) -> Tuple[Live, Seat]:
-    """Open a host or an image anew; its deadline counts from when it can be read."""
+    """Open a host or an image anew; an image is read within the same deadline."""
     if not target.image:
         host = open_machine(target.root)
-        live = Live(host, time.monotonic() + target.deadline)
+        live = Live(host, time.monotonic() + target.limit)
         door = "live" if host.root == "/" else f"root {target.root}"
         found = identity.host(host, live)
         return live, Seat("running", door, found, identity.notices(found, host.root))
     from nodespec.images import open as image  # noqa: PLC0415 - what reads archives, for who has one
 
-    tree = image.opened(target.image, target.platform)
+    end = time.monotonic() + target.limit
+    try:
+        with Alarm(max(target.limit, LEAST)):
+            tree = image.opened(target.image, target.platform)
+    except TimedOut:
+        say = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
+        raise Mistake(say) from None
     tree.kernel = target.kernel
-    live = Live(tree, time.monotonic() + target.deadline)
+    live = Live(tree, end)
     door = f"image {target.image}"
     if target.kernel:
         seen = live.look(place(("kernel", "release")))
@@ -103,6 +111,14 @@ def open_machine(root: str) -> Machine:
 def _is_procfs(path: str) -> bool:
     here = Machine().text("/proc/self/mountinfo").then(parsed)
     return isinstance(here, Value) and any(mount.point == path for mount in reached(here.value, "proc"))
+
+
+def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:
+    """Refuse waivers that cover nearly every requirement."""
+    if waivers:
+        from nodespec.judge.waivers import refuse_broad  # noqa: PLC0415 - only where there are any
+
+        refuse_broad(waivers, [requirement.id for requirement in plan.requirements])
 
 
 def check_choice(choice: Choice, plan: Plan) -> None:

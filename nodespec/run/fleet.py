@@ -72,7 +72,7 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     """Judge what the arguments name. A recording that is damaged is named, and the others are judged all the same."""
     if options.wait:
         raise Mistake("--wait: a recording says the same however often it is judged")
-    paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers)
+    paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers, patience=target.limit)
     goals, every = outputs.reports, outputs.every
     streams = tuple(stream(goal, every=every) for goal in goals)
     bench = Bench(plan, terms, {context: Alike(plan, context=context) for context in CONTEXTS}, streams)
@@ -80,8 +80,8 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     try:
         if len(paths) == 1:
             report = judged(bench, paths[0])
-            return write([report], goals, report.exit, every=every, deadline=time.monotonic() + target.deadline)
-        return _all(bench, paths, goals, every=every, patience=target.deadline)
+            return write([report], goals, report.exit, every=every, deadline=time.monotonic() + target.limit)
+        return _all(bench, paths, goals, every=every, patience=target.limit)
     finally:
         gc.enable()
 

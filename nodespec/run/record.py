@@ -65,7 +65,7 @@ class Discreet:
 
 def answer(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
     """Print what the facts are that were asked for, or record them."""
-    deadline = time.monotonic() + target.deadline
+    deadline = time.monotonic() + target.limit
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:

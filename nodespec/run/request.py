@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 from nodespec.judge.conclusion import Choice
 from nodespec.model.report import Waiver
 from nodespec.output.writer import ReportOutput
 from nodespec.records import NamedTuple
 
-DEADLINE = 20.0  # seconds
+DEADLINE, IMAGE_DEADLINE = 20.0, 300.0  # seconds where none are given: of an image, reading it included
 
 
 class Target(NamedTuple):
     """The host to observe: the running one below `root`, unless `image` or `facts` names another.
 
     `image` is a path of an image at rest, `facts` one of a recording or of a directory of them. `kernel` (a release)
-    and `platform` (OS/ARCH) choose within an image. `deadline` bounds all observations, in seconds.
+    and `platform` (OS/ARCH) choose within an image. `deadline` bounds all observations, in seconds; None is the default
+    of the context, which `limit` knows.
     """
 
     root: str = "/"
@@ -24,7 +25,13 @@ class Target(NamedTuple):
     facts: str = ""
     kernel: str = ""
     platform: str = ""
-    deadline: float = DEADLINE
+    deadline: Optional[float] = None
+
+    @property
+    def limit(self) -> float:
+        """The time limit in seconds."""
+        default = IMAGE_DEADLINE if self.image else DEADLINE
+        return default if self.deadline is None else self.deadline
 
 
 class JudgeOptions(NamedTuple):

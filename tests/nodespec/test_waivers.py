@@ -8,10 +8,12 @@ import jsonschema
 import pytest
 import yaml
 
+from nodespec.__main__ import main
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import Mistake
-from nodespec.judge.waivers import load, schema
-from nodespec.model.report import Waiver
+from nodespec.judge.conclusion import Named, Names, selects, standing
+from nodespec.judge.waivers import load, refuse_broad, schema
+from nodespec.model.report import Finding, Waiver
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,3 +132,86 @@ def test_the_schema_takes_what_the_loader_takes() -> None:
             continue
         caught += not validator.is_valid({**text, "nodespec-waivers": 1})
     assert caught >= 15
+
+
+# what a glob covers
+
+
+def waived(*ids: str) -> Waiver:
+    return Waiver(ids, ("*",), "trial", "bob", "2031-01-01", "w.yaml:3:5")
+
+
+IDS = [f"kernel.config.O{n}" for n in range(6)] + [f"modules.m{n}" for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("globs", "covered"),
+    [(["*e*"], 12), (["*o*"], 12), (["*e*", "*o*"], 12), (["m*", "k*"], 12), (["*.m*", "k*"], 12), (["k*", "*m5"], 7)],
+)
+def test_a_waiver_that_covers_nearly_everything_is_refused(globs: list[str], covered: int) -> None:
+    with pytest.raises(Mistake, match=f"w.yaml:3:5: .* covers {covered} of 12 requirements: name what may fail"):
+        refuse_broad([waived(*globs)], IDS)
+
+
+@pytest.mark.parametrize("globs", [["k*"], ["*m1*"], ["kernel.*", "modules.*"], IDS, ["kernel.config.*", "*m5"]])
+def test_a_waiver_that_names_what_may_fail_is_taken(globs: list[str]) -> None:
+    refuse_broad([waived(*globs)], IDS)
+
+
+def test_of_few_requirements_only_all_of_them_are_too_many() -> None:
+    refuse_broad([waived("*m*")], ["modules.a", "modules.b", "os.id"])
+    refuse_broad([waived("*")], ["modules.a"])
+    with pytest.raises(Mistake):
+        refuse_broad([waived("*o*")], ["modules.a", "modules.b", "os.id"])
+
+
+@pytest.mark.parametrize(("count", "refused"), [(9, False), (10, True), (11, True)])
+def test_from_ten_requirements_on_more_than_half_are_too_many(count: int, *, refused: bool) -> None:
+    ids = [f"modules.a{n}" for n in range(count - 2)] + ["os.id", "cpu.count"]
+    if refused:
+        with pytest.raises(Mistake):
+            refuse_broad([waived("*a*")], ids)
+    else:
+        refuse_broad([waived("*a*")], ids)
+
+
+def test_lint_counts_what_each_glob_covers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD)
+    spec = tmp_path / "s.yaml"
+    spec.write_text("nodespec: 1\nrequire: {kernel: {version: '>=5'}, modules: {overlay: usable, veth: usable}}\n")
+    assert main(["lint", str(spec), "--waivers", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert f"{path}:3:5: kernel.version covers 1, modules.* covers 2 of 3 requirements" in said
+
+
+def test_check_refuses_a_waiver_that_covers_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, GOOD.replace('[kernel.version, "modules.*"]', '["*e*"]'))
+    assert main(["check", "kubernetes/1.35", "--image", "/", "--waivers", str(path)]) == 2
+    assert "`*e*` covers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("glob", "name", "selected"),
+    [
+        ("*", "", True),
+        ("a*", "a", True),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("a*b*c", "abc", True),
+        ("a*b*c", "acb", False),
+        ("*ab*ab*", "ab", False),
+        ("*ab*ab*", "xababx", True),
+        ("a.b", "axb", False),
+        ("a*", "a\nb", True),
+    ],
+)
+def test_a_glob_selects_what_it_selects_in_any_way_of_looking(glob: str, name: str, *, selected: bool) -> None:
+    assert selects(glob, name) is selected
+    assert Names(["other", name, "x.y"]).matching(glob).count(name) == selected
+
+
+@pytest.mark.parametrize(("today", "state"), [("2026-11-20", "void"), ("2026-11-21", "valid"), ("2026-11-22", "valid")])
+def test_waivers_are_believed_from_the_day_of_the_release_on(today: str, state: str) -> None:
+    failing = Finding("os.id", "required", "fail", "enforced", "", "", "", "", (), ())
+    made = standing(waived("os.id"), Named([failing]), ("x",), today, "2026-11-21")
+    assert made.state == state

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 from nodespec.author.spec import resolver as specs_
 from nodespec.author.spec.gaps import find_gaps
 from nodespec.author.spec.library import Library
-from nodespec.errors import Mistake
+from nodespec.errors import Mistake, Wrong
 from nodespec.facts import declaration as declared
 from nodespec.model.plan import Plan
 from nodespec.options import read_assignments
@@ -78,8 +78,16 @@ def lint(args: argparse.Namespace) -> int:
     said: List[str] = []
     for name in args.spec:
         try:
-            plan = specs_.resolve([name], Library(tuple(args.specs)), read_assignments(args.set), trial=True)
+            warnings: List[Wrong] = []
+            library = Library(tuple(args.specs))
+            plan = specs_.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
             _say(f"{name}: {_count(plan)}, no errors")
+            for warning in dict.fromkeys(
+                f"{getattr(one.node, 'at', name)}: warning: {one.args[0]}" for one in warnings
+            ):
+                _say(warning)
+            for line in _coverage(args, plan):
+                _say(line)
             for note in plan.specs[0].notes:
                 _say(f"{name}: cannot be converted: {note}")
             for gap in find_gaps(plan):
@@ -89,6 +97,20 @@ def lint(args: argparse.Namespace) -> int:
     if said:
         raise Mistake(*said)
     return 0
+
+
+def _coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
+    """How many requirements each glob of the waivers covers."""
+    if not args.waivers:
+        return
+    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
+    from nodespec.judge.waivers import coverage, load, refuse_broad  # noqa: PLC0415 - likewise
+
+    waivers = load(args.waivers, parse)
+    ids = [one.id for one in plan.requirements]
+    refuse_broad(waivers, ids)
+    for waiver in waivers:
+        yield f"{waiver.source}: {coverage(waiver, ids)}"
 
 
 def schema(args: argparse.Namespace) -> int:

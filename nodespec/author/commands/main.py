@@ -92,6 +92,7 @@ def _explain(explain: argparse.ArgumentParser) -> None:
 
 def _lint(lint: argparse.ArgumentParser) -> None:
     lint.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
+    lint.add_argument("--waivers", metavar="FILE", help="count the requirements that each glob of these waivers covers")
     _binding(lint)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple, cast
 
 from nodespec.errors import Mistake
 from nodespec.escape import visible
+from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, code, unpacked
 from nodespec.output.writer import targets, write
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     import argparse
 
     from nodespec.author.verify.verification import Comparison
-    from nodespec.model.json_types import Json
 
+KNOWN = (str, dict, bool)  # values that are one object wherever they are equal
+FEW = 16  # fields of an object that is looked for among others
 SIZE = 256 << 20  # bytes of a stored report
 COMPARED = (
     "compared: the conclusion, and every outcome, disposition, observed value and evidence, with what the embedded "
@@ -103,22 +106,43 @@ def load(path: str) -> Tuple[Report, ...]:
         data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
         if len(data) > SIZE:
             raise ValueError(f"larger than {SIZE >> 20} MiB")
-        document = cast("Dict[str, Json]", json.loads(data, object_pairs_hook=_unique))
+        document = cast("Dict[str, Json]", json.loads(data, object_pairs_hook=_Sharing().object))
+        del data
+        check_depth(document)
         _valid(document)
         return unpacked(document)
     except OSError as error:
         raise Mistake(f"{path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except RecursionError:
+        raise Mistake(f"{path}: no report that nodespec wrote: lists and objects are nested too deep") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
 
 
-def _unique(pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
-    """Return an object. Raises ValueError for a duplicate key: other programs could read the other value."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"`{next(name for name in names if names.count(name) > 1)[:80]}` is given twice")
-    return found
+class _Sharing:
+    """Makes equal texts and objects of a document one: reports on several hosts say most things of each of them."""
+
+    def __init__(self) -> None:
+        self.texts: Dict[str, str] = {}
+        self.objects: Dict[Tuple[object, ...], Dict[str, Json]] = {}
+
+    def object(self, pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
+        """An object; ValueError where a key is given twice, of which other programs may read the other value."""
+        found = {name: self._shared(value) for name, value in pairs}
+        if len(found) != len(pairs):
+            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+            raise ValueError(f"`{twice[:80]}` is given twice")
+        if len(found) > FEW:
+            return found
+        key = tuple((name, id(value)) for name, value in found.items() if value is None or isinstance(value, KNOWN))
+        return self.objects.setdefault(key, found) if len(key) == len(found) else found
+
+    def _shared(self, value: Json) -> Json:
+        if isinstance(value, str):
+            return self.texts.setdefault(value, value)
+        if isinstance(value, list):
+            value[:] = [self.texts.setdefault(one, one) if isinstance(one, str) else one for one in value]
+        return value
 
 
 def _valid(document: Json) -> None:

@@ -71,6 +71,8 @@ class Documents:
                 self._collect(found)
                 if found.key in self.known:
                     asked[found.key] = name
+            if name not in asked.values():
+                self.lost |= {"extends", "params"}
         return asked
 
     def line(self, key: str) -> Tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from nodespec.errors import At, Collecting, Wrong, nearest
+from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
 from nodespec.facts import declaration as facts
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf, Size
@@ -74,6 +74,8 @@ class Walk:
         else:
             try:
                 yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
+            except Consequence:
+                raise
             except Wrong as wrong:
                 raise Wrong(wrong.node, f"{wrong.args[0]}{_ordered(family, declared, wrong)}") from None
 

@@ -113,7 +113,9 @@ class Reader:
     def _condition(self, made: Statement) -> Optional[Given]:
         if made.condition is None:
             return None
-        return self._given.setdefault(id(made.condition), Given(made.condition))
+        if id(made.condition) not in self._given:
+            self._given[id(made.condition)] = Given(made.condition)
+        return self._given[id(made.condition)]
 
     # rules
 
