@@ -197,7 +197,8 @@ def fact(
 ) -> Callable[[LeafProbe[T]], Leaf]:
     """Declare the function as the probe of one fact, which bears its name (without a `_` at the end).
 
-    `optional`: a sound machine may lack it. `fix`: how to mend it, with `{want}` for a value that would pass.
+    `optional`: a sound machine may lack it. `fix`: how to mend it, with `{want}` for a value that would pass,
+    and `{word}` for that value as one word of a shell command.
     `same_at_rest`: the probe takes a Tree and serves both contexts (a test holds that it takes one).
     """
 

@@ -187,7 +187,7 @@ def test_no_name_is_a_word_of_the_grammar(name: str, fact: Fact[object]) -> None
 @every_fact
 def test_a_fix_holds_only_what_is_filled_in(name: str, fact: Fact[object]) -> None:
     fixes = [fact.fix, *(fact.fixes.values() if isinstance(fact, Table) else ())]
-    filled = {"{want}", "{key}"} if isinstance(fact, Table) else {"{want}"}
+    filled = {"{want}", "{word}", "{key}"} if isinstance(fact, Table) else {"{want}", "{word}"}
     for fix in fixes:
         assert set(re.findall(r"\{[a-z]+\}", fix)) <= filled, f"{name}: {fix}"
     if isinstance(fact, Table):
