@@ -29,7 +29,17 @@ SPECS = {
     "indeterminate": ("recommend: {memory: {total: '>=1Mi'}}", 11),
     "mistaken": ("require: {memory: {totals: '>=1Mi'}}", 2),
 }
-NOT_FOR_BUILDING = {".ci", ".gitignore", "benchmarks", "demo", "test", "tests"}  # see MANIFEST.in
+NOT_FOR_BUILDING = {
+    ".ci",
+    ".github",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "benchmarks",
+    "demo",
+    "lint",
+    "test",
+    "tests",
+}
 SHORT = 500  # characters of a report that says nothing
 FORMATS = ("text", "json", "junit", "markdown", "html")
 SECOND = "import sys; from nodespec.__main__ import main; main(sys.argv[1:]); print(*sys.modules, sep='\\n')"
