@@ -1,4 +1,4 @@
-"""The program `nodespec`."""
+"""Entry point of the program `nodespec`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 import sys
 
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
-    try:  # noqa: SIM105 - `python3 -m` looks first in the current directory, where others may put a contextlib.py
+    try:  # noqa: SIM105 - `python3 -m` searches the current directory first, which may hold a contextlib.py
         sys.path.remove(os.getcwd())
-    except (OSError, ValueError):  # it was deleted
+    except (OSError, ValueError):  # The current directory was deleted.
         pass
 
 from typing import Callable, List, NoReturn, Optional
@@ -18,10 +18,13 @@ from nodespec.entry import exit_with, guarded
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run nodespec with these arguments and return the exit code; `--help` raises SystemExit."""
+    """Run nodespec with arguments and return the exit code.
+
+    `--help` raises SystemExit.
+    """
     args = sys.argv[1:] if argv is None else argv
     if args == ["--version"]:
-        print(f"nodespec {__version__}")  # noqa: T201 - before anything else is imported
+        print(f"nodespec {__version__}")  # noqa: T201 - printed before anything else is imported
         return 0
     return guarded(_command, args)
 
@@ -33,7 +36,7 @@ def _command(args: List[str]) -> int:
 
 
 def run(program: Callable[[], int] = main) -> NoReturn:
-    """The console script."""
+    """Run the console script."""
     exit_with(program)
 
 

@@ -1,4 +1,4 @@
-"""The public interface for programs: load specs, observe a host, judge it, render reports.
+"""Public interface: load specs, observe a host, judge it, render reports.
 
     from nodespec import api
 
@@ -8,7 +8,7 @@
     print(api.render([report], "markdown"))
 
 Everything else in this package may change without notice. Every function raises `SpecError` where the command line
-would exit with 2; `SpecError.said` holds the messages, one a line.
+would exit with 2. `SpecError.said` holds the messages, each of them one line.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ __all__ = [
 
 
 class ObservedHost(NamedTuple):
-    """A host to judge: its facts, observed when a requirement first asks for them, and how it is accessed."""
+    """A host to judge: its facts, and how it is accessed.
+
+    A fact is observed when a requirement first asks for it.
+    """
 
     facts: Union[Live, Recorded]
     subject: Seat
@@ -54,17 +57,17 @@ def load_spec(*names: str, params: Optional[Mapping[str, str]] = None, search: S
     """Resolve specs to a plan.
 
     `names` are specs of the library, or files that end in .yaml, .yml or .json. `params` sets params by name, as text.
-    `search` are directories searched before /etc/nodespec/specs and the library. Needs PyYAML. Raises SpecError.
+    `search` are directories searched before /etc/nodespec/specs and the library. Needs PyYAML. Raises `SpecError`.
     """
-    from nodespec.author.spec.library import Library  # noqa: PLC0415 - a judge of recordings needs no YAML
+    from nodespec.author.spec.library import Library  # noqa: PLC0415 - judging recordings does not need YAML
     from nodespec.author.spec.precompiled import planned  # noqa: PLC0415
 
     return planned(names, Library(tuple(search)), dict(params or {}))
 
 
 def load_waivers(path: str) -> Tuple[Waiver, ...]:
-    """Read a file of waivers, YAML or JSON. Raises SpecError."""
-    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - as above
+    """Read a file of waivers, YAML or JSON. Raises `SpecError`."""
+    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - reading a spec needs YAML, judging does not
     from nodespec.judge.waivers import load  # noqa: PLC0415
 
     return load(path, parse)
@@ -79,11 +82,11 @@ def observe(
     platform: str = "",
     deadline: float = DEADLINE,
 ) -> ObservedHost:
-    """Open a host: the running one below `root`, or an image at rest, or a recording.
+    """Open a host: the running host below `root`, an offline image, or a recording.
 
-    `kernel` (a release) and `platform` (OS/ARCH) choose within an image. `deadline` is in seconds from now and bounds
-    all observations; what was not observed by then is unknown. Nothing on the host is changed. Raises SpecError where
-    no host, image or recording is there.
+    `kernel` (a release) and `platform` (OS/ARCH) select a part of an image. `deadline` is in seconds from now and
+    bounds all observations. A fact that was not observed by then is unknown. Nothing on the host is changed. Raises
+    `SpecError` if the host, image or recording is not found.
     """
     with alarms():
         return ObservedHost(*open_target(Target(root, image, recording, kernel, platform, deadline)))
@@ -101,9 +104,9 @@ def judge(
 ) -> Report:
     """Judge a host by a plan.
 
-    `only` and `skip` are globs of requirement ids; SpecError for one that matches none. `strict` enforces
+    `only` and `skip` are globs of requirement ids. A glob without a match raises `SpecError`. `strict` enforces
     recommendations. `now` is the judging clock in seconds since the epoch; waivers expire by it. The report's
-    `conclusion` is conformant, nonconformant or indeterminate, and `exit` the code that `nodespec check` exits with.
+    `conclusion` is conformant, nonconformant or indeterminate. Its `exit` is the exit code of `nodespec check`.
     """
     choice = Choice(tuple(only), tuple(skip), strict)
     check_choice(choice, plan)
@@ -112,13 +115,13 @@ def judge(
         return judging.judge(plan, host.facts, host.subject, terms)
 
 
-def render(reports: Sequence[Report], format: str = "text", *, every: bool = False, width: int = 100) -> str:  # noqa: A002 - as the option is called
+def render(reports: Sequence[Report], format: str = "text", *, every: bool = False, width: int = 100) -> str:  # noqa: A002 - named as the option is
     """Render reports as text, JSON, JUnit, Markdown or HTML, without color.
 
-    `every` lists requirements that pass; only text heeds `width`, in columns. HTML needs Jinja2. SpecError for an
-    unknown format.
+    `every` also lists requirements that pass. Only text uses `width`, in columns. HTML needs Jinja2. An unknown format
+    raises `SpecError`.
     """
-    from nodespec.output.renderer import load_renderer  # noqa: PLC0415 - who only judges renders nothing
+    from nodespec.output.renderer import load_renderer  # noqa: PLC0415 - judging alone does not need a renderer
     from nodespec.output.writer import check_format  # noqa: PLC0415
 
     check_format(format)

@@ -1,4 +1,4 @@
-"""Entry points: run a command, turn exceptions into exit codes, and end the process."""
+"""Run a command, convert exceptions to exit codes, and end the process."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ REMEDIES = {
     "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
     "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
 }
-YOUNG = 50_000  # objects until Python looks for circles: what a check makes lives to its end, and has hardly any
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what only writing meets, or a terminal hung up
+# Objects between two searches for reference cycles. Objects of a check live to its end and hardly form cycles.
+YOUNG = 50_000
+# Errors that only writing causes, and EIO of a closed terminal.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 WHOLE = "run a whole one, which on Debian is python3 rather than python3-minimal"
 
 
 def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
-    """The exit code of a command: where every exception ends."""
+    """Run a command and return its exit code; no exception passes this function."""
     try:
         return command(args)
     except Mistake as mistake:
         for line in mistake.said:
             complain(line)
         return USAGE
-    except BrokenPipeError:  # whoever stopped reading has read enough, and is told nothing
+    except BrokenPipeError:  # The reader closed the pipe because it has read enough, so nothing is printed.
         hush(sys.stdout)
         return UNWRITTEN
     except KeyboardInterrupt:
@@ -57,13 +59,15 @@ def _unforeseen(error: Exception) -> int:
 def exit_with(program: Callable[[], int]) -> NoReturn:
     """Run a program, flush its output and end the process with its exit code."""
     gc.set_threshold(YOUNG)
-    if sys.stdout is None:  # closed by the caller: what is printed goes nowhere, and is said not to be written
-        sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - until the end
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that it cannot carry is no reason to end
+    # The caller closed standard output. Writing to /dev/full reports what is printed as not written.
+    if sys.stdout is None:
+        sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+    # A character that the encoding lacks is escaped instead of ending the program.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = program()
-    except SystemExit as end:  # as `--help` does
+    except SystemExit as end:  # `--help` raises it.
         code = end.code if isinstance(end.code, int) else 0
     try:
         sys.stdout.flush()
@@ -73,4 +77,4 @@ def exit_with(program: Callable[[], int]) -> NoReturn:
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.flush()
-    os._exit(code)  # the kernel takes back at once what Python would take apart first: a twentieth of a check
+    os._exit(code)  # Python's own teardown takes 5% of a check; the kernel frees the memory at once.

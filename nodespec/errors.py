@@ -1,4 +1,7 @@
-"""What a user did wrong: raised wherever it is seen, caught and printed in one place."""
+"""Usage errors and spec errors, and how they are printed.
+
+They are raised anywhere, and caught and printed in one place.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Iterable, List, Optional, TextIO
 
 from nodespec.records import NamedTuple
 
-EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}  # by conclusion; never 1, as a traceback
+# Exit code by conclusion. It is never 1, which is the exit code of a traceback.
+EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}
 USAGE, DEFECT, UNWRITTEN, INTERRUPTED = 2, 70, 74, 130
 
 
@@ -24,7 +28,10 @@ class At(NamedTuple):
 
 
 class Mistake(Exception):
-    """One or more mistakes in what the user gave: arguments, a spec, waivers, a recording. Exit code 2."""
+    """One or more errors in the input of the user; the exit code is 2.
+
+    The input is the arguments, a spec, waivers or a recording.
+    """
 
     def __init__(self, *said: str) -> None:
         super().__init__("\n".join(said))
@@ -32,24 +39,33 @@ class Mistake(Exception):
 
 
 def complain(line: str) -> None:
-    """Say a line on standard error. Where that takes nothing, nobody is left to be told, and the run goes on."""
-    from nodespec.escape import visible  # noqa: PLC0415 - most runs have nothing to complain of
+    """Print a line on standard error, escaped.
 
-    if sys.stderr is None:  # closed by the caller
+    If standard error cannot be written, the line is dropped and the run continues.
+    """
+    from nodespec.escape import visible  # noqa: PLC0415 - most runs print no error
+
+    if sys.stderr is None:  # The caller closed standard error.
         return
     try:
         print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
-    except OSError:  # a terminal that was hung up
+    except OSError:  # The terminal was closed.
         hush(sys.stderr)
 
 
 def hush(stream: TextIO) -> None:
-    """Let nothing more reach a stream that takes nothing more; Python would complain at its end, with status 120."""
+    """Redirect a stream that failed to /dev/null.
+
+    Otherwise Python would fail to flush it at exit, with status 120.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Wrong(ValueError):
-    """A part of a document that cannot be meant. `node` is that part; where it stands, its author's half knows."""
+    """A part of a document that is not valid.
+
+    `node` is that part. It may have an attribute `at`, its position in the file.
+    """
 
     def __init__(self, node: object, say: str) -> None:
         super().__init__(say)
@@ -61,20 +77,23 @@ class Wrong(ValueError):
 
 
 class Consequence(Wrong):
-    """A problem that follows from another one, which is told; this one is not."""
+    """A problem that follows from a problem that is already reported.
+
+    It is not reported itself.
+    """
 
     def __init__(self) -> None:
         super().__init__(None, "follows from another problem")
 
 
 class Collecting:
-    """Keep a problem that is raised within, and go on: all problems are told at once."""
+    """Context manager that collects raised problems, so that all are reported at once."""
 
     def __init__(self, problems: List[Wrong]) -> None:
         self.problems = problems
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Return nothing; there is nothing to prepare."""
 
     def __exit__(self, _kind: object, error: Optional[BaseException], _trace: object) -> bool:
         if isinstance(error, Wrong):
@@ -87,11 +106,14 @@ class Collecting:
 
 
 def nearest(word: str, names: Iterable[str], likeness: float = 0.6) -> str:
-    """Return `; did you mean `X`?` with the nearest of `names`, or an empty text where none is that much alike."""
+    """Return `; did you mean `X`?` with the nearest of `names`, or an empty string.
+
+    `likeness` is the least similarity ratio of a suggestion, from 0 to 1.
+    """
     others = [name for name in names if name != word]
     if not others:
         return ""
-    from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed for an error message
 
     close = get_close_matches(word, others, 1, likeness)
     return f"; did you mean `{close[0]}`?" if close else ""

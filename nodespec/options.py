@@ -1,4 +1,7 @@
-"""Command-line options that the program and a bundle share: access to the host, judging, reports."""
+"""Define command-line options that the program and a bundle share.
+
+They select the access to a host, how it is judged, and its reports.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,18 @@ from typing import Dict, NoReturn, Sequence
 
 from nodespec.errors import Mistake
 
-# Messages are English only: to look for a catalog of translations takes 1 ms of every start.
+# Messages are English only: searching for a translation catalog takes 1 ms of every start.
 vars(argparse)["_"] = str
 
 ROOT = "check the running host whose root directory is mounted here (default: /)"
-COLUMNS = 80  # where nothing says how many
+COLUMNS = 80  # The width if the terminal and the environment do not set it.
 
 
 class Form(argparse.RawDescriptionHelpFormatter):
-    """Format help. Argparse makes a formatter for every option; its own imports a slow module to find the width."""
+    """Format help with a width that is computed once.
+
+    Argparse makes a formatter for every option, and its own formatter imports a slow module to find the width.
+    """
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=_columns() - 2)
@@ -30,14 +36,14 @@ def _columns() -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised as usage errors instead of ending the process."""
+    """A parser that raises usage errors instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise Mistake(f"{self.prog}: {message}; {self.prog} --help shows how")
 
 
 def looking(command: argparse.ArgumentParser) -> None:
-    """Add the options of how to access a host."""
+    """Add the options that select how a host is accessed."""
     door = command.add_mutually_exclusive_group()
     door.add_argument("--root", default="/", metavar="DIR", help=ROOT)
     door.add_argument(
@@ -58,7 +64,7 @@ def looking(command: argparse.ArgumentParser) -> None:
 
 
 def comparing(command: argparse.ArgumentParser) -> None:
-    """Add the options of how to access the hosts that `diff` compares."""
+    """Add the options that select how `diff` accesses its hosts."""
     command.add_argument("--root", default="/", metavar="DIR", help=ROOT)
     command.set_defaults(kernel="")
     _patience(command)
@@ -120,7 +126,10 @@ def seconds(text: str) -> float:
 
 
 def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
-    """Return the values by name. Raises `Mistake` for a text without `=`, or two values of one name."""
+    """Return values by name, from texts such as `role=worker`.
+
+    Raises `Mistake` for a text without `=`, or for two values of one name.
+    """
     pairs: Dict[str, str] = {}
     for one in assignments:
         name, equals, value = one.partition("=")

@@ -1,4 +1,7 @@
-"""SHA-256 without OpenSSL: hashlib loads it, which takes a third of a bare start."""
+"""Compute SHA-256 without OpenSSL.
+
+hashlib loads OpenSSL, which takes a third of the time that Python needs to start.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from typing import cast
 
 
 def sha256(data: bytes) -> bytes:
-    """Return the digest, 32 bytes, computed by Python's own extension module as its `random` does."""
-    for module in ("_sha2", "_sha256"):  # since 3.12, and before
+    """Return the digest of data, 32 bytes.
+
+    It is computed by Python's own extension module, which the module `random` also uses.
+    """
+    for module in ("_sha2", "_sha256"):  # The name since Python 3.12, and the name before.
         with suppress(ImportError):
             return cast("bytes", import_module(module).sha256(data).digest())
-    import hashlib  # noqa: PLC0415 - where it is not CPython that runs this
+    import hashlib  # noqa: PLC0415 - for a Python other than CPython
 
     return hashlib.sha256(data).digest()

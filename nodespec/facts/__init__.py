@@ -1,1 +1,1 @@
-"""What can be known: value types, declarations, live observation."""
+"""Facts: value types, declarations, live observation."""

@@ -1,4 +1,7 @@
-"""Declared facts. A module of `checks` is a family: its decorated functions are facts, their docstrings the manual."""
+"""Declare facts.
+
+A module of `checks` is a family: its decorated functions are facts, and their docstrings are the manual.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +36,18 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound=Datum)
     Record = Mapping[str, Observation[Datum]]
-else:  # typing would compile what is text there, and with the first that is compiled Python readies its grammar: 3 ms
+else:  # At run time typing would compile these texts; the first costs 3 ms, to load Python's parser.
     from collections.abc import Mapping as Record
 
 T_co = TypeVar("T_co", covariant=True)
 Row: TypeAlias = "Union[Datum, Record]"
-COMPARED = 2000  # names
-ALIKE = 0.8  # of a slip of the keyboard: xt_comment and xt_recent, which are 0.6 alike, are two modules
-Sources: TypeAlias = "Tuple[str, ...]"  # what evidence may name, `*` for what varies
+COMPARED = 2000  # Names to compare.
+ALIKE = 0.8  # The similarity of a typing error. xt_comment and xt_recent have 0.6 and are two modules.
+Sources: TypeAlias = "Tuple[str, ...]"  # The paths that evidence may name; `*` replaces the part that varies.
 
 
 class Columns(Record):
-    """A row of a table, each column observed when it is first read."""
+    """A row of a table; each column is observed when it is first read."""
 
     def __init__(self, **looks: Callable[[], Observation[Datum]]) -> None:
         self._looks = looks
@@ -63,11 +66,11 @@ class Columns(Record):
 
 
 class Rows(Generic[T_co]):
-    """A table as seen: one row by name, all that can be enumerated, and what any other name gives.
+    """An observed table: single rows by name, all rows, and the value of other names.
 
-    `look` answers None for a row that is not there. `rest` is Absent only where the whole table was looked through,
-    and a value only in a total table, where not to be mentioned means something. `names` are those of all rows, where
-    `every` takes long.
+    `look` returns None for a row that does not exist. `rest` is the observation of any other name. It is Absent only if
+    the whole table was read. It is a value only in a total table, where a missing row has a meaning. `names` returns
+    the names of all rows, for a table where `every` is slow.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Rows(Generic[T_co]):
         self._names = names or every
 
     def look(self, name: str) -> Observation[T_co]:
-        """One row. Absence names the row that may have been meant."""
+        """Return one row. If it is absent, suggest a row of a similar name."""
         row = self._look(name)
         if row is None:
             row = self.rest
@@ -90,7 +93,10 @@ class Rows(Generic[T_co]):
         return row
 
     def _hint(self, name: str) -> str:
-        """The row that may have been meant; nothing where that takes too long: a hint must not cost a verdict."""
+        """Return a suggestion, or an empty string if it takes too long.
+
+        A hint must not cost a verdict.
+        """
         try:
             return meant(name, self._names())
         except TimedOut:
@@ -98,38 +104,45 @@ class Rows(Generic[T_co]):
 
     @classmethod
     def of(cls, rows: Mapping[str, Observation[T_co]], rest: Observation[T_co]) -> Rows[T_co]:
-        """A table of which every row is known already."""
+        """Return a table whose rows are all known."""
         return cls(rows.get, lambda: rows, rest)
 
     @classmethod
     def lacking(cls, why: Lacking) -> Rows[T_co]:
-        """A table of which no row can be seen."""
+        """Return a table whose rows cannot be observed."""
         return cls.of({}, why)
 
 
 def meant(name: str, names: Iterable[str]) -> str:
-    """The nearest name; few are compared, since a host may have thousands."""
-    like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004
+    """Return the most similar name, or an empty string.
+
+    A host may have thousands of names, so that only similar candidates are compared.
+    """
+    like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004 - a difference of at most two characters
     return nearest(name, like[:COMPARED], ALIKE).lstrip("; ").rstrip("?").replace("did you mean", "there is")
 
 
 S = TypeVar("S")
 
 
-WILDCARD = r"[*?]|\[[^]/]+\]"  # as a shell has them, in a path
+WILDCARD = r"[*?]|\[[^]/]+\]"  # Wildcards of a shell, in a path.
 
 
 class Fact(Generic[S]):
-    """What a leaf and a table share: a probe for each context, what its evidence may name, the default fix."""
+    """What a leaf and a table share.
+
+    `probe` observes a running machine, `resting` an offline tree. `sources` are the paths that evidence may name. `fix`
+    is the default fix.
+    """
 
     def __init__(self, probe: Callable[[Machine], S], sources: Sources, fix: str, *, sensitive: bool) -> None:
         self.probe, self.sources, self.fix, self.sensitive = probe, sources, fix, sensitive
         self.about = probe.__doc__ or ""
-        self.resting: Optional[Callable[[Tree], S]] = None  # nothing: only a running machine can tell
+        self.resting: Optional[Callable[[Tree], S]] = None  # None: the fact requires a running machine.
         self.resting_sources: Sources = ()
 
     def at_rest(self, *sources: str) -> Callable[[Callable[[Tree], S]], Callable[[Tree], S]]:
-        """Declare a function as the probe of what does not run."""
+        """Declare a function as the probe of an offline tree."""
 
         def declare(probe: Callable[[Tree], S]) -> Callable[[Tree], S]:
             self.resting, self.resting_sources = probe, sources
@@ -157,16 +170,19 @@ class Table(TableFact):
 
     row: Kind[Datum] = Presence()
     columns: Mapping[str, Kind[Datum]] = {}
-    fixes: Mapping[str, str] = {}  # by column
+    fixes: Mapping[str, str] = {}  # The default fix by column.
     noun = "row"
     key: Callable[[str], str] = staticmethod(str)
-    closed = False  # enumerated whole
-    listed: Callable[[str], bool] = staticmethod(bool)  # whether a row of that name would be among them
-    optional = True  # False: `rest` is a value in itself and no row is ever absent
+    closed = False  # Whether all rows can be enumerated.
+    listed: Callable[[str], bool] = staticmethod(bool)  # Whether the enumeration would list a row of that name.
+    optional = True  # False: `rest` is a value itself, and no row is ever absent.
 
 
 def row_key(table: Table, name: str) -> str:
-    """The key of a row as a person writes it; ValueError for what names no single row."""
+    """Return the key of a row as a person writes it.
+
+    Raises ValueError for a name that does not name a single row.
+    """
     if re.search(WILDCARD, name) if name.startswith("/") else "*" in name:
         every = f"write a rule with `every` {table.noun}" if table.closed else f"name each {table.noun}"
         empty = ", or ask of the directory `{empty: true}`" if "empty" in table.columns else ""
@@ -195,11 +211,11 @@ def fact(
     sensitive: bool = False,
     same_at_rest: bool = False,
 ) -> Callable[[LeafProbe[T]], Leaf]:
-    """Declare the function as the probe of one fact, which bears its name (without a `_` at the end).
+    """Declare a function as the probe of the fact of the same name.
 
-    `optional`: a sound machine may lack it. `fix`: how to mend it, with `{want}` for a value that would pass,
-    and `{word}` for that value as one word of a shell command.
-    `same_at_rest`: the probe takes a Tree and serves both contexts (a test holds that it takes one).
+    A `_` at the end of the function's name is removed. `optional`: a working machine may lack it. `fix`: how to fix it,
+    with `{want}` for a value that would pass, and `{word}` for that value as one word of a shell command.
+    `same_at_rest`: the probe takes a Tree and serves both contexts. A test verifies that it takes a Tree.
     """
 
     def declare(probe: LeafProbe[T]) -> Leaf:
@@ -226,10 +242,10 @@ def table(
     sensitive: bool = False,
     same_at_rest: bool = False,
 ) -> Callable[[TableProbe], Table]:
-    """Declare the function as the probe of a table: of one kind, or of columns by name.
+    """Declare a function as the probe of a table: of one kind, or of columns by name.
 
-    `key` normalises a row's name and raises ValueError for what cannot be one. `closed`: all rows can be enumerated;
-    `listed` says of a name whether its row would be, since what can be called two ways is listed under one of them.
+    `key` normalizes a row's name and raises ValueError for an invalid name. `closed`: all rows can be enumerated.
+    `listed` returns whether the enumeration would list a name: a row that has two names is listed under one of them.
     `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name.
     """
 
@@ -249,7 +265,10 @@ def table(
 
 
 class Place(NamedTuple):
-    """Where a fact stands: `path` from the family on; of a table, the row's `key` and perhaps a `column`."""
+    """The location of a fact: `path` from the family on.
+
+    In a table, `key` is the row and `column` its column, or empty.
+    """
 
     path: Tuple[str, ...]
     fact: Union[Leaf, Table]
@@ -263,33 +282,37 @@ class Place(NamedTuple):
 
     @property
     def kind(self) -> Kind[Datum]:
-        """The type of what is observed there."""
+        """The type of the observed value."""
         if isinstance(self.fact, Leaf):
             return self.fact.kind
         return self.fact.columns[self.column] if self.column else self.fact.row
 
     @property
     def optional(self) -> bool:
-        """Whether absence can be believed: of an optional leaf, and of rows and columns unless the table is total."""
+        """Whether an observed absence is valid.
+
+        It is for an optional leaf, and for rows and columns unless the table is total.
+        """
         return self.fact.optional
 
     @property
     def fix(self) -> str:
-        """The default fix, without what is wanted filled in."""
+        """The default fix; the placeholder of the required value is not filled in."""
         if isinstance(self.fact, Table):
             return self.fact.fixes.get(self.column, self.fact.fix).replace("{key}", self.key)
         return self.fact.fix
 
 
 def families() -> Tuple[str, ...]:
-    """The names of the families that nodespec brings."""
+    """Return the names of the families that nodespec contains."""
     return cast("Tuple[str, ...]", import_module("nodespec.checks").FAMILIES)
 
 
 def family(name: str) -> Union[Group, Table]:
-    """What a module of `checks` declares: a group of facts, or the one table that bears the family's name.
+    """Return what a module of `checks` declares: a group of facts or one table.
 
-    A third party's module is looked up by entry point `nodespec.checks`. LookupError where there is none.
+    The table has the name of the family. A third party's module is found by the entry point `nodespec.checks`. Raises
+    LookupError if there is none.
     """
     if name not in _FAMILIES:
         module = import_module(f"nodespec.checks.{name}") if name in families() else _foreign(name)
@@ -322,7 +345,7 @@ def _foreign(name: str) -> ModuleType:
 
 
 def place(path: Tuple[str, ...]) -> Place:
-    """The place that a path names; LookupError where there is none."""
+    """Return the place that a path names. Raises LookupError if there is none."""
     declared = family(path[0])
     if isinstance(declared, Table):
         return _in_table(path, declared, 1)

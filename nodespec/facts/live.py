@@ -1,10 +1,13 @@
-"""Looking at a live host: each fact once, in time, and never more claimed than was seen."""
+"""Observe facts of a live host: memoized, each with a timeout.
+
+A value or an absence is reported only if it was observed.
+"""
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping  # typing's takes four times as long to say what is one
+from collections.abc import Mapping  # isinstance is four times as slow with the class of typing.
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, Protocol, Tuple, TypeVar, Union, cast
 
@@ -19,35 +22,38 @@ if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
 
 T = TypeVar("T")
-DEADLINE = 20.0  # seconds of a run for which none was said
-THERE = "there"  # the value of a row that has columns
+DEADLINE = 20.0  # Default time limit of a run in seconds.
+THERE = "there"  # The value of a row that has columns.
 AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 
 class Facts(Protocol):
-    """Whatever can say what a host is: the host itself, or a recording of it."""
+    """A source of facts: a host, or a recording of it."""
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place."""
+        """Return the observation of one place."""
         raise NotImplementedError
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of the table at a place."""
+        """Return the names of all rows of the table at a place."""
         raise NotImplementedError
 
 
 class Source(Facts, Protocol):
-    """Facts whose tables tell what they can, be it every row or not."""
+    """Facts whose tables may be known in part."""
 
     def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of the rows that can be told."""
+        """Return the names of the known rows, which may not be all rows."""
         raise NotImplementedError
 
 
 class Live:
-    """A tree or machine, looked at when asked. The run ends at `deadline` (of time.monotonic)."""
+    """A tree or machine that is observed on demand.
 
-    patience: float = 2.0  # seconds that one look may take
+    The run ends at `deadline` (of time.monotonic).
+    """
+
+    patience: float = 2.0  # Seconds that one observation may take.
 
     def __init__(self, host: Tree, deadline: float) -> None:
         self.host, self.deadline = host, deadline
@@ -58,7 +64,7 @@ class Live:
         self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place, made once."""
+        """Return the observation of one place, memoized."""
         if place.path not in self._leaves:
             fact = place.fact
             seen = self._leaf(fact) if isinstance(fact, Leaf) else self._row(place)
@@ -66,19 +72,20 @@ class Live:
         return self._leaves[place.path]
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of the table at a place."""
+        """Return the names of all rows of the table at a place."""
         every, rest = self._enumerated(place), self.rest(place)
-        if isinstance(rest, Unknown) or isinstance(every, Unknown):  # part of a table is not every row
+        # The known rows of a table that was read in part are not all rows.
+        if isinstance(rest, Unknown) or isinstance(every, Unknown):
             return rest if isinstance(rest, Unknown) else cast("Unknown", every)
         return tuple(sorted(every))
 
     def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of the rows that can be told, be they every row or not."""
+        """Return the names of the known rows, which may not be all rows."""
         every = self._enumerated(place)
         return every if isinstance(every, Unknown) else tuple(sorted(every))
 
     def rest(self, place: Place) -> Observation[Datum]:
-        """What any name is that is none of these."""
+        """Return the observation of any name that the table does not list."""
         rows = self._table(place)
         rest = rows if isinstance(rows, Unknown) else rows.rest
         if not isinstance(rest, Value):
@@ -128,7 +135,10 @@ class Live:
         return self._in_time(lambda: resting(host)) if resting else AT_REST
 
     def _in_time(self, look: Callable[[], T]) -> Union[T, Unknown]:
-        """What `look` gives, or that it took too long. A probe that raises is a defect, and the run goes on."""
+        """Return the result of `look`, or unknown (timed out).
+
+        A probe that raises is unknown (defect), and the run continues.
+        """
         left = self.deadline - time.monotonic()
         if left <= 0:
             return Unknown("timed out", "the time for the whole run was used up", "--deadline gives more")
@@ -137,12 +147,12 @@ class Live:
                 return look()
         except TimedOut:
             return Unknown("timed out", f"looking took longer than {self.patience:g} s")
-        except Exception as error:  # noqa: BLE001 - one family's defect must not hide what the others saw
+        except Exception as error:  # noqa: BLE001 - a defect of one family must not hide the observations of the others
             return _defect(f"{type(error).__name__}: {error}")
 
 
 def _datum(row: Row) -> Datum:
-    """A row that was asked for as a whole is just there."""
+    """Return the value of a whole row; a row of columns has the value `there`."""
     return THERE if isinstance(row, Mapping) else row
 
 
@@ -151,9 +161,9 @@ def _defect(say: str) -> Unknown:
 
 
 def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
-    """An observation that the declaration allows.
+    """Return an observation that the declaration allows, or unknown.
 
-    Absence is believed only of what may be absent; and a value that its type cannot order says nothing.
+    Absence is valid only for a fact that may be absent. A value that its type cannot order is unknown (malformed).
     """
     if isinstance(seen, Absent) and not place.optional:
         return Unknown("not found", f"{seen.evidence.source} does not say", seen.say)
@@ -167,12 +177,13 @@ def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
 
 
 class Alarm:
-    """Raises TimedOut in the main thread after so many seconds; elsewhere there is nothing to interrupt with.
+    """Raise TimedOut in the main thread after a number of seconds.
 
-    What is `busy`, and waits for nothing, has so many of the processor: another that takes it costs no verdict.
+    In other threads nothing happens, since signals cannot interrupt them. With `busy` the seconds are processor time,
+    so that the load of other processes does not cost a verdict.
     """
 
-    ready = False  # whether `alarms` has set once for all what each else sets for itself
+    ready = False  # Whether `alarms` has installed the handler once, instead of each alarm for itself.
 
     def __init__(self, seconds: float, *, busy: bool = False) -> None:
         self.seconds, self.own = seconds, busy or not Alarm.ready
@@ -196,10 +207,13 @@ class Alarm:
 
 @contextmanager
 def alarms() -> Iterator[None]:
-    """A run with many alarms: to say what each does takes longer than most of what they watch."""
+    """Install the signal handler once for a run with many alarms.
+
+    Installing it for each alarm takes longer than most observations.
+    """
     try:
         before = signal.signal(signal.SIGALRM, _ring)
-    except ValueError:  # not the main thread
+    except ValueError:  # Not the main thread.
         yield
         return
     Alarm.ready = True

@@ -1,4 +1,4 @@
-"""The types of facts: how their values are written in a spec, ordered, and told apart."""
+"""The types of facts: how values are written in a spec, ordered and compared."""
 
 from __future__ import annotations
 
@@ -16,64 +16,73 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Near(NamedTuple):
-    """A value known only by where it stands in an order: just below, at or above a bound."""
+    """A value known only by its position: just below, at or above a bound."""
 
     position: Position
 
 
-Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # what a fact can be
-Case: TypeAlias = "Union[Datum, Near]"  # and what an expectation is tried on
-LONGEST = 256  # characters of a version
-MORE = 1 << 63  # among the other values of a number: it may be any larger one
-OTHER = "\0"  # a text that no spec names
+Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # The value of a fact.
+Case: TypeAlias = "Union[Datum, Near]"  # The value that an expectation is evaluated on.
+LONGEST = 256  # Characters of a version.
+MORE = 1 << 63  # An entry in the other values of a number: the number may be any larger one.
+OTHER = "\0"  # A text that no spec names.
 OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
 
 
 class Kind(Generic[T_co]):
-    """A type. `words` stand for several of its values: `enabled` for y and m."""
+    """A type.
+
+    `words` name several values of the type: `enabled` is y or m.
+    """
 
     noun = "text"
-    ordered = False  # a text with operators is a range
-    spans = False  # and one without is a span
-    repeats = False  # a host may have several values, as a frozenset: one that meets the expectation is enough
-    pattern = r"^(?!\s*([<>=]|!=))"  # what a plain scalar looks like, for the JSON Schema
+    ordered = False  # Whether a text with operators is a range.
+    spans = False  # Whether a text without operators is a span.
+    repeats = False  # Whether a host may have several values, as a frozenset. One that meets the expectation is enough.
+    pattern = r"^(?!\s*([<>=]|!=))"  # The pattern of a plain scalar, for the JSON Schema.
     words: Mapping[str, Tuple[str, ...]] = {}
 
     def read(self, text: str) -> T_co:
-        """A value as a spec writes it; ValueError says what is wrong."""
+        """Parse a value of a spec. Raises ValueError with the reason."""
         raise NotImplementedError
 
     def others(self) -> Iterable[Case]:
-        """Values that no expectation names: with the named ones, enough to decide what an expectation allows."""
+        """Return values that no expectation names.
+
+        Together with the named values they suffice to decide which values an expectation allows.
+        """
         return ()
 
     def near(self, text: str) -> Iterable[str]:
-        """Values as a spec writes them, near one that it names: where that does not pass, one of these may."""
+        """Return values as a spec writes them, near a value that a spec names.
+
+        If that value does not pass, one of these may.
+        """
         return (text,)
 
     def written(self, value: Case) -> str:
-        """A value as a spec would write it; empty where it cannot be written."""
+        """Return a value as a spec would write it; empty if it cannot be written."""
         return "" if isinstance(value, (Near, frozenset)) or value == OTHER else str(value)
 
     def position(self, value: Case) -> Position:
-        """Where a value stands in the order; ValueError where it stands nowhere."""
+        """Return the position of a value in the order. Raises ValueError if it has none."""
         raise ValueError(f"{value!r}: {self.noun} has no order")
 
     def span(self, text: str) -> Span:
-        """From where to where a version or number as written reaches."""
+        """Return the span of a version or number, as written in a spec."""
         raise ValueError(f"`{text}` is a range, and {self.noun} has no order")
 
     def around(self, span: Span) -> Iterable[Case]:
-        """Values on both sides of a span's two ends, and at them."""
+        """Return values at both ends of a span, and just below and above them."""
         return (Near((key, side)) for key, _ in span for side in (-1, 0, 1))
 
     def strength(self, value: Case) -> int:
-        """Of several names of one thing, whose value counts: the greatest."""
+        """Return the rank of a value among aliases; the greatest rank decides."""
         raise ValueError(f"{value!r}: {self.noun} cannot have aliases")
 
 
 class Text(Kind[str]):
-    """Free text; equal with blanks folded."""
+    """Free text, compared with blanks folded."""
 
     def read(self, text: str) -> str:
         if OPERATOR.match(text):
@@ -85,16 +94,17 @@ class Text(Kind[str]):
 
 
 class Repeated(Text):
-    """Text that a host may give several times: observed as a set where the values differ."""
+    """Text that a host may have several times; different values form a set."""
 
     noun, repeats = "text", True
 
 
-SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")  # by an octal digit: those within its bits
+# By octal digit: the digits whose bits are a subset of it.
+SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")
 
 
 class Mode(Text):
-    """The permissions of a file in octal: 644 and 0644 are one."""
+    """The permissions of a file in octal; 644 and 0644 are equal."""
 
     noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
 
@@ -113,9 +123,10 @@ class Mode(Text):
 
 
 class Choice(Kind[str]):
-    """One of a closed list. The list binds the spec, not the host: a host may say what nodespec never heard of.
+    """One of a closed list.
 
-    With `ranked` the list is in ascending order: it can be asked for in ranges, and of aliases the strongest counts.
+    The list binds the spec, not the host: a host may have a value that nodespec does not know. With `ranked` the list
+    is in ascending order, so that ranges are allowed, and the strongest of several aliases decides.
     """
 
     def __init__(self, *choices: str, ranked: bool = False, **words: Tuple[str, ...]) -> None:
@@ -144,7 +155,7 @@ class Choice(Kind[str]):
         key = (self.choices.index(self.read(text)),)
         return (key, 0), (key, 1)
 
-    def around(self, span: Span) -> Iterable[Case]:  # noqa: ARG002 - they are few: all of them
+    def around(self, span: Span) -> Iterable[Case]:  # noqa: ARG002 - the list is short, so that all choices are returned
         return self.choices
 
     def strength(self, value: Case) -> int:
@@ -154,7 +165,7 @@ class Choice(Kind[str]):
 
 
 class Flag(Kind[bool]):
-    """Yes or no."""
+    """A Boolean."""
 
     noun, pattern = "true or false", "^(true|false|yes|no|on|off)$"
     READ: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -230,13 +241,13 @@ class Size(Whole):
 
 
 class Version(Kind[str]):
-    """A version of the scheme: as written, a span."""
+    """A version of a scheme; a version in a spec is a span."""
 
     ordered, spans, pattern = True, True, r"^v?\d\S*$"
 
     def __init__(self, scheme: Scheme) -> None:
         self.scheme, self.noun = scheme, f"a {scheme.name} version"
-        if scheme.name == "rpm":  # which also orders letters
+        if scheme.name == "rpm":  # RPM also orders letters.
             self.pattern = r"^(?![<>=!])\S+$"
 
     def read(self, text: str) -> str:
@@ -247,7 +258,7 @@ class Version(Kind[str]):
         return (Near(((), 0)),)
 
     def near(self, text: str) -> Iterable[str]:
-        """The version, the next and the one before, in as many numbers as are written."""
+        """Yield the version, the next and the previous, with as many numbers as written."""
         numbers = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", text)
         yield text
         if numbers:
@@ -271,13 +282,16 @@ class Version(Kind[str]):
 
 
 def _short(text: str) -> str:
-    if len(text) > LONGEST:  # whoever says so wants the comparison to take long
+    if len(text) > LONGEST:  # A longer text only serves to make the comparison slow.
         raise ValueError(f"{len(text)} characters are not a version")
     return text
 
 
 class Setting(Text):
-    """What has no declared type, as under /proc/sys: text with blanks folded; in a range, a number."""
+    """A value without a declared type, such as a file below /proc/sys.
+
+    It is text with blanks folded, and in a range a number.
+    """
 
     noun, ordered = "a number or text", True
 
@@ -310,7 +324,7 @@ def _number(text: str) -> int:
 
 
 class Option(Setting):
-    """A kernel build option: what a .config can say, so that a misspelt word is no string.
+    """A kernel build option: only values of a .config, to find typing errors.
 
     `n` is "is not set", `undefined` an option that the configuration does not mention. Observed strings have no quotes.
     """
@@ -333,7 +347,7 @@ class Option(Setting):
 
 
 class SetOf(Kind[FrozenSet[str]]):
-    """Several texts without order. Observed empty it is a value."""
+    """Several texts without order. An empty set is a value too."""
 
     def __init__(self, element: Kind[str]) -> None:
         self.element, self.noun = element, f"a set ({element.noun})"
@@ -346,7 +360,7 @@ class SetOf(Kind[FrozenSet[str]]):
 
 
 class Presence(Kind[str]):
-    """A row of a table as a whole: there or not."""
+    """A row of a table as a whole: present or absent."""
 
     noun, pattern = "a row: present, absent, or expectations of its columns", "^(present|absent)$"
 

@@ -1,4 +1,7 @@
-"""Version schemes: one total order each. A version as written in a spec names a span: `6.1` is every 6.1.x."""
+"""Version schemes, each with a total order.
+
+A version in a spec names a span: `6.1` is every 6.1.x.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ if TYPE_CHECKING:
 
 Atom: TypeAlias = "Union[int, str]"
 Key: TypeAlias = "Tuple[Union[Atom, Key], ...]"
-Position: TypeAlias = "Tuple[Key, int]"  # a key, and a little before (-1), at (0) or after (1) it
-Span: TypeAlias = "Tuple[Position, Position]"  # from, up to but without
+# A key, and the position relative to it: just before (-1), at (0) or just after (1).
+Position: TypeAlias = "Tuple[Key, int]"
+Span: TypeAlias = "Tuple[Position, Position]"  # From the first position up to the second, which is excluded.
 
 
 class Scheme(NamedTuple):
-    """How versions of one kind are ordered. `key` and `span` raise ValueError for what is none."""
+    """The order of one kind of versions.
+
+    `key` and `span` raise ValueError for a text that is not a version.
+    """
 
     name: str
     key: Callable[[str], Key]
@@ -29,13 +36,16 @@ _RELEASE = re.compile(
     r"(?:(?:-0(?:\.\d{1,9})?\.|[-~_]?)(alpha|beta|rc)(?![A-Za-z])[.-]?(\d{1,18})?)?",
     re.ASCII | re.IGNORECASE,
 )
-_SUFFIX = r"([+~][\w.+~-]*)?"  # what a distribution or a build adds
+_SUFFIX = r"([+~][\w.+~-]*)?"  # A suffix that a distribution or a build adds.
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
 
 
 def _release(text: str) -> tuple[tuple[int, ...], Key]:
-    """The numbers and the stage of a release: `2.0`, `v2.0.0-rc.1`, `2.0~rc1+ds1`, `2.0_rc1`, `2.0-0.rc1.fc42`."""
+    """Return the numbers and the stage of a release.
+
+    Examples: `2.0`, `v2.0.0-rc.1`, `2.0~rc1+ds1`, `2.0_rc1`, `2.0-0.rc1.fc42`.
+    """
     match = _RELEASE.match(text)
     if not match:
         raise ValueError(f"`{text}` is not a version")
@@ -48,7 +58,7 @@ def _release_key(text: str) -> Key:
 
 
 def _trimmed(numbers: tuple[int, ...], stage: Key) -> Key:
-    """6.1 and 6.1.0 are one version."""
+    """Return a key without trailing zeros, since 6.1 and 6.1.0 are equal."""
     end = len(numbers)
     while end > 1 and not numbers[end - 1]:
         end -= 1
@@ -69,7 +79,7 @@ def _release_span(text: str) -> Span:
     return (low, 0), (_trimmed(following, (0, 0)), 0)
 
 
-_DEB = r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)"  # compiled where one is met
+_DEB = r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)"  # Compiled when it is first used.
 
 
 def _deb_key(text: str) -> Key:
@@ -81,7 +91,10 @@ def _deb_key(text: str) -> Key:
 
 
 def _deb_part(text: str) -> Key:
-    """Non-digits and digits in turn; an end sorts after `~` and before everything else."""
+    """Return non-digits and digits in turn.
+
+    The end of the text sorts after `~` and before everything else.
+    """
     return tuple((_deb_word(word), int(digits or 0)) for word, digits in re.findall(r"([^0-9]*)([0-9]*)", text))
 
 
@@ -90,7 +103,7 @@ def _deb_word(word: str) -> Key:
 
 
 _RPM = r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?"
-_RPM_RANK = {"~": 0, "": 1, "^": 2}  # the end of a version stands between them; letters are 3, numbers 4
+_RPM_RANK = {"~": 0, "": 1, "^": 2}  # The end of a version is ordered between them; letters are 3, numbers 4.
 
 
 def _rpm_key(text: str) -> Key:
@@ -108,7 +121,10 @@ def _rpm_part(text: str) -> Key:
 
 
 def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
-    """The span of a package's version: with a revision it is itself; without, all that goes on from it."""
+    """Return the span of a package's version.
+
+    A version with a revision is a span of itself only. A version without one includes all that continue it.
+    """
     low, tail = key(text), re.search(r"[0-9]+$", text)
     if "-" in text or not tail:
         return (low, 0), (low, 1)
@@ -116,7 +132,7 @@ def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
 
 
 # Dotted numbers. Alpha, beta and rc sort before the release: `-rc.1` (Semantic Versioning), `~rc1` (dpkg, RPM), `_rc1`
-# (apk), `-0.rc1` (Fedora). Whatever else a distribution adds says nothing about order.
+# (apk), `-0.rc1` (Fedora). Other suffixes of a distribution have no effect on the order.
 RELEASE = Scheme("release", _release_key, _release_span)
 DEB = Scheme("deb", _deb_key, lambda text: _open_ended(text, _deb_key))
 RPM = Scheme("rpm", _rpm_key, lambda text: _open_ended(text, _rpm_key))

@@ -1,7 +1,7 @@
-"""Recordings: what a host said, in one file, so that it can be judged elsewhere and later.
+"""Recordings: the facts of a host in one file, to judge elsewhere and later.
 
-A recording is data that anybody may have written. Its head is read whole or not at all; a fact that cannot be read is
-unknown (malformed), and spoils no other. JSON, compressed where the file's name ends in .gz.
+A recording is untrusted data. Its head is read completely or refused. A fact that cannot be read is unknown (malformed)
+and does not affect the others. The file is JSON, compressed if its name ends in .gz.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-SIZE = 16 << 20  # bytes of a recording, uncompressed
+SIZE = 16 << 20  # Bytes of a recording, uncompressed.
 KIND = "nodespec-facts"
-SUFFIXES = (".json", ".json.gz")  # of recordings in a directory
+SUFFIXES = (".json", ".json.gz")  # The names of recordings in a directory.
 MOMENT = r"^\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z$"
 
 
 class Recording(NamedTuple):
-    """What a host said: where it was looked at from, when (ISO 8601 in UTC) and by what, and the facts as notes."""
+    """A recording: how the host was accessed, when and by which tool, and its facts.
+
+    `time` is in ISO 8601, in UTC.
+    """
 
     seat: Seat
     time: str
@@ -39,13 +42,13 @@ class Recording(NamedTuple):
     facts: Dict[str, Json]
 
     def through(self, path: str) -> Seat:
-        """The place from which it is judged: the host's own, through a file."""
+        """Return the seat from which the recording at a path is judged."""
         said = f"recorded on {self.time} ({self.seat.door}) by {self.tool}"
         return self.seat._replace(door=f"facts {path}", notices=(*self.seat.notices, said))
 
 
 def text(recording: Recording) -> str:
-    """The document: a line for each fact and each row."""
+    """Return the document, with a line for each fact and each row."""
     seat = recording.seat
     head: Dict[str, Json] = {
         KIND: LANGUAGE,
@@ -84,20 +87,23 @@ def _plain(value: Json) -> str:
 
 
 def data(recording: Recording, *, compressed: bool) -> bytes:
-    """The content of its file: the same for the same recording."""
+    """Return the content of the file; equal recordings have equal content."""
     content = text(recording).encode()
     if not compressed:
         return content
-    import gzip  # noqa: PLC0415 - only where it is asked for
+    import gzip  # noqa: PLC0415 - only needed for a compressed recording
 
     return gzip.compress(content, mtime=0)
 
 
-# reading
+# Reading
 
 
 def load(path: str) -> Recording:
-    """The recording of a file, `-` being standard input; Mistake where it holds none."""
+    """Read the recording of a file; `-` is standard input.
+
+    Raises `Mistake` if it is not a recording.
+    """
     try:
         if path == "-":
             return parse(sys.stdin.buffer.read(SIZE + 1))
@@ -112,7 +118,10 @@ def load(path: str) -> Recording:
 
 
 def named(path: str) -> Tuple[str, ...]:
-    """The path of a recording, or those of all that a directory holds, in the order of their names."""
+    """Return the path of a recording, or all paths of a directory, sorted by name.
+
+    Raises `Mistake` if the directory has no recordings.
+    """
     if not os.path.isdir(path):
         return (path,)
     names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES) and name[0] != ".")
@@ -122,7 +131,7 @@ def named(path: str) -> Tuple[str, ...]:
 
 
 def parse(content: bytes) -> Recording:
-    """The recording that a file holds; ValueError where that is none."""
+    """Parse the content of a file. Raises ValueError if it is not a recording."""
     if content[:2] == b"\x1f\x8b":
         content = _inflated(content)
     if len(content) > SIZE:
@@ -161,7 +170,7 @@ def _refused(word: str) -> NoReturn:
 
 
 def _number(digits: str) -> int:
-    if len(digits) > 20:  # noqa: PLR2004 - as many as 64 bits take
+    if len(digits) > 20:  # noqa: PLR2004 - the digits of 64 bits
         raise ValueError("a number of more than 64 bits")
     return int(digits)
 
@@ -185,7 +194,10 @@ def _text(value: Json) -> str:
 
 
 def schema() -> Dict[str, Json]:
-    """The JSON Schema of a recording. What it refuses is read all the same where it spoils only one fact."""
+    """Return the JSON Schema of a recording.
+
+    A recording that it refuses is still read if the error affects only one fact.
+    """
     words: Dict[str, Json] = {"type": "string"}
     number: Dict[str, Json] = {"type": "integer", "minimum": 0}
     value: Dict[str, Json] = {"anyOf": [words, number, {"type": "boolean"}, {"type": "array", "items": words}]}

@@ -1,9 +1,12 @@
-"""Observations as JSON, and read back from it.
+"""Encode observations as JSON, and decode them.
 
-["y", 252, "/proc/config.gz"]   a value, where it stands a line (from 1), and unless it goes without saying a source
-{"value": "y", "or": ["m"], "inferred": true, "from": ..., "line": ...}   what it may be instead; a conclusion
-{"absent": "there is `x`", "from": ..., "line": ...}
-{"unknown": "no permission", "say": ..., "look": ...}
+    ["y", 252, "/proc/config.gz"]
+    {"value": "y", "or": ["m"], "inferred": true, "from": ..., "line": ...}
+    {"absent": "there is `x`", "from": ..., "line": ...}
+    {"unknown": "no permission", "say": ..., "look": ...}
+
+The list is a value, its line (from 1), and its source unless that is the default. `or` lists other possible values.
+`inferred` marks a conclusion.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
 NOT_RECORDED = Unknown("not recorded", "the recording does not say", "record with the same specs")
-GREATEST = 1 << 64  # of the numbers that a host can say
+GREATEST = 1 << 64  # Numbers of a host are less.
 Packed: TypeAlias = "Dict[str, Json]"
 
 
 def packed(seen: Observation[Datum], home: str = "") -> Json:
-    """An observation as JSON; its source is left out where it is `home`."""
+    """Encode an observation; the source is omitted if it is `home`."""
     if isinstance(seen, Unknown):
         return {"unknown": seen.reason, "say": seen.say, **({"look": seen.look} if seen.look else {})}
     source, line, inferred = seen.evidence
@@ -40,14 +43,14 @@ def packed(seen: Observation[Datum], home: str = "") -> Json:
 
 
 def plain(value: Datum) -> Json:
-    """A value as JSON: a set is a sorted list."""
+    """Encode a value; a set is a sorted list."""
     if isinstance(value, frozenset):
         return [*sorted(value)]
     return value
 
 
 def unpacked(data: Json, kind: Kind[Datum], home: str = "") -> Observation[Datum]:
-    """An observation read back; unknown (malformed) where it is none."""
+    """Decode an observation; unknown (malformed) if it is not valid."""
     try:
         if isinstance(data, list):
             return Value(_datum(data[0], kind), _beside(data[1:], home))
@@ -59,7 +62,7 @@ def unpacked(data: Json, kind: Kind[Datum], home: str = "") -> Observation[Datum
 
 
 def malformed(say: str) -> Unknown:
-    """What can be said of a piece of a recording that is none."""
+    """Return the observation for a part of a recording that is not valid."""
     return Unknown("malformed", f"the recording holds no observation here: {say}")
 
 
@@ -82,7 +85,7 @@ def _said(fields: Packed, kind: Kind[Datum], home: str) -> Observation[Datum]:
 
 
 def _beside(data: List[Json], home: str) -> Evidence:
-    """What stands behind a value: a line, a source, both or neither."""
+    """Return the evidence that follows a value: a line, a source, both or neither."""
     line = _line(data.pop(0)) if data and not isinstance(data[0], str) else 0
     source = _text(data.pop(0)) if data else home
     if data:
@@ -103,7 +106,7 @@ def _line(data: Json) -> int:
 
 
 def _datum(data: Json, kind: Kind[Datum]) -> Datum:
-    """A value of the kind; TypeError where JSON holds another."""
+    """Return a value of the kind. Raises TypeError for a JSON value of another type."""
     if isinstance(kind, SetOf) or (kind.repeats and isinstance(data, list)):
         return _texts(data)
     wanted = bool if isinstance(kind, Flag) else int if isinstance(kind, Whole) else str

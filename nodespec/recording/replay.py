@@ -1,4 +1,7 @@
-"""Facts read back as they were noted. What was not noted is unknown, unless its table was enumerated."""
+"""Replay the facts of a recording.
+
+A place that was not recorded is unknown, unless all rows of its table were recorded.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class Recorded:
-    """Facts as they were written down."""
+    """The facts of a recording."""
 
     def __init__(self, notes: Json) -> None:
         said: Packed = notes if isinstance(notes, dict) else {}
         self.notes = {name: unrolled(note) if isinstance(note, dict) else note for name, note in said.items()}
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place; unknown (not recorded) where nothing was written down."""
+        """Return the observation of one place; unknown (not recorded) if it is missing."""
         note = self.notes.get(".".join(place.owner))
         if note is None:
             return NOT_RECORDED
@@ -33,7 +36,7 @@ class Recorded:
         return sound(place, _row(place, place.fact, note) if isinstance(note, dict) else malformed("no table"))
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of a table."""
+        """Return the names of all rows of a table."""
         note = self._table(place)
         rest = _rest(note, place)
         if isinstance(rest, Unknown):
@@ -41,7 +44,7 @@ class Recorded:
         return _names(note, "rows") if "rows" in note else NOT_RECORDED
 
     def names(self, place: Place) -> Tuple[str, ...]:
-        """The names of all rows of a table of which something was written down."""
+        """Return the names of the recorded rows of a table."""
         note = self._table(place)
         return tuple(sorted({*_names(note, "rows"), *_names(note, "asked")}))
 
@@ -63,7 +66,10 @@ def _row(place: Place, table: Table, note: Packed) -> Observation[Datum]:
 
 
 def _other(place: Place, table: Table, note: Packed) -> Observation[Datum]:
-    """A row of which nothing was written down: in an open table it was never looked at."""
+    """Return the observation of a row that was not recorded.
+
+    In an open table it was never observed.
+    """
     rest = _rest(note, place)
     if rest is None or "rows" not in note:
         return NOT_RECORDED
@@ -75,7 +81,7 @@ def _other(place: Place, table: Table, note: Packed) -> Observation[Datum]:
 
 
 def _rest(note: Packed, place: Place) -> Optional[Observation[Datum]]:
-    """What any other name would be, if the recording says."""
+    """Return the observation of any name that is not listed, or None."""
     return unpacked(note["rest"], place._replace(column="").kind, at(_home(note))) if "rest" in note else None
 
 
@@ -90,7 +96,10 @@ def _home(note: Packed) -> str:
 
 
 def _column(place: Place, row: Json, home: str, usual: Json) -> Observation[Datum]:
-    """A column, or the row as a whole; what is absent or unknown as a whole is so in every column."""
+    """Return the observation of a column, or of the whole row.
+
+    If the row is absent or unknown, so is every column.
+    """
     if not isinstance(row, dict):
         return malformed("a row of columns is wanted")
     if place.column and place.column in row:

@@ -1,8 +1,10 @@
-"""Rows of one value each, packed as they follow each other in the file where they were seen.
+"""Run-length encoding of rows that have one value each.
 
-What takes room in a recording is thousands of build options and modules with the line of each. A run is a list: the
-line of its first row, and its rows, each on the line behind the one before. A row is its name and its value, or where
-that is the usual one its name alone.
+Thousands of build options and modules take most of the space of a recording, each with its line. A run is a list: the
+line of its first row, and its rows, each on the line after the previous one. A row is its name and its value, or only
+its name if the value is the usual one:
+
+    {"usual": {"is": ["m"]}, "runs": [[12, "CONFIG_A", ["CONFIG_B", "y"]], [20, "CONFIG_C"]]}
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
     from nodespec.model.json_types import Json
 
-WORTH = 4  # rows, below which nothing is gained
+WORTH = 4  # Rows. For fewer rows the encoding saves nothing.
 
 
 def rolled(rows: Mapping[str, Observation[Datum]], home: str) -> Packed:
-    """Runs of the rows that are a plain value with a line in `home`, and their usual value; nothing for a few."""
+    """Encode the rows that are a plain value with a line in `home`.
+
+    Returns the runs and the usual value, or an empty object for a few rows.
+    """
     plainly = {name: seen for name, seen in rows.items() if isinstance(seen, Value) and _is_plain(seen, home)}
     if len(plainly) < WORTH:
         return {}
@@ -45,7 +50,7 @@ def _is_plain(seen: Value[Datum], home: str) -> bool:
 
 
 def unrolled(note: Packed) -> Packed:
-    """What was noted of a table, with the rows of its runs among its rows; a run that cannot be read has none."""
+    """Decode the runs of a table into its rows; a malformed run is ignored."""
     runs, usual, own = note.get("runs"), note.get("usual"), note.get("rows")
     if not isinstance(runs, list):
         return note

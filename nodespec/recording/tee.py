@@ -1,17 +1,16 @@
-"""Facts as JSON, noted as they are asked for: what a recording holds, and what a report embeds.
+"""Record facts as JSON while they are observed, for recordings and reports.
 
-They stand under their dotted names. A leaf is an observation. A table is an object:
+Facts are listed under their dotted names. A leaf is an observation. A table is an object:
 
     from   the source of most of its rows; in it `*` is the row's name, its dots as slashes and its slashes as dots
-    rest   what any other name would be
-    usual  columns that most rows have alike, seen where the row itself was or so many lines below; `rows` leave them
-           out. Of rows that are one value that value, as `is`
-    runs   rows that are one value, as they follow each other in `from`: each run a list of its first line and its rows,
-           a row its name and its value, or its name alone where the value is the usual one
-    rows   all other rows that can be enumerated, by name; without it the table was only asked for single rows
-    asked  further rows, which were asked for by name
+    rest   the observation of any other name
+    usual  columns that are equal in most rows, observed at the line of the row or a number of lines below it; `rows`
+           omit them. For rows that are one value it is that value, as `is`
+    runs   rows that are one value, in the order of `from`, see run_length
+    rows   all other rows that can be enumerated, by name; if it is missing, only single rows were observed
+    asked  further rows that were observed by name
 
-A row of columns is an object: `is` observes the row as a whole, the others are its columns. All other rows are
+A row of columns is an object: `is` observes the row as a whole, the other keys are its columns. All other rows are
 observations themselves; null is the same as `rest`.
 """
 
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 NOWHERE = Evidence("")
 EXCHANGED = str.maketrans("./", "/.")
-Row: TypeAlias = "Dict[str, Observation[Datum]]"  # by column; the row as a whole stands under no name
+Row: TypeAlias = "Dict[str, Observation[Datum]]"  # Observations by column; the whole row has an empty name.
 
 
 class Note:
-    """What is noted of a table: rows by name, the `names` that were enumerated, and what any other would be."""
+    """The recorded part of a table: rows by name, enumerated `names`, and the `rest`."""
 
     def __init__(self, place: Place, table: Table) -> None:
         self.place, self.table = place, table
@@ -47,7 +46,7 @@ class Note:
         self.rest: Optional[Observation[Datum]] = None
 
     def packed(self) -> Packed:
-        """It, as JSON."""
+        """Encode the table as JSON."""
         home = self._home()
         every = {name: self.rows.get(name, {}) for name in self.names or ()}
         further = {name: row for name, row in self.rows.items() if name not in every}
@@ -68,13 +67,16 @@ class Note:
         return said
 
     def _home(self) -> str:
-        """The source that most observations name, be it by the name of their row."""
+        """Return the source that most observations name, or its pattern.
+
+        In a pattern `*` replaces the name of the row.
+        """
         seen = [(name, one) for name, row in self.rows.items() for one in row.values()]
         sources = [(name, one.evidence.source) for name, one in seen if not isinstance(one, Unknown)]
         return _most([home for name, source in sources for home in _homes(name, source)]) or ""
 
     def _usual(self, rows: Sequence[Row]) -> Row:
-        """What most rows have alike, where all were looked at in full."""
+        """Return the columns that are equal in most rows, if all rows are complete."""
         full = {"", *self.table.columns}
         if not self.table.columns or not all(row.keys() == full and isinstance(row[""], Value) for row in rows):
             return {}
@@ -82,7 +84,7 @@ class Note:
         return {column: seen for column, seen in alike.items() if seen is not None}
 
     def _row(self, row: Row, home: str) -> Json:
-        """A row; its columns are left out where they are as absent or unknown as the row itself."""
+        """Encode a row; columns that are as absent or unknown as the row are omitted."""
         whole = row.get("")
         if whole is not None and whole == self.rest and all(seen == whole for seen in row.values()):
             return None
@@ -94,18 +96,21 @@ class Note:
 
 
 def at(home: str, name: str = "") -> str:
-    """The source that goes without saying in a row; outside of rows none does that varies with them."""
+    """Return the default source of a row, or of a table if `name` is empty.
+
+    A source that contains the name of the row is a default only within a row.
+    """
     return home.replace("*", name.translate(EXCHANGED), 1) if name or "*" not in home else ""
 
 
 def _homes(name: str, source: str) -> Tuple[str, ...]:
-    """A source, and the pattern that it is one of by its row's name."""
+    """Return a source, and its pattern if it contains the name of the row."""
     before, itself, after = source.rpartition(name.translate(EXCHANGED))
     return (source, f"{before}*{after}") if itself else (source,)
 
 
 def _most(found: Sequence[T]) -> Union[T, None]:
-    """What is found most often, of several the first."""
+    """Return the most frequent element, the first of several."""
     counts: Dict[T, int] = {}
     for one in found:
         counts[one] = counts.get(one, 0) + 1
@@ -113,14 +118,17 @@ def _most(found: Sequence[T]) -> Union[T, None]:
 
 
 def moved(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
-    """An observation as seen elsewhere."""
+    """Return an observation with other evidence."""
     if isinstance(seen, Unknown):
         return seen
     return Value(seen.value, evidence, seen.others) if isinstance(seen, Value) else Absent(evidence, seen.say)
 
 
 def _bare(row: Row, column: str) -> Union[Observation[Datum], None]:
-    """A column with no more of its evidence than how far it stands below the row, if it does."""
+    """Return a column whose evidence is only its distance below the row, in lines.
+
+    Returns None if the column has another source or is above the row.
+    """
     whole, seen = row[""], row[column]
     if isinstance(seen, Unknown):
         return seen
@@ -135,14 +143,14 @@ def _unusual(row: Row, usual: Row) -> Row:
 
 
 class Noting:
-    """Facts that are written down as they are asked for."""
+    """Facts that record every observation."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._noted: Dict[str, Union[Observation[Datum], Note]] = {}
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place, noted."""
+        """Return the observation of one place, and record it."""
         seen = self.facts.look(place)
         if isinstance(place.fact, Leaf):
             self._noted[".".join(place.path)] = seen
@@ -151,7 +159,7 @@ class Noting:
         return seen
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """The names of all rows of a table, noted."""
+        """Return the names of all rows of a table, and record them."""
         names = self.facts.rows(place)
         note = self.note(place)
         if note.names is None:
@@ -160,7 +168,7 @@ class Noting:
         return names
 
     def note(self, place: Place) -> Note:
-        """What is noted of the table of a place."""
+        """Return the recorded part of the table of a place."""
         name = ".".join(place.owner)
         if name not in self._noted:
             self._noted[name] = Note(Place(place.owner, place.fact), cast("Table", place.fact))
@@ -168,10 +176,10 @@ class Noting:
 
     @property
     def tables(self) -> Iterator[Note]:
-        """Every table of which something is noted."""
+        """The recorded tables."""
         return (note for note in self._noted.values() if isinstance(note, Note))
 
     @property
     def notes(self) -> Packed:
-        """All that was noted, as JSON."""
+        """All recorded facts, as JSON."""
         return {name: one.packed() if isinstance(one, Note) else packed(one) for name, one in self._noted.items()}

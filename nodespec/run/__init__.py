@@ -1,1 +1,1 @@
-"""One command on a node: choose the target, judge, write; one host or a fleet."""
+"""Run one command on a node: select the target, judge, write; one host or a fleet."""

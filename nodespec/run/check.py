@@ -1,4 +1,7 @@
-"""The gate: a host is looked at, judged by a plan, and reported on. All that a node needs is here and below."""
+"""Observe a host, judge it by a plan, and write its reports.
+
+A node needs this module and those that it imports, and no others.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,20 @@ from nodespec.run.request import JudgeOptions, Outputs, Target
 if TYPE_CHECKING:
     from nodespec.recording.replay import Recorded
 
-LEAST = 0.001  # seconds: an alarm of none never rings
-PAUSE = 1.0  # seconds between two tries of --wait
+LEAST = 0.001  # Seconds. An alarm of 0 s would be switched off and never ring.
+PAUSE = 1.0  # Seconds between two tries of --wait.
 
 
 def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
-    """Judge a host, or a fleet of recordings, and write the reports; return the exit code, which is the verdict."""
+    """Judge a host or a fleet of recordings, write reports, return the exit code.
+
+    The exit code is the verdict.
+    """
     _check_target(target)
     check_choice(options.choice, plan)
     check_waivers(options.waivers, plan)
     if target.facts:
-        from nodespec.run import fleet  # noqa: PLC0415 - only where there are recordings
+        from nodespec.run import fleet  # noqa: PLC0415 - only needed for recordings
 
         return fleet.run(plan, target, options, outputs)
     deadline = time.monotonic() + target.limit
@@ -43,7 +49,7 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
 
 
 def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: bool = True) -> Report:
-    """Judge a host; one that does not conform is judged again until it does or `options.wait` has passed."""
+    """Judge a host; retry until it conforms or `options.wait` has passed."""
     end = time.monotonic() + options.wait
     while True:
         with alarms():
@@ -55,10 +61,10 @@ def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: boo
 
 
 def open_target(target: Target) -> Tuple[Union[Live, Recorded], Seat]:
-    """Open a host or a recording to ask it for facts."""
+    """Open a host, an image or a recording, to observe its facts."""
     _check_target(target)
     if target.facts:
-        from nodespec.recording import file as recording  # noqa: PLC0415 - only where there are recordings
+        from nodespec.recording import file as recording  # noqa: PLC0415 - only needed for recordings
         from nodespec.recording.replay import Recorded  # noqa: PLC0415
 
         found = recording.load(target.facts)
@@ -67,14 +73,14 @@ def open_target(target: Target) -> Tuple[Union[Live, Recorded], Seat]:
 
 
 def _open_live(target: Target) -> Tuple[Live, Seat]:
-    """Open a host or an image anew; an image is read within the same deadline."""
+    """Open a host or an image again; the deadline includes reading the image."""
     if not target.image:
         host = open_machine(target.root)
         live = Live(host, time.monotonic() + target.limit)
         door = "live" if host.root == "/" else f"root {target.root}"
         found = identity.host(host, live)
         return live, Seat("running", door, found, identity.notices(found, host.root))
-    from nodespec.images import open as image  # noqa: PLC0415 - what reads archives, for who has one
+    from nodespec.images import open as image  # noqa: PLC0415 - archive readers are only needed for an image
 
     end = time.monotonic() + target.limit
     try:
@@ -101,7 +107,10 @@ def _check_target(target: Target) -> None:
 
 
 def open_machine(root: str) -> Machine:
-    """Return the running host below a root; Mistake where no procfs shows that one runs there."""
+    """Return the running host below a root.
+
+    Raises `Mistake` if no procfs is mounted there, which means that no host runs there.
+    """
     host = Machine(root)
     if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
         raise Mistake(f"--root {root}: {root}/proc is no procfs, so no host runs there: an image is named by --image")
@@ -114,15 +123,18 @@ def _is_procfs(path: str) -> bool:
 
 
 def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:
-    """Refuse waivers that cover nearly every requirement."""
+    """Refuse waivers that cover nearly every requirement. Raises `Mistake`."""
     if waivers:
-        from nodespec.judge.waivers import refuse_broad  # noqa: PLC0415 - only where there are any
+        from nodespec.judge.waivers import refuse_broad  # noqa: PLC0415 - only needed for waivers
 
         refuse_broad(waivers, [requirement.id for requirement in plan.requirements])
 
 
 def check_choice(choice: Choice, plan: Plan) -> None:
-    """A glob that selects nothing is a mistake: it was meant to leave something out, and did not."""
+    """Raise `Mistake` for a glob of --only or --skip that matches no requirement.
+
+    Such a glob has no effect, although the user meant it to have one.
+    """
     ids = [requirement.id for requirement in plan.requirements]
     for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
         for glob in globs:

@@ -1,7 +1,7 @@
-"""Recordings judged: one, or all of a directory with a report each, on all processors at once where there are many.
+"""Judge recordings: one, or all of a directory, with a report each.
 
-What is told of a host is told where it was judged, and of its report no more is kept than what is said of all hosts
-together, unless a format wants all reports at once.
+Many recordings are judged in parallel on all processors. Each process also renders the reports of the hosts that it
+judges. Of a report only the summary is kept, unless a format needs all reports at once.
 """
 
 from __future__ import annotations
@@ -35,48 +35,54 @@ if TYPE_CHECKING:
     from nodespec.run.request import JudgeOptions, Outputs, Target
 
 T = TypeVar("T")
-MANY = 64  # recordings: fewer are judged before a second process has begun
-BAR = 40  # columns
+MANY = 64  # Recordings. Fewer are judged before a second process has started.
+BAR = 40  # The width of the progress bar in columns.
 
 
 class Bench(NamedTuple):
-    """By what every recording is judged, and how it is told in each format: nothing where that wants all at once."""
+    """What each recording is judged by, and how its report is rendered in each format.
+
+    A stream is None if the format needs all reports at once.
+    """
 
     plan: Plan
     terms: Terms
-    readings: Dict[str, Alike]  # by context
+    readings: Dict[str, Alike]  # Memoized plans by context.
     streams: Tuple[Union[Stream, None], ...] = ()
 
     @property
     def whole(self) -> bool:
-        """Whether a format wants all reports at once."""
+        """Whether a format needs all reports at once."""
         return None in self.streams
 
 
 class Told(NamedTuple):
-    """A recording, judged: what is remembered, and its part of each format that takes parts."""
+    """A judged recording: its summary, and its part of each format that takes parts."""
 
     gist: Gist
     parts: Tuple[str, ...]
     report: Union[Report, None]
 
 
-Judged: TypeAlias = "Union[Told, Tuple[str, ...]]"  # or what is wrong with the recording
+Judged: TypeAlias = "Union[Told, Tuple[str, ...]]"  # A result, or the errors of the recording.
 
 
 def _ignore(_seat: Seat) -> None:
-    """Note nothing of a host."""
+    """Ignore the host that is being judged."""
 
 
 def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
-    """Judge what the arguments name. A recording that is damaged is named, and the others are judged all the same."""
+    """Judge the named recordings, write reports, return the exit code.
+
+    An error names each damaged recording; the others are judged nevertheless.
+    """
     if options.wait:
         raise Mistake("--wait: a recording says the same however often it is judged")
     paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers, patience=target.limit)
     goals, every = outputs.reports, outputs.every
     streams = tuple(stream(goal, every=every) for goal in goals)
     bench = Bench(plan, terms, {context: Alike(plan, context=context) for context in CONTEXTS}, streams)
-    gc.disable()  # nothing here goes in circles, and looking for what does is a seventh of the time
+    gc.disable()  # Nothing here creates reference cycles, and searching for them takes a seventh of the time.
     try:
         if len(paths) == 1:
             report = judged(bench, paths[0])
@@ -94,7 +100,7 @@ def _all(
     gists: List[Gist] = []
     reports: List[Report] = []
     damaged: List[str] = []
-    alike: Dict[object, object] = {}  # what is said of one host is said of others, and kept once
+    alike: Dict[object, object] = {}  # Equal texts and findings of several hosts, kept once.
     for one in _watched(_each(bench, paths), len(paths)):
         if not isinstance(one, Told):
             damaged += one
@@ -130,12 +136,15 @@ def _document(way: Stream, spool: Spool, gists: Sequence[Gist]) -> Iterator[str]
 def _kept(item: T, alike: Dict[object, object]) -> T:
     try:
         return cast("T", alike.setdefault(item, item))
-    except TypeError:  # a set that was observed is a list in a report, and has no hash
+    except TypeError:  # The value of a set is a list in a report, and a list has no hash.
         return item
 
 
 def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Report:
-    """The report on one recording; Mistake where there is none. `note` is told which host it is."""
+    """Judge one recording. Raises `Mistake` if it is not valid.
+
+    `note` is called with the seat of the host before it is judged.
+    """
     found = load(path)
     seat = found.through(path)
     note(seat)
@@ -145,7 +154,10 @@ def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> R
 
 
 def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
-    """Judge one recording. A defect of nodespec costs this host alone; `note` is told about the host beforehand."""
+    """Judge one recording; a defect of nodespec affects only this host.
+
+    `note` is called with the seat of the host before it is judged.
+    """
     seat = _nameless(path)
 
     def known(better: Seat) -> None:
@@ -157,9 +169,9 @@ def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Jud
         return _told(bench, judged(bench, path, known))
     except Mistake as mistake:
         return mistake.said
-    except ImportError:  # what this Python lacks it lacks for every host
+    except ImportError:  # A module that this Python lacks is missing for every host.
         raise
-    except Exception as error:  # noqa: BLE001 - the other hosts are judged all the same
+    except Exception as error:  # noqa: BLE001 - the other hosts are judged nevertheless
         if os.environ.get("NODESPEC_DEBUG"):
             traceback.print_exc()
         for reading in bench.readings.values():
@@ -177,12 +189,12 @@ def _lost(bench: Bench, seat: Seat, say: str, hint: str) -> Told:
 
 
 def _nameless(path: str) -> Seat:
-    """What is known of a host before its recording was read: it is called by the recording's file."""
+    """Return the seat of a host whose recording was not read, named after its file."""
     return Seat("running", f"facts {path}", Host(os.path.basename(path)))
 
 
 def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
-    """What each recording comes to, in the order of their names."""
+    """Yield the result of each recording, in the order of their names."""
     processors = len(os.sched_getaffinity(0))
     if len(paths) >= MANY and processors > 1:
         return _side_by_side(bench, paths, processors)
@@ -190,9 +202,9 @@ def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
 
 
 def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterator[Judged]:
-    from nodespec.run.workers import Pool, Work  # noqa: PLC0415 - only for many recordings
+    from nodespec.run.workers import Pool, Work  # noqa: PLC0415 - only needed for many recordings
 
-    def do(path: str, note: Callable[[object], None]) -> Judged:  # the plan, which all share, is not sent along
+    def do(path: str, note: Callable[[object], None]) -> Judged:  # The plan is not sent, since all processes share it.
         return _planned(_one(bench, path, note), None)
 
     def lost(path: str, note: object, ending: str) -> Judged:
@@ -210,7 +222,7 @@ def _planned(one: Judged, plan: Json) -> Judged:
 
 
 def _watched(found: Iterable[Judged], total: int) -> Iterator[Judged]:
-    """The same, with a bar that grows on a terminal while there are several to wait for."""
+    """Yield the same results, with a progress bar if standard error is a terminal."""
     shown = -1
     bar = total > 1 and sys.stderr is not None and sys.stderr.isatty()
     for number, one in enumerate(found, 1):
@@ -222,4 +234,4 @@ def _watched(found: Iterable[Judged], total: int) -> Iterator[Judged]:
 
 
 def _tell(text: str) -> None:
-    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - nothing of this is left when the report is written
+    print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - removed before the report is written

@@ -1,4 +1,7 @@
-"""Who a host is, for the head of a report: nothing here is judged, and no identity of a machine is shown itself."""
+"""Identify a host for the head of a report.
+
+Nothing here is judged. Identifiers of the machine are shown only as hashes.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,15 @@ from nodespec.model.observation import Value
 from nodespec.model.subject import HEAD_FACTS, Host
 from nodespec.sha256 import sha256
 
-APPLICATION = b"nodespec host identity 1"  # what makes the hash of a machine-id ours, as sd-id128 asks of every use
+# The application id of the hashes; sd-id128(3) requires each application to have its own.
+APPLICATION = b"nodespec host identity 1"
 DEVICES = "/sys/class/net"
-MOST = 64  # network devices
-BLOCK = 64  # bytes that SHA-256 takes at a time
+MOST = 64  # Network devices to read.
+BLOCK = 64  # The block size of SHA-256 in bytes.
 
 
 def host(tree: Tree, looked: Facts) -> Host:
-    """The identity of what is looked at, as far as it can be seen."""
+    """Return the identity of the observed host; unknown parts are empty."""
     name = tree.line("/proc/sys/kernel/hostname" if tree.running else "/etc/hostname")
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     shown = name.value.split("\n")[0] if isinstance(name, Value) else ""
@@ -39,12 +43,12 @@ def host(tree: Tree, looked: Facts) -> Host:
 
 
 def notices(found: Host, root: str) -> Tuple[str, ...]:
-    """What must be known before the first finding is believed."""
+    """Return the notices that a reader must know before the findings."""
     return tuple(text for _, _, text in notices_by_kind(found, root))
 
 
 def notices_by_kind(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
-    """Each notice: its kind, the values of the host that it names however it is worded, and its text."""
+    """Yield each notice: its kind, the values of the host that it names, and its text."""
     if found.container and root == "/":
         banner = (
             f"this runs inside a container ({found.container}): what follows is about the container's view, not about "
@@ -57,7 +61,10 @@ def notices_by_kind(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ..
 
 
 def _pending(tree: Tree, looked: Facts) -> str:
-    """The kernel that the next boot starts, if another runs; a container boots none, whatever its /boot holds."""
+    """Return the kernel of the next boot if another runs, or an empty string.
+
+    A container boots no kernel, whatever its /boot contains.
+    """
     if not tree.running or (stated(looked, HEAD_FACTS["container"]) and tree.root == "/"):
         return ""
     runs, starts = (stated(looked, HEAD_FACTS[name]) for name in ("kernel", "next"))
@@ -65,7 +72,7 @@ def _pending(tree: Tree, looked: Facts) -> str:
 
 
 def stated(looked: Facts, path: Tuple[str, ...]) -> str:
-    """A fact as the head of a report states it: empty where it may be several values, or none."""
+    """Return a fact as text; empty if it has several possible values or none."""
     place = facts.place(path)
     seen = looked.look(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
@@ -73,19 +80,22 @@ def stated(looked: Facts, path: Tuple[str, ...]) -> str:
 
 def _machine(tree: Tree) -> str:
     machine_id = tree.line("/etc/machine-id")
-    if not isinstance(machine_id, Value) or len(machine_id.value) != 32:  # noqa: PLR2004 - hexadecimal digits of 128 bits
+    if not isinstance(machine_id, Value) or len(machine_id.value) != 32:  # noqa: PLR2004 - 128 bits in hexadecimal digits
         return ""
     return _hashed(machine_id.value)
 
 
 def _product(tree: Tree) -> str:
-    """The firmware's identity of the machine, which root alone may read."""
+    """Return the hash of the firmware's id of the machine, which only root can read."""
     uuid = tree.line("/sys/class/dmi/id/product_uuid") if tree.running else None
     return _hashed(uuid.value.lower()) if isinstance(uuid, Value) and uuid.value else ""
 
 
 def _addresses(tree: Tree) -> Iterator[str]:
-    """The hardware addresses of devices that are more than software: a bridge may well have that of another host's."""
+    """Yield the hardware addresses of physical network devices.
+
+    Virtual devices are omitted: a bridge may have the address of another host.
+    """
     devices = tree.names(DEVICES) if tree.running else None
     for name in devices.value[:MOST] if isinstance(devices, Value) else ():
         address = tree.line(f"{DEVICES}/{name}/address")
@@ -95,9 +105,9 @@ def _addresses(tree: Tree) -> Iterator[str]:
 
 
 def _hashed(identity: str) -> str:
-    """An app-specific id, as sd_id128_get_machine_app_specific makes one: two applications cannot be joined by it.
+    """Return an app-specific id, as sd_id128_get_machine_app_specific(3) computes it.
 
-    It is half of HMAC-SHA256 (RFC 2104), with the identity as the key.
+    Ids of two applications cannot be correlated. It is half of HMAC-SHA256 (RFC 2104), with the identity as the key.
     """
     key = identity.encode()
     padded = (sha256(key) if len(key) > BLOCK else key).ljust(BLOCK, b"\0")

@@ -1,4 +1,4 @@
-"""Recording a host: which places are looked at for what was asked, and what is left out of it."""
+"""Record a host: select the places to observe, and omit values that may be secret."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CUT = Unknown("refused", "the recording leaves its value out", "record with --re
 
 
 class Discreet:
-    """Facts without the values of those that may carry secrets; that they are there is told."""
+    """Facts without values that may be secret; the recording states that they exist."""
 
     def __init__(self, facts: Live) -> None:
         self.facts = facts
@@ -45,13 +45,16 @@ class Discreet:
         self.spoken: Set[Tuple[Tuple[str, ...], Case]] = set()
 
     def heed(self, plan: Plan) -> None:
-        """What a spec itself speaks of is no secret."""
+        """Allow the values that a spec itself names, since they are not secret."""
         for clause in asking(plan):
             for place in (clause.place, *clause.aliases):
                 self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place, its value cut if it has one that says anything."""
+        """Return the observation of one place, without its value if that may be secret.
+
+        An empty value is kept.
+        """
         seen = self.facts.look(place)
         whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
         if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
@@ -64,14 +67,14 @@ class Discreet:
 
 
 def answer(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
-    """Print what the facts are that were asked for, or record them."""
+    """Print the requested facts, or record them."""
     deadline = time.monotonic() + target.limit
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:
             raise Mistake("--reveal: only what -o records is ever cut")
         for line in lines(asked, facts, every=options.every):
-            print(line)  # noqa: T201 - this is what was asked for
+            print(line)  # noqa: T201 - the requested output
         return 0
     if not isinstance(facts, Live):
         raise Mistake("-o: only a host is recorded, and --facts is a recording already")
@@ -86,12 +89,15 @@ def answer(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOpt
     if _is_standard_output(options.file):
         complain(line)
     else:
-        print(line)  # noqa: T201 - what was done
+        print(line)  # noqa: T201 - reports what was written
     return 0
 
 
 def _is_standard_output(path: str) -> bool:
-    """Whether a recording goes where lines are printed, and would not be one with another line behind it."""
+    """Return whether a recording is written to standard output.
+
+    Another line after it would make it invalid.
+    """
     try:
         return os.path.samestat(os.stat(path), os.fstat(1))
     except OSError:
@@ -99,7 +105,7 @@ def _is_standard_output(path: str) -> bool:
 
 
 def take(asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:
-    """A recording of what plans name and what stands at places, and how many values were left out of it."""
+    """Record what plans and places name; also return the count of omitted values."""
     discreet = Discreet(live)
     noting = Noting(live if reveal else discreet)
     for plan in asked:
@@ -117,7 +123,7 @@ def take(asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: b
 
 
 def _plan(plan: Plan, noting: Noting) -> None:
-    """All that a plan can ask, whatever its conditions come to."""
+    """Observe all places that a plan can read, whatever its conditions are."""
     for clause in asking(plan):
         for place in (clause.place, *clause.aliases):
             _look(place, noting)
@@ -138,14 +144,14 @@ def _quantified(data: Data, params: Params, noting: Noting) -> None:
 
 
 def _look(place: Place, noting: Noting) -> None:
-    """A place; of a column also the row, which says whether there is one at all."""
+    """Observe a place; for a column also its row, which states whether the row exists."""
     noting.look(place)
     if place.column:
         noting.look(Place(place.path[:-1], place.fact, place.key))
 
 
 def _place(what: str, noting: Noting, live: Live) -> None:
-    """All that stands at a place: a family's facts, a table's rows, a row's columns."""
+    """Observe all facts of a family, all rows of a table, or all columns of a row."""
     for place in facts_of(what):
         if isinstance(place.fact, Leaf) or place.column:
             _look(place, noting)

@@ -1,4 +1,7 @@
-"""What one command was asked to do, as records: nothing below the command line knows its arguments."""
+"""Records of what one command was asked to do.
+
+Modules below the command line take these records instead of its arguments.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from nodespec.model.report import Waiver
 from nodespec.output.writer import ReportOutput
 from nodespec.records import NamedTuple
 
-DEADLINE, IMAGE_DEADLINE = 20.0, 300.0  # seconds where none are given: of an image, reading it included
+DEADLINE, IMAGE_DEADLINE = 20.0, 300.0  # Default time limits in seconds. That of an image includes reading it.
 
 
 class Target(NamedTuple):
-    """The host to observe: the running one below `root`, unless `image` or `facts` names another.
+    """The host to observe: the running host below `root`, an image or a recording.
 
-    `image` is a path of an image at rest, `facts` one of a recording or of a directory of them. `kernel` (a release)
-    and `platform` (OS/ARCH) choose within an image. `deadline` bounds all observations, in seconds; None is the default
-    of the context, which `limit` knows.
+    `image` is the path of an offline image, `facts` that of a recording or of a directory of recordings. `kernel` (a
+    release) and `platform` (OS/ARCH) select a part of an image. `deadline` bounds all observations, in seconds; None is
+    the default, see `limit`.
     """
 
     root: str = "/"
@@ -35,7 +38,10 @@ class Target(NamedTuple):
 
 
 class JudgeOptions(NamedTuple):
-    """How a host is judged: globs of requirements, strictness, waivers, and how long to retry, in seconds."""
+    """How a host is judged: globs of requirements, strictness, waivers, retries.
+
+    `wait` is the time during which the check is retried, in seconds.
+    """
 
     choice: Choice = Choice()
     waivers: Tuple[Waiver, ...] = ()
@@ -50,7 +56,10 @@ class Outputs(NamedTuple):
 
 
 class RecordOptions(NamedTuple):
-    """How facts are printed or recorded: `file` is empty to print; `reveal` keeps values that may be secret."""
+    """How facts are printed or recorded.
+
+    An empty `file` prints them. `reveal` keeps values that may be secret.
+    """
 
     file: str = ""
     every: bool = False

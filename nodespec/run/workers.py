@@ -1,7 +1,7 @@
-"""Worker processes: items are worked on side by side, and their results come in the order of the items.
+"""Process items in parallel in worker processes; results keep their order.
 
-A worker that dies costs the item that it was at; a new worker continues with the others. Workers never outlive
-nodespec: they end at the end of the pipe of requests, and in the middle of an item by their lifeline.
+If a worker dies, only the item that it was processing is lost. A new worker continues with the others. Workers never
+outlive nodespec: they end when the pipe of requests is closed, and during an item their lifeline kills them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from nodespec.host.lifeline import Lifeline
 
 T = TypeVar("T")
 
-QUEUE = 2  # items that a worker has been given, the one that it is at included: a slow one holds up one other
-AHEAD = 32  # items per worker that are given out before the first of them was taken
-PIECE = 1 << 16  # bytes that are read at a time
-IDLE_DEATHS = 8  # workers that may die before any item was begun; then this process does the rest
-HEAD = struct.Struct("!cI")  # the kind of a message, and the size of its pickle
-REQUEST = struct.Struct("!I")  # the index of an item
-BEGUN, NOTE, DONE, RAISED = b"b", b"n", b"d", b"r"  # kinds of messages
+QUEUE = 2  # Items queued at a worker, including the current item. A slow item delays only one other.
+AHEAD = 32  # Items for each worker that are queued before the first of them is taken.
+PIECE = 1 << 16  # Bytes of one read.
+IDLE_DEATHS = 8  # Workers that may die before they begin an item. After that this process does the work itself.
+HEAD = struct.Struct("!cI")  # The header of a message: its kind, and the size of its pickle in bytes.
+REQUEST = struct.Struct("!I")  # The index of an item.
+BEGUN, NOTE, DONE, RAISED = b"b", b"n", b"d", b"r"  # Kinds of messages.
 
 
 class Work(Generic[T]):
-    """What is done with every item. It may note what is known of an item so far: `lost` is given the last note."""
+    """What to do with every item.
+
+    While an item is processed, `do` may send notes about it. `lost` gets the last note if the worker dies.
+    """
 
     def __init__(
         self,
@@ -41,17 +44,17 @@ class Work(Generic[T]):
 
 
 class Worker:
-    """A worker process as its parent sees it."""
+    """A worker process, from the view of its parent."""
 
     def __init__(self, pid: int, requests: int, answers: int, lifeline: int) -> None:
         self.pid, self.requests, self.answers, self.lifeline = pid, requests, answers, lifeline
         self.queue: Deque[int] = deque()
-        self.begun = False  # whether it is at the first item of its queue
+        self.begun = False  # Whether it has begun the first item of its queue.
         self.note: object = None
         self.data = bytearray()
 
     def give(self, index: int) -> None:
-        """Queue an item. A worker that is dead is noticed by the end of its answers."""
+        """Queue an item; a dead worker is detected later, by the end of its answers."""
         self.queue.append(index)
         try:
             os.write(self.requests, REQUEST.pack(index))
@@ -59,14 +62,14 @@ class Worker:
             return
 
     def messages(self) -> Iterator[Tuple[bytes, object]]:
-        """The messages that have come whole."""
+        """Yield kind and content of each message that has arrived completely."""
         while len(self.data) >= HEAD.size:
             kind, size = HEAD.unpack_from(self.data)
             if len(self.data) < HEAD.size + size:
                 return
             body = bytes(memoryview(self.data)[HEAD.size : HEAD.size + size])
             del self.data[: HEAD.size + size]
-            yield kind, pickle.loads(body)  # noqa: S301 - from a child of this very process
+            yield kind, pickle.loads(body)  # noqa: S301 - the sender is a child of this process
 
     def close(self) -> None:
         """Close the parent's ends of its pipes."""
@@ -76,7 +79,7 @@ class Worker:
     def end(self) -> int:
         """End the process and return its wait status."""
         self.close()
-        os.kill(self.pid, signal.SIGKILL)  # it is not reaped yet, so no other process has its number
+        os.kill(self.pid, signal.SIGKILL)  # The process is not reaped yet, so no other process can have its number.
         return os.waitpid(self.pid, 0)[1]
 
 
@@ -88,10 +91,10 @@ class Pool(Generic[T]):
         self.workers: List[Worker] = []
         self.left: Deque[int] = deque(range(len(work.items)))
         self.results: Dict[int, T] = {}
-        self.deaths = 0  # of workers that were at no item
+        self.deaths = 0  # Workers that died before they began an item.
 
     def run(self) -> Iterator[T]:
-        """The results in the order of the items."""
+        """Yield the results in the order of the items."""
         try:
             for index in range(len(self.work.items)):
                 while index not in self.results:
@@ -102,9 +105,9 @@ class Pool(Generic[T]):
                 worker.end()
 
     def _step(self, index: int) -> None:
-        """Bring the result of an item nearer, which is the first that has not been taken."""
+        """Work toward the result of an item, the first that has not been taken."""
         self._staff()
-        if not self.workers:  # no process can be started
+        if not self.workers:  # No process could be started.
             self.left.remove(index)
             self.results[index] = self.work.do(self.work.items[index], _forget)
             return
@@ -116,16 +119,16 @@ class Pool(Generic[T]):
             self._receive(by_answers[handle])
 
     def _staff(self) -> None:
-        """Start the workers that are missing."""
+        """Start missing workers."""
         wanted = min(self.count, len(self.workers) + len(self.left)) if self.deaths < IDLE_DEATHS else 0
         while len(self.workers) < wanted:
             try:
                 self._start()
-            except OSError:  # no more processes or descriptors: as many as there are must do
+            except OSError:  # No more processes or descriptors are available, so the existing workers must suffice.
                 return
 
     def _give(self, end: int) -> None:
-        """Give out items below an index, in turns."""
+        """Distribute items below an index, in turns."""
         for worker in sorted(self.workers, key=lambda one: len(one.queue)) * QUEUE:
             if self.left and self.left[0] < end and len(worker.queue) < QUEUE:
                 worker.give(self.left.popleft())
@@ -147,7 +150,7 @@ class Pool(Generic[T]):
             self._bury(worker)
 
     def _bury(self, worker: Worker) -> None:
-        """What a dead worker was at is lost; what it had not begun is given to others."""
+        """Remove a dead worker; its current item is lost, its other items go to others."""
         self.workers.remove(worker)
         status = worker.end()
         if worker.begun:
@@ -177,11 +180,12 @@ class Pool(Generic[T]):
         self.workers.append(Worker(pid, requests, answers, lifeline.writer))
 
     def _serve(self, requests: int, answers: int, unused: Sequence[int], lifeline: Lifeline) -> NoReturn:
-        """Be a worker: nothing that the parent had begun is continued here, whatever happens."""
+        """Run as a worker and never return, so that no code of the parent continues here."""
         status = DEFECT
         try:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent ends the workers
-            for other in self.workers:  # their pipes must not stay open when the parent is gone
+            # A terminal sends SIGINT to all processes. The parent ends the workers.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for other in self.workers:  # An open copy of their pipes would keep them alive after the parent has ended.
                 other.close()
             for handle in unused:
                 os.close(handle)
@@ -197,7 +201,7 @@ class Pool(Generic[T]):
         _send(answers, BEGUN, None)
         try:
             result = self.work.do(item, lambda note: _send(answers, NOTE, note))
-        except Exception as error:  # noqa: BLE001 - the parent raises it
+        except Exception as error:  # noqa: BLE001 - the parent raises the error
             _send(answers, RAISED, error)
         else:
             _send(answers, DONE, result)
@@ -211,15 +215,15 @@ def _send(handle: int, kind: bytes, said: object) -> None:
 
 
 def _forget(_note: object) -> None:
-    """Take a note of what this process does itself: nobody will ask for it."""
+    """Ignore a note: this process itself does the work, so the note is not needed."""
 
 
 def _ending(status: int) -> str:
-    """How a process ended, in words, from its wait status."""
+    """Describe how a process ended, from its wait status: `was killed by SIGKILL`."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:
             return f"was killed by {signal.Signals(number).name}"
-        except ValueError:  # a real-time signal
+        except ValueError:  # A real-time signal has no name.
             return f"was killed by signal {number}"
     return f"ended with exit status {os.WEXITSTATUS(status)}"
