@@ -25,7 +25,18 @@ SPECS = sorted((TOP / "specs").rglob("*.yaml"))
 GENERATED = {"facts.md"}  # from the docstrings in checks/: clean once that room is rewritten
 REWRITTEN_ROOMS: Tuple[str, ...] = ("nodespec/author/commands", "nodespec/options.py", "nodespec/preflight")
 DOCUMENTED_ROOMS: Tuple[str, ...] = (  # docstrings and comments, not yet messages; one line a package or module
+    "nodespec/__init__.py",
+    "nodespec/__main__.py",
+    "nodespec/api.py",
     "nodespec/author/diff/__init__.py",
+    "nodespec/entry.py",
+    "nodespec/errors.py",
+    "nodespec/escape.py",
+    "nodespec/facts",
+    "nodespec/recording",
+    "nodespec/records.py",
+    "nodespec/run",
+    "nodespec/sha256.py",
 )
 
 ARCHAIC = (
