@@ -1,4 +1,4 @@
-"""The families: one module a subject. Each declares facts and observes them; none judges."""
+"""Families of facts: one module a subject. Each observes facts; none judges them."""
 
 FAMILIES = (
     "kernel",

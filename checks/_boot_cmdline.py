@@ -91,7 +91,7 @@ def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     """Variables that a line of a shell's assigns, but what a command would have to say."""
     if len(line) > MAX_VALUE or "`" in line or "$(" in line:
         return
-    from nodespec.formats.grub_syntax import Command, parse  # noqa: PLC0415 - before a loader is configured
+    from nodespec.formats.grub_syntax import Command, parse  # noqa: PLC0415
 
     try:
         commands = parse(line)

@@ -66,15 +66,15 @@ def _menus(tree: Tree) -> List[Observation[Menu]]:
     entries = has_entries(tree)
     found: List[Observation[Menu]] = []
     if configs:
-        from nodespec.checks import _boot_grub  # noqa: PLC0415 - where it is installed
+        from nodespec.checks import _boot_grub  # noqa: PLC0415
 
         found += _boot_grub.menus(tree, configs)
     if others:
-        from nodespec.checks import _boot_others  # noqa: PLC0415 - likewise
+        from nodespec.checks import _boot_others  # noqa: PLC0415
 
         found += _boot_others.menus(tree, others)
     if entries:
-        from nodespec.checks import _boot_systemd_boot as _boot_entries  # noqa: PLC0415 - likewise
+        from nodespec.checks import _boot_systemd_boot as _boot_entries  # noqa: PLC0415
 
         found += [] if configs else _boot_entries.hidden(tree)
         taken = any(not isinstance(menu, Value) or menu.value.entries for menu in found)

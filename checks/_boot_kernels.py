@@ -123,7 +123,7 @@ def identified(tree: Tree, path: str) -> Observation[str]:
     release = _of_name(real) or _of_name(path) or _of_folder(real) or _of_folder(path)
     if release:
         return Value(release, Evidence(path))
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - where no name says it
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     banner = _image.banner(tree, path).then(lambda text: text.split()[0])
     if isinstance(banner, Value):

@@ -63,7 +63,7 @@ def offered(tree: Tree) -> Observation[Tuple[Offer, ...]]:
         return NONE if isinstance(found, Absent) else found
     offers = tuple(offer for kernel in found.value for offer in kernel.offers)
     if tree.kernel and not offers:
-        from nodespec.checks import _boot_default  # noqa: PLC0415 - as below
+        from nodespec.checks import _boot_default  # noqa: PLC0415
 
         configured = tree.once(_boot_default.configured)
         if isinstance(configured, Unknown):
@@ -82,7 +82,7 @@ def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
     """The kernels one of which is started."""
     if _is_bare(tree):
         return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
-    from nodespec.checks import _boot_default, _boot_kernels  # noqa: PLC0415 - where there may be a kernel
+    from nodespec.checks import _boot_default, _boot_kernels  # noqa: PLC0415
 
     held = _boot_kernels.held(tree)
     if tree.kernel:
@@ -106,7 +106,7 @@ def _is_bare(tree: Tree) -> bool:
 
 def _asked(tree: Tree, held: Observation[Mapping[str, Held]]) -> Observation[Tuple[Kernel, ...]]:
     """The kernel that `--kernel` names, with the first entry that starts it."""
-    from nodespec.checks import _boot_default  # noqa: PLC0415 - as above
+    from nodespec.checks import _boot_default  # noqa: PLC0415
 
     configured = tree.once(_boot_default.configured)
     kernels = _boot_default.offers_of(tree, configured.value.menu) if isinstance(configured, Value) else {}
@@ -130,7 +130,7 @@ def _lacking(release: str, others: List[str]) -> Unknown:
 def _likely(tree: Tree, held: Mapping[str, Held]) -> Tuple[str, Evidence]:
     """Without a loader's configuration: the only one, the one that /vmlinuz leads to, the highest."""
     images = [release for release, kernel in held.items() if kernel.image] or list(held)
-    from nodespec.checks._boot_kernels import identified  # noqa: PLC0415 - as above
+    from nodespec.checks._boot_kernels import identified  # noqa: PLC0415
 
     for path in LINKS if len(images) > 1 else ():
         release = identified(tree, path) if isinstance(tree.link(path), Value) else None

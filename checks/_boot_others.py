@@ -37,7 +37,7 @@ def _syslinux(tree: Tree, path: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.formats.syslinux import Config  # noqa: PLC0415 - few hosts have it
+    from nodespec.formats.syslinux import Config  # noqa: PLC0415
 
     folder = path.rpartition("/")[0]
     try:
@@ -84,7 +84,7 @@ def _zipl(tree: Tree, path: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.formats.grub_legacy import parse_zipl  # noqa: PLC0415 - as above
+    from nodespec.formats.grub_legacy import parse_zipl  # noqa: PLC0415
 
     config = parse_zipl(text.value)
     offers = [_entry(entry, path) for entry in config.entries]
@@ -117,7 +117,7 @@ def _legacy(tree: Tree, path: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.formats.grub_legacy import parse_menu  # noqa: PLC0415 - as above
+    from nodespec.formats.grub_legacy import parse_menu  # noqa: PLC0415
 
     menu = parse_menu(text.value)
     default = menu.default
@@ -146,7 +146,7 @@ def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.formats.pi_config import parse  # noqa: PLC0415 - as above
+    from nodespec.formats.pi_config import parse  # noqa: PLC0415
 
     try:
         said = parse(text.value, lambda name: _included(tree, folder, name))

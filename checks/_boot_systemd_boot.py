@@ -159,7 +159,7 @@ def _image_offer(tree: Tree, entry: Entry, image: Value[Sections], partition: st
 
 def sections(tree: Tree, path: str) -> Observation[Sections]:
     """What a unified kernel image says of itself."""
-    from nodespec.formats import pe  # noqa: PLC0415 - few hosts have such images
+    from nodespec.formats import pe  # noqa: PLC0415
 
     table = tree.head(path, HEAD).then(pe.sections)
     if not isinstance(table, Value):
@@ -190,7 +190,7 @@ def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation
 
 def _banner(tree: Tree, path: str, section: Section) -> str:
     """The release at the head of the kernel inside."""
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - as above
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     head = _section(tree, path, section, _image.HEAD).then(_image.release_of)
     return head.value if isinstance(head, Value) else ""

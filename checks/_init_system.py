@@ -74,7 +74,7 @@ def _init(tree: Tree) -> Observation[str]:
 
 def _named_by_kernel(tree: Tree) -> Tuple[str, Evidence]:
     """/sbin/init, unless the next boot's command line has `init=`; and what says so."""
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - which has the command line
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     line = _systemd_at_boot.command_line(tree)
     given = [(value, at) for key, value, at in line if key == "init" and value.startswith("/")]

@@ -15,7 +15,7 @@ OWN = "/usr/local/"  # where no package puts anything
 
 def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
     """The version of a program, by the first of these packages that is installed, else by Go's build information."""
-    from nodespec.checks.packages import rows_of  # noqa: PLC0415 - no live host is asked this way
+    from nodespec.checks.packages import rows_of  # noqa: PLC0415
 
     path = find_program(tree, program)
     if not isinstance(path, Value):
@@ -32,7 +32,7 @@ def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
 
 def _built(tree: Tree, path: str, program: str) -> Observation[str]:
     """The version of a Go program by its build information, as of runtimes from release archives."""
-    from nodespec.formats.go_buildinfo import read_build_info, released_version  # noqa: PLC0415 - where no package is
+    from nodespec.formats.go_buildinfo import read_build_info, released_version  # noqa: PLC0415
 
     def read(offset: int, size: int) -> bytes:
         """Bytes of the file; a tree is read from the start of a file on."""

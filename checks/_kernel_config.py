@@ -99,8 +99,8 @@ PSEUDO = PATHS[:1]  # /proc shows no sizes of some files
 
 def _within(tree: Tree) -> Iterator[Observation[bytes]]:
     """What CONFIG_IKCONFIG left in the kernel's own file, or in the module `configs`: a last resort, at rest."""
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - unpacking takes a second
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - unpacking takes a second
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     kernel, builtin, listed = _boot.chosen(tree), _kernel.builtin(tree), _kernel.installed(tree)
     if isinstance(listed, Value) and "configs" in listed.value:
@@ -122,7 +122,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _gunzipped(data: bytes) -> bytes:
-    import zlib  # noqa: PLC0415 - only where a file is packed
+    import zlib  # noqa: PLC0415
 
     unpacking = zlib.decompressobj(31)
     try:

@@ -107,7 +107,7 @@ def _packed(head: bytes) -> str:
     """Of a kernel for Arm that is compressed as a whole."""
     if head[:2] != b"\x1f\x8b":
         return ""
-    import zlib  # noqa: PLC0415 - few are
+    import zlib  # noqa: PLC0415
 
     try:
         return _flat(zlib.decompressobj(31).decompress(head, 1 << 10))
@@ -132,7 +132,7 @@ def _inside(data: bytes) -> bytes:
 
 def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
     """The file itself, and what is unpacked from wherever something compressed seems to begin."""
-    from nodespec.formats.decompress import unpacked  # noqa: PLC0415 - a last resort
+    from nodespec.formats.decompress import unpacked  # noqa: PLC0415
 
     yield partial(_Bytes, data)
     for found in islice(_COMPRESSED.finditer(data), TRIES):
@@ -144,7 +144,7 @@ _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
 
 def _sought(source: Source) -> Optional[bytes]:
     """The configuration in a source, which is gone through but never held whole."""
-    import zlib  # noqa: PLC0415 - as above
+    import zlib  # noqa: PLC0415
 
     at, tail = 0, b""
     try:

@@ -28,7 +28,7 @@ RPMS = ("kernel-core", "kernel", "kernel-default")  # each with all the releases
 
 def at_rest(tree: Tree) -> Observation[str]:
     """Of the kernel that the next boot starts."""
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
 
     kernel = _boot.at_rest(tree)
     if not isinstance(kernel, Value):
@@ -109,7 +109,7 @@ def of_release(tree: Tree) -> Observation[str]:
 
 
 def _looks(tree: Tree, kernel: Kernel) -> Iterator[Observation[str]]:
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - as above
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     if kernel.held.image:
         yield _image.banner(tree, kernel.held.path).then(debian)
@@ -122,7 +122,7 @@ def _looks(tree: Tree, kernel: Kernel) -> Iterator[Observation[str]]:
 
 def _packaged(tree: Tree, release: str) -> Observation[str]:
     """The version of the package that has the kernel, if it is one of this release and no other."""
-    from nodespec.checks.packages import rows_of  # noqa: PLC0415 - where the kernel's own files do not tell
+    from nodespec.checks.packages import rows_of  # noqa: PLC0415
 
     rows = rows_of(tree)
     for name in (*(name.format(release) for name in PACKAGES), *RPMS):

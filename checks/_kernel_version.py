@@ -64,7 +64,7 @@ def order(release: str) -> Key:
 def release(machine: Tree) -> Observation[str]:
     """The release, as `uname -r` prints it."""
     if not isinstance(machine, Machine):
-        from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - not for a machine that runs
+        from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
 
         return _boot.at_rest(machine).then(lambda kernel: kernel.release)
     read = machine.line(OSRELEASE)

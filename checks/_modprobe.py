@@ -78,7 +78,7 @@ def _on_command_line(tree: Tree) -> Iterator[Line]:
     if tree.running:
         line = tree.line(CMDLINE)
     else:
-        from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for a machine that runs
+        from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
 
         line = _command_line.next_line(tree).then(lambda line: line.text)
     if not isinstance(line, Value):
@@ -201,6 +201,6 @@ def matches(name: str, pattern: str) -> bool:
     """Whether a name matches a pattern as fnmatch(3) does."""
     if not set("*?[") & set(pattern):
         return name == pattern
-    from fnmatch import fnmatchcase  # noqa: PLC0415 - patterns are rare
+    from fnmatch import fnmatchcase  # noqa: PLC0415
 
     return fnmatchcase(name, pattern.replace("[^", "[!"))

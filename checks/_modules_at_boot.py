@@ -149,7 +149,7 @@ def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
     """The modules of the instances of modprobe@.service that a boot starts."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - only with systemd
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     for name, at in _systemd_boot.started(tree).items():
         wanted = WANTED.fullmatch(name)

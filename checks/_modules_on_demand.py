@@ -109,13 +109,13 @@ def _loader(machine: Tree) -> Union[Value[str], Unknown]:
     if machine.running:
         said = machine.line(LOADER)
     else:
-        from nodespec.checks import _sysctl_defaults  # noqa: PLC0415 - not for a machine that runs
+        from nodespec.checks import _sysctl_defaults  # noqa: PLC0415
 
         said = _sysctl_defaults.loader(machine)
     return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(said, Absent) else said
 
 
 def _in_container(machine: Machine) -> bool:
-    from nodespec.checks import _container  # noqa: PLC0415 - where modprobe was not found
+    from nodespec.checks import _container  # noqa: PLC0415
 
     return machine.root == "/" and any(isinstance(mark, Value) for mark in _container.marks(machine, inside=True))

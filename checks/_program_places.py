@@ -42,7 +42,7 @@ def _started(tree: Tree, name: str) -> Observation[str]:
     """The program that its unit starts, if it is there."""
     if name not in UNITS:
         return Absent(Evidence(""))
-    from nodespec.checks._systemd_command import command_of  # noqa: PLC0415 - only where it is not on the search path
+    from nodespec.checks._systemd_command import command_of  # noqa: PLC0415
 
     command = command_of(tree, UNITS[name], name)
     if not isinstance(command, Value):

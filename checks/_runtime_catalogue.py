@@ -73,7 +73,7 @@ def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
 
 def packaged(tree: Tree, name: str) -> Observation[str]:
     """The version of its package."""
-    from nodespec.checks import _installed  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _installed  # noqa: PLC0415
 
     return _installed.version(tree, RUNTIMES[name].program, RUNTIMES[name].packages)
 
@@ -90,7 +90,7 @@ def no_images(name: str) -> Absent:
 
 def configured(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
     """What its configuration sets, or what it does where that is silent, which is inferred."""
-    from nodespec.checks._runtime_config import READERS  # noqa: PLC0415 - not where the runtime answers
+    from nodespec.checks._runtime_config import READERS  # noqa: PLC0415
 
     settings = READERS[name].read(tree, version)
     if not isinstance(settings, Value):
@@ -120,7 +120,7 @@ def api_at_rest(tree: Tree, name: str) -> Observation[str]:
     if name == "docker":
         return Absent(Evidence(":".join(PROGRAMS)), RUNTIMES[name].silent)
     if name == "containerd":
-        from nodespec.checks._runtime_config import containerd_settings  # noqa: PLC0415 - likewise
+        from nodespec.checks._runtime_config import containerd_settings  # noqa: PLC0415
 
         settings = containerd_settings(tree, packaged(tree, name))
         disabled = settings.value.disabled if isinstance(settings, Value) else settings

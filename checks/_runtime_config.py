@@ -33,7 +33,7 @@ def containerd(tree: Tree, version: Observation[str]) -> Observation[Settings]:
 
 def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Containerd]:
     """All that containerd's configuration decides: the file is the default one or an option of its unit."""
-    from nodespec.checks._runtime_containerd import settings  # noqa: PLC0415 - not where the runtime answers
+    from nodespec.checks._runtime_containerd import settings  # noqa: PLC0415
 
     command = _command(tree, "containerd.service", "containerd")
     if isinstance(command, Unknown):
@@ -44,7 +44,7 @@ def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Co
 
 def _command(tree: Tree, unit: str, program: str) -> Union[Command, Unknown]:
     """The command line of a unit; without a unit the program alone."""
-    from nodespec.checks._systemd_command import Command, command_of  # noqa: PLC0415 - likewise
+    from nodespec.checks._systemd_command import Command, command_of  # noqa: PLC0415
 
     command = command_of(tree, unit, program)
     if isinstance(command, Absent):
@@ -96,7 +96,7 @@ def _tables(tree: Tree, path: str) -> Observation[Table]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.formats.toml import parse  # noqa: PLC0415 - only where there is a file
+    from nodespec.formats.toml import parse  # noqa: PLC0415
 
     return text.then(parse)
 

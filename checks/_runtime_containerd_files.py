@@ -92,7 +92,7 @@ def _file(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
                 Unknown("malformed", f"containerd does not start: {path} does not exist", f"write {path}")
             )
         return None
-    from nodespec.formats.toml import parse  # noqa: PLC0415 - only where there is a file
+    from nodespec.formats.toml import parse  # noqa: PLC0415
 
     tables = text.then(parse)
     if isinstance(tables, Value):

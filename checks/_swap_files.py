@@ -87,7 +87,7 @@ def _swap(tree: Tree) -> Observation[Swap]:
 
 def _not_built(tree: Tree) -> Union[Evidence, None]:
     """What says that the kernel of the next boot was built without swap."""
-    from nodespec.checks import kernel  # noqa: PLC0415 - a family of its own
+    from nodespec.checks import kernel  # noqa: PLC0415
 
     resting = kernel.config.resting
     option = resting(tree).look("SWAP") if resting else None

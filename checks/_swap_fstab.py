@@ -108,7 +108,7 @@ def unit_name(path: str, kind: str) -> str:
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
     """The units and links that the generator makes: `generator/X.swap` and `generator/swap.target.wants/X.swap`."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - which calls this
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
 
     found = entries(tree)
     if isinstance(found, Unknown) or _systemd_boot.is_off(tree, "fstab"):

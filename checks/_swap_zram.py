@@ -23,7 +23,7 @@ SETUP = "systemd-zram-setup@"
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Units for each device that the configuration has: `dev-zram0.swap`, pulled in by swap.target."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - which calls this
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
 
     if not _systemd_boot.has_generator(tree, GENERATOR) or _systemd_boot.is_off(tree, "systemd.zram"):
         return

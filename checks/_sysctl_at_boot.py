@@ -142,7 +142,7 @@ def ordered(assignments: Iterable[_sysctl_values.Assignment], reader: str) -> As
     """What is written to the kernel. systemd writes each path once, in the place of its last value."""
     found: Dict[str, _sysctl_values.Assignment] = {}
     if reader == BUSYBOX:
-        from nodespec.checks import _sysctl_busybox  # noqa: PLC0415 - few have it
+        from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
 
         assignments = _sysctl_busybox.until_refused(assignments)
     every = tuple(assignments)
@@ -183,7 +183,7 @@ def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.Assignme
     `-` in front means that it may fail, and without a `=` that wildcards leave the parameter as it is.
     """
     if reader == BUSYBOX:
-        from nodespec.checks import _sysctl_busybox  # noqa: PLC0415 - few have it
+        from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
 
         yield from _sysctl_busybox.parse(path, text)
         return

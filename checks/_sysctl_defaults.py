@@ -30,7 +30,7 @@ def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
         return Value(_sysctl_values.DEFAULTS[key], at._replace(line=0, inferred=True))
     if key not in BUILT:
         return None
-    from nodespec.checks import kernel  # noqa: PLC0415 - for two parameters
+    from nodespec.checks import kernel  # noqa: PLC0415
 
     config = kernel.config.resting
     said = config(tree).look(BUILT[key]) if config else None
@@ -41,7 +41,7 @@ def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
 
 def _given(tree: Tree, key: str) -> Union[Value[str], Unknown, None]:
     """What the command line says: `sysctl.vm.swappiness=10`, or by a word of its own."""
-    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
 
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):
@@ -76,7 +76,7 @@ WANTED = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sct
 
 def lacking(tree: Tree, module: str) -> Optional[Observation[str]]:
     """Why a parameter that a module brings is not there after boot, or that this cannot be told; else nothing."""
-    from nodespec.checks import modules  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import modules  # noqa: PLC0415
 
     state = modules.state(tree, module)
     if not isinstance(state, Value):

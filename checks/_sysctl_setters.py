@@ -60,7 +60,7 @@ def _after(setting: Setting, key: str, before: Optional[Observation[str]]) -> Op
     if setting.sticky and isinstance(before, Value) and before.value == "1":
         return before
     if setting.value is not None:
-        from nodespec.checks import _sysctl_at_boot, _sysctl_values  # noqa: PLC0415 - where a service sets anything
+        from nodespec.checks import _sysctl_at_boot, _sysctl_values  # noqa: PLC0415
 
         held = before.value if isinstance(before, Value) else _sysctl_values.DEFAULTS.get(key) if not before else None
         written = _sysctl_values.written(key, setting.value, held)
@@ -188,14 +188,14 @@ def _of_apport(tree: Tree) -> Iterator[Setting]:
 
 def _of_tuned(tree: Tree) -> Iterator[Setting]:
     if _starts(tree, "tuned.service") is not False:
-        from nodespec.checks import _tuned  # noqa: PLC0415 - where it is installed
+        from nodespec.checks import _tuned  # noqa: PLC0415
 
         yield from _tuned.settings(tree)
 
 
 def _of_units(tree: Tree) -> Iterator[Setting]:
     """Services that run sysctl or write below /proc/sys."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - only with systemd
+    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     boot, *others = _systemd_boot.transactions(tree)
     sure = boot.certain.intersection(*(other.certain for other in others))
@@ -254,7 +254,7 @@ def disabled(tree: Tree, key: str) -> Optional[Absent]:
     """Why there is no parameter of IPv6: `ipv6.disable=1` on the command line, or as an option of the module."""
     if not key.startswith("net.ipv6."):
         return None
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - which has the command line
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     given = [(value, at) for name, value, at in _systemd_at_boot.command_line(tree) if name == "ipv6.disable"]
     if given and given[-1][0] == "1":
@@ -264,7 +264,7 @@ def disabled(tree: Tree, key: str) -> Optional[Absent]:
 
 def _disabled_module(tree: Tree) -> Optional[Absent]:
     """The line `options ipv6 disable=1` of modprobe.d, which counts where IPv6 is a module."""
-    from nodespec.checks import modules  # noqa: PLC0415 - a family of its own
+    from nodespec.checks import modules  # noqa: PLC0415
 
     files = _units.merged(tree, _units.folders("modprobe.d"))
     for path in files.value if isinstance(files, Value) else ():

@@ -105,7 +105,7 @@ def _unit_files(tree: Tree) -> Tuple[Units, ...]:
         units = Units(tree, added)
     if not _is_first_boot(tree):
         return (units,)
-    from nodespec.checks import _systemd_install  # noqa: PLC0415 - for first boots
+    from nodespec.checks import _systemd_install  # noqa: PLC0415
 
     made: List[Units] = []
     for mode in _systemd_install.preset_modes(tree):
@@ -135,7 +135,7 @@ def _command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
         line = tree.line(CMDLINE)
         text, at = (line.value, line.evidence) if isinstance(line, Value) else ("", Evidence(CMDLINE))
     else:
-        from nodespec.checks import _boot_cmdline as next_boot  # noqa: PLC0415 - not for a machine that runs
+        from nodespec.checks import _boot_cmdline as next_boot  # noqa: PLC0415
 
         known = next_boot.next_line(tree)
         text, at = (known.value.text, known.evidence) if isinstance(known, Value) else ("", Evidence(CMDLINE))
@@ -178,11 +178,11 @@ def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
             yield f"{EARLY}/{default}.wants/{name}", Link(f"/usr/lib/systemd/system/{name}", at)
     table = tree.text(FSTAB, _units.LIMIT)
     if isinstance(table, Value) and any(_units.lines(table.value)):
-        from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415 - which asks this module in turn
+        from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415 - it imports this module
 
         yield from _fstab.generated(tree)
     if has_generator(tree, "zram-generator"):
-        from nodespec.checks import _swap_zram as _zram  # noqa: PLC0415 - the same
+        from nodespec.checks import _swap_zram as _zram  # noqa: PLC0415 - it imports this module
 
         yield from _zram.generated(tree)
     yield from _rc_local(tree)

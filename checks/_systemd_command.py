@@ -63,7 +63,7 @@ def command_of(tree: Tree, unit: str, program: str) -> Observation[Command]:
 
 
 def _read(tree: Tree, unit: str, program: str) -> Observation[Command]:
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - only where there is such a unit
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     units = _systemd_at_boot.unit_files(tree)[0]
     fragment = units.fragment(unit)

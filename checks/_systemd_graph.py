@@ -151,7 +151,7 @@ class Transaction:
 
     def _cyclic(self) -> FrozenSet[str]:
         """Units of which systemd drops some, since they would each have to wait for the others."""
-        from nodespec.checks import _systemd_order  # noqa: PLC0415 - which knows this class
+        from nodespec.checks import _systemd_order  # noqa: PLC0415 - it imports this module
 
         found: Set[str] = set()
         waits = _systemd_order.waits(self)

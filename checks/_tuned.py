@@ -85,7 +85,7 @@ def _reapplied(tree: Tree, found: Found) -> Iterator[Setting]:
     options = {name.strip(): value.strip() for name, _, value in readings}
     if options.get("reapply_sysctl", "1").lower() in ("0", "false", "no"):
         return
-    from nodespec.checks import _sysctl_setters  # noqa: PLC0415 - which calls this
+    from nodespec.checks import _sysctl_setters  # noqa: PLC0415 - it imports this module
 
     files = _units.merged(tree, REAPPLIED[:1])
     for path in (*(files.value if isinstance(files, Value) else ()), REAPPLIED[1]):

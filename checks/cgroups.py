@@ -1,15 +1,15 @@
-"""Control groups: which version is in force, which controllers it has, and how far they reach.
+"""Control groups: the version in force, the controllers, and how far they reach.
 
-What counts is what is mounted, as the process's mountinfo tells it, and of that what paths still lead to: a mount that
-another one covers is not seen. Controllers of version 1 stand in the options of their mount, those of version 2 in
-cgroup.controllers at the root of theirs; `devices` and `freezer`, which version 2 has without a controller, stand
-nowhere. /proc/cgroups is asked only why a controller is missing: it knows nothing of version 2, and recent kernels
-leave out of it what has no version 1 files.
+What counts is what is mounted, as the process's mountinfo lists it, and reachable: a mount that another mount covers
+does not count. Controllers of version 1 are read from the options of their mount, those of version 2 from
+cgroup.controllers at the root of the mount. Version 2 provides `devices` and `freezer` without a controller, so no file
+lists them. /proc/cgroups only explains why a controller is missing: it does not cover version 2, and recent kernels
+omit controllers without version 1 files.
 
-Below another root than / the view is that of its process 1.
+With `--root` the view is that of process 1 of that root.
 
-At rest it is what the init system will mount (systemd by the default that it was built with and what the command line
-says; OpenRC by rc_cgroup_mode) and what the kernel that boots was built with.
+At rest the facts describe what the init system will mount and what the kernel of the next boot was built with. For
+systemd that follows from its built-in default and the command line, for OpenRC from rc_cgroup_mode.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ OUTSIDE = "look from the host, outside any container"
 def version(machine: Machine) -> Observation[str]:
     """Version of the control groups in force: 1, 2 or hybrid.
 
-    2 where cgroup2 is mounted on /sys/fs/cgroup itself, since that is where runtimes look (a version 1 hierarchy that
-    some program has mounted besides, as VPN clients do, changes nothing), and where cgroup2 is all that is mounted.
-    hybrid where it is mounted beside version 1 hierarchies, which runtimes take for version 1. Absent where no cgroup
-    file system is mounted; then it says whether the kernel has control groups at all.
+    2 if cgroup2 is mounted on /sys/fs/cgroup itself, because runtimes use that path, or if only cgroup2 is mounted. A
+    version 1 hierarchy that another program mounts elsewhere, as VPN clients do, changes nothing. hybrid if cgroup2 is
+    mounted beside version 1 hierarchies; runtimes treat this as version 1. Absent if no cgroup file system is mounted;
+    the report then states whether the kernel supports control groups.
     """
     layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
@@ -65,7 +65,7 @@ def version(machine: Machine) -> Observation[str]:
 
 @version.at_rest(*AT_REST)
 def _version_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415
 
     return _hierarchy.version(tree)
 
@@ -79,25 +79,25 @@ def _version_at_rest(tree: Tree) -> Observation[str]:
 def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
     """Controllers that a runtime can use here.
 
-    On version 2: what cgroup.controllers names at the root of the mount, with `devices` (BPF programs, inferred from
-    Linux 4.15 on) and `freezer` (seen as cgroup.freeze, or inferred from Linux 5.2 on). On version 1 and hybrid: every
-    controller of a mounted hierarchy. What version 1 calls blkio is io on version 2, which has no cpuacct, net_cls or
-    net_prio, and never names perf_event, always there. In a container these are the controllers passed down to it
-    (see `nested`). Empty where nothing is mounted.
+    On version 2: the controllers in cgroup.controllers at the root of the mount, with `devices` and `freezer`.
+    `devices` (BPF programs) is inferred from Linux 4.15 on. `freezer` is observed as cgroup.freeze, or inferred from
+    Linux 5.2 on. On version 1 and hybrid: every controller of a mounted hierarchy. The controller blkio of version 1 is
+    io on version 2. Version 2 has no cpuacct, net_cls or net_prio, and never lists perf_event, which is always
+    available. In a container these are the controllers passed down to it (see `nested`). Empty if nothing is mounted.
     """
     layout, found = machine.once(_cgroup_mounts.layout), machine.once(_bound)
     if not isinstance(layout, Value):
         return layout
     if not isinstance(found, Value):
         return found
-    aside = "v1" if layout.value.version == "2" else ""  # where no runtime looks
+    aside = "v1" if layout.value.version == "2" else ""  # No runtime uses this hierarchy.
     usable = {name: row for name, row in found.value.items() if not isinstance(row, Value) or row.value != aside}
     return _usable(usable, found.evidence)
 
 
 @controllers.at_rest(*AT_REST)
 def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
-    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415 - as above
+    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415
 
     found = _hierarchy.bindings(tree)
     if not isinstance(found, Value):
@@ -108,7 +108,7 @@ def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
 
 
 def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
-    """The names of all; or, where some may not be there, either these or those that are."""
+    """Return the names of all controllers, or alternatives where some may be missing."""
     known = {name: row for name, row in rows.items() if isinstance(row, Value)}
     evidence = at._replace(inferred=any(row.evidence.inferred for row in known.values()))
     return Value(frozenset(rows), evidence, () if len(known) == len(rows) else (frozenset(known),))
@@ -118,7 +118,7 @@ def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
     Choice("v1", "v2"),
     sources=(
         *(MOUNTS, "*/cgroup.controllers", "*/cgroup.freeze", SUBSYSTEMS, RELEASE),
-        *("*/cgroup.events", "*/release_agent"),  # as of `nested`
+        *("*/cgroup.events", "*/release_agent"),  # The same files as in `nested`.
     ),
     noun="controller",
     closed=True,
@@ -127,9 +127,10 @@ def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
 def bindings(machine: Machine) -> Rows[Row]:
     """For each controller, the version of the hierarchy that it is bound to: v1 or v2.
 
-    A controller is bound to one hierarchy at a time, on a hybrid machine each to its own. `devices` and `freezer` on v2
-    are as in `controllers`. Of a missing one it says, where that can be told, whether it was disabled when booting,
-    is bound to a version 1 hierarchy that is not mounted here, or was not passed down to this container.
+    A controller is bound to one hierarchy at a time; on a hybrid machine each controller may have its own. `devices`
+    and `freezer` on v2 are as in `controllers`. For a missing controller the report states the cause if it is known.
+    The controller was disabled at boot, is bound to a version 1 hierarchy that is not mounted here, or was not passed
+    down to this container.
     """
     found = machine.once(_bound)
     if not isinstance(found, Value):
@@ -144,7 +145,7 @@ def bindings(machine: Machine) -> Rows[Row]:
 
 @bindings.at_rest(*AT_REST)
 def _bindings_at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415 - as above
+    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415
 
     found = _hierarchy.bindings(tree)
     if not isinstance(found, Value):
@@ -160,10 +161,10 @@ def _bindings_at_rest(tree: Tree) -> Rows[str]:
     " a limit, or Delegate=)",
 )
 def delegated(machine: Machine) -> Observation[FrozenSet[str]]:
-    """Version 2 controllers that the root enables for its children: cgroup.subtree_control.
+    """Version 2 controllers that the root enables: cgroup.subtree_control.
 
-    A runtime's cgroups have no others, but runtimes and systemd enable what they need when they need it, so that a
-    fresh machine may have few. Empty where no cgroup2 is mounted.
+    These are enabled for the children of the root; the cgroups of a runtime have no others. Runtimes and systemd enable
+    a controller only when they need it, so a fresh machine may have few. Empty if cgroup2 is not mounted.
     """
     return _of_v2(machine, lambda v2: Value(v2.point, Evidence(v2.point)), "cgroup.subtree_control")
 
@@ -175,10 +176,10 @@ def delegated(machine: Machine) -> Observation[FrozenSet[str]]:
     " of user@.service",
 )
 def granted(machine: Machine) -> Observation[FrozenSet[str]]:
-    """Version 2 controllers that reach the cgroup nodespec itself runs in, through all those above it.
+    """Version 2 controllers that reach the cgroup that nodespec itself runs in.
 
-    This is what a rootless runtime started from here could use: in a user's session systemd grants cpu, memory and pids
-    unless told otherwise. Empty where no cgroup2 is mounted.
+    Every cgroup above it must pass the controller down. A rootless runtime started from here can use these controllers:
+    in a user's session systemd grants cpu, memory and pids by default. Empty if cgroup2 is not mounted.
     """
     return _of_v2(machine, lambda v2: _own(machine, v2), "cgroup.controllers")
 
@@ -190,11 +191,11 @@ def granted(machine: Machine) -> Observation[FrozenSet[str]]:
     fix="run nodespec on the host itself, outside any container",
 )
 def nested(machine: Machine) -> Observation[bool]:
-    """Whether what is mounted is not the true root of its hierarchy: a container's view.
+    """Whether the mounted hierarchy is not the true root: a container's view.
 
-    Told by the files that the kernel makes only below the root (cgroup.events, on version 2) or only at it
-    (release_agent, on version 1). Then `controllers` are what was passed down, not what the kernel has.
-    Absent where no cgroup file system is mounted.
+    This is read from files that the kernel creates only below the root (cgroup.events, version 2) or only at the root
+    (release_agent, version 1). If true, `controllers` are those passed down, not those of the kernel. Absent if no
+    cgroup file system is mounted.
     """
     layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
@@ -213,7 +214,7 @@ def nested(machine: Machine) -> Observation[bool]:
 def _of_v2(
     machine: Machine, folder: Callable[[Mount], Union[Value[str], Unknown]], name: str
 ) -> Observation[FrozenSet[str]]:
-    """The words of a file in some folder of version 2."""
+    """Return the words of a file in a folder of version 2."""
     layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
         return layout
@@ -224,7 +225,7 @@ def _of_v2(
 
 
 def _bound(machine: Machine) -> Observation[Bound]:
-    """Every controller of a mounted hierarchy, and which version that is of."""
+    """Return every controller of a mounted hierarchy with the hierarchy's version."""
     layout = machine.once(_cgroup_mounts.layout)
     if not isinstance(layout, Value):
         return layout
@@ -245,7 +246,7 @@ def _bound(machine: Machine) -> Observation[Bound]:
 
 
 def _uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
-    """What version 2 has although cgroup.controllers never names it."""
+    """Return what version 2 provides although cgroup.controllers never lists it."""
     own = _own(machine, v2)
     freeze = machine.entry(f"{own.value}/cgroup.freeze") if isinstance(own, Value) else own
     yield "devices", _by_kernel(machine, (4, 15))
@@ -253,7 +254,10 @@ def _uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observatio
 
 
 def _by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
-    """Whether the running kernel is recent enough; an older one may have it by backport, which cannot be seen."""
+    """Return whether the running kernel is recent enough.
+
+    An older kernel may have the feature by a backport, which cannot be observed.
+    """
     running = machine.line(RELEASE).then(_major_minor)
     if isinstance(running, Value):
         evidence = running.evidence._replace(inferred=True)
@@ -269,7 +273,7 @@ def _major_minor(release: str) -> Tuple[int, int]:
 
 
 def _missing(machine: Machine, name: str) -> Optional[Absent]:
-    """Why a controller is on no mounted hierarchy, where that can be told."""
+    """Return why no mounted hierarchy has a controller, if that is known."""
     line, hierarchy, enabled = machine.once(_subsystems).get(name, (0, "0", "1"))
     if enabled == "0":
         say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
@@ -283,21 +287,24 @@ def _missing(machine: Machine, name: str) -> Optional[Absent]:
 
 
 def _subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
-    """Line, hierarchy and `enabled` of each controller in /proc/cgroups; it only explains, and may be missing."""
+    """Return line, hierarchy and `enabled` of each controller in /proc/cgroups.
+
+    The file only explains an absence, and may be missing.
+    """
     text = machine.text(SUBSYSTEMS)
     lines = text.value.split("\n") if isinstance(text, Value) else []
     rows = ((number, line.split()) for number, line in enumerate(lines, 1))
-    return {row[0]: (number, row[1], row[3]) for number, row in rows if len(row) == 4}  # noqa: PLR2004 - its columns
+    return {row[0]: (number, row[1], row[3]) for number, row in rows if len(row) == 4}  # noqa: PLR2004 - the number of columns
 
 
 def _words(machine: Machine, path: str) -> Union[Value[FrozenSet[str]], Unknown]:
-    """The words of a file that every cgroup2 has."""
+    """Return the words of a file that every cgroup2 has."""
     words = machine.text(path).then(_parse_words)
     return _not_visible(path) if isinstance(words, Absent) else words
 
 
 def _parse_words(text: str) -> FrozenSet[str]:
-    """`cpu io memory pids`."""
+    """Parse `cpu io memory pids`."""
     words = frozenset(text.split())
     strange = next((word for word in words if not re.fullmatch("[a-z][a-z0-9_]*", word)), None)
     if strange:
@@ -306,7 +313,7 @@ def _parse_words(text: str) -> FrozenSet[str]:
 
 
 def _own(machine: Machine, v2: Mount) -> Union[Value[str], Unknown]:
-    """The directory of the process's own cgroup, as seen through a mount."""
+    """Return the directory of the process's own cgroup, as reached through a mount."""
     path = f"{machine.process}/cgroup"
     own = machine.text(path).then(_on_v2)
     if not isinstance(own, Value):
@@ -330,7 +337,10 @@ def _not_visible(path: str) -> Unknown:
 
 
 def _unmounted(machine: Machine, evidence: Evidence) -> Absent:
-    """Absence of any cgroup file system: /proc/PID/cgroup exists where the kernel could have mounted one."""
+    """Return the absence of any cgroup file system.
+
+    /proc/PID/cgroup exists if the kernel supports control groups.
+    """
     own = machine.entry(f"{machine.process}/cgroup")
     if isinstance(own, Absent):
         return Absent(evidence, "the kernel was built without control groups")

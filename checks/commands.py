@@ -1,7 +1,7 @@
-"""Programs that are installed, by the name they are called by.
+"""Installed programs, by name.
 
-Looked for on a fixed search path, the usual one of root: /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin
-and /bin. The PATH of whoever runs nodespec says nothing of what the node's services will find, and is not asked.
+The search path is fixed, the usual one of root: /usr/local/sbin, /usr/local/bin, /usr/sbin, /usr/bin, /sbin and /bin.
+The PATH of the user who runs nodespec does not show what the node's services will find, and is not used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nodespec.model.observation import Absent, Evidence
 
 
 def _name(text: str) -> str:
-    """The name of a program, as it is called: no path."""
+    """Validate the name of a program, which must not be a path."""
     if not text or "/" in text or "\0" in text or text in (".", ".."):
         raise ValueError(f"`{text}` cannot be the name of a program: it is called by name, a path stands under files")
     return text
@@ -31,11 +31,12 @@ def _name(text: str) -> str:
     same_at_rest=True,
 )
 def commands(tree: Tree) -> Rows[Row]:
-    """Where a program stands: the first on the search path that is a file which somebody may execute.
+    """Path of a program: the first executable file of that name on the search path.
 
-    The path is the one on the search path, also where a link stands there, as with alternatives. Built-in words of a
-    shell and programs in /opt, /snap or a home are not found, but for kubelet, kubeadm, crictl, runc and crun:
-    these are also looked for where Flatcar, k3s, RKE2, k0s and MicroK8s have them, and the kubelet where its unit is.
+    A file counts if any user may execute it. The path is the one on the search path, also if it is a link, as with
+    alternatives. Shell built-ins and programs in /opt, /snap or a home directory are not found, with these exceptions:
+    kubelet, kubeadm, crictl, runc and crun are also searched in the directories of Flatcar, k3s, RKE2, k0s and
+    MicroK8s. The kubelet is also found by its unit.
     """
     rest = Absent(Evidence(":".join(PROGRAMS)))
     if not tree.once(has_programs):

@@ -16,9 +16,10 @@ CPUINFO, ONLINE = "/proc/cpuinfo", "/sys/devices/system/cpu/online"
 
 @fact(Whole(), sources=(ONLINE, CPUINFO), fix="give the machine {want} processors, or bring those that it has online")
 def count(machine: Machine) -> Observation[int]:
-    """Logical processors that are online: threads of cores, and not cores.
+    """Logical processors that are online: threads, not cores.
 
-    It is what the kernel schedules on, whatever nodespec itself is allowed to run on (`nproc` counts that).
+    This is the number that the kernel schedules on. It does not depend on the affinity of nodespec itself (`nproc`
+    does).
     """
     online = machine.line(ONLINE)
     if isinstance(online, Value):
@@ -28,10 +29,11 @@ def count(machine: Machine) -> Observation[int]:
 
 @fact(SetOf(Text()), sources=(CPUINFO,))
 def flags(machine: Machine) -> Observation[FrozenSet[str]]:
-    """What every processor can do, in the kernel's words: `flags` of /proc/cpuinfo on x86, `Features` on Arm.
+    """Features that every processor has, as the kernel names them.
 
-    Names differ by architecture (aes and avx2; asimd and sve), and some from the vendor's: SSE3 is pni, LZCNT is abm.
-    What the kernel was told to leave alone is not there.
+    Read from `flags` of /proc/cpuinfo on x86, and from `Features` on Arm. Names differ by architecture (aes and avx2;
+    asimd and sve). Some differ from the vendor's: SSE3 is pni, LZCNT is abm. A feature that the kernel was told to
+    ignore is not listed.
     """
     found = _common(machine)
     if isinstance(found, Absent):
@@ -46,10 +48,11 @@ def flags(machine: Machine) -> Observation[FrozenSet[str]]:
     fix="choose a machine type with a newer processor; a virtual machine needs a processor model that shows it all",
 )
 def level(machine: Machine) -> Observation[str]:
-    """The highest microarchitecture level of x86-64 that every processor reaches, by the flags (inferred).
+    """The highest x86-64 microarchitecture level of all processors (inferred).
 
-    The levels are those of the psABI, for which distributions build: RHEL 9 needs v2, RHEL 10 v3. At least a level is
-    a list of it and all above: [x86-64-v3, x86-64-v4]. Other architectures have none.
+    Every processor reaches it; it follows from the flags. The levels are those of the psABI, for which distributions
+    build: RHEL 9 needs v2, RHEL 10 needs v3. To require at least a level, list it and all higher levels: [x86-64-v3,
+    x86-64-v4]. Other architectures have no level.
     """
     rows, found = machine.once(_rows), _common(machine)
     if not isinstance(rows, Value) or not isinstance(found, Value):
@@ -61,14 +64,14 @@ def level(machine: Machine) -> Observation[str]:
 
 @fact(Text(), sources=(CPUINFO,), optional=True)
 def model(machine: Machine) -> Observation[str]:
-    """What the first processor calls itself. The kernel does not pass that on for 64-bit Arm."""
+    """Name of the first processor. On 64-bit Arm the kernel does not report it."""
     return _first(machine, MODELS).then(lambda rows: " ".join(rows[0].said.split()))
 
 
-# as architectures call the row
+# The name of the row differs by architecture.
 FEATURES = ("flags", "Features", "features")
 MODELS = ("model name", "cpu model", "cpu", "uarch")
-# what each level of the psABI adds, in the kernel's words
+# The flags that each level of the psABI adds, as the kernel names them.
 LEVELS = {
     "x86-64-v1": "lm cmov cx8 fpu fxsr mmx syscall sse sse2",
     "x86-64-v2": "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3",
@@ -78,14 +81,14 @@ LEVELS = {
 
 
 class Row(NamedTuple):
-    """One line of /proc/cpuinfo."""
+    """A line of /proc/cpuinfo."""
 
     name: str
     said: str
 
 
 def _length(ranges: str) -> int:
-    """How many numbers a list such as `0-3,5,8-11` has."""
+    """Return how many numbers a list such as `0-3,5,8-11` has."""
     return sum(map(_span, ranges.split(",")))
 
 
@@ -101,7 +104,7 @@ def _rows(machine: Machine) -> Observation[Tuple[Row, ...]]:
 
 
 def _parsed(text: str) -> Tuple[Row, ...]:
-    """All lines, and so in their place; ValueError where they tell of no processor."""
+    """Parse all lines of the file; ValueError if they describe no processor."""
     parts = (line.partition(":") for line in text.split("\n"))
     rows = tuple(Row(name.strip(), said.strip()) for name, _, said in parts)
     if not _processors(rows):
@@ -110,11 +113,12 @@ def _parsed(text: str) -> Tuple[Row, ...]:
 
 
 def _processors(rows: Tuple[Row, ...]) -> int:
-    return sum(1 for row in rows if re.fullmatch(r"processor( \d+)?", row.name, re.ASCII))  # s390 numbers them there
+    # s390 numbers its processors in this row.
+    return sum(1 for row in rows if re.fullmatch(r"processor( \d+)?", row.name, re.ASCII))
 
 
 def _first(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[Row, ...]]:
-    """The rows that bear the first of the names that is there at all."""
+    """Return the rows of the first of these names that the file has."""
     rows = machine.once(_rows)
     if not isinstance(rows, Value):
         return rows
@@ -126,17 +130,20 @@ def _first(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[Row, .
 
 
 def _common(machine: Machine) -> Observation[FrozenSet[str]]:
-    """The features that all processors share."""
+    """Return the features that all processors share."""
     return _first(machine, FEATURES).then(_shared)
 
 
 def _shared(rows: Tuple[Row, ...]) -> FrozenSet[str]:
-    every = {row.said for row in rows}  # mostly one
+    every = {row.said for row in rows}  # Usually all rows are equal.
     return frozenset.intersection(*(frozenset(said.split()) for said in every))
 
 
 def _level(features: FrozenSet[str]) -> str:
-    """The last level that is reached with all before it; empty for a processor of 32 bits."""
+    """Return the highest level that is reached with all levels below it.
+
+    Empty on 32-bit processors.
+    """
     reached = ""
     for name, added in LEVELS.items():
         if not features.issuperset(added.split()):

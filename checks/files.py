@@ -1,7 +1,7 @@
-"""Files, directories and what else stands at a path: of which type, whose, with which permissions.
+"""Files, directories and other objects at a path: type, owner, permissions.
 
-The path is asked as written and followed through links, which below a root never lead out of it. Content is not
-looked at, and what it is that stands there is not opened unless `empty` is asked.
+The path is used as written. Links are followed, and never lead out of a `--root` directory. Content is not read, and a
+file is opened only for `empty`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from nodespec.host.tree import Entry, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
-WHOLE_MAP = ["0", "0", "4294967295"]  # of the first user namespace
+WHOLE_MAP = ["0", "0", "4294967295"]  # the mapping of the initial user namespace
 
 
 def _path(text: str) -> str:
-    """An absolute path, without what is superfluous."""
+    """Validate an absolute path and return it in normalized form."""
     if not text.startswith("/") or "\0" in text:
         raise ValueError(f"`{text}` is not an absolute path")
     components = [name for name in text.split("/") if name not in ("", ".")]
@@ -44,13 +44,13 @@ def _path(text: str) -> str:
     same_at_rest=True,
 )
 def files(tree: Tree) -> Rows[Row]:
-    """What stands at an absolute path, behind links.
+    """The object at an absolute path, after links are followed.
 
-    `type` is file, directory, fifo, socket or device. `mode` are the permission bits in octal, 0644, with set-user-id
-    and the like before them, 4755. `owner` and `group` are numbers: which name a number has may be decided elsewhere.
-    In a user namespace that does not map all, 65534 stands for the others, and is unknown.
-    `size` is in bytes, and a file's only. `empty` is a file without content, or a directory without entries.
-    A link that leads nowhere is absent.
+    `type` is file, directory, fifo, socket or device. `mode` is the permission bits in octal, such as 0644, with the
+    set-user-ID, set-group-ID and sticky bits first, such as 4755. `owner` and `group` are numbers: names may come from
+    another source than local files. In a user namespace that does not map all IDs, 65534 stands for the others, and the
+    fact is unknown. `size` is in bytes, and applies to files only. `empty` is true for a file without content or a
+    directory without entries. A link whose target does not exist is absent.
     """
 
     def look(path: str) -> Optional[Observation[Row]]:
@@ -75,7 +75,7 @@ def _row(tree: Tree, path: str, entry: Entry) -> Columns:
 
 
 def _identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[int]:
-    """The number of an owner or a group; unknown where it stands for those that the user namespace does not map."""
+    """Return the number of an owner or group; unknown if it stands for unmapped IDs."""
     if tree.maps_ids and number == tree.once(_stand_ins)[kind]:
         say = f"{at}: the user namespace of nodespec does not map every {kind}, and shows {number} for the others"
         return Unknown("hidden", say, "run nodespec in the host's user namespace")
@@ -83,7 +83,10 @@ def _identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[i
 
 
 def _stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
-    """The user and the group that are shown for all that have no number in the user namespace of nodespec itself."""
+    """Return the user and group that stand for unmapped IDs.
+
+    The mapping is that of the user namespace that nodespec runs in.
+    """
     machine, shown = Machine(), {}
     for kind in ("uid", "gid"):
         mapped = machine.text(f"/proc/self/{kind}_map").then(str.split)
@@ -100,7 +103,7 @@ def _empty(tree: Tree, path: str, entry: Entry) -> Observation[bool]:
         return _without("content", path, entry)
     if entry.size:
         return Value(value=False, evidence=Evidence(path))
-    return tree.read(path).then(lambda data: not data)  # files of /proc say 0 and have content
+    return tree.read(path).then(lambda data: not data)  # Files of /proc report a size of 0 although they have content.
 
 
 def _without(what: str, path: str, entry: Entry) -> Absent:

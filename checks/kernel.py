@@ -1,10 +1,10 @@
-"""The kernel that runs: what it is called, how it was built, how it was started, what befell it.
+"""The running kernel: its release, build configuration, command line and taints.
 
-At rest it is the kernel that the next boot starts, as the boot loader's configuration has it: GRUB with grubenv,
-systemd-boot with its entries and unified kernel images, EXTLINUX, zipl, GRUB 0.97, a Raspberry Pi's firmware. Where a
-configuration is there and does not lead to a kernel that is there too, all of this is unknown; `--kernel RELEASE` says
-which kernel is meant. Without a configuration it is the kernel that the link /vmlinuz leads to, or the highest release
-(inferred). Without any kernel in the tree all of this is deferred.
+At rest it is the kernel that the next boot starts, as the boot loader's configuration selects it. Supported are GRUB
+with grubenv, systemd-boot with its entries and unified kernel images, EXTLINUX, zipl, GRUB 0.97 and the firmware of a
+Raspberry Pi. If a configuration exists but does not lead to an installed kernel, all facts of this family are unknown;
+`--kernel RELEASE` then selects the kernel. Without a configuration it is the kernel that the link /vmlinuz leads to, or
+the highest release (inferred). If the tree has no kernel, all facts of this family are deferred.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SECURITY = "/sys/kernel/security"
 AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 LOADER = Unknown(DEFERRED, "only a running machine can tell: the boot loader adds to the command line")
 
-# the option that only kernels of one architecture have
+# Options that exist on one architecture only.
 ARCHITECTURES = {
     "X86_64": "x86_64",
     "ARM64": "aarch64",
@@ -39,7 +39,7 @@ ARCHITECTURES = {
     "PPC64": "ppc64le",
 }
 
-# bit by bit, by the kernel's names for them: https://docs.kernel.org/admin-guide/tainted-kernels.html
+# The names of the taint bits, in order: https://docs.kernel.org/admin-guide/tainted-kernels.html
 TAINTS = (
     "proprietary_module",
     "forced_module",
@@ -66,9 +66,9 @@ TAINTS = (
 
 @fact(Text(), sources=(_kernel.OSRELEASE, _kernel.UNAME), fix="boot the kernel whose release is {want}")
 def release(machine: Machine) -> Observation[str]:
-    """The release, as `uname -r` prints it: the name of its files in /boot and /lib/modules.
+    """The release, as `uname -r` prints it: the name used in /boot and /lib/modules.
 
-    A name and no version: Debian's 6.1.0-50-amd64 is Linux 6.1.176. For a range see `version`.
+    A release is a name, not a version: Debian's 6.1.0-50-amd64 is Linux 6.1.176. For a range use `version`.
     """
     return _kernel.release(machine)
 
@@ -86,15 +86,16 @@ def _release_at_rest(tree: Tree) -> Observation[str]:
     fix="make {want} the default of the boot loader: grub-set-default, grubby --set-default, bootctl set-default",
 )
 def next_(tree: Tree) -> Observation[str]:
-    """The release of the kernel that the next boot starts, as the boot loader's configuration has it.
+    """The release of the kernel that the next boot starts.
 
-    Of a running machine it differs from `release` where a kernel was installed and the machine not rebooted since.
-    Without a configuration it is the kernel that /vmlinuz leads to, else the highest release (inferred). Unknown where
-    a configuration is not understood, several loaders are configured, or the default entry's kernel is not found; and
-    one of several releases where only the machine decides, as a Raspberry Pi's model does. Absent where no kernel is
-    installed, as in a container or a guest whose kernel is given from outside.
+    It follows from the boot loader's configuration. On a running machine it differs from `release` if a kernel was
+    installed and the machine was not rebooted since. Without a configuration it is the kernel that /vmlinuz leads to,
+    else the highest release (inferred). Unknown if a configuration is not understood, several loaders are configured,
+    or the kernel of the default entry is not found. It is one of several releases if only the machine decides, for
+    example by the model of a Raspberry Pi. Absent if no kernel is installed, as in a container or a guest whose kernel
+    the host provides.
     """
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - few ask
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
 
     return _boot.release(tree)
 
@@ -105,14 +106,14 @@ def next_(tree: Tree) -> Observation[str]:
     fix="boot a kernel {want}",
 )
 def version(machine: Machine) -> Observation[str]:
-    """The version of Linux that it was made from, as x.y.z.
+    """The version of Linux that the kernel was built from, as x.y.z.
 
-    Read from /proc/version_signature (Ubuntu), from /proc/version (Debian), from the first line of the kernel's
-    configuration; else taken from the release, which is right where the release is not a mere name for an ABI.
-    A distribution's 4.18 may have what came to Linux with 6.1: ask for the feature itself where there is a fact for it.
+    Read from /proc/version_signature (Ubuntu), from /proc/version (Debian), or from the first line of the kernel's
+    configuration. Otherwise it is taken from the release, which is correct unless the release only names an ABI. A
+    distribution's 4.18 may have features of Linux 6.1: if a fact exists for the feature, require that fact.
 
     At rest it is read from the head of the kernel's file (Debian's on x86), from the first line of its configuration,
-    from the version of its package, or from the Makefile of its headers; else taken from the release.
+    from the version of its package, or from the Makefile of its headers. Otherwise it is taken from the release.
     """
     return _linux.told(look(machine) for look in (_signature, _packaged, _linux.header, _linux.of_release))
 
@@ -122,10 +123,10 @@ version.at_rest(*_linux.SOURCES)(_linux.at_rest)
 
 @fact(Text(), sources=(ARCH, _kernel.UNAME))
 def arch(machine: Machine) -> Observation[str]:
-    """The machine that the kernel was built for, as `uname -m` prints it: x86_64, aarch64, ppc64le, s390x, riscv64.
+    """The architecture that the kernel was built for, as `uname -m` prints it.
 
-    The kernel's own, also where a 32-bit personality makes uname say i686 (from Linux 6.2 on). At rest it is what the
-    head of the kernel's file says, else what its configuration does.
+    Examples: x86_64, aarch64, ppc64le, s390x, riscv64. It is the kernel's own, also if a 32-bit personality makes uname
+    print i686 (from Linux 6.2 on). At rest it is read from the head of the kernel's file, else from its configuration.
     """
     own = machine.line(ARCH)
     return own if isinstance(own, Value) else Value(machine.uname()[1], Evidence(_kernel.UNAME))
@@ -133,8 +134,8 @@ def arch(machine: Machine) -> Observation[str]:
 
 @arch.at_rest(*_kernel.BOOT, *_configuration.FILES)
 def _arch_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - not for what runs
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
+    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     kernel = _boot.at_rest(tree)
     if not isinstance(kernel, Value):
@@ -160,19 +161,21 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
     sensitive=True,
 )
 def cmdline(machine: Machine) -> Rows[Datum]:
-    """The parameters that the boot loader gave: the last value of each, empty for a bare word.
+    """Parameters on the kernel command line: the last value of each.
 
-    Every occurrence counts of console, hugepages, hugepagesz, crashkernel, cgroup_disable, modprobe.blacklist, rd.* and
-    other parameters that are given several times. Where their values differ, the fact is the set of them, and an
-    expectation holds if one of them meets it: `console: ttyS0` passes on `console=tty0 console=ttyS0`, and so does
-    `console: {all: [tty0, ttyS0]}`. `{not: ttyS0}` holds if none of them is. Which hugepages= belongs to which
-    hugepagesz= is not told.
+    The value of a bare word is empty.
 
-    `-` and `_` are one in names, as to the kernel. What stands after `--` is for init, and is left out. That a
-    parameter stands here does not say that this kernel knows it.
+    For console, hugepages, hugepagesz, crashkernel, cgroup_disable, modprobe.blacklist, rd.* and other parameters that
+    may be repeated, every occurrence counts. If their values differ, the fact is the set of values, and an expectation
+    holds if one value meets it. `console: ttyS0` passes on `console=tty0 console=ttyS0`, and so does `console: {all:
+    [tty0, ttyS0]}`. `{not: ttyS0}` holds if no value is ttyS0. The fact does not show which hugepages= belongs to which
+    hugepagesz=.
 
-    At rest it is what the boot loader's configuration gives the kernel; before there is any, what that would be made
-    from (inferred): /etc/kernel/cmdline, cmdline.txt of a Raspberry Pi's firmware, /etc/default/grub.
+    `-` and `_` are equal in names, as in the kernel. Parameters after `--` are for init and are left out. A parameter
+    on the command line is not necessarily one that this kernel supports.
+
+    At rest it is the command line that the boot loader's configuration gives the kernel. Before a configuration exists,
+    it is inferred from its sources: /etc/kernel/cmdline, cmdline.txt of a Raspberry Pi's firmware, /etc/default/grub.
     """
     read = machine.line(CMDLINE)
     if not isinstance(read, Value):
@@ -183,7 +186,7 @@ def cmdline(machine: Machine) -> Rows[Datum]:
 
 @cmdline.at_rest(*_kernel.LINE)
 def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
-    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
 
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):
@@ -196,9 +199,10 @@ def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
 
 @fact(SetOf(Choice(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
 def taints(machine: Machine) -> Observation[FrozenSet[str]]:
-    """Why the kernel's makers would not look at its reports: flags that stay set from the first cause to the reboot.
+    """Taint flags: why kernel developers would reject this kernel's bug reports.
 
-    oot_module and proprietary_module tell of foreign modules, die, warn, bad_page and machine_check of trouble had.
+    A flag stays set from its first cause until reboot. oot_module and proprietary_module show foreign modules; die,
+    warn, bad_page and machine_check show earlier faults.
     """
     return machine.line(TAINTED).then(_taints)
 
@@ -210,11 +214,12 @@ def taints(machine: Machine) -> Observation[FrozenSet[str]]:
     fix="boot with lockdown={want}",
 )
 def lockdown(machine: Machine) -> Observation[str]:
-    """How far even root is kept from changing (integrity) or reading (confidentiality) the running kernel.
+    """Lockdown mode: what even root cannot do to the running kernel.
 
-    Absent where the kernel was built without it. Debian and others turn integrity on under Secure Boot.
+    integrity: root cannot change it. confidentiality: root cannot read it either. Absent if the kernel was built
+    without lockdown. Debian and other distributions enable integrity under Secure Boot.
     """
-    mounted = machine.names(SECURITY)  # an empty folder is where nobody mounted securityfs
+    mounted = machine.names(SECURITY)  # The folder is empty if securityfs is not mounted.
     if isinstance(mounted, Value) and not mounted.value:
         return Unknown(
             "hidden", f"no securityfs is mounted at {SECURITY}", f"mount -t securityfs securityfs {SECURITY}"
@@ -225,8 +230,11 @@ def lockdown(machine: Machine) -> Observation[str]:
 
 @lockdown.at_rest(*_kernel.LINE, *_configuration.FILES)
 def _lockdown_at_rest(tree: Tree) -> Observation[str]:
-    """What the command line asks for; Secure Boot may ask for it where that does not."""
-    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415 - not for what runs
+    """The lockdown mode on the command line.
+
+    If it is not set, Secure Boot may enable one.
+    """
+    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
 
     built = _config_at_rest(tree).look("SECURITY_LOCKDOWN_LSM")
     if isinstance(built, Value) and built.value in ("n", "undefined"):
@@ -256,19 +264,20 @@ def _option(name: str) -> str:
     fix="boot a kernel that was built with CONFIG_{key}: {want}",
 )
 def config(machine: Machine) -> Rows[str]:
-    """How the kernel was built: the options of its configuration, by name with or without CONFIG_.
+    """The options that the kernel was built with, by name with or without CONFIG_.
 
-    `y` is built in, `m` a module, `n` is "is not set", and `undefined` is what the configuration does not mention: the
-    kernel does not know the option, or knows it and cannot offer it as the others are. `enabled` is y or m, `disabled`
-    n or undefined. Names come and go: where an option was renamed, give the other name under `aliases`.
+    `y` is built in, `m` is a module, `n` is "is not set". `undefined` means that the configuration does not mention the
+    option: the kernel does not have it, or cannot offer it with the other options as set. `enabled` is y or m,
+    `disabled` is n or undefined. Options are added, removed and renamed: if an option was renamed, list the other name
+    under `aliases`.
 
-    Read from the first of these that can be read: /proc/config.gz, /boot/config-RELEASE, config or build/.config in the
-    module tree, the headers and sources under /usr/src. Nothing is loaded to make one appear. Where none can be read,
-    some 160 options are inferred from what the running kernel shows: its module tree, /proc/filesystems,
-    /proc/cgroups, /proc/sys, namespaces, /proc/kallsyms; `enabled` and `disabled` are what such evidence decides best.
+    Read from the first readable file of these: /proc/config.gz, /boot/config-RELEASE, config or build/.config in the
+    module tree, the headers and sources under /usr/src. No module is loaded to provide one. If no file can be read,
+    some 160 options are inferred from what the running kernel shows: its module tree, /proc/filesystems, /proc/cgroups,
+    /proc/sys, namespaces, /proc/kallsyms. This evidence suits `enabled` and `disabled` best.
 
-    At rest the files are the same but for /proc/config.gz, and the last is the kernel's own file, where CONFIG_IKCONFIG
-    has it inside; without any, what the lists of the module tree show is inferred.
+    At rest the files are the same except /proc/config.gz. The last is the kernel's own file, which contains the
+    configuration if CONFIG_IKCONFIG is set. Without any file, options are inferred from the lists of the module tree.
     """
     return machine.once(_config)
 
@@ -283,7 +292,7 @@ def _config(tree: Tree) -> Rows[str]:
     file = tree.once(_configuration.file)
     if isinstance(file, Value):
         return _configuration.rows(file.value, file.evidence)
-    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415 - for the few machines that show no configuration
+    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415
 
     return Rows(lambda name: _inference.option(tree, name), lambda: _inference.options(tree), _unread(tree, file))
 
@@ -306,12 +315,12 @@ def _unread(tree: Tree, file: Lacking) -> Unknown:
     fix="install the package that has /boot/config-RELEASE, or boot a kernel that was built with IKCONFIG_PROC",
 )
 def config_sources(machine: Machine) -> Observation[FrozenSet[str]]:
-    """The places where a program finds the configuration that this kernel was built with.
+    """The places where programs find the build configuration of this kernel.
 
     proc is /proc/config.gz, boot is /boot/config-RELEASE, modules is /usr/lib/modules/RELEASE/config, build is .config
-    in the module tree's build/. headers and source are .config in /usr/src, ostree and kernel are config-RELEASE in
+    in the module tree's build/. headers and source are .config in /usr/src. ostree and kernel are config-RELEASE in
     /usr/lib/ostree-boot and /usr/lib/kernel. module is /proc/config.gz once `modprobe configs` ran. other is any other
-    place that nodespec reads. Empty where there is none: then `config` is inferred, and kubeadm stops.
+    place that nodespec reads. Empty if no place has the configuration: then `config` is inferred, and kubeadm stops.
 
     At rest proc is inferred from IKCONFIG_PROC in the configuration.
     """
@@ -322,12 +331,15 @@ config_sources.at_rest(*_kernel.BOOT, *_configuration.FILES)(_configuration.plac
 
 
 def _signature(machine: Machine) -> Observation[str]:
-    """`Ubuntu 6.8.0-31.31-generic 6.8.1`: upstream's comes last."""
+    """Parse `Ubuntu 6.8.0-31.31-generic 6.8.1`: the upstream version is last."""
     return machine.line(SIGNATURE).then(lambda line: _linux.upstream(line.split()[-1]))
 
 
 def _packaged(machine: Machine) -> Observation[str]:
-    """`... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`."""
+    """Parse Debian's version, 6.1.176, from the text of /proc/version.
+
+    Example: `... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`.
+    """
     return machine.line(BANNER).then(_linux.debian)
 
 
@@ -340,7 +352,7 @@ def _taints(text: str) -> FrozenSet[str]:
 
 
 def _chosen(text: str) -> str:
-    """`none [integrity] confidentiality`."""
+    """Return the selected word of `none [integrity] confidentiality`."""
     match = re.search(r"\[(\w+)\]", text)
     if not match:
         raise ValueError("marks no level")

@@ -1,7 +1,7 @@
-"""The kubelet of this node: whether it is installed, of which version, and whether it runs.
+"""The kubelet of this node: whether it is installed, its version, whether it runs.
 
-Looked for by its own name. A distribution of Kubernetes that has the kubelet inside another program, as k3s and RKE2
-do, shows no kubelet here.
+The program is found by its own name. A distribution of Kubernetes whose kubelet is part of another program, such as k3s
+and RKE2, has no kubelet here.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SEARCHED = ("*/kubelet", ":".join(PROGRAMS), *_program_places.SOURCES)
     fix="install kubelet {want}",
 )
 def version(machine: Machine) -> Observation[str]:
-    """The version of the installed kubelet, as `kubelet --version` prints it; absent where `path` is.
+    """The version of the installed kubelet, as `kubelet --version` prints it.
 
-    It is that of the program, not of one that still runs since before an upgrade. Nothing below another root is run,
-    so with `--root` it is unknown; there the version of the package may say the same. At rest it is that of the package
-    `kubelet`, else of the release that Go's build information in the program names.
+    Absent if `path` is absent. It is the version of the program on disk; a process started before an upgrade may be
+    older. With `--root` no program is run, and the version is unknown; the version of the package may show the same. At
+    rest it is the version of the package `kubelet`, else the release in the Go build information of the program.
     """
     found = _program_places.find_program(machine, "kubelet")
     if not isinstance(found, Value):
@@ -47,17 +47,18 @@ def version(machine: Machine) -> Observation[str]:
 
 @version.at_rest(*SEARCHED, *PACKAGED)
 def _version_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _installed  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _installed  # noqa: PLC0415
 
     return _installed.version(tree, "kubelet", ("kubelet",))
 
 
 @fact(Text(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
 def path(tree: Tree) -> Observation[str]:
-    """Where the kubelet stands: on the fixed search path, else where kubelet.service starts it.
+    """Path of the kubelet: on the search path, else by kubelet.service.
 
-    Else in a directory of a distribution: /opt/bin, /home/kubernetes/bin, those of k3s, RKE2, k0s and MicroK8s. Absent
-    where it is in none of them. A unit that starts another program makes it unknown.
+    The search path is fixed. If neither has it, it is searched in the directories of distributions: /opt/bin,
+    /home/kubernetes/bin, and those of k3s, RKE2, k0s and MicroK8s. Absent if it is in none of them. Unknown if the unit
+    starts another program.
     """
     return _program_places.find_program(tree, "kubelet")
 
@@ -66,8 +67,8 @@ def path(tree: Tree) -> Observation[str]:
 def running(machine: Machine) -> Observation[bool]:
     """Whether a process named kubelet runs.
 
-    One inside a container of this machine counts too, as with a cluster of containers on a workstation. Where /proc
-    shows only one's own processes (hidepid), nothing can be said unless as root.
+    A kubelet in a container of this machine counts too, for example that of a container-based cluster on a workstation.
+    If /proc shows only the user's own processes (hidepid), the fact is unknown without root.
     """
     names = machine.names("/proc")
     if not isinstance(names, Value):
@@ -90,10 +91,11 @@ def running(machine: Machine) -> Observation[bool]:
     same_at_rest=True,
 )
 def enabled(tree: Tree) -> Observation[bool]:
-    """Whether the kubelet's service is enabled, as `systemctl is-enabled` says, or in a runlevel of OpenRC.
+    """Whether the kubelet's service is enabled, by systemd or a runlevel of OpenRC.
 
-    At a first boot, which presets enable services at, it is the state that they leave. Not enabled where it is masked;
-    absent where there is no such service. Whether a boot starts it is `kubelet.starts_at_boot`.
+    With systemd it is the state that `systemctl is-enabled` prints. If presets apply at the first boot, it is the state
+    after they are applied. A masked service is not enabled. Absent if no such service exists. Whether a boot starts it
+    is `kubelet.starts_at_boot`.
     """
     return _boot_services.enabled(tree, UNIT)
 
@@ -106,23 +108,27 @@ def enabled(tree: Tree) -> Observation[bool]:
     same_at_rest=True,
 )
 def starts_at_boot(tree: Tree) -> Observation[bool]:
-    """Whether the next boot starts the kubelet: by whatever unit pulls it in, unless it is masked or cannot be loaded.
+    """Whether the next boot starts the kubelet, by any unit that pulls it in.
 
-    With systemd that is the graph of units from default.target on, as the kernel's command line and presets of a first
-    boot leave it. With OpenRC the runlevels of a boot count, and what their services need. Absent where there is no
-    such service; what a socket or a timer starts later does not count.
+    False if the unit is masked or cannot be loaded. With systemd the result follows from the graph of units below
+    default.target, with the kernel's command line and the presets of a first boot applied. With OpenRC the runlevels of
+    a boot and the dependencies of their services count. Absent if no such service exists. A service that a socket or a
+    timer starts later does not count.
     """
     return _boot_services.starts_at_boot(tree, UNIT)
 
 
 def _hidden(machine: Machine) -> Optional[Unknown]:
-    """Why processes may be missing from /proc: the first of all is there, if all are."""
+    """Return why processes may be missing from /proc.
+
+    If process 1 is visible, all processes are.
+    """
     init = machine.line("/proc/1/comm")
     return init if isinstance(init, Unknown) else None
 
 
 def _printed(text: str) -> str:
-    """`1.35.0` of `Kubernetes v1.35.0`."""
+    """Parse `Kubernetes v1.35.0` to `1.35.0`."""
     match = re.fullmatch(r"Kubernetes v(\d\S{0,99})\s*", text)
     if not match:
         raise ValueError(f"`{text[:80]}` is not what kubelet prints")

@@ -1,4 +1,4 @@
-"""Memory, as the running kernel counts it."""
+"""Memory of the running kernel."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nodespec.model.observation import Observation
 def total(machine: Machine) -> Observation[int]:
     """Memory that the kernel can use, in bytes.
 
-    MemTotal is what is left after the firmware, the kernel image and a crash kernel have taken their part,
-    so a machine sold with 2 GiB shows some 1.9: ask for a little less than what is sold.
+    MemTotal excludes the memory of the firmware, the kernel image and a crash kernel. A machine sold with 2 GiB shows
+    about 1.9 GiB: require a little less than the nominal size.
     """
     return machine.text("/proc/meminfo").then(_mem_total)
 

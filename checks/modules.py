@@ -1,4 +1,4 @@
-"""Kernel modules: what of the kernel's code is in it, or can be brought into it."""
+"""Kernel modules: whether each is in the kernel or can be loaded."""
 
 from __future__ import annotations
 
@@ -51,31 +51,35 @@ def _key(name: str) -> str:
     " the kernel's modules or boot a kernel that has it",
 )
 def modules(machine: Machine) -> Rows[str]:
-    """Each module: loaded, builtin, loadable, blacklisted or blocked; `usable` is any but blocked. `-` and `_` are one.
+    """State of each module: loaded, builtin, loadable, blacklisted or blocked.
 
-    loaded is what /proc/modules lists, builtin what modules.builtin of the running release does (/lib/modules/RELEASE),
-    loadable what modules.dep does and `modprobe NAME` would load. A module of no list is absent: the kernel was built
-    without it, or its package is not installed. Where modules.dep is missing, empty or truncated, modprobe finds
-    nothing; what modules.order lists and is there is unknown until depmod has run.
+    `usable` is any state except blocked. `-` and `_` are equal in names.
 
-    blacklisted is what is loaded by its name only, and does not come by itself, by an alias or at boot from
-    modules-load.d: `blacklist NAME` in modprobe.d, or modprobe.blacklist=NAME on the command line. To require that a
-    module does not come by itself: `nouveau: [absent, blocked, blacklisted]`.
+    loaded: /proc/modules lists the module. builtin: modules.builtin of the running release (/lib/modules/RELEASE) lists
+    it. loadable: modules.dep lists it and `modprobe NAME` would load it. A module that no list has is absent: the
+    kernel was built without it, or its package is not installed. If modules.dep is missing, empty or truncated,
+    modprobe finds nothing. A module that modules.order lists and whose file exists is then unknown until depmod has
+    run.
 
-    blocked is what is there and is not loaded: modprobe.d has an `install NAME` command that loads nothing, such as
-    /bin/false, or an alias that leads from the name to another module (`alias NAME off`); the command line has
-    module_blacklist=NAME; kernel.modules_disabled is 1; and what needs a module that is blocked. Without the program
-    that kernel.modprobe names (/sbin/modprobe) nothing is loaded on demand, and all that is not in the kernel yet is
-    blocked. An install command that is not understood makes its module unknown.
+    blacklisted: the module is loaded by its exact name only, not automatically, by an alias, or at boot from
+    modules-load.d. The cause is `blacklist NAME` in modprobe.d, or modprobe.blacklist=NAME on the command line. To
+    require that a module is not loaded automatically: `nouveau: [absent, blocked, blacklisted]`.
 
-    Without a module tree only what is in the kernel can be seen: by /sys/module, which shows built-in code that has
-    parameters, and by the kernel's configuration. The rest is unknown, except on a kernel that loads no modules, where
-    what the configuration leaves out is absent.
+    blocked: the module exists and cannot be loaded. Possible causes: an `install NAME` command in modprobe.d that loads
+    nothing, such as /bin/false; an alias that leads from the name to another module (`alias NAME off`);
+    module_blacklist=NAME on the command line; kernel.modules_disabled is 1; a required module is blocked. Without the
+    program that kernel.modprobe names (/sbin/modprobe) nothing is loaded on demand, and every module that is not yet in
+    the kernel is blocked. If an install command is not understood, its module is unknown.
 
-    At rest they are those of the kernel that the next boot starts, and loaded are those that files have it load, with
-    what these need: modules-load.d, /etc/modules where that is read, the command line (modules_load=), and what systemd
-    wants itself. To systemd a line of modules-load.d is one name, so that `br_netfilter # for pods` loads nothing. What
-    udev finds for devices, and programs load as they go, is loadable. Sysctl files count for kernel.modules_disabled.
+    Without a module tree only modules in the kernel can be observed: in /sys/module, which lists built-in code that has
+    parameters, and by the kernel's configuration. All others are unknown. On a kernel without support for loadable
+    modules, code that the configuration leaves out is absent.
+
+    At rest the modules are those of the kernel that the next boot starts. loaded are those that files load at boot, and
+    their dependencies: modules-load.d, /etc/modules if the init system reads it, the command line (modules_load=), and
+    modules that systemd itself loads. For systemd a line of modules-load.d is one name: `br_netfilter # for k8s` loads
+    nothing. Modules that udev finds for devices, or that programs load while running, are loadable. Sysctl files count
+    for kernel.modules_disabled.
     """
     return _rows(machine)
 
@@ -97,16 +101,16 @@ def _rows(tree: Tree) -> Rows[str]:
 
 
 def state(tree: Tree, name: str) -> Observation[str]:
-    """The state of one module, for the families that need one."""
+    """Return the state of one module, for other families."""
     return _row(tree, name) or tree.once(_rest)
 
 
 def _loaded(machine: Tree) -> Observation[Mapping[str, Union[Evidence, Unknown]]]:
-    """The modules that are loaded, or that boot loads."""
+    """Return the modules that are loaded, or that the next boot loads."""
     if isinstance(machine, Machine):
         rows = machine.once(_kernel.loaded)
         return rows.then(lambda rows: {name: Evidence(_kernel.LOADED, row.line) for name, row in rows.items()})
-    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415
 
     return _loads.loaded(machine)
 
@@ -126,25 +130,33 @@ def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
         return loaded
     state = _loadable(machine, name) or _in_sysfs(machine, name) or _known(machine, name)
     if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in NOT_LOADED:
-        return Value(state.value, state.evidence, ("loaded",))  # where /proc/modules is masked, it may be loaded
+        # Where /proc/modules is masked, the module may be loaded.
+        return Value(state.value, state.evidence, ("loaded",))
     return state
 
 
 def _known(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """What any other name is, with the build option that would make it, of a module that Linux has."""
-    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415 - where a module is missing
+    """Return the state of a name that no list has.
+
+    For a module of Linux the build option that would add it is named.
+    """
+    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415
 
     rest, option = machine.once(_rest), _inference.option_of(name)
     if not option or not isinstance(rest, Absent):
         return None
     built = _configuration.option(machine, option)
-    if isinstance(built, Value) and built.value == "y":  # what is no module any more stands in no list of modules
+    # Lists of modules do not include code that can no longer be built as a module.
+    if isinstance(built, Value) and built.value == "y":
         return Value("builtin", built.evidence._replace(inferred=True))
     return rest._replace(say=f"a kernel built with CONFIG_{option} has it")
 
 
 def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
-    """What is loaded has a state there; what is built in stands there if it has parameters."""
+    """Return the state of a module by its entry in /sys/module.
+
+    A loaded module has a state there; built-in code has an entry if it has parameters.
+    """
     if not machine.running:
         return None
     folder = f"{SYSFS}/{name}"
@@ -156,8 +168,8 @@ def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
 
 
 def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """What the kernel's configuration says, where its lists of modules do not."""
-    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415 - for machines that show no modules
+    """Return the state by the kernel's configuration, if no list has the module."""
+    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415
 
     option = _inference.option_of(name)
     if not option:
@@ -176,10 +188,10 @@ def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 
 def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """What the tree has, unless something keeps it from being loaded."""
+    """Return the state of a module of the tree, which may be kept from loading."""
     if all(not isinstance(machine.once(look), Value) for look in (_kernel.installed, _kernel.built)):
         return None
-    from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415 - many machines have no module tree
+    from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415
 
     bans, unread = machine.once(_bans)
     seen = _modules_on_demand.state(machine, name, _modprobe_plan.Kernel(machine.once(_present), bans), unread)
@@ -189,7 +201,7 @@ def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 
 def _present(machine: Tree) -> Mapping[str, object]:
-    """The modules that are in the kernel."""
+    """Return the modules that are in the kernel."""
     return {**_value(machine.once(_kernel.builtin)), **_value(machine.once(_loaded))}
 
 
@@ -199,7 +211,7 @@ def _every(machine: Tree) -> Mapping[str, Observation[str]]:
 
 
 def _names(machine: Tree) -> Set[str]:
-    """All names that may have a row."""
+    """Return all names that may have a row."""
     names = {*_value(machine.once(_loaded)), *_value(machine.once(_kernel.builtin))}
     installed, shown = machine.once(_kernel.installed), machine.names(SYSFS) if machine.running else None
     names.update(_value(installed if isinstance(installed, Value) else machine.once(_kernel.built)))
@@ -211,7 +223,7 @@ def _value(found: Observation[Mapping[str, T]]) -> Mapping[str, T]:
 
 
 def _rest(machine: Tree) -> Union[Absent, Unknown]:
-    """What any other name is: absent only if the lists of this kernel were looked through."""
+    """Return the state of all other names; absent only if all lists were read."""
     tree = machine.once(_kernel.tree)
     if isinstance(tree, Absent):
         look = _reboot(machine) or "install the kernel's modules, or build them in"
@@ -232,10 +244,10 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
 
 
 def _reboot(machine: Tree) -> str:
-    """What helps where an upgrade removed the modules of the kernel that runs."""
+    """Return the hint for a kernel whose modules were removed by an upgrade."""
     if not machine.running:
         return ""
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415 - where modules are missing
+    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
 
     running, following = _kernel.release(machine), _boot.release(machine)
     if not isinstance(following, Value) or not isinstance(running, Value) or following.value == running.value:
@@ -244,7 +256,10 @@ def _reboot(machine: Tree) -> str:
 
 
 def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
-    """Modules that the kernel itself refuses, the empty name is all of them; and why there may be more."""
+    """Return the modules that the kernel refuses, and why there may be more.
+
+    The empty name stands for all modules.
+    """
     if not machine.running:
         return _bans_at_rest(machine)
     disabled, line = machine.line(DISABLED), machine.line(kernel.CMDLINE)
@@ -255,8 +270,8 @@ def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
 
 
 def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
-    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415 - as above
-    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415 - as above
+    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415
+    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415
 
     assigned = _sysctl_files.assigned(tree)
     disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None

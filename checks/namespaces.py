@@ -1,6 +1,6 @@
-"""Namespaces: which kinds the kernel has, and whether users without privilege may make new ones.
+"""Namespaces: their kinds, and whether unprivileged users may create them.
 
-How many of a kind each user may have is a sysctl (user.max_net_namespaces and its like) and stands under `sysctl`.
+The limit per user and kind is a sysctl (user.max_net_namespaces and similar): use the fact `sysctl`.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ SHARED = "run nodespec in the host's user namespace"
 def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
     """Kinds of namespace that the kernel has.
 
-    Every process is in one of each kind, so what is missing among the entries of /proc/self/ns the kernel has not.
-    Whether new ones may be made is another question: see `unprivileged`, and the limits under sysctl. At rest it
-    follows from how the kernel was built.
+    Every process is in one namespace of each kind, so the kernel lacks every kind that /proc/self/ns does not list.
+    Whether new namespaces may be created is shown by `unprivileged` and the limits under sysctl. At rest the kinds
+    follow from how the kernel was built.
     """
     return machine.names(f"{machine.process}/ns").then(_kinds)
 
 
 @kinds.at_rest(*_kernel.BOOT, *_configuration.FILES)
 def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
-    from nodespec.checks import kernel  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import kernel  # noqa: PLC0415
 
     config = kernel.config.resting
     rows = config(tree) if config else None
@@ -63,15 +63,15 @@ def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     " or for a program that AppArmor restricts, load a profile with the rule `userns,`",
 )
 def unprivileged(machine: Machine) -> Observation[str]:
-    """What the policy in force lets users without privilege do with user namespaces, which rootless containers need.
+    """What unprivileged users may do with user namespaces.
 
-    denied where the kernel has none, or where user.max_user_namespaces is 0, or kernel.unprivileged_userns_clone (on
-    Debian and what is made from it). restricted where kernel.apparmor_restrict_unprivileged_userns (Ubuntu) is on:
-    anybody may make one, but only programs whose profile says so can do anything inside. Else allowed.
-    The evidence is the file that decided.
+    Rootless containers need user namespaces. denied: the kernel has no user namespaces, or user.max_user_namespaces is
+    0, or kernel.unprivileged_userns_clone is 0 (Debian and derivatives). restricted:
+    kernel.apparmor_restrict_unprivileged_userns is on (Ubuntu); any user may create one, but only programs with a
+    matching profile have capabilities inside. allowed: neither applies. The evidence is the file that decided.
 
-    The policy is read and not tried: what binds single processes, such as a seccomp filter, a chroot or SELinux, may
-    still forbid what is allowed here.
+    The policy is read and not tried. A restriction of single processes, such as a seccomp filter, a chroot or SELinux,
+    may still deny what is allowed here.
     """
     built = machine.names(f"{machine.process}/ns").then(_kinds)
     if not isinstance(built, Value):
@@ -83,18 +83,18 @@ def unprivileged(machine: Machine) -> Observation[str]:
 
 
 def _precedence(answer: Observation[str]) -> int:
-    """What cannot be seen may still deny, so it comes before all but a denial."""
+    """Return the order of precedence: unknown comes before all states except denied."""
     return {"denied": 0, "restricted": 2, "allowed": 3}[answer.value] if isinstance(answer, Value) else 1
 
 
 def _policy(machine: Machine) -> Iterator[Observation[str]]:
-    """What each of the settings says by itself. A kernel has some of them, or none."""
+    """Return what each setting decides by itself. A kernel has some of them, or none."""
     yield machine.elsewhere("user") or machine.line(LIMIT).then(lambda text: "allowed" if int(text) > 0 else "denied")
     yield machine.line(DEBIAN).then(lambda text: "allowed" if int(text) else "denied")
     yield machine.line(APPARMOR).then(lambda text: "restricted" if int(text) else "allowed")
 
 
 def _kinds(names: Tuple[str, ...]) -> FrozenSet[str]:
-    if "mnt" not in names:  # which no kernel can be built without
+    if "mnt" not in names:  # No kernel can be built without mount namespaces.
         raise ValueError("no namespaces in it")
     return KINDS.intersection(names)

@@ -1,7 +1,7 @@
-"""The operating system: what it calls itself, what its first process is, and what it runs inside.
+"""The operating system: its identity, its init system, and what it runs inside.
 
-What it calls itself stands in os-release(5): `/etc/os-release`, or `/usr/lib/os-release` where that does not exist.
-Older files (`/etc/redhat-release`, `/etc/lsb-release`) are not read.
+The identity is read from os-release(5): `/etc/os-release`, or `/usr/lib/os-release` if that does not exist. Older files
+(`/etc/redhat-release`, `/etc/lsb-release`) are not read.
 """
 
 from __future__ import annotations
@@ -20,41 +20,47 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 
 @fact(Text(), sources=_os_release.FILES, same_at_rest=True)
 def id_(tree: Tree) -> Observation[str]:
-    """The distribution in one lower-case word, as it names itself: debian, ubuntu, rhel, fedora.
+    """The distribution in one lower-case word: debian, ubuntu, rhel, fedora.
 
-    ID in os-release; `linux` where that file does not say, as its specification has it.
+    ID in os-release; `linux` if that field is not set, as its specification requires.
     """
     return _id(tree)
 
 
 @fact(Text(), sources=_os_release.FILES, same_at_rest=True)
 def name(tree: Tree) -> Observation[str]:
-    """The distribution's name without its version, for people: Debian GNU/Linux. NAME in os-release, else `Linux`."""
+    """The distribution's name without its version, for people: Debian GNU/Linux.
+
+    NAME in os-release, else `Linux`.
+    """
     return _os_release.given(tree, "NAME", "Linux")
 
 
 @fact(Text(), sources=_os_release.FILES, same_at_rest=True)
 def pretty_name(tree: Tree) -> Observation[str]:
-    """The distribution's name with its version, for people. PRETTY_NAME in os-release, else `Linux`."""
+    """The distribution's name with its version, for people.
+
+    PRETTY_NAME in os-release, else `Linux`.
+    """
     return _os_release.given(tree, "PRETTY_NAME", "Linux")
 
 
 @fact(Version(RELEASE), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def version(tree: Tree) -> Observation[str]:
-    """The distribution's version, in numbers: 12, 24.04, 9.4. VERSION_ID in os-release.
+    """The distribution's version in numbers: 12, 24.04, 9.4. VERSION_ID in os-release.
 
-    A rolling distribution (Arch, Debian testing and unstable) has none. Point releases do not show everywhere: Debian
-    says 12 for 12.1 and 12.11 alike.
+    A rolling distribution (Arch, Debian testing and unstable) has none. Not every distribution shows point releases: on
+    Debian both 12.1 and 12.11 are 12.
     """
     return _os_release.field(tree, "VERSION_ID")
 
 
 @fact(Text(), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def codename(tree: Tree) -> Observation[str]:
-    """The name of the release: bookworm, noble.
+    """Code name of the release: bookworm, noble.
 
-    VERSION_CODENAME in os-release; where that field does not stand at all, what VERSION has in brackets or after a
-    comma (inferred), as was the custom before: 7 (Core).
+    VERSION_CODENAME in os-release. If that field does not exist, it is the text in parentheses or after a comma in
+    VERSION (inferred), as older releases have it: 7 (Core).
     """
     fields = tree.once(_os_release.fields)
     if not isinstance(fields, Value) or "VERSION_CODENAME" in fields.value:
@@ -70,22 +76,28 @@ def codename(tree: Tree) -> Observation[str]:
 
 @fact(Text(), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def variant(tree: Tree) -> Observation[str]:
-    """The edition of the distribution in one word: server, coreos, workstation. VARIANT_ID in os-release."""
+    """The edition of the distribution in one word: server, coreos, workstation.
+
+    VARIANT_ID in os-release.
+    """
     return _os_release.field(tree, "VARIANT_ID")
 
 
 @fact(Text(), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def build(tree: Tree) -> Observation[str]:
-    """Which image the system was made from; `rolling` on Arch. BUILD_ID in os-release."""
+    """The image that the system was built from. BUILD_ID in os-release.
+
+    On Arch it is `rolling`.
+    """
     return _os_release.field(tree, "BUILD_ID")
 
 
 @fact(SetOf(Text()), sources=_os_release.FILES, same_at_rest=True)
 def families(tree: Tree) -> Observation[FrozenSet[str]]:
-    """The distribution and those that it takes after: ID and ID_LIKE in os-release.
+    """The distribution and those that it derives from: ID and ID_LIKE in os-release.
 
-    `families: [debian]` is Debian, Ubuntu and most that descend from them. Whom a system takes after is its own word:
-    Amazon Linux 2023 names fedora, and not rhel.
+    `families: [debian]` matches Debian, Ubuntu and most derivatives. The list is what the distribution itself declares:
+    Amazon Linux 2023 lists fedora, but not rhel.
     """
     own, like = _id(tree), _os_release.field(tree, "ID_LIKE")
     if isinstance(own, Value) and isinstance(like, Value):
@@ -95,11 +107,11 @@ def families(tree: Tree) -> Observation[FrozenSet[str]]:
 
 @fact(Text(), sources=("/run/systemd/system", "/run/openrc/softlevel", "/proc/1/comm", *_init_system.SOURCES))
 def init(machine: Machine) -> Observation[str]:
-    """What started the system and runs its services: systemd, openrc, sysvinit, runit, s6, dinit, busybox, upstart.
+    """The init system: systemd, openrc, sysvinit, runit, s6, dinit, busybox, upstart.
 
-    systemd and OpenRC by what they keep under /run, the others by the name of process 1; that name as it is where it is
-    none of these, as in most containers: bash, tini. At rest by the program at /sbin/init: where its links lead, what
-    it contains, and /etc/inittab. Talos' own is `machined`.
+    systemd and OpenRC are identified by their files under /run, the others by the name of process 1. Any other name is
+    given unchanged, as in most containers: bash, tini. At rest it is identified by the program at /sbin/init: by the
+    target of its links, its content, and /etc/inittab. Talos has its own, `machined`.
     """
     for mark, system in (("/run/systemd/system", "systemd"), ("/run/openrc/softlevel", "openrc")):
         if isinstance(machine.entry(mark), Value):
@@ -125,10 +137,11 @@ def _init_at_rest(tree: Tree) -> Observation[str]:
     fix="on a node: systemd-machine-id-setup; in an image that will be cloned: truncate -s 0 /etc/machine-id",
 )
 def machine_id(tree: Tree) -> Observation[str]:
-    """Whether /etc/machine-id holds an identity (`set`), nothing (`empty`) or the word `uninitialized`.
+    """Whether /etc/machine-id is `set`, `empty` or holds the word `uninitialized`.
 
-    An image to be cloned must not hold one: its nodes would be one to the DHCP server and to the cluster. systemd fills
-    an empty one at boot, and `uninitialized` makes that a first boot. The identity itself is never shown.
+    An image that will be cloned must not have one: all its nodes would be the same to the DHCP server and to the
+    cluster. systemd fills an empty file at boot. `uninitialized` makes that boot a first boot. The ID itself is never
+    shown.
     """
     return tree.line("/etc/machine-id").then(_identity)
 
@@ -148,18 +161,18 @@ def machine_id(tree: Tree) -> Observation[str]:
     optional=True,
 )
 def container(machine: Machine) -> Observation[str]:
-    """The kind of container that this runs in: docker, podman, lxc, systemd-nspawn, kubernetes; `other` if unnamed.
+    """The container engine: docker, podman, lxc, systemd-nspawn, kubernetes.
 
-    The kernel numbers its first namespaces itself: who is in the first mount namespace, or in the first PID namespace
-    with the mounts or the root directory of process 1, is in no container, whatever an image left behind
-    (`/.dockerenv` stands in many). Otherwise the marks that engines leave, inferred unless it has a PID namespace of
-    its own; one without a mark is `other`.
+    `other` if it is unnamed. The kernel numbers the initial namespaces itself. A process in the initial mount namespace
+    is not in a container. Neither is a process in the initial PID namespace with the mounts or the root directory of
+    process 1. Marks in the image do not change that: many images contain `/.dockerenv`. In all other cases the marks of
+    engines decide; the result is inferred unless the process has its own PID namespace. Without a mark it is `other`.
     """
     outside, path = _container.outside(machine), f"{machine.process}/ns/pid"
     if outside:
         return Absent(Evidence(outside))
     space = machine.link(path)
-    if isinstance(space, Unknown):  # and so whether the marks are those of a container or were left behind
+    if isinstance(space, Unknown):  # Then it is also unknown whether the marks are those of this container.
         return space
     inside = isinstance(space, Value) and space.value != _container.FIRST["pid"]
     mounts = machine.link(f"{machine.process}/ns/mnt")
@@ -169,7 +182,8 @@ def container(machine: Machine) -> Observation[str]:
     for mark in _container.marks(machine, inside=inside):
         if isinstance(mark, Unknown):
             unseen = unseen or mark
-        elif isinstance(mark, Value) and mark.value not in ("", "oci"):  # the OCI's own word for itself, of no engine
+        # The value "oci" is generic; it names no engine.
+        elif isinstance(mark, Value) and mark.value not in ("", "oci"):
             return Value(mark.value, mark.evidence._replace(inferred=not inside))
     if unseen:
         return unseen
@@ -182,11 +196,11 @@ def container(machine: Machine) -> Observation[str]:
     optional=True,
 )
 def virtualization(machine: Machine) -> Observation[str]:
-    """The hypervisor below: kvm, qemu (emulation), vmware, xen, hyperv, virtualbox, ...; `other` if unnamed.
+    """The hypervisor: kvm, qemu (emulation), vmware, xen, hyperv, virtualbox, ...
 
-    On x86 the processor says whether there is any (flag `hypervisor` in /proc/cpuinfo). Which one is inferred from the
-    clock that it offers, its DMI tables or its device tree. What counts is the hypervisor and not who rents it out:
-    EC2's Nitro and Google's are kvm. Xen's own domain 0 counts as bare.
+    `other` if it is unnamed. On x86 the processor flag `hypervisor` in /proc/cpuinfo shows whether a hypervisor exists.
+    Its kind is inferred from the clock source, the DMI tables or the device tree. The fact names the hypervisor, not
+    the cloud provider: EC2 Nitro and Google are kvm. Xen's domain 0 counts as bare metal.
     """
     return _hypervisor.observed(machine)
 
@@ -200,4 +214,5 @@ def _identity(text: str) -> str:
         return text or "empty"
     if re.fullmatch("[0-9a-fA-F]{32}", text) and set(text) != {"0"}:
         return "set"
-    raise ValueError("neither empty, nor `uninitialized`, nor 32 hexadecimal digits")  # nor shown
+    # The message must not show the ID.
+    raise ValueError("neither empty, nor `uninitialized`, nor 32 hexadecimal digits")

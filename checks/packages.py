@@ -1,14 +1,14 @@
-"""Packages that are installed, as the package system's own database has them. No program is run for it.
+"""Installed packages, read from the package database without running a program.
 
-Of dpkg that is /var/lib/dpkg/status, what dpkg has written to /var/lib/dpkg/updates and not yet merged, and
-/var/lib/dpkg/status.d, where images without a package manager keep one file a package; of RPM an SQLite database
-(those of CentOS 7, RHEL 8 and SUSE are of other formats, and unknown); of apk its file `installed`. Any other package
-system is unknown (unsupported), and so is never mistaken for one that has nothing installed.
+For dpkg these are /var/lib/dpkg/status, the entries of /var/lib/dpkg/updates that are not merged yet, and
+/var/lib/dpkg/status.d, where images without a package manager keep one file a package. For RPM it is an SQLite
+database; the other formats of CentOS 7, RHEL 8 and SUSE are unknown. For apk it is its file `installed`. Any other
+package system is unknown (unsupported), and is never reported as having no packages.
 
-A row is there if the package's files are, be it half done: `status` tells. One that was removed and left only its
-configuration (`rc` in the list of dpkg) is absent. `libc6:i386` is the package of that architecture; `libc6` that of
-the machine's own, and of another only where its own is not installed. Of several versions, as RPM keeps them of a
-kernel, the newest is meant.
+A package has a row if its files are installed, also if the installation is incomplete: `status` shows how far it came.
+A package that was removed except its configuration (`rc` in the list of dpkg) is absent. `libc6:i386` is the package of
+that architecture. `libc6` is the package of the machine's own architecture, or of another if that one is not installed.
+If several versions are installed, as RPM does for kernels, the newest counts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Observation, Unknown
 
 STATES = ("installed", "triggers-pending", "triggers-awaited", "half-configured", "unpacked", "half-installed")
-OTHERS = {"/var/lib/pacman/local": "pacman"}  # package systems that are recognised and not read
+OTHERS = {"/var/lib/pacman/local": "pacman"}  # package systems that are recognized but not read
 
 
 def _name(text: str) -> str:
-    """A package's name, perhaps with its architecture."""
+    """Validate the name of a package, optionally with its architecture."""
     name, colon, architecture = text.partition(":")
     if not NAME.fullmatch(name) or (colon and not NAME.fullmatch(architecture)):
         raise ValueError(f"`{text}` cannot be the name of a package")
@@ -49,7 +49,7 @@ def _name(text: str) -> str:
     noun="package",
     key=_name,
     closed=True,
-    listed=lambda name: ":" not in name,  # NAME:ARCHITECTURE is another name of what is listed as NAME
+    listed=lambda name: ":" not in name,  # NAME:ARCHITECTURE is a second name of a package that is listed as NAME.
     fix="install the package {key}",
     fixes={
         **dict.fromkeys(("version", "deb", "rpm", "apk"), "upgrade {key} to {want}"),
@@ -59,20 +59,20 @@ def _name(text: str) -> str:
     same_at_rest=True,
 )
 def packages(tree: Tree) -> Rows[Row]:
-    """Packages that are installed, by name.
+    """Installed packages, by name.
 
-    `version` is the software's own: 1.6.20 of 1.6.20~ds1-1+deb12u1, without epoch, revision and what repacking adds,
-    and 2.0-rc1 of 2.0~rc1-1. It is ordered by its dotted numbers, so that 1.1.1n and 1.1.1w are one version. The whole
-    of it tells them apart, and stands in the column of the system that has the package, since what one of them writes
-    means nothing in the order of another: `deb` (as dpkg --compare-versions has it), `rpm` (epoch:version-release, in
-    RPM's order), `apk` (1.36.1-r2, and equal or not). `status` is the third word of dpkg's: `installed`, or how far an
-    installation came; with the other systems a package is installed or not there.
+    `version` is the upstream version: 1.6.20 for 1.6.20~ds1-1+deb12u1, without epoch, revision and repacking suffixes,
+    and 2.0-rc1 for 2.0~rc1-1. It is ordered by its dotted numbers, so 1.1.1n and 1.1.1w are equal. The full version
+    distinguishes them. It is in the column of the package system, because each system has its own order: `deb` (ordered
+    as by dpkg --compare-versions), `rpm` (epoch:version-release, in RPM's order), `apk` (1.36.1-r2, equality only).
+    `status` is the third word of dpkg's status: `installed`, or how far an installation came. With the other systems a
+    package is either installed or absent.
     """
     return rows_of(tree)
 
 
 def rows_of(tree: Tree) -> Rows[Row]:
-    """The same, for the families that ask which version of something is installed."""
+    """Return the packages, for families that need the version of an installed package."""
     found = tree.once(_database)
     if isinstance(found, Unknown):
         return Rows.lacking(found)
@@ -85,7 +85,7 @@ def _all(tree: Tree) -> Mapping[str, Observation[Record]]:
 
 
 def _database(tree: Tree) -> Union[_dpkg.Database, Listed, Unknown]:
-    """The first database that has packages; without one the reason why one could not be read."""
+    """Return the first database that has packages, else why one could not be read."""
     unread = None
     for look in (_dpkg.database, _rpm.database, _apk.database):
         found = look(tree)

@@ -1,4 +1,4 @@
-"""Ports of TCP and UDP: whether something listens there. Read from the kernel's tables; no port is ever bound."""
+"""TCP and UDP ports: whether a socket listens, by kernel tables; nothing is bound."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from nodespec.model.observation import Absent, Evidence, Lacking, Observation, U
 from nodespec.records import NamedTuple
 
 HIGHEST = 65535
-# the state of a socket that waits for whoever comes: LISTEN, and for UDP one that is bound and not connected
+# The state of a socket that accepts traffic: LISTEN for TCP; for UDP a bound socket that is not connected.
 WAITING = {"tcp": "0A", "udp": "07"}
-# states of a connection that does not exist yet, and is of a listener: SYN_RECV, NEW_SYN_RECV
+# States of connections that are not established yet and belong to a listener: SYN_RECV, NEW_SYN_RECV.
 COMING = ("03", "0C")
 ROW = re.compile(r"\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]{2}) ")
 RANGE, DEFAULT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range", (32768, 60999)
 
 
 class Socket(NamedTuple):
-    """A row of a table of sockets: its line, the ports of both ends, the state as the kernel numbers it."""
+    """A row of a socket table: its line, the ports of both ends, the state number."""
 
     line: int
     port: int
@@ -30,7 +30,7 @@ class Socket(NamedTuple):
 
 
 def _port(text: str) -> str:
-    """`6443` or `6443/tcp` is TCP's, `53/udp` is UDP's."""
+    """Parse a port: `6443` and `6443/tcp` are TCP, `53/udp` is UDP."""
     number, slash, protocol = text.partition("/")
     if not re.fullmatch(r"\d{1,5}", number, re.ASCII) or not 1 <= int(number) <= HIGHEST:
         raise ValueError(f"`{text}` is not a port: a number from 1 to {HIGHEST}, with /udp if it is UDP's")
@@ -53,16 +53,17 @@ def _key(number: int, protocol: str) -> str:
     fix="`ss -lntup` shows what uses port {key}: make it {want}",
 )
 def ports(machine: Machine) -> Rows[Row]:
-    """Whether a port is free, `listening` or `connected`, of IPv4 or IPv6 and on whichever address.
+    """State of a port: free, `listening` or `connected`.
 
-    Written as `6443`, or `53/udp`: a port that is not listed is free. `listening` counts if it is on 127.0.0.1 only.
-    `connected` is a port without a listener that is the local end of a connection, one in TIME_WAIT included: nobody
-    can listen there until it is gone. A connection that a listener accepted before it ended does not keep the port, and
-    where the kernel's tables cannot tell which end was the listener, the port may be free as well.
+    A port counts on any address of IPv4 or IPv6. Written as `6443` or `53/udp`; a port that is not listed is free.
+    `listening` also applies to a port on 127.0.0.1 only. `connected` is a port without a listener that is the local end
+    of a connection, also in TIME_WAIT: no program can listen on it until the connection is gone. A connection that a
+    listener accepted before the listener ended does not keep the port. If the kernel's tables do not show which end was
+    the listener, the port may also be free.
 
-    Read of the network namespace that nodespec runs in, with `--root` that of the host's first process. A socket that
-    is bound and does not listen yet, is in no table of TCP and is not seen. What the packet filter redirects, as a
-    published port of a container may be, is no listener and is not seen.
+    The tables are those of the network namespace that nodespec runs in; with `--root` those of process 1 of that root.
+    A TCP socket that is bound but does not listen yet is in no table and is not observed. A port that the packet filter
+    redirects, such as a published port of a container, has no listener and is not observed.
     """
     tables = {protocol: _waiting(machine, protocol) for protocol in WAITING}
     lacking = {protocol: why for protocol, (_, why) in tables.items() if not isinstance(why, Value)}
@@ -77,10 +78,10 @@ def ports(machine: Machine) -> Rows[Row]:
 
 
 def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Observation[Row]]:
-    """The ports of one protocol that something holds, and what may be said of all others."""
+    """Return the ports of one protocol that are in use, and the state of all others."""
     tables: Dict[str, Tuple[Socket, ...]] = {}
     lacking: List[Lacking] = []
-    for version in ("", "6"):  # without IPv6 there is no second table, and nothing is missed
+    for version in ("", "6"):  # Without IPv6 the second table does not exist, and nothing is missed.
         path = f"{machine.process}/net/{protocol}{version}"
         found = machine.text(path).then(_parse_table)
         if isinstance(found, Unknown) or (isinstance(found, Absent) and not version):
@@ -92,12 +93,12 @@ def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Ob
         return rows, Value("free", Evidence(f"{machine.process}/net/{protocol}"))
     why = lacking[0]
     unread = why if isinstance(why, Unknown) else Unknown("not found", f"{why.evidence} is not there")
-    # in the table that was not read, a port that only has a connection here may have a listener
+    # In the table that was not read, a port with only a connection here may have a listener.
     return {key: row for key, row in rows.items() if row.value == "listening"}, unread
 
 
 def _held(machine: Machine, protocol: str, tables: Mapping[str, Tuple[Socket, ...]]) -> Dict[str, Value[str]]:
-    """The ports that have a listener, then those that have only a connection."""
+    """Return the ports that have a listener, then those that only have a connection."""
     rows: Dict[str, Value[str]] = {}
     for path, sockets in tables.items():
         for socket in sockets:
@@ -116,25 +117,26 @@ def _held(machine: Machine, protocol: str, tables: Mapping[str, Tuple[Socket, ..
 
 
 def _is_outgoing(machine: Machine, socket: Socket, listening: Container[str]) -> bool:
-    """Whether a connection without a listener was made from here: no listener can bind its port (Linux 6.18).
+    """Return whether this host opened a connection that has no listener.
 
-    By the port that is ephemeral, else by the peer's, which a listener has or which is not ephemeral.
+    No listener can bind the port of such a connection (Linux 6.18). The ephemeral port decides, else the peer's port,
+    which has a listener or is not ephemeral.
     """
     low, high = machine.once(_ephemeral)
     return low <= socket.port <= high or not low <= socket.peer <= high or _key(socket.peer, "tcp") in listening
 
 
 def _ephemeral(machine: Machine) -> Tuple[int, int]:
-    """The first and the last port that connections are given."""
+    """Return the first and the last ephemeral port."""
     said = machine.line(RANGE)
     found = re.fullmatch(r"(\d{1,5})\s+(\d{1,5})", said.value, re.ASCII) if isinstance(said, Value) else None
     return (int(found[1]), int(found[2])) if found else DEFAULT_RANGE
 
 
 def _parse_table(text: str) -> Tuple[Socket, ...]:
-    """Sockets by line. Anything without the heading of such a table would leave every port free.
+    """Parse sockets by line; other text is an error, or every port would seem free.
 
-    `   0: 0100007F:0BB8 00000000:0000 0A ...` listens on port 3000.
+    ` 0: 0100007F:0BB8 00000000:0000 0A ...` listens on port 3000.
     """
     if text.split(None, 2)[:2] != ["sl", "local_address"]:
         raise ValueError("no heading of sockets")

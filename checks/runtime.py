@@ -1,7 +1,7 @@
-"""Container runtimes: which are installed, what answers on their sockets, and what they say of themselves.
+"""Container runtimes: which are installed, which answer, and what they report.
 
-The socket that the kubelet will use is itself asked: the CRI's `Version`, `Status`, `RuntimeConfig` and `ImageFsInfo`,
-and of Docker and CRI-O `GET /info`. Where nobody answers, the program's `--version` and the configuration files speak.
+Requests go to the socket that the kubelet uses: `Version`, `Status`, `RuntimeConfig` and `ImageFsInfo` of the CRI, and
+`GET /info` of Docker and CRI-O. If nothing answers, `--version` of the program and the configuration files are used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 FOUND = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
 FILES = (*CONFIGURATION, *_boot_services.SOURCES)
-INFO = {  # what the cgroup driver and the storage driver are called where HTTP is spoken
+INFO = {  # The keys of the cgroup driver and the storage driver in the HTTP API.
     "docker": ("CgroupDriver", "Driver"),
     "crio": ("cgroup_driver", "storage_driver"),
 }
@@ -76,28 +76,29 @@ def _name(key: str) -> str:
     },
 )
 def runtime(machine: Machine) -> Rows[Row]:
-    """The container runtimes: containerd, crio, docker, cri-dockerd, and runc and crun, which the others start.
+    """Container runtimes: containerd, crio, docker, cri-dockerd, runc and crun.
 
-    A row is there if its program is installed or something listens on its socket, since a runtime may come inside
-    another program, as in k3s; of several sockets the first that answers counts. Its columns:
+    runc and crun are started by the others. A runtime has a row if its program is installed or something listens on its
+    socket, because a runtime may be part of another program, as in k3s. If it has several sockets, the first that
+    answers counts. The columns are:
 
-    - `version`: what the running one says of itself; else what the program prints. A v in front is left out.
-    - `path`: the program on the fixed search path. Docker's is `dockerd`: the `docker` command alone runs nothing.
-    - `enabled`: whether its service or socket is enabled, as `systemctl is-enabled` says. Absent where there is none.
-    - `starts_at_boot`: whether a boot starts its service or socket, by whatever pulls it in; not if masked.
-    - `running`: whether something listens on a socket, and `socket`: on which.
-    - `api`: the version of the CRI that it speaks; the kubelet wants v1 since 1.26. Absent where it speaks none, as
-      containerd with its cri plugin disabled, which is how Docker's packages configure it.
-    - `conditions`: those that hold: RuntimeReady, and NetworkReady, which a node that has yet to join does not have.
-    - `handlers`: what a RuntimeClass can name, such as runc.
-    - `features`: what the kubelet can count on: supplemental_groups_policy, and of the default handler
+    - `version`: reported by the running runtime; else printed by the program. A leading v is left out.
+    - `path`: the program on the fixed search path. For Docker it is `dockerd`: the `docker` command alone runs nothing.
+    - `enabled`: whether its service or socket is enabled, as `systemctl is-enabled` prints. Absent if neither exists.
+    - `starts_at_boot`: whether a boot starts its service or socket, by any unit that pulls it in; false if masked.
+    - `running`: whether something listens on a socket, and `socket`: the path of that socket.
+    - `api`: the version of the CRI that it serves; the kubelet needs v1 since 1.26. Absent if it serves none, such as
+      containerd with its cri plugin disabled, which is the configuration of Docker's packages.
+    - `conditions`: the conditions that hold: RuntimeReady, and NetworkReady, which a node has only after it joined.
+    - `handlers`: the names that a RuntimeClass can use, such as runc.
+    - `features`: features that the kubelet can rely on: supplemental_groups_policy, and for the default handler
       recursive_read_only_mounts and user_namespaces.
-    - `cgroup_driver`: systemd or cgroupfs; it must be the kubelet's. Asked of the running one; where that cannot say,
-      read from its configuration as its version reads it, the file that its unit names; the default is inferred.
-    - `snapshotter`: containerd's snapshotter, the storage driver of CRI-O and Docker; likewise.
+    - `cgroup_driver`: systemd or cgroupfs; it must equal the kubelet's. Reported by the running runtime, else read from
+      the configuration file that its unit names, by the rules of its version. A default is inferred.
+    - `snapshotter`: the snapshotter of containerd, or the storage driver of CRI-O and Docker; observed the same way.
 
-    At rest `version` is that of the package, else of Go's build information in the program, and `api` is absent where
-    configuration disables it; what else only answers can tell is left open.
+    At rest `version` is that of the package, else that of the Go build information in the program. `api` is absent if
+    the configuration disables it. Columns that only a running runtime can report are deferred.
     """
     return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
 
@@ -161,7 +162,7 @@ def _row(machine: Machine, name: str) -> Observation[Row]:
 
 
 def _once(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
-    """The same look, taken only once for each runtime of a machine."""
+    """Memoize an observation for each runtime of a machine."""
 
     def of(name: str) -> Callable[[Machine], T]:
         return lambda machine: look(machine, name)
@@ -176,7 +177,7 @@ def _path(tree: Tree, name: str) -> Observation[str]:
 
 @_once
 def _socket(machine: Machine, name: str) -> Observation[str]:
-    """The first socket on which something listens."""
+    """Return the first socket on which something listens."""
     sockets = RUNTIMES[name].sockets
     if not sockets:
         return _runtimes.no_service(name)
@@ -203,7 +204,7 @@ def _running(machine: Machine, name: str) -> Observation[bool]:
 
 @_once
 def _hello(machine: Machine, name: str) -> Observation[cri.Hello]:
-    """Whether it speaks the CRI: where this fails, nothing else is asked."""
+    """Return whether it serves the CRI; if this fails, no other request is sent."""
     socket = _socket(machine, name)
     if not isinstance(socket, Value):
         return socket
@@ -219,7 +220,7 @@ def _status(machine: Machine, name: str) -> Observation[cri.Status]:
 
 @_once
 def _info(machine: Machine, name: str) -> Observation[object]:
-    """What Docker and CRI-O say of themselves over HTTP; who is deaf to the CRI is not asked once more."""
+    """Return the HTTP reply of Docker and CRI-O; do not ask if the CRI request failed."""
     socket, hello = _socket(machine, name), _hello(machine, name)
     if isinstance(hello, Unknown):
         return hello
@@ -263,7 +264,7 @@ def _version_said(machine: Machine, name: str) -> Observation[str]:
         return _info(machine, name).then(lambda info: _release(_nonempty(cri.inside(info, "ServerVersion"))))
     hello = _hello(machine, name)
     if name == "cri-dockerd" and isinstance(hello, Value):
-        return Absent(hello.evidence)  # it says Docker's version instead of its own
+        return Absent(hello.evidence)  # cri-dockerd reports the version of Docker, not its own.
     return hello.then(lambda hello: _release(hello.version))
 
 
@@ -277,7 +278,10 @@ def _version_printed(machine: Machine, name: str) -> Observation[str]:
 
 
 def _release(said: str) -> str:
-    """The first version in a text such as `containerd github.com/containerd/containerd/v2 v2.1.5 fcd4322`."""
+    """Return the first version in a text.
+
+    Example: `containerd github.com/containerd/containerd/v2 v2.1.5 fcd4322`.
+    """
     match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", said[:1000], re.ASCII)
     if not match:
         raise ValueError(f"no version in `{said[:80]}`")
@@ -299,12 +303,12 @@ def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
     files = _configured(machine, name, "cgroup_driver")
     default = isinstance(files, Value) and files.evidence.inferred
     if default and isinstance(asked, Unknown) and asked.reason != "unsupported":
-        return asked  # the running one may have been told otherwise
+        return asked  # The running process may have started with another configuration.
     return first([asked, files])
 
 
 def _configured(machine: Machine, name: str, column: str) -> Observation[str]:
-    """What its files set; those of a runtime inside another program, as of k3s, are not known."""
+    """Return what its files set; unknown for a runtime inside another program."""
     socket = _socket(machine, name)
     if isinstance(socket, Value) and socket.value != RUNTIMES[name].sockets[0]:
         return Unknown("unsupported", f"which files the {name} at {socket.value} reads is not known")

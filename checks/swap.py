@@ -1,9 +1,10 @@
-"""Swap space that is switched on, as /proc/swaps lists it, wherever it was asked for.
+"""Active swap space, as /proc/swaps lists it, however it was configured.
 
-A kernel built without swap has no such file, and so no swap. zram devices are among it; zswap is a cache, not an area.
+A kernel built without swap has no such file, and so no swap. zram devices are included; zswap is a cache and not a swap
+area.
 
-At rest it is the swap space that the next boot switches on: what /etc/fstab, units of systemd, its zram generator and
-a few services declare. Where systemd may find a swap partition by its GPT type only a running machine can tell.
+At rest it is the swap space that the next boot enables: the areas that /etc/fstab, units of systemd, its zram generator
+and some services declare. If systemd may find a swap partition by its GPT type, only a running machine can show it.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ AT_REST = ("/etc/fstab", "*/systemd/*", "generator/*", "/etc/runlevels*", "/etc/
     fix="for none: swapoff --all, and take out of /etc/fstab, swap units and zram-generator.conf what brings it back",
 )
 def total(machine: Machine) -> Observation[int]:
-    """Swap space of all areas together, in bytes; 0 where none is on.
+    """Swap space of all areas together, in bytes; 0 if no swap is active.
 
-    The page that heads each area is not counted, so that 2 GiB of swap show some 4 KiB less. At rest the size of a
-    partition or of compressed memory cannot be known: the value is then known to be more than 0, and no more.
+    The header page of each area does not count, so 2 GiB of swap show some 4 KiB less. At rest the size of a partition
+    or of compressed memory cannot be known: then only a lower bound, more than 0, is known.
     """
     return machine.once(_areas).then(lambda areas: sum(area.size for area in areas))
 
@@ -46,11 +47,11 @@ def total(machine: Machine) -> Observation[int]:
     fixes={"size": "make {key} anew with {want}: swapoff, mkswap, swapon"},
 )
 def devices(machine: Machine) -> Rows[Row]:
-    """Swap areas by the path they are known by, which the kernel gives without links.
+    """Swap areas by path, as the kernel reports it, with links resolved.
 
-    type: `partition` for any block device (zram and LVM too) or `file`. size: in bytes, without the heading page.
-    A file that was deleted while in use bears ` (deleted)` at the end of its path. At rest the path is the one that is
-    declared, which may be a tag such as `UUID=...`.
+    type: `partition` for any block device (also zram and LVM) or `file`. size: in bytes, without the header page. The
+    path of a file that was deleted while in use ends with ` (deleted)`. At rest the path is the declared one, which may
+    be a tag such as `UUID=...`.
     """
     areas = machine.once(_areas)
     if not isinstance(areas, Value):
@@ -64,7 +65,7 @@ def devices(machine: Machine) -> Rows[Row]:
 
 @total.at_rest(*AT_REST)
 def _total_at_rest(tree: Tree) -> Observation[int]:
-    from nodespec.checks import _swap_files  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _swap_files  # noqa: PLC0415
 
     swap = _swap_files.swap(tree)
     if not isinstance(swap, Value):
@@ -81,7 +82,7 @@ def _total_at_rest(tree: Tree) -> Observation[int]:
 
 @devices.at_rest(*AT_REST, "/*")
 def _devices_at_rest(tree: Tree) -> Rows[Row]:
-    from nodespec.checks import _swap_files  # noqa: PLC0415 - not for a machine that runs
+    from nodespec.checks import _swap_files  # noqa: PLC0415
 
     swap = _swap_files.swap(tree)
     if not isinstance(swap, Value):
@@ -117,7 +118,7 @@ def _listed(swaps: str) -> Tuple[Area, ...]:
 
 
 def _area(number: int, line: str) -> Area:
-    """A line, its size in KiB, its path with octal escapes for blanks and backslashes."""
+    """Parse a line: size in KiB, path with octal escapes for blanks and backslashes."""
     match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
     if not match:
         raise ValueError(f"line {number} is no swap area")

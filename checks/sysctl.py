@@ -1,4 +1,4 @@
-"""Kernel parameters in force, as sysctl(8) and files under /proc/sys have them."""
+"""Kernel parameters in force, as sysctl(8) and files under /proc/sys show them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ AT_REST = (
     *_boot_services.SOURCES,
     *("/etc/*", "*/tuned/*", "*/systemd/*", "/usr/bin/dockerd"),
 )
-MOST = 20_000  # rows that are enumerated: a node with a thousand interfaces has some hundred each
+MOST = 20_000  # rows that are listed: a node with a thousand interfaces has some hundred for each
 LONGEST = 250  # characters of a name
-COMPARED = 2_000  # names that a misspelt one is compared with
-ALIKE = 0.8  # of a slip of the keyboard
+COMPARED = 2_000  # names that a misspelled name is compared with
+ALIKE = 0.8  # the similarity of a typing error
 
 
 def _key(text: str) -> str:
-    """A parameter's name, as in `net.ipv4.ip_forward`; `net/ipv4/ip_forward` is the same.
+    """Parse a name such as `net.ipv4.ip_forward` or `net/ipv4/ip_forward`.
 
-    As with sysctl(8) the first separator decides, and the other one stands for itself:
+    As with sysctl(8), the first separator decides which character separates; the other is literal.
     `net/ipv4/conf/eth0.100/forwarding` is `net.ipv4.conf.eth0/100.forwarding`.
     """
     slashed = re.match(r"[^./]*/", text)
@@ -44,7 +44,7 @@ def _key(text: str) -> str:
     return name
 
 
-_PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # one or two slashes are `.` and `..`
+_PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # One or two slashes would be `.` and `..`.
 
 
 @table(
@@ -55,19 +55,21 @@ _PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # one or two slashes are `.` 
     fix="sysctl -w {key}={word}, and `{key} = {want}` in a file of /etc/sysctl.d for the next boot",
 )
 def sysctl(machine: Machine) -> Rows[str]:
-    """Kernel parameters by name. The value is text with blanks folded: `4096 87380 6291456`; in a range, a number.
+    """Kernel parameters by name, with blanks in values folded: `4096 87380 6291456`.
 
-    Names are those of sysctl(8). Many parameters come with a module or a build option, and are absent without: what
-    would bring them is then said. Those of namespaces (net, ipc, uts, user, pid) answer for whoever reads them: below
-    another root they are hidden, unless nodespec runs in the same namespace. Secrets (stable_secret, tcp_fastopen_key)
-    are never read; `facts --all` lists what everybody may read and does not move by itself.
+    In a range the value is a number. Names are those of sysctl(8). Many parameters belong to a module or a build
+    option, and are absent without it; the report then names what would add them. Parameters of namespaces (net, ipc,
+    uts, user, pid) show the namespace of the reader. With `--root` they are hidden, unless nodespec runs in the same
+    namespace. Secrets (stable_secret, tcp_fastopen_key) are never read. `facts --all` lists parameters that every user
+    may read and that do not change by themselves.
 
-    At rest it is what the next boot sets: the last file of sysctl.d that assigns it (with systemd, /etc/sysctl.conf
-    counts only where a link in /etc/sysctl.d leads to it), else the kernel's default where all kernels have the same.
-    What services set that a boot starts counts after these: ufw, tuned, systemd-networkd, Docker, units that run
-    sysctl. A parameter of a module that nothing loads is absent, since no file can set it then. What the kernel's
-    command line assigns (`sysctl.vm.swappiness=10`, `panic=10`) counts where no file does. The value is what the kernel
-    would hold: `010` is 8 and `1 # on` is 1; what it refuses, such as `60;`, leaves what was there before.
+    At rest it is what the next boot sets: the last file of sysctl.d that assigns the parameter, else the kernel's
+    default if all kernels have the same. With systemd, /etc/sysctl.conf counts only if a link in /etc/sysctl.d leads to
+    it. Settings of services that a boot starts count after these: ufw, tuned, systemd-networkd, Docker, and units that
+    run sysctl. A parameter of a module that nothing loads is absent, because no file can set it then. An assignment on
+    the kernel's command line (`sysctl.vm.swappiness=10`, `panic=10`) counts if no file assigns the parameter. The value
+    is the one that the kernel would store: `010` is 8 and `1 # on` is 1. The kernel refuses a value such as `60;` and
+    keeps the previous one.
     """
     root = machine.names(ROOT)
     if isinstance(root, Absent):
@@ -79,8 +81,8 @@ def sysctl(machine: Machine) -> Rows[str]:
 
 @sysctl.at_rest(*AT_REST)
 def _at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415 - not for what runs
-    from nodespec.checks import _sysctl_defaults, _sysctl_setters, _sysctl_values  # noqa: PLC0415 - not for what runs
+    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415
+    from nodespec.checks import _sysctl_defaults, _sysctl_setters, _sysctl_values  # noqa: PLC0415
 
     assigned = _sysctl_files.assigned(tree)
     if not isinstance(assigned, Value):
@@ -124,7 +126,7 @@ def _path(key: str) -> str:
 
 
 CONFIDED = r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key"
-# what moves by itself, or is of this boot only
+# Parameters that change by themselves, or that belong to this boot only.
 MOVING = (
     r"fs\.(file-nr|inode-(nr|state)|dentry-state|aio-nr|quota\..*)|kernel\.(ns_last_pid|pty\.nr|perf_event_max_sample_rate)"
     r"|kernel\.random\.(entropy_avail|uuid|boot_id)|net\.netfilter\.nf_conntrack_count|vm\.stat_refresh"
@@ -139,7 +141,7 @@ NAMESPACES = {
 
 
 def _closed(machine: Machine, key: str) -> Optional[Unknown]:
-    """Why a parameter is not read at all."""
+    """Return why a parameter is never read."""
     if re.fullmatch(CONFIDED, key):
         return _secret(key)
     if key.startswith("fs.binfmt_misc."):
@@ -155,7 +157,7 @@ def _secret(key: str) -> Optional[Unknown]:
 
 
 def _missing(machine: Machine, key: str) -> str:
-    """What would bring a parameter, where nothing of the kind is there; else the nearest name."""
+    """Return what would add a missing parameter, else the nearest name."""
     for beginning, has in HAVE.items():
         if key.startswith(beginning) and not _begun(machine, beginning):
             return has
@@ -163,15 +165,15 @@ def _missing(machine: Machine, key: str) -> str:
 
 
 def _begun(machine: Machine, beginning: str) -> bool:
-    """Whether any parameter is there whose name begins so."""
+    """Return whether any parameter has a name with this prefix."""
     folder, _, start = _path(beginning).rpartition("/")
     names = machine.names(folder)
     return isinstance(names, Value) and any(name.startswith(start) for name in names.value)
 
 
 def _nearest(machine: Machine, key: str) -> str:
-    """The name that may have been meant, where the path to it breaks off."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only ever for a mistake
+    """Return the name that may have been meant, where the path to it breaks off."""
+    from difflib import get_close_matches  # noqa: PLC0415
 
     path = ROOT
     for part in key.translate(SWAP).split("/"):
@@ -189,7 +191,10 @@ def _name(path: str) -> str:
 
 
 def _every(machine: Machine) -> Mapping[str, Observation[str]]:
-    """All that everybody may read and that stays as it is: what others may not read may be a secret."""
+    """Return the stable parameters that every user may read.
+
+    A parameter that others may not read may be a secret.
+    """
     rows: Dict[str, Observation[str]] = {}
     folders: List[str] = [ROOT]
     while folders and len(rows) < MOST:
