@@ -33,6 +33,8 @@ DOCUMENTED_ROOMS: Tuple[str, ...] = (  # docstrings and comments, not yet messag
     "nodespec/errors.py",
     "nodespec/escape.py",
     "nodespec/facts",
+    "nodespec/judge",
+    "nodespec/model",
     "nodespec/recording",
     "nodespec/records.py",
     "nodespec/run",

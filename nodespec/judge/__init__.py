@@ -1,1 +1,1 @@
-"""Plan and facts to findings, conclusion and waivers: pure, without I/O."""
+"""Judge facts by a plan: findings, conclusion and waivers."""

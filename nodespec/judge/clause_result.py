@@ -1,4 +1,4 @@
-"""A sight: one expectation of one fact, looked at; and everything that is said of it."""
+"""Clause results: one expectation of one fact with its observation and texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from nodespec.records import NamedTuple
 
 
 class Sight(NamedTuple):
-    """One clause, looked at, and as the report shows it. `lack` is what a value that fails lacks."""
+    """The result of one clause, and the part of the report that shows it.
+
+    `lack` describes what a failing value is missing.
+    """
 
     clause: Clause
     seen: Observation[Datum]
@@ -28,7 +31,10 @@ class Sight(NamedTuple):
 
 
 def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> Sight:
-    """What an observation comes to by a clause. `name` is the alias whose value it is, if not the place's own name."""
+    """Evaluate an observation by a clause.
+
+    `name` is the alias that supplied the value; it is empty for the name of the place itself.
+    """
     outcome = met(clause, seen)
     fails = outcome == "fail" and not negated
     lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
@@ -40,13 +46,13 @@ def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated
 
 
 def met(clause: Clause, seen: Observation[Datum]) -> str:
-    """Whether an observation meets the expectation: pass, fail, unknown or deferred."""
+    """Return whether an observation meets the clause: pass, fail, unknown or deferred."""
     if isinstance(seen, Unknown):
         return DEFERRED if seen.reason == DEFERRED else "unknown"
     if isinstance(seen, Absent):
         return "pass" if clause.expect.absent else "fail"
     values: Tuple[Case, ...] = (seen.value, *seen.others)
-    if MORE in seen.others:  # any larger number: the expectation is tried on those that it tells apart
+    if MORE in seen.others:  # any larger number: test the larger values that the expectation distinguishes
         values += tuple(case for case in clause.expect.cases if _exceeds(case, seen.value))
     verdicts = {clause.expect.test(value) for value in values}
     return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
@@ -69,13 +75,13 @@ def _observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
 
 
 def absence(place: Place, seen: Absent) -> str:
-    """A true absence in words."""
+    """Describe an absence."""
     noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
     return f"{noun}: {seen.say}" if seen.say else noun
 
 
 def shown(value: Datum, kind: Kind[Datum]) -> str:
-    """A value in words."""
+    """Format a value."""
     if isinstance(value, frozenset):
         return ", ".join(sorted(value)) or "nothing"
     if isinstance(kind, Flag):
@@ -88,7 +94,7 @@ def shown(value: Datum, kind: Kind[Datum]) -> str:
 
 
 def sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
-    """What a finding says in one line: of those sights that made it what it is."""
+    """Return the one-line text of a finding, from the clause results that decided it."""
     if alternatives and outcome == "fail":
         return "none of: " + "; ".join(dict.fromkeys(f"{s.part.place} {_pair(s)}" for s in sights if _bad(s)))
     telling = [sight for sight in sights if sight.part.outcome == outcome] or list(sights)
@@ -110,17 +116,17 @@ def _pair(sight: Sight) -> str:
 
 
 def unmet(when: Sequence[Sight]) -> str:
-    """Why a requirement does not apply."""
+    """Describe why a requirement does not apply."""
     part = next((sight for sight in when if sight.part.outcome == "fail"), when[0]).part
     return f"applies only where {part.place} is {part.expected}; found {part.observed.text}"
 
 
 def default_fix(sights: Sequence[Sight]) -> str:
-    """The family's own advice for the first thing that fails, with a value that would pass."""
+    """Return the default fix of the first clause that fails, with a value that passes."""
     for sight in sights:
         place, expect = sight.clause.place, sight.clause.expect
-        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # its advice brings it about
-        hinted = isinstance(sight.seen, Absent) and sight.seen.say  # what was said of the absence is the better advice
+        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # the default fix would create it
+        hinted = isinstance(sight.seen, Absent) and sight.seen.say  # its text is more specific than the default fix
         if hinted:
             continue
         if sight.part.outcome == "fail" and place.fix and not unwanted:
@@ -129,7 +135,10 @@ def default_fix(sights: Sequence[Sight]) -> str:
 
 
 def _filled(fix: str, clause: Clause) -> str:
-    """A fix with a value that would pass; empty where it takes one and none is known."""
+    """Return a fix with a value that passes.
+
+    The result is empty if the fix needs a value and none is known.
+    """
     if "{want}" not in fix and "{word}" not in fix:
         return fix
     wanted = _example(clause)
@@ -137,16 +146,16 @@ def _filled(fix: str, clause: Clause) -> str:
 
 
 def _example(clause: Clause) -> str:
-    """A value that would pass; empty where none is known."""
+    """Return a value that passes, or an empty string if none is known."""
     expect, kind = clause.expect, clause.place.kind
     cases = (kind.written(case) for case in (*expect.cases, *reversed((*kind.others(),))) if expect.test(case))
-    named = expect.named[::-1] if kind.spans else expect.named  # of a range the upper end
+    named = expect.named[::-1] if kind.spans else expect.named  # for a range, prefer its upper end
     near = (text for one in named for text in kind.near(one))
     return next((text for text in chain(named, filter(None, cases), near) if passes(text, clause)), "")
 
 
 def passes(text: str, clause: Clause) -> bool:
-    """Whether a value, as a spec writes it, meets an expectation."""
+    """Return whether a value, as written in a spec, meets an expectation."""
     try:
         return clause.expect.test(clause.place.kind.read(text))
     except ValueError:
@@ -154,5 +163,5 @@ def passes(text: str, clause: Clause) -> bool:
 
 
 def _one_word(text: str) -> str:
-    """A value as a shell takes it for one word."""
+    """Quote a value as one word of a shell."""
     return text if re.fullmatch(r"[\w.,:/@%+=-]+", text, re.ASCII) else "'" + text.replace("'", "'\\''") + "'"

@@ -1,4 +1,4 @@
-"""From findings to a conclusion: what is left out, waived, advisory or enforced, and what that comes to."""
+"""Derive the conclusion from findings: skipped, waived, advisory or enforced."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ NO_WAIVER = -1
 
 
 class Choice(NamedTuple):
-    """What the command line leaves out, and whether recommendations are enforced."""
+    """The requirements that the command line selects, and whether `--strict` is set.
+
+    With `strict`, recommendations are enforced.
+    """
 
     only: Tuple[str, ...] = ()
     skip: Tuple[str, ...] = ()
     strict: bool = False
-    left: FrozenSet[str] = frozenset()  # ids that a stored report left out, whatever it was by
+    left: FrozenSet[str] = frozenset()  # ids that a stored report skipped, for any reason
 
 
 def selects(pattern: str, name: str) -> bool:
-    """Whether a glob selects an id; `*` is the only wildcard and matches dots."""
+    """Return whether a glob selects an id.
+
+    `*` is the only wildcard; it also matches dots.
+    """
     head, *others = pattern.split("*")
     if not others:
         return pattern == name
@@ -39,18 +45,21 @@ def selects(pattern: str, name: str) -> bool:
 
 
 class Names:
-    """Many names, of which globs select some: each glob looks only at names that have the longest of its parts."""
+    """An index of names for fast selection by globs.
+
+    A glob is tested only on names that contain the longest of its literal parts.
+    """
 
     def __init__(self, all_names: Iterable[str]) -> None:
         names = tuple(all_names)
         self.known = {name: None for name in names if "\n" not in name}
-        self.others = tuple(name for name in names if "\n" in name)  # an id from a file's name can hold anything
+        self.others = tuple(name for name in names if "\n" in name)  # an id from a file name can contain any character
         self.text = "".join(f"{name}\n" for name in self.known)
         self.names = tuple(self.known)
         self.ends = tuple(accumulate(len(name) + 1 for name in self.known))
 
     def matching(self, pattern: str) -> List[str]:
-        """The names that a glob selects, in their order."""
+        """Return the names that a glob selects, in their order."""
         others = [name for name in self.others if selects(pattern, name)]
         if "*" not in pattern:
             return [*([pattern] if pattern in self.known else []), *others]
@@ -68,7 +77,7 @@ class Names:
 
 
 def left_out(choice: Choice, name: str) -> bool:
-    """Whether a requirement is left out; a name also selects what stands beneath it."""
+    """Return whether a requirement is skipped. An id also selects the ids below it."""
 
     def chosen(patterns: Sequence[str]) -> bool:
         return any(selects(one, name) or selects(f"{one}.*", name) for one in patterns)
@@ -77,13 +86,13 @@ def left_out(choice: Choice, name: str) -> bool:
 
 
 def disposed(findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
-    """The findings with their dispositions; a waiver counts only where its state is valid."""
+    """Return the findings with their dispositions. Only valid waivers count."""
     permits = _permits(waivers) if waivers else None
     return tuple(_disposed(finding, permits, choice) for finding in findings)
 
 
 class _Permits:
-    """Valid waivers by the ids that they name, so that a finding is compared with globs alone."""
+    """Valid waivers, indexed by id, so that only globs are compared one by one."""
 
     def __init__(self, waivers: Sequence[Waiver]) -> None:
         self.waivers = waivers
@@ -97,14 +106,17 @@ class _Permits:
                     self.exact.setdefault(glob, number)
 
     def first(self, name: str) -> int:
-        """The number of the first waiver that permits an id to fail."""
+        """Return the index of the first waiver that permits an id to fail."""
         exact = self.exact.get(name, len(self.waivers))
         number = next((number for number, glob in self.globs if number < exact and selects(glob, name)), exact)
         return number if number < len(self.waivers) else NO_WAIVER
 
 
 def _permits(waivers: Sequence[Waiver]) -> _Permits:
-    """The same for the same waivers: one host's findings are asked one by one."""
+    """Return the index of waivers; reuse the last index for the same object.
+
+    A memoized plan calls `disposed` for each finding separately.
+    """
     if not _LAST or _LAST[0].waivers is not waivers:
         _LAST[:] = [_Permits(waivers)]
     return _LAST[0]
@@ -125,10 +137,10 @@ def _disposed(finding: Finding, permits: Optional[_Permits], choice: Choice) -> 
 
 
 def conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
-    """What the enforced findings come to. Nothing required that passes is no conformance.
+    """Return the conclusion of the enforced findings.
 
-    What only a running machine can tell is left open at rest; of one that runs, as only a recording says it, it is not
-    known.
+    A report in which no required requirement passes is not conformant. Deferred findings do not count for an offline
+    host. For a running host they count as unknown; they occur there only in recordings.
     """
     unknown = {"unknown"} if context == "at rest" else {"unknown", "deferred"}
     enforced = [finding for finding in findings if finding.disposition == "enforced"]
@@ -140,20 +152,23 @@ def conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
 
 
 class Named:
-    """Findings by the globs of waivers."""
+    """An index of findings for the globs of waivers."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = {finding.id: finding for finding in findings}
         self.names = Names(self.findings)
 
     def by(self, waiver: Waiver) -> List[Finding]:
-        """The findings that a waiver names."""
+        """Return the findings that a waiver covers."""
         return [self.findings[id_] for glob in waiver.ids for id_ in self.names.matching(glob)]
 
 
 def standing(waiver: Waiver, named: Named, hosts: Sequence[str], today: str, built: str) -> Waiver:
-    """A waiver with its state and days left, judged on the day `today`; before the day `built` no clock is believed."""
-    from datetime import date  # noqa: PLC0415 - only where there are waivers
+    """Return a waiver with its state and remaining days on the day `today`.
+
+    A clock that shows a day before `built`, the day of the build, is not trusted. Days are in ISO 8601 format.
+    """
+    from datetime import date  # noqa: PLC0415 - needed only for waivers
 
     days = (date.fromisoformat(waiver.expires) - date.fromisoformat(today)).days
     states: List[Tuple[str, Callable[[], bool]]] = [

@@ -1,4 +1,7 @@
-"""Facts against requirements. What is true, false or not to be known is decided here and nowhere else."""
+"""Evaluate requirements on facts.
+
+No other module decides whether a requirement passes, fails or is unknown.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,18 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-BATCH = 256  # rows between two looks at the clock
-SHOWN = 50  # rows of a quantified rule; the sentence counts them all
-SECONDS = 2.0  # that trying one pattern may take
-LEAST = 0.01  # that it has even where the time for the whole run was used up
+BATCH = 256  # rows between two checks of the deadline
+SHOWN = 50  # maximum rows in the report of a quantified rule; its text counts all rows
+SECONDS = 2.0  # timeout of one regular expression
+LEAST = 0.01  # minimum timeout in seconds, even after the deadline of the run
 ENDLESS = Unknown("timed out", "trying the pattern on it took too long", "write a pattern that repeats no repetition")
 
 
 class Judged(NamedTuple):
-    """A requirement's finding, what it was told from, and what it may have in common with others."""
+    """The finding of a requirement, its clause results, and its possible causes.
+
+    Other findings may have the same causes.
+    """
 
     finding: Finding
     sights: Tuple[Sight, ...]
@@ -40,24 +46,27 @@ class Judged(NamedTuple):
 
 
 def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading] = None) -> List[Judged]:
-    """Every requirement of a plan, in its order; regular expressions are tried until `end` (of time.monotonic)."""
+    """Evaluate all requirements of a plan, in order.
+
+    `end` is the deadline for regular expressions and rows, in seconds of `time.monotonic`.
+    """
     known = Known(facts, reading or Reading(plan), end or time.monotonic() + DEADLINE)
     return [known.reading.judged(requirement, known) for requirement in plan.requirements]
 
 
 class Reading:
-    """What of a plan is found out once, however many hosts of one context are judged by it."""
+    """A plan prepared for all hosts of one context: work that is done once."""
 
     def __init__(self, plan: Plan, context: str = "running") -> None:
-        self.plan = plan  # as it was asked for, whatever the context
+        self.plan = plan  # as requested, before the context selects defaults
         self.bound = plans.bind(plan, context)
         self.params = {param.name: param for param in self.bound.params}
         self.given = {param.name: patterns.observe_param(param) for param in self.bound.params}
-        self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that ask no host
-        self.idle: Dict[str, Judged] = {}  # what applies to no host
+        self.settled: Dict[int, Tuple[Tuple[Sight, ...], str]] = {}  # conditions that use only parameters, by id()
+        self.idle: Dict[str, Judged] = {}  # requirements that apply to no host, by id
         self.disposed = conclusion.disposed
-        self.parts: Dict[conclusion.Choice, Plan] = {}  # what the command line leaves of it
-        self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by identity: with the data, which keeps it from another
+        self.parts: Dict[conclusion.Choice, Plan] = {}  # the plan after --only and --skip
+        self._read: Dict[int, Tuple[Data, Pattern]] = {}  # by id(); the stored data keeps that id() in use
 
     @cached_property
     def packed(self) -> Dict[str, Json]:
@@ -65,26 +74,26 @@ class Reading:
         return plans.sealed(self.plan)
 
     def pattern(self, data: Data) -> Pattern:
-        """The pattern of a part of the plan."""
+        """Return the parsed pattern of a part of the plan."""
         if id(data) not in self._read:
             self._read[id(data)] = data, patterns.read(data, self.params)
         return self._read[id(data)][1]
 
     def judged(self, requirement: Requirement, facts: Known) -> Judged:
-        """What a requirement comes to."""
+        """Evaluate a requirement."""
         return _judged(requirement, facts)
 
 
 class Known:
-    """What the host says, and what a person gave: a parameter is a fact that no host is asked for."""
+    """Facts of a host and parameters. A parameter is looked up like a fact."""
 
     def __init__(self, facts: Facts, reading: Reading, end: float) -> None:
         self.facts, self.reading, self.end = facts, reading, end
         self.rows = facts.rows
-        self.late = False  # a pattern was given up for want of time, which says nothing of any other host
+        self.late = False  # a timeout occurred: the result must not be memoized for other hosts
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of a place."""
+        """Return the observation of a place."""
         return self.reading.given[place.path[1]] if place.path[0] == patterns.PARAMS else self.facts.look(place)
 
 
@@ -134,7 +143,7 @@ def _found(requirement: Requirement, outcome: str, sights: Sequence[Sight], said
     return Judged(finding, tuple(sights), _causes(outcome, sights))
 
 
-# one clause
+# clauses
 
 
 def _sights(pattern: Pattern, facts: Known, *, negated: bool = False) -> Tuple[Sight, ...]:
@@ -148,7 +157,7 @@ def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
     looks = [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
     if not clause.expect.opaque:
         return sighted(clause, *_strongest(clause, looks), negated=negated)
-    try:  # a pattern can take ages on a text that it nearly matches
+    try:  # a regular expression can backtrack exponentially
         with Alarm(max(min(facts.end - time.monotonic(), SECONDS), LEAST), busy=True):
             return sighted(clause, *_strongest(clause, looks), negated=negated)
     except TimedOut:
@@ -157,7 +166,10 @@ def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
 
 
 def _strongest(clause: Clause, looks: Sequence[Tuple[Observation[Datum], Place]]) -> Tuple[Observation[Datum], str]:
-    """Of several names of one thing the strongest value; what cannot be seen might be stronger."""
+    """Return the strongest value of several aliases, and the alias that supplied it.
+
+    An alias that is unknown might have a stronger value. If that could change the outcome, the result is unknown.
+    """
     if len(looks) == 1:
         return looks[0][0], ""
     kind = clause.place.kind
@@ -175,7 +187,10 @@ def _strongest(clause: Clause, looks: Sequence[Tuple[Observation[Datum], Place]]
 
 
 def _strongest_values(kind: Kind[Datum], looks: Sequence[Union[Value[Datum], Absent]]) -> Tuple[Datum, ...]:
-    """What the strongest of all names may be, the likeliest first, where each may be one of several things."""
+    """Return the possible strongest values of all aliases, the most likely first.
+
+    Each observation may have several possible values.
+    """
     several = [(seen.value, *seen.others) for seen in looks if isinstance(seen, Value)]
     least = max(min(map(kind.strength, values)) for values in several)
     best = max((values[0] for values in several), key=kind.strength)
@@ -188,7 +203,10 @@ def _outcome(pattern: Pattern, sights: Sequence[Sight]) -> str:
 
 
 def _decisive(pattern: Pattern, sights: Tuple[Sight, ...]) -> Tuple[Sight, ...]:
-    """Of alternatives, what was seen of the first that holds; of everything else, all."""
+    """Return the clause results that decided a pass.
+
+    For `any`, these are the results of the first alternative that passes; otherwise all.
+    """
     if isinstance(pattern, Clause) or pattern.how != "any":
         return sights
     for part_ in pattern.parts:
@@ -203,7 +221,10 @@ def _decisive(pattern: Pattern, sights: Tuple[Sight, ...]) -> Tuple[Sight, ...]:
 
 
 def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
-    """`every` or `some` row of a table: outcome, what was looked at, the sentence."""
+    """Evaluate a quantified rule, `every` or `some`, on the rows of a table.
+
+    Returns the outcome, the clause results to show, and the text.
+    """
     how = "every" if "every" in data else "some"
     path = tuple(cast("List[str]", data[how]))
     table = declared.place(path)
@@ -211,7 +232,7 @@ def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
     if isinstance(names, Unknown):
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
     none = "pass" if data.get("or-none") == "true" else "fail"
-    found: List[Tuple[str, str]] = []  # whether a row matches, and whether it is as required
+    found: List[Tuple[str, str]] = []  # for each row: whether it matches, and whether it is as required
     seen = _Rows(data)
     row = table._replace(path=(*path, "*"), key="*")
     where, require = (_of_row(data[key], row, facts) if key in data else None for key in ("where", "require"))
@@ -226,26 +247,29 @@ def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
         return none, (), f"no {cast('Table', table.fact).noun} matches"
     outcomes = [_counted(how, *row) for row in found]
     outcome = patterns.join("all" if how == "every" else "any", outcomes)
-    if all(condition != "pass" for condition, _ in found):  # perhaps no row matches
+    if all(condition != "pass" for condition, _ in found):  # possibly no row matches
         outcome = none if {required for _, required in found} == {none} else _undecided(chain.from_iterable(found))
     return outcome, tuple((seen.telling or seen.first)[:SHOWN]), f"{how} row: {_tally(outcomes)}"
 
 
 class _Rows:
-    """What is shown of the rows of a table: those that do not pass, or else the first. More is not made ready."""
+    """The clause results of rows that the report shows.
+
+    These are the results that do not pass, else the results of the first rows. Others are not computed.
+    """
 
     def __init__(self, data: Data) -> None:
         require = data["require"]
-        self.plain = isinstance(require, dict) and "column" in require  # of a row that passes all is passed
+        self.plain = isinstance(require, dict) and "column" in require  # one clause: it passes if the row passes
         self.telling: List[Sight] = []
         self.first: List[Sight] = []
 
     def wants(self, outcome: str) -> bool:
-        """Whether a row of this outcome can be one that is shown."""
+        """Return whether the report may show a row with this outcome."""
         return len(self.telling) < SHOWN and (outcome != "pass" or not self.plain or len(self.first) < SHOWN)
 
     def add(self, sights: Sequence[Sight]) -> None:
-        """Take what was seen of a row."""
+        """Add the clause results of a row."""
         self.telling += [sight for sight in sights if sight.part.outcome != "pass"]
         if len(self.first) < SHOWN:
             self.first += sights
@@ -256,19 +280,25 @@ def _undecided(outcomes: Iterable[str]) -> str:
 
 
 def _counted(how: str, condition: str, required: str) -> str:
-    """What a row that perhaps matches comes to: it cannot make `every` fail, nor `some` pass."""
+    """Return the outcome of a row that possibly matches.
+
+    Such a row cannot make `every` fail or `some` pass.
+    """
     if condition == "pass" or required == ("pass" if how == "every" else "fail"):
         return required
     return _undecided((condition, required))
 
 
 def _of_row(part: Node, row: Place, facts: Known) -> Pattern:
-    """The pattern of a rule, of a row that `*` stands for: it is read once for all rows."""
+    """Return the pattern of a rule for the placeholder row `*`.
+
+    It is parsed once for all rows.
+    """
     return patterns.read(cast("Data", part), facts.reading.params, row)
 
 
 def _row(where: Optional[Pattern], require: Optional[Pattern], name: str, facts: Known, seen: _Rows) -> Tuple[str, str]:
-    """Whether a row matches, and whether it is as required."""
+    """Return whether a row matches, and whether it is as required."""
     condition = "pass"
     if where is not None:
         condition = _quick(_at_row(where, name), facts)
@@ -282,14 +312,17 @@ def _row(where: Optional[Pattern], require: Optional[Pattern], name: str, facts:
 
 
 def _quick(pattern: Pattern, facts: Known) -> str:
-    """The outcome of a pattern without what a report says of it: there may be very many rows."""
+    """Return the outcome of a pattern without clause results.
+
+    Tables can have many rows, and the report shows few of them.
+    """
     if any(clause.expect.opaque for clause in patterns.clauses(pattern)):
         return _outcome(pattern, _sights(pattern, facts))
     return patterns.outcome(pattern, lambda clause: met(clause, facts.look(clause.place)))
 
 
 def _at_row(pattern: Pattern, name: str) -> Pattern:
-    """A pattern of the row `*`, of a row by name."""
+    """Return a pattern of the placeholder row `*` for a named row."""
     if isinstance(pattern, Clause):
         path, place = pattern.place.path, pattern.place
         depth = len(place.owner)
@@ -305,7 +338,7 @@ def _tally(outcomes: Sequence[str]) -> str:
 
 
 def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
-    """Findings of one cause together: what could not be looked at for one reason, what lacks for one."""
+    """Group findings that are unknown for the same reason or fail for the same cause."""
     groups: dict[Tuple[str, str], List[Tuple[str, str, str]]] = {}
     for finding, _, own in judged:
         for key, say, look_ in own:
@@ -318,14 +351,14 @@ def causes(judged: Sequence[Judged]) -> Tuple[Cause, ...]:
 
 
 def _causes(outcome: str, sights: Sequence[Sight]) -> Tuple[Tuple[str, str, str], ...]:
-    """What a finding may have in common with others."""
-    if outcome == "fail" and len(sights) > 1:  # one of several alternatives lacks for a cause of its own
+    """Return the causes of a finding, which other findings may share."""
+    if outcome == "fail" and len(sights) > 1:  # with several clauses, the cause of one does not explain the finding
         return ()
     return tuple(dict.fromkeys(one for s in sights if s.part.outcome == outcome and any(one := _cause(s))))
 
 
 def _cause(sight: Sight) -> Tuple[str, str, str]:
-    """What makes two sights one cause, the sentence, and what would help."""
+    """Return the cause of a clause result: its key, its text, and the hint."""
     seen = sight.seen
     if isinstance(seen, Unknown):
         return f"{seen.reason}: {seen.look or seen.say}", seen.say, seen.look

@@ -1,7 +1,7 @@
-"""Expectations: what a value, or its absence, is tested against. None of this ever sees a host.
+"""Expectations: tests of a value or its absence, parsed without access to a host.
 
-An expectation is written as text, a list or a mapping of operators, and read here into a test and the finite values
-that it tells apart. The same grammar serves all facts; their kinds say what a word means.
+An expectation is written as text, a list or a mapping of operators. This module parses it into a test and the finite
+list of values that the test distinguishes. All facts use the same grammar; the kind of a fact defines its words.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from nodespec.model.plan import Node
 from nodespec.records import NamedTuple
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
-WORDS = ("why", "fix", "see")  # stand beside an expectation, and are no part of it
+WORDS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
 LATER = re.compile(r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*")
-MOST = 1000  # values that one expectation tells apart: each is tried on all of it
-LONGEST = 1000  # characters of a pattern
-MATCHED = 4096  # characters of a text that a pattern is tried on
+MOST = 1000  # maximum values that one expectation distinguishes; each of them is tested
+LONGEST = 1000  # maximum characters of a regular expression
+MATCHED = 4096  # maximum characters of a text that is matched
 
 
 class Expect(NamedTuple):
-    """An expectation. `absent` says whether absence satisfies it; `cases` are the values that it tells apart."""
+    """An expectation.
+
+    `absent` is true if an absence satisfies it. `cases` holds the values that it distinguishes.
+    """
 
     text: str
     test: Callable[[Case], bool]
     absent: bool = False
     cases: Tuple[Case, ...] = ()
-    opaque: bool = False  # a pattern: what it allows cannot be enumerated
-    lack: Callable[[Case], str] = lambda _: ""  # of a value that fails: what is missing, or too much
+    opaque: bool = False  # a regular expression: its matches cannot be enumerated
+    lack: Callable[[Case], str] = lambda _: ""  # describes what a failing value lacks, or has in excess
     only: FrozenSet[Case] = frozenset()  # if not empty, exactly these values pass
-    named: Tuple[str, ...] = ()  # values as the spec writes them: what passes is one of them, or near one
+    named: Tuple[str, ...] = ()  # values as the spec writes them; a passing value is one of them or next to one
 
 
 PRESENT = Expect("present", lambda _: True)
@@ -43,7 +46,10 @@ ABSENT = Expect("absent", lambda _: False, absent=True)
 
 
 def read(node: Node, kind: Kind[Datum]) -> Expect:
-    """The expectation that a document states of a fact of this kind; Wrong where it states none."""
+    """Parse the expectation of a fact of this kind, for example `>=1.7 <2`.
+
+    Raises `Wrong` if the node is not a valid expectation.
+    """
     expect = _read(node, kind)
     if len(expect.cases) > MOST:
         raise Wrong(node, f"{len(expect.cases)} values are told apart here: {MOST} are the most")
@@ -78,9 +84,9 @@ def _said(node: Node, make: Callable[[], Expect]) -> Expect:
         raise Wrong(node, str(error)) from None
 
 
-@lru_cache(maxsize=1024)  # a spec says `enabled` a hundred times
+@lru_cache(maxsize=1024)  # specs repeat the same words, such as `enabled`
 def scalar(text: str, kind: Kind[Datum]) -> Expect:
-    """What one word or range expects. ValueError says what is wrong with it."""
+    """Parse one word or range. Raises ValueError if it is not valid."""
     if text in ("present", "absent"):
         return PRESENT if text == "present" else ABSENT
     if text in kind.words:
@@ -167,7 +173,10 @@ def _quantifies(name: str, kind: Kind[Datum]) -> bool:
 
 
 def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
-    """`any`, `all`, `none`, and of sets `only` and `equals`: over members of a set, over expectations of one value."""
+    """Parse `any`, `all` and `none`, and for sets also `only` and `equals`.
+
+    For a set they apply to its members, else to several expectations of one value.
+    """
     inner = kind.element if isinstance(kind, SetOf) else kind
     parts: Dict[str, List[Expect]] = {}
     for word, node in asks.items():
@@ -181,7 +190,7 @@ def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
         return all_of([*([_members(parts)] if parts else []), *equal])
     join = {"all": all_of, "any": any_of, "none": none_of}
     joined = all_of([join[word](made) for word, made in parts.items()])
-    if kind.repeats:  # several values at once, which no single value stands for
+    if kind.repeats:  # a fact with several values at once needs a case that has them all
         several = frozenset(case for case in joined.cases if isinstance(case, str))
         return joined._replace(cases=(*joined.cases, several))
     return joined
@@ -199,7 +208,10 @@ def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
 
 
 def matches(arg: Node, kind: Kind[Datum]) -> Expect:
-    """A full match of a regular expression, on text or on some member of a set."""
+    """Return the expectation of a full match by a regular expression.
+
+    It applies to a text, or to any member of a set.
+    """
     if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, Text):
         raise Wrong(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
     if len(arg) > LONGEST:
@@ -219,8 +231,11 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression as this Python reads it: that another may read it otherwise is no warning of ours."""
-    import warnings  # noqa: PLC0415 - few specs have patterns
+    """Compile a regular expression without the FutureWarning of Python's parser.
+
+    The warning announces a change of syntax in later Python versions, and would reach the output.
+    """
+    import warnings  # noqa: PLC0415 - few specs have regular expressions
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -228,7 +243,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _matches_everything(pattern: re.Pattern[str]) -> bool:
-    from nodespec.facts.live import Alarm  # noqa: PLC0415 - it looks at hosts, and this does not
+    from nodespec.facts.live import Alarm  # noqa: PLC0415 - that module accesses hosts, this one does not
     from nodespec.model.observation import TimedOut  # noqa: PLC0415 - likewise
 
     try:
@@ -250,12 +265,12 @@ def _joined(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *,
 
 
 def _within(text: str) -> str:
-    """A text as part of another: what is joined stands in brackets."""
+    """Put a text in brackets if it joins several parts."""
     return f"({text})" if re.search(" and | or |none of|; ", text) else text
 
 
 def all_of(parts: Sequence[Expect]) -> Expect:
-    """Every one of them."""
+    """Return the expectation that all parts hold."""
     if len(parts) == 1:
         return parts[0]
     joined = _joined(
@@ -265,7 +280,7 @@ def all_of(parts: Sequence[Expect]) -> Expect:
 
 
 def any_of(parts: Sequence[Expect]) -> Expect:
-    """Some one of them."""
+    """Return the expectation that at least one part holds."""
     if len(parts) == 1:
         return parts[0]
     some = _some(parts)
@@ -275,14 +290,20 @@ def any_of(parts: Sequence[Expect]) -> Expect:
 
 
 def _some(parts: Sequence[Expect]) -> Callable[[Case], bool]:
-    """Whether a value passes some part: those of which single values pass are one look at a set."""
+    """Return a test whether a value passes at least one part.
+
+    Parts that accept only single values are combined into one set lookup.
+    """
     only = frozenset(chain.from_iterable(part.only for part in parts))
     others = [part.test for part in parts if not part.only]
     return lambda value: value in only or any(test(value) for test in others)
 
 
 def none_of(parts: Sequence[Expect]) -> Expect:
-    """Not any of them. Absence satisfies only `not: present`."""
+    """Return the expectation that no part holds.
+
+    An absence satisfies only `not: present`.
+    """
     several = f"none of {', '.join(_within(part.text) for part in parts)}"
     text = several if len(parts) > 1 else f"not {_within(parts[0].text)}"
     absent = len(parts) == 1 and parts[0] is PRESENT
@@ -291,7 +312,11 @@ def none_of(parts: Sequence[Expect]) -> Expect:
 
 
 def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
-    """Of a set: `all` members, at least one (`any`), no such (`none`), nothing beyond (`only`), `equals`."""
+    """Return the expectation of a set by the operators on its members.
+
+    `all`: these members; `any`: at least one of them; `none`: none of them; `only`: no other members; `equals`: exactly
+    these members.
+    """
     shown = tuple(asks)
     if "equals" in asks:
         asks = {**asks, "all": asks["equals"], "only": asks["equals"]}
@@ -319,7 +344,8 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
     words = {"all": "{}", "any": "some of {}", "none": "none of {}", "only": "only {}", "equals": "exactly {}"}
     text = "; ".join(words[word].format(", ".join(_within(p.text) for p in asks[word]) or "nothing") for word in shown)
     named = frozenset(case for part in parts for case in part.cases if isinstance(case, str)) | {OTHER}
-    # `all` and `any` want more, `none` and `only` want less: nothing, everything, the most allowed, the least wanted
+    # `all` and `any` need more members, `none` and `only` need fewer. The cases are therefore the empty set, all named
+    # members, the largest allowed set, and the smallest required set.
     least = frozenset(case for part in every for case in part.cases if isinstance(case, str))
     cases: Tuple[Case, ...] = (frozenset(), named, frozenset(filter(may, named)), least)
     return Expect(text, test, cases=cases, opaque=any(part.opaque for part in parts), lack=lack)

@@ -1,4 +1,8 @@
-"""Reports on several hosts, seen together: which spec fails where, what hits many, what should be alike or apart."""
+"""Summarize reports on several hosts.
+
+The summary shows the result of each spec on each host, and the causes that several hosts share. It also shows shared
+values that must be unique, and different values that should be equal.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-# what no two hosts may have in common, and why
+# what must be unique to a host, and why
 APART: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
     "hostname": (lambda one: [one.host.name], "a cluster knows its nodes by name"),
     "machine-id": (
@@ -48,7 +52,7 @@ APART: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
         "on one network neither gets what is sent to it: have the hypervisor give each its own",
     ),
 }
-# what hosts of one cluster have alike: what every report says of its host, and what specs ask
+# what should be equal on all hosts of a cluster: fields of the head of each report, and facts that specs require
 ALIKE: Mapping[str, Callable[[Report], str]] = {
     "os.pretty_name": lambda report: report.host.os,
     "kernel.release": lambda report: report.host.kernel,
@@ -66,12 +70,15 @@ FAMILIES = {name.partition(".")[0] for name in ASKED}
 
 
 Cause: TypeAlias = (
-    "Tuple[str, str, str, str, str]"  # what hits more hosts: outcome, key, id, what is said of it, what would help
+    "Tuple[str, str, str, str, str]"  # a cause that several hosts may share: outcome, key, id, text, hint
 )
 
 
 class Gist(NamedTuple):
-    """What of a report is remembered when it was told: all that is said of several together is said of this."""
+    """The part of a report that is kept in memory once it is printed.
+
+    The summary is computed from gists alone.
+    """
 
     host: Host
     door: str
@@ -79,26 +86,29 @@ class Gist(NamedTuple):
     conclusion: str
     headline: str
     partial: bool
-    cells: Tuple[Tuple[str, str], ...]  # each spec, and what it came to
+    cells: Tuple[Tuple[str, str], ...]  # the name of each spec, and its result
     causes: Tuple[Cause, ...]
-    alike: Tuple[Tuple[str, str], ...]  # each fact that hosts should have alike, and its value
+    alike: Tuple[Tuple[str, str], ...]  # each fact that should be equal on all hosts, and its value
     defect: str = ""  # why nodespec could not judge the host
 
     @property
     def exit(self) -> int:
-        """The exit code that it alone gives."""
+        """The exit code of this host alone."""
         return DEFECT if self.defect else EXIT[self.conclusion]
 
 
 class Row(NamedTuple):
-    """A host, and what each spec came to there: nothing where it was not asked for."""
+    """A host with the result of each spec, empty for a spec that was not requested."""
 
     host: str
     cells: Tuple[str, ...]
 
 
 class Hit(NamedTuple):
-    """One cause on several hosts. `say` is empty where the hosts say it differently."""
+    """One cause on several hosts.
+
+    `say` is the text of the first host, with the number of different texts. It is empty if the cause has none.
+    """
 
     outcome: str
     say: str
@@ -108,7 +118,7 @@ class Hit(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What should be a host's own and is that of several."""
+    """A value that must be unique to a host and occurs on several."""
 
     what: str
     value: str
@@ -117,14 +127,17 @@ class Shared(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What should be alike: each value with the hosts that have it, the most common first."""
+    """A value that should be equal and is not.
+
+    `values` holds each value with its hosts, the most common first.
+    """
 
     place: str
     values: Tuple[Tuple[str, Tuple[str, ...]], ...]
 
 
 class Summary(NamedTuple):
-    """Several reports, seen together."""
+    """The summary of several reports."""
 
     specs: Tuple[str, ...]
     matrix: Tuple[Row, ...]
@@ -134,7 +147,7 @@ class Summary(NamedTuple):
 
 
 def gist(report: Report) -> Gist:
-    """What of a report is remembered."""
+    """Return the gist of a report."""
     facts = report.facts if isinstance(report.facts, dict) else {}
     asked = {name for name in ASKED if {name, name.partition(".")[0]} & facts.keys()}
     noted = Recorded({name: note for name, note in facts.items() if name in FAMILIES or name in asked})
@@ -154,15 +167,15 @@ def gist(report: Report) -> Gist:
 
 
 def summary(reports: Sequence[Report]) -> Summary:
-    """What several reports come to together."""
+    """Summarize several reports."""
     return together([gist(report) for report in reports])
 
 
 def together(gists: Sequence[Gist]) -> Summary:
-    """What several hosts come to together, by what is remembered of each."""
+    """Summarize several hosts by their gists."""
     specs = tuple(dict.fromkeys(name for one in gists for name, _ in one.cells))
     hosts = labels(gists)
-    cells = [dict(reversed(one.cells)) for one in gists]  # of specs of one name the first
+    cells = [dict(reversed(one.cells)) for one in gists]  # if several specs have the same name, the first counts
     matrix = tuple(Row(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
     shared = (
         Shared(what, value, why, owners)
@@ -174,14 +187,20 @@ def together(gists: Sequence[Gist]) -> Summary:
 
 
 def labels(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
-    """A name for each report's host, with the door where several hosts bear it."""
+    """Return a label for the host of each report.
+
+    The label is the hostname, with the access if several hosts have the same name.
+    """
     names = [report.host.name or "a host without a name" for report in reports]
     counts = Counter(names)
     return tuple(name if counts[name] == 1 else f"{name} ({report.door})" for name, report in zip(names, reports))
 
 
 def told(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) -> Iterator[Tuple[str, str]]:
-    """A summary in words: a label and a sentence for each thing in it but the matrix. `few` shortens long lists."""
+    """Format a summary, without the matrix, as pairs of a label and a text.
+
+    `few` shortens long lists.
+    """
     total = len(found.matrix)
     for hit in found.hits:
         what = hit.say or hit.ids[0]
@@ -216,7 +235,7 @@ def _files(source: Tuple[str, ...]) -> FrozenSet[str]:
 
 
 def _causes(report: Report) -> Iterator[Cause]:
-    """What makes findings of a report one with others'."""
+    """Yield the causes of the findings of a report."""
     for one in report.findings:
         if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
             for key, say, look in _of(one, report):
@@ -224,7 +243,7 @@ def _causes(report: Report) -> Iterator[Cause]:
 
 
 def _of(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
-    """What makes a finding one with others: a key, the sentence, and what would help."""
+    """Return the causes of a finding: a key, the text, and the hint of each."""
     if finding.outcome == "unknown":
         seen = [part.observed for part in finding.parts if part.outcome == "unknown"]
         causes = [(f"{one.reason}: {one.look or one.text}", one.text, one.look) for one in seen]
@@ -235,7 +254,7 @@ def _of(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
 
 
 def _hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
-    """Causes that hit more hosts than one, the most common first."""
+    """Return causes that occur on several hosts, the most common first."""
     found: Dict[Tuple[str, str], List[Tuple[str, str, str, str]]] = {}
     for host, one in zip(hosts, gists):
         for outcome, key, name, say, look in one.causes:
@@ -251,7 +270,7 @@ def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
     return Hit(outcome, say, looks[0], ids, hosts)
 
 
-# what should be alike
+# what should be equal
 
 
 def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[Difference]:
@@ -262,14 +281,14 @@ def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[Differ
 
 
 def _value(name: str, facts: Recorded) -> str:
-    """What a report embeds of a fact: nothing where it is not known."""
+    """Return the embedded value of a fact, empty if it is not known."""
     place = declared.place(tuple(name.split(".")))
     seen = facts.look(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
 
 
 def _by_value(hosts: Sequence[str], values: Iterable[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
-    """The hosts that have each value; who has none is left out."""
+    """Return the hosts of each value. Hosts without a value are left out."""
     found: Dict[str, List[str]] = {}
     for host, own in zip(hosts, values):
         for value in filter(None, own):

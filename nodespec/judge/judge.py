@@ -1,4 +1,4 @@
-"""One run: a plan, a host, waivers and a clock in; a report out."""
+"""Judge one host: a plan, facts, waivers and a clock give a report."""
 
 from __future__ import annotations
 
@@ -28,18 +28,21 @@ ALL = Choice()
 
 
 class Terms(NamedTuple):
-    """On what terms a host is judged. `now` is the judging clock, in seconds since the epoch."""
+    """Settings of a judgment. `now` is the time in seconds since the epoch."""
 
     now: float
     choice: Choice = ALL
     waivers: Tuple[Waiver, ...] = ()
-    embeds: bool = True  # the plan, and all that was observed: only a report that is kept wants them
-    built: str = BUILT  # the day from which a clock is believed
-    patience: float = DEADLINE  # seconds for judging what is no live host: that has a deadline of its own
+    embeds: bool = True  # embed the plan and all observations: needed only if the report is stored
+    built: str = BUILT  # the earliest day on which the clock is trusted
+    patience: float = DEADLINE  # timeout in seconds for access other than live, which has its own deadline
 
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
-    """The report on one host. Where there are several, `reading` is that of their plan in the host's context."""
+    """Judge one host and return the report.
+
+    For several hosts, pass as `reading` their plan, prepared for the context of this host.
+    """
     reading = reading or Reading(plan, seat.context)
     noted = looked if isinstance(looked, Noting) else Noting(looked)
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
@@ -79,7 +82,10 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
 
 
 def _observe_head(noted: Noting, host: Host) -> None:
-    """Note the facts that the head of the report repeats, so that it can be compared with them."""
+    """Capture the facts that the head of the report repeats.
+
+    `verify` compares the head with them.
+    """
     for field, path in HEAD_FACTS.items():
         place = declared.place(path)
         if getattr(host, field) and noted.facts.look(place) != NOT_RECORDED:
@@ -87,22 +93,25 @@ def _observe_head(noted: Noting, host: Host) -> None:
 
 
 class NotObserved:
-    """Facts of a host that could not be judged: each is unknown for one reason."""
+    """Facts of a host that could not be judged: all are unknown for one reason."""
 
     def __init__(self, reason: Unknown) -> None:
         self.reason = reason
 
-    def look(self, place: Place) -> Unknown:  # noqa: ARG002 - all are the same
-        """The observation of one place."""
+    def look(self, place: Place) -> Unknown:  # noqa: ARG002 - the same result for all places
+        """Return the observation of one place."""
         return self.reason
 
     def rows(self, place: Place) -> Unknown:  # noqa: ARG002 - likewise
-        """The names of all rows of a table."""
+        """Return the names of all rows of a table."""
         return self.reason
 
 
 def not_judged(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str) -> Report:
-    """The report on a host on which nodespec failed: every requirement is unknown, and the exit code is 70."""
+    """Return the report on a host that nodespec failed to judge.
+
+    Every requirement is unknown, and the exit code is 70.
+    """
     say = f"not judged: {say}"
     seat = seat._replace(notices=(f"{say} (exit {DEFECT})", *seat.notices))
     report = judge(plan, NotObserved(Unknown("defect", say, hint)), seat, terms)

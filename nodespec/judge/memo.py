@@ -1,8 +1,8 @@
-"""Hosts that are alike: what is read, concluded and told of one serves for every other that says the same.
+"""Memoize observations, findings and output across recordings with equal content.
 
-A recording says most of what the one before it said. A piece of it is compared as it was written, before anything is
-made of it, and comes to the same object as last time; what a requirement comes to is known by the objects that it
-looked at. They are known by identity, and kept by whatever knows them, so that no other can take their place in memory.
+Most content of a recording equals that of the previous one. A piece of a recording is compared as text, before it is
+decoded, and equal pieces give the same observation object. The result of a requirement is memoized by the observation
+objects that it read. Keys are `id()` values; each entry also stores the object, so that its `id()` is not reused.
 """
 
 from __future__ import annotations
@@ -29,58 +29,62 @@ if TYPE_CHECKING:
     from nodespec.model.plan import Plan, Requirement
     from nodespec.model.report import Finding, Waiver
 
-MOST = 20_000  # things kept: then all is forgotten, and hosts that are alike bring it back at once
-LONGEST = 2000  # characters of a piece of a recording; what is longer is read anew each time
-THING = 100  # characters of a piece that count as a thing
+MOST = 20_000  # maximum entries; the memory is cleared when it is full
+LONGEST = 2000  # maximum characters of a memoized piece; a longer piece is decoded each time
+THING = 100  # characters of a piece that count as one entry
 
 Names: TypeAlias = "Union[Tuple[str, ...], Unknown]"
 Seen: TypeAlias = "Union[Observation[Datum], Names]"
 
 
 class Step(NamedTuple):
-    """What a requirement looks at next: a place or all rows of a table. What is seen there decides where it goes on."""
+    """A node in the tree of observations that a requirement reads.
+
+    It reads a place, or all row names of a table if `whole` is set. The observation selects the next step or the
+    result.
+    """
 
     place: Place
     whole: bool
-    then: Dict[int, Tuple[Seen, Union[Step, Judged]]]  # by identity, with the object
+    then: Dict[int, Tuple[Seen, Union[Step, Judged]]]  # by id(), with the object
 
 
 class Memory:
-    """What is known of the hosts so far, of no more than so many things."""
+    """The memoized data of all hosts so far, limited to `most` entries."""
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
-        self.strange = 0  # looks at what was not kept: nothing is known by it
+        self.strange = 0  # number of observations that were not memoized; results that read them are not either
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew; between two hosts, and never while one is judged."""
+        """Clear the memory. Must be called between two hosts, not while one is judged."""
         self.count = 0
         self.seen: Dict[Tuple[object, ...], Observation[Datum]] = {}
         self.names: Dict[Tuple[object, ...], Names] = {}
         self.noted: Dict[Tuple[object, ...], Tuple[object, Json]] = {}
         self.found: Dict[str, Union[Step, Judged]] = {}
-        self.kept: Set[int] = set()  # the findings in `found`, by identity
-        self.disposed: Dict[Tuple[object, ...], Finding] = {}  # likewise
+        self.kept: Set[int] = set()  # the findings in `found`, by id()
+        self.disposed: Dict[Tuple[object, ...], Finding] = {}  # by id() of the finding
 
     def room(self, things: int = 1) -> bool:
-        """Whether so many more are kept."""
+        """Count more entries, and return whether they may be stored."""
         self.count += things
         return self.count <= self.most
 
 
 class Remembered(Recorded):
-    """A recording of which nothing is read that another has said already."""
+    """A recording that decodes only pieces which no earlier recording contained."""
 
     def __init__(self, notes: Json, memory: Memory) -> None:
         if memory.count > memory.most:
             memory.forget()
         super().__init__(notes)
         self.memory, self.before = memory, memory.strange
-        self._said: Dict[str, str] = {}  # of a table, what bears on all its rows
+        self._said: Dict[str, str] = {}  # by table: the text that applies to all its rows
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place: the same object where the same is written of it."""
+        """Return the observation of one place, the same object for equal text."""
         piece = self._piece(place)
         seen = self.memory.seen.get(piece) if piece else None
         if seen is None:
@@ -94,7 +98,7 @@ class Remembered(Recorded):
         return seen
 
     def rows(self, place: Place) -> Names:
-        """The names of all rows of a table: the same object for the same names."""
+        """Return the names of all rows of a table, the same object for equal names."""
         names = super().rows(place)
         key = (isinstance(names, Unknown), names)
         size = sum(map(len, names))
@@ -104,7 +108,10 @@ class Remembered(Recorded):
         return self.memory.names.setdefault(key, names)
 
     def _piece(self, place: Place) -> Optional[Tuple[object, ...]]:
-        """All that an observation is made of; nothing where that is much, or is the names of all rows."""
+        """Return the text from which an observation is decoded, as a key.
+
+        Returns None if the text is too long, or if the observation depends on the names of all rows.
+        """
         owner = ".".join(place.owner)
         note = self.notes.get(owner)
         written, part = note, ""
@@ -128,13 +135,13 @@ class Remembered(Recorded):
 
 
 class Noted(Noting):
-    """Facts that are written down as they are asked for, and a table that says the same only once."""
+    """A tee that captures facts as they are read, and shares the JSON of equal tables."""
 
     facts: Remembered
 
     @property
     def notes(self) -> Packed:
-        """All that was noted, as JSON that other hosts share: it is not to be changed."""
+        """The captured facts as JSON. Other hosts share it: it must not be changed."""
         return {name: self._shared(name, one) for name, one in self._noted.items()}
 
     def _shared(self, name: str, one: Union[Observation[Datum], Note]) -> Json:
@@ -153,27 +160,27 @@ def _identity(note: Note) -> Tuple[object, ...]:
 
 
 class Trace:
-    """Facts, and what was asked of them."""
+    """Facts, with a log of all reads."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.asked: List[Tuple[Place, bool, Seen]] = []
 
     def look(self, place: Place) -> Observation[Datum]:
-        """The observation of one place."""
+        """Return the observation of one place."""
         seen = self.facts.look(place)
         self.asked.append((place, False, seen))
         return seen
 
     def rows(self, place: Place) -> Names:
-        """The names of all rows of a table."""
+        """Return the names of all rows of a table."""
         names = self.facts.rows(place)
         self.asked.append((place, True, names))
         return names
 
 
 class Alike(Reading):
-    """What of a plan is found out once for all hosts that say the same."""
+    """A memoized plan: results are shared by hosts with equal observations."""
 
     def __init__(self, plan: Plan, memory: Optional[Memory] = None, context: str = "running") -> None:
         super().__init__(plan, context)
@@ -181,7 +188,7 @@ class Alike(Reading):
         self.disposed = self._disposed
 
     def judged(self, requirement: Requirement, facts: Known) -> Judged:
-        """What a requirement comes to, known by what it looks at."""
+        """Evaluate a requirement, or return the memoized result for its observations."""
         step = self.memory.found.get(requirement.id)
         while isinstance(step, Step):
             seen = facts.rows(step.place) if step.whole else facts.look(step.place)
@@ -203,12 +210,12 @@ class Alike(Reading):
         for place, whole, seen in reversed(asked):
             known = Step(place, whole, {id(seen): (seen, known)})
         before = self.memory.found.setdefault(name, known)
-        while isinstance(before, Step) and isinstance(known, Step) and before is not known:  # until they part
+        while isinstance(before, Step) and isinstance(known, Step) and before is not known:  # follow the common path
             ((same, (seen, after)),) = known.then.items()
             before, known = before.then.setdefault(same, (seen, after))[1], after
 
     def _disposed(self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
-        """The findings with their dispositions, one object for one finding."""
+        """Return the findings with their dispositions, the same object for each finding."""
         valid = tuple(number for number, one in enumerate(waivers) if one.state == "valid")
         known = self.memory.disposed
         found = [known.get((id(finding), valid, choice.strict)) for finding in findings]

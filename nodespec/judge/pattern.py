@@ -1,7 +1,7 @@
-"""Patterns: expectations joined by all, any and not, and the logic that joins their outcomes.
+"""Patterns: expectations joined by all, any and not, and the logic of outcomes.
 
-A pattern is written as data that JSON carries: `{"fact": PATH, "expect": ...}`, `{"param": NAME, "expect": ...}`,
-`{"column": NAME, "expect": ...}` (of a row), `{"all": [...]}`, `{"any": [...]}` or `{"not": ...}`.
+A pattern is stored as JSON data: `{"fact": PATH, "expect": ...}`, `{"param": NAME, "expect": ...}`,
+`{"column": NAME, "expect": ...}` (a column of a row), `{"all": [...]}`, `{"any": [...]}` or `{"not": ...}`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-PARAMS = "params"  # the family of what a person gives
+PARAMS = "params"  # the family of parameters
 
-# the outcomes of a pattern; for `all` the first that occurs counts, for `any` likewise
+# the outcomes of a pattern by precedence: the first that occurs is the outcome of `all` or `any`
 ALL = ("fail", "unknown", "deferred", "pass")
 ANY = ("pass", "unknown", "deferred", "fail")
 OPPOSITE = {"pass": "fail", "fail": "pass"}
@@ -39,7 +39,10 @@ TYPES: Mapping[str, Kind[Datum]] = {
 
 
 class Clause(NamedTuple):
-    """What is expected of one fact. With `aliases`, of the strongest value over all names."""
+    """The expectation of one fact.
+
+    With `aliases`, it applies to the strongest value of the place and its aliases.
+    """
 
     place: Place
     expect: Expect
@@ -47,7 +50,7 @@ class Clause(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """Patterns together: `all`, `any` or (of one) `not`."""
+    """Patterns joined by `all` or `any`, or one pattern negated by `not`."""
 
     how: str
     parts: Tuple[Pattern, ...]
@@ -57,27 +60,30 @@ Pattern: TypeAlias = "Union[Clause, Joined]"
 
 
 def param_kind(param: Param) -> Kind[Datum]:
-    """Return the type that reads the param's text in a condition."""
+    """Return the type that parses the text of a parameter in a condition."""
     return Choice(*param.known) if param.known else TYPES[param.kind]
 
 
 def read_param(param: Param, text: str) -> Datum:
-    """Read a text as the param's type; ValueError. Free text is kept: it may be a range where it is used."""
+    """Parse a text as the type of a parameter.
+
+    Free text is not parsed, because it may be a range for the fact that uses it. Raises ValueError if it is not valid.
+    """
     if param.choices:
         return Choice(*param.choices).read(text)
     return text if param.kind == "text" else param_kind(param).read(text)
 
 
 def observe_param(param: Param) -> Observation[Datum]:
-    """Return the param's value as an observation, so that a condition can ask for it."""
-    default = f"default of {param.name}{param.source[len('default') :]}"  # with the context, where that chose it
+    """Return the value of a parameter as an observation, for use in a condition."""
+    default = f"default of {param.name}{param.source[len('default') :]}"  # with the context, if it selected the default
     source = f"--set {param.name}" if param.source == "set" else default
     return Value(param.value, Evidence(source)).then(lambda text: read_param(param, text))
 
 
 @cache
 def param_place(param: Param) -> Place:
-    """Return the place of a param in the tree of facts."""
+    """Return the place of a parameter in the tree of facts."""
     leaf = Leaf(lambda _: observe_param(param), (), "", sensitive=False)
     leaf.kind = param_kind(param)
     return Place((PARAMS, param.name), leaf)
@@ -87,7 +93,10 @@ Params: TypeAlias = "Mapping[str, Param]"
 
 
 def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
-    """A pattern from its data; Wrong or LookupError where it is none. `row` is what its columns are columns of."""
+    """Decode a pattern. `row` is the row whose columns it names.
+
+    Raises `Wrong` or LookupError if the data is not a pattern.
+    """
     for how in ("all", "any"):
         if how in data:
             return Joined(how, tuple(read(one, params, row) for one in cast("List[Data]", data[how])))
@@ -104,7 +113,7 @@ def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
 
 
 def bound(node: Node, params: Params) -> Node:
-    """The expectation as if the text of each param stood where it is named."""
+    """Replace each parameter in an expectation by its text."""
     if isinstance(node, str):
         return node
     if isinstance(node, list):
@@ -117,19 +126,19 @@ def bound(node: Node, params: Params) -> Node:
 
 
 def expected(node: Node, place: Place) -> Expect:
-    """The expectation at a place."""
+    """Return the parsed expectation of a place."""
     return expectation.read(node, place.kind)
 
 
 def clauses(pattern: Pattern) -> Iterable[Clause]:
-    """All that a pattern asks."""
+    """Return all clauses of a pattern."""
     if isinstance(pattern, Clause):
         return (pattern,)
     return (clause for part in pattern.parts for clause in clauses(part))
 
 
 def join(how: str, outcomes: Sequence[str]) -> str:
-    """The outcome of several together."""
+    """Join several outcomes by `all`, `any` or `not`."""
     if how == "not":
         return OPPOSITE.get(outcomes[0], outcomes[0])
     order = ANY if how == "any" else ALL
@@ -137,14 +146,17 @@ def join(how: str, outcomes: Sequence[str]) -> str:
 
 
 def outcome(pattern: Pattern, ask: Callable[[Clause], str]) -> str:
-    """The outcome of a pattern from those of its clauses."""
+    """Return the outcome of a pattern from the outcomes of its clauses."""
     if isinstance(pattern, Clause):
         return ask(pattern)
     return join(pattern.how, [outcome(part, ask) for part in pattern.parts])
 
 
 def conditional(condition: str, required: str) -> str:
-    """The outcome of a requirement under a condition (`when`, `where`): what its `when` implies."""
+    """Return the outcome of a requirement under a condition (`when` or `where`).
+
+    It is that of the implication: the condition implies the requirement.
+    """
     if condition == "fail":
         return "not-applicable"
     if condition == "pass" or required == "pass":

@@ -1,6 +1,6 @@
-"""Waivers, as a person writes them: dated, owned, reasoned permissions to fail.
+"""Read waivers: permissions to fail with an expiry date, an owner and a reason.
 
-What reads YAML is given by the author's half; a bare node reads JSON.
+The caller supplies the YAML parser, because a node may have none; JSON is always supported.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
 TOP = ("nodespec-waivers", "waivers")
-MANY = 10  # requirements: of fewer, a short glob may well name most
+MANY = 10  # requirements; among fewer, a specific glob can also cover most of them
 KEYS = ("ids", "hosts", "reason", "owner", "expires")
 
 Parse: TypeAlias = "Callable[[bytes, str], Node]"
 
 
 def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
-    """The waivers of a file, JSON by its suffix or what `parse` reads; Mistake with every problem and its position."""
+    """Read the waivers of a file.
+
+    A file with the suffix `.json` is parsed as JSON, any other by `parse`. Raises `Mistake` with all problems and their
+    positions.
+    """
     read = parse_json if path.endswith(".json") else parse
     try:
         with open(path, "rb", opener=opened) as file:
@@ -53,8 +57,8 @@ def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
 def refuse_broad(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
     """Refuse a waiver whose globs cover nearly every requirement, as `*` does.
 
-    That is all of them, or of at least ten more than half, by globs that begin with no whole segment of an id: an id in
-    full, and a glob such as `kernel.*`, say what may fail.
+    A waiver is too broad if it covers all requirements, or more than half of at least ten. Only globs without a
+    complete first segment count, because a complete id or a glob such as `kernel.*` is specific.
     """
     problems: List[str] = []
     names = Names(ids)
@@ -69,7 +73,7 @@ def refuse_broad(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
 
 
 def coverage(waiver: Waiver, ids: Sequence[str]) -> str:
-    """How many requirements each of the ids or globs of a waiver covers, in words."""
+    """Describe how many requirements each id or glob of a waiver covers."""
     counts = [(glob, sum(selects(glob, id_) for id_ in ids)) for glob in waiver.ids]
     return f"{', '.join(f'{glob} covers {count}' for glob, count in counts)} of {len(ids)} requirements"
 
@@ -106,7 +110,7 @@ def _globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[str, ..
 
 
 def _is_day(text_: str) -> bool:
-    from datetime import date  # noqa: PLC0415 - only where there are waivers
+    from datetime import date  # noqa: PLC0415 - needed only for waivers
 
     try:
         return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", text_, re.ASCII)) and bool(date.fromisoformat(text_))
@@ -115,7 +119,7 @@ def _is_day(text_: str) -> bool:
 
 
 def schema() -> Dict[str, Json]:
-    """The JSON Schema of a file of waivers, for editors."""
+    """Return the JSON Schema of a file of waivers, for editors."""
     texts: Dict[str, Json] = {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}}
     day: Dict[str, Json] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$", "description": "the last day, in UTC"}
     line: Dict[str, Json] = {"type": "string", "minLength": 1}

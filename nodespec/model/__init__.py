@@ -1,1 +1,1 @@
-"""Records and nothing else: what is required, what was observed, what was found, who was looked at."""
+"""Data records: plan, observations, report, and the host that was observed."""

@@ -1,6 +1,7 @@
-"""A document as a tree of nodes that know where they stand; a scalar is its source text.
+"""A parsed document: a tree of nodes with positions.
 
-What the type of a fact makes of a text is not decided here, nor how YAML is read: a bare node has JSON alone.
+A scalar is its source text. The type of a fact converts it later.
+This module parses JSON only, because a node may have no YAML parser.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from nodespec.errors import At, Mistake, Wrong, nearest
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-SIZE = 1 << 20  # bytes of one file
-DEPTH = 32
+SIZE = 1 << 20  # maximum size of one file in bytes
+DEPTH = 32  # maximum nesting of a YAML document
 
 
 class Word(str):
-    """A scalar, as written. `null` where nothing was written: empty, `~` or `null` without quotes."""
+    """A scalar as written. `null` is true for an empty value, `~` or unquoted `null`."""
 
     __slots__ = ("at", "null")
     at: At
@@ -33,13 +34,13 @@ else:
 
 
 class Seq(Nodes):
-    """A list."""
+    """A list with its position."""
 
     at: At
 
 
 class Map(Named):
-    """A mapping; its keys are Words."""
+    """A mapping with its position. Its keys are `Word` objects."""
 
     at: At
 
@@ -48,28 +49,31 @@ Node: TypeAlias = "Union[Word, Seq, Map]"
 
 
 def word(text: str, at: At, *, null: bool = False) -> Word:
-    """A scalar that stands at a position."""
+    """Return a scalar with its position."""
     made = Word(text)
     made.at, made.null = at, null
     return made
 
 
 def mapping(at: At, items: Iterable[Tuple[str, Node]] = ()) -> Map:
-    """A mapping that stands at a position."""
+    """Return a mapping with its position."""
     made = Map(items)
     made.at = at
     return made
 
 
 def sequence(at: At, items: List[Node]) -> Seq:
-    """A list that stands at a position."""
+    """Return a list with its position."""
     made = Seq(items)
     made.at = at
     return made
 
 
 def parse_json(data: bytes, file: str) -> Node:
-    """The same of JSON, where there is nothing that reads YAML: whole, but without positions inside the file."""
+    """Parse JSON into nodes, for hosts without a YAML parser.
+
+    Every node has the position 1:1, because the JSON parser reports none. Raises `Mistake` if the data is not valid.
+    """
     import json  # noqa: PLC0415
 
     at = At(file, 1, 1)
@@ -95,20 +99,23 @@ def _noded(data: object, at: At) -> Node:
         return mapping(at, ((word(name, at), _noded(value, at)) for name, value in data.items()))
     if isinstance(data, list):
         return sequence(at, [_noded(value, at) for value in data])
-    if data is None or isinstance(data, bool):  # 1 would equal True
+    if data is None or isinstance(data, bool):  # checked before the lookup, because 1 == True
         return word({None: "", True: "true", False: "false"}[data], at, null=data is None)
     return word(str(data), at)
 
 
 def opened(path: str, flags: int) -> int:
-    """A file as `open` opens it, but that a pipe which nobody writes to is empty rather than waited for."""
+    """Open a file without waiting for a writer: a FIFO that has none reads as empty.
+
+    For use as the `opener` of `open`.
+    """
     handle = os.open(path, flags | os.O_NONBLOCK)
     os.set_blocking(handle, True)
     return handle
 
 
 def decoded(data: bytes, file: str) -> str:
-    """Its text; Mistake, with the position, where it is none."""
+    """Decode UTF-8 text. Raises `Mistake` with the position of the first invalid byte."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,15 +123,15 @@ def decoded(data: bytes, file: str) -> str:
 
 
 def after(data: bytes, file: str) -> At:
-    """The position behind these bytes of a file."""
+    """Return the position after these bytes of a file."""
     return At(file, data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
 
 
-# nodes of the wanted shape
+# checks of the shape of nodes
 
 
 def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
-    """The keys and values of a mapping that says something."""
+    """Iterate over the keys and values of a mapping. Raises Wrong if it is empty."""
     if not isinstance(node, Map):
         raise Wrong(node, f"{what} wants a mapping")
     if not node:
@@ -133,7 +140,7 @@ def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
 
 
 def listed(node: Node) -> Seq:
-    """A list that says something, and nothing twice."""
+    """Return a non-empty list without duplicates. Raises Wrong otherwise."""
     if not isinstance(node, Seq):
         raise Wrong(node, "a list is wanted here")
     if not node:
@@ -142,7 +149,7 @@ def listed(node: Node) -> Seq:
 
 
 def distinct(node: Seq) -> Seq:
-    """A list that says nothing twice."""
+    """Return a list without duplicate scalars. Raises Wrong otherwise."""
     before: Set[str] = set()
     for one in node:
         if isinstance(one, Word):
@@ -153,18 +160,18 @@ def distinct(node: Seq) -> Seq:
 
 
 def text(node: Node, what: str) -> str:
-    """A text that is not empty, its blanks folded."""
+    """Return a non-empty text with runs of white space folded. Raises Wrong otherwise."""
     if not isinstance(node, Word) or node.null or not node.strip():
         raise Wrong(node, f"`{what}` wants a text")
     return " ".join(node.split())
 
 
 def known(node: Map, names: Tuple[str, ...]) -> None:
-    """Refuse keys that are not among `names`."""
+    """Raise Wrong for the first key that is not in `names`."""
     for wrong in unknown_keys(node, names):
         raise wrong
 
 
 def unknown_keys(node: Map, names: Tuple[str, ...]) -> List[Wrong]:
-    """A problem for each key that is not among `names`."""
+    """Return an error for each key that is not in `names`."""
     return [Wrong(name, f"`{name}` is unknown here{nearest(name, names)}") for name in node if name not in names]

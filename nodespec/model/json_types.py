@@ -1,4 +1,4 @@
-"""The type of what JSON can carry, and how deep a document that nodespec reads may be."""
+"""The type of JSON data, and the nesting limit of documents that nodespec reads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 Json: TypeAlias = "Union[bool, int, float, str, List[Json], Dict[str, Json], None]"
-MAX_DEPTH = 200  # of lists and objects in each other: what nodespec writes is less than half as deep
+MAX_DEPTH = 200  # nested lists and objects; documents that nodespec writes are less than half as deep
 
 
 def check_depth(document: object) -> None:
-    """Refuse a document that is nested too deep to be gone through: ValueError."""
+    """Raise ValueError if a document is nested deeper than MAX_DEPTH."""
     level = [document]
     for _ in range(MAX_DEPTH + 1):
         level = [

@@ -1,4 +1,4 @@
-"""What looking at a host gave: a value, a true absence, or the reason why nothing can be said."""
+"""Observations of a host: a value, an absence, or unknown with a reason."""
 
 from __future__ import annotations
 
@@ -10,29 +10,36 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
-DEFERRED = "deferred"  # not a failure to look: the thing looked at does not run yet
+DEFERRED = "deferred"  # not an error: the observed service does not run yet
 REASONS = (
-    "no permission",  # the process may not look
-    "hidden",  # what would hold it is not visible from here
-    "not found",  # nothing that could hold it was found
-    "tool missing",  # the program or library that can read it is not here
+    "no permission",  # the process lacks a permission
+    "hidden",  # the source of the fact is not visible from this process
+    "not found",  # no source of the fact was found
+    "tool missing",  # the required program or library is not installed
     "timed out",
-    "malformed",  # it was read and cannot be understood
-    "failed",  # the system call or program failed
-    "not recorded",  # a recording that does not say
-    "unsupported",  # nodespec does not know how, here
-    "refused",  # nodespec will not do what looking would take
-    "defect",  # nodespec is at fault
+    "malformed",  # the data was read and cannot be parsed
+    "failed",  # the system call or program returned an error
+    "not recorded",  # the recording does not contain the fact
+    "unsupported",  # nodespec cannot observe this fact on this host
+    "refused",  # nodespec does not take the action that the observation requires
+    "defect",  # nodespec itself failed
     DEFERRED,
 )
 
 
 class TimedOut(BaseException):
-    """Raised into whatever blocks when an observation has used up its time; the engine catches it."""
+    """Raised in a blocking call when an observation exceeds its timeout.
+
+    The code that set the timeout catches it. It derives from BaseException so that `except Exception` does not.
+    """
 
 
 class Evidence(NamedTuple):
-    """Where an observation came from: a path (and line, from 1), an argv, a socket and method, a system call."""
+    """The source of an observation.
+
+    `source` is a path, a command line, a socket with a method, or a system call. `line` counts from 1; 0 means no line.
+    `inferred` is true if the value was derived from indirect signs.
+    """
 
     source: str
     line: int = 0
@@ -43,7 +50,7 @@ class Evidence(NamedTuple):
 
 
 class Value(Generic[T_co]):
-    """A value. `others` are what it may be instead, where the evidence cannot tell them apart."""
+    """A value. `others` are further possible values if the evidence is ambiguous."""
 
     __slots__ = ("evidence", "others", "value")
 
@@ -51,7 +58,10 @@ class Value(Generic[T_co]):
         self.value, self.evidence, self.others = value, evidence, others
 
     def then(self, read: Callable[[T_co], U]) -> Observation[U]:
-        """What `read` makes of the value; unknown (malformed) where it raises ValueError or LookupError."""
+        """Apply `read` to the value and to `others`.
+
+        Returns unknown (malformed) if `read` raises ValueError or LookupError.
+        """
         try:
             return Value(read(self.value), self.evidence, tuple(map(read, self.others)))
         except (ValueError, LookupError) as error:
@@ -72,36 +82,43 @@ class Value(Generic[T_co]):
 
 
 class Absent(NamedTuple):
-    """Looked through what would hold it, and it is not there. The evidence is what was looked through."""
+    """An absence: every source was read and does not contain the thing.
+
+    The evidence names the sources. `say` adds a detail, for example the module that would provide the thing.
+    """
 
     evidence: Evidence
-    say: str = ""  # more than "no such": the module that would bring it, say
+    say: str = ""
 
     def then(self, read: object) -> Absent:  # noqa: ARG002 - the same call on every observation
-        """Itself."""
+        """Return the absence unchanged."""
         return self
 
 
 class Unknown(NamedTuple):
-    """Could not look. `say` is a sentence without full stop; `look` what would let nodespec look."""
+    """A failed observation.
+
+    `reason` is one of REASONS. `say` is a sentence without a full stop. `look` is a hint how to make
+    the fact readable.
+    """
 
     reason: str
     say: str
     look: str = ""
 
     def then(self, read: object) -> Unknown:  # noqa: ARG002 - the same call on every observation
-        """Itself."""
+        """Return the unknown observation unchanged."""
         return self
 
 
-Observation = Union[Value[T], Absent, Unknown]  # no text: whoever writes a family may subscript it
+Observation = Union[Value[T], Absent, Unknown]  # not a string, so that the code of a family can subscript it
 Lacking = Union[Absent, Unknown]
 
 
 def first(looks: Iterable[Observation[T]]) -> Observation[T]:
-    """The first value of several places, in their order.
+    """Return the first value of several observations, in their order.
 
-    Without one: the first reason why a place could not be read, else absence from all of them.
+    If there is none, return the first unknown observation, else an absence with the sources of all of them.
     """
     absent = []
     unknown = None

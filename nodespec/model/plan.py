@@ -1,4 +1,7 @@
-"""The plan: specs resolved into requirements, as plain data with positions. All that a node needs to judge itself."""
+"""The plan: specs resolved into requirements, as plain data with positions.
+
+A node needs nothing else to judge itself.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ LANGUAGE = 1  # version of the spec language, of plans and of recordings
 
 
 class Spec(NamedTuple):
-    """A spec that was asked for. `digest` is SHA-256 over what it came to, with all that it extends."""
+    """A spec that was requested.
+
+    `digest` is the SHA-256 of the resolved spec, including all specs that it extends.
+    """
 
     name: str
     title: str
@@ -27,14 +33,15 @@ class Spec(NamedTuple):
     sources: Tuple[str, ...]
     extends: Tuple[str, ...] = ()
     drops: Tuple[str, ...] = ()
-    notes: Tuple[str, ...] = ()  # what a foreign spec asks that cannot be carried over
+    notes: Tuple[str, ...] = ()  # parts of a foreign spec that cannot be converted
 
 
 class Param(NamedTuple):
-    """A parameter as bound. `source` is `default` or `set`; `kind` names a type, unless there are choices.
+    """A parameter as bound. `source` is `default` or `set`.
 
-    `known` are the choices before any child narrowed them: conditions may speak of them all. `defaults` are the default
-    of a running host and that of a host at rest, where they differ; then `value` is the first until `bind` chooses.
+    `kind` names a type, unless there are choices. `known` holds the choices before an extending spec narrowed them;
+    conditions may name all of them. `defaults` holds the defaults of a running and of an offline host if they differ;
+    `value` is then the first until `bind` selects one.
     """
 
     name: str
@@ -48,8 +55,9 @@ class Param(NamedTuple):
 
 
 class Requirement(NamedTuple):
-    """One requirement. Its `pattern` is read by `pattern.read`; a quantified rule's asks rows of a table:
+    """One requirement. `pattern.read` reads its `pattern`.
 
+    The pattern of a quantified rule applies to the rows of a table:
     `{"every" or "some": PATH, "where": ..., "require": ..., "or-none": ...}`.
     """
 
@@ -64,7 +72,7 @@ class Requirement(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Everything that was asked for on one command line."""
+    """The specs, parameters and requirements of one command line."""
 
     specs: Tuple[Spec, ...]
     params: Tuple[Param, ...]
@@ -72,7 +80,7 @@ class Plan(NamedTuple):
 
 
 def packed(plan: Plan) -> Dict[str, Json]:
-    """A plan as JSON."""
+    """Encode a plan as JSON."""
     return {
         "nodespec": LANGUAGE,
         "specs": [cast("Json", _listed(spec._asdict())) for spec in plan.specs],
@@ -82,7 +90,10 @@ def packed(plan: Plan) -> Dict[str, Json]:
 
 
 def bind(plan: Plan, context: str) -> Plan:
-    """Return the plan with the defaults of a context, `running` or `at rest`. A param that was set keeps its value."""
+    """Return the plan with the defaults of a context, `running` or `at rest`.
+
+    A parameter that was set keeps its value.
+    """
     if not any(param.defaults for param in plan.params):
         return plan
     return plan._replace(params=tuple(_bound(param, context) for param in plan.params))
@@ -96,7 +107,10 @@ def _bound(param: Param, context: str) -> Param:
 
 
 def _stated(param: Param) -> Dict[str, object]:
-    """The fields of a param. `defaults` is left out where it is empty: earlier versions do not know it."""
+    """Return the fields of a parameter, without `defaults` if it is empty.
+
+    Earlier versions reject the unknown field.
+    """
     return {name: value for name, value in param._asdict().items() if name != "defaults" or value}
 
 
@@ -105,10 +119,13 @@ def _listed(fields: Mapping[str, object]) -> Dict[str, object]:
 
 
 def unpacked(data: Mapping[str, Json]) -> Plan:
-    """A plan read back; KeyError, TypeError or ValueError where the data is none that `packed` made."""
+    """Decode a plan that `packed` encoded.
+
+    Raises KeyError, TypeError or ValueError for other data.
+    """
     if data["nodespec"] != LANGUAGE:
         raise ValueError("made by another version of nodespec")
-    whens: Dict[str, Data] = {}  # requirements of one rule or stage have one condition, which is decided once
+    whens: Dict[str, Data] = {}  # requirements of one rule share one condition object, so that it is evaluated once
     return Plan(
         tuple(Spec(**_tupled(one)) for one in _objects(data["specs"])),  # type: ignore[arg-type]
         tuple(Param(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
@@ -131,8 +148,8 @@ def _tupled(fields: Mapping[str, Json]) -> Dict[str, object]:
 
 
 def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> str:
-    """SHA-256 of what a spec came to: the same wherever its file lies."""
-    import json  # noqa: PLC0415 - a plan that is read back has its digests
+    """Return the SHA-256 of a resolved spec, independent of the path of its file."""
+    import json  # noqa: PLC0415 - a decoded plan already has its digests
 
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
@@ -143,14 +160,17 @@ def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> 
 
 
 def sealed(plan: Plan) -> Dict[str, Json]:
-    """A plan as a report embeds it: as JSON, with a digest over all of it."""
+    """Encode a plan for a report: JSON with a digest over all of it."""
     data = packed(plan)
     return {**data, "digest": seal(data)}
 
 
 def seal(data: Mapping[str, Json]) -> str:
-    """SHA-256 of a plan as JSON, its `digest` apart: unlike that of a spec it covers titles, files and positions."""
-    import json  # noqa: PLC0415 - only where a report is kept
+    """Return the SHA-256 of a plan as JSON, without its `digest`.
+
+    Unlike the digest of a spec, it covers titles, files and positions.
+    """
+    import json  # noqa: PLC0415 - needed only for a report that is stored
 
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
@@ -159,5 +179,5 @@ def seal(data: Mapping[str, Json]) -> str:
 
 
 def nodes(value: object) -> Node:
-    """Data as an expectation's node."""
+    """Cast data to the node of an expectation."""
     return cast("Node", value)

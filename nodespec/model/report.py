@@ -1,4 +1,4 @@
-"""The report: what a run found, as plain records that every renderer reads and JSON carries unchanged."""
+"""The report of a run: plain records that all renderers read and JSON stores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
     class Concluded(Protocol):
-        """What a line about several hosts needs of each: a report, or the gist of one."""
+        """The fields that a summary line of several hosts needs: a report or a gist."""
 
         @property
         def context(self) -> str: ...
@@ -32,18 +32,19 @@ if TYPE_CHECKING:
         @property
         def headline(self) -> str: ...
 else:
-    Concluded = object  # only checkers read it
+    Concluded = object  # used only in annotations, which type checkers read
 
 
-OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # as a reader wants them
+OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # in the order of a report
 DISPOSITIONS = ("enforced", "advisory", "waived", "skipped")
 LEVELS = ("required", "recommended")
 
 
 class Observed(NamedTuple):
-    """An observation. `state` is value, absent, unknown or deferred; `text` says it in words.
+    """An observation as a report shows it.
 
-    A value has `value`, and `others` where it may be one of several; unknown has `reason` and `look`, what would help.
+    `state` is value, absent, unknown or deferred; `text` is for people. A value has `value`, and `others` if it is
+    ambiguous. An unknown observation has `reason` and `look`, a hint.
     """
 
     state: str
@@ -55,7 +56,7 @@ class Observed(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One expectation of one fact: a plain requirement has one part, a rule several."""
+    """One expectation of one fact. A plain requirement has one part, a rule several."""
 
     place: str
     expected: str
@@ -65,7 +66,10 @@ class Part(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What came of one requirement. `source` is where the specs say it, as file:line:column."""
+    """The result of one requirement.
+
+    `source` holds the positions in the specs that state it, as file:line:column.
+    """
 
     id: str
     level: str
@@ -77,11 +81,11 @@ class Finding(NamedTuple):
     see: str
     source: Tuple[str, ...]
     parts: Tuple[Part, ...]
-    waiver: int = -1  # which of the report's waivers permits it to fail
+    waiver: int = -1  # index of the waiver in the report that permits the failure
 
 
 class Cause(NamedTuple):
-    """Several findings with one cause. `outcome` is theirs."""
+    """Several findings with one cause. `outcome` is the outcome of each of them."""
 
     outcome: str
     say: str
@@ -90,10 +94,10 @@ class Cause(NamedTuple):
 
 
 class Waiver(NamedTuple):
-    """A permission to fail, and what became of it.
+    """A permission to fail, and its state.
 
-    `state` is valid, expired, elsewhere (other hosts), unmatched (no such requirement), unneeded (nothing fails)
-    or void (the clock is not to be believed); `days` are left, the day of expiry included.
+    `state` is valid, expired, elsewhere (other hosts), unmatched (requirement not found), unneeded (nothing fails)
+    or void (the clock is not trusted). `days` counts the remaining days, including the day of expiry.
     """
 
     ids: Tuple[str, ...]
@@ -107,7 +111,10 @@ class Waiver(NamedTuple):
 
 
 class Param(NamedTuple):
-    """A parameter as bound. `source` is default, default (running), default (at rest) or set."""
+    """A parameter as bound.
+
+    `source` is default, default (running), default (at rest) or set.
+    """
 
     name: str
     value: str
@@ -116,7 +123,7 @@ class Param(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One host, judged."""
+    """The result of judging one host."""
 
     conclusion: str
     context: str  # running or at rest
@@ -129,18 +136,18 @@ class Report(NamedTuple):
     waivers: Tuple[Waiver, ...]
     findings: Tuple[Finding, ...]
     causes: Tuple[Cause, ...] = ()
-    notices: Tuple[str, ...] = ()  # said before anything else
+    notices: Tuple[str, ...] = ()  # printed before anything else
     strict: bool = False
-    asked: int = 0  # of a partial report: how many requirements, after --only and --skip
+    asked: int = 0  # number of requirements that remain after --only and --skip
     plan: Json = None  # the resolved specs, so that the report can be verified
-    facts: Json = None  # all that was observed, likewise
+    facts: Json = None  # all observations, for the same reason
     only: Tuple[str, ...] = ()  # the globs of --only
     skip: Tuple[str, ...] = ()  # the globs of --skip
-    defect: str = ""  # why nodespec could not judge the host; then all is unknown
+    defect: str = ""  # why nodespec could not judge the host; every requirement is then unknown
 
     @property
     def exit(self) -> int:
-        """The exit code that this report alone gives."""
+        """The exit code of this report alone."""
         return DEFECT if self.defect else EXIT[self.conclusion]
 
     @property
@@ -149,7 +156,7 @@ class Report(NamedTuple):
         return any(finding.disposition == "skipped" for finding in self.findings)
 
     def chosen(self, outcome: str, disposition: str) -> Tuple[Finding, ...]:
-        """The findings with that outcome and disposition."""
+        """Return the findings with this outcome and disposition."""
         return tuple(f for f in self.findings if (f.outcome, f.disposition) == (outcome, disposition))
 
     @property
@@ -179,12 +186,15 @@ def _plural(word: str, count: int) -> str:
 
 
 def code(reports: Sequence[Concluded]) -> int:
-    """The exit code of several reports: the worst. A defect hides no verdict, but outweighs too little knowledge."""
+    """Return the exit code of several reports: the worst.
+
+    The order is 10 (nonconformant), 70 (defect), 11 (indeterminate), 0.
+    """
     return max((report.exit for report in reports), key=(0, 11, DEFECT, 10).index, default=0)
 
 
 def packed(reports: Sequence[Report]) -> Dict[str, Json]:
-    """Reports as the JSON document that every tool reads."""
+    """Encode reports as the JSON document that other tools read."""
     return {"nodespec": 1, "reports": [_packed(report) for report in reports]}
 
 
@@ -198,7 +208,10 @@ def _packed(item: object) -> Json:
 
 
 def unpacked(document: Mapping[str, Json]) -> Tuple[Report, ...]:
-    """Reports read back; KeyError or TypeError where the document is not one that `packed` made."""
+    """Decode reports that `packed` encoded.
+
+    Raises KeyError or TypeError for another document.
+    """
     return cast("Tuple[Report, ...]", _field("reports", document["reports"]))
 
 
@@ -227,12 +240,12 @@ def _field(name: str, value: Json) -> object:
 
 
 def waiver(data: Json) -> Waiver:
-    """A waiver read back from JSON."""
+    """Decode a waiver from JSON."""
     return cast("Waiver", _made(Waiver, data))
 
 
 def listed(waiver_: Waiver) -> Json:
-    """A waiver as JSON."""
+    """Encode a waiver as JSON."""
     return _packed(waiver_)
 
 
@@ -243,8 +256,8 @@ def _made(kind: Callable[..., object], data: Json) -> object:
 
 
 class Style(NamedTuple):
-    """How a report is wanted by who reads it; only text heeds it all."""
+    """Options of a rendered report. Only the text format uses all of them."""
 
     colour: bool = False
-    every: bool = False  # passes are listed too
+    every: bool = False  # also list requirements that pass
     width: int = 100

@@ -1,4 +1,4 @@
-"""Who was looked at, and how: the head of a report."""
+"""The observed host and how it was accessed: the head of a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Mapping, Tuple
 
 from nodespec.records import NamedTuple
 
-HEAD_FACTS: Mapping[str, Tuple[str, ...]] = {  # by field of Host: the fact that it repeats
+HEAD_FACTS: Mapping[str, Tuple[str, ...]] = {  # field of Host -> path of the fact that it repeats
     "os": ("os", "pretty_name"),
     "kernel": ("kernel", "release"),
     "next": ("kernel", "next"),
@@ -16,7 +16,10 @@ HEAD_FACTS: Mapping[str, Tuple[str, ...]] = {  # by field of Host: the fact that
 
 
 class Host(NamedTuple):
-    """What the report is about. `id` is derived from the machine-id and does not reveal it."""
+    """The host of a report.
+
+    `id` is derived from the machine-id and does not reveal it.
+    """
 
     name: str
     id: str = ""
@@ -24,14 +27,17 @@ class Host(NamedTuple):
     kernel: str = ""
     arch: str = ""
     container: str = ""
-    user: str = ""  # who looked: root, or uid 1000
-    next: str = ""  # the release of the kernel that the next boot starts, where another runs
-    product: str = ""  # as `id`, of the firmware's product_uuid
-    addresses: str = ""  # as `id`, of each hardware address, with blanks between
+    user: str = ""  # the user of the process: root, or uid 1000
+    next: str = ""  # release of the kernel that the next boot starts, if another kernel runs
+    product: str = ""  # derived like `id`, from product_uuid of the firmware
+    addresses: str = ""  # derived like `id`, from each hardware address, separated by spaces
 
 
 class Seat(NamedTuple):
-    """Where a host is looked at from: `context` is running or at rest, `door` live or root DIR."""
+    """How a host is accessed.
+
+    `context` is running or at rest. `door` is the access, for example live or root DIR.
+    """
 
     context: str
     door: str
