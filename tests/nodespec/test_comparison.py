@@ -384,7 +384,7 @@ def test_alone_it_compares_this_machine_with_its_next_boot(folder: Path) -> None
         (("report.json", "again.json", "os"), "of two reports or specs all is compared"),
         (("os.json", "os.json.gz", "no-such-family"), "`no-such-family` is no spec"),
         (("os.json", "os.json.gz", "os.ids"), "`ids` is no fact of `os`"),
-        (("os.json", "os.json.gz", "--root", "/host"), "only running and at-rest"),
+        (("os.json", "os.json.gz", "--root", "/host"), "applies only to running and at-rest"),
         (("running", "at-rest", "--root", "."), "no procfs"),
     ],
 )

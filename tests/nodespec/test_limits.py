@@ -204,7 +204,7 @@ def test_50_rows_of_a_rule_are_shown(rows: int, shown: int) -> None:
 
 
 def fixes() -> List[tuple[str, str]]:
-    return [("'<5'", "4"), ("'<=5'", "4"), ("'>5'", "6"), ("'>=5'", "5")]
+    return [("'<5'", "4"), ("'<=5'", "5"), ("'>5'", "6"), ("'>=5'", "5")]
 
 
 @pytest.mark.parametrize(("expects", "value"), fixes())

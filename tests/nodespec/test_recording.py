@@ -530,6 +530,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def stable(findings: List[Dict[str, object]]) -> List[Dict[str, object]]:
+    """All findings but that on every port: other programs connect while the host is judged."""
+    left = [one for one in findings if one["id"] != "all-free"]
+    assert len(left) == len(findings) - 1
+    return left
+
+
 def test_the_same_answer_here_and_elsewhere(folder: Path) -> None:
     own = nodespec("check", "./small.yaml", "-o", "json", folder=folder)
     ours = json.loads(own.stdout)["reports"][0]
@@ -543,7 +550,7 @@ def test_the_same_answer_here_and_elsewhere(folder: Path) -> None:
         assert theirs["context"] == "running"
         assert [one["id"] for one in theirs["findings"]] == [one["id"] for one in ours["findings"]]
         if file == "some.json":
-            assert theirs["findings"] == ours["findings"]
+            assert stable(theirs["findings"]) == stable(ours["findings"])
     content = (folder / "some.json").read_bytes()
     assert nodespec("check", "./small.yaml", "--facts", "-", folder=folder, stdin=content).returncode == own.returncode
 

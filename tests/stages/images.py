@@ -44,7 +44,7 @@ def main(cache: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="nodespec-", dir=cache) as name:
         folder = Path(name)
         laid(tree, folder)
-        judged = found(folder, f"nodespec check kubernetes/1.35 --set stage=image --image {tree}")
+        judged = found(folder, f"nodespec check kubernetes/1.35 --image {tree}")
         try:
             wrong = [line for root, block in blocks for line in taken(block, folder, judged, root=bool(root))]
         finally:

@@ -44,6 +44,7 @@ EXAMPLES = {
     ),
     "lint": (
         ("nodespec lint node.yaml", "check a spec file for errors"),
+        ("nodespec lint node.yaml --waivers waivers.yaml", "and how many requirements each waiver covers"),
         ("nodespec lint node.yaml --set stage=image --specs /srv/specs", "with a param, and specs of a site"),
     ),
     "bundle": (

@@ -127,7 +127,7 @@ class _Sharing:
         self.objects: Dict[Tuple[object, ...], Dict[str, Json]] = {}
 
     def object(self, pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
-        """An object; ValueError where a key is given twice, of which other programs may read the other value."""
+        """Return an object; ValueError for a key given twice: another program may read its other value."""
         found = {name: self._shared(value) for name, value in pairs}
         if len(found) != len(pairs):
             twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
