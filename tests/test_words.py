@@ -29,6 +29,7 @@ DOCUMENTED_ROOMS: Tuple[str, ...] = (  # docstrings and comments, not yet messag
     "nodespec/__main__.py",
     "nodespec/api.py",
     "nodespec/author/diff/__init__.py",
+    "nodespec/author/spec",
     "nodespec/entry.py",
     "nodespec/errors.py",
     "nodespec/escape.py",

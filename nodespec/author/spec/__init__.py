@@ -1,1 +1,1 @@
-"""YAML and foreign specs to a plan; JSON Schema; precompiled plans."""
+"""Resolve YAML and foreign specs into a plan; JSON Schema; precompiled plans."""

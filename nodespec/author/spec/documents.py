@@ -1,4 +1,4 @@
-"""Documents of specs: those that were asked for and all that they extend, parsed, parents before children."""
+"""Load the requested specs and all specs that they extend, parents first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from nodespec.author.spec.library import Library, Text
 
 TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
-CONTENT = {"extends", "params", "require", "recommend", "rules"}  # a mapping with one of these is meant as a spec
+CONTENT = {"extends", "params", "require", "recommend", "rules"}  # a mapping with one of these keys is a spec
 
 
 class Document(NamedTuple):
-    """A file, parsed. `parents` are what it extends; `notes` say what a foreign one asks that is not carried over."""
+    """A parsed spec file.
+
+    `parents` holds the keys of the specs that it extends. `notes` lists parts of a foreign spec that cannot be
+    converted.
+    """
 
     file: str
     body: Map
@@ -30,20 +34,20 @@ class Document(NamedTuple):
     notes: Tuple[str, ...] = ()
 
     def text(self, key: str) -> str:
-        """A text at the top, or nothing."""
+        """Return a text of the top level, or an empty string."""
         return text(self.body[key], key) if key in self.body else ""
 
     def list(self, key: str) -> Sequence[Node]:
-        """A list at the top, or nothing."""
+        """Return a list of the top level, or an empty tuple."""
         return listed(self.body[key]) if key in self.body else ()
 
     def params(self) -> Iterable[Tuple[Word, Node]]:
-        """The params that it declares."""
+        """Return the parameters that the document declares."""
         return items(self.body["params"], "`params`") if "params" in self.body else ()
 
 
 class _Open(NamedTuple):
-    """A document whose parents are not all read: `ahead` are those to come."""
+    """A document whose parents are still being read; `ahead` iterates over the rest."""
 
     key: str
     document: Document
@@ -52,18 +56,22 @@ class _Open(NamedTuple):
 
 
 class Documents:
-    """All documents of a resolution by key.
+    """All documents of a resolution, by key.
 
-    `lost` names what could not be read, `extends` or `params`: what others lack may then stand there.
+    `lost` contains `extends` or `params` if such a part could not be read. A missing name may then be defined there, so
+    that it is not reported.
     """
 
     def __init__(self, library: Library, problems: List[Wrong]) -> None:
         self.library, self.problems = library, problems
-        self.known: Dict[str, Document] = {}  # parents before children
+        self.known: Dict[str, Document] = {}  # parents first
         self.lost: Set[str] = set()
 
     def collect(self, names: Sequence[str]) -> Dict[str, str]:
-        """Read what is named and all that it extends. The names that were asked for, by the key of their document."""
+        """Read the named specs and all specs that they extend.
+
+        Returns the requested names by the key of their document.
+        """
         asked: Dict[str, str] = {}
         for name in names:
             with Collecting(self.problems):
@@ -76,7 +84,7 @@ class Documents:
         return asked
 
     def line(self, key: str) -> Tuple[str, ...]:
-        """All that a document extends, parents as listed and depth first; then itself."""
+        """Return the keys of all ancestors of a document, depth first, then its own key."""
         done: Dict[str, None] = {}
         ahead = [(key, False)]
         while ahead:
@@ -89,7 +97,7 @@ class Documents:
         return tuple(done)
 
     def _collect(self, text_: Text) -> None:
-        """Parents as listed, depth first, then the document itself; each file once."""
+        """Read a document and its ancestors, depth first; each file once."""
         path: Dict[str, _Open] = {}
         self._open(text_, path)
         while path:
@@ -104,7 +112,7 @@ class Documents:
             self.lost |= {"extends", "params"}
 
     def _opened(self, node: Node, here: _Open, path: Dict[str, _Open]) -> bool:
-        """Whether a parent could be read."""
+        """Open a parent document. Return whether it could be read."""
         with Collecting(self.problems):
             found = self._parent(node, here.key)
             if found.key in path:
@@ -124,7 +132,10 @@ class Documents:
         path[text_.key] = _Open(text_.key, document, iter(parents), [])
 
     def _parent(self, node: Node, beside: str) -> Text:
-        """What a document extends; where it is not found, the position is that of the name."""
+        """Find a spec that a document extends.
+
+        Raises `Wrong` with the position of its name if it is not found.
+        """
         name = text(node, "extends")
         try:
             return self.library.find(name, beside)
@@ -151,7 +162,7 @@ class Documents:
 
 
 def _check_language(body: Map, problems: List[Wrong]) -> None:
-    """Refuse what is written for another program than this."""
+    """Refuse a document for another program or another version of nodespec."""
     said = body.get("nodespec")
     if said != str(LANGUAGE):
         wrong = Wrong(said or body, f"`nodespec: {LANGUAGE}` is wanted: the version of the language")
@@ -163,7 +174,7 @@ def _check_language(body: Map, problems: List[Wrong]) -> None:
 
 
 def _check_version(node: Node) -> None:
-    from nodespec import __version__  # noqa: PLC0415 - few specs require one
+    from nodespec import __version__  # noqa: PLC0415 - few specs require a version
 
     if not isinstance(node, Word):
         raise Wrong(node, "`requires` wants a range of nodespec's versions; did you mean `require`?")

@@ -1,4 +1,4 @@
-"""A mapping of facts walked beside the declared facts: what is stated of which place, and every mistake."""
+"""Match a mapping of facts against the declared facts, and collect all errors."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from nodespec.author.spec.params import Bound
     from nodespec.model.plan import Param
 
-LISTS = ("any", "all", "none", "only")  # what is followed by expectations
+LISTS = ("any", "all", "none", "only")  # operators that take a list of expectations
 T = TypeVar("T")
 Said: TypeAlias = "Mapping[str, str]"
 
 
 class Stated(NamedTuple):
-    """What a document says of one place: as data for the plan, and read."""
+    """The expectation of one place: as data for the plan, and parsed."""
 
     clause: Clause
     data: Data
@@ -37,24 +37,24 @@ class Stated(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The place's segments joined."""
+        """The dotted path of the place."""
         return ".".join(self.clause.place.path)
 
 
 class Walk:
-    """Walks mappings of facts. Mistakes are kept in `problems`, so that all are told at once."""
+    """Walk mappings of facts. Errors are collected in `problems`."""
 
     def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
         self.params, self.problems, self.warnings = params, problems, warnings
-        self._tried: Dict[Tuple[str, int], Kind[Datum]] = {}  # params of which every choice is right for a type
+        self._tried: Dict[Tuple[str, int], Kind[Datum]] = {}  # parameters whose choices are all valid for a type
 
     def guarded(self, work: Iterator[T]) -> Iterator[T]:
-        """What an iteration yields before it meets a mistake; the mistake is kept."""
+        """Yield the items of an iteration up to its first error, and collect the error."""
         with Collecting(self.problems):
             yield from work
 
     def family(self, name: Word, node: Node) -> Iterator[Stated]:
-        """What is said under the name of a family."""
+        """Yield the statements on the facts of a family."""
         try:
             declared = facts.family(name)
         except LookupError:
@@ -94,7 +94,10 @@ class Walk:
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
     def row(self, place: Place, node: Node, at: At) -> Iterator[Stated]:
-        """What is said of one row: of it as a whole (with columns, under `is`), and of its columns."""
+        """Yield the statements on one row: on the row itself, and on its columns.
+
+        In a table with columns, the key `is` states the expectation of the row itself.
+        """
         table, said = place.fact, _parted(node)
         if not (isinstance(table, Table) and table.columns and isinstance(node, Map)):
             yield self._stated(place, said, at)
@@ -127,9 +130,10 @@ class Walk:
         return Stated(Clause(place, expect, others), {**data, "aliases": nodes(keys)}, said.words, at)
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
-        """An expectation read, with its params put in; every choice of a param must be right there.
+        """Parse an expectation, and return it with its data.
 
-        As data it keeps the params whose value depends on the context: they are put in where a host is judged.
+        Parameters are replaced by their values, and every choice of a parameter must be valid there. The data keeps
+        parameters whose default depends on the context; they are replaced when a host is judged.
         """
         used = [(name, self.params.known(name)) for name in _asked(node)]
         try:
@@ -148,7 +152,10 @@ class Walk:
         return expect, self._bound(node, {}, keep)
 
     def _try(self, node: Node, name: Word, param: Param, kind: Kind[Datum]) -> None:
-        """Read an expectation with every choice of a param; where it is the param alone, once for all places."""
+        """Parse an expectation with every choice of a parameter.
+
+        An expectation that is only the parameter is parsed once for each type.
+        """
         alone = (str(name), id(kind)) if isinstance(node, Map) and len(node) == 1 else None
         if alone in self._tried:
             return
@@ -158,7 +165,7 @@ class Walk:
             self._tried[alone] = kind
 
     def _bound(self, node: Node, instead: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
-        """The node as if the text of each param stood where it is named, but of those to keep."""
+        """Replace the parameters in a node by their text, except those in `keep`."""
         if isinstance(node, Seq):
             return sequence(node.at, [self._bound(one, instead, keep) for one in node])
         if not isinstance(node, Map):
@@ -175,7 +182,10 @@ class Walk:
 
 
 class Parted(NamedTuple):
-    """A node taken apart: what is expected, the words beside it, the other names. `rest` is all but the latter two."""
+    """The parts of a node: its expectation, words (why, fix, see) and aliases.
+
+    `rest` is the node without words and aliases.
+    """
 
     expect: Node
     words: Said
@@ -199,7 +209,7 @@ def _name(node: Node) -> Word:
 
 
 def _aliases(place: Place, names: List[Word]) -> List[str]:
-    """The keys of other names, each another one."""
+    """Return the keys of the aliases. Raises `Wrong` for a duplicate."""
     keys = {place.key: None}
     for name in names:
         key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
@@ -210,7 +220,10 @@ def _aliases(place: Place, names: List[Word]) -> List[str]:
 
 
 def _asked(node: Node) -> Iterator[Word]:
-    """The params that an expectation names. No list in it may say one thing twice."""
+    """Yield the parameters of an expectation.
+
+    Raises `Wrong` for a duplicate in a list.
+    """
     if isinstance(node, Map) and "param" in node:
         name = node["param"]
         if not isinstance(name, Word) or "is" in node:
@@ -223,7 +236,7 @@ def _asked(node: Node) -> Iterator[Word]:
 
 
 def _ordered(family: str, declared: Group, wrong: Wrong) -> str:
-    """Which fact of a family a range was meant for that stands at a text."""
+    """Suggest the version of the family if a range is given for a text."""
     version = declared.members.get("version")
     meant = str(wrong.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
     return f": a range is for `{family}.version`" if meant else ""
@@ -237,7 +250,7 @@ def _key(table: Table, name: Word) -> str:
 
 
 def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
-    """The problems of the parts of an expectation, each of which is read by itself."""
+    """Yield the errors of the parts of an expectation; each part is parsed separately."""
     inner = kind.element if isinstance(kind, SetOf) else kind
     if isinstance(node, Seq):
         parts = [(one, inner) for one in node]
@@ -254,7 +267,10 @@ def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
 
 
 def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
-    """A warning for each size below 1 Ki without a unit: `>=2` of memory is two bytes."""
+    """Yield a warning for each size below 1 Ki without a unit.
+
+    `>=2` of memory means two bytes, which is rarely intended.
+    """
     if isinstance(node, Word) and isinstance(kind, Size):
         for bound in re.findall(r"\w+", node):
             if bound.isascii() and bound.isdigit() and 0 < int(bound) < kind.UNITS["Ki"]:

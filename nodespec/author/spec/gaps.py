@@ -1,6 +1,6 @@
-"""Conditions that together cover every value of an optional fact, and not that it is absent.
+"""Find conditions that cover every value of an optional fact, but not its absence.
 
-On a host without the fact each rule of such a spec is not applicable, and nothing says so.
+On a host without the fact, no rule of such a spec applies, and the report does not show a failure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ Condition = Tuple[Pattern, Requirement]
 
 
 def find_gaps(plan: Plan) -> Iterator[str]:
-    """Each optional fact whose absence switches off what is required for every value of it, with where and why."""
+    """Yield a warning for each optional fact whose absence disables required rules.
+
+    These rules together cover every value of the fact.
+    """
     params = {param.name: param for param in plan.params}
     conditions = _conditions(plan, params)
     places = {clause.place.path: clause.place for pattern, _ in conditions for clause in clauses(pattern)}
@@ -35,7 +38,7 @@ def find_gaps(plan: Plan) -> Iterator[str]:
 
 
 def _conditions(plan: Plan, params: Params) -> List[Condition]:
-    """Each different `when` of what is required, with the first requirement that has it."""
+    """Return each distinct `when` of required requirements, with the first of them."""
     found: Dict[str, Condition] = {}
     for one in plan.requirements:
         if one.when and one.level == "required":
@@ -44,7 +47,7 @@ def _conditions(plan: Plan, params: Params) -> List[Condition]:
 
 
 def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
-    """Whether some condition can hold for every value of a fact, and none where it is absent."""
+    """Return whether the conditions cover every value of a fact, but not its absence."""
     union = Joined("any", tuple(pattern for pattern, _ in asking))
     if possible(union, _absent(place)) != {"fail"}:
         return False
@@ -57,7 +60,7 @@ def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
 
 
 def _is_required(plan: Plan, params: Params, place: Place) -> bool:
-    """Whether something that is required fails wherever the fact is absent."""
+    """Return whether a required requirement fails on every host without the fact."""
     plain = [one for one in plan.requirements if one.level == "required" and not {"every", "some"} & set(one.pattern)]
     failing = [one for one in plain if possible(read(one.pattern, params), _absent(place)) == {"fail"}]
     if any(not one.when for one in failing):

@@ -1,6 +1,7 @@
-"""The JSON Schema of the spec language, from the declared facts: for editors, which complete and underline by it.
+"""Generate the JSON Schema of the spec language, for completion in editors.
 
-It says what can be said of the shape alone, and refuses nothing that the loader takes. The loader is the validator.
+The schema describes the shape of a spec only, and accepts everything that the loader accepts. The loader is the
+validator.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
 Node: TypeAlias = "Dict[str, Json]"
-Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # what may be written of a fact of a type
+Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # the schema of an expectation for a type of fact
 
 SCALAR: Json = ["string", "number", "boolean"]
 TEXT: Node = {"type": SCALAR}
@@ -33,7 +34,7 @@ SAID: Dict[str, Node] = dict.fromkeys(WORDS, LINE)
 
 
 def schema() -> Node:
-    """The JSON Schema of a spec."""
+    """Return the JSON Schema of a spec."""
     kinds = _Kinds()
     stated, asked = _families(kinds.stated, described=True), _families(kinds.expected, described=False)
     joined: Dict[str, Node] = {"any": _list(_ref("pattern")), "all": _list(_ref("pattern")), "not": _ref("pattern")}
@@ -74,7 +75,10 @@ def _param() -> Node:
 
 
 def _rule(kinds: _Kinds) -> Node:
-    """A rule: of places or patterns, or of the rows of the table that `every` or `some` names."""
+    """Return the schema of a rule.
+
+    A rule applies to places, to patterns, or to the rows of a table that `every` or `some` names.
+    """
     said: Dict[str, Node] = {
         **{name: {} for name in RULE},
         **SAID,
@@ -125,7 +129,7 @@ def _declared(declared: Union[Group, Leaf, Table], typed: Typed, *, described: b
 
 
 def _row(table: Table, typed: Typed) -> Node:
-    """A row as a whole, or its columns."""
+    """Return the schema of a row: an expectation of the row itself, or its columns."""
     if not table.columns:
         return typed(table.row)
     columns = {name: typed(kind) for name, kind in table.columns.items()}
@@ -134,14 +138,14 @@ def _row(table: Table, typed: Typed) -> Node:
 
 
 def _joined(row: Node, name: str) -> Node:
-    """A pattern of a row: what it is, or patterns joined."""
+    """Return the schema of a pattern of a row, or of joined patterns."""
     several, one = _list(_ref(name)), _ref(name)
     patterns: List[Json] = [_closed({"any": several}), _closed({"all": several}), _closed({"not": one})]
     return {"anyOf": [row, *patterns]}
 
 
 def _tables() -> Dict[str, Table]:
-    """The tables whose rows can be told, by the name that `every` gives them."""
+    """Return the tables with enumerable rows, by the dotted name for `every`."""
     found: Dict[str, Table] = {}
     for name in facts.families():
         declared = facts.family(name)
@@ -155,23 +159,23 @@ def _tables() -> Dict[str, Table]:
 
 
 class _Kinds:
-    """Definitions of what may be written of each type, made as they are asked for."""
+    """Schema definitions of the types of facts, created on first use."""
 
     def __init__(self) -> None:
         self.made: Dict[str, Node] = {}
         self._names: Dict[Tuple[str, str], str] = {}
 
     def named(self, name: str, definition: Node) -> Node:
-        """A definition under a name, as what refers to it."""
+        """Store a definition under a name, and return a reference to it."""
         self.made[name.replace(" ", "-")] = definition
         return _ref(name)
 
     def expected(self, kind: Kind[Datum]) -> Node:
-        """An expectation."""
+        """Return the schema of an expectation."""
         return self._defined(kind, "", {})
 
     def stated(self, kind: Kind[Datum]) -> Node:
-        """An expectation, with the words that may stand beside it."""
+        """Return the schema of an expectation with its words: why, fix, see, aliases."""
         try:
             kind.strength("")
             more = {**SAID, "aliases": _list(LINE)}
@@ -180,7 +184,7 @@ class _Kinds:
         return self._defined(kind, " stated", more)
 
     def untyped(self) -> Node:
-        """An expectation of a param, of whichever type."""
+        """Return the schema of an expectation of a parameter of any type."""
         any_ = _ref("untyped")
         several = {name: _list(any_) for name in ("any", "all", "none")}
         texts = dict.fromkeys(("equals", "matches", "param"), TEXT)
@@ -190,7 +194,7 @@ class _Kinds:
         noun = self._names.setdefault((type(kind).__name__, kind.noun), f"{type(kind).__name__} {len(self._names)}")
         name = f"{noun}{form}"
         if name.replace(" ", "-") not in self.made:
-            self.named(name, {})  # a place for what refers to itself
+            self.named(name, {})  # reserve the name, because the definition refers to itself
             inner = self.expected(kind.element if isinstance(kind, SetOf) else kind)
             operators = _closed({**_operators(kind, self.expected(kind), inner), **more})
             self.named(name, _forms(_scalar(kind), _list(inner), operators))
@@ -218,12 +222,15 @@ def _scalar(kind: Kind[Datum]) -> Node:
 
 
 def _forms(scalar: Node, sequence: Node, mapping: Node) -> Node:
-    """One of three, told apart by their shape, so that an editor says what is wrong with that one."""
+    """Return a schema that selects one of three by the shape of the value.
+
+    Unlike `anyOf`, this lets an editor report the errors of the selected schema.
+    """
     rest: Node = {"if": {"type": "array"}, "then": sequence, "else": scalar}
     return {"if": {"type": "object"}, "then": mapping, "else": rest}
 
 
-# JSON Schema's own
+# basic schemas
 
 
 def _closed(properties: Mapping[str, Json]) -> Node:

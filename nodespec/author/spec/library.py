@@ -1,4 +1,4 @@
-"""Where specs are found: a file, the library that nodespec brings, or a directory of the user's."""
+"""Find specs: a file, the built-in library, or a directory of the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ SITE = "/etc/nodespec/specs"
 
 
 class Text(NamedTuple):
-    """A spec as found: `file` is what positions name, `key` what makes it the same file when it is met again."""
+    """The content of a spec.
+
+    `file` is the name in positions. `key` identifies the file, so that each file is read once.
+    """
 
     file: str
     key: str
@@ -24,13 +27,16 @@ class Text(NamedTuple):
 
 
 class Library:
-    """Specs by name, searched in `folders` first."""
+    """Specs by name, searched first in `folders`, then in the site and built-in ones."""
 
     def __init__(self, folders: Tuple[str, ...] = ()) -> None:
         self.folders: Tuple[str, ...] = (*folders, SITE, OWN)
 
     def find(self, name: str, beside: str = "") -> Text:
-        """A spec by name, or the file that the name is, relative to the file `beside` that names it."""
+        """Find a spec by name or by path.
+
+        A path is relative to the file `beside`, which names it. Raises `Mistake` if the spec is not found.
+        """
         if name == "-":
             return Text("-", "-", sys.stdin.buffer.read(SIZE + 1))
         if is_file(name):
@@ -45,12 +51,12 @@ class Library:
         )
 
     def names(self) -> Tuple[str, ...]:
-        """The names of all specs that can be found."""
+        """Return the names of all specs in the folders."""
         return tuple(sorted({name for folder in self.folders for name in _named(folder)}))
 
 
 def is_file(name: str) -> bool:
-    """Whether a name is that of a file rather than of the library."""
+    """Return whether a name is a path and not a name of the library."""
     return name == "-" or name.endswith((".yaml", ".yml", ".json")) or name.startswith(("/", "./", "../"))
 
 
@@ -66,9 +72,9 @@ def _inside(path: str, folder: str) -> bool:
 
 
 def _read(path: str, name: str) -> Text:
-    """The file's content, a byte more than a spec may have at the most."""
+    """Read a file up to one byte more than the size limit."""
     try:
         with open(path, "rb", opener=opened) as file:
             return Text(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
-    except (OSError, ValueError) as error:  # no file is called by a name with a NUL or half a character
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         raise Mistake(f"{path}: {getattr(error, 'strerror', None) or error}") from None

@@ -1,4 +1,4 @@
-"""Params of a spec: declared, redeclared by a child, bound."""
+"""Parameters of a spec: declaration, redeclaration by an extending spec, binding."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from nodespec.model.plan import CONTEXTS, Param
 
 KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}
-WRITTEN = {context.replace(" ", "-"): context for context in CONTEXTS}  # as a spec writes a context
-UNSET = "unset"  # the source of a param without a default, until it is set
-MAX_CHOICES = 1000  # each is tried wherever the param is used
+WRITTEN = {context.replace(" ", "-"): context for context in CONTEXTS}  # key in a spec -> context
+UNSET = "unset"  # the source of a parameter without a default, until it is set
+MAX_CHOICES = 1000  # each choice is validated wherever the parameter is used
 
 
 class Bound(Dict[str, Param]):
-    """Params by name. `used` says whether a default that depends on the context stands for an expectation.
+    """Parameters by name.
 
-    `broken` are those that are told to be wrong; with `missing` there may be others that could not be read.
+    `used` is true if an expectation uses a default that depends on the context. `broken` holds parameters with a
+    reported error. If `missing` is true, some parameters could not be read.
     """
 
     def __init__(self, params: Mapping[str, Param] = {}, *, missing: bool = False) -> None:
@@ -29,7 +30,7 @@ class Bound(Dict[str, Param]):
         self.broken: Set[str] = set()
 
     def at_rest(self) -> Bound:
-        """The same as they are bound for a host at rest."""
+        """Return the parameters with the defaults of an offline host."""
         made = Bound(
             {name: one._replace(value=one.defaults[1]) if one.defaults else one for name, one in self.items()},
             missing=self.missing,
@@ -38,7 +39,10 @@ class Bound(Dict[str, Param]):
         return made
 
     def known(self, name: Word) -> Param:
-        """The param of that name; Wrong where there is none."""
+        """Return a parameter by name.
+
+        Raises `Wrong` if it is not found, and `Consequence` if an error that explains this was reported.
+        """
         if name in self.broken or (name not in self and self.missing):
             raise Consequence
         if name not in self:
@@ -47,7 +51,10 @@ class Bound(Dict[str, Param]):
 
 
 def declared(name: Word, node: Node, inherited: Optional[Param], problems: List[Wrong]) -> Param:
-    """A param with its default, or with the source `unset`. Problems are kept, so that all are told at once."""
+    """Parse the declaration of a parameter. Errors are collected in `problems`.
+
+    Without a default, its source is `unset`.
+    """
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
         raise Wrong(name, "the name of a param is of letters, digits, _ and -")
     if not isinstance(node, Map):
@@ -69,7 +76,7 @@ def declared(name: Word, node: Node, inherited: Optional[Param], problems: List[
 
 
 def bound(param: Param, name: Word, given: Optional[str], *, trial: bool) -> Param:
-    """The param with its value. On `trial` one that has none gets a sample."""
+    """Bind a parameter to its value. With `trial`, an unset one gets a sample value."""
     if given is not None and not (trial and param.choices and given not in param.choices):
         try:
             read_param(param, given)
@@ -110,7 +117,10 @@ def _choices(node: Map, inherited: Optional[Param]) -> Tuple[str, ...]:
 
 
 def _defaults(name: Word, node: Map, param: Param, problems: List[Wrong]) -> Mapping[str, str]:
-    """The default in each context; empty where there is none. What a child does not change it inherits."""
+    """Return the default of each context, or an empty mapping without a default.
+
+    An extending spec inherits the defaults that it does not change.
+    """
     unset = param.source == UNSET
     before: Dict[str, str] = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
     written: Dict[str, Node] = {}
@@ -127,7 +137,7 @@ def _defaults(name: Word, node: Map, param: Param, problems: List[Wrong]) -> Map
 
 
 def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
-    """The default as it is written, by context: one for all contexts, or a mapping."""
+    """Return the default as written, by context: one for all contexts, or a mapping."""
     if not isinstance(node, Map):
         return dict.fromkeys(CONTEXTS, node)
     wrong = unknown_keys(node, tuple(WRITTEN))
@@ -141,7 +151,7 @@ def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
 
 
 def _readable(name: Word, param: Param, value: str, node: Optional[Node], context: str) -> None:
-    """Refuse a default that its own type or choices refuse; an inherited one has no node."""
+    """Validate a default by its type or choices. An inherited default has no node."""
     try:
         read_param(param, value)
     except ValueError as error:

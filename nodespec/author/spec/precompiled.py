@@ -1,8 +1,7 @@
-"""Plans made ahead: what the library's specs come to is found out when nodespec is built, and not at each start.
+"""Precompiled plans of the built-in specs, to save resolving them at each start.
 
-`python -m nodespec.author.spec.precompiled FOLDER` writes them, as setup.py asks; a checkout has none. A plan holds
-only for the very texts that it was made of. With another text of that name or of one that it extends, the spec is
-resolved as any other.
+setup.py runs `python -m nodespec.author.spec.precompiled FOLDER` to write them; a checkout has none. A plan is valid
+only for the texts from which it was built. If one of these texts differs, the spec is resolved.
 """
 
 from __future__ import annotations
@@ -24,16 +23,19 @@ from nodespec.model.plan import Plan
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-FORMAT = 2  # of marshal, which every Python reads, and writes as the same bytes each time; JSON's reader takes its time
+FORMAT = 2  # marshal version 2: all Python versions read it, the output is reproducible; faster than JSON
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "plans")
 
 
 def planned(names: Sequence[str], library: Library, given: Mapping[str, str]) -> Plan:
-    """The plan of all that was named: as it was made ahead, or else as it is made now, with every mistake told."""
+    """Return the plan of the named specs: a precompiled plan, or else a resolved one.
+
+    Raises `Mistake` with all errors of the specs.
+    """
     ready = _ready(names[0], library, given) if len(names) == 1 and not is_file(names[0]) else None
     if ready:
         return ready
-    from nodespec.author.spec.resolver import resolve  # noqa: PLC0415 - what reads specs, for who has one: half of a start
+    from nodespec.author.spec.resolver import resolve  # noqa: PLC0415 - half of the start-up time
 
     return resolve(names, library, given)
 
@@ -42,7 +44,7 @@ def _ready(name: str, library: Library, given: Mapping[str, str]) -> Optional[Pl
     try:
         found = library.find(name)
         with open(os.path.join(FOLDER, f"{name}.plan"), "rb") as file:
-            made = cast("Dict[str, Json]", marshal.loads(file.read()))  # noqa: S302 - who can write it can write code
+            made = cast("Dict[str, Json]", marshal.loads(file.read()))  # noqa: S302 - trusted like the code beside it
         for source, stamp in cast("Dict[str, Json]", made["sources"]).items():
             if _stamp(found if source == name else library.find(source)) != stamp:
                 return None
@@ -53,12 +55,18 @@ def _ready(name: str, library: Library, given: Mapping[str, str]) -> Optional[Pl
 
 
 def _stamp(text: Text) -> List[Json]:
-    """What tells one text from another where nobody means to deceive: whoever can write the one can write the other."""
+    """Return a stamp that detects a changed text.
+
+    It need not be secure: a user who can replace a spec can also replace its plan.
+    """
     return [text.file, len(text.data), zlib.crc32(text.data)]
 
 
 def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
-    """The plan with its params set, which only its conditions read; nothing where one of them cannot be set so."""
+    """Return the plan with parameters set; only its conditions may use them.
+
+    Raises LookupError or ValueError for a parameter or value that is not valid.
+    """
     known = {param.name: param for param in plan.params}
     for name, value in given.items():
         read_param(known[name], value)
@@ -71,11 +79,11 @@ def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
     return plan._replace(params=params, specs=(head._replace(digest=digest),))
 
 
-# when nodespec is built
+# build of the plans
 
 
 def make(folder: str) -> None:
-    """Write the plans of the library's own specs."""
+    """Write the plans of the built-in specs."""
     import json  # noqa: PLC0415
 
     from nodespec.author.spec.resolver import resolve  # noqa: PLC0415
@@ -86,7 +94,7 @@ def make(folder: str) -> None:
     for name in library.names():
         try:
             plan = resolve([name], library, {})
-        except Mistake:  # as where a param has no default
+        except Mistake:  # for example a parameter without a default
             continue
         texts = [library.find(file[: -len(".yaml")]) for file in plan.specs[0].sources]
         made: Dict[str, Json] = {
@@ -96,7 +104,7 @@ def make(folder: str) -> None:
         }
         path = os.path.join(folder, f"{name}.plan")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_file(path, (marshal.dumps(json.loads(json.dumps(made)), FORMAT),))  # words without their places
+        write_file(path, (marshal.dumps(json.loads(json.dumps(made)), FORMAT),))  # marshal refuses `Word`
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Specs: documents, what they extend, their params and drops, joined into one plan before any host is looked at."""
+"""Resolve specs into one plan: documents, ancestors, parameters and drops."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from nodespec.author.spec.library import Library
 
-Block: TypeAlias = "Dict[str, Statement]"  # what documents state under one id: by the document, since each counts once
+Block: TypeAlias = "Dict[str, Statement]"  # statements of one id, by document, because each document counts once
 Blocks: TypeAlias = "Dict[str, Block]"
-MAX_SUGGESTIONS = 10  # to find a name that is like another takes its time
+MAX_SUGGESTIONS = 10  # the search for a similar name is slow
 
 
 def resolve(
@@ -35,10 +35,10 @@ def resolve(
     trial: bool = False,
     warnings: Optional[List[Wrong]] = None,
 ) -> Plan:
-    """The plan of all that was named; Mistake with every problem and its position.
+    """Resolve the named specs into a plan. Raises `Mistake` with all errors.
 
-    `trial`: for looking at specs without judging: unset params get a sample, and what is set but unknown is left alone.
-    `warnings` receives what is allowed and perhaps not meant.
+    `trial` is for reading specs without judging: unset parameters get a sample value, and unknown ones that are set are
+    ignored. `warnings` receives statements that are valid but probably not intended.
     """
     problems: List[Wrong] = []
     documents = Documents(library, problems)
@@ -46,7 +46,7 @@ def resolve(
     params = _params(documents, given, problems, trial=trial)
     made = _Composition(documents, params, problems, warnings)
     blocks = made.compose(asked)
-    if params.used:  # what they stand for in the other context must be possible as well
+    if params.used:  # the defaults of the other context must be satisfiable too
         _Composition(documents, params.at_rest(), problems, None).compose(asked)
     if not blocks and not problems:
         problems.append(Wrong(word(names[0], At(names[0], 1, 1)), "requires nothing"))
@@ -57,9 +57,12 @@ def resolve(
 
 
 def _params(documents: Documents, given: Mapping[str, str], problems: List[Wrong], *, trial: bool) -> Bound:
-    """All params with their values. One that is wrong is broken: what uses it is not told besides."""
+    """Return all parameters with their values.
+
+    A parameter with an error is marked as broken, so that its uses are not reported as well.
+    """
     found = Bound(missing="params" in documents.lost)
-    names: Dict[str, Word] = {}  # as they stand where they are declared first
+    names: Dict[str, Word] = {}  # names with the position of their first declaration
     for document in documents.known.values():
         with Collecting(problems):
             for name, node in document.params():
@@ -83,7 +86,7 @@ def _params(documents: Documents, given: Mapping[str, str], problems: List[Wrong
 
 
 class _Composition:
-    """What documents come to together: all that each extends, without what it drops, and what it says itself."""
+    """The composition of documents: inherited statements, minus drops, plus own ones."""
 
     def __init__(
         self, documents: Documents, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]]
@@ -91,20 +94,20 @@ class _Composition:
         self.documents, self.problems = documents, problems
         self.reader = Reader(params, problems, warnings)
         self.params = params
-        self.stated: Dict[str, Blocks] = {}  # what each document comes to
+        self.stated: Dict[str, Blocks] = {}  # the composed statements of each document
         self.drops: Dict[str, List[str]] = {}
-        self.damaged: Set[str] = set()  # documents of which a part could not be read: it may be what a child drops
+        self.damaged: Set[str] = set()  # documents with errors: a drop may refer to a part that could not be read
         self.users = Counter(parent for one in documents.known.values() for parent in one.parents)
 
     def compose(self, asked: Mapping[str, str]) -> Blocks:
-        """What all that was asked for comes to."""
-        self.users.update([*asked, *asked])  # `head` reads it again
+        """Compose the requested documents."""
+        self.users.update([*asked, *asked])  # counted twice, because `head` reads them again
         for key in self.documents.known:
             self._state(key)
         return self._joined(tuple(asked))
 
     def head(self, key: str, name: str) -> Spec:
-        """What the report says of a spec that was named."""
+        """Return the record of a named spec for the report."""
         line = self.documents.line(key)
         *others, last = documents = [self.documents.known[one] for one in line]
         names = {name for document in documents for name, _ in document.params()}
@@ -120,7 +123,7 @@ class _Composition:
         )
 
     def _state(self, key: str) -> None:
-        """What a document comes to."""
+        """Compose one document."""
         document = self.documents.known[key]
         blocks = self._joined(document.parents)
         self.drops[key] = []
@@ -135,7 +138,10 @@ class _Composition:
         self.stated[key] = self._with(blocks, [(key, statement) for statement in own])
 
     def _joined(self, keys: Sequence[str]) -> Blocks:
-        """What several documents come to together. What one alone extends is not copied, but goes over to it."""
+        """Join the statements of several documents.
+
+        Those of a document with only one user are moved, not copied.
+        """
         if len(keys) == 1 and self.users[keys[0]] == 1 and keys[0] in self.stated:
             return self.stated.pop(keys[0])
         blocks: Blocks = {}
@@ -144,9 +150,10 @@ class _Composition:
         return blocks
 
     def _drop(self, nodes_: Sequence[Node], blocks: Blocks, drops: List[str], *, whole: bool) -> None:
-        """Take out what globs or names of rules drop; `drops` receives how the report says it.
+        """Remove statements by globs of ids or names of rules.
 
-        `whole`: nothing that is inherited is missing, so that what drops nothing is a problem of its own.
+        `drops` receives the texts for the report. If `whole` is true, all inherited statements were read, and a name
+        that drops nothing is an error.
         """
         dropping, missed = Dropping(blocks), 0
         for node in nodes_:
@@ -173,7 +180,7 @@ class _Composition:
 
 
 class Dropping:
-    """What stands in blocks, found by globs of ids and by names of rules."""
+    """An index of statements by globs of ids and by names of rules."""
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
@@ -184,7 +191,7 @@ class Dropping:
                 self.rules.setdefault(rule, []).append(id_)
 
     def drop(self, name: str) -> List[str]:
-        """Take out what a name drops: the ids, in their order."""
+        """Remove the statements that a name selects. Return their ids, in order."""
         found = [*self.names.matching(name), *(self.rules.get(name, ()) if name else ())]
         gone = [id_ for id_ in dict.fromkeys(found) if id_ in self.blocks]
         for id_ in gone:
@@ -193,7 +200,10 @@ class Dropping:
 
 
 def _add(blocks: Blocks, key: str, new: Statement) -> None:
-    """What documents state under one id must all hold."""
+    """Add a statement to those of its id: all of them must hold.
+
+    Raises `Wrong` if they contradict each other.
+    """
     block = blocks.setdefault(new.id, {})
     if block.get(key) is new:
         return

@@ -1,4 +1,7 @@
-"""What a pattern can come to at all. Tried, not derived: an expectation tells finitely many cases apart."""
+"""Decide satisfiability: the possible outcomes of a pattern, by enumeration.
+
+Enumeration is complete, because an expectation distinguishes finitely many cases.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,20 @@ from nodespec.judge.pattern import Clause, Joined, Pattern, clauses, outcome
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-WORLDS = 4096  # tried at the most; beyond, a pattern is given the benefit of the doubt
-TRIED = 1 << 20  # tests of one fact at the most; likewise
-OTHERS = 10  # values that no expectation names, by and large
-ANY_ROW = "*"  # the key of a row of which it is only known that it is there
-MEMBERS = 8  # of a set, all of whose subsets are tried
+WORLDS = 4096  # maximum combinations; with more, both outcomes are assumed possible
+TRIED = 1 << 20  # maximum tests of one fact; with more, both outcomes are assumed possible
+OTHERS = 10  # estimated number of values that no expectation names
+ANY_ROW = "*"  # the key of a placeholder row, which exists but has no known name
+MEMBERS = 8  # maximum members of a set whose subsets are all tested
 Path: TypeAlias = "Tuple[str, ...]"
-Asked: TypeAlias = "Tuple[Path, int]"  # one expectation of one fact, by its identity
+Asked: TypeAlias = "Tuple[Path, int]"  # an expectation of one fact, by its id()
 
 
 class Given:
-    """A condition that several patterns are tried under: of each only what bears on the same facts is tried.
+    """A condition that is shared by several patterns.
 
-    Whether the others can hold together has been asked already. What a condition joins by `all` is taken apart.
+    It is split at `all`. For each pattern only the parts with related facts are enumerated. The satisfiability of the
+    whole condition was decided before.
     """
 
     def __init__(self, pattern: Pattern) -> None:
@@ -38,7 +42,7 @@ class Given:
                 self.by_path.setdefault(path, []).append(at)
 
     def about(self, pattern: Pattern) -> Optional[Pattern]:
-        """What bears on the facts of a pattern, be it through other facts."""
+        """Return the parts related to the facts of a pattern, also indirectly."""
         ahead, found = [*_paths(pattern)], dict.fromkeys(_paths(pattern))
         parts: Dict[int, None] = {}
         while ahead:
@@ -65,7 +69,10 @@ def _paths(pattern: Pattern) -> Iterator[Path]:
 
 
 def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set[str]:
-    """{"pass"}: it cannot fail. {"fail"}: it cannot hold. Where `given` holds; empty: that never does."""
+    """Return the possible outcomes of a pattern, under the condition `given`.
+
+    {"pass"}: it cannot fail. {"fail"}: it cannot hold. The empty set: `given` cannot hold.
+    """
     if isinstance(given, Given):
         given = given.about(pattern)
     if given is None and isinstance(pattern, Clause) and not pattern.aliases:
@@ -82,7 +89,7 @@ def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set
         total *= len(ways[path]) or WORLDS + 1
         if total > WORLDS:
             return {"pass", "fail"}
-    # names of one thing: which is the strongest cannot be told from what each says
+    # The strongest alias is not known here, so both extremes are tested: any of them holds, or all of them hold.
     joins = (any, all) if any(clause.aliases for clause in asked) else (any,)
     found: Set[str] = set()
     for world in product(*ways.values()):
@@ -95,7 +102,7 @@ def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set
 
 
 def _alone(clause: Clause) -> Set[str]:
-    """What one expectation can come to: it is tried until it was both met and not met."""
+    """Return the possible outcomes of one expectation; stop when both occurred."""
     found: Set[str] = set()
     for (met,) in _ways(clause.place, {0: clause.expect}):
         found.add("pass" if met else "fail")
@@ -105,7 +112,7 @@ def _alone(clause: Clause) -> Set[str]:
 
 
 def _size(place: Place, asked: Dict[int, Expect]) -> int:
-    """How many tests it takes to find in which ways the expectations of one fact come out."""
+    """Estimate the number of tests to enumerate the results of one fact."""
     if any(expect.opaque for expect in asked.values()):
         return len(asked) << min(len(asked), 32)
     cases = sum(len(expect.cases) for expect in asked.values())
@@ -119,7 +126,7 @@ def _met(says: Dict[Asked, bool], joined: Callable[[Iterable[bool]], bool], clau
 
 
 def _ways(place: Place, asked: Dict[int, Expect]) -> Iterator[Tuple[bool, ...]]:
-    """The ways in which the expectations of one fact can come out together."""
+    """Yield the possible combinations of results of the expectations of one fact."""
     expects = list(asked.values())
     if any(expect.opaque for expect in expects):
         yield from product((False, True), repeat=len(expects))
@@ -131,7 +138,7 @@ def _ways(place: Place, asked: Dict[int, Expect]) -> Iterator[Tuple[bool, ...]]:
 
 
 def value_ways(place: Place, expects: List[Expect]) -> Iterator[Tuple[bool, ...]]:
-    """The ways in which expectations of one fact can come out together where it has a value."""
+    """Yield the combinations of results that are possible if the fact has a value."""
     if any(expect.opaque for expect in expects):
         yield from product((False, True), repeat=len(expects))
         return
@@ -146,7 +153,10 @@ def _cases(place: Place, expects: List[Expect]) -> Iterator[Case]:
 
 
 def _subsets(kind: SetOf, expects: List[Expect]) -> Iterator[FrozenSet[str]]:
-    """Every set of the members that matter, where they are few; with all that the type knows, and with a stranger."""
+    """Yield sets of members to test.
+
+    These are the values of the type, and with few named members all subsets, each also with a member that is not named.
+    """
     sets = [case for expect in expects for case in expect.cases if isinstance(case, frozenset)]
     named = sorted(frozenset().union(*sets) - {OTHER})
     known = frozenset(case for case in kind.element.others() if isinstance(case, str))

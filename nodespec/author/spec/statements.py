@@ -1,4 +1,7 @@
-"""What one document requires: its places and rules as statements, and the proof that each can pass and can fail."""
+"""Parse the requirements of a document, and verify their satisfiability.
+
+Each statement must be able to pass and to fail.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LEVELS = {"require": "required", "recommend": "recommended"}
-FORMS = ("any", "every", "some")  # of a rule, beside require and recommend
-CHOICES = 300  # of one `any`: every two of them are weighed against each other
+FORMS = ("any", "every", "some")  # forms of a rule, besides require and recommend
+CHOICES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
 RULE = ("name", *WORDS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
 
 
 class Statement(NamedTuple):
-    """One requirement as a document states it. `rule` is the name of the rule that it is part of."""
+    """One requirement as stated in a document. `rule` is the name of its rule."""
 
     id: str
     level: str
@@ -48,7 +51,7 @@ ALWAYS: Condition = ({}, None)
 
 
 class _Head(NamedTuple):
-    """What a rule says besides what it requires."""
+    """The name, level, condition and words of a rule."""
 
     name: Word
     level: str
@@ -57,16 +60,16 @@ class _Head(NamedTuple):
 
 
 class Reader:
-    """Reads the requirements of documents. Mistakes are kept in `problems`, so that all are told at once."""
+    """Read the requirements of documents. Errors are collected in `problems`."""
 
     def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
         self.params, self.problems = params, problems
         self.walk = Walk(params, problems, warnings)
         self.guarded = self.walk.guarded
-        self._given: Dict[int, Given] = {}  # conditions by identity, each of which its statement keeps
+        self._given: Dict[int, Given] = {}  # conditions by id(); their statements keep them alive
 
     def statements(self, document: Map) -> List[Statement]:
-        """Everything that a document requires and recommends, in its order."""
+        """Return all requirements and recommendations of a document, in order."""
         found: Dict[str, Statement] = {}
         for statement in self._all(document):
             if statement.id in found:
@@ -84,7 +87,7 @@ class Reader:
                 yield from self.guarded(self._rule(node, names))
 
     def _placed(self, node: Node, level: str, rule: str, when: Condition, words: Said) -> Iterator[Statement]:
-        """The statements under `require` or `recommend`, of the document or of a rule."""
+        """Yield the statements under `require` or `recommend` of a document or rule."""
         head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
         for name, below in items(node, f"`{level}`"):
             if name == PARAMS:
@@ -98,7 +101,10 @@ class Reader:
                 yield from self.guarded(self._proven(made))
 
     def _proven(self, made: Statement) -> Iterator[Statement]:
-        """The statement, unless it cannot fail or cannot hold, by itself or where its condition does."""
+        """Yield the statement if it can pass and fail, also under its condition.
+
+        Raises `Wrong` otherwise.
+        """
         at = word(made.id, made.at)
         said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
         conditions = [(None, ""), (self._condition(made), " where its `when` holds")]
@@ -120,7 +126,10 @@ class Reader:
     # rules
 
     def _rule(self, node: Map, names: Dict[str, At]) -> Iterator[Statement]:
-        """The statements of a rule. Its parts are read even where its name, its words or its form are wrong."""
+        """Yield the statements of a rule.
+
+        Its parts are parsed even after an error in its name, words or level, so that all errors are reported.
+        """
         before = len(self.problems)
         self.problems += unknown_keys(node, RULE)
         name, level, words = word("rule", node.at), "required", {}
@@ -138,7 +147,7 @@ class Reader:
                 yield statement
 
     def _when(self, node: Map, name: Word) -> Optional[Condition]:
-        """The condition of a rule; nothing where it is wrong."""
+        """Return the condition of a rule, or None after an error."""
         if "when" not in node:
             return ALWAYS
         with Collecting(self.problems):
@@ -173,12 +182,12 @@ class Reader:
         return forms[0] if forms else "require"
 
     def condition(self, node: Node) -> Tuple[Data, Pattern]:
-        """A pattern of facts and params, joined by any, all and not."""
+        """Parse a pattern of facts and parameters, joined by any, all and not."""
         parts: List[Tuple[Data, Pattern]] = []
         before = len(self.problems)
         for name, below in items(node, "a pattern"):
             parts += self.guarded(self._parts(name, below))
-        if not parts or len(self.problems) > before:  # it is told, or follows from what is
+        if not parts or len(self.problems) > before:  # the error is already reported
             raise Consequence
         return self._joined("all", parts, node)
 
@@ -198,7 +207,7 @@ class Reader:
                 yield stated.data, stated.clause
 
     def _several(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
-        """Several patterns; where some are wrong, all of those are told."""
+        """Parse several patterns, and report the errors of all of them."""
         before = len(self.problems)
         found = [one for node in patterns for one in self.guarded(iter_one(lambda: self.condition(node)))]  # noqa: B023
         if len(self.problems) > before or len(found) < len(patterns):
@@ -228,7 +237,7 @@ class Reader:
         return data, Joined(how, tuple(pattern for _, pattern in parts))
 
     def _quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
-        """`every` and `some`: the pattern that is proved is that of one row."""
+        """Parse `every` or `some`. Satisfiability is decided for the pattern of one row."""
         row = _table(node[form])
         before = len(self.problems)
         read: Dict[str, Tuple[Data, Pattern]] = {}
@@ -251,7 +260,7 @@ class Reader:
         return data, pattern
 
     def _row(self, row: Place, node: Node) -> Tuple[Data, Pattern]:
-        """A pattern of the columns of a row, or of its value where it has none."""
+        """Parse a pattern of the columns of a row, or of its value if it has none."""
         if isinstance(node, Map) and list(node) in (["any"], ["all"], ["not"]) and _patterns(node):
             how = next(iter(node))
             below = node[how]
@@ -269,7 +278,10 @@ class Reader:
 
 
 def _patterns(node: Map) -> bool:
-    """Whether `any`, `all` or `not` joins patterns of a row, rather than expectations of a value."""
+    """Return whether `any`, `all` or `not` joins patterns of a row.
+
+    Otherwise it joins expectations of a value.
+    """
     below = next(iter(node.values()))
     return isinstance(below[0] if isinstance(below, Seq) and below else below, Map)
 
@@ -318,5 +330,5 @@ def _each(node: Node, problems: List[Wrong]) -> Iterator[Map]:
 
 
 def iter_one(make: Callable[[], T]) -> Iterator[T]:
-    """What a function returns, once; it is called when it is asked for."""
+    """Yield the result of a function, which is called on the first iteration."""
     yield make()

@@ -1,8 +1,8 @@
-"""A SysSpec of Kubernetes' node e2e suite, with its documented meaning, as a nodespec document.
+"""Convert a SysSpec of the Kubernetes node e2e suite by its documented meaning.
 
-What its validators were found to do otherwise is not followed: unanchored version regexes, options named like numbers
-that no pattern sees, optional cgroup options that are never read, keys that are ignored. What nodespec has no fact for
-is noted, and an unknown key is a mistake.
+The validators of the suite deviate from it: they do not anchor version patterns, miss options with numeric names, and
+ignore optional cgroup options and unknown keys. The conversion does not copy these deviations. A part for which
+nodespec has no fact becomes a note; an unknown key is a spec error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nodespec.model.document import Map, Node, Seq, Word, known, listed, mapping
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-KERNEL = {  # key: (level, expectation, on which cgroup version)
+KERNEL = {  # key: (level, expectation, cgroup version)
     "required": ("require", "enabled", ""),
     "requiredCgroupsV1": ("require", "enabled", "1"),
     "requiredCgroupsV2": ("require", "enabled", "2"),
@@ -34,19 +34,19 @@ CGROUPS = {
 }
 DOCKER = ("version", "graphDriver", "runtimeSpec")
 TOP = ("os", "kernelSpec", *CGROUPS, *DOCKER, "packageSpecs", "packageSpecOverrides")
-VERSIONS = {"1": ["1", "hybrid"], "2": ["2"]}  # of cgroups, as the fact tells them
+VERSIONS = {"1": ["1", "hybrid"], "2": ["2"]}  # cgroup version -> values of the fact cgroups.version
 SEE = "https://github.com/kubernetes/system-validators"
 
-Tree: TypeAlias = "Dict[str, object]"  # mappings, lists and texts that become nodes at one position
+Tree: TypeAlias = "Dict[str, object]"  # mappings, lists and texts, converted later to nodes
 
 
 def is_one(body: Map) -> bool:
-    """Whether a document is a SysSpec."""
+    """Return whether a document is a SysSpec."""
     return "nodespec" not in body and any(key in body for key in TOP)
 
 
 def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
-    """The nodespec document, and what could not be carried over."""
+    """Return the nodespec document, and notes on parts that cannot be converted."""
     known(body, TOP)
     if "os" in body and body["os"] != "Linux":
         raise Wrong(body["os"], f"`{body['os']}`: nodespec judges Linux only")
@@ -54,7 +54,7 @@ def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     rules: Dict[str, Tree] = {}
     for level, when, facts in (*_kernel(body), *_controllers(body)):
         _join(_place(made, rules, when, level), facts)
-    if any(name.startswith("cgroup-") for name in rules):  # or a host without any control groups would pass
+    if any(name.startswith("cgroup-") for name in rules):  # otherwise a host without control groups would pass
         wanted: Tree = {"is": "present", "why": "what is asked of either version needs one of them", "see": SEE}
         _join(_place(made, rules, ALWAYS, "require"), {"cgroups": {"version": wanted}})
     packages, notes = _packages(body)
@@ -69,7 +69,7 @@ def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     return _node(made, at), (*docker, *notes)
 
 
-Condition: TypeAlias = "Tuple[str, Tree]"  # the name of the rule, and its `when`; none for what always holds
+Condition: TypeAlias = "Tuple[str, Tree]"  # the name of the rule and its `when`; both empty without a condition
 
 
 def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> Tree:
@@ -81,7 +81,10 @@ def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> T
 
 
 def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
-    """Put facts among others. What is asked of one name twice must be the same; `name` is the last that was written."""
+    """Merge facts. Raises `Wrong` for different expectations of one name.
+
+    `name` is the last key with a position.
+    """
     for key, value in more.items():
         name = key if isinstance(key, Word) else name
         inner = into.setdefault(key, value)
@@ -123,7 +126,7 @@ def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
 
 
 def _pattern(node: Node) -> str:
-    """A regular expression; `^` and `$` at its ends say what a full match says."""
+    """Return a regular expression without `^`, because nodespec matches in full."""
     pattern = text(node, "versions")
     try:
         compiled(pattern)
@@ -141,7 +144,7 @@ def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
 
 # packages
 
-Rows: TypeAlias = "Tuple[FrozenSet[str], bool, Tree]"  # on these distributions, or on all but these
+Rows: TypeAlias = "Tuple[FrozenSet[str], bool, Tree]"  # distributions; true if the rows apply to them, else to others
 
 
 def _packages(body: Map) -> Tuple[List[Rows], List[str]]:
@@ -176,7 +179,10 @@ def _package(entry: Map, notes: List[str]) -> Iterator[Tree]:
 
 
 def _range(node: Node) -> Word:
-    """A range of blang's semver as ours: `==` and `!` are spelt otherwise, `1.2.x` is `1.2`."""
+    """Convert a range of github.com/blang/semver to a range of nodespec.
+
+    `==1.2.x` becomes `=1.2`, and `!1.2` becomes `!=1.2`.
+    """
     said = text(node, "versionRange")
     said = re.sub(r"\.[xX*]\b|\.\*", "", said).replace("==", "=")
     return word(re.sub(r"!(?!=)", "!=", said), node.at)
@@ -223,7 +229,10 @@ def _node(tree: object, at: At) -> Map:
 
 
 def _made(tree: object, at: At) -> Node:
-    """A tree as nodes; what has a position of its own keeps it, and gives it to what stands beside it."""
+    """Convert a tree to nodes.
+
+    Nodes keep their position. Other parts get the position of the first positioned key in their mapping, else `at`.
+    """
     if isinstance(tree, (Word, Seq, Map)):
         return tree
     if isinstance(tree, dict):

@@ -1,6 +1,7 @@
-"""YAML as text with positions. A scalar is its source text: what it means, the type of the fact says that it is for.
+"""Parse YAML into nodes with positions; scalars stay source text.
 
-No anchors, aliases, tags or merge keys, no duplicate keys, one document, bounded in depth and size.
+The type of a fact interprets a scalar later. Anchors, aliases, tags, merge keys, duplicate keys and several documents
+are refused. Depth and size are limited.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class _Unsupported(Wrong):
-    """Part of YAML that is not part of the language: what stands there says something else than was meant."""
+    """An unsupported YAML feature: the value may differ from what the author intended."""
 
 
 class _Open(NamedTuple):
-    """A collection whose end has not been read, and the key that waits for a value."""
+    """An open collection, and the key that still has no value."""
 
     node: Union[Seq, Map]
     key: List[Word]
 
 
 def parse(data: bytes, file: str, problems: Optional[List[Wrong]] = None) -> Node:
-    """The one document of a YAML text; Mistake, with its position, where it is none.
+    """Parse a YAML text with one document. Raises `Mistake` with a position.
 
-    `problems` receives what is wrong and keeps nothing else from being read, such as a key that is given twice.
+    `problems` receives errors after which parsing continues, such as a duplicate key.
     """
     kept: List[Wrong] = []
     try:
@@ -47,7 +48,7 @@ def parse(data: bytes, file: str, problems: Optional[List[Wrong]] = None) -> Nod
 def _parsed(data: bytes, file: str, problems: List[Wrong]) -> Node:
     if len(data) > SIZE:
         raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
-    import yaml  # noqa: PLC0415 - 24 ms
+    import yaml  # noqa: PLC0415 - the import takes 24 ms
 
     text = decoded(data, file)
     try:
@@ -58,12 +59,12 @@ def _parsed(data: bytes, file: str, problems: List[Wrong]) -> Node:
         raise Mistake(f"{after(data[: int(error.position)], file)}: {error.reason}") from None
 
 
-# what YAML takes for something else, unless it is the head of a block of text
+# indicators of YAML that cannot start a plain scalar, except the header of a block scalar
 _SIGN = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
 
 
 def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
-    """What is wrong and where; of what begins with a sign of YAML's, that it is put in quotes."""
+    """Return the message of a syntax error, with a hint to quote if that helps."""
     found: List[At] = []
     for mark in filter(None, (error.problem_mark, error.context_mark)):
         found.append(At(file, mark.line + 1, mark.column + 1))
@@ -74,7 +75,7 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
             return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
         if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
             return f"{found[-1]}: the quote that opens here is not closed"
-    deep = "nesting depth" in str(error.problem)  # newer libyaml reads ahead, and counts before an event is seen
+    deep = "nesting depth" in str(error.problem)  # newer versions of libyaml check the depth themselves
     problem = f"nested deeper than {DEPTH}" if deep else error.problem or "not YAML"
     return f"{found[0] if found else At(file, 1, 1)}: {problem}"
 
@@ -109,7 +110,7 @@ def _plain(event: yaml.NodeEvent, at: At, problems: List[Wrong]) -> None:
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
-        if any(isinstance(one, _Unsupported) for one in problems):  # its anchor is told
+        if any(isinstance(one, _Unsupported) for one in problems):  # its anchor is already reported
             raise Mistake
         raise Mistake(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
     if event.anchor:
