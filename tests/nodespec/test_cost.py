@@ -142,4 +142,4 @@ def test_no_more_is_compiled_than_constructors_of_records(ready: Dict[str, List[
 
 def test_lines_carried(ready: Dict[str, int]) -> None:
     """What a bundle compiles at each start: a thousand lines take as long as a bare Python."""
-    assert ready["lines"] < 12_000, ready["lines"]  # 340 of them where several kernels are installed
+    assert ready["lines"] < 12_500, ready["lines"]  # 900 of them where several kernels or containerd are installed
