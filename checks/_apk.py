@@ -1,4 +1,7 @@
-"""The database of apk, Alpine's package manager: stanzas of lines such as `P:busybox`."""
+"""Reader of the database of apk, Alpine's package manager.
+
+The database has stanzas of lines such as `P:busybox`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Evidence, Unknown, Value
 
 FILES = ("/usr/lib/apk/db/installed", "/lib/apk/db/installed")
-LIMIT = 64 << 20  # bytes: it has the names of all files
+LIMIT = 64 << 20  # bytes; the database lists all files of all packages
 
 
 def database(tree: Tree) -> Union[Listed, Unknown, None]:
-    """The packages in the first database that has any; nothing where there is none."""
+    """Return the packages of the first database that has any; None if there is none."""
     for path in FILES:
         text = tree.text(path, LIMIT)
         if isinstance(text, Unknown):
@@ -27,7 +30,10 @@ def database(tree: Tree) -> Union[Listed, Unknown, None]:
 
 
 def _packages(path: str, text: str) -> Iterator[Package]:
-    """Each package, at the line of its name. Of its lines only those before its files are read."""
+    """Yield each package with the line of its name.
+
+    Only the lines before the list of its files are read.
+    """
     said: Dict[str, str] = {}
     start = 0
     for number, line in enumerate(text.split("\n"), 1):

@@ -1,4 +1,4 @@
-"""The command line that the next boot gives the kernel, as files say."""
+"""The command line that the next boot gives the kernel, read from files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-FILES = ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline")  # what entries of /boot/loader are made with
-FIRMWARES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")  # of a Raspberry Pi, whose firmware adds to it
+FILES = ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline")  # kernel-install copies these to the entries of /boot/loader
+FIRMWARES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")  # of a Raspberry Pi, whose firmware adds parameters
 DEFAULTS, MORE = "/etc/default/grub", "/etc/default/grub.d"
 NAMES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
-ADDED = ("BOOT_IMAGE", "initrd")  # by loaders themselves
-MAX_VALUE = 8192  # characters: no kernel takes a longer command line
+ADDED = ("BOOT_IMAGE", "initrd")  # boot loaders add these themselves
+MAX_VALUE = 8192  # characters; the limit is above that of every kernel
 
 
 class Line(NamedTuple):
-    """A command line. `whole`: nothing is added to it. `open`: parameters that may be there, or have other values."""
+    """A command line.
+
+    `whole`: nothing is added to it. `open`: parameters that may be present, or may have other values.
+    """
 
     text: str
     whole: bool
@@ -29,7 +32,7 @@ class Line(NamedTuple):
 
 
 def next_line(tree: Tree) -> Observation[Line]:
-    """The command line of the kernel that the next boot starts."""
+    """Return the command line of the kernel that the next boot starts."""
     return tree.once(_next)
 
 
@@ -51,7 +54,7 @@ def _next(tree: Tree) -> Observation[Line]:
 
 
 def _common(offers: Tuple[Offer, ...]) -> Line:
-    """What all entries that may be started have in common."""
+    """Return what the command lines of all possible entries have in common."""
     lines = [line for offer in offers for line in offer.lines]
     whole = all(offer.whole for offer in offers)
     if len(set(lines)) == 1:
@@ -68,7 +71,7 @@ def _words(line: str) -> List[str]:
 
 
 def _of_defaults(tree: Tree) -> Observation[Line]:
-    """What grub-mkconfig would make, which adds where the root is."""
+    """Infer what grub-mkconfig would write from its defaults; it also adds the root."""
     text = tree.text(DEFAULTS, MAX_BYTES)
     if not isinstance(text, Value):
         nowhere = Unknown(DEFERRED, "only a running machine can tell: no boot loader's configuration says it")
@@ -88,7 +91,7 @@ def _of_defaults(tree: Tree) -> Observation[Line]:
 
 
 def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
-    """Variables that a line of a shell's assigns, but what a command would have to say."""
+    """Yield the variables that a shell line assigns; skip command substitutions."""
     if len(line) > MAX_VALUE or "`" in line or "$(" in line:
         return
     from nodespec.formats.grub_syntax import Command, parse  # noqa: PLC0415
@@ -104,4 +107,4 @@ def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
             name, equals, value = word.partition("=")
             if not re.fullmatch(r"\w+", name) or not equals:
                 break
-            yield name, value[:MAX_VALUE]  # or each line could double it
+            yield name, value[:MAX_VALUE]  # Without the limit each line could double the value.

@@ -1,7 +1,7 @@
-"""What the boot loaders that are configured start by default: one kernel, or one of several.
+"""The default entry of the configured boot loaders: one kernel, or alternatives.
 
-A loader's default that does not lead to a kernel that is there is unknown, and so is what several loaders start that do
-not agree.
+It is unknown if the default of a loader does not lead to an installed kernel, or if several loaders start different
+kernels.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ OTHERS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *NAMED)
 
 
 class Resolved(NamedTuple):
-    """The configuration of a loader, with the kernels that it starts: one of them."""
+    """The configuration of a loader, with the kernels of which it starts one."""
 
     menu: Menu
     kernels: Tuple[Kernel, ...]
 
 
 def configured(tree: Tree) -> Observation[Resolved]:
-    """What the loaders that are configured agree on. Absent: there is none."""
+    """Return the configuration that all configured loaders agree on; absent if none."""
     found = [_resolved(tree, menu) for menu in _menus(tree)]
     if not found:
         return Absent(Evidence("/boot"))
@@ -51,7 +51,7 @@ def configured(tree: Tree) -> Observation[Resolved]:
 
 
 def offers_of(tree: Tree, menu: Menu) -> Dict[str, Kernel]:
-    """What a loader offers, by release: the first entry of each."""
+    """Return what a loader offers: the first entry of each release."""
     found: Dict[str, Kernel] = {}
     for offer in menu.offers:
         kernel = _kernel(tree, offer)
@@ -61,7 +61,10 @@ def offers_of(tree: Tree, menu: Menu) -> Dict[str, Kernel]:
 
 
 def _menus(tree: Tree) -> List[Observation[Menu]]:
-    """The configurations that are there. Entries of /boot/loader that GRUB takes are not systemd-boot's too."""
+    """Return the configurations that exist.
+
+    Entries of /boot/loader that GRUB reads do not also count for systemd-boot.
+    """
     configs, others = grub_configs(tree), [path for path in OTHERS if is_there(tree, path)]
     entries = has_entries(tree)
     found: List[Observation[Menu]] = []
@@ -85,7 +88,10 @@ def _menus(tree: Tree) -> List[Observation[Menu]]:
 
 
 def _resolved(tree: Tree, menu: Observation[Menu]) -> Observation[Resolved]:
-    """The kernels of what a loader starts; of a fallback where the default's is not there."""
+    """Return the kernels that a loader starts, or those of a fallback.
+
+    A fallback counts if the kernel of the default is not found.
+    """
     if not isinstance(menu, Value):
         return menu
     problem = None
@@ -114,7 +120,7 @@ def _kernel(tree: Tree, offer: Offer) -> Observation[Kernel]:
 
 
 def _merged(kernels: Iterator[Kernel]) -> Tuple[Kernel, ...]:
-    """One row a release, with the entries of all."""
+    """Merge kernels of the same release, with the entries of all."""
     found: Dict[str, Kernel] = {}
     for kernel in kernels:
         known = found.get(kernel.release)
@@ -133,7 +139,7 @@ def _facts(kernels: Tuple[Kernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
 
 
 def _undecided(found: List[Observation[Resolved]]) -> Unknown:
-    """Several configurations of which it is not told which is read, or which are not all understood."""
+    """Return why the loader is unknown: several are configured, or one is unreadable."""
     names = [f"{look.value.menu.loader} ({look.value.menu.at})" for look in found if isinstance(look, Value)]
     unread = [look.say for look in found if isinstance(look, Unknown)]
     if not names and len(unread) == 1:

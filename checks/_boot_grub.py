@@ -1,8 +1,8 @@
-"""GRUB 2: what its grub.cfg starts, with the variables of grubenv and the entries of /boot/loader.
+"""GRUB 2: evaluate grub.cfg with grubenv and the entries of /boot/loader.
 
-Debian and Fedora keep a short grub.cfg on the EFI system partition that goes on to the one in /boot; RHEL 8 keeps the
-whole there. Each of them is evaluated, and where they start different kernels it is not told which one the firmware
-finds.
+Debian and Fedora keep a short grub.cfg on the EFI system partition that loads the one in /boot. RHEL 8 keeps the whole
+file there. Each file is evaluated. If they start different kernels, the result is unknown, because the files do not
+show which one the firmware uses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
 def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
-    """What each grub.cfg says."""
+    """Return the menu of each grub.cfg."""
     seen: List[Tuple[Offer, ...]] = []
     for path in paths:
         found = _menu(tree, path)
@@ -56,7 +56,10 @@ def _menu(tree: Tree, path: str) -> Observation[Menu]:
 
 
 def _kept(files: Files, path: str, text: str) -> Dict[str, str]:
-    """The variables of grubenv, for a script that takes them for read: it uses them, and has no `load_env`."""
+    """Return the variables of grubenv for a script that does not load them itself.
+
+    Such a script uses `${saved_entry}` without `load_env`.
+    """
     if "load_env" in text or "${saved_entry}" not in text:
         return {}
     return environment(files.text(f"{path.rpartition('/')[0]}/grubenv") or HEADER)
@@ -69,15 +72,18 @@ def _offer(kernel: Kernel) -> Offer:
 
 
 class Files:
-    """The files of a tree by GRUB's paths, which begin at a partition: `($root)/grub2/grubenv`."""
+    """Files of a tree by GRUB path, which starts at a partition.
+
+    Example: `($root)/grub2/grubenv`.
+    """
 
     def __init__(self, tree: Tree, config: str) -> None:
         self._tree, self._config = tree, config
         self.unread: Optional[Unknown] = None
-        self.entered = False  # whether the entries of /boot/loader were asked for
+        self.entered = False  # whether the script reads the entries of /boot/loader
 
     def kind(self, path: str) -> Optional[str]:
-        """What stands there; None where the path names a device, which may be any."""
+        """Return the kind of a file; None if the path names an unknown device."""
         for place in self._places(path):
             found = self._tree.entry(place)
             if isinstance(found, Unknown):
@@ -88,7 +94,7 @@ class Files:
         return "" if _device(path) in ("", ANY) else None
 
     def text(self, path: str) -> Optional[str]:
-        """The content of a file; ValueError where it cannot be read."""
+        """Return the content of a file; ValueError if it cannot be read."""
         for place in self._places(path):
             found = self._tree.text(place, MAX_BYTES)
             if isinstance(found, Unknown):
@@ -99,7 +105,7 @@ class Files:
         return None
 
     def entries(self) -> Sequence[Entry]:
-        """The entries of /boot/loader in the order of Fedora's GRUB."""
+        """Return the entries of /boot/loader in the order of Fedora's GRUB."""
         self.entered = True
         found = [loader for loader in loaders(self._tree) if files_of(self._tree, loader)]
         texts: Dict[str, str] = {}
@@ -115,7 +121,10 @@ class Files:
         return [entry for path in newest if (entry := _entry(path, texts[path]))]
 
     def _places(self, path: str) -> Iterator[str]:
-        """Where a path may be in the tree. What begins at the folder of the configuration itself is there."""
+        """Yield the paths in the tree that a GRUB path may have.
+
+        A path below the folder of the configuration is taken as it is.
+        """
         path = re.sub(r"^\([^)]*\)", "", path)
         if not path.startswith("/") or ".." in path:
             return
@@ -139,7 +148,10 @@ def _device(path: str) -> str:
 
 
 def _entry(path: str, text: str) -> Union[Entry, None]:
-    """As `blscfg` writes an entry: `linux PATH OPTIONS`, for GRUB to expand and part into words."""
+    """Convert an entry to the script that `blscfg` makes: `linux PATH OPTIONS`.
+
+    GRUB expands the script and splits it into words.
+    """
     entry = parse_entry(path.rpartition("/")[2], text)
     if entry.field != "linux":
         return None

@@ -1,7 +1,7 @@
-"""The kernels that a tree holds, and the release of a kernel's file.
+"""The kernels of a tree, and the release of a kernel's file.
 
-The release stands in the file's name, in the name of its folder, at the head of the file (x86), or in the module tree:
-`pkgbase` of Arch Linux, or a release that ends as the file's name does.
+The release is part of the file's name, of the name of its folder, or of the head of the file (x86). Otherwise the
+module tree shows it: by `pkgbase` of Arch Linux, or by a release that ends like the file's name.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-TREES = ("/usr/lib/modules", "/lib/modules")  # one and the same on most hosts
-IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage", "image")  # the last on s390x
+TREES = ("/usr/lib/modules", "/lib/modules")  # the same folder on most hosts
+IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage", "image")  # `image` is the name on s390x
 LISTS = ("modules.builtin", "modules.dep", "modules.order", "pkgbase")
 MAX_KERNELS = 256
-MAX_BYTES = 64 << 20  # of files that are compared
-# as the firmware of a Raspberry Pi calls the kernels of its models, and how their releases end
+MAX_BYTES = 64 << 20  # the limit for files that are compared
+# The names of the kernels of Raspberry Pi models, and the endings of their releases.
 FLAVORS = {
     "kernel8.img": (r"-v8\+?", r"-rpi-v8", r"-raspi"),
     "kernel_2712.img": (r"-2712", r"-v8-16k\+?"),
@@ -50,7 +50,7 @@ class Held(NamedTuple):
 
 
 def held(tree: Tree) -> Observation[Mapping[str, Held]]:
-    """Every kernel by its release. Absent: there is none."""
+    """Return every kernel by release; absent if the tree has none."""
     return tree.once(_held)
 
 
@@ -91,7 +91,7 @@ def _with_unreleased(tree: Tree, found: Dict[str, Held], files: List[str]) -> Ob
 
 
 def modules(tree: Tree) -> Mapping[str, Tuple[str, str]]:
-    """Releases that modules are installed for, with their folder, and their kernel where it lies beside these."""
+    """Return the releases that have modules: their folder, and any kernel in it."""
     found: Dict[str, Tuple[str, str]] = {}
     for folder in TREES:
         names = tree.names(folder)
@@ -106,7 +106,10 @@ def modules(tree: Tree) -> Mapping[str, Tuple[str, str]]:
 
 
 def _below_machine_id(tree: Tree) -> Iterator[Tuple[str, str]]:
-    """As kernel-install lays them for loaders that read no other file system: MACHINE-ID/RELEASE/linux."""
+    """Yield the kernels that kernel-install copies to a boot partition.
+
+    Their path is MACHINE-ID/RELEASE/linux, for loaders that read no other file system.
+    """
     for partition in ESPS:
         names = tree.names(partition)
         for name in names.value if isinstance(names, Value) else ():
@@ -118,7 +121,7 @@ def _below_machine_id(tree: Tree) -> Iterator[Tuple[str, str]]:
 
 
 def identified(tree: Tree, path: str) -> Observation[str]:
-    """The release of a kernel by its file."""
+    """Return the release of a kernel by its file."""
     real = followed(tree, path)
     release = _of_name(real) or _of_name(path) or _of_folder(real) or _of_folder(path)
     if release:
@@ -139,7 +142,7 @@ MAX_FEW = 8
 
 
 def _of_name(path: str) -> str:
-    """/boot/vmlinuz-RELEASE; /nix/store/HASH-linux-RELEASE-bzImage.efi."""
+    """Parse a name: /boot/vmlinuz-RELEASE, /nix/store/HASH-linux-RELEASE-bzImage.efi."""
     name = path.rpartition("/")[2]
     image, nix = re.fullmatch(_IMAGE, name), re.fullmatch(_NIX, name)
     if image and re.match(r"\d+\.\d+", image[1]):
@@ -148,7 +151,10 @@ def _of_name(path: str) -> str:
 
 
 def _of_folder(path: str) -> str:
-    """MACHINE-ID/RELEASE/linux, modules/RELEASE/vmlinuz, HASH-linux-RELEASE/bzImage."""
+    """Parse a folder: MACHINE-ID/RELEASE/linux, HASH-linux-RELEASE/bzImage.
+
+    modules/RELEASE/vmlinuz is a third form.
+    """
     *_, folder, name = ["", "", *path.split("/")]
     nix = re.fullmatch(_NIX, folder)
     if nix and name in IMAGES:
@@ -158,7 +164,10 @@ def _of_folder(path: str) -> str:
 
 
 def _of_modules(tree: Tree, path: str) -> List[str]:
-    """Releases whose module tree names the file, by `pkgbase` or by how the release ends."""
+    """Return releases whose module tree names the file.
+
+    The file is named by `pkgbase`, or by the ending of the release.
+    """
     name, trees = path.rpartition("/")[2], tree.once(modules)
     base = name.partition("-")[2]
     for _release, (folder, _) in trees.items() if base else ():
@@ -169,7 +178,7 @@ def _of_modules(tree: Tree, path: str) -> List[str]:
     if flavors:
         pattern = f"(?:{'|'.join(flavors)})$"
         found = sorted((release for release in trees if re.search(pattern, release)), key=order)
-        return found[-1:]  # what is copied there when a kernel is installed
+        return found[-1:]  # Installing a kernel replaces the file, so the newest release counts.
     return [release for release in trees if base and release.endswith(f"-{base}")]
 
 
@@ -179,7 +188,7 @@ def _pkgbase(tree: Tree, folder: str) -> str:
 
 
 def _of_content(tree: Tree, path: str) -> List[str]:
-    """Releases of kernels with the same bytes."""
+    """Return releases of kernels with the same content."""
     own = tree.entry(path)
     if not isinstance(own, Value) or not own.value.size:
         return []
@@ -200,6 +209,6 @@ def _same(tree: Tree, path: str, other: str, size: int) -> str:
 
 
 def _only(tree: Tree, path: str) -> List[str]:
-    """The only release that modules are installed for, where the file is called `vmlinuz` alone."""
+    """Return the only release with modules, for a file named `vmlinuz`."""
     name, trees = path.rpartition("/")[2], list(tree.once(modules))
     return trees if name.partition("-")[0] in IMAGES and "-" not in name else []

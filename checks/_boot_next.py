@@ -1,9 +1,9 @@
-"""The kernel that the next boot starts, and the command line that it is given.
+"""The kernel that the next boot starts, and its command line.
 
-A boot loader's configuration decides. Where one is there, and does not lead to a kernel that is there too, nothing is
-known of the next boot: which kernel it is may only be guessed where no loader is configured at all. Then it is the one
-that /vmlinuz leads to, a link that Debian keeps to the newest, else the highest release (inferred). Nothing of the
-kernel that runs is looked at, so that this means the same live.
+The configuration of the boot loader decides. If a configuration exists but does not lead to an installed kernel, the
+kernel of the next boot is unknown. Only if no loader is configured is the kernel inferred: it is the target of
+/vmlinuz, a link that Debian keeps on the newest kernel, else the highest release. The running kernel does not count, so
+the result is the same on a live host.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
 class Kernel(NamedTuple):
-    """A kernel that is started, and the entries of loaders that start it: with one of their command lines."""
+    """A kernel, and the loader entries that start it with one of their command lines."""
 
     release: str
     held: Held
@@ -34,7 +34,7 @@ class Kernel(NamedTuple):
 
 
 def chosen(tree: Tree) -> Observation[Kernel]:
-    """The kernel that the next boot starts, or that was asked for. Absent: there is none."""
+    """Return the kernel of the next boot, or of `--kernel`; absent if there is none."""
     found = tree.once(_candidates)
     if not isinstance(found, Value) or len(found.value) == 1:
         return found.then(lambda kernels: kernels[0])
@@ -42,7 +42,7 @@ def chosen(tree: Tree) -> Observation[Kernel]:
 
 
 def release(tree: Tree) -> Observation[str]:
-    """The release alone, which may be one of several."""
+    """Return only the release, which may be one of several."""
     found = tree.once(_candidates)
     if not isinstance(found, Value):
         return found
@@ -51,13 +51,16 @@ def release(tree: Tree) -> Observation[str]:
 
 
 def at_rest(tree: Tree) -> Observation[Kernel]:
-    """The same as `chosen`, of a tree that does not run: without a kernel nothing can be told of it."""
+    """Return the same as `chosen` for a tree that does not run.
+
+    Without a kernel the result is unknown.
+    """
     found = chosen(tree)
     return NONE if isinstance(found, Absent) else found
 
 
 def offered(tree: Tree) -> Observation[Tuple[Offer, ...]]:
-    """The entries that start the kernel of the next boot, whichever it is. Absent: no loader is configured."""
+    """Return the entries of the next boot's kernel; absent if no loader is set up."""
     found = tree.once(_candidates)
     if not isinstance(found, Value):
         return NONE if isinstance(found, Absent) else found
@@ -79,7 +82,7 @@ def _several(kernels: Tuple[Kernel, ...]) -> Unknown:
 
 
 def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
-    """The kernels one of which is started."""
+    """Return the kernels of which the next boot starts one."""
     if _is_bare(tree):
         return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
     from nodespec.checks import _boot_default, _boot_kernels  # noqa: PLC0415
@@ -99,13 +102,16 @@ def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
 
 
 def _is_bare(tree: Tree) -> bool:
-    """Whether nothing is where kernels and loaders are, as in a container, or a guest whose kernel is given to it."""
+    """Return whether the tree has neither kernels nor loaders.
+
+    This is normal for a container, or for a guest whose kernel the host provides.
+    """
     names = [tree.names(place) for place in (*PLACES, "/efi", "/nix")]
     return all(isinstance(found, Absent) or (isinstance(found, Value) and not found.value) for found in names)
 
 
 def _asked(tree: Tree, held: Observation[Mapping[str, Held]]) -> Observation[Tuple[Kernel, ...]]:
-    """The kernel that `--kernel` names, with the first entry that starts it."""
+    """Return the kernel of `--kernel`, with the first entry that starts it."""
     from nodespec.checks import _boot_default  # noqa: PLC0415
 
     configured = tree.once(_boot_default.configured)
@@ -128,7 +134,10 @@ def _lacking(release: str, others: List[str]) -> Unknown:
 
 
 def _likely(tree: Tree, held: Mapping[str, Held]) -> Tuple[str, Evidence]:
-    """Without a loader's configuration: the only one, the one that /vmlinuz leads to, the highest."""
+    """Infer the kernel if no loader is configured.
+
+    It is the only one, the target of /vmlinuz, or the highest release.
+    """
     images = [release for release, kernel in held.items() if kernel.image] or list(held)
     from nodespec.checks._boot_kernels import identified  # noqa: PLC0415
 

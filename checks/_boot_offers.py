@@ -1,4 +1,4 @@
-"""What boot loaders are configured to start: the records that their readers share, and the files that they name."""
+"""Entries of boot loaders: the records and file names that their readers share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20  # of a configuration file
 MAX_FILES = 256  # of a folder of entries
-ESPS = ("/efi", "/boot/efi", "/boot")  # where an EFI system partition is mounted
-PLACES = ("/boot", "", "/boot/efi", "/efi")  # where the root of a loader's partition may be
+ESPS = ("/efi", "/boot/efi", "/boot")  # mount points of an EFI system partition
+PLACES = ("/boot", "", "/boot/efi", "/efi")  # possible mount points of a loader's partition
 MAX_LINKS = 8
 
 GRUB = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
@@ -31,7 +31,7 @@ SYSLINUX = (
 ZIPL = ("/etc/zipl.conf",)
 LEGACY = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
 FIRMWARES = ("/boot/firmware/config.txt", "/boot/config.txt")  # of a Raspberry Pi
-# configurations of loaders that are not read
+# Configurations that are detected but not read.
 NAMED = (
     *("/boot/boot.scr", "/boot/firmware/boot.scr", "/boot/uEnv.txt", "/boot/uboot.env", "/boot/armbianEnv.txt"),
     *("/etc/lilo.conf", "/etc/elilo.conf", "/boot/efi/EFI/debian/elilo.conf", "/etc/yaboot.conf", "/etc/silo.conf"),
@@ -43,25 +43,26 @@ NAMED = (
 
 
 class Offer(NamedTuple):
-    """A kernel that a loader starts. `path` is as the loader has it, below one of `places`.
+    """A kernel that a loader starts.
 
-    Several `lines`: the command line is one of these. `whole`: the loader adds nothing to it.
+    `path` is written as in the loader's configuration and is relative to one of `places`. If there are several `lines`,
+    one of them is the command line. `whole`: the loader adds nothing to it.
     """
 
     at: Evidence
     path: str
     lines: Tuple[str, ...] = ("",)
     whole: bool = True
-    release: str = ""  # where the loader's configuration or the image says it
+    release: str = ""  # set if the loader's configuration or the image names it
     name: str = ""
     places: Tuple[str, ...] = PLACES
 
 
 class Menu(NamedTuple):
-    """A loader's configuration: what it starts by itself (one of these), and what it offers besides.
+    """A loader's configuration: what it starts by default, and what else it offers.
 
-    `offers` is filled where a kernel was asked for. `entries`: it reads those of /boot/loader. `sure`: it is known that
-    this loader is set up, and not only that files are there which it would read.
+    One of `started` is started. `offers` is filled if a kernel was requested. `entries`: the loader reads the entries
+    of /boot/loader. `sure`: the loader is known to be set up; otherwise only files that it would read exist.
     """
 
     loader: str
@@ -74,38 +75,41 @@ class Menu(NamedTuple):
 
 
 def is_there(tree: Tree, path: str) -> bool:
-    """Whether anything stands there, or may."""
+    """Return whether a path exists, or may exist."""
     return not isinstance(tree.entry(path), Absent)
 
 
 def partitions(tree: Tree) -> Tuple[str, ...]:
-    """Where an EFI system partition or its extension may be mounted; a link leads to one of the others."""
+    """Return the mount points of an EFI system partition or its extension.
+
+    A path that is a link is left out, because it leads to one of the others.
+    """
     return tuple(path for path in ESPS if not isinstance(tree.link(path), Value))
 
 
 def grub_configs(tree: Tree) -> Tuple[str, ...]:
-    """Each grub.cfg: those in /boot, and those of the EFI system partition."""
+    """Return each grub.cfg of /boot and of the EFI system partition."""
     vendors = [(f"{esp}/EFI", tree.names(f"{esp}/EFI")) for esp in partitions(tree)]
     more = [f"{efi}/{name}/grub.cfg" for efi, names in vendors if isinstance(names, Value) for name in names.value]
     return tuple(path for path in (*GRUB, *more) if is_there(tree, path))
 
 
 def has_entries(tree: Tree) -> bool:
-    """Whether there is anything that systemd-boot reads."""
+    """Return whether the tree has anything that systemd-boot reads."""
     places = ("loader/entries", "loader/loader.conf", "EFI/Linux", "EFI/systemd")
     return any(is_there(tree, f"{partition}/{place}") for partition in partitions(tree) for place in places)
 
 
 def is_file(tree: Tree, path: str) -> bool:
-    """Whether a regular file stands there."""
+    """Return whether a path is a regular file."""
     found = tree.entry(path)
     return isinstance(found, Value) and found.value.kind == "file"
 
 
 def located(tree: Tree, offer: Offer) -> Observation[str]:
-    """The path of an offered kernel in the tree.
+    """Return the path of an offered kernel in the tree.
 
-    A loader's path begins at its own partition, and may begin with a subvolume: /@/boot/vmlinuz is /boot/vmlinuz.
+    A loader's path starts at its own partition, and may start with a subvolume: /@/boot/vmlinuz is /boot/vmlinuz.
     """
     names = [name for name in re.sub(r"^\([^)]*\)", "", offer.path).split("/") if name not in ("", ".")]
     if ".." in names or not names or "\0" in offer.path:
@@ -121,7 +125,7 @@ def located(tree: Tree, offer: Offer) -> Observation[str]:
 
 
 def followed(tree: Tree, path: str) -> str:
-    """Where a path leads to, if its last component is a link."""
+    """Return the target of a path whose last component is a link."""
     for _ in range(MAX_LINKS):
         link = tree.link(path)
         if not isinstance(link, Value):

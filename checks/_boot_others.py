@@ -1,4 +1,7 @@
-"""EXTLINUX and U-Boot, zipl, GRUB 0.97, a Raspberry Pi's firmware; and loaders whose configuration is only named."""
+"""Other boot loaders: EXTLINUX, U-Boot, zipl, GRUB 0.97, Raspberry Pi firmware.
+
+Loaders whose configuration is not read are named in the result.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
 def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
-    """What each of these configurations says."""
+    """Return the menu of each of these configurations."""
     for path in paths:
         if path in SYSLINUX:
             yield _syslinux(tree, path)
@@ -58,7 +61,7 @@ def _syslinux(tree: Tree, path: str) -> Observation[Menu]:
 
 
 def _label(config: Config, name: str) -> Optional[Label]:
-    """The label of that name; the first where none is named."""
+    """Return the entry with a label; the first if no label is given."""
     if not name:
         return config.labels[0] if config.labels else None
     return next((label for label in config.labels if label.name == name), None)
@@ -136,7 +139,10 @@ def _legacy(tree: Tree, path: str) -> Observation[Menu]:
 
 
 def _is_firmware(tree: Tree, folder: str) -> bool:
-    """Whether a Raspberry Pi boots from there: config.txt alone may be anybody's."""
+    """Return whether a Raspberry Pi boots from there.
+
+    config.txt alone is no proof, because other programs may use the same name.
+    """
     marks = ("cmdline.txt", "bootcode.bin", "start4.elf", "start.elf", *FLAVORS)
     return any(is_file(tree, f"{folder}/{name}") for name in marks)
 
@@ -170,9 +176,12 @@ def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
 
 
 def _kernels(tree: Tree, folder: str, said: Mapping[str, Tuple[str, ...]]) -> Tuple[str, ...]:
-    """The kernels that may be started: as config.txt says, else those that the models take by themselves."""
+    """Return the kernels that may be started.
+
+    config.txt names them; otherwise they are the defaults of the models.
+    """
     there = [name for name in FLAVORS if is_file(tree, f"{folder}/{name}")]
     wide = [name for name in there if name in ("kernel8.img", "kernel_2712.img")]
-    asked = said.get("arm_64bit")  # without it the model decides
+    asked = said.get("arm_64bit")  # If arm_64bit is not set, the model decides.
     own = wide or there if asked == ("1",) else [name for name in there if asked != ("0",) or name not in wide]
     return tuple(dict.fromkeys(name for one in said.get("kernel", ("",)) for name in ((one,) if one else own)))

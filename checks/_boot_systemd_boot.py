@@ -1,7 +1,7 @@
-"""systemd-boot: entries of /boot/loader and unified kernel images, and which of them it starts.
+"""systemd-boot: entries of /boot/loader, unified kernel images, and the default.
 
-loader.conf and the loader itself are on the EFI system partition; entries and images there, and on the partition that
-is mounted on /boot. https://uapi-group.org/specifications/specs/boot_loader_specification/
+loader.conf and the loader itself are on the EFI system partition. Entries and images are there too, or on the partition
+mounted on /boot. https://uapi-group.org/specifications/specs/boot_loader_specification/
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNIFIED = tuple(f"{partition}/EFI/Linux" for partition in ESPS)
 VARIABLES = "/sys/firmware/efi/efivars"
 GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 ONCE, ALWAYS, LAST = "LoaderEntryOneShot", "LoaderEntryDefault", "LoaderEntryLastBooted"
-HEAD = 1 << 16  # bytes in which the table of sections stands
+HEAD = 1 << 16  # bytes that contain the section table
 MAX_SECTION = 1 << 16  # bytes of a section with text
 MAX_BEFORE = 256 << 20  # bytes of an image
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
@@ -31,19 +31,22 @@ Found = Tuple[Entry, Offer]
 
 
 def loaders(tree: Tree) -> Tuple[str, ...]:
-    """Where entries may be."""
+    """Return the folders that may have entries."""
     return tuple(f"{partition}/loader" for partition in partitions(tree))
 
 
 def files_of(tree: Tree, loader: str) -> Tuple[str, ...]:
-    """The files with entries of a partition."""
+    """Return the entry files of a partition."""
     names = tree.names(f"{loader}/entries")
     files = names.value if isinstance(names, Value) else ()
     return tuple(f"{loader}/entries/{name}" for name in files if name.lower().endswith(".conf"))[:MAX_FILES]
 
 
 def configured(tree: Tree) -> str:
-    """What shows that systemd-boot is set up: its configuration, or itself on the EFI system partition."""
+    """Return the path that shows that systemd-boot is set up.
+
+    It is the configuration, or the loader itself on the EFI system partition.
+    """
     for esp in partitions(tree):
         for path in (f"{esp}/loader/loader.conf", f"{esp}/EFI/systemd"):
             if is_there(tree, path):
@@ -52,7 +55,10 @@ def configured(tree: Tree) -> str:
 
 
 def hidden(tree: Tree) -> Iterator[Observation[Menu]]:
-    """RHEL 8 has its grub.cfg on the EFI system partition alone, and only a link to its grubenv in /boot."""
+    """Yield an unknown for a grub.cfg that may be on an unmounted partition.
+
+    RHEL 8 has its grub.cfg on the EFI system partition only, and a link to its grubenv in /boot.
+    """
     if configured(tree) or not any(files_of(tree, loader) for loader in loaders(tree)):
         return
     for path in ENVIRONMENTS:
@@ -62,7 +68,7 @@ def hidden(tree: Tree) -> Iterator[Observation[Menu]]:
 
 
 def menu(tree: Tree) -> Observation[Menu]:
-    """What it starts. Absent where there are neither entries nor images."""
+    """Return what systemd-boot starts; absent if there are no entries and no images."""
     found: List[Found] = []
     for partition in partitions(tree):
         for more in (_of_files(tree, partition), _of_images(tree, partition)):
@@ -87,12 +93,12 @@ def menu(tree: Tree) -> Observation[Menu]:
 
 
 def _loaded(offer: Offer) -> Tuple[object, ...]:
-    """What an entry starts."""
+    """Return what an entry starts, for comparison."""
     return offer.path, offer.places, offer.lines
 
 
 def _conf(tree: Tree) -> Observation[str]:
-    """Loader.conf of the EFI system partition; nothing where there is none."""
+    """Return loader.conf of the EFI system partition; empty if it does not exist."""
     found: List[Tuple[str, str]] = []
     for loader in loaders(tree):
         text = tree.text(f"{loader}/loader.conf", MAX_BYTES)
@@ -142,7 +148,7 @@ def _of_images(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
                 return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} is gone")
             entry = boot_entry.unified(name, image.value)
             if not entry.title:
-                continue  # what has no name is not shown, and not started
+                continue  # systemd-boot neither shows nor starts an entry without a name.
             found.append((entry, _image_offer(tree, entry, image, partition)))
     return found
 
@@ -158,7 +164,7 @@ def _image_offer(tree: Tree, entry: Entry, image: Value[Sections], partition: st
 
 
 def sections(tree: Tree, path: str) -> Observation[Sections]:
-    """What a unified kernel image says of itself."""
+    """Return the text sections of a unified kernel image."""
     from nodespec.formats import pe  # noqa: PLC0415
 
     table = tree.head(path, HEAD).then(pe.sections)
@@ -167,7 +173,7 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
     rows = {}
     for section in table.value:
         if section.name == ".profile" and ".profile" in rows:
-            break  # the first profile counts
+            break  # Only the first profile counts.
         rows[section.name] = section
     texts = {}
     for name in (".osrel", ".cmdline", ".uname"):
@@ -181,7 +187,10 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
 
 
 def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation[bytes]:
-    """The bytes of a section; what stands before it is read as well, since trees are read from the start."""
+    """Return the bytes of a section.
+
+    The bytes before it are read as well, because trees are read from the start of a file.
+    """
     end = section.offset + min(section.size, limit)
     if end > MAX_BEFORE:
         return Unknown("unsupported", f"{path}: its section {section.name} begins after {MAX_BEFORE} bytes")
@@ -189,7 +198,7 @@ def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation
 
 
 def _banner(tree: Tree, path: str, section: Section) -> str:
-    """The release at the head of the kernel inside."""
+    """Return the release at the head of the kernel in the image."""
     from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     head = _section(tree, path, section, _image.HEAD).then(_image.release_of)
@@ -197,7 +206,7 @@ def _banner(tree: Tree, path: str, section: Section) -> str:
 
 
 def _started(tree: Tree, entries: List[Entry], conf: str) -> Union[Entry, Unknown]:
-    """The entry that is started without being asked for."""
+    """Return the default entry."""
     for name in (ONCE, ALWAYS):
         wanted = _variable(tree, name)
         for entry in entries if wanted else ():
@@ -219,7 +228,7 @@ def _started(tree: Tree, entries: List[Entry], conf: str) -> Union[Entry, Unknow
 
 
 def _variable(tree: Tree, name: str) -> str:
-    """The value of one of systemd-boot's EFI variables; empty at rest, where none are seen."""
+    """Return an EFI variable of systemd-boot; empty at rest, where none can be read."""
     data: Optional[Observation[bytes]] = tree.head(f"{VARIABLES}/{name}-{GUID}", MAX_SECTION) if tree.running else None
     if not isinstance(data, Value):
         return ""

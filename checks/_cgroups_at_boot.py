@@ -1,7 +1,7 @@
-"""The control groups that the next boot sets up: their version by the init system, their controllers by the kernel.
+"""Control groups of the next boot: version by init system, controllers by kernel.
 
-systemd has a default that it was built with, and says so in its library; from 256 on that is version 2 whatever a build
-wants, and from 258 on there is nothing else. Unless the command line is known, it is taken to say nothing of this.
+systemd has a built-in default that its library names. From version 256 on the default is version 2 for every build, and
+from 258 on version 1 is not supported. If the command line is not known, it is assumed to set nothing here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 LIBRARY = "libsystemd-shared-"
-LIBRARIES = ("/usr/lib", "/lib", "/usr/lib64")  # in a folder of systemd there, or one below that of an architecture
+LIBRARIES = ("/usr/lib", "/lib", "/usr/lib64")  # in the folder of systemd there, or one below that of an architecture
 OPENRC = "/etc/rc.conf"
-OBSOLETE, REMOVED = 256, 258  # version 1, in systemd
+OBSOLETE, REMOVED = 256, 258  # releases of systemd: version 1 is obsolete, then removed
 V2 = {
     "cpu": "CGROUP_SCHED",
     "cpuset": "CPUSETS",
@@ -42,21 +42,22 @@ V1 = {
     "net_prio": "CGROUP_NET_PRIO",
     "perf_event": "CGROUP_PERF",
 }
-SINCE = {"devices": (4, 15), "freezer": (5, 2)}  # Linux, on version 2, where no list has them
-NEEDS = {"devices": "CGROUP_BPF", "freezer": "CGROUPS"}  # for these
-SEPARATE = {"memory": "MEMCG_V1", "cpuset": "CPUSETS_V1"}  # options of their own for version 1, from 6.11 and 6.12 on
+SINCE = {"devices": (4, 15), "freezer": (5, 2)}  # Linux release with the feature on version 2, where no list has it
+NEEDS = {"devices": "CGROUP_BPF", "freezer": "CGROUPS"}  # build options that they need
+# Linux 6.11 and 6.12 moved version 1 of these to separate options
+SEPARATE = {"memory": "MEMCG_V1", "cpuset": "CPUSETS_V1"}
 WORDS = {"hybrid": "hybrid", "legacy": "1", "unified": "2"}
 REFUSES = "refuses"
 TRUE, FALSE = ("", "1", "yes", "y", "true", "t", "on"), ("0", "no", "n", "false", "f", "off")
 
 
 def version(tree: Tree) -> Observation[str]:
-    """1, 2 or hybrid, as the init system mounts them. Absent: the kernel has none."""
+    """Return 1, 2 or hybrid, as the init system mounts them; absent without support."""
     return tree.once(_version)
 
 
 def bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
-    """Each controller that the kernel has, with the version that it is bound to; or why it is not."""
+    """Return the version that each controller is bound to, or why it is not bound."""
     return tree.once(_bindings)
 
 
@@ -90,7 +91,7 @@ def _by_systemd(tree: Tree) -> Observation[str]:
 
 
 def _asked(parameters: Mapping[str, str], number: int, default: str) -> str:
-    """What the command line asks for; empty where it leaves it at the default."""
+    """Return the version on the command line; empty if it keeps the default."""
     asked = parameters.get("systemd.unified_cgroup_hierarchy")
     if number >= REMOVED or (asked is None and parameters.get("cgroup_no_v1") != "all"):
         return ""
@@ -101,7 +102,7 @@ def _asked(parameters: Mapping[str, str], number: int, default: str) -> str:
 
 
 def _legacy(parameters: Mapping[str, str], default: str) -> str:
-    """What is mounted instead of version 2 alone."""
+    """Return what is mounted instead of version 2 alone."""
     asked = parameters.get("systemd.legacy_systemd_cgroup_controller")
     if asked in TRUE:
         return "1"
@@ -109,7 +110,7 @@ def _legacy(parameters: Mapping[str, str], default: str) -> str:
 
 
 def _built(tree: Tree, path: str) -> Observation[str]:
-    """The word after `default-hierarchy=` among the features that a library lists."""
+    """Return the word after `default-hierarchy=` in the features of a library."""
     data = tree.read(path)
     if not isinstance(data, Value):
         return data
@@ -120,7 +121,7 @@ def _built(tree: Tree, path: str) -> Observation[str]:
 
 
 def _libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
-    """Systemd's own library and its version, by its name: libsystemd-shared-252.so."""
+    """Yield systemd's own library and its version: libsystemd-shared-252.so."""
     for folder in LIBRARIES:
         names = tree.names(folder)
         below = [name for name in names.value if "-linux-" in name] if isinstance(names, Value) else []
@@ -194,9 +195,9 @@ def _row(tree: Tree, name: str, option: str, bound: str) -> Observation[str]:
 
 
 def _without_controller(tree: Tree, name: str) -> Observation[str]:
-    """What version 2 has without a controller, by the kernel's configuration and version.
+    """Return what version 2 has without a controller, by configuration and version.
 
-    An older kernel may have it by a patch, as Red Hat's 4.18 does.
+    An older kernel may have it by a backport, such as Red Hat's 4.18.
     """
     built = _option(tree, NEEDS[name])
     if isinstance(built, Value) and built.value in ("n", "undefined"):

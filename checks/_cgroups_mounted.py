@@ -1,6 +1,6 @@
-"""The control groups that a running machine has mounted where a path still leads, and what version that makes.
+"""The mounted control groups of a running machine that paths lead to.
 
-What is in them is for cgroups.py to look at; what a boot will mount, for _hierarchy.py.
+cgroups.py reads their content; _cgroups_at_boot.py determines what a boot will mount.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from nodespec.records import NamedTuple
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
 TYPES = ("cgroup", "cgroup2")
-HOME = "/sys/fs/cgroup"  # where runtimes look, and nowhere else
+HOME = "/sys/fs/cgroup"  # the only path that runtimes use
 
 
 class Layout(NamedTuple):
-    """The cgroup file systems that paths lead to."""
+    """The reachable cgroup file systems."""
 
     v1: Tuple[Mount, ...]
     v2: Optional[Mount]
 
     @property
     def version(self) -> str:
-        """Which version is in force, given that there is one."""
+        """Version in force; requires at least one mount."""
         if self.v2 and (self.v2.point == HOME or not self.v1):
             return "2"
         return "hybrid" if self.v2 else "1"
 
     @property
     def telling(self) -> Optional[Mount]:
-        """The mount that shows which version is in force."""
+        """The mount that shows the version in force."""
         if self.version == "2":
             return self.v2
         return next((mount for mount in self.v1 if mount.options & V1), self.v1[0] if self.v1 else None)
 
 
 def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
-    """What is mounted, as the mountinfo of the process tells it."""
+    """Return what is mounted, by the mountinfo of the process."""
     path = f"{machine.process}/mountinfo"
     found = machine.once(pseudofs.mounts)
     if isinstance(found, Absent):
@@ -57,7 +57,7 @@ def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
 
 
 def _masked(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:
-    """The mounts that are covered by something else than control groups, where runtimes look."""
+    """Return the mounts that another file system covers at the path of runtimes."""
     points = {mount.point for mount in standing}
     for mount in mounts:
         above = (point for point in points if f"{mount.point}/".startswith(f"{point}/"))

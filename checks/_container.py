@@ -1,4 +1,4 @@
-"""The marks by which a container is known: what the kernel numbers first, and what engines leave behind."""
+"""Container detection: initial namespaces of the kernel, and marks of engines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from nodespec.host.machine import Machine
 from nodespec.model.observation import Observation, Value
 
 ROOT = "/proc/1/root"
-FIRST = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}  # as the kernel numbers them; mnt since 6.18
+# inode numbers of the initial namespaces; mnt since 6.18
+FIRST = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}
 
 
 def outside(machine: Machine) -> str:
-    """The link that shows that this is no container; empty where none does."""
+    """Return the link that proves that this is not a container; empty if none does."""
     mounts, process = f"{machine.process}/ns/mnt", f"{machine.process}/ns/pid"
     own, space = machine.link(mounts), machine.link(process)
     if isinstance(own, Value) and own.value == FIRST["mnt"]:
@@ -22,13 +23,15 @@ def outside(machine: Machine) -> str:
     other = machine.link("/proc/1/ns/mnt")
     if isinstance(other, Value) and other.value == own.value:
         return process
-    return ROOT if machine.is_same("/", ROOT) else ""  # mounts of its own, as a systemd unit has, on the host's root
+    # A separate mount namespace on the host's root belongs to a systemd unit.
+    return ROOT if machine.is_same("/", ROOT) else ""
 
 
 def marks(machine: Machine, *, inside: bool) -> Iterator[Observation[str]]:
-    """What engines leave in their containers, the most telling first; empty where a mark is there and names none.
+    """Yield the marks that engines leave in containers, the most reliable first.
 
-    Process 1 is the container's own only `inside` a PID namespace: else its environment says nothing of this.
+    The value is empty for a mark that names no engine. Process 1 belongs to the container only `inside` a PID
+    namespace; otherwise its environment is not evidence.
     """
     processes = ("/proc/1", machine.process) if inside else (machine.process,)
     environments = [machine.text(f"{process}/environ").then(_variables) for process in processes]

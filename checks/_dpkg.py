@@ -1,7 +1,7 @@
-"""The database of dpkg: stanzas of fields, as files of text.
+"""Reader of the database of dpkg: text files with stanzas of fields.
 
-Read are its status file, what dpkg has noted and not yet merged into it, and a folder in which images without a package
-manager keep one file a package. What dpkg itself refuses makes unknown whatever no other stanza says.
+It reads the status file, updates that dpkg has not merged yet, and a folder in which images without a package manager
+keep one file a package. If dpkg refuses a stanza, every package without a stanza is unknown.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ STATES = (
     *(NOT_INSTALLED, CONFIG_FILES, "half-installed", "unpacked"),
     *("half-configured", "triggers-awaited", "triggers-pending", "installed"),
 )
-# what is wanted, whether it is sound, what is; dpkg compares without case, and needs no blank between the first two
+# The desired action, the error flag, the state. dpkg ignores case, and needs no blank between the first two.
 _STATUS = re.compile(
     rf"(?:unknown|install|hold|deinstall|purge)\s*(?:ok|reinstreq)\s*({'|'.join(STATES)})", re.ASCII | re.IGNORECASE
 )
-ANY = ("", "all")  # no architecture of its own
+ANY = ("", "all")  # values for packages without a specific architecture
 MULTI_ARCH = ("", "no", "same", "allowed", "foreign")
 
 
 class Stanza(NamedTuple):
-    """What a database says of one package of one architecture. `error` is why dpkg refuses it, if it does."""
+    """Entry of a database for one package and architecture.
+
+    `error` is the reason if dpkg refuses it.
+    """
 
     path: str
     fields: Mapping[str, Field]
@@ -43,32 +46,35 @@ class Stanza(NamedTuple):
     cut: bool = False  # not all of its fields were read
 
     def field(self, name: str) -> Observation[str]:
-        """A field of one line."""
+        """Return the value of a single-line field."""
         found = self.fields.get(name.lower())
         if not found:
             return Unknown("malformed", f"{self.path}:{self.line}: a package without {name}")
         return Value(found.value, Evidence(self.path, found.line))
 
     def plain(self, name: str) -> str:
-        """A field's text, empty where there is none."""
+        """Return the text of a field; empty if it is not set."""
         return self.fields[name].value if name in self.fields else ""
 
     @property
     def name(self) -> str:
-        """The package's name, which dpkg writes in lower case; empty where it has none that dpkg takes."""
+        """Name of the package in lower case; empty if dpkg refuses it."""
         name = self.plain("package").lower()
         return name if NAME.fullmatch(name) else ""
 
     @property
     def status(self) -> Observation[str]:
-        """How far it is installed. Images without a package manager do not say: what is there is installed."""
+        """Installation state.
+
+        Images without a package manager do not record it: every package there is installed.
+        """
         if "status" not in self.fields:
             standing = "installed" if self.path.startswith(ALONE) else NOT_INSTALLED
             return self.field("Package").then(lambda _: standing)
         return self.field("Status").then(_parse_status)
 
     def row(self) -> Optional[Observation[Record]]:
-        """The package as a row; nothing where dpkg has only heard of it."""
+        """Return the package as a row; None if dpkg only knows its name."""
         if self.cut:
             return Unknown("malformed", f"{self.path}: {self.error}")
         status = self.status
@@ -96,9 +102,9 @@ Architectures = Dict[str, Stanza]
 
 
 class Database(NamedTuple):
-    """What counts of each package, by its name and architecture.
+    """The stanzas in force, by name and architecture.
 
-    `native` is the architecture of dpkg itself, `rest` what may be said of a package that no file mentions.
+    `native` is the architecture of dpkg itself. `rest` is the observation for a package that no file mentions.
     """
 
     by_name: Mapping[str, Architectures]
@@ -106,7 +112,7 @@ class Database(NamedTuple):
     rest: Lacking
 
     def look(self, key: str) -> Optional[Observation[Record]]:
-        """One package."""
+        """Return one package."""
         name, _, architecture = key.partition(":")
         found = self.by_name.get(name.lower(), {})
         if architecture:
@@ -116,7 +122,10 @@ class Database(NamedTuple):
         return self.rest if isinstance(row, Absent) and isinstance(self.rest, Unknown) else row
 
     def every(self) -> Mapping[str, Observation[Record]]:
-        """All that is installed, under plain names; further architectures of one package as `name:architecture`."""
+        """Return all installed packages, by name.
+
+        Further architectures of a package are listed as `name:architecture`.
+        """
         rows: Dict[str, Optional[Observation[Record]]] = {}
         for name, stanzas in self.by_name.items():
             meant, *more = sorted(stanzas.values(), key=self.rank) if len(stanzas) > 1 else stanzas.values()
@@ -125,12 +134,12 @@ class Database(NamedTuple):
         return {name: row for name, row in rows.items() if row is not None and not isinstance(row, Absent)}
 
     def rank(self, stanza: Stanza) -> Tuple[bool, bool]:
-        """Which of several architectures a plain name means: the least."""
+        """Rank the architectures of a plain name; the lowest rank is selected."""
         return isinstance(stanza.row(), (Absent, type(None))), stanza.plain("architecture") not in (self.native, "all")
 
 
 def database(tree: Tree) -> Union[Database, Unknown, None]:
-    """The database of dpkg, if it has rows; nothing where there is none."""
+    """Return the database of dpkg; None if it has no rows."""
     looks = [tree.text(path) for path in (*_alone(tree), STATUS, *_updates(tree))]
     unread = next((look for look in reversed(looks) if isinstance(look, Unknown)), None)
     found = of_files([(look.evidence.source, look.value) for look in looks if isinstance(look, Value)])
@@ -140,7 +149,7 @@ def database(tree: Tree) -> Union[Database, Unknown, None]:
 
 
 def of_files(files: Sequence[Tuple[str, str]]) -> Database:
-    """The database that the texts of files make, the oldest first."""
+    """Build a database from the texts of files, the oldest first."""
     by_name: Dict[str, Architectures] = {}
     error = ""
     for path, text in files:
@@ -158,10 +167,10 @@ def of_files(files: Sequence[Tuple[str, str]]) -> Database:
 
 
 def _clash(known: Architectures, stanza: Stanza) -> str:
-    """Why dpkg refuses a package beside those of the same name; empty where it takes it."""
+    """Return why dpkg refuses a stanza beside others of the same name; empty if valid."""
     if not known or stanza.row() is None:
         return ""
-    noted = stanza.path.startswith(UPDATES)  # which replaces the only one
+    noted = stanza.path.startswith(UPDATES)  # an update replaces the only one
     installed = [one for one in (*known.values(), stanza) if one.row() is not None and (noted or one.path == STATUS)]
     if len(installed) > 1 + noted and any(one.plain("multi-arch").lower() != "same" for one in installed):
         return f"{stanza.path}: line {stanza.line}: {stanza.name} is installed twice"
@@ -169,13 +178,13 @@ def _clash(known: Architectures, stanza: Stanza) -> str:
 
 
 def _replace(known: Architectures, stanza: Stanza) -> None:
-    """Put a stanza in the place of the older one that it replaces.
+    """Replace the older stanza of a package.
 
-    In the status file each architecture has a place; what is noted later takes that of another architecture, unless
-    both may be installed side by side.
+    In the status file each architecture has its own stanza. An update replaces the stanza of another architecture,
+    unless both may be co-installed (Multi-Arch: same).
     """
     there = [name for name, other in known.items() if other.row() is not None]
-    if stanza.error and not stanza.plain("architecture"):  # whichever it was of
+    if stanza.error and not stanza.plain("architecture"):  # Its architecture is not known, so it may replace any.
         known.clear()
     elif stanza.path.startswith(UPDATES) and len(there) == 1:
         same = (stanza.plain("multi-arch"), known[there[0]].plain("multi-arch"))
@@ -185,7 +194,7 @@ def _replace(known: Architectures, stanza: Stanza) -> None:
 
 
 def _updates(tree: Tree) -> List[str]:
-    """What dpkg has noted and not yet merged into its status file, numbered from old to new."""
+    """Return the files that dpkg has not merged into its status file, from old to new."""
     names = tree.names(UPDATES)
     numbers = [name for name in names.value if name.isdigit()] if isinstance(names, Value) else []
     return [f"{UPDATES}/{number}" for number in numbers]
@@ -198,8 +207,8 @@ def _alone(tree: Tree) -> List[str]:
 
 
 def _stanzas(path: str, text: str) -> Iterator[Stanza]:
-    """All stanzas of a file, and why dpkg refuses any of them."""
-    alone = path.startswith(ALONE)  # what dpkg does not read, and so never refuses
+    """Yield all stanzas of a file, with the reason if dpkg refuses one."""
+    alone = path.startswith(ALONE)  # dpkg does not read these files, and so never refuses them
     for one in parse_stanzas(f"{text}\n" if alone else text, WANTED):
         stanza = Stanza(path, one.fields, one.line, one.error, bool(one.error))
         error = one.error or ("" if alone else _refusal(stanza))
@@ -207,7 +216,7 @@ def _stanzas(path: str, text: str) -> Iterator[Stanza]:
 
 
 def _refusal(stanza: Stanza) -> str:
-    """Why dpkg refuses a stanza whose fields it could part; empty where it takes it."""
+    """Return why dpkg refuses a stanza with valid syntax; empty if it accepts it."""
     status, several = stanza.status, stanza.plain("multi-arch").lower()
     state = status.value if isinstance(status, Value) else ""
     required = "version" in stanza.fields or state not in (NOT_INSTALLED, "half-installed")
@@ -225,7 +234,7 @@ def _refusal(stanza: Stanza) -> str:
 
 
 def _is_version(text: str) -> bool:
-    """Whether dpkg takes a version, if only with a warning: `1:2.0-1`."""
+    """Return whether dpkg accepts a version, if only with a warning: `1:2.0-1`."""
     before, colon, rest = text.partition(":")
     if colon and not (re.fullmatch(r"\d{1,10}", before, re.ASCII) and int(before) < 1 << 31):
         return False
@@ -234,23 +243,26 @@ def _is_version(text: str) -> bool:
 
 
 def _parse_status(words: str) -> str:
-    """`installed` of `install ok installed`: what is wanted, whether it is sound, what is."""
+    """Parse the state: `installed` of `install ok installed`."""
     found = _STATUS.fullmatch(words)
     if not found:
         raise ValueError(f"`{words[:40]}` is no status of dpkg")
     return found[1].lower()
 
 
-REALLY = re.compile(r".*\+really[.+-]?(?=\d)")  # what stands before is there to be greater than a mistake
+REALLY = re.compile(r".*\+really[.+-]?(?=\d)")  # the part before it only sorts above a wrong upload
 ADDED = re.compile(
-    r"(?:[+~.-](?:dfsg|ds|repack(?:ed)?)[\d.]*"  # what was left out of the source, or packed anew
-    r"|\+(?:b|nmu)\d+|[+~](?:deb|bpo)\d+[u+]\d+)"  # a rebuild, an update, a backport of what has no revision
+    r"(?:[+~.-](?:dfsg|ds|repack(?:ed)?)[\d.]*"  # files removed from the source, or a repacked source
+    r"|\+(?:b|nmu)\d+|[+~](?:deb|bpo)\d+[u+]\d+)"  # a rebuild, an update, or a backport of a version without a revision
     r"(?=[+~-]|$)"
 )
 
 
 def _own(evr: str) -> str:
-    """The software's own version: `1.6.20` of `1:1.6.20~ds1-1+deb12u1`, `2.0-rc1` of `2.0~rc1-1`."""
+    """Return the upstream version.
+
+    It is `1.6.20` for `1:1.6.20~ds1-1+deb12u1`, and `2.0-rc1` for `2.0~rc1-1`.
+    """
     upstream = evr.partition(":")[2] or evr
     own = ADDED.sub("", REALLY.sub("", upstream.rpartition("-")[0] or upstream))
     if not own:

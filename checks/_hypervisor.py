@@ -1,4 +1,4 @@
-"""The signs by which a hypervisor is known: the processor's flag, the clock it offers, DMI tables, a device tree."""
+"""Hypervisor detection: processor flag, clock source, DMI tables, device tree."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ _DMI_WORDS = {
     "Hyper-V": "hyperv",
     "Apple Virtualization": "apple",
 }
-# by path, the surest first: what stands there, and the hypervisor that it means
+# Evidence by path, the most reliable first: its content, and the hypervisor that it indicates.
 SIGNS: Mapping[str, Mapping[str, str]] = {
     "/proc/xen/capabilities": {"control_d": BARE},
     "/sys/hypervisor/type": {"xen": "xen"},
     CLOCKS: {"kvm-clock": "kvm", "hyperv": "hyperv"},
     f"{DEVICES}/hypervisor/compatible": {"linux,kvm": "kvm", "xen": "xen", "vmware": "vmware"},
     "/proc/sysinfo": {"Control Program: z/VM": "zvm", "Control Program: KVM": "kvm"},
-    f"{DMI}/product_name": {".metal": BARE, **_DMI_WORDS},  # EC2's bare machines name the same vendor
+    f"{DMI}/product_name": {".metal": BARE, **_DMI_WORDS},  # EC2's bare-metal machines have the same vendor
     **{f"{DMI}/{file}": _DMI_WORDS for file in ("sys_vendor", "board_vendor", "bios_vendor", "product_version")},
     f"{DEVICES}/compatible": {"linux,dummy-virt": "qemu", "qemu,pseries": "qemu"},
 }
 
 
 def observed(machine: Machine) -> Observation[str]:
-    """The hypervisor, `other` where there is one without a name; absent on bare metal."""
+    """Return the hypervisor, `other` if it is unnamed; absent on bare metal."""
     cpus = machine.text(CPUS)
     if not isinstance(cpus, Value):
         return cpus
-    flags = re.search(r"^flags[ \t]*:.*$", cpus.value, re.MULTILINE)  # x86 alone calls them so
+    flags = re.search(r"^flags[ \t]*:.*$", cpus.value, re.MULTILINE)  # Only x86 has a row with this name.
     line = cpus.value.count("\n", 0, flags.start()) + 1 if flags else 0
     if flags and "hypervisor" not in flags[0].split():
         return Absent(Evidence(CPUS, line))
     for path, signs in SIGNS.items():
         said = machine.text(path, CHUNK)
-        if isinstance(said, Unknown):  # a later sign is less certain: what looks like KVM may be Xen
+        if isinstance(said, Unknown):  # A later sign is less reliable: what appears to be KVM may be Xen.
             return said
         kind = next((signs[word] for word in signs if isinstance(said, Value) and word in said.value), None)
         if kind:
-            others = ("kvm",) if kind == "qemu" else ()  # which shows the same tables where the processor helps it
+            others = ("kvm",) if kind == "qemu" else ()  # With KVM acceleration QEMU shows the same tables.
             return Value(kind, Evidence(path, inferred=True), others)
         if kind == BARE:
             return Absent(Evidence(path))
@@ -66,7 +66,7 @@ def observed(machine: Machine) -> Observation[str]:
 
 
 def _bare(machine: Machine) -> Union[Absent, Unknown]:
-    """No hypervisor, where something that would name it could be read."""
+    """Return the absence of a hypervisor, if a source that would name it was readable."""
     for path in (DMI, DEVICES, "/proc/sysinfo"):
         if isinstance(machine.entry(path), Value):
             return Absent(Evidence(path))

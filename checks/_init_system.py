@@ -1,4 +1,4 @@
-"""The init system that a boot starts, by the program that stands as /sbin/init."""
+"""The init system that a boot starts, by the program at /sbin/init."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 INIT = "/sbin/init"
 INITTAB = "/etc/inittab"
 SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
-MAX_LINKS = 8  # followed from /sbin/init
-MAX_PROGRAM_BYTES = 4 << 20  # that are searched for what tells one init program from another
+MAX_LINKS = 8  # links followed from /sbin/init
+MAX_PROGRAM_BYTES = 4 << 20  # searched for the text that identifies an init program
 PROGRAMS = {  # by the name of the program
     "systemd": "systemd",
     "openrc-init": "openrc",
@@ -33,7 +33,7 @@ PROGRAMS = {  # by the name of the program
     "sysvinit": "sysvinit",
     "shepherd": "shepherd",
 }
-MARKS = (  # by what a program or script contains, the first that matches
+MARKS = (  # by content of the program or script; the first match counts
     (b"BusyBox v", "busybox"),
     (b"upstart", "upstart"),
     (b"s6-linux-init", "s6"),
@@ -44,19 +44,23 @@ MARKS = (  # by what a program or script contains, the first that matches
     (b"systemd/systemd", "systemd"),
     (b"INIT: ", "sysvinit"),
 )
-LINE = ("/boot*", "/efi/*", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")  # has init=
+# these may set init=
+LINE = ("/boot*", "/efi/*", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
 SOURCES = (INIT, INITTAB, *SYSTEMD, "/etc/init", *LINE, *_os_release.FILES)
 
 
 def init(tree: Tree) -> Observation[str]:
-    """The init system: systemd, openrc, sysvinit, busybox, runit, s6, dinit, upstart, ... Absent: there is no init."""
+    """Return the init system; absent if there is none.
+
+    The names are systemd, openrc, sysvinit, busybox, runit, s6, dinit, upstart and others.
+    """
     return tree.once(_init)
 
 
 def _init(tree: Tree) -> Observation[str]:
     path, at = (INIT, Evidence(INIT)) if tree.running else _named_by_kernel(tree)
     entry = tree.entry(path, follow=False)
-    if isinstance(entry, Absent) and path == INIT:  # an initramfs starts systemd itself, where that is
+    if isinstance(entry, Absent) and path == INIT:  # An initramfs starts systemd directly if it is installed.
         path = next((path for path in SYSTEMD if isinstance(tree.entry(path), Value)), "")
         return Value("systemd", Evidence(path, inferred=True)) if path else entry
     if isinstance(entry, Unknown):
@@ -73,7 +77,10 @@ def _init(tree: Tree) -> Observation[str]:
 
 
 def _named_by_kernel(tree: Tree) -> Tuple[str, Evidence]:
-    """/sbin/init, unless the next boot's command line has `init=`; and what says so."""
+    """Return the init program, with its source.
+
+    It is /sbin/init, unless the next boot's command line sets `init=`.
+    """
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     line = _systemd_at_boot.command_line(tree)
@@ -82,7 +89,7 @@ def _named_by_kernel(tree: Tree) -> Tuple[str, Evidence]:
 
 
 def _names(tree: Tree, path: str) -> List[str]:
-    """The names of a program, and of those that it leads to, link by link."""
+    """Return the names of a program and of the targets of its links."""
     names = [basename(path)]
     for _ in range(MAX_LINKS):
         target = tree.link(path) if _is_link(tree, path) else None
@@ -99,20 +106,20 @@ def _is_link(tree: Tree, path: str) -> bool:
 
 
 def _distributed(tree: Tree) -> str:
-    """The init system of a distribution that has a program of its own for it."""
+    """Return the init system of a distribution that has a program of its own."""
     name = _os_release.field(tree, "ID")
     return "machined" if isinstance(name, Value) and name.value == "talos" else ""
 
 
 def _marked(tree: Tree, path: str) -> str:
-    """The init system by the content of the program; empty where nothing in it tells."""
+    """Return the init system by the content of the program; empty if nothing matches."""
     data = tree.head(path, MAX_PROGRAM_BYTES)
     found = (name for mark, name in MARKS if isinstance(data, Value) and mark in data.value)
     return next(found, "")
 
 
 def _by_inittab(tree: Tree, name: str) -> str:
-    """What init runs by /etc/inittab; without that file what is installed beside it."""
+    """Return what init runs by /etc/inittab; without it, what is installed beside it."""
     text = tree.text(INITTAB)
     if isinstance(text, Value):
         lines = [line for line in text.value.split("\n") if not line.lstrip().startswith("#")]

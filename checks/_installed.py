@@ -1,4 +1,4 @@
-"""Programs that are installed: their version by the package that has them, or by how they were built."""
+"""Version of an installed program, by its package or its build information."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 
 MAX_PROGRAM_BYTES = 1 << 27  # read of a program: dockerd has 100 MiB
-OWN = "/usr/local/"  # where no package puts anything
+OWN = "/usr/local/"  # packages install nothing here
 
 
 def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
-    """The version of a program, by the first of these packages that is installed, else by Go's build information."""
+    """Return the version of a program.
+
+    It is that of the first of these packages that is installed, else that of Go's build information.
+    """
     from nodespec.checks.packages import rows_of  # noqa: PLC0415
 
     path = find_program(tree, program)
@@ -31,11 +34,11 @@ def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
 
 
 def _built(tree: Tree, path: str, program: str) -> Observation[str]:
-    """The version of a Go program by its build information, as of runtimes from release archives."""
+    """Return the version by Go's build information, for programs of release archives."""
     from nodespec.formats.go_buildinfo import read_build_info, released_version  # noqa: PLC0415
 
     def read(offset: int, size: int) -> bytes:
-        """Bytes of the file; a tree is read from the start of a file on."""
+        """Read bytes of the file; a tree reads a file from its start."""
         if offset + size > MAX_PROGRAM_BYTES:
             raise ValueError("is too long")
         head = tree.head(path, offset + size)

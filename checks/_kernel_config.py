@@ -1,4 +1,4 @@
-"""The file that says how the kernel was built: where it is found, and what its lines say."""
+"""Files with the build configuration of the kernel: their paths and their syntax."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nodespec.facts.declaration import Rows
 from nodespec.host.tree import LIMIT, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, first
 
-# The first that can be read counts: the kernel's own word, then what its package installed, then what it was built
-# from. `{}` is the release; a file whose name has none must name the kernel in its header.
+# The first readable file counts: that of the kernel itself, then of its package, then of its build tree. `{}` is the
+# release. A file without a release in its path must name the kernel in its header.
 PATHS = (
     "/proc/config.gz",
     "/boot/config-{}",
@@ -30,7 +30,7 @@ PATHS = (
     "/usr/src/linux/.config",
 )
 RESTING = PATHS[1:]
-# What programs call the places; `other` are those that few of them read.
+# The names of the places in `config_sources`; few programs read those of `other`.
 PLACES = {
     "/proc/config.gz": "proc",
     "/boot/config-{}": "boot",
@@ -47,7 +47,7 @@ WORDS = (*dict.fromkeys(PLACES.values()), "module", "other")
 
 
 def file(machine: Tree) -> Observation[bytes]:
-    """The configuration, from the first file that has one, after a line break."""
+    """Return the content of the first file that exists, after a line break."""
     return first(_files(machine))
 
 
@@ -63,7 +63,10 @@ def _files(machine: Tree) -> Iterator[Observation[bytes]]:
 
 
 def places(machine: Tree) -> Observation[FrozenSet[str]]:
-    """The places that have a configuration of this kernel; `module` is one that `modprobe configs` brings."""
+    """Return the places that have a configuration of this kernel.
+
+    `module` is the place that `modprobe configs` adds.
+    """
     release = _kernel.release(machine)
     if not isinstance(release, Value):
         return release
@@ -87,18 +90,21 @@ def places(machine: Tree) -> Observation[FrozenSet[str]]:
 
 
 def _kept(tree: Tree) -> Observation[str]:
-    """Whether the kernel will show its configuration as /proc/config.gz: what was built so does."""
+    """Return whether the kernel provides its configuration as /proc/config.gz."""
     data, shown = tree.once(file), option(tree, "IKCONFIG_PROC")
     if not isinstance(data, Value):
         return data
     return data.then(lambda _: "proc") if isinstance(shown, Value) and shown.value == "y" else Absent(data.evidence)
 
 
-PSEUDO = PATHS[:1]  # /proc shows no sizes of some files
+PSEUDO = PATHS[:1]  # /proc reports no size for some files.
 
 
 def _within(tree: Tree) -> Iterator[Observation[bytes]]:
-    """What CONFIG_IKCONFIG left in the kernel's own file, or in the module `configs`: a last resort, at rest."""
+    """Return the configuration in the kernel's file or the module `configs`, at rest.
+
+    CONFIG_IKCONFIG stores it there. Unpacking is slow, so this is the last source.
+    """
     from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
     from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
@@ -116,7 +122,7 @@ def _unpacked(data: bytes) -> bytes:
         data = _gunzipped(data)
     if b"\nCONFIG_" not in b"\n" + data:
         raise ValueError("is no kernel configuration")
-    if not data.endswith(b"\n"):  # as it ends on a full disk: what it lacks would be `undefined`
+    if not data.endswith(b"\n"):  # A full disk truncates the file: options that are missing would be `undefined`.
         raise ValueError("does not end with a newline; the file may be truncated")
     return b"\n" + data + b"\n"
 
@@ -135,14 +141,17 @@ def _gunzipped(data: bytes) -> bytes:
 
 
 def _of(release: str, data: bytes) -> bytes:
-    """The configuration, if its header names this kernel."""
+    """Return the configuration if its header names this kernel."""
     if not re.match(re.escape(headline(data)) + r"(?![\w.])", release):
         raise ValueError("is the configuration of another kernel")
     return data
 
 
 def signature(data: bytes) -> str:
-    """`CONFIG_VERSION_SIGNATURE="Ubuntu 5.15.0-25.25-generic 5.15.30"`: upstream's version comes last."""
+    """Parse the upstream version, which is last, of Ubuntu's signature.
+
+    Example: `CONFIG_VERSION_SIGNATURE="Ubuntu 5.15.0-25.25-generic 5.15.30"`.
+    """
     match = re.search(rb'^CONFIG_VERSION_SIGNATURE="[^"\n]* (\d[^"\s]*)"', data, re.MULTILINE)
     if not match:
         raise ValueError("has no version signature")
@@ -150,7 +159,7 @@ def signature(data: bytes) -> str:
 
 
 def headline(data: bytes) -> str:
-    """`# Linux/x86 6.1.176 Kernel Configuration` near the top."""
+    """Parse `# Linux/x86 6.1.176 Kernel Configuration` near the start."""
     match = re.search(rb"^# Linux/\S+ (\d\S*) Kernel Configuration", data[:4096], re.MULTILINE)
     if not match:
         raise ValueError("does not say which kernel it is of")
@@ -158,15 +167,16 @@ def headline(data: bytes) -> str:
 
 
 def option(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """What the file says of an option; nothing where there is none."""
+    """Return the value of an option; None if the file does not mention it."""
     data = machine.once(file)
     return rows(data.value, data.evidence).look(name) if isinstance(data, Value) else None
 
 
 def rows(data: bytes, at: Evidence) -> Rows[str]:
-    """Rows of a .config: of several lines for an option the last counts, and one as in `SAID` before any other.
+    """Rows of a .config.
 
-    An option is looked up among the lines as they stand: most specs ask for some fifty of ten thousand.
+    If several lines set an option, the last counts, but a line as in `SAID` comes before all others. An option is
+    searched in the raw text: most specs use some fifty of ten thousand options.
     """
     lines = data.split(b"\n")
     last: Dict[bytes, int] = {}
@@ -201,12 +211,15 @@ def rows(data: bytes, at: Evidence) -> Rows[str]:
     return Rows(look, every, Value("undefined", at))
 
 
-SAID = (b"%b=y", b"%b=m", b"# %b is not set")  # by almost every line
+SAID = (b"%b=y", b"%b=m", b"# %b is not set")  # almost every line has one of these forms
 _ROW = re.compile(rb"CONFIG_(\w+)=(.*?)\r?|# CONFIG_(\w+) is not set\s*")
 
 
 def _row(line: bytes) -> Optional[tuple[str, str]]:
-    """Name and value of a line; of a string without its quotes. Nothing for any other line."""
+    """Parse name and value of a line; None for any other line.
+
+    A string is returned without its quotes.
+    """
     match = _ROW.fullmatch(line)
     if not match:
         return None

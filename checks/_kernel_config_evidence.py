@@ -1,6 +1,6 @@
-"""What shows that the kernel was built with an option.
+"""Evidence for build options of the kernel.
 
-The names come from Makefiles and sources of Linux 5.10 to 7.3, and were held against kernels of those versions and
+The names are from Makefiles and sources of Linux 5.10 to 7.3, and were compared with kernels of those versions and
 their configurations.
 """
 
@@ -16,11 +16,11 @@ HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"
 
 
 class Sign(NamedTuple):
-    """What shows an option that is no module.
+    """Evidence for an option that is not a module.
 
-    Each of `paths` (`PATH:WORD` for a word in the file, `~` for the process looked from) shows that it is on; none of
-    them, if `all_of_it`, that it is off. `symbol` is a function that only the option brings, and that cannot be
-    inlined: it is exported, or its address is taken.
+    Each of `paths` shows that the option is on: `PATH:WORD` is a word in the file, `~` the directory of the observing
+    process in /proc. With `all_of_it`, the option is off if none is present. `symbol` is a function that only this
+    option adds. It is never inlined, because it is exported or its address is taken.
     """
 
     symbol: str = ""
@@ -48,7 +48,10 @@ ALIASES = {
 
 
 def _controller(name: str, symbol: str) -> Sign:
-    """Either list may leave a controller out: /proc/cgroups what has no version 1, the other what is bound to it."""
+    """Return the evidence for a controller, which either list may omit.
+
+    /proc/cgroups omits controllers without version 1, and cgroup.controllers those bound to version 1.
+    """
     return Sign(symbol, (f"{CONTROLLERS}:{name}", f"{HYBRID}:{name}", f"{CGROUPS}:{name}"))
 
 
@@ -117,7 +120,7 @@ SIGNS: Mapping[str, Sign] = {
     "X86_VSYSCALL_EMULATION": Sign("map_vsyscall"),
 }
 
-# part of what may be a module: its owner, and a function that outlives the module's start
+# Parts of code that may be a module: the owner, and a function that is kept after the module was initialized.
 WITHIN = {
     "EXT4_FS_POSIX_ACL": ("EXT4_FS", "ext4_get_acl"),
     "EXT4_FS_SECURITY": ("EXT4_FS", "ext4_init_security"),
@@ -131,13 +134,13 @@ WITHIN = {
     "NF_TABLES_IPV6": ("NF_TABLES", "nft_do_chain_ipv6"),
 }
 
-# what was a module and is part of the kernel in later versions, so that no list of modules has it; and what shows it
+# Former modules that later versions build in, so no list of modules has them, and the path that shows them.
 UNLISTED = {"ipv6": "/proc/sys/net/ipv6"}  # from Linux 7.2 on
 
-# modules of one option: the second one's name, the first
+# Modules of the same option: name of the second, name of the first.
 ALSO = {"nft_chain_nat": "nft_nat"}
 
-# obj-$(CONFIG_OPTION) += MODULE.o, and a function in it
+# obj-$(CONFIG_OPTION) += MODULE.o, and a function in it.
 MODULES = {
     name: (module, symbol)
     for name, module, symbol in map(

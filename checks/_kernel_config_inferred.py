@@ -1,7 +1,7 @@
-"""What the kernel shows of its configuration where no file says it: the running one; at rest only its module tree.
+"""Build options inferred from the kernel if no configuration file exists.
 
-Nothing is tried: no system call that would make, load or attach; files are read, `_options` says which. Of what is not
-on no more can be said: `n` and `undefined` cannot be told apart.
+At rest only the module tree is evidence. No system call tries a feature: files are read, and `_kernel_config_evidence`
+lists the evidence. For an option that is off, `n` and `undefined` cannot be distinguished.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-Found: TypeAlias = "Optional[Value[str]]"  # nothing: not decided
+Found: TypeAlias = "Optional[Value[str]]"  # None: not decided
 
 KALLSYMS = "/proc/kallsyms"
-NAMES = 64 << 20  # bytes of it: a kernel with all its modules loaded has some 20 MiB
-EVERY_KERNEL = frozenset({b"schedule", b"vfs_read"})  # without these it is not the whole list
+NAMES = 64 << 20  # bytes; a kernel with all modules loaded has some 20 MiB
+EVERY_KERNEL = frozenset({b"schedule", b"vfs_read"})  # without these the list is incomplete
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 
 def option(machine: Tree, name: str) -> Found:
-    """What is shown of an option; nothing where nothing decides."""
+    """Return the inferred value of an option; None if no evidence decides."""
     return _at_rest(machine, name) if not isinstance(machine, Machine) else _live(machine, name)
 
 
@@ -56,19 +56,22 @@ def _live(machine: Machine, name: str) -> Found:
 
 
 def options(machine: Tree) -> Mapping[str, Observation[str]]:
-    """All that is shown."""
+    """Return all options that can be inferred."""
     names = sorted({*MODULES, *WITHIN, *SIGNS, *IMPLIED, *ALIASES, *_SINGULAR})
     found = {name: option(machine, name) for name in names}
     return {name: value for name, value in found.items() if value}
 
 
 def option_of(module: str) -> Optional[str]:
-    """The option that builds a module."""
+    """Return the option that builds a module."""
     return next((name for name, (built, _) in MODULES.items() if built == ALSO.get(module, module)), None)
 
 
 def _at_rest(tree: Tree, name: str) -> Found:
-    """What the lists of modules show; that a name is in none of them shows nothing without the kernel's symbols."""
+    """Return what the lists of modules show.
+
+    Without the kernel's symbols, a name that is in no list proves nothing.
+    """
     if name in IMPLIED:
         return _implied(tree, IMPLIED[name])
     return _listed(tree, MODULES[name][0]) if name in MODULES else None
@@ -95,11 +98,12 @@ def _off(path: str, line: int = 0) -> Value[str]:
 
 
 def _module(machine: Machine, module: str, symbol: str) -> Found:
-    """An option that may be y or m: told by the module tree, else by the kernel itself."""
+    """Infer an option that may be y or m: by the module tree, else by the kernel."""
     builtin, built, listed = machine.once(_kernel.builtin), machine.once(_kernel.built), _listed(machine, module)
     if listed:
         return listed
-    if isinstance(builtin, Value) and isinstance(built, Value):  # in neither is also what ceased to be offered as m
+    # A module that later versions always build in is in neither list.
+    if isinstance(builtin, Value) and isinstance(built, Value):
         symbols, shown = machine.once(_symbols), UNLISTED.get(module)
         if not symbols and shown:
             return _on(shown) if _has(machine, shown) else None
@@ -108,7 +112,10 @@ def _module(machine: Machine, module: str, symbol: str) -> Found:
 
 
 def _running(machine: Machine, module: str, symbol: str) -> Found:
-    """The same without a module tree. A foreign module says nothing of how the kernel was built."""
+    """Infer the same without a module tree.
+
+    A foreign module does not show how the kernel was built.
+    """
     loaded = machine.once(_kernel.loaded)
     row = loaded.value.get(module) if isinstance(loaded, Value) else None
     if row:
@@ -119,16 +126,16 @@ def _running(machine: Machine, module: str, symbol: str) -> Found:
     symbols = machine.once(_symbols)
     if symbol.encode() in symbols:
         return _on(KALLSYMS)
-    if isinstance(loaded, Absent) and symbols:  # a kernel without modules has everything in it
+    if isinstance(loaded, Absent) and symbols:  # A kernel without loadable modules has all its code built in.
         return _off(KALLSYMS)
-    if module != "ext2" and _has(machine, f"{FILESYSTEMS}:{module}"):  # ext4 may answer for ext2
+    if module != "ext2" and _has(machine, f"{FILESYSTEMS}:{module}"):  # ext4 may provide ext2.
         here = _on(FILESYSTEMS)
         return here if not isinstance(loaded, Unknown) else Value("y", here.evidence, ("m",))
     return None
 
 
 def _within(machine: Machine, owner: str, symbol: str) -> Found:
-    """A part of what may be a module: seen only while the module is in the kernel."""
+    """Infer a part of a module, which is visible only while the module is loaded."""
     module, _ = MODULES[owner]
     whole, symbols = option(machine, owner), machine.once(_symbols)
     if whole and whole.value == "n":
@@ -161,7 +168,7 @@ def _path(machine: Machine, sign: str) -> Tuple[str, str]:
 
 
 def _has(machine: Machine, sign: str) -> Optional[bool]:
-    """Whether a path is there, or a word in it; nothing where that cannot be seen."""
+    """Return whether a path exists or has a word; None if that cannot be observed."""
     path, word = _path(machine, sign)
     if word:
         text = machine.text(path)
@@ -173,40 +180,50 @@ def _has(machine: Machine, sign: str) -> Optional[bool]:
 
 
 def _beside(machine: Machine, path: str) -> str:
-    """What must be there for an absence to mean something: a process can be hidden, and /proc/sys masked."""
+    """Return the path whose presence makes an absence meaningful.
+
+    A process can be hidden, and /proc/sys can be masked.
+    """
     if path.startswith(machine.process):
         return f"{machine.process}/stat"
     return _kernel.OSRELEASE if path.startswith("/proc/sys/") else path.rpartition("/")[0]
 
 
 def _symbols(machine: Machine) -> FrozenSet[bytes]:
-    """The functions that the kernel has, those of modules with a tab and `[module]`; none unless all can be seen.
+    """Return the functions of the kernel; empty unless all are visible.
 
-    Compilers add `.cold`, `.part.0`, `.llvm.123` to the name of what they split off or move.
+    A function of a module has a tab and `[module]` appended. Compilers append `.cold`, `.part.0` or `.llvm.123` to the
+    names of code that they split or move.
     """
     read = machine.read(KALLSYMS, NAMES)
     if not isinstance(read, Value):
         return frozenset()
-    start = read.value.find(b" ") + 3  # `ffffffff81000000 T _stext`
+    start = read.value.find(b" ") + 3  # Lines have the form `ffffffff81000000 T _stext`.
     names = {line[start:] for line in read.value.split(b"\n")}
     names |= {name.partition(b".")[0] for name in names if b"." in name and b"\t" not in name}
     return frozenset(names) if names >= EVERY_KERNEL else frozenset()
 
 
 def _implied(machine: Tree, by: Iterable[str]) -> Found:
-    """What others cannot be on without; that none of them is on says nothing."""
+    """Infer an option that others require; if all others are off, it stays unknown."""
     found = (option(machine, name) for name in by)
     return next((_on(*value.evidence[:2]) for value in found if value and value.value != "n"), None)
 
 
 def _alias(machine: Machine, needs: Iterable[str]) -> Found:
-    """An older name that asks for the same module: off where what it needs is; else not to be told."""
+    """Infer an older name of an option for the same module.
+
+    It is off if an option that it needs is off; otherwise it is unknown.
+    """
     found = (option(machine, name) for name in needs)
     return next((value for value in found if value and value.value == "n"), None)
 
 
 def _aead(machine: Machine) -> Found:
-    """CRYPTO_AEAD is there for GCM and the like, which select it; its module belongs to CRYPTO_AEAD2, its follower."""
+    """Infer CRYPTO_AEAD, which GCM and other modes select.
+
+    Its module belongs to CRYPTO_AEAD2, which is on whenever CRYPTO_AEAD is.
+    """
     users = [option(machine, name) for name in ("CRYPTO_GCM", "CRYPTO_SEQIV", "CRYPTO_CCM")]
     on = [value for value in users if value and value.value != "n"]
     if any(value.value == "y" and not value.others for value in on):
@@ -218,7 +235,10 @@ def _aead(machine: Machine) -> Found:
 
 
 def _ext4_for_ext2(machine: Machine) -> Found:
-    """Offered only where there is no driver for ext2 itself; then ext4 answers for it once it is in the kernel."""
+    """Infer the option that lets ext4 handle ext2.
+
+    It is offered only without the driver for ext2; then ext4 handles ext2 once it is in the kernel.
+    """
     ext2, ext4 = option(machine, "EXT2_FS"), option(machine, "EXT4_FS")
     if ext2 and ext2.value != "n":
         return _off(*ext2.evidence[:2])
@@ -230,7 +250,10 @@ def _ext4_for_ext2(machine: Machine) -> Found:
 
 
 def _no_vsyscall(machine: Machine) -> Found:
-    """On x86-64 every 64-bit process has the page, or none has; the command line may have decided it."""
+    """Infer the vsyscall option of x86-64.
+
+    Either every 64-bit process has the page or none has; the command line may have decided it.
+    """
     maps, symbols = machine.text("~/maps".replace("~", machine.process)), machine.once(_symbols)
     chosen = _words(machine, "/proc/cmdline", "vsyscall=")
     if not isinstance(maps, Value) or b"map_vsyscall" not in symbols or chosen != ():
@@ -242,7 +265,10 @@ def _no_vsyscall(machine: Machine) -> Found:
 
 
 def _psi_disabled(machine: Machine) -> Found:
-    """Without psi= on the command line, /proc/pressure is there unless it is off by default."""
+    """Infer PSI_DEFAULT_DISABLED.
+
+    Without psi= on the command line, /proc/pressure exists unless it is off by default.
+    """
     psi = option(machine, "PSI")
     if not psi or psi.value == "n" or _words(machine, "/proc/cmdline", "psi=") != ():
         return psi if psi and psi.value == "n" else None

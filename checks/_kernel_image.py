@@ -1,6 +1,6 @@
-"""The file of a kernel: what its head says of it, and the configuration that may be inside.
+"""The file of a kernel: its header, and the configuration that it may contain.
 
-Heads are as the boot protocols of the architectures have them (Documentation/arch/*/boot*), and nothing of it is run.
+The header formats are those of the boot protocols (Documentation/arch/*/boot*). No part of the file is executed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from nodespec.formats.byte_source import Damaged, Source
 from nodespec.host.tree import LIMIT, Tree
 from nodespec.model.observation import Observation, Unknown
 
-HEAD = 1 << 16  # bytes: x86 has its version in the first 32 kB
-BODY, MADE = 64 << 20, 512 << 20  # of the whole, as it is and unpacked
+HEAD = 1 << 16  # bytes; x86 has its version in the first 32 KiB
+BODY, MADE = 64 << 20, 512 << 20  # of the whole file, compressed and decompressed
 STEP = 1 << 20
-TRIES = 16  # places where something compressed may begin
+TRIES = 16  # offsets at which compressed data may start
 LONGEST = 512  # characters of a version
 MARK = b"IKCFG_ST"
 
-MACHINES = {  # as PE and ELF number them; ELF's with their width and order
+MACHINES = {  # machine numbers of PE and ELF; those of ELF with width and byte order
     0x8664: "x86_64",
     0xAA64: "aarch64",
     0x5064: "riscv64",
@@ -38,17 +38,20 @@ MACHINES = {  # as PE and ELF number them; ELF's with their width and order
 
 
 def banner(tree: Tree, path: str) -> Observation[str]:
-    """What x86's kernels say of themselves: release, who made it, when and of which package."""
+    """Return the version string of an x86 kernel: release, builder, date, package."""
     return tree.head(path, HEAD).then(_banner)
 
 
 def arch(tree: Tree, path: str) -> Observation[str]:
-    """The machine that a kernel was built for, as `uname -m` prints it."""
+    """Return the architecture of a kernel, as `uname -m` prints it."""
     return tree.head(path, HEAD).then(_arch)
 
 
 def configuration(tree: Tree, path: str) -> Observation[bytes]:
-    """The configuration that CONFIG_IKCONFIG leaves inside, of a kernel or of the module `configs`."""
+    """Return the configuration that CONFIG_IKCONFIG stores in the file.
+
+    The file is a kernel or the module `configs`.
+    """
     data = tree.read(path, BODY)
     try:
         return data.then(_inside)
@@ -61,13 +64,13 @@ def _banner(head: bytes) -> str:
         raise ValueError("has no version at its head")
     start = 0x200 + int.from_bytes(head[0x20E:0x210], "little")
     text = head[start : start + LONGEST].partition(b"\0")[0].decode("utf-8", "backslashreplace")
-    if start == 0x200 or not re.match(r"\d+\.\d+", text):  # noqa: PLR2004 - the head itself
+    if start == 0x200 or not re.match(r"\d+\.\d+", text):  # noqa: PLR2004 - the size of the header
         raise ValueError("has no version at its head")
     return text
 
 
 def release_of(head: bytes) -> str:
-    """The release in the banner at the head of a kernel: what `uname -r` prints."""
+    """Return the release at the head of a kernel, as `uname -r` prints it."""
     return _banner(head).split()[0]
 
 
@@ -89,7 +92,7 @@ def _flat(head: bytes) -> str:
 
 
 def _pe(head: bytes) -> str:
-    """Also of one that unpacks itself, for UEFI."""
+    """Return the architecture of a PE file, also of a self-extracting UEFI image."""
     start = int.from_bytes(head[0x3C:0x40], "little")
     if head[:2] != b"MZ" or head[start : start + 4] != b"PE\0\0":
         return ""
@@ -97,14 +100,14 @@ def _pe(head: bytes) -> str:
 
 
 def _elf(head: bytes) -> str:
-    if head[:4] != b"\x7fELF" or len(head) < 20:  # noqa: PLR2004 - up to where the machine stands
+    if head[:4] != b"\x7fELF" or len(head) < 20:  # noqa: PLR2004 - the end of the machine field
         return ""
     (machine,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
     return MACHINES.get((machine, head[4], head[5]), "")
 
 
 def _packed(head: bytes) -> str:
-    """Of a kernel for Arm that is compressed as a whole."""
+    """Decompress the head of a kernel for Arm that is compressed as a whole."""
     if head[:2] != b"\x1f\x8b":
         return ""
     import zlib  # noqa: PLC0415
@@ -131,7 +134,7 @@ def _inside(data: bytes) -> bytes:
 
 
 def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
-    """The file itself, and what is unpacked from wherever something compressed seems to begin."""
+    """Yield the file itself, and the data decompressed from each possible offset."""
     from nodespec.formats.decompress import unpacked  # noqa: PLC0415
 
     yield partial(_Bytes, data)
@@ -143,7 +146,7 @@ _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
 
 
 def _sought(source: Source) -> Optional[bytes]:
-    """The configuration in a source, which is gone through but never held whole."""
+    """Search a source for the configuration, without holding the source in memory."""
     import zlib  # noqa: PLC0415
 
     at, tail = 0, b""
@@ -157,12 +160,12 @@ def _sought(source: Source) -> Optional[bytes]:
                 return zlib.decompressobj(31).decompress(packed, LIMIT)
             tail = window[-len(MARK) :]
     except (Damaged, zlib.error):
-        return None  # it was nothing compressed, or ends in what is not
+        return None  # The data is not compressed, or is followed by other data.
     return None
 
 
 class _Bytes(Source):
-    """Bytes in memory, from one of them on."""
+    """Reader of bytes in memory, from an offset on."""
 
     def __init__(self, data: bytes, start: int = 0) -> None:
         self._data, self._start, self.size = memoryview(data), start, len(data) - start

@@ -1,4 +1,4 @@
-"""The version of Linux that a kernel was made from, by whatever says it."""
+"""The version of Linux that a kernel was built from, by any available source."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SOURCES = (
     *PACKAGED,
     *(f"{folder.format('*')}/Makefile" for folder in HEADERS),
 )
-PACKAGES = ("linux-image-{}", "linux-image-unsigned-{}", "linux-modules-{}")  # of Debian and what is made from it
-RPMS = ("kernel-core", "kernel", "kernel-default")  # each with all the releases that are installed
+PACKAGES = ("linux-image-{}", "linux-image-unsigned-{}", "linux-modules-{}")  # of Debian and derivatives
+RPMS = ("kernel-core", "kernel", "kernel-default")  # all releases of these may be installed side by side
 
 
 def at_rest(tree: Tree) -> Observation[str]:
-    """Of the kernel that the next boot starts."""
+    """Return the version of the kernel that the next boot starts."""
     from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
 
     kernel = _boot.at_rest(tree)
@@ -37,9 +37,9 @@ def at_rest(tree: Tree) -> Observation[str]:
 
 
 def told(looks: Iterable[Observation[str]]) -> Observation[str]:
-    """The first that is told, before any that is inferred; or why the last is not told.
+    """Return the first exact version, else the first inferred, else the last reason.
 
-    Where a source is there and cannot be read, nothing is inferred from what it would have made more precise.
+    If a source exists and cannot be read, nothing is inferred: the source would have been more precise.
     """
     last: Observation[str] = Absent(Evidence(""))
     inferred: Optional[Value[str]] = None
@@ -58,7 +58,10 @@ UNREAD = ("hidden", "no permission", "failed", "timed out")
 
 
 def upstream(text: str) -> str:
-    """6.1.176 of 6.1.176-1, 6.2-rc3 of 6.2~rc3-1, and 6.19.0-rc7 of Fedora's 6.19.0-0.rc7.51.fc44."""
+    """Parse an upstream version.
+
+    It is 6.1.176 for 6.1.176-1, 6.2-rc3 for 6.2~rc3-1, and 6.19.0-rc7 for Fedora's 6.19.0-0.rc7.51.fc44.
+    """
     match = _UPSTREAM.match(text)
     if not match:
         raise ValueError(f"`{text[:80]}` begins with no version")
@@ -69,7 +72,10 @@ _UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](?:0\.)?(rc\d{1,
 
 
 def debian(banner: str) -> str:
-    """`... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`."""
+    """Parse Debian's version from the text of /proc/version.
+
+    Example: `... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`.
+    """
     build = re.search(r"\bDebian (?:\d+:)?(\S+)", banner.rpartition("#")[2])
     if not build:
         raise ValueError("names no Debian package")
@@ -77,7 +83,10 @@ def debian(banner: str) -> str:
 
 
 def header(tree: Tree) -> Observation[str]:
-    """From the configuration, if that is of this series at all. A release there may be a mere name for an ABI."""
+    """Return the version of the configuration's header, if the series is the same.
+
+    A release in the header may only name an ABI.
+    """
     release = _kernel.release(tree)
     series = release.value.split(".")[:2] if isinstance(release, Value) else []
 
@@ -96,14 +105,14 @@ def header(tree: Tree) -> Observation[str]:
 
 
 def _as_named(version: Observation[str], text: str) -> Observation[str]:
-    """A version, inferred where the text goes on behind it: 5.15.0-25-generic."""
+    """Return a version, inferred if more text follows it: 5.15.0-25-generic."""
     if not isinstance(version, Value) or _UPSTREAM.fullmatch(text):
         return version
     return Value(version.value, version.evidence._replace(inferred=True))
 
 
 def of_release(tree: Tree) -> Observation[str]:
-    """From the release, which may be a mere name for an ABI."""
+    """Return the version of a release, which may only name an ABI."""
     named = _kernel.release(tree).then(upstream)
     return Value(named.value, named.evidence._replace(inferred=True)) if isinstance(named, Value) else named
 
@@ -121,7 +130,7 @@ def _looks(tree: Tree, kernel: Kernel) -> Iterator[Observation[str]]:
 
 
 def _packaged(tree: Tree, release: str) -> Observation[str]:
-    """The version of the package that has the kernel, if it is one of this release and no other."""
+    """Return the version of the package that contains only this kernel release."""
     from nodespec.checks.packages import rows_of  # noqa: PLC0415
 
     rows = rows_of(tree)
@@ -135,7 +144,10 @@ def _packaged(tree: Tree, release: str) -> Observation[str]:
 
 
 def _of_package(row: Columns, version: Observation[str], release: str) -> Observation[str]:
-    """The version of a package; inferred where the package itself is called by the ABI, as Ubuntu's 5.15.0-25.25 is."""
+    """Return the version of a package; inferred if its name is that of the ABI.
+
+    Example: Ubuntu's 5.15.0-25.25.
+    """
     whole = row["deb"].then(str)
     abi = re.match(r"\d+(?:\.\d+)*-\d+", release)
     named = isinstance(whole, Value) and abi is not None and whole.value.rpartition(":")[2].startswith(abi[0])
@@ -144,6 +156,6 @@ def _of_package(row: Columns, version: Observation[str], release: str) -> Observ
 
 
 def _made(makefile: str) -> str:
-    """`VERSION = 6`, `PATCHLEVEL = 1`, `SUBLEVEL = 176` of the top Makefile."""
+    """Parse `VERSION = 6`, `PATCHLEVEL = 1`, `SUBLEVEL = 176` of the top Makefile."""
     said = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)[ \t]*=[ \t]*(\d{1,5})[ \t]*$", makefile, re.MULTILINE))
     return f"{said['VERSION']}.{said['PATCHLEVEL']}.{said['SUBLEVEL']}"

@@ -1,6 +1,6 @@
-"""What several families read of the kernel: its release, which modules are loaded, its module tree.
+"""Kernel data that several families share: release, loaded modules, module tree.
 
-It is the kernel that runs; of a tree that does not run, the one that the next boot starts.
+It is the running kernel, or for a tree that does not run the kernel of the next boot.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from nodespec.records import NamedTuple
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"
 LOADED = "/proc/modules"
-TREES = ("/lib/modules", "/usr/lib/modules")  # one and the same on most hosts
-PARTITIONS = ("/boot", "/boot/efi", "/efi")  # where what starts a kernel may be mounted
-# what is read at rest: the kernels and what starts them, and what their command line is made of
+TREES = ("/lib/modules", "/usr/lib/modules")  # the same folder on most hosts
+PARTITIONS = ("/boot", "/boot/efi", "/efi")  # mount points of boot partitions
+# Files read at rest: kernels, loaders, and the sources of their command line.
 BOOT = (
     *("/boot*", "/efi/*", "/vmlinuz", "/extlinux/*", "/syslinux.cfg", "/etc/zipl.conf", "/nix/store/*"),
     *(f"{tree}*" for tree in TREES),
 )
 LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
-# of modprobe.d: the first folder that has a file of a name hides those of that name in the others
+# Folders of modprobe.d: a file hides files with the same name in later folders.
 MODPROBE_FOLDERS = (
     "/etc/modprobe.d",
     "/run/modprobe.d",
@@ -34,7 +34,7 @@ MODPROBE_FOLDERS = (
     "/lib/modprobe.d",
 )
 MODPROBE = tuple(f"{folder}/*" for folder in MODPROBE_FOLDERS)
-# where it shows how a kernel that runs was built, and no file says it: `_options` has the signs
+# Paths that show how a running kernel was built, without a file: see `_kernel_config_evidence`.
 SHOWN = (
     "/proc/*",
     "/sys/module/*",
@@ -46,14 +46,14 @@ SHOWN = (
 
 
 class Loaded(NamedTuple):
-    """A row of /proc/modules: its line, and whether the module is not of the kernel's own source."""
+    """A row of /proc/modules: its line, and whether the module is out of tree."""
 
     line: int
     foreign: bool
 
 
 def order(release: str) -> Key:
-    """Releases in an order: as dpkg has versions, and what comes before a release before it."""
+    """Return the sort key of a release: dpkg order, with pre-releases first."""
     name = re.sub("[^A-Za-z0-9.+~-]", ".", re.sub(r"-rc(?=\d)", "~rc", release))
     try:
         return (1, DEB.key(name))
@@ -62,7 +62,7 @@ def order(release: str) -> Key:
 
 
 def release(machine: Tree) -> Observation[str]:
-    """The release, as `uname -r` prints it."""
+    """Return the release, as `uname -r` prints it."""
     if not isinstance(machine, Machine):
         from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
 
@@ -72,7 +72,7 @@ def release(machine: Tree) -> Observation[str]:
 
 
 def tree(machine: Tree) -> Observation[str]:
-    """The folder that holds the modules of this release."""
+    """Return the folder with the modules of this release."""
     return machine.once(_tree)
 
 
@@ -91,19 +91,19 @@ def _tree(machine: Tree) -> Observation[str]:
 
 
 def builtin(machine: Tree) -> Observation[Mapping[str, int]]:
-    """What could be a module and is built in, with its line in modules.builtin."""
+    """Return code that is built in but could be a module, by line of modules.builtin."""
     return _listed(machine, "modules.builtin")
 
 
 def built(machine: Tree) -> Observation[Mapping[str, int]]:
-    """The modules that the kernel was built with, installed or not, with their line in modules.order."""
+    """Return the modules of the build, installed or not, by line of modules.order."""
     return _listed(machine, "modules.order")
 
 
 def installed(machine: Tree) -> Observation[Mapping[str, int]]:
-    """The modules that depmod found, whoever made them, with their line in modules.dep.
+    """Return the modules that depmod found, of any origin, by line of modules.dep.
 
-    Absent where depmod did not run or left nothing, as on a full disk: kmod reads modules.dep.bin, other programs
+    Absent if depmod did not run or wrote nothing, as on a full disk. kmod reads modules.dep.bin, other programs read
     modules.dep.
     """
     listed, index = _listed(machine, "modules.dep"), _index(machine)
@@ -113,7 +113,7 @@ def installed(machine: Tree) -> Observation[Mapping[str, int]]:
 
 
 def has_index(machine: Tree) -> bool:
-    """Whether kmod has its own list, be modules.dep there or not."""
+    """Return whether kmod has its binary index, with or without modules.dep."""
     index = _index(machine)
     return isinstance(index, Value) and index.value > 0
 
@@ -128,13 +128,13 @@ def _size(entry: Entry) -> int:
 
 
 def depmod(machine: Tree) -> str:
-    """What would list the modules that are there."""
+    """Return the hint to run depmod."""
     name = release(machine)
     return f"run depmod -a {name.value}" if isinstance(name, Value) else "run depmod -a"
 
 
 def order_lines(machine: Tree) -> Tuple[str, ...]:
-    """The lines of modules.order: `kernel/net/bridge/br_netfilter.ko`."""
+    """Return the lines of modules.order: `kernel/net/bridge/br_netfilter.ko`."""
     folder = tree(machine)
     text = machine.text(f"{folder.value}/modules.order") if isinstance(folder, Value) else folder
     return tuple(text.value.split("\n")) if isinstance(text, Value) else ()
@@ -146,14 +146,14 @@ def _listed(machine: Tree, file: str) -> Observation[Mapping[str, int]]:
 
 
 def module_file(machine: Tree, at: Evidence) -> str:
-    """The file that a line of modules.dep names."""
+    """Return the file that a line of modules.dep names."""
     text, folder = machine.text(at.source), at.source.rpartition("/")[0]
     line = text.value.split("\n")[at.line - 1] if isinstance(text, Value) else ""
     return f"{folder}/{line.partition(':')[0].strip()}"
 
 
 def needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
-    """What each module needs to be loaded before it, by modules.dep."""
+    """Return the dependencies of each module, by modules.dep."""
     folder = tree(machine)
     text = machine.text(f"{folder.value}/modules.dep") if isinstance(folder, Value) else folder
     lines = text.value.split("\n") if isinstance(text, Value) else ()
@@ -162,23 +162,29 @@ def needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
 
 
 def _names(text: str) -> Mapping[str, int]:
-    """Names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs` is br_netfilter."""
+    """Parse names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs`.
+
+    The name of this example is br_netfilter.
+    """
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
     return {module(path): line for line, path in paths if path}
 
 
 def module(file: str) -> str:
-    """The module that a file is: br_netfilter of kernel/net/bridge/br_netfilter.ko.xz."""
+    """Return the module name of a file such as kernel/net/bridge/br_netfilter.ko.xz."""
     return named(file.rpartition("/")[2].partition(".")[0])
 
 
 def named(name: str) -> str:
-    """The name as the kernel writes it: the file of nf_nat may be called nf-nat.ko."""
+    """Return a name as the kernel writes it: the file of nf_nat may be nf-nat.ko."""
     return name.replace("-", "_")
 
 
 def parameters(line: str) -> Iterator[Tuple[str, str]]:
-    """Words as the kernel parts them: blanks within double quotes do not count. `-` and `_` are one in names."""
+    """Split words like the kernel: double quotes protect blanks, `-` equals `_`.
+
+    `-` and `_` are equal in names only.
+    """
     for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line):
         if word == "--":
             return
@@ -186,8 +192,8 @@ def parameters(line: str) -> Iterator[Tuple[str, str]]:
         yield named(key), value
 
 
-# Parameters of which every occurrence counts: to the kernel, to modprobe, to systemd, and to what an initramfs runs.
-# Of all others the last occurrence counts.
+# Every occurrence of these parameters counts: for the kernel, modprobe, systemd or programs of an initramfs. For all
+# others the last occurrence counts.
 REPEATED = frozenset(
     (
         *("console", "earlycon", "hugepagesz", "hugepages", "crashkernel", "memmap", "video", "pci", "acpi_osi", "efi"),
@@ -201,9 +207,10 @@ REPEATED_GROUPS = ("rd.", "luks.", "ignition.", "coreos.")
 
 
 def values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
-    """The value of each parameter: the last, or a set where every occurrence counts and the values differ.
+    """Return the value of each parameter: the last, or a set of values.
 
-    `console=tty0 console=ttyS0 panic=1 panic=2` is {"console": {"tty0", "ttyS0"}, "panic": "2"}.
+    It is a set if every occurrence counts and the values differ. `console=tty0 console=ttyS0 panic=1 panic=2` is
+    {"console": {"tty0", "ttyS0"}, "panic": "2"}.
     """
     given: Dict[str, List[str]] = {}
     for name, value in parameters(line):
@@ -213,30 +220,30 @@ def values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
 
 
 def banned(line: str, at: Evidence) -> Mapping[str, Evidence]:
-    """The modules that a command line has the kernel refuse: it keeps the last module_blacklist=, name by name."""
+    """Return the modules of module_blacklist=; the last occurrence counts."""
     names = dict(parameters(line)).get("module_blacklist", "")
     return {name: at for name in names.split(",") if name}
 
 
 def is_repeated(name: str) -> bool:
-    """Whether every occurrence of a parameter counts, not only the last."""
+    """Return whether every occurrence of a parameter counts, not only the last."""
     return name in REPEATED or name.startswith(REPEATED_GROUPS)
 
 
 def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:
-    """The modules that are loaded. Absent: the kernel loads none."""
+    """Return the loaded modules; absent if the kernel does not support modules."""
     return machine.text(LOADED).then(_require_modules).then(_loaded)
 
 
 def _require_modules(text: str) -> str:
-    """The text of /proc/modules; ValueError for any other text."""
+    """Validate the text of /proc/modules; ValueError for any other text."""
     for line, row in enumerate(text.split("\n"), 1):
-        if row and not re.match(r"\S+ \d+ \S", row, re.ASCII):  # its name, its size, how many use it
+        if row and not re.match(r"\S+ \d+ \S", row, re.ASCII):  # name, size, use count
             raise ValueError(f"line {line} is no module")
     return text
 
 
 def _loaded(text: str) -> Mapping[str, Loaded]:
-    """`wireguard 94208 0 - Live 0x0000000000000000 (OE)`: O is for out of tree."""
+    """Parse `wireguard 94208 0 - Live 0x0000000000000000 (OE)`; O is out of tree."""
     rows = ((line, row.split()) for line, row in enumerate(text.split("\n"), 1))
     return {row[0]: Loaded(line, "O" in "".join(row[6:])) for line, row in rows if row}

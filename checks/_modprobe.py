@@ -1,7 +1,7 @@
-"""Reads modprobe.d as kmod does: aliases, blacklists, install commands and soft dependencies.
+"""Reader of modprobe.d: aliases, blacklists, install commands, soft dependencies.
 
-See modprobe.d(5). kmod skips hidden files and folders, sorts files by name, takes the first file of a name, and joins
-a line that ends with a backslash to the next one without a blank.
+It follows kmod and modprobe.d(5). kmod skips hidden files and folders, sorts files by name, and reads the first file of
+a name. It joins a line that ends with a backslash to the next one without a blank.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.records import NamedTuple
 
 NULL, CMDLINE = "/dev/null", "/proc/cmdline"
-SOFTDEP = "modules.softdep"  # of depmod, in the module tree: kmod sorts it among the files by its name
+SOFTDEP = "modules.softdep"  # depmod writes it to the module tree; kmod sorts it with the files by name
 VERBS = ("alias", "blacklist", "install", "softdep")
 
 
 class Line(NamedTuple):
-    """`install NAME REST`. `name` may have wildcards; `-` is `_` in it. `file` is the file's own name."""
+    """A line `install NAME REST`.
+
+    `name` may have wildcards, and has `_` in place of `-`. `file` is the base name of the file.
+    """
 
     verb: str
     name: str
@@ -30,7 +33,10 @@ class Line(NamedTuple):
 
 
 class Config(NamedTuple):
-    """The lines of all files by verb, in the order that kmod reads them; of a blacklist the names."""
+    """The lines of all files by verb, in the order of kmod.
+
+    Of a blacklist only the names are kept.
+    """
 
     aliases: Tuple[Line, ...] = ()
     installs: Tuple[Line, ...] = ()
@@ -38,16 +44,16 @@ class Config(NamedTuple):
     blacklist: Mapping[str, Evidence] = {}
 
     def aliases_of(self, name: str) -> Tuple[Line, ...]:
-        """The aliases that a name matches: kmod looks here before any other place."""
+        """Return the aliases that a name matches; kmod tries them first."""
         return tuple(line for line in self.aliases if matches(name, line.name))
 
     def install_of(self, name: str) -> Optional[Line]:
-        """What runs in place of loading a module: the first that matches."""
+        """Return the first install command that matches a module."""
         return next((line for line in self.installs if matches(name, line.name)), None)
 
 
 def configuration(tree: Tree) -> Union[Config, Unknown]:
-    """The whole configuration; unknown if a file that may have a line cannot be read."""
+    """Return the whole configuration; unknown if a file that may matter is unreadable."""
     return tree.once(_configuration)
 
 
@@ -74,7 +80,7 @@ def _sorted(lines: List[Line]) -> Config:
 
 
 def _on_command_line(tree: Tree) -> Iterator[Line]:
-    """`modprobe.blacklist=nouveau,floppy`, which counts as lines of a file do."""
+    """Parse `modprobe.blacklist=nouveau,floppy`, which counts like lines of a file."""
     if tree.running:
         line = tree.line(CMDLINE)
     else:
@@ -89,7 +95,7 @@ def _on_command_line(tree: Tree) -> Iterator[Line]:
 
 
 def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
-    """The files that count, by name."""
+    """Return the files in force, by name."""
     files: Dict[str, str] = {}
     dangling: Dict[str, str] = {}
     for folder in _kernel.MODPROBE_FOLDERS:
@@ -121,13 +127,16 @@ def _counts(tree: Tree, path: str) -> Union[bool, Unknown]:
 
 
 def _is_null(tree: Tree, path: str) -> bool:
-    """Whether a file is a link to /dev/null, which an image that does not run may lack."""
+    """Return whether a file links to /dev/null, which an offline image may lack."""
     target = tree.link(path)
     return isinstance(target, Value) and target.value == NULL
 
 
 def parse(text: str, at: Evidence) -> Iterator[Line]:
-    """The lines of a file, such as `install floppy /bin/false`. kmod ignores what it cannot read."""
+    """Parse the lines of a file, such as `install floppy /bin/false`.
+
+    kmod ignores invalid lines.
+    """
     for number, line in logical_lines(text):
         words = re.match(r"[\t ]*([^\t ]+)[\t ]+([^\t ]+)(?:[\t ](.*))?", line, re.DOTALL)
         if not words or line[0] == "#" or words[1] not in VERBS:
@@ -144,7 +153,10 @@ def parse(text: str, at: Evidence) -> Iterator[Line]:
 
 
 def logical_lines(text: str) -> Iterator[Tuple[int, str]]:
-    r"""Lines with the number of their first, joined at backslashes; `\x` is x, and a NUL ends a line."""
+    r"""Yield lines joined at backslashes, with the number of their first line.
+
+    `\x` is x, and a NUL ends a line.
+    """
     number, following, line = 1, 1, ""
     for piece in re.findall(r"\\\n|\\.|\n|[^\\\n]+", text + "\n", re.DOTALL):
         following += piece[-1] == "\n"
@@ -157,7 +169,10 @@ def logical_lines(text: str) -> Iterator[Tuple[int, str]]:
 
 
 def underscored(name: str) -> str:
-    """A name or pattern as kmod compares it: `-` is `_` outside brackets. ValueError: a bracket has no other."""
+    """Replace `-` by `_` outside brackets; ValueError for an unbalanced bracket.
+
+    kmod compares names and patterns in this form.
+    """
     parts = re.fullmatch(r"(?:[^\[\]]+|\[[^\]]*\])*", name)
     if not parts:
         raise ValueError(f"`{name[:80]}` has a bracket too many")
@@ -165,7 +180,10 @@ def underscored(name: str) -> str:
 
 
 def softdeps(tree: Tree, name: str) -> Union[Tuple[Tuple[str, ...], Tuple[str, ...]], Unknown]:
-    """What kmod loads before and after a module if it can: only the first line that matches counts."""
+    """Return the soft dependencies of a module: only the first matching line counts.
+
+    kmod loads them before and after the module if it can.
+    """
     lines = tree.once(_softdeps)
     if isinstance(lines, Unknown):
         return lines
@@ -182,11 +200,12 @@ def _softdeps(tree: Tree) -> Union[Tuple[Line, ...], Unknown]:
         return text
     listed = list(parse(text.value, text.evidence)) if isinstance(text, Value) else []
     own = (line for line in listed if line.verb == "softdep")
-    return tuple(sorted((*config.softdeps, *own), key=lambda line: line.file))  # which keeps each file's order
+    # The sort is stable and keeps the order within each file.
+    return tuple(sorted((*config.softdeps, *own), key=lambda line: line.file))
 
 
 def _parted(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
-    """`pre: a b post: c` is (a, b) and (c,)."""
+    """Parse `pre: a b post: c` to (a, b) and (c,)."""
     found: Dict[str, List[str]] = {"": [], "pre:": [], "post:": []}
     mode = ""
     for word in rest.split():
@@ -198,7 +217,7 @@ def _parted(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a name matches a pattern as fnmatch(3) does."""
+    """Return whether a name matches a pattern, as in fnmatch(3)."""
     if not set("*?[") & set(pattern):
         return name == pattern
     from fnmatch import fnmatchcase  # noqa: PLC0415

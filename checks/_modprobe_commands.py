@@ -1,7 +1,7 @@
-"""What an install command of modprobe.d does: whether the shell that runs it loads the module after all.
+"""Install commands of modprobe.d: whether the shell still loads the module.
 
-`/bin/false`, `/bin/sh -c "exit 0"` and `echo no` load nothing; `modprobe --ignore-install NAME` loads it. Programs
-that are not known here may do either.
+`/bin/false`, `/bin/sh -c "exit 0"` and `echo no` load nothing. `modprobe --ignore-install NAME` loads it. For other
+programs the result is unknown.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from nodespec.checks import _kernel_version as _kernel
 from nodespec.records import NamedTuple
 
 MAX_CHARS = 4_096  # of one command
-MAX_DEPTH = 4  # of shells within shells
-STATUS = {  # of programs that load nothing; None where it is not known
+MAX_DEPTH = 4  # of nested shells
+STATUS = {  # exit status of programs that load nothing; None if it is not known
     **dict.fromkeys(("", "true", ":", "echo", "printf", "logger", "sleep", "wall", "touch", "sync", "date"), True),
     **dict.fromkeys(("test", "["), None),
     "false": False,
@@ -25,7 +25,11 @@ LOADERS = ("modprobe",)
 
 
 class Done(NamedTuple):
-    """What a piece of a command did: `loads` the module, not, or None; whether it succeeded; whether it ended all."""
+    """Result of a simple command.
+
+    `loads` is whether it loads the module, or None if that is not known. The others are whether it succeeded, and
+    whether it ended the script.
+    """
 
     loads: Optional[bool]
     succeeded: Optional[bool] = True
@@ -33,14 +37,14 @@ class Done(NamedTuple):
 
 
 def loads(command: str, name: str) -> Optional[bool]:
-    """Whether an install command loads the module that it is for; None where that is not known."""
+    """Return whether an install command loads its module; None if that is not known."""
     if len(command) > MAX_CHARS:
         return None
     return _run(command, name, 0).loads
 
 
 def _run(script: str, name: str, depth: int) -> Done:
-    """Follow a script piece by piece: `a; b`, `a && b`, `a || b`, `a | b`."""
+    """Follow a script command by command: `a; b`, `a && b`, `a || b`, `a | b`."""
     if depth > MAX_DEPTH:
         return Done(None, None)
     last = Done(loads=False)
@@ -60,11 +64,14 @@ _TOKEN = re.compile(
     r"""|(?P<comment>\#[^\n]*)"""
     r"""|(?P<word>(?:[^\t\n ;&|<>'"`$(){}\\]|'[^']*'|"(?:[^"`$\\]|\$\w+|\$\{\w+\})*"|\$\w+|\$\{\w+\})+))"""
 )
-UNREAD = "("  # stands for all that is more than simple commands: no program is called so
+UNREAD = "("  # a placeholder for everything but simple commands; no program has this name
 
 
 def _pieces(script: str) -> List[Tuple[str, List[str]]]:
-    """Simple commands with what joins each to the one before; what comes after them is UNREAD."""
+    """Yield simple commands, each with the operator before it.
+
+    UNREAD stands for everything else.
+    """
     pieces: List[Tuple[str, List[str]]] = [(";", [])]
     at, script = 0, script.strip("\t\n ")
     while at < len(script):
@@ -85,7 +92,7 @@ def _unquoted(word: str) -> str:
 
 
 def _simple(words: List[str], name: str, depth: int) -> Done:
-    """One program with its arguments."""
+    """Return the result of one program with its arguments."""
     words = [*_bare(words)]
     program, arguments = "".join(words[:1]).rpartition("/")[2], words[1:]
     if UNREAD in words:
@@ -96,13 +103,16 @@ def _simple(words: List[str], name: str, depth: int) -> Done:
         return _modprobe(arguments, name)
     if program in SHELLS and arguments[:1] == ["-c"] and len(arguments) > 1:
         return _run(arguments[1], name, depth + 1)._replace(ends=False)
-    if program.endswith("\r"):  # of a file with CRLF: not found
+    if program.endswith("\r"):  # A file with CRLF line ends: the program is not found.
         return Done(loads=False, succeeded=False)
     return Done(loads=False, succeeded=STATUS[program]) if program in STATUS else Done(None, None)
 
 
 def _bare(words: List[str]) -> Iterator[str]:
-    """Words without assignments and programs that only run another: `FOO=1 /usr/bin/env false` is false."""
+    """Remove assignments and wrappers: `FOO=1 /usr/bin/env false` is false.
+
+    A wrapper is a program that only runs another one.
+    """
     rest = iter(words)
     for word in rest:
         if not re.match(r"\w+=", word) and word.rpartition("/")[2] not in WRAPPERS:
@@ -112,7 +122,10 @@ def _bare(words: List[str]) -> Iterator[str]:
 
 
 def _modprobe(arguments: List[str], name: str) -> Done:
-    """A call of modprobe: with -i it loads the module itself; without, it would run this very command again."""
+    """Return the result of modprobe: only with -i does it load the module itself.
+
+    Without -i it would run the same install command again.
+    """
     options = [word for word in arguments if word.startswith("-")]
     names = [_kernel.named(word) for word in arguments if not word.startswith("-")]
     short = "".join(option[1:] for option in options if not option.startswith("--"))

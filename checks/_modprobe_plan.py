@@ -1,9 +1,9 @@
-"""What `modprobe NAME` inserts, followed through modprobe.d and the module tree as kmod does.
+"""What `modprobe NAME` inserts, by modprobe.d and the module tree, as in kmod.
 
-kmod_module_new_from_lookup: aliases of the configuration come before the names of modules.dep, install commands and
-the aliases of depmod after them. kmod_module_probe_insert_module: dependencies first, each with its soft dependencies;
-a module that has soft dependencies ignores its install command; what fails ends it, unless only soft dependencies
-want it.
+kmod_module_new_from_lookup: aliases of the configuration come first, then the names of modules.dep, then install
+commands and the aliases of depmod. kmod_module_probe_insert_module: dependencies are inserted first, each with its soft
+dependencies. A module with soft dependencies ignores its install command. A failure ends the call, unless only soft
+dependencies need the module.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
 
-Reason = Union[Evidence, Unknown]  # what keeps a module out, or why that is not known
+Reason = Union[Evidence, Unknown]  # why a module is not loaded, or why that is not known
 MAX_STEPS = 2_000  # modules that one name leads to
-MAX_NEEDS = 200  # modules that one needs
+MAX_NEEDS = 200  # dependencies of one module
 
 
 class Kernel(NamedTuple):
-    """What decides besides the configuration: modules in the kernel, and modules that it refuses."""
+    """State of the kernel: modules that it has, and modules that it denies."""
 
     present: Mapping[str, object]
     banned: Mapping[str, Evidence]
 
 
 class Target(NamedTuple):
-    """A module that a name leads to, and the alias of the configuration or of depmod that says so."""
+    """A module that a name leads to, with the alias that leads there."""
 
     name: str
     alias: Optional[Evidence] = None
 
 
 def targets(tree: Tree, config: _modprobe.Config, name: str) -> Tuple[Target, ...]:
-    """The modules that a name stands for."""
+    """Return the modules that a name stands for."""
     aliases = config.aliases_of(name)
     if aliases:
         return tuple(Target(line.rest, line.evidence) for line in aliases)
@@ -50,7 +50,10 @@ def targets(tree: Tree, config: _modprobe.Config, name: str) -> Tuple[Target, ..
 
 
 def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
-    """`alias fs-overlay overlay` of modules.alias. What comes before a wildcard is compared first: there are 20,000."""
+    """Yield matching lines of modules.alias, such as `alias fs-overlay overlay`.
+
+    The text before a wildcard is compared first, because there are 20,000 lines.
+    """
     folder = tree.once(_kernel.tree)
     text = tree.text(f"{folder.value}/modules.alias") if isinstance(folder, Value) else folder
     if not isinstance(text, Value):
@@ -64,7 +67,10 @@ def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
 
 
 class Attempt:
-    """One call of modprobe. `inserted`: the modules that are in the kernel afterwards; None where that is not known."""
+    """A call of modprobe.
+
+    `inserted` are the modules in the kernel afterwards; None if that is not known.
+    """
 
     def __init__(self, tree: Tree, config: _modprobe.Config, kernel: Kernel) -> None:
         self.tree, self.config, self.kernel = tree, config, kernel
@@ -75,10 +81,10 @@ class Attempt:
         installed = tree.once(_kernel.installed)
         self._listed: Mapping[str, int] = installed.value if isinstance(installed, Value) else {}
         self._needed: Set[str] = set()
-        self._doubtful = False  # something that is required may have failed, which would have ended it
+        self._doubtful = False  # A required step may have failed, which would have ended the call.
 
     def run(self, name: str) -> None:
-        """Insert a module with all that belongs to it."""
+        """Insert a module with its dependencies and soft dependencies."""
         required = {*self._ordered(name)}
         self._needed.update(required - {name})
         for step, ignores in self._steps(name):
@@ -97,14 +103,17 @@ class Attempt:
                 self.reasons.setdefault(name, reason)
 
     def _steps(self, name: str) -> List[Tuple[str, bool]]:
-        """The modules that are tried, in order, and whether each ignores its install command."""
+        """Return the modules in order, and whether each ignores its install command."""
         if name in self._visited or len(self._visited) > MAX_STEPS:
             return []
         self._visited.add(name)
         return [step for each in self._ordered(name) for step in self._with_soft(each)]
 
     def _ordered(self, name: str) -> Tuple[str, ...]:
-        """A module after all that it needs. depmod lists what these need too, and other lists may not."""
+        """Return a module after all its dependencies.
+
+        depmod lists indirect dependencies too; other lists may not.
+        """
         found: Dict[str, None] = {}
         pending, begun = [name], {""}
         while pending and len(begun) <= MAX_NEEDS:
@@ -131,7 +140,7 @@ class Attempt:
     def _exists(self, word: str) -> bool:
         return bool(targets(self.tree, self.config, _kernel.named(word))) or _kernel.named(word) in self.kernel.present
 
-    def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - of a pair
+    def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - the flag is part of a pair
         command = None if ignores_command else self.config.install_of(name)
         does = _modprobe_commands.loads(command.rest, name) if command else True
         if command and not does:
@@ -142,7 +151,7 @@ class Attempt:
         self._insert(name)
 
     def _insert(self, name: str) -> None:
-        """Insert one module, whose dependencies were tried before it."""
+        """Insert one module after its dependencies."""
         if name in self.kernel.banned or "" in self.kernel.banned:
             self.inserted[name], self.reasons[name] = False, self.kernel.banned.get("") or self.kernel.banned[name]
             return
@@ -158,7 +167,10 @@ class Attempt:
 
 
 def attempt(tree: Tree, kernel: Kernel, name: str, *, spares: bool = False) -> Union[Attempt, Unknown]:
-    """Call modprobe with a name. `spares`: what is blacklisted is not loaded by its own name either."""
+    """Call modprobe with a name.
+
+    `spares`: a module that is blacklisted is not loaded by its own name either.
+    """
     config = _modprobe.configuration(tree)
     if isinstance(config, Unknown):
         return config
@@ -172,7 +184,7 @@ def attempt(tree: Tree, kernel: Kernel, name: str, *, spares: bool = False) -> U
 
 
 def kept_out(tree: Tree, kernel: Kernel, name: str) -> Optional[Reason]:
-    """What keeps `modprobe NAME` from loading the module of that name; nothing where nothing does."""
+    """Return what stops `modprobe NAME` from loading the module; None if nothing does."""
     config = _modprobe.configuration(tree)
     if isinstance(config, Unknown):
         return config

@@ -1,7 +1,7 @@
-"""The modules that a boot loads because files say so, whatever hardware there is and whatever programs will want.
+"""Modules that a boot loads by configuration, whatever the hardware.
 
-They are named by modules-load.d, by /etc/modules, on the command line, and by systemd itself, which always wants some,
-and has units that do. What udev finds for devices, and what comes with a file system or a socket, is not among them.
+They are listed in modules-load.d, in /etc/modules and on the command line, or loaded by systemd itself or its units.
+Modules that udev finds for devices, or that a file system or a socket needs, are not included.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ FOLDERS, FILE, OPENRC = _units.folders("modules-load.d"), "/etc/modules", "/etc/
 SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_boot_services.SOURCES)
 SERVICE = "systemd-modules-load.service"
 PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
-REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is modprobe's
-ALWAYS = ("autofs4", "ipv6", "unix")  # wanted by systemd's first process, where they are modules
+REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is for modprobe
+ALWAYS = ("autofs4", "ipv6", "unix")  # systemd loads these if they are modules
 WANTED = re.compile(r"modprobe@([\w-]{1,64})\.service")
 Named: TypeAlias = "Dict[str, Evidence]"
 Loaded: TypeAlias = "Mapping[str, Union[Evidence, Unknown]]"
 
 
 def loaded(tree: Tree) -> Observation[Loaded]:
-    """Modules that are loaded then, each with what says so, and with what these need; unknown where they may be."""
+    """Return the modules loaded at boot, with the source of each, or unknown.
+
+    Dependencies are included.
+    """
     return tree.once(_loaded)
 
 
 def banned(tree: Tree) -> Mapping[str, Evidence]:
-    """Modules that the kernel itself will refuse."""
+    """Return the modules that the kernel itself will deny."""
     line = _command_line.next_line(tree)
     return _kernel.banned(line.value.text, line.evidence) if isinstance(line, Value) else {}
 
@@ -66,7 +69,7 @@ def _loaded(tree: Tree) -> Observation[Loaded]:
 def _add_doubtful(
     tree: Tree, kernel: _modprobe_plan.Kernel, doubt: Unknown, found: Dict[str, Union[Evidence, Unknown]]
 ) -> None:
-    """The modules that files name, where it is not known whether anything reads these files."""
+    """Add the modules of files that the init system may not read."""
     for path in _files(tree):
         text = _units.said(tree, path)
         for _, name in names(text.value, "") if isinstance(text, Value) else ():
@@ -92,7 +95,7 @@ def _add(
 
 
 def _named(tree: Tree) -> Observation[Named]:
-    """All that is named anywhere, by what names it first."""
+    """Return all modules that any source lists, with the first source."""
     system = _init_system.init(tree)
     named: Named = {}
     at = Evidence(":".join(FOLDERS))
@@ -127,10 +130,10 @@ def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]]
 
 
 def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
-    """The modules that a file of modules-load.d names, with their lines.
+    """Parse the modules that a file of modules-load.d names, with their lines.
 
-    To systemd a whole line is the name, so that `br_netfilter # for pods` names nothing that exists; a comment begins
-    with # or ; at the beginning of a line. The scripts of other init systems take the first word.
+    For systemd a whole line is the name, so `br_netfilter # for pods` names no existing module. A comment starts with #
+    or ; at the beginning of a line. The scripts of other init systems use the first word.
     """
     for number, line in enumerate(text.split("\n"), 1):
         for piece in re.split("[\r\0]", line) if system == "systemd" else (line,):
@@ -148,7 +151,7 @@ def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 
 def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
-    """The modules of the instances of modprobe@.service that a boot starts."""
+    """Return the modules of the modprobe@.service instances that a boot starts."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     for name, at in _systemd_boot.started(tree).items():
@@ -158,7 +161,7 @@ def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 
 def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
-    """Parameters that list modules: each with one of them."""
+    """Yield the modules of the parameters that list modules."""
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):
         return []

@@ -1,4 +1,4 @@
-"""Whether a module that is not in the kernel can be loaded: the lists of depmod, modprobe.d, the program that loads."""
+"""Whether a missing module can be loaded: depmod's lists, modprobe.d, the loader."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKED = ("", ".xz", ".zst", ".gz")
 
 
 def state(machine: Tree, name: str, kernel: Kernel, unread: Optional[Unknown]) -> Optional[Observation[str]]:
-    """The state of a module that is not in the kernel; nothing where no list has it.
+    """Return the state of a module that is not in the kernel; None if no list has it.
 
-    `unread` is why the kernel may refuse more modules than are known.
+    `unread` is the reason if the kernel may deny further modules.
     """
     listed = _listed(machine, name)
     if not isinstance(listed, Value):
@@ -32,7 +32,7 @@ def state(machine: Tree, name: str, kernel: Kernel, unread: Optional[Unknown]) -
 
 
 def _listed(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """That modules.dep lists a module, or what is known of one that only modules.order names."""
+    """Return that modules.dep lists a module, or the state of one without an entry."""
     installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
     if isinstance(installed, Value) and name in installed.value:
         return Value("loadable", installed.evidence._replace(line=installed.value[name]))
@@ -45,7 +45,10 @@ def _listed(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 
 def _unlisted(machine: Tree, at: Evidence, installed: Observation[object]) -> Observation[str]:
-    """What modules.order names and modules.dep does not: kmod finds nothing that depmod did not list."""
+    """Return the state of a module that only modules.order lists.
+
+    kmod finds nothing that depmod did not list.
+    """
     there = _has_file(machine, at)
     if isinstance(there, Unknown):
         return there
@@ -60,7 +63,7 @@ def _unlisted(machine: Tree, at: Evidence, installed: Observation[object]) -> Ob
 
 
 def _truncated(machine: Tree, installed: Observation[object]) -> Optional[Unknown]:
-    """Why a name that modules.dep does not list may have been listed all the same."""
+    """Return why the list of a name may be truncated."""
     text = machine.text(installed.evidence.source) if isinstance(installed, Value) else None
     if not isinstance(text, Value) or text.value.endswith("\n"):
         return None
@@ -69,7 +72,10 @@ def _truncated(machine: Tree, installed: Observation[object]) -> Optional[Unknow
 
 
 def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
-    """Whether the file that a line of modules.order names is there, packed or not. Each folder is listed once."""
+    """Return whether the file of a line of modules.order exists, compressed or not.
+
+    Each folder is listed once.
+    """
     path = (*machine.once(_kernel.order_lines)[at.line - 1 :], "")[0].strip()
     folder, _, file = f"{at.source.rpartition('/')[0]}/{path}".rpartition("/")
     folders = machine.once(_folders)
@@ -83,12 +89,15 @@ def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
 
 
 def _folders(_: Tree) -> Dict[str, Observation[Tuple[str, ...]]]:
-    """The folders that were listed already."""
+    """Return the cache of listed folders, which starts empty."""
     return {}
 
 
 def _missing_loader(machine: Tree) -> Union[Evidence, Unknown, None]:
-    """Why nothing is loaded on demand: the program that the kernel and others start for it is not there."""
+    """Return why nothing is loaded on demand: the loader program is not found.
+
+    The kernel and other programs start it.
+    """
     named = _loader(machine)
     if isinstance(named, Unknown):
         return named
@@ -100,12 +109,12 @@ def _missing_loader(machine: Tree) -> Union[Evidence, Unknown, None]:
     if isinstance(program, Value) and program.value.kind == "file" and program.value.mode & 0o111:
         return None
     if isinstance(machine, Machine) and _in_container(machine):
-        return None  # the kernel starts the program of the host, which cannot be seen from here
+        return None  # The kernel starts the program of the host, which is not visible from here.
     return Evidence(named.value) if named.value.endswith("/modprobe") else named.evidence
 
 
 def _loader(machine: Tree) -> Union[Value[str], Unknown]:
-    """The program that the kernel starts, by kernel.modprobe."""
+    """Return the program that the kernel starts, by kernel.modprobe."""
     if machine.running:
         said = machine.line(LOADER)
     else:
