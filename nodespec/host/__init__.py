@@ -1,1 +1,4 @@
-"""The machine or tree under examination: the only code that opens its files, sockets and programs."""
+"""The observed machine or tree.
+
+No other code opens its files and sockets or runs its programs.
+"""

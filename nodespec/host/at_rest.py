@@ -1,4 +1,4 @@
-"""A directory as the next boot would find it: the live root, or the tree of an image."""
+"""A directory as after the next boot: the live root, or the tree of an image."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from nodespec.model.observation import Value
 
 T = TypeVar("T")
 
-VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")  # file systems of which a boot leaves nothing
-EMPTY = ("/proc", "/sys", "/dev", "/run")  # of the live root, whatever is mounted there
+# File systems whose contents do not survive a boot.
+VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")
+EMPTY = ("/proc", "/sys", "/dev", "/run")  # Empty at boot in the live root, whatever is mounted there now.
 
 
 class Resting(DirectoryTree):
-    """A tree below a directory. What is mounted in it from memory is read as empty.
+    """A tree below a directory; file systems in memory are read as empty.
 
-    A single file that such a mount covers, as the machine-id of a first boot, is unknown.
+    A single file that is mounted from memory, such as the machine-id of a first boot, is unknown.
     """
 
     def __init__(self, root: str) -> None:
@@ -32,7 +33,7 @@ class Resting(DirectoryTree):
         self._covers = _covers(self.root)
 
     def source(self, path: str) -> Source:
-        """The content of a file as a source."""
+        """Return the content of a file as a source."""
         if not stat.S_ISREG(self._status(path, follow=True).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         return File(self._open(path, 0))
@@ -53,7 +54,10 @@ class Resting(DirectoryTree):
 
 
 def _covers(root: str) -> FrozenSet[str]:
-    """The paths below a root where memory is mounted; Mistake where the live root is in memory itself."""
+    """Return the paths below a root where memory is mounted.
+
+    Raises `Mistake` if the live root is in memory itself.
+    """
     mounts = Machine().text("/proc/self/mountinfo").then(parsed)
     if not isinstance(mounts, Value):
         if root == "/":

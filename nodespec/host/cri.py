@@ -1,4 +1,7 @@
-"""What a container runtime says over the CRI, the interface by which the kubelet drives it."""
+"""Query a container runtime over the CRI, the interface that the kubelet uses.
+
+https://github.com/kubernetes/cri-api
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from nodespec.host.peer import Peer
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-APIS = ("v1", "v1alpha2")  # the newest first
+APIS = ("v1", "v1alpha2")  # The newest version first.
 
 
 class Hello(NamedTuple):
-    """A runtime that answered: at which socket, in which version of the CRI, and its own version."""
+    """A runtime that answered: its socket, its version of the CRI, its own version."""
 
     socket: str
     api: str
@@ -23,16 +26,16 @@ class Hello(NamedTuple):
 
 
 class Status(NamedTuple):
-    """The state of a runtime. The last two are empty where it does not say."""
+    """The state of a runtime; the last two fields are empty if not reported."""
 
-    conditions: FrozenSet[str]  # that hold
-    features: FrozenSet[str]  # of the runtime, and of its default handler
+    conditions: FrozenSet[str]  # The conditions that are true.
+    features: FrozenSet[str]  # Features of the runtime and of its default handler.
     handlers: FrozenSet[str]
     cgroup_driver: str
 
 
 def hello(machine: Machine, socket: str) -> Observation[Hello]:
-    """Who listens at a socket; absent where it is somebody who does not speak the CRI."""
+    """Return the runtime at a socket; absent if the server does not implement the CRI."""
     silent = []
     for api in APIS:
         answer = _ask(machine, socket, f"runtime.{api}.RuntimeService/Version")
@@ -45,17 +48,23 @@ def hello(machine: Machine, socket: str) -> Observation[Hello]:
 
 
 def status(machine: Machine, runtime: Hello) -> Observation[Status]:
-    """`Status`, asked to be verbose: in its configuration containerd 1 says what it otherwise does not."""
+    """Call `Status` in verbose mode, and return the state of the runtime.
+
+    containerd 1 reports its handlers and its cgroup driver only in the verbose configuration.
+    """
     return _call(machine, runtime, "RuntimeService/Status", b"\x08\x01").then(_status)
 
 
 def cgroup_driver(machine: Machine, runtime: Hello) -> Observation[str]:
-    """`RuntimeConfig`, which containerd has since 2.0 and CRI-O since 1.28."""
+    """Call `RuntimeConfig`; containerd has it since 2.0, CRI-O since 1.28."""
     return _call(machine, runtime, "RuntimeService/RuntimeConfig").then(_driver)
 
 
 def snapshotter(machine: Machine, runtime: Hello) -> Observation[str]:
-    """`ImageFsInfo`: containerd names the directory of its images after its default snapshotter, which comes first."""
+    """Call `ImageFsInfo`, and return the default snapshotter.
+
+    containerd names the directory of its images after its default snapshotter, which it lists first.
+    """
     answer = _call(machine, runtime, "ImageService/ImageFsInfo").then(_snapshotter)
     return Value(answer.value, answer.evidence._replace(inferred=True)) if isinstance(answer, Value) else answer
 
@@ -68,12 +77,12 @@ def _call(machine: Machine, runtime: Hello, method: str, message: bytes = b"") -
 
 
 def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Observation[Message]:
-    """What a method answers; absent where the server does not have it."""
+    """Return the answer of a method; absent if the server does not implement it."""
     said = f"{socket} {method}"
     connected = machine.connect(socket)
     if isinstance(connected, (Absent, Unknown)):
         return connected
-    from nodespec.host import grpc  # noqa: PLC0415 - only where somebody listens
+    from nodespec.host import grpc  # noqa: PLC0415 - only needed for a connected socket
 
     with connected:
         reply = grpc.call(Peer(connected, socket, machine.patience), method, message)
@@ -88,7 +97,7 @@ def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Ob
 
 def _status(said: Message) -> Status:
     handlers = {handler.text(1): handler.part(2) for handler in said.parts(3)}
-    default = handlers.pop("", Message(b""))  # it stands there by its name too
+    default = handlers.pop("", Message(b""))  # The default handler is also listed by its name.
     features = {
         "supplemental_groups_policy": said.part(4).number(1),
         "recursive_read_only_mounts": default.number(1),
@@ -120,7 +129,10 @@ def _snapshotter(said: Message) -> str:
 
 
 def _configured(config: str) -> Tuple[FrozenSet[str], str]:
-    """The handlers, and the cgroup driver of the default one, of containerd's configuration."""
+    """Return the handlers of a containerd configuration and the cgroup driver.
+
+    The cgroup driver is that of the default handler.
+    """
     document = inside(parsed(config or "{}"), "containerd")
     default, runtimes = inside(document, "defaultRuntimeName"), inside(document, "runtimes")
     runtime = inside(runtimes, str(default))
@@ -129,7 +141,10 @@ def _configured(config: str) -> Tuple[FrozenSet[str], str]:
 
 
 def _runc_driver(runtime: object) -> str:
-    """The cgroup driver of a runtime: cgroupfs unless an option says otherwise; empty where runc does not run it."""
+    """Return the cgroup driver of a runtime; empty if it is not runc.
+
+    The default is cgroupfs, unless an option sets systemd.
+    """
     if inside(runtime, "runtimeType") not in (None, "", "io.containerd.runc.v1", "io.containerd.runc.v2"):
         return ""
     said = [inside(runtime, "options", name) for name in ("SystemdCgroup", "systemdcgroup", "systemdCgroup")]
@@ -138,8 +153,8 @@ def _runc_driver(runtime: object) -> str:
 
 
 def parsed(text: str) -> object:
-    """A JSON document; ValueError where it is none."""
-    import json  # noqa: PLC0415 - only where a runtime answers
+    """Parse a JSON document. Raises ValueError if it is not valid."""
+    import json  # noqa: PLC0415 - only needed for the answer of a runtime
 
     try:
         return json.loads(text)
@@ -148,7 +163,7 @@ def parsed(text: str) -> object:
 
 
 def inside(document: object, *names: str) -> object:
-    """What a JSON document has below these names, or nothing."""
+    """Return the value below these names in a JSON document, or None."""
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None
     return document

@@ -1,4 +1,7 @@
-"""A directory of this host as a tree. It may be hostile: links stay inside, devices are never opened."""
+"""A directory of this host as a tree.
+
+Its content may be hostile: links are resolved below the root, and devices are never opened.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ T = TypeVar("T")
 
 
 class DirectoryTree(Tree):
-    """Files below a directory, or those of the host itself below `/`."""
+    """Files below a directory, or those of the host itself for `/`."""
 
     def __init__(self, root: str = "/") -> None:
         super().__init__(os.path.realpath(root))
 
     def _admit(self, path: str, found: os.stat_result) -> None:
-        """Raise Unseen where what was found at a path must not be taken for what belongs there."""
+        """Raise Unseen if the file at a path is not the one that belongs there."""
 
     def _read_start(self, path: str, size: int) -> bytes:
         found = self._status(path, follow=True)
         self._admit(path, found)
-        _require_regular(found)  # a device is not even opened
+        _require_regular(found)  # A device must not be opened at all.
         handle = self._open(path, 0)
         try:
-            _require_regular(os.fstat(handle))  # what was opened may have been exchanged since
+            _require_regular(os.fstat(handle))  # The file may have been replaced since it was checked.
             data = bytearray()
             while len(data) < size and (piece := os.read(handle, CHUNK)):
                 data += piece
@@ -64,7 +67,7 @@ class DirectoryTree(Tree):
         return self._at(path, _lstat if not follow else _stat, follow=follow)
 
     def _at(self, path: str, act: Callable[[str, Union[int, None]], T], *, follow: bool = False) -> T:
-        """`act` on the last component of a path and the folder that holds it."""
+        """Call `act` with the last component of a path and the directory that holds it."""
         if self.root == "/":
             return act(path, None)
         with Walk(self.root) as walk:
@@ -77,9 +80,9 @@ def _require_regular(found: os.stat_result) -> None:
 
 
 class Walk:
-    """Goes down a path below a root one component at a time, so that a link is only ever a text.
+    """Descend a path below a root, component by component.
 
-    What stands at the paths `covers` is read as empty.
+    The kernel never follows a link: its target is resolved as text. The paths in `covers` are read as empty.
     """
 
     def __init__(self, root: Union[str, int], covers: FrozenSet[str] = frozenset()) -> None:
@@ -88,7 +91,7 @@ class Walk:
         self._names: List[str] = []
         self._covers = covers
 
-    def __enter__(self) -> Walk:  # noqa: PYI034 - Self is Python 3.11's
+    def __enter__(self) -> Walk:  # noqa: PYI034 - Self requires Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +102,7 @@ class Walk:
         return self._stack[-1]
 
     def to(self, path: str, *, follow: bool) -> str:
-        """Stand in the folder that holds the last component, and say its name there."""
+        """Descend to the directory of the last component, and return its name there."""
         ahead, links = components(path), 0
         while ahead:
             name = ahead.pop()
@@ -126,7 +129,7 @@ class Walk:
         return "."
 
     def path(self, name: str = ".") -> str:
-        """Where a name in this folder stands, below the root."""
+        """Return the path of a name in this directory, below the root."""
         return "/" + "/".join(self._names if name == "." else [*self._names, name])
 
     def _ascend(self, depth: int) -> None:
@@ -136,7 +139,7 @@ class Walk:
 
 
 def components(path: str) -> list[str]:
-    """The components of a path, last first."""
+    """Return the components of a path, last first."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
@@ -153,6 +156,10 @@ def _readlink(name: str, folder: Union[int, None]) -> str:
 
 
 def _flags(more: int, folder: Union[int, None]) -> int:
-    """Below a root the last component was seen to be no link, and shall not become one."""
+    """Return the flags of open(2).
+
+    Below a root the last component was not a link when it was checked. O_NOFOLLOW refuses it if it was replaced by a
+    link.
+    """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | more
     return flags if folder is None else flags | os.O_NOFOLLOW

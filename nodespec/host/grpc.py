@@ -1,6 +1,7 @@
-"""One gRPC call over a unix socket: as much of HTTP/2 as an answer of some kilobytes takes.
+"""Make one gRPC call over a unix socket.
 
-What a peer sends is hostile: it is bounded, it ends in time, and nothing that it says raises out of `call`.
+It implements only the part of HTTP/2 (RFC 9113) that an answer of some kilobytes requires. The peer is hostile: its
+answer is bounded in size and time, and no input of it makes `call` raise.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.host.peer import Peer
 
-HEADERS = 1 << 16  # bytes of an answer's headers
-UNIMPLEMENTED = 12  # the status of a method that the server does not have
+HEADERS = 1 << 16  # Bytes of the headers of an answer.
+UNIMPLEMENTED = 12  # The gRPC status of a method that the server does not implement.
 
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_FRAME = 16384  # bytes of one frame, unless more was agreed
+_FRAME = 16384  # Bytes of a frame; the default of HTTP/2.
 
 
 class Reply(NamedTuple):
-    """What a server answered: gRPC's status (0 is OK) and its message, or the protobuf message asked for."""
+    """The answer of a server: gRPC's status and message, or the protobuf message.
+
+    Status 0 is OK.
+    """
 
     status: int
     message: str
@@ -34,7 +38,7 @@ class Reply(NamedTuple):
 
 
 def call(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
-    """Ask `package.Service/Method` of a connected peer."""
+    """Call `package.Service/Method` of a connected peer."""
     try:
         peer.send(_request(method, message))
         return _reply(peer)
@@ -45,7 +49,10 @@ def call(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]
 
 
 def _request(method: str, message: bytes) -> bytes:
-    """All that is said unless the peer asks: keep no table, push nothing, and send up to `LIMIT` in one go."""
+    """Return the request, with settings for a simple answer.
+
+    The peer must not keep a header table, must not push, and may send up to `LIMIT` bytes without a window update.
+    """
     settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + LIMIT.to_bytes(4, "big")
     header = {
         ":method": "POST",
@@ -70,7 +77,10 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def _reply(peer: Peer) -> Reply:
-    """The answer, whose headers and trailers may be read as one because neither refers to what was sent before."""
+    """Return the answer.
+
+    Headers and trailers are decoded together, since neither refers to headers that were sent before.
+    """
     head, body, whole, ended = bytearray(), bytearray(), True, False
     for kind, flags, stream, payload in _frames(peer):
         if kind in (_SETTINGS, _PING) and not flags & _ACK:
@@ -92,11 +102,11 @@ def _reply(peer: Peer) -> Reply:
 
 
 def _frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
-    """Kind, flags, stream and payload of each frame."""
+    """Yield kind, flags, stream and payload of each frame."""
     data = bytearray()
     for piece in peer.pieces():
         data += piece
-        while len(data) >= 9:  # noqa: PLR2004 - a frame's header
+        while len(data) >= 9:  # noqa: PLR2004 - the length of a frame header
             size = int.from_bytes(data[:3], "big")
             if size > _FRAME:
                 raise ValueError(f"a frame of {size} bytes")
@@ -107,7 +117,7 @@ def _frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
 
 
 def _unpadded(kind: int, flags: int, payload: bytes) -> bytes:
-    """The payload without what may stand before and after it."""
+    """Return the payload without padding and priority."""
     before, after = 0, 0
     if flags & _PADDED:
         before, after = 1, payload[0] if payload else 0
@@ -131,6 +141,6 @@ def _concluded(headers: Mapping[str, str], body: bytes) -> Reply:
 
 
 def _unquoted(text: str) -> str:
-    """Percent-encoded UTF-8, as gRPC has it."""
+    """Decode percent-encoded UTF-8, as gRPC sends it."""
     data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes((int(m[1], 16),)), text.encode())
     return data.decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""A machine that runs: its tree, and what only a live host has: programs, sockets, its own process."""
+"""A running machine: its tree, programs, sockets and namespaces."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     import subprocess
 
 SEALED = "is made inaccessible: a directory of mode 000 hides it"
-GRACE = 0.5  # seconds that killing a program may take
-OUTPUT = 1 << 20  # bytes that a program may print
+GRACE = 0.5  # Seconds that killing a program may take.
+OUTPUT = 1 << 20  # Bytes of the output of a program.
 ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
 
 
 class Ran(NamedTuple):
-    """What a program printed on its standard output, and its exit status."""
+    """The exit status of a program, and its standard output."""
 
     status: int
     output: str
 
 
 class Machine(DirectoryTree):
-    """A live host, at `/` or, from inside a container, where its root is mounted.
+    """A live host, at `/` or where its root is mounted into a container.
 
-    `process` is the process whose view of the host is taken: the own one, or PID 1 of the host below `root`.
+    `process` is the process whose view of the host is observed: nodespec itself, or PID 1 of the host below `root`.
     """
 
     running = True
-    patience: float = 1.5  # seconds that a peer may take, and a program at least: less than a look has
-    deadline: Union[float, None] = None  # of time.monotonic, when the run ends
+    patience: float = 1.5  # Seconds that a peer may take, and the least limit of a program. An observation has more.
+    deadline: Union[float, None] = None  # The end of the run, in time.monotonic.
 
     def __init__(self, root: str = "/") -> None:
         super().__init__(root)
@@ -46,35 +46,41 @@ class Machine(DirectoryTree):
         self.uid = os.geteuid()
 
     def device(self, path: str) -> Union[int, None]:
-        """The number of the device that holds what a path leads to; nothing where it leads nowhere."""
+        """Return the device number of the file at a path, or None if it is not found."""
         try:
             return self._status(path, follow=True).st_dev
         except OSError:
             return None
 
     def is_same(self, path: str, other: str) -> bool:
-        """Whether two paths lead to one file or directory; not where one cannot be seen."""
+        """Return whether two paths lead to the same file; False if either cannot be read."""
         try:
             return os.path.samestat(self._status(path, follow=True), self._status(other, follow=True))
         except OSError:
             return False
 
     def listed(self, path: str) -> Tuple[str, ...]:
-        """The names in a directory, whatever it is; none where it cannot be read."""
+        """Return the names in a directory, masked or not; empty if it cannot be read."""
         try:
             return super()._list_names(path)
         except OSError:
             return ()
 
     def reached(self, path: str) -> Tuple[str, int]:
-        """The last directory on the way to a path that exists, without links, and the number of its device."""
+        """Return the last existing directory on the way to a path, and its device number.
+
+        The returned path contains no links.
+        """
         with Walk(self.root) as walk:
             with suppress(OSError):
                 walk.to(path, follow=True)
             return walk.path(), os.fstat(walk.folder).st_dev
 
     def resolved(self, path: str) -> str:
-        """A path without links; empty where only the kernel can follow them, as below /proc/self/fd."""
+        """Return a path without links.
+
+        It is empty if only the kernel can follow them, as below /proc/self/fd.
+        """
         with Walk(self.root) as walk:
             try:
                 return walk.path(walk.to(path, follow=True))
@@ -91,7 +97,10 @@ class Machine(DirectoryTree):
         )
 
     def _is_sealed(self, path: str) -> bool:
-        """Whether the last directory on the way to a path has mode 000, as the mask of InaccessiblePaths= has."""
+        """Return whether the last existing directory on the way to a path has mode 000.
+
+        The mask of InaccessiblePaths= in systemd.exec(5) has that mode.
+        """
         while path := path.rpartition("/")[0]:
             try:
                 found = self._status(path, follow=True)
@@ -115,12 +124,18 @@ class Machine(DirectoryTree):
         return names
 
     def uname(self) -> Tuple[str, str]:
-        """Release and machine (`x86_64`) of the running kernel, which a container shares."""
+        """Return release and machine (`x86_64`) of the running kernel.
+
+        A container shares both with its host.
+        """
         names = os.uname()
         return names.release, names.machine
 
     def elsewhere(self, space: str) -> Union[Unknown, None]:
-        """Why what the kernel answers nodespec is not what it answers the host: another namespace of that kind."""
+        """Return why the kernel's answers do not describe the host, or None.
+
+        They do not if nodespec runs in another namespace of the kind `space`, such as `net`.
+        """
         if self.root == "/":
             return None
         theirs, ours = self.link(f"{self.process}/ns/{space}"), Machine().link(f"/proc/self/ns/{space}")
@@ -129,15 +144,16 @@ class Machine(DirectoryTree):
                 said = f"the kernel answers for nodespec's own {space} namespace, maybe not for the host's: {link.say}"
                 return Unknown("hidden", said, "give nodespec CAP_SYS_PTRACE, and no user namespace of its own")
         shared = isinstance(theirs, Value) and isinstance(ours, Value) and theirs.value == ours.value
-        if shared or (isinstance(theirs, Absent) and isinstance(ours, Absent)):  # a kernel without such namespaces
+        if shared or (isinstance(theirs, Absent) and isinstance(ours, Absent)):  # A kernel without such namespaces.
             return None
         said = f"the kernel answers for nodespec's own {space} namespace, not for the host's"
         return Unknown("hidden", said, f"run nodespec in the host's {space} namespace")
 
     def run(self, argv: Sequence[str]) -> Observation[Ran]:
-        """Run a program found on the fixed search path: no shell, a bare environment, bounded output.
+        """Run a program from the fixed search path; its output is bounded.
 
-        Unknown (refused) below another root, (timed out) where it does not end, (failed) where it cannot start.
+        It uses no shell, and a fixed environment. The result is unknown (refused) below another root, (timed out)
+        if the program does not end, and (failed) if it cannot start.
         """
         said = " ".join(argv)
         if self.root != "/":
@@ -158,25 +174,26 @@ class Machine(DirectoryTree):
         return Value(Ran(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
 
     def program_seconds(self) -> float:
-        """The seconds that a program may take: a quarter of what is left of the run, and no less than the patience.
+        """Return the time limit of a program in seconds.
 
-        A kubelet that is started for the first time on a slow machine was seen to take 2.6 s to print its version.
+        It is a quarter of the time that is left of the run, and at least `patience`. On a slow machine the first start
+        of a kubelet took 2.6 s to print its version.
         """
         if self.deadline is None:
             return self.patience
-        import time  # noqa: PLC0415 - only before a program
+        import time  # noqa: PLC0415 - only needed to run a program
 
         left = max(self.deadline - time.monotonic(), 0.1)
         return min(max(self.patience, left / 4), left)
 
     def connect(self, path: str) -> Union[socket.socket, Lacking]:
-        """A unix socket of the host, connected; no wait on it is longer than its patience."""
+        """Connect to a unix socket of the host; each operation has a timeout."""
         found = self.entry(path)
         if not isinstance(found, Value):
             return found
         if found.value.kind != "socket":
             return Unknown("malformed", f"{path} is no socket")
-        import socket  # noqa: PLC0415 - only where there is one: 10 ms
+        import socket  # noqa: PLC0415 - 10 ms, only needed for a socket
 
         peer = socket.socket(socket.AF_UNIX)
         peer.settimeout(self.patience)
@@ -199,7 +216,10 @@ def _reachable(name: str, folder: Union[int, None]) -> str:
 
 @contextmanager
 def _own_time(seconds: float) -> Iterator[None]:
-    """Set the alarm of an observation to a program's own time, and to what is left of it afterwards."""
+    """Replace the timeout of an observation while a program runs, then restore it.
+
+    At most half of the remaining timeout is spent.
+    """
     import signal  # noqa: PLC0415
     import time  # noqa: PLC0415
 
@@ -216,14 +236,17 @@ def _own_time(seconds: float) -> Iterator[None]:
 
 
 def _ran(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
-    """The exit status and output of a program that must end in time. It is killed if nodespec is."""
-    import subprocess  # noqa: PLC0415 - costs more than all that is read without it
+    """Return exit status and output of a program, or None for output after a timeout.
+
+    The program is killed if nodespec ends.
+    """
+    import subprocess  # noqa: PLC0415 - slower to import than all other observations
 
     from nodespec.host.lifeline import Lifeline  # noqa: PLC0415
 
     lifeline = Lifeline()
     try:
-        child = subprocess.Popen(  # noqa: S603 - argv is the family's own, never a spec's or the host's
+        child = subprocess.Popen(  # noqa: S603 - argv is fixed by the family, never by a spec or a host
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -243,13 +266,16 @@ def _ran(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
 
 
 def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None]:
-    """What a child prints until it ends; nothing where it does not end in time. It is never left behind."""
+    """Return the output of a child, or None if it does not end in time.
+
+    The child is always killed.
+    """
     import select  # noqa: PLC0415
     import signal  # noqa: PLC0415
     import time  # noqa: PLC0415
 
     end, data = time.monotonic() + seconds, bytearray()
-    assert child.stdout is not None  # noqa: S101 - it was asked for
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
     try:
         while (left := end - time.monotonic()) > 0:
             if not select.select([child.stdout], [], [], left)[0]:

@@ -1,4 +1,7 @@
-"""Who listens at a unix socket: all that is said there is bounded and ends in time. And the one question of HTTP."""
+"""Communicate with the server of a unix socket, bounded in size and time.
+
+It also makes the only HTTP request that nodespec needs.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 if TYPE_CHECKING:
     import socket
 
-LIMIT = 1 << 18  # bytes that a peer may send in all
+LIMIT = 1 << 18  # Bytes that a peer may send in total.
 
 
 def get(machine: Machine, path: str, target: str) -> Observation[str]:
-    """What an HTTP server that listens at a socket answers to GET, where that is 200."""
+    """Return the content that an HTTP server answers to GET, if the status is 200."""
     connected = machine.connect(path)
     if isinstance(connected, (Absent, Unknown)):
         return connected
@@ -40,19 +43,22 @@ def _content(answer: bytes) -> str:
 
 
 class Peer:
-    """A connected socket, for so many seconds. OSError or ValueError says why nothing more is said on it."""
+    """A connected socket with a time limit in seconds for all operations.
+
+    Raises OSError or ValueError with the reason if it fails.
+    """
 
     def __init__(self, connected: socket.socket, name: str, seconds: float) -> None:
         self.name, self._socket, self._seconds = name, connected, seconds
         self._end = time.monotonic() + seconds
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all data."""
         self._hurry()
         self._socket.sendall(data)
 
     def pieces(self) -> Iterator[bytes]:
-        """What the peer sends, until it closes."""
+        """Yield the data that the peer sends, until it closes the connection."""
         length = 0
         while True:
             self._hurry()
@@ -65,8 +71,8 @@ class Peer:
             yield piece
 
     def failed(self, error: OSError) -> Unknown:
-        """Why nothing can be said of what it was asked."""
-        import socket  # noqa: PLC0415 - who has a peer has it
+        """Return the observation for an error of the socket."""
+        import socket  # noqa: PLC0415 - already imported if there is a peer
 
         if isinstance(error, (TimeoutError, socket.timeout)):
             return Unknown("timed out", f"{self.name} accepts and did not answer within {self._seconds} s")

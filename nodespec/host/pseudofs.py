@@ -1,8 +1,9 @@
-"""Recognize /proc and /sys: what is masked, or not mounted, below them is hidden and never absent.
+"""Recognize masked or missing file systems below /proc and /sys.
 
-A container runtime masks a path with an empty tmpfs or /dev/null, a systemd unit (InaccessiblePaths=) with an
-inaccessible file or directory, and `ProcSubset=pid` shows a procfs of processes only. A mask is told by its device
-number: it is not that of /proc or /sys. What is mounted there on purpose is told by its file system type.
+Their files are hidden, and never absent. A container runtime masks a path with an empty tmpfs or /dev/null. A systemd
+unit (InaccessiblePaths=) uses an inaccessible file or directory, and `ProcSubset=pid` a procfs of processes only. A
+mask is recognized by its device number, which is not that of /proc or /sys. A file system that is mounted on purpose is
+recognized by its type.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from nodespec.host.machine import Machine
 
 PROC, SYS = "/proc", "/sys"
-# the file systems that belong below /proc and /sys, by their mount points
+# The file systems that belong below /proc and /sys, by their mount points.
 MOUNT_POINTS: Dict[str, Tuple[str, ...]] = {
     "/sys/fs/cgroup": ("cgroup2", "tmpfs", "cgroup"),
     "/sys/fs/bpf": ("bpf",),
@@ -39,35 +40,38 @@ MOUNT_POINTS: Dict[str, Tuple[str, ...]] = {
     "/proc/xen": ("xenfs",),
 }
 NATIVE = {PROC: "proc", SYS: "sysfs"}
-# one of them is in every sysfs, and not empty; two, since either may be masked
+# Every sysfs contains at least one of them, with entries. There are two, since either may be masked.
 SYSFS_MARKS = ("/sys/kernel", "/sys/devices")
 PROCESSES = ("self", "thread-self")
 UNMASKED = "run outside of the container or sandbox that masks it"
 
 
 def is_below(path: str) -> bool:
-    """Whether a path is one of /proc and /sys, or below them."""
+    """Return whether a path is /proc or /sys, or below either."""
     return bool(_root(path))
 
 
 def require_unmasked(machine: Machine, path: str, device: int) -> None:
-    """Raise Unseen (hidden) where what was found at a path is a mask. `device` is its device number."""
+    """Raise Unseen (hidden) if the file at a path is a mask.
+
+    `device` is the device number of the file.
+    """
     if device not in machine.once(_devices) and not _belongs(machine, path, device):
         raise Unseen("hidden", "is masked by another mount", UNMASKED)
 
 
 def require_mounted(machine: Machine, path: str, device: int) -> None:
-    """Raise Unseen (hidden) where an empty directory is a mount point without its file system."""
+    """Raise Unseen (hidden) if a mount point has no file system of its type."""
     kind = MOUNT_POINTS.get(path, ("",))[0]
     if kind and machine.once(_kinds).get(device) != kind:
         raise Unseen("hidden", f"has no {kind} mounted", f"mount -t {kind} {kind} {path}")
 
 
 def missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
-    """What it means that a path below /proc or /sys does not exist: absence, or why it is hidden."""
+    """Return the observation of a missing path below /proc or /sys: absent or hidden."""
     folder, device = machine.reached(path)
     root = _root(folder)
-    if not root:  # /proc itself is not there, or a link led out of it
+    if not root:  # /proc itself is missing, or a link leads out of it.
         return _unmounted(_root(path)) if machine.device(_root(path)) is None else Absent(Evidence(path))
     if not machine.once(_recognized)[root]:
         return _unmounted(root)
@@ -80,17 +84,18 @@ def missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
 
 
 def mounts(machine: Machine) -> Observation[List[Mount]]:
-    """The mounts in the mount namespace of the process whose view is taken."""
-    from nodespec.formats.mountinfo import parsed  # noqa: PLC0415 - only where something else is mounted below /proc or /sys
+    """Return the mounts in the mount namespace of the observed process."""
+    from nodespec.formats.mountinfo import parsed  # noqa: PLC0415 - only needed if another file system is mounted below /proc or /sys
 
     path = f"{machine.process}/mountinfo"
-    if machine.device(path) not in (None, *machine.once(_devices)):  # else its mask would be looked up in itself
+    # Otherwise the mask of mountinfo would be searched for in mountinfo itself.
+    if machine.device(path) not in (None, *machine.once(_devices)):
         return Unknown("hidden", f"{path} is masked by another mount", UNMASKED)
     return machine.text(path).then(parsed)
 
 
 def _lacking(machine: Machine, path: str) -> Union[Absent, Unknown]:
-    """What it means that an entry of /proc itself does not exist."""
+    """Return the observation of a missing entry of /proc itself."""
     name = path.split("/")[2]
     if name.isdigit() and machine.device(f"{PROC}/1") is None:
         return Unknown("hidden", f"{path}: {PROC} does not show process 1", "run as root, or without hidepid")
@@ -108,28 +113,28 @@ def _root(path: str) -> str:
 
 
 def _devices(machine: Machine) -> FrozenSet[int]:
-    """The device numbers of /proc and /sys."""
+    """Return the device numbers of /proc and /sys."""
     return frozenset(device for device in map(machine.device, NATIVE) if device is not None)
 
 
 def _recognized(machine: Machine) -> Dict[str, bool]:
-    """Whether /proc is a procfs, and /sys a sysfs."""
+    """Return whether /proc is a procfs, and /sys a sysfs."""
     devices = machine.once(_devices)
     sysfs = any(machine.device(mark) in devices and machine.listed(mark) for mark in SYSFS_MARKS)
     return {PROC: machine.device(f"{PROC}/self/stat") is not None, SYS: sysfs}
 
 
 def _is_whole(machine: Machine) -> bool:
-    """Whether a procfs shows anything but processes; every kernel has `uptime`."""
+    """Return whether a procfs shows more than processes; every kernel has `uptime`."""
     if machine.device(f"{PROC}/uptime") is not None:
         return True
     return any(not name.isdigit() and name not in PROCESSES for name in machine.listed(PROC))
 
 
 def _belongs(machine: Machine, path: str, device: Optional[int]) -> bool:
-    """Whether a file system is mounted on purpose: by its type, and where it is.
+    """Return whether a file system is mounted on purpose, by its type and path.
 
-    FUSE is: it shows a container its share of the machine (LXCFS, Sysbox). So is what a magic link leads to.
+    FUSE is: it shows a container its share of the machine (LXCFS, Sysbox). The target of a magic link is too.
     """
     real = machine.resolved(path)
     root = _root(real)
@@ -141,12 +146,12 @@ def _belongs(machine: Machine, path: str, device: Optional[int]) -> bool:
 
 
 def _kinds(machine: Machine) -> Dict[int, str]:
-    """The types of mounted file systems by device number; none where that cannot be read."""
+    """Return the types of mounted file systems by device number, or nothing."""
     found = machine.once(mounts)
     return {_number(mount.device): mount.kind for mount in found.value} if isinstance(found, Value) else {}
 
 
 def _number(device: str) -> int:
-    """The device number of `0:39`."""
+    """Return the device number of a text such as `0:39`, or -1."""
     major, _, minor = device.partition(":")
     return os.makedev(int(major), int(minor)) if major.isdigit() and minor.isdigit() else -1

@@ -1,4 +1,7 @@
-"""The interface of a root file system: bounded reads of regular files whose errors are observations."""
+"""The interface of a root file system.
+
+Reads are bounded and open regular files only. Errors are observations.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,22 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     S = TypeVar("S", bound="Tree")
 
-LIMIT = 16 << 20  # bytes of one file
-ENTRIES = 100_000  # names of one directory
-LINKS = 40  # followed on the way to one file, as the kernel does
-DEPTH = 256  # components of one path
-CHUNK = 1 << 16  # /proc/sys answers ENOMEM to a read of 4 MiB and more
+LIMIT = 16 << 20  # Bytes of one file.
+ENTRIES = 100_000  # Names of one directory.
+LINKS = 40  # Links followed on the way to one file, as in the kernel.
+DEPTH = 256  # Components of one path.
+CHUNK = 1 << 16  # Bytes of one read. /proc/sys returns ENOMEM for reads of 4 MiB and more.
 
-# searched for programs, whatever the caller's PATH says
+# The search path of programs. The PATH of the caller is not used.
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 NO_PROGRAMS = Unknown("not found", "no folder of the search path is there")
 
 
 class Unseen(OSError):
-    """Raised where more is known than the system says: which of the reasons it is, and what would let nodespec look."""
+    """Raised if the reason is known better than errno states it.
+
+    `reason` is a reason of `Unknown`. `look` is the hint: what would let nodespec observe the file.
+    """
 
     def __init__(self, reason: str, say: str, look: str) -> None:
         super().__init__(say)
@@ -42,7 +48,10 @@ class Unseen(OSError):
 
 
 class Entry(NamedTuple):
-    """What stands at a path. `kind` is file, directory, link, fifo, socket or device; `mode` the permission bits."""
+    """The metadata of a path.
+
+    `kind` is file, directory, link, fifo, socket or device. `mode` is the permission bits.
+    """
 
     kind: str
     mode: int
@@ -52,22 +61,23 @@ class Entry(NamedTuple):
 
 
 class Tree(ABC):
-    """A root file system to observe. Every path is absolute, as the tree itself sees it; links never lead outside.
+    """A root file system to observe.
 
-    A kind of tree implements the four methods that raise OSError; the methods without underscore turn what they
-    return or raise into observations. A kind that lacks one cannot be instantiated.
+    Every path is absolute within the tree. Links never lead outside. A subclass implements the four methods that raise
+    OSError. The public methods convert their results and errors to observations. A subclass that lacks one of the four
+    cannot be instantiated.
     """
 
     running = False
-    maps_ids = True  # whether the kernel shows owners as the user namespace of the reader maps them
-    kernel = ""  # the release of the kernel that is asked for, of a tree that has several
+    maps_ids = True  # Whether the kernel maps owners to the user namespace of the reader.
+    kernel = ""  # The release of the requested kernel, for a tree that has several.
 
     def __init__(self, root: str) -> None:
         self.root = root
         self._known: Dict[object, object] = {}
 
-    def once(self: S, look: Callable[[S], T]) -> T:  # noqa: PYI019 - Self cannot stand in a Callable
-        """The answer of `look`, which is asked only once; one that timed out is not tried again."""
+    def once(self: S, look: Callable[[S], T]) -> T:  # noqa: PYI019 - Self is not allowed in a Callable
+        """Return the memoized result of `look`; a call that timed out is not repeated."""
         if look not in self._known:
             self._known[look] = TimedOut()
             self._known[look] = look(self)
@@ -77,35 +87,38 @@ class Tree(ABC):
         return cast("T", answer)
 
     def read(self, path: str, limit: int = LIMIT) -> Observation[bytes]:
-        """The content of a regular file; unknown (failed) where it is longer than `limit` bytes."""
+        """Read a regular file; unknown (failed) if it is longer than `limit` bytes."""
         return self._ask(path, lambda: self._read_whole(path, limit))
 
     def head(self, path: str, size: int) -> Observation[bytes]:
-        """So many bytes that a regular file begins with, or all where it has fewer."""
+        """Read the first `size` bytes of a regular file, or all if it has fewer."""
         return self._ask(path, lambda: self._read_start(path, size))
 
     def text(self, path: str, limit: int = LIMIT) -> Observation[str]:
-        """The content as text: UTF-8, with every other byte written as its hexadecimal escape."""
+        """Read a file as UTF-8 text; other bytes become hexadecimal escapes."""
         return self.read(path, limit).then(decoded)
 
     def line(self, path: str) -> Observation[str]:
-        """The content of a small file, without blanks around it."""
+        """Read a small file as text, without blanks around it."""
         return self.text(path, CHUNK).then(str.strip)
 
     def names(self, path: str) -> Observation[Tuple[str, ...]]:
-        """The names in a directory, sorted, as `text` writes them."""
+        """Return the names in a directory, sorted and decoded as by `text`."""
         return self._ask(path, lambda: self._list_names(path))
 
     def link(self, path: str) -> Observation[str]:
-        """Where a link points, as written."""
+        """Return the target of a link, as written."""
         return self._ask(path, lambda: self._read_target(path))
 
     def entry(self, path: str, *, follow: bool = True) -> Observation[Entry]:
-        """What stands at a path, behind links unless told otherwise."""
+        """Return the metadata of a path; links are followed by default."""
         return self._ask(path, lambda: self._read_entry(path, follow=follow))
 
     def program(self, name: str) -> Observation[str]:
-        """Where a program stands on the fixed search path; it may stand in a folder before that cannot be read."""
+        """Return the path of a program on the fixed search path.
+
+        If directories before it cannot be read, the program may be there instead.
+        """
         unread: List[Tuple[str, Unknown]] = []
         for folder in PROGRAMS:
             path = f"{folder}/{name}"
@@ -121,7 +134,7 @@ class Tree(ABC):
     def _ask(self, path: str, ask: Callable[[], T]) -> Observation[T]:
         try:
             return Value(ask(), Evidence(path))
-        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):  # the latter: a process that ended
+        except (FileNotFoundError, NotADirectoryError, ProcessLookupError):  # The last: the process has ended.
             return self._missing(path)
         except PermissionError:
             return Unknown("no permission", f"{path} may not be read by {_reader()}", _more_rights())
@@ -129,11 +142,11 @@ class Tree(ABC):
             return Unknown(unseen.reason, f"{path} {unseen.say}", unseen.look)
         except OSError as error:
             return Unknown("failed", f"{path}: {error.strerror or error}")
-        except ValueError:  # a NUL in the path
+        except ValueError:  # The path contains a NUL.
             return Absent(Evidence(path))
 
     def _missing(self, path: str) -> Union[Absent, Unknown]:
-        """What it means that a path does not exist."""
+        """Return the observation of a path that does not exist."""
         return Absent(Evidence(path))
 
     @abstractmethod
@@ -142,15 +155,18 @@ class Tree(ABC):
 
     @abstractmethod
     def _list_names(self, path: str) -> Tuple[str, ...]:
-        """Return the names in a directory, sorted and decoded, MAX_ENTRIES at most; OSError."""
+        """Return the names in a directory, sorted and decoded, ENTRIES at most; OSError."""
 
     @abstractmethod
     def _read_target(self, path: str) -> str:
-        """Return what a symbolic link contains; OSError."""
+        """Return the target of a symbolic link; OSError."""
 
     @abstractmethod
     def _read_entry(self, path: str, *, follow: bool) -> Entry:
-        """Return the entry at a path, of the target of a final link where `follow` is set; OSError."""
+        """Return the entry at a path; OSError.
+
+        With `follow` set, a final link is followed.
+        """
 
     def _read_whole(self, path: str, limit: int) -> bytes:
         data = self._read_start(path, limit + 1)
@@ -160,17 +176,20 @@ class Tree(ABC):
 
 
 def has_programs(tree: Tree) -> bool:
-    """Whether any folder of the search path is there: where none is, no program can be said to be missing."""
+    """Return whether any directory of the search path exists.
+
+    Without one no program can be reported as missing.
+    """
     return not all(isinstance(tree.entry(folder), Absent) for folder in PROGRAMS)
 
 
 def decoded(data: bytes) -> str:
-    """Bytes of a host as text; it is here and nowhere else that they become so."""
+    """Decode bytes of a host. No other code does."""
     return data.decode("utf-8", "backslashreplace")
 
 
 def kind(mode: int) -> str:
-    """The kind of an entry, by its mode as stat(2) gives it."""
+    """Return the kind of an entry from its mode, as stat(2) returns it."""
     return _KINDS.get(stat.S_IFMT(mode), "device")
 
 

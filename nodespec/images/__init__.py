@@ -1,1 +1,1 @@
-"""Root file systems inside archives, container images and disks, as a host tree."""
+"""Root file systems in archives and container images, as a host tree."""

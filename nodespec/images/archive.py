@@ -1,11 +1,10 @@
-"""The tree of a root file system that is in archives: a tar, or the layers of a container image.
+"""The tree of a root file system in archives: a tar, or the layers of an image.
 
-In memory are names, and where the content of each file begins. Content is read when it is asked for, which in a plain
-tar is as quick as in a directory. Of what is compressed or piped, files are kept as they pass, up to 96 MiB together,
-and 200 MiB with all names: first package databases, lists of modules and systemd's library, then what is neither
-program nor compressed nor documentation, and of that the smallest. What was not kept is unpacked again from somewhere
-before it (gzip) or from the beginning (xz, zstd), which may take too long and leave it unknown (timed out); and what
-was piped is unknown.
+Memory holds the names and the offset of each content. Content is read on demand, which is as fast in a plain tar as in
+a directory. Files of a compressed or piped archive are kept while it is read, up to 96 MiB, and 200 MiB together with
+all names. Package databases, lists of modules and systemd's library are kept first, then files that are not a program,
+compressed or documentation, the smallest first. Other files are decompressed again, from an offset before them (gzip)
+or from the start (xz, zstd). That may take too long, so that they are unknown (timed out). In a pipe they are unknown.
 """
 
 from __future__ import annotations
@@ -23,23 +22,24 @@ from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import ENTRIES, Entry, Tree, Unseen, decoded, kind
 from nodespec.images.inodes import WHITEOUT, Inodes, lexical
 
-MAX_UNPACKED = 64 << 30  # bytes of all compressed or piped layers, each as often as it is named
-KEPT = 96 << 20  # bytes of content that is kept
-MEMORY = 200 << 20  # and of names with it
-ASIDE = 300  # bytes that keeping one takes besides
+MAX_UNPACKED = 64 << 30  # Bytes of all compressed or piped layers, counted for each reference.
+KEPT = 96 << 20  # Bytes of kept content.
+MEMORY = 200 << 20  # Bytes of kept content and names together.
+ASIDE = 300  # Bytes of overhead for each kept content.
 
 _WANTED = re.compile(
-    rb"(usr/lib/sysimage|usr/share|var/lib)/rpm/|var/lib/dpkg/status|(usr/)?lib/apk/db/"  # which packages there are
-    rb"|(usr/)?lib/modules/[^/]+/modules\.|(usr/)?lib(64)?/([^/]+/)?systemd/libsystemd-shared-"  # and what a boot does
+    rb"(usr/lib/sysimage|usr/share|var/lib)/rpm/|var/lib/dpkg/status|(usr/)?lib/apk/db/"  # The installed packages.
+    # The files that decide what a boot does.
+    rb"|(usr/)?lib/modules/[^/]+/modules\.|(usr/)?lib(64)?/([^/]+/)?systemd/libsystemd-shared-"
 )
 _SELDOM = re.compile(rb"usr/(share|include|src)/|var/cache/|var/lib/apt/")
 _BULK = re.compile(rb"\x7fELF|\x1f\x8b|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh")
 
 
 class Archive(Tree):
-    """A tree whose files are members of archives: the layers of an image, or the only one.
+    """A tree whose files are members of archives: the layers of an image, or one tar.
 
-    Damaged where one cannot be read to its end: what was not seen must not count as absent.
+    Raises `Damaged` if an archive cannot be read to its end. Otherwise files that were not read would count as absent.
     """
 
     maps_ids = False
@@ -49,13 +49,13 @@ class Archive(Tree):
         self._sources = sources
         self._inodes = Inodes()
         self._kept = _Kept()
-        self._unpacked = 0  # bytes of the layers so far
+        self._unpacked = 0  # Bytes of the layers so far.
         for layer, source in enumerate(sources):
             self._take(layer, source, layered=layered)
             source.rest()
 
     def source(self, path: str) -> Source:
-        """The content of a file as a source."""
+        """Return the content of a file as a source."""
         inodes, row = self._inodes, self._file(path)
         if row in inodes.segments:
             raise Damaged(f"{path} in it is sparse")
@@ -133,7 +133,7 @@ def _whole(source: Source, data: int, size: int) -> bytes:
 
 
 def _filled(source: Source, data: int, size: int, segments: Union[Segments, None]) -> bytes:
-    """A sparse file with its holes."""
+    """Return the content of a sparse file, with its holes as zeros."""
     if segments is None:
         raise OSError(errno.EFBIG, "a sparse file of more parts than are read")
     content = bytearray(size)
@@ -144,15 +144,16 @@ def _filled(source: Source, data: int, size: int, segments: Union[Segments, None
 
 
 class _Kept:
-    """Contents by row, and in which order they are let go."""
+    """Kept contents by row, and the order in which they are dropped."""
 
     def __init__(self) -> None:
         self.content: Dict[int, bytes] = {}
-        self._order: List[Tuple[int, int, int]] = []  # worth, size below zero, row: the first goes first
+        # Worth, negative size and row. The least element is dropped first.
+        self._order: List[Tuple[int, int, int]] = []
         self._size, self._room = 0, KEPT
 
     def offer(self, row: int, path: bytes, member: Member, source: Source) -> None:
-        """Keep a file's content, if there is room or what is there is worth less."""
+        """Keep a file's content, if there is room or less valuable content to drop."""
         cost = member.size + ASIDE
         if cost > self._room:
             return
@@ -166,7 +167,7 @@ class _Kept:
         heapq.heappush(self._order, mark)
 
     def fit(self, room: int) -> None:
-        """Let go of what is more than there is room for."""
+        """Reduce the room, and drop the content that exceeds it."""
         self._room = max(0, min(room, KEPT))
         while self._size > self._room:
             self._let_go()

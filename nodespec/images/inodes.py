@@ -1,8 +1,9 @@
-"""What the members of archives make: names of a file system that is nowhere unpacked, a million of them in 200 MiB.
+"""The names of a file system in archives that are not unpacked.
 
-Names are put where unpacking below the root would put them. A leading slash is ignored, `..` leads up to the root and
-no further, and links on the way to a member are followed inside. Of two members of one name the later holds. What no
-file system could hold is left out: a name longer than 255 bytes, a way through a loop of links, a hard link to nothing.
+A million names take 200 MiB. Names are placed where unpacking below the root would place them. A leading slash is
+ignored, `..` leads to the root at most, and links on the way to a member are resolved below the root. The later of two
+members of one name is valid. Members that no file system can hold are omitted: a name longer than 255 bytes, a path
+through a loop of links, a hard link to nothing.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from nodespec.formats.tar import Member
 from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import DEPTH, LINKS
 
-WEIGHT = 190 << 20  # bytes that all names take, by and large
-NAME, PATH = 255, 4096  # bytes of one name, and of a whole path
+WEIGHT = 190 << 20  # Estimated bytes of all names.
+NAME, PATH = 255, 4096  # Bytes of one name, and of a whole path.
 WHITEOUT, OPAQUE, RESERVED = b".wh.", b".wh..wh..opq", b".wh..wh."
 
 _FOLDER = Member(b"", stat.S_IFDIR | 0o755, 0, 0, 0, 0, b"")
-_ROW, _FIRST, _SIDE, _SEGMENT = 150, 330, 140, 120  # what is weighed: a row, a first child, a link, a segment
+_ROW, _FIRST, _SIDE, _SEGMENT = 150, 330, 140, 120  # Estimated bytes of a row, a first child, a link, a segment.
 
 
 class Loop(OSError):
-    """A way that leads nowhere."""
+    """A path through too many links."""
 
 
 _LOST = (FileNotFoundError, NotADirectoryError, Loop)
 
 
 class Inodes:
-    """Rows of columns, of which the first is the root, and the names that lead to them.
+    """Rows of inodes in columns, and the names that lead to them.
 
-    `layer` is the layer that put the row there, `source` the one that has its content.
+    The first row is the root. `layer` is the layer that put the row there, `source` the layer that has its content.
     """
 
     def __init__(self) -> None:
@@ -47,15 +48,21 @@ class Inodes:
         self.targets: Dict[int, bytes] = {}
         self.segments: Dict[int, Optional[Segments]] = {}
         self.weight = 0
-        self._pruned: Dict[int, int] = {}  # rows, and the layer for which all below was pruned
+        self._pruned: Dict[int, int] = {}  # Rows, and the layer for which their subtree was pruned.
         self._row(_FOLDER, 0)
 
     def find(self, path: str, *, follow: bool) -> int:
-        """The row of what stands at a path, behind links or not; OSError where nothing does."""
+        """Return the row at a path; OSError if it is not found.
+
+        With `follow` set, a final link is followed.
+        """
         return self._walk(os.fsencode(path).split(b"/"), follow=follow)
 
     def put(self, parts: Sequence[bytes], member: Member, layer: int) -> int:
-        """The row of a member that was put where `parts` say; 0 where it could not stand there, and for the root."""
+        """Put a member at a path and return its row.
+
+        The row is 0 for the root, and for a member that cannot be there.
+        """
         if not _possible(parts, member):
             return 0
         if not parts:
@@ -77,7 +84,7 @@ class Inodes:
         return row
 
     def whiteout(self, parts: Sequence[bytes], layer: int) -> None:
-        """Hide what a whiteout says, where lower layers put it; the same layer's own it never hides."""
+        """Hide what a whiteout names in lower layers, and nothing of its own layer."""
         *way, name = parts
         try:
             folder = self._walk(way, follow=True)
@@ -92,7 +99,10 @@ class Inodes:
                 self._drop(folder, name[len(WHITEOUT) :], layer)
 
     def _walk(self, parts: Sequence[bytes], *, follow: bool, make: Optional[int] = None) -> int:
-        """Where names lead. With `make` a layer, what is no directory on the way gives place to one."""
+        """Return the row at a path.
+
+        `make` is a layer: each component of the path that is not a directory is then replaced by one in that layer.
+        """
         stack, ahead, links = [0], _reversed(parts), 0
         while ahead:
             name, here = ahead.pop(), stack[-1]
@@ -119,7 +129,7 @@ class Inodes:
         return stack[-1]
 
     def _row(self, member: Member, layer: int) -> int:
-        """A new row."""
+        """Append a row and return it."""
         row, size = len(self.mode), member.size if stat.S_ISREG(member.mode) else 0
         self._weigh(_ROW)
         if stat.S_ISLNK(member.mode):
@@ -138,12 +148,15 @@ class Inodes:
         return row
 
     def _change(self, row: int, member: Member, layer: int) -> int:
-        """What a member says of a directory that is there."""
+        """Update the metadata of an existing directory."""
         self.mode[row], self.uid[row], self.gid[row], self.layer[row] = member.mode, member.uid, member.gid, layer
         return row
 
     def _other_name(self, member: Member, layer: int) -> int:
-        """The row that a hard link names, or one like it where a lower layer put it; 0 where there is none."""
+        """Return the row that a hard link names; 0 if it is not found.
+
+        A row of a lower layer is copied to this layer.
+        """
         try:
             row = self._walk(lexical(member.link), follow=False)
         except _LOST:
@@ -159,7 +172,7 @@ class Inodes:
         return copy
 
     def _enter(self, folder: int, name: bytes, row: int) -> int:
-        """Let a name lead to a row, or to nothing."""
+        """Let a name lead to a row, or remove it for row 0."""
         names = self.children.get(folder)
         if names is None:
             self._weigh(_FIRST)
@@ -171,9 +184,10 @@ class Inodes:
         return row
 
     def _prune(self, top: int, layer: int) -> None:
-        """Drop what lower layers put below a row; what only leads to this layer's own stays.
+        """Drop the rows that lower layers put below a row.
 
-        What was pruned for a layer once holds nothing of lower layers while that layer is read, and is passed over.
+        Directories that lead to rows of this layer are kept. A subtree that was pruned for a layer is skipped, since it
+        has no rows of lower layers while that layer is read.
         """
         folders: List[int] = [] if self._pruned.get(top) == layer else [top]
         for folder in folders:
@@ -198,7 +212,7 @@ class Inodes:
 
 
 def lexical(name: bytes) -> List[bytes]:
-    """The parts of a member's name below the root: no slash or `..` leads out."""
+    """Return the components of a member's name; `/` and `..` stay below the root."""
     parts: List[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":
@@ -213,7 +227,7 @@ def _reversed(parts: Sequence[bytes]) -> List[bytes]:
 
 
 def _possible(parts: Sequence[bytes], member: Member) -> bool:
-    """Whether a file system can hold it."""
+    """Return whether a file system can hold the member."""
     if not parts:
         return stat.S_ISDIR(member.mode)
     if b"\0" in member.name or b"\0" in member.link or max(map(len, parts)) > NAME:

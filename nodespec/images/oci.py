@@ -1,6 +1,7 @@
-"""The layers of a container image: from an OCI image layout, or from what `docker save` writes.
+"""The layers of a container image, from an OCI image layout or `docker save`.
 
-That blobs are there in the length that their descriptors say is looked at; their digests are not computed.
+The blobs must exist with the size of their descriptor. Their digests are not computed.
+https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DOCUMENT = 4 << 20  # bytes of a manifest or configuration, as registries take it
-DEPTH = 8  # of an index within an index
-MANIFESTS = 1000  # of all indexes together
+DOCUMENT = 4 << 20  # Bytes of a manifest or configuration. Registries have the same limit.
+DEPTH = 8  # Nested indexes.
+MANIFESTS = 1000  # Manifests of all indexes together.
 LAYERS = 512
 
 _INDEX = re.compile(r"application/vnd\.(oci\.image\.index\.v1|docker\.distribution\.manifest\.list\.v2)\+json")
@@ -36,7 +37,7 @@ _NAME = "org.opencontainers.image.ref.name"
 
 
 class Store(Protocol):
-    """A tree that has what images are made of."""
+    """A tree that contains images."""
 
     root: str
 
@@ -48,7 +49,10 @@ Json: TypeAlias = "Dict[str, object]"
 
 
 def layers(store: Store, wanted: str) -> List[Source]:
-    """The layers of the image for a platform, the lowest first. Mistake where none or several are."""
+    """Return the layers of the image for a platform, the lowest first.
+
+    Raises `Mistake` if no image or several images match.
+    """
     images = _layout(store) if isinstance(store.read("/oci-layout"), Value) else _saved(store)
     image = chosen(store.root, list(images), wanted)
     if len(image.layers) > LAYERS:
@@ -57,7 +61,7 @@ def layers(store: Store, wanted: str) -> List[Source]:
 
 
 def is_store(store: Store) -> bool:
-    """Whether a tree holds images rather than a root file system."""
+    """Return whether a tree holds images rather than a root file system."""
     if isinstance(store.read("/oci-layout"), Value) and isinstance(store.read("/index.json"), Value):
         return True
     try:
@@ -77,7 +81,10 @@ def _layer(store: Store, path: str, size: int) -> Source:
 
 
 def _layout(store: Store) -> Iterator[Image]:
-    """The images of a layout. One whose manifest is not there, of all that its index names, is not there."""
+    """Yield the images of a layout.
+
+    An image is skipped if its manifest is missing, since an index may name manifests that were not copied.
+    """
     ahead = [(_document(store, "/index.json"), "", 0)]
     seen = 0
     while ahead:
@@ -105,7 +112,10 @@ def _there(store: Store, path: str) -> bool:
 
 
 def _image(store: Store, descriptor: Json, name: str) -> Iterator[Image]:
-    """What a manifest describes, if that is an image: attestations and other artifacts have no file system."""
+    """Yield the image that a manifest describes.
+
+    Attestations and other artifacts have no file system and are skipped.
+    """
     path = _blob(descriptor)
     manifest = _document(store, path)
     config = _field(manifest, "config", dict)
@@ -127,7 +137,7 @@ def _image(store: Store, descriptor: Json, name: str) -> Iterator[Image]:
 
 
 def _saved(store: Store) -> Iterator[Image]:
-    """The images that a `manifest.json` names."""
+    """Yield the images that a `manifest.json` names."""
     for entry in _entries(store):
         config, paths = _field(entry, "Config", str), _texts(entry, "Layers")
         platform = _told(_document(store, f"/{config}"))
@@ -185,7 +195,7 @@ def _texts(document: Json, key: str) -> List[str]:
 
 
 def _field(document: Json, key: str, kind: Type[T]) -> T:
-    """A field; one that is not there is empty."""
+    """Return a field, or an empty value if it is missing."""
     found = document.get(key)
     if found is None:
         return kind()

@@ -1,6 +1,6 @@
-"""An image that is not running, whatever holds it: a directory, a tar, the layers of a container; or the live root.
+"""Open an offline image: a directory, a tar, a container image, or the live root.
 
-What is looked at is what the next boot would find. Nothing in it is run, and nothing is unpacked to a disk.
+The tree is what the next boot would find. Nothing in it is run, and nothing is unpacked to a disk.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from nodespec.images import oci
 from nodespec.images.archive import Archive
 from nodespec.model.observation import Unknown, Value
 
-FOLDERS = ("/etc", "/usr", "/bin", "/lib")  # one of which every root file system has
+FOLDERS = ("/etc", "/usr", "/bin", "/lib")  # Every root file system has at least one of them.
 
 
 def opened(path: str, platform: str = "") -> Tree:
-    """The tree of an image; `-` is standard input. Mistake where it is none, or cannot be read to its end.
+    """Open an image and return its tree; `-` is standard input.
 
-    An archive is gone through here, once, which takes as long as unpacking it takes.
+    An archive is read once from start to end, which takes as long as unpacking it. Raises `Mistake` if the path is not
+    an image, or cannot be read to its end.
     """
     try:
         tree = _tree(path, platform)
@@ -59,7 +60,7 @@ def _tree(path: str, platform: str) -> Tree:
     if not source.again:
         raise Mistake(f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it")
     layers = oci.layers(archive, platform)
-    del archive  # what it has kept would stand beside what the layers' own tree keeps
+    del archive  # Free its kept content before the tree of the layers keeps its own.
     return Archive(path, layers, layered=True)
 
 
@@ -77,7 +78,7 @@ def _plain(tree: Tree, platform: str) -> Tree:
 
 
 def _source(path: str) -> Source:
-    """What is read: a file from anywhere; a pipe, and what else only flows, once."""
+    """Open a file, which can be read at any offset, or a pipe, which is read once."""
     handle = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     if stat.S_ISREG(os.fstat(handle).st_mode):
         return File(handle)

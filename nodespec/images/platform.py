@@ -1,6 +1,6 @@
-"""Which of several container images is meant: the one for a platform, as os/architecture[/variant].
+"""Select a container image by its platform, os/architecture[/variant].
 
-Without one asked for it is the only image, else that for this machine's own architecture.
+Without a platform it is the only image, or the image for the architecture of this machine.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import List, Tuple
 from nodespec.errors import Mistake
 from nodespec.records import NamedTuple
 
-# as `uname -m` says them; where it says none of these, the two have one word for it
+# From `uname -m` to the name in OCI; other names are equal.
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -21,11 +21,11 @@ _ARCHITECTURES = {
     "i386": "386",
     "loongarch64": "loong64",
 }
-_PLAIN = {("arm64", "v8"): "", ("amd64", "v1"): ""}  # variants that are the architecture itself
+_PLAIN = {("arm64", "v8"): "", ("amd64", "v1"): ""}  # Variants that are the default of the architecture.
 
 
 class Platform(NamedTuple):
-    """What an image is for."""
+    """The platform of an image."""
 
     os: str
     architecture: str
@@ -35,21 +35,24 @@ class Platform(NamedTuple):
         return "/".join(filter(None, self)) or "no platform"
 
     def serves(self, wanted: Platform) -> bool:
-        """Whether it is what is wanted, which may leave the variant open."""
+        """Return whether it matches a required platform, which may omit the variant."""
         return self == wanted or (not wanted.variant and self[:2] == wanted[:2])
 
 
 class Image(NamedTuple):
-    """An image of those that there are. `layers` are paths, and the length of each or -1."""
+    """A container image. `layers` are paths with their size in bytes, or -1."""
 
     platform: Platform
     name: str
-    key: str  # what tells whether two names are one image
+    key: str  # Equal for two names of the same image.
     layers: Tuple[Tuple[str, int], ...]
 
 
 def chosen(root: str, images: List[Image], wanted: str) -> Image:
-    """The one image that is wanted."""
+    """Return the image of the required platform.
+
+    Raises `Mistake` if no image or several images match.
+    """
     images = list({(image.key, image.platform): image for image in reversed(images)}.values())[::-1]
     listed = ", ".join(sorted({str(image.platform) for image in images}))
     if not images:
@@ -70,7 +73,7 @@ def chosen(root: str, images: List[Image], wanted: str) -> Image:
 
 
 def _fitting(images: List[Image], wanted: Platform) -> List[Image]:
-    """The images for this very platform, else those that leave it open or that it leaves open."""
+    """Return the images for exactly this platform, or those without a variant."""
     return [image for image in images if image.platform == wanted] or [
         image for image in images if image.platform.serves(wanted)
     ]
@@ -89,5 +92,5 @@ def _platform(text: str) -> Platform:
 
 
 def plain(system: str, architecture: str, variant: str = "") -> Platform:
-    """A platform, without the variant that its architecture means."""
+    """Return a platform, without the variant that is the default of its architecture."""
     return Platform(system, architecture, _PLAIN.get((architecture, variant), variant))
