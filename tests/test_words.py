@@ -34,6 +34,8 @@ DOCUMENTED_ROOMS: Tuple[str, ...] = (  # docstrings and comments, not yet messag
     "nodespec/errors.py",
     "nodespec/escape.py",
     "nodespec/facts",
+    "nodespec/host",
+    "nodespec/images",
     "nodespec/judge",
     "nodespec/model",
     "nodespec/recording",
