@@ -44,9 +44,16 @@ class Check(NamedTuple):
     least: int
 
 
-WIDE = ("role=control-plane", "ip_family=dual", "user_namespaces=true", "protect_kernel_defaults=true", "swap=limited")
+WIDE = (
+    "stage=joining",
+    "role=control-plane",
+    "ip_family=dual",
+    "user_namespaces=true",
+    "protect_kernel_defaults=true",
+    "swap=limited",
+)
 CHECKS = {
-    "kubernetes": Check(("kubernetes/1.35",), 75),
+    "kubernetes": Check(("kubernetes/1.35", "--set=stage=joining"), 75),
     "wide": Check(("kubernetes/1.35", *(f"--set={one}" for one in WIDE)), 90),
     "container-host": Check(("container-host",), 28),
     "asked": Check((f"/opt/{ASKED}",), 250),

@@ -24,7 +24,7 @@ import debian
 
 from nodespec.facts import declaration as facts
 from nodespec.judge.clause_result import shown
-from nodespec.model.observation import Absent, Value
+from nodespec.model.observation import DEFERRED, Absent, Unknown, Value
 from nodespec.recording.file import load
 from nodespec.recording.replay import Recorded
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 TOP = Path(__file__).parents[2]
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 FEWEST = 100  # packages
+GPT_AUTO = "/usr/lib/systemd/system-generators/systemd-gpt-auto-generator"
 SOME = 10  # of so many modules one is asked for
 OS = {
     "id": "ID",
@@ -96,6 +97,9 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
             break
     seen = Recorded(load(str(file)).facts)
     wrong = [f"{node}: {one}" for one in (*differing(said, seen), *unlisted(said, seen), *flowing(tree, cache, node))]
+    total = seen.look(facts.place(("swap", "total")))
+    if Path(f"{tree}{GPT_AUTO}").exists() and not (isinstance(total, Unknown) and total.reason == DEFERRED):
+        wrong.append(f"{node}: swap.total: a boot may switch on a swap partition, and nodespec says {total}")
     if state(tree) != before:
         wrong.append(f"{node}: the tree is not as it was")
     kinds = Counter(place.partition(".")[0] for place in said)
@@ -124,7 +128,8 @@ def readings(tree: Path) -> Iterator[tuple[str, str | None]]:
         said = within(tree, f"systemctl is-enabled {unit} 2>/dev/null || true").strip()
         yield place, {"enabled": "true", "": None, "not-found": None}.get(said, "false")
     yield "os.init", within(tree, "basename $(readlink -f /sbin/init)").strip()
-    yield "swap.total", "0"
+    if not Path(f"{tree}{GPT_AUTO}").exists():
+        yield "swap.total", "0"
 
 
 def within(tree: Path, script: str) -> str:
