@@ -1,8 +1,8 @@
-"""`nodespec bundle`: one text file that checks specs wherever there is a Python 3.9, with nothing installed.
+"""Build the bundle: one Python file that checks specs on a host with Python 3.9.
 
-It holds a short loader, and behind it, encoded, the modules of the node's half, the families that the specs name, and
-the specs resolved into a plan; of what a check needs also the code, for the Python that made it: another compiles the
-sources at every start. The same inputs give the same bytes.
+It contains a short loader, followed by encoded data: the modules that a node needs, the families that the specs use,
+and the plan. It also contains the bytecode of the modules that a check imports. A Python with another bytecode version
+compiles the sources at every start. Equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ STARTED = (
     "nodespec.run.check",
     "nodespec.entry",
     "nodespec.preflight.main",
-)  # by a check, with what these import at once
+)  # modules that a check starts with
 FORMATS = ("text", "json", "junit")
-HEAD = ("kernel", "os")  # the families that the head of every report asks
-LARGEST = 800_000  # bytes of a bundle: the code of what does not fit is left out
-WIDE = 1000  # characters of a line
+HEAD = ("kernel", "os")  # the families that the head of every report uses
+LARGEST = 800_000  # maximum size of a bundle in bytes; bytecode that does not fit is left out
+WIDE = 1000  # characters in a line of encoded data
 
 LOADER = """\
 #!/usr/bin/env python3
@@ -113,7 +113,7 @@ exit_with(lambda: main(CARRIED, sys.argv[1:]))
 
 
 def text(plan: Plan, waivers: Json) -> str:
-    """The bundle as text."""
+    """Return the text of the bundle."""
     families = sorted({*HEAD, *named(plan)})
     modules = {name: compact.bare(name, source) for name, source in sorted(sources(families).items())}
     carried: Dict[str, Json] = {
@@ -124,7 +124,7 @@ def text(plan: Plan, waivers: Json) -> str:
     }
     title = visible(
         ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
-    )  # one line, and a comment
+    )  # must stay one line, because it is a comment
     parts = {"carried": _lines(_packed(carried)), "sources": _lines(_packed({**modules}))}
     head = {"title": title, "version": __version__, "magic": MAGIC_NUMBER.hex()}
     room = (LARGEST - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * WIDE // (WIDE + 1)
@@ -142,7 +142,7 @@ def _lines(data: bytes) -> str:
 
 
 def named(plan: Plan) -> Set[str]:
-    """The families that a plan asks."""
+    """Return the families that a plan uses."""
     return {
         family
         for requirement in plan.requirements
@@ -152,7 +152,7 @@ def named(plan: Plan) -> Set[str]:
 
 
 def _families(node: object) -> Iterator[str]:
-    """The first segments of all paths in a pattern's data."""
+    """Yield the first segments of all paths in the data of a pattern."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("fact", "every", "some") and isinstance(value, list):
@@ -165,7 +165,10 @@ def _families(node: object) -> Iterator[str]:
 
 
 def sources(families: List[str]) -> Dict[str, str]:
-    """The sources of all modules that are needed; the registries name only what is there."""
+    """Return the sources of all required modules.
+
+    The registries of families and formats are replaced by lists of the included ones.
+    """
     wanted = [*ROOTS, *(f"nodespec.checks.{name}" for name in families), *(f"nodespec.reports.{n}" for n in FORMATS)]
     found: Dict[str, str] = {"nodespec": _source("nodespec")}
     while wanted:
@@ -179,7 +182,7 @@ def sources(families: List[str]) -> Dict[str, str]:
 
 
 def started(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
-    """The modules that a check imports at once, of what is carried."""
+    """Return the included modules that a check imports at start."""
     wanted = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *STARTED]
     found = ["nodespec", "nodespec.checks", "nodespec.reports"]
     while wanted:
@@ -201,7 +204,10 @@ def _source(name: str) -> str:
 
 
 def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:
-    """The modules of nodespec that a module imports, wherever in it or at once; what only types need is left."""
+    """Yield the modules of nodespec that a module imports.
+
+    With `at_once`, only imports at the top level count. Imports under `if TYPE_CHECKING` never count.
+    """
     tree = ast.parse(source)
     if "." in name:
         yield name.rpartition(".")[0]  # Python imports the package first
@@ -213,7 +219,7 @@ def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]
 
 
 def _running(tree: ast.AST) -> Iterable[ast.AST]:
-    """All nodes but those under `if TYPE_CHECKING`."""
+    """Yield all nodes except those under `if TYPE_CHECKING`."""
     if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
         return
     yield tree

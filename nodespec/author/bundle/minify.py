@@ -1,7 +1,8 @@
-"""What a bundle carries, made small and quick: sources without what only people read, and code for one Python.
+"""Minify the modules of a bundle, and compile them to bytecode.
 
-Code saves compiling at every start, which takes twice as long as all else, on a Python whose bytecode is that of the
-one that made the bundle. Every other compiles the sources.
+Comments and most docstrings are removed. Bytecode saves compiling at every start, which takes twice as long as the rest
+of a run. It works only on a Python with the bytecode version of the one that built the bundle; others compile the
+sources.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import types
 import zlib
 from typing import Iterator, Mapping, Sequence, Tuple
 
-# a string, or blanks and a comment; as Python 3.9 has strings, which hold no others
+# Match a string, or white space and a comment. Strings do not nest in the syntax of Python 3.9.
 _COMMENT = re.compile(
     r"""("{3}(?:\\.|[^\\])*?"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|[ \t]*\#[^\n]*""",
     re.DOTALL,
@@ -24,7 +25,10 @@ _COMMENT = re.compile(
 
 
 def bare(name: str, source: str) -> str:
-    """A module without comments, and without docstrings but those of the manual. Every line stands where it stood."""
+    """Remove comments and docstrings from a module, except the docstrings of facts.
+
+    Line numbers do not change.
+    """
     lines = source.split("\n")
     for first, column, last in _docstrings(name, source):
         lines[first - 1] = f'{lines[first - 1][:column]}""'
@@ -33,7 +37,7 @@ def bare(name: str, source: str) -> str:
 
 
 def _docstrings(name: str, source: str) -> Iterator[Tuple[int, int, int]]:
-    """Of each its first line, the column, and its last line."""
+    """Yield the first line, the column, and the last line of each docstring to remove."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and not _is_manual(name, node):
             first = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
@@ -42,26 +46,27 @@ def _docstrings(name: str, source: str) -> Iterator[Tuple[int, int, int]]:
 
 
 def _is_manual(name: str, node: ast.AST) -> bool:
-    """Whether it is a family, or one of its facts: what it says is what `explain` tells."""
+    """Return whether a node is a family or a fact: `explain` prints its docstring."""
     family = name.startswith("nodespec.checks.") and "._" not in name
     return family and (isinstance(node, ast.Module) or bool(getattr(node, "decorator_list", ())))
 
 
 def compiled(sources: Mapping[str, str], room: int) -> bytes:
-    """The code of as many of these modules as there is room for, in their order, as marshal has it by name, compressed.
+    """Return the compressed bytecode of the first modules that fit in `room` bytes.
 
-    The same bytes each time, which takes a process of its own: what else one has met shows in what marshal writes.
+    The content is a marshaled mapping from the name of a module to its code. A separate process makes the bytes
+    reproducible, because the state of an interpreter, such as interned strings, affects the output of marshal.
     """
     told = json.dumps({"sources": sources, "room": room}).encode()
-    alike = {"PYTHONHASHSEED": "0"}  # by it constant sets have their order
-    return subprocess.run(  # noqa: S603 - this very file
+    alike = {"PYTHONHASHSEED": "0"}  # the hash seed determines the order of constant sets
+    return subprocess.run(  # noqa: S603 - runs this file
         [sys.executable, "-s", "-S", __file__], input=told, env=alike, stdout=subprocess.PIPE, check=True
     ).stdout
 
 
 def _fitting(sources: Mapping[str, str], room: int) -> bytes:
     codes = [(name, _code(name, source)) for name, source in sources.items()]
-    few, many = 0, len(codes) + 1  # so many fit, so many do not
+    few, many = 0, len(codes) + 1  # `few` modules fit, `many` do not
     while many - few > 1:
         some = (few + many) // 2
         few, many = (some, many) if len(_packed(codes[:some])) <= room else (few, some)
@@ -73,7 +78,10 @@ def _packed(codes: Sequence[Tuple[str, types.CodeType]]) -> bytes:
 
 
 def _code(name: str, source: str) -> types.CodeType:
-    """The code of a module, without what says on which line it stands: the source is compiled where that is asked."""
+    """Compile a module without annotations and line tables.
+
+    To get line numbers, set NODESPEC_DEBUG: the sources are then compiled.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):

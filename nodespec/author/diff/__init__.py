@@ -1,1 +1,1 @@
-"""The differences of two views, two reports or two specs."""
+"""Compare two views of hosts, two reports or two specs."""

@@ -1,4 +1,4 @@
-"""What two views of hosts say differently: place by place, and in lines for who must mend it."""
+"""Compare the observations of two views of hosts, and format the differences."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.output.facts_yaml import facts_of
 from nodespec.records import NamedTuple
 
-FOLDED = 24  # rows of a table that are listed without being asked for
-ALIKE = 3  # rows that are told one by one though all are missing for one reason
-# What a boot brings from the one to the other as soon as it is wanted: the kernel asks for most modules itself.
+FOLDED = 24  # maximum rows of a table that are listed by default
+ALIKE = 3  # maximum rows with the same cause that are listed one by one
+# Values that a running host changes by itself: the kernel loads most modules on demand.
 ON_DEMAND: Mapping[str, Tuple[Datum, Datum]] = {"modules": ("loaded", "loadable")}
 
 
 class Difference(NamedTuple):
-    """A place of which two views say different things, or of which only one says anything."""
+    """A place with different observations in two views, or known in only one."""
 
     place: Place
     was: Observation[Datum]
@@ -28,7 +28,11 @@ class Difference(NamedTuple):
 
     @property
     def known(self) -> bool:
-        """Whether both sides say something: a default that is inferred does not say that there is such a row at all."""
+        """Whether both sides are known.
+
+        An inferred default of an open table does not show that the row exists. An absence on the other side is therefore
+        not counted as known.
+        """
         sides = (self.was, self.now)
         guess = any(isinstance(seen, Value) and seen.evidence.inferred for seen in sides)
         default = guess and isinstance(self.place.fact, Table) and not self.place.fact.closed
@@ -36,44 +40,44 @@ class Difference(NamedTuple):
 
     @property
     def line(self) -> str:
-        """It in words, with where each side saw it."""
+        """The difference as text, with the sources of both sides."""
         words = [_words(seen, self.place) for seen in (self.was, self.now)]
         return f"{self.name}: {' -> '.join(words)}  # {self.seen}"
 
     @property
     def name(self) -> str:
-        """The place as it is asked for."""
+        """The dotted path of the place."""
         return ".".join(self.place.path)
 
     @property
     def seen(self) -> str:
-        """Where each side saw it."""
+        """The sources of both sides."""
         return "; ".join(dict.fromkeys(filter(None, map(_where, (self.was, self.now)))))
 
 
 class Comparison(NamedTuple):
-    """What differs, and what only one of both says."""
+    """Places that differ, and places that only one view knows (`silent`)."""
 
     differing: Tuple[Difference, ...]
     silent: Tuple[Difference, ...]
 
 
 def compared(before: Source, after: Source, places: Iterable[Place], contexts: Sequence[str] = ("", "")) -> Comparison:
-    """Two views, compared at these places."""
+    """Compare two views at these places."""
     found = [Difference(place, before.look(place), after.look(place)) for place in places]
     other = [one for one in found if not _same(one, contexts)]
     return Comparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
 
 
 def everywhere(before: Source, after: Source) -> Iterator[Place]:
-    """Every leaf, row and column that one of both has, in the order of the families."""
+    """Yield every leaf, row and column of either view, in the order of the families."""
     for family in declared.families():
         for place in facts_of(family):
             yield from within(place, before, after)
 
 
 def within(place: Place, before: Source, after: Source) -> Iterator[Place]:
-    """All that stands at a place: itself, a table's rows, a row's columns."""
+    """Yield a place itself, the rows of a table, and the columns of a row."""
     if isinstance(place.fact, Leaf) or place.column:
         yield place
     elif place.key:
@@ -91,11 +95,11 @@ def _named(view: Source, place: Place) -> Tuple[str, ...]:
     return () if isinstance(names, Unknown) else names
 
 
-# what counts as different
+# equality of observations
 
 
 def _same(one: Difference, contexts: Sequence[str]) -> bool:
-    """Whether two observations say the same, wherever each was seen, or cannot be told apart."""
+    """Return whether two observations are, or may be, equal. Sources do not count."""
     was, now = one.was, one.now
     if isinstance(was, Value) and isinstance(now, Value):
         return _meet(was, now, one.place.kind) or _comes(one.place, was, now, contexts)
@@ -105,12 +109,18 @@ def _same(one: Difference, contexts: Sequence[str]) -> bool:
 
 
 def _meet(was: Value[Datum], now: Value[Datum], kind: Kind[Datum]) -> bool:
-    """Whether both may be one and the same: what is y or m is no other than m."""
+    """Return whether the possible values of two observations overlap.
+
+    A value that is y or m does not differ from m.
+    """
     return any(_equal(one, other, kind) for one in (was.value, *was.others) for other in (now.value, *now.others))
 
 
 def _equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
-    """As the type orders them: 0x1b6 is 438, and 1.6.20~ds1 the version 1.6.20."""
+    """Return whether the type orders two values as equal.
+
+    For example, 0x1b6 equals 438, and version 1.6.20~ds1 equals 1.6.20.
+    """
     if one == other or not kind.ordered:
         return one == other
     try:
@@ -120,17 +130,20 @@ def _equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
 
 
 def _comes(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequence[str]) -> bool:
-    """Whether the machine that runs has only gone on from what boot gives it."""
+    """Return whether the running host reached its value on demand after the boot."""
     values = {context: seen.value for context, seen in zip(contexts, (was, now))}
     pair = (values.get("running", ""), values.get("at rest", ""))
     return ON_DEMAND.get(".".join(place.owner)) == pair
 
 
-# in words
+# output
 
 
 def told(found: Comparison, whole: Callable[[Place], bool]) -> Iterator[str]:
-    """A line for each difference. Unless a table is to be told whole, its rows are counted where they are many."""
+    """Yield a line for each difference.
+
+    Rows of a large table are only counted, unless `whole` returns true for the table.
+    """
     for table, members in _by(found.differing, lambda one: ".".join(one.place.owner)).items():
         if whole(members[0].place):
             yield from (one.line for one in members)
@@ -156,12 +169,12 @@ def _by(found: Iterable[Difference], key: Callable[[Difference], str]) -> Dict[s
 
 
 def _cause(one: Difference) -> str:
-    """What brings a row, or takes it away, where that is said."""
+    """Return the detail of an absence as the cause of a difference, if it has one."""
     return next((seen.say for seen in (one.was, one.now) if isinstance(seen, Absent)), "")
 
 
 def _together(alike: Sequence[Difference]) -> str:
-    """Rows that come or go for one reason."""
+    """Format rows that appear or disappear for the same cause."""
     first = alike[0]
     words = ["there" if isinstance(seen, Value) else _words(seen, first.place) for seen in (first.was, first.now)]
     return f"{first.name} and {len(alike) - 1} more: {' -> '.join(words)}  # {first.seen}"

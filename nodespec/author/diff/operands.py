@@ -1,4 +1,4 @@
-"""What `nodespec diff` compares: a machine as it runs, a machine or image at rest, a recording."""
+"""Operands of `nodespec diff`: the running host, the next boot, image, recording."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from nodespec.model.subject import Seat
     from nodespec.run.request import Target
 
-RUNNING, AT_REST, IMAGE = "running", "at-rest", "image:"  # what an operand says where it names no file
-NEXT_BOOT = (RUNNING, AT_REST)  # what is compared where nothing is said
+RUNNING, AT_REST, IMAGE = "running", "at-rest", "image:"  # operands that are not files
+NEXT_BOOT = (RUNNING, AT_REST)  # the default operands
 
 
 class View(NamedTuple):
-    """A host or image as seen through one door, as the command line called it, and when."""
+    """The facts of a host or image by one access, with the time of observation.
+
+    `name` is the operand on the command line.
+    """
 
     name: str
     seat: Seat
@@ -30,23 +33,23 @@ class View(NamedTuple):
 
     @property
     def head(self) -> str:
-        """Who it is and how it was looked at."""
+        """The host and how it was accessed, as one line."""
         return f"{self.name}: {self.seat.host.name}, {self.seat.context} ({self.seat.door}), {self.time}"
 
 
 def is_door(word: str) -> bool:
-    """Whether an operand is a view that is looked at here and now."""
+    """Return whether an operand is observed now, and not read from a recording."""
     return word in NEXT_BOOT or word.startswith(IMAGE)
 
 
 def open_view(word: str, target: Target) -> View:
-    """The view that an operand names; Mistake where there is none."""
+    """Open the view of an operand. Raises `Mistake` if it cannot be opened."""
     if not is_door(word):
         found = recording.load(word)
         return View(word, found.seat, found.time, Recorded(found.facts))
     if word == IMAGE:
         raise Mistake(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
     image = target.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else ""
-    platform = target.platform if image else ""  # the other operand may be the image that has several
+    platform = target.platform if image else ""  # the other operand may be the multi-platform image
     facts, seat = open_target(target._replace(facts="", image=image, platform=platform))
     return View(word, seat, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), facts)

@@ -1,4 +1,4 @@
-"""What two stored reports conclude differently: of each host, the findings that came out otherwise."""
+"""Compare stored reports: conclusions, specs and findings of each host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ NOT_ASKED, NOT_JUDGED = "not asked", "not judged"
 
 
 def changes(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:
-    """A line for each difference, in the order of the later report; with the host's name where there are several."""
+    """Yield a line for each difference, in the order of the later report.
+
+    With several hosts, each line begins with the hostname.
+    """
     if len(before) == len(after) == 1:
         yield from _changes(before[0], after[0])
         return
@@ -51,7 +54,7 @@ def _findings(before: Report, after: Report) -> Iterator[str]:
 
 
 def _said(finding: Union[Finding, None]) -> str:
-    """An outcome, and what it counts for where that is not as usual."""
+    """Format an outcome, with its disposition if that is not the default."""
     if finding is None:
         return NOT_ASKED
     usual: Tuple[str, ...] = ("enforced", "skipped" if finding.outcome == "skipped" else "enforced")
@@ -59,7 +62,7 @@ def _said(finding: Union[Finding, None]) -> str:
 
 
 def _seen(finding: Finding) -> str:
-    """Where it was seen: of a rule, where the parts that decide were."""
+    """Format the sources of a finding; for a rule, those of the decisive parts."""
     parts = [part for part in finding.parts if part.outcome == finding.outcome] or finding.parts
     at = (one for part in parts for one in part.evidence)
     places = dict.fromkeys(f"{one.source}:{one.line}" if one.line else one.source for one in at)

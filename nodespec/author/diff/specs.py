@@ -1,7 +1,7 @@
-"""What a move from one spec to another newly demands, and what it no longer does.
+"""Compare two specs: requirements that the later spec adds or removes.
 
-Not words are compared but what passes: a requirement is newly demanded where a host that meets all that the other spec
-asks of the same facts may still fail it.
+The comparison is semantic. A requirement is new if a host can meet all requirements of the other spec on the same
+facts, and still fail it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ Path: TypeAlias = "Tuple[str, ...]"
 
 
 def moves(before: Plan, after: Plan) -> Iterator[str]:
-    """A line for each requirement that asks more or less than before, in the order of the later spec."""
+    """Yield a line for each requirement that is stricter or weaker than before.
+
+    The order is that of the later spec.
+    """
     was, now = ({one.id: one for one in plan.requirements} for plan in (before, after))
     for id_ in {**now, **was}:
         more = id_ in now and not _implied(now[id_], after, before)
@@ -36,7 +39,7 @@ def moves(before: Plan, after: Plan) -> Iterator[str]:
 
 
 def _implied(one: Requirement, own: Plan, other: Plan) -> bool:
-    """Whether whatever meets the other plan meets this requirement of its own."""
+    """Return whether every host that meets the other plan meets this requirement."""
     equals = [r for r in other.requirements if one.level in (r.level, "recommended")]
     if any((r.pattern, r.when) == (one.pattern, one.when) for r in equals):
         return True
@@ -52,14 +55,17 @@ def _is_quantified(one: Requirement) -> bool:
 
 
 def _whole(one: Requirement, plan: Plan) -> Pattern:
-    """A requirement with its condition: where that is false, it holds."""
+    """Return a requirement as one pattern: its condition implies its pattern."""
     params = _params(plan)
     pattern = read_pattern(one.pattern, params)
     return Joined("any", (Joined("not", (read_pattern(one.when, params),)), pattern)) if one.when else pattern
 
 
 def _asks(one: Requirement, plan: Plan) -> Set[Path]:
-    """The facts that it is about; a condition alone makes no requirement one with another."""
+    """Return the facts of the pattern of a requirement, without its condition.
+
+    Two requirements with only a condition in common are not related.
+    """
     found = clauses(read_pattern(one.pattern, _params(plan)))
     return {place.path for clause in found for place in (clause.place, *clause.aliases)}
 
@@ -69,7 +75,10 @@ def _params(plan: Plan) -> Params:
 
 
 def _asked(id_: str, requirements: Dict[str, Requirement], plan: Plan) -> str:
-    """What a spec asks under an id, be it that it only recommends it, or requires what the other recommends."""
+    """Format what a spec requires under an id.
+
+    If the spec has the requirement at the other level, the text names the level.
+    """
     if id_ in requirements:
         return _words(requirements[id_], plan)
     down = id_.startswith(RECOMMENDED)
@@ -79,7 +88,10 @@ def _asked(id_: str, requirements: Dict[str, Requirement], plan: Plan) -> str:
 
 
 def _words(one: Requirement, plan: Plan) -> str:
-    """In words: of a plain requirement only what is expected, since its id names the fact."""
+    """Format a requirement.
+
+    For a plain one this is only its expectation, because its id names the fact.
+    """
     pattern = None if one.when or _is_quantified(one) else read_pattern(one.pattern, _params(plan))
     plain = isinstance(pattern, Clause) and not pattern.aliases
     return pattern.expect.text if plain and isinstance(pattern, Clause) else " ".join(wanted(one, _params(plan)))

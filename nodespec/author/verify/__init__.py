@@ -1,1 +1,1 @@
-"""Judge a stored report again and compare."""
+"""Verify a stored report: judge its embedded facts again, and compare."""

@@ -1,4 +1,4 @@
-"""What a report says in two places must agree: its host with the facts, its notices and context with its access."""
+"""Check the consistency of a report: head and facts, context, notices and access."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from nodespec.run import host_identity as identity
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-CONTEXTS = {"live": "running", "root": "running", "image": "at rest"}  # by the first word of the access
-RUNNING = ("/proc/", "/sys/")  # what only a running machine has
+CONTEXTS = {"live": "running", "root": "running", "image": "at rest"}  # first word of the access -> context
+RUNNING = ("/proc/", "/sys/")  # paths that only a running host has
 TABLE = {"from", "rest", "usual", "runs", "rows", "asked"}
-MAX_SHOWN = 3  # rows of one table
+MAX_SHOWN = 3  # maximum rows of one table in a message
 RECORDED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 ACCESS = re.compile(r"\((live|(?:root|image) .*)\)", re.DOTALL)
 
-Columns = Dict[str, Set[str]]  # by row; `*` is every row
+Columns = Dict[str, Set[str]]  # row -> columns; `*` is every row
 
 
 def differences(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
-    """What does not agree, a line each."""
+    """Yield a line for each inconsistency."""
     access = _access(said)
     yield from _facts(said, plan)
     yield from _context(said, access)
@@ -42,7 +42,10 @@ def differences(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Ite
 
 
 def _access(said: Report) -> str:
-    """How the host itself was accessed: of a recording, as its notice says; empty where that says nothing."""
+    """Return how the host was accessed.
+
+    For a recording, its notice states the access; the result is empty if it does not.
+    """
     if said.door.split(" ")[0] != "facts":
         return said.door
     known = ACCESS.search(said.notices[-1]) if said.notices else None
@@ -65,7 +68,10 @@ def _context(said: Report, access: str) -> Iterator[str]:
 
 
 def _defect(said: Report) -> Iterator[str]:
-    """A host that nodespec failed to judge: nothing of it was observed, and a notice says so."""
+    """Check the report on a host that nodespec failed to judge.
+
+    It must contain no observations, and a notice must state the failure.
+    """
     parts = (part for finding in said.findings for part in finding.parts)
     seen = next(
         (one.place for one in parts if one.observed.state != "unknown" and not one.place.startswith(PARAMS)), ""
@@ -81,7 +87,7 @@ def _defect(said: Report) -> Iterator[str]:
 
 def _host(said: Report, access: str) -> Iterator[str]:
     facts = Recorded(said.facts)
-    own = said.door.split(" ")[0] == "facts"  # the recording's head says who the host is
+    own = said.door.split(" ")[0] == "facts"  # the head of the recording identifies the host
     sealed = isinstance(said.plan, dict) and "digest" in said.plan
     contained = said.host.container and access == "live"
     for field, path in HEAD_FACTS.items():
@@ -122,7 +128,7 @@ def _notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Itera
 
 
 def _facts(said: Report, plan: Plan) -> Iterator[str]:
-    """Facts that no judged requirement names."""
+    """Yield a line for each embedded fact that no judged requirement uses."""
     left_out = {finding.id for finding in said.findings if finding.outcome == "skipped"}
     asked = _asked([one for one in plan.requirements if one.id not in left_out], plan)
     for name, note in Recorded(said.facts).notes.items():
@@ -139,7 +145,7 @@ def _facts(said: Report, plan: Plan) -> Iterator[str]:
 
 
 def _extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:
-    """The rows and columns of a table that nothing asks for."""
+    """Yield the rows and columns of a table that no requirement uses."""
     yield from (key for key in note if key not in TABLE)
     for part in ("rows", "asked"):
         noted = note.get(part)
@@ -152,7 +158,10 @@ def _extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:
 
 
 def _asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns]:
-    """What requirements name: by fact, a table with its rows; and what the head of the report says of the host."""
+    """Return the facts that requirements and the head of the report use.
+
+    The result maps the name of a fact or table to its rows and columns.
+    """
     asked: Dict[str, Columns] = {".".join(path): {} for path in HEAD_FACTS.values()}
     params = {param.name: param for param in plan.params}
     for requirement in requirements:

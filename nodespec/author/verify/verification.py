@@ -1,7 +1,7 @@
-"""Compare a stored report with what its embedded plan, facts, waivers and time come to.
+"""Verify a stored report by judging its embedded plan, facts, waivers and time.
 
-Values are compared, not sentences: a later version may word a finding differently, and that is no difference.
-docs/report-json.md says of every field how it is compared.
+Values are compared, not texts: a later version may word a finding differently, which does not count as a difference.
+docs/report-json.md documents the comparison of every field.
 """
 
 from __future__ import annotations
@@ -29,24 +29,27 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
 TOOL = f"nodespec {__version__}"
-UNSEALED = "nodespec 0.1.0"  # the one version of which reports without a digest of the plan exist
+UNSEALED = "nodespec 0.1.0"  # the only version that wrote reports without a digest of the plan
 HEAD = ("conclusion", "specs", "params", "waivers", "asked")
-SAME = ("level", "outcome", "disposition", "waiver", "source")  # of a finding, whatever its words
-FROM_SPEC = ("why", "fix", "see")  # the spec's words; the engine's own where the spec has none
+SAME = ("level", "outcome", "disposition", "waiver", "source")  # fields of a finding that must be equal
+FROM_SPEC = ("why", "fix", "see")  # texts of the spec; generated if the spec has none
 NUMBER = re.compile(r"\d[\w.:+~-]*")
-MAX_SHOWN = 5  # findings that the line about wording names
+MAX_SHOWN = 5  # maximum findings in the line about wording
 
 
 class Comparison(NamedTuple):
-    """What differs, what is worded differently, and what this report does not hold to be compared."""
+    """Differences, different wording, and parts that this report does not contain."""
 
     differences: Tuple[str, ...]
-    wording: Tuple[Tuple[str, str], ...]  # a finding's id, or what else; and the field
+    wording: Tuple[Tuple[str, str], ...]  # id of a finding (or `causes`, `notices`), and the field
     missing: Tuple[str, ...]
 
 
 def compare(said: Report) -> Comparison:
-    """Judge a report again and compare; Mistake where what it embeds cannot be read."""
+    """Judge a report again and compare.
+
+    Raises `Mistake` if its embedded data cannot be read.
+    """
     try:
         found, plan = again(said), plans.unpacked(cast("Dict[str, Json]", said.plan))
         wording: List[Tuple[str, str]] = []
@@ -64,7 +67,7 @@ def compare(said: Report) -> Comparison:
 
 
 def again(said: Report) -> Report:
-    """The report that the embedded plan, facts, waivers and clock come to."""
+    """Judge the embedded plan, facts, waivers and time, and return the new report."""
     try:
         plan = plans.unpacked(cast("Dict[str, Json]", said.plan))
         now = datetime.strptime(said.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
@@ -75,7 +78,10 @@ def again(said: Report) -> Report:
 
 
 def is_sealed(said: Report) -> bool:
-    """Whether the report holds a digest of its plan, and --only and --skip; the first reports hold neither."""
+    """Return whether the report contains a digest of its plan.
+
+    The first version wrote neither this digest nor --only and --skip.
+    """
     return isinstance(said.plan, dict) and "digest" in said.plan
 
 
@@ -86,7 +92,10 @@ def _chosen(said: Report) -> Choice:
 
 
 def _believed_from(said: Report) -> str:
-    """The day from which clocks were believed by the version that judged: a later version was built later."""
+    """Return the earliest day on which the version that judged trusted the clock.
+
+    An earlier version has an earlier build day. The result is empty if that day is not known.
+    """
     void = any(waiver.state == "void" for waiver in said.waivers)
     return BUILT if said.tool == TOOL or said.time[:10] >= BUILT or void else ""
 
@@ -103,7 +112,7 @@ def _missing(said: Report) -> Iterator[str]:
 
 
 def canonical(value: object) -> str:
-    """A value as JSON writes it, which tells true from 1."""
+    """Encode a value as JSON, which distinguishes true from 1."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -115,13 +124,13 @@ def _head(said: Report, found: Report) -> Iterator[str]:
 
 
 def _difference(said: Report, where: str, before: object, after: object) -> str:
-    """One difference; of what a finding comes to by another version, with both versions."""
+    """Format a difference, with both versions if another version wrote the report."""
     which = f" (written by {said.tool}, judged again by {TOOL})" if said.tool != TOOL else ""
     return f"{where}: the report says {before}, and it comes to {after}{which}"
 
 
 def _beyond(value: object, other: object) -> object:
-    """What is said beyond the other; of lists only the members that the other lacks."""
+    """Return a value; for lists, only the members that the other list lacks."""
     if not isinstance(value, (tuple, list)) or not isinstance(other, (tuple, list)):
         return value
     known = {*map(canonical, other)}
@@ -132,7 +141,7 @@ def _beyond(value: object, other: object) -> object:
 
 
 def _plan(said: Report, plan: Plan) -> Iterator[str]:
-    """The digests: a report's own, and that of a single spec, which covers the whole plan."""
+    """Check the digest of the plan, and that of a single spec, which covers the plan."""
     if is_sealed(said):
         embedded = cast("Dict[str, Json]", said.plan)
         digest = plans.seal(embedded)
@@ -147,7 +156,10 @@ def _plan(said: Report, plan: Plan) -> Iterator[str]:
 
 
 def _choice(said: Report) -> Iterator[str]:
-    """Globs that select nothing, which `check` refuses; and what was left out by none."""
+    """Check that each glob of --only and --skip selects a requirement.
+
+    `check` refuses other globs.
+    """
     ids = [finding.id for finding in said.findings]
     for option, globs in (("only", said.only), ("skip", said.skip)):
         for glob in globs:
@@ -218,13 +230,16 @@ def _unequal(said: object, found: object, fields: Sequence[str]) -> Iterator[Dif
 
 
 def _values(text: str, requirement: Requirement) -> Tuple[Mapping[str, int], Tuple[str, ...]]:
-    """What a text says of values, however it is worded: its numbers, and the words of the spec that are in it."""
+    """Return the values in a text, independent of its wording.
+
+    These are its numbers, and the scalars of the requirement that occur in it.
+    """
     words = {*re.findall(r"[\w.*/-]+", text)}
     return Counter(NUMBER.findall(text)), tuple(sorted(one for one in _leaves(requirement.pattern) if one in words))
 
 
 def _leaves(data: object) -> Iterator[str]:
-    """The scalars of a pattern."""
+    """Yield the scalars of a pattern."""
     if isinstance(data, dict):
         for value in data.values():
             yield from _leaves(value)
@@ -236,7 +251,10 @@ def _leaves(data: object) -> Iterator[str]:
 
 
 def _causes(said: Report, found: Report, wording: List[Tuple[str, str]]) -> Iterator[str]:
-    """Findings of one cause: another version can group them otherwise, but no version groups other outcomes."""
+    """Compare the causes.
+
+    Another version may group findings differently, but all findings of a cause must have its outcome.
+    """
     before, after = ([(one.outcome, list(one.ids)) for one in report.causes] for report in (said, found))
     outcomes = {finding.id: finding.outcome for finding in found.findings}
     possible = all(len(ids) > 1 and {outcomes.get(id_) for id_ in ids} == {outcome} for outcome, ids in before)
@@ -248,11 +266,11 @@ def _causes(said: Report, found: Report, wording: List[Tuple[str, str]]) -> Iter
     wording += [("causes", "say") for one, other in pairs if (one.say, one.look) != (other.say, other.look)]
 
 
-# words
+# wording
 
 
 def wording_line(wording: Sequence[Tuple[str, str]]) -> str:
-    """The line about what is worded differently; nothing where that is nothing."""
+    """Format the line about different wording, empty if there is none."""
     fields: Dict[str, List[str]] = {}
     for where, field in wording:
         fields.setdefault(where, []).append(field)
