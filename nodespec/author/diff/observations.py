@@ -30,8 +30,8 @@ class Difference(NamedTuple):
     def known(self) -> bool:
         """Whether both sides are known.
 
-        An inferred default of an open table does not show that the row exists. An absence on the other side is therefore
-        not counted as known.
+        An inferred default of an open table does not show that the row exists. An absence on the other side is
+        therefore not counted as known.
         """
         sides = (self.was, self.now)
         guess = any(isinstance(seen, Value) and seen.evidence.inferred for seen in sides)
