@@ -1,1 +1,4 @@
-"""Decoders of other programs' formats: standard library only, raise ValueError, know nothing of nodespec."""
+"""Decoders of other programs' formats.
+
+They use the standard library only, raise ValueError, and do not depend on facts, specs or reports.
+"""

@@ -1,7 +1,7 @@
-"""Boot loader entries of type 1, and systemd-boot's loader.conf: text to records, and the order of a menu.
+"""Boot loader entries of type 1, and systemd-boot's loader.conf.
 
 https://uapi-group.org/specifications/specs/boot_loader_specification/ and systemd's src/boot/boot.c. Nothing raises: a
-line that is not understood is left out, as the loaders do.
+line that is not understood is ignored, as in the loaders.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 from nodespec.formats.version_order import compare_uapi
 from nodespec.records import NamedTuple
 
-MAX_LINE = 1 << 16  # characters
-FIELDS = ("linux", "uki", "efi")  # what an entry starts, the first that it has
+MAX_LINE = 1 << 16  # Characters.
+# The fields that name what an entry starts. The first of them that an entry has is used.
+FIELDS = ("linux", "uki", "efi")
 
 
 class Entry(NamedTuple):
-    """An entry of a menu. `line` is the one that names the kernel; `left` and `done` count boots that were tried."""
+    """An entry of a menu.
+
+    `line` is the line that names the kernel. `left` and `done` are the boot counter: tries left and tries done.
+    """
 
     id: str
     title: str = ""
@@ -35,7 +39,7 @@ class Entry(NamedTuple):
 
 
 def fields(text: str) -> Iterator[Tuple[int, str, str]]:
-    """Line number, key and value of each line: `title Debian`, `options root=/dev/vda quiet`."""
+    """Yield line number, key and value: `title Debian`, `options root=/dev/vda quiet`."""
     for number, line in enumerate(text.split("\n"), 1):
         words = line.strip(" \t\r").split(None, 1) if len(line) <= MAX_LINE else []
         if words and not words[0].startswith("#"):
@@ -43,7 +47,7 @@ def fields(text: str) -> Iterator[Tuple[int, str, str]]:
 
 
 def parse(name: str, text: str) -> Entry:
-    """The entry in a file of this name."""
+    """Parse the entry in a file of this name."""
     said: Dict[str, str] = {}
     options: List[str] = []
     lines: Dict[str, int] = {}
@@ -71,7 +75,10 @@ def parse(name: str, text: str) -> Entry:
 
 
 def counted(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
-    """A file name without its boot counter, tries left and done: `a+2-1.conf` is a.conf, 2, 1."""
+    """Split a file name from its boot counter, tries left and done.
+
+    `a+2-1.conf` is a.conf, 2, 1.
+    """
     match = re.fullmatch(rf"(.+?)\+(\d{{1,9}})(?:-(\d{{1,9}}))?{re.escape(suffix)}", name, re.ASCII)
     if not match:
         return name, None, 0
@@ -79,7 +86,10 @@ def counted(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
 
 
 def ordered(entries: Iterable[Entry]) -> List[Entry]:
-    """As systemd-boot sorts its menu: no tries left last, with a sort key first, then versions, newest first."""
+    """Sort entries as systemd-boot sorts its menu.
+
+    Entries without tries left are last. Entries with a sort key are first. Versions are in descending order.
+    """
     return sorted(entries, key=cmp_to_key(_compare))
 
 
@@ -97,7 +107,7 @@ def _compare(one: Entry, other: Entry) -> int:
 
 
 def tied(entry: Entry, entries: Iterable[Entry]) -> List[Entry]:
-    """Others that are sorted alike, so that the order of the directory decides."""
+    """Return other entries of equal rank, whose order depends on the directory."""
     return [other for other in entries if other is not entry and _compare(entry, other) == 0]
 
 
@@ -112,7 +122,7 @@ def _tries(one: Entry, other: Entry) -> int:
 
 
 def default(text: str) -> str:
-    """The pattern of the last line `default` in a loader.conf; empty where there is none."""
+    """Return the value of the last `default` in a loader.conf; empty if there is none."""
     found = ""
     for _, field, value in fields(text):
         if field == "default":
@@ -121,12 +131,15 @@ def default(text: str) -> str:
 
 
 def matches(pattern: str, entry: Entry) -> bool:
-    """Whether a pattern names an entry: fnmatch(3) on the whole id, in any case."""
+    """Return whether a pattern matches an entry: fnmatch(3) on the id, in any case."""
     return fnmatchcase(entry.id.lower(), pattern.lower().replace("[^", "[!"))
 
 
 class Sections(NamedTuple):
-    """What a unified kernel image says of itself: `uname -r` of its kernel, its command line, its os-release."""
+    """Sections of a unified kernel image.
+
+    They are `uname -r` of its kernel, its command line and its os-release.
+    """
 
     release: str
     options: Optional[str]
@@ -134,7 +147,7 @@ class Sections(NamedTuple):
 
 
 def unified(name: str, sections: Sections) -> Entry:
-    """The entry that systemd-boot makes of an image in EFI/Linux."""
+    """Return the entry that systemd-boot makes of an image in EFI/Linux."""
     said = sections.system.get
     title = said("PRETTY_NAME") or said("IMAGE_ID") or said("NAME") or said("ID") or ""
     version = said("IMAGE_VERSION") or said("VERSION") or said("VERSION_ID") or said("BUILD_ID") or ""
@@ -145,7 +158,7 @@ def unified(name: str, sections: Sections) -> Entry:
 
 
 def os_release(text: str) -> Dict[str, str]:
-    """The assignments of an os-release file."""
+    """Parse the assignments of an os-release file: `ID=debian`."""
     found: Dict[str, str] = {}
     for line in text.split("\n"):
         name, equals, value = line.strip().partition("=")

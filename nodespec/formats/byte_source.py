@@ -1,34 +1,34 @@
-"""Bytes by their offset: of a file, of a part of one, of a pipe that flows by once."""
+"""Bytes by offset: of a file, of a part of a source, or of a pipe."""
 
 from __future__ import annotations
 
 import os
 
-PIECE = 1 << 16  # bytes that one step brings forth
+PIECE = 1 << 16  # Bytes of one step.
 
 
 class Damaged(OSError):
-    """What is read is cut off, or is not what it should be."""
+    """The input is truncated or not valid."""
 
 
 class Source:
-    """Bytes by their offset. `size` where it is known, else -1."""
+    """Bytes by offset. `size` is -1 if it is not known."""
 
-    whole = True  # what carries it would tell if its end were cut off
-    again = True  # it can be read a second time
-    quick = True  # and anywhere at once
+    whole = True  # Whether truncation would be detected by the container of the bytes.
+    again = True  # Whether it can be read twice.
+    quick = True  # Whether any offset can be read at once.
     size = -1
 
     def read(self, offset: int, size: int) -> bytes:
-        """So many bytes from there on; fewer only at the end."""
+        """Return `size` bytes from an offset; fewer only at the end."""
         raise NotImplementedError
 
     def rest(self) -> None:
-        """Let go of what only the next read would need."""
+        """Free memory that only a following read would use."""
 
 
 class File(Source):
-    """A regular file, by a descriptor of its own."""
+    """A regular file; it owns its descriptor."""
 
     whole = False
 
@@ -47,7 +47,7 @@ class File(Source):
 
 
 class Part(Source):
-    """A part of another source, which is known to be there whole."""
+    """A part of another source; the caller has verified that it is complete."""
 
     def __init__(self, of: Source, start: int, size: int) -> None:
         self._of, self._start, self.size = of, start, size
@@ -61,7 +61,10 @@ class Part(Source):
 
 
 class Flow(Source):
-    """What comes piece by piece. The last piece is kept; to go back further it must begin anew."""
+    """A stream of pieces.
+
+    The last piece is kept. Reading before it restarts the stream.
+    """
 
     def __init__(self) -> None:
         self._at, self._piece = 0, b""
@@ -71,7 +74,8 @@ class Flow(Source):
         if self._lost or offset < self._at:
             self._at, self._piece = self._begin(offset), b""
         data = bytearray()
-        self._lost = True  # until all is in its place again: a look that takes too long is broken off anywhere
+        # Set until the read completes: a timeout may interrupt it anywhere and leave the position undefined.
+        self._lost = True
         while len(data) < size:
             start = offset + len(data) - self._at
             if start < len(self._piece):
@@ -89,16 +93,16 @@ class Flow(Source):
         self._lost, self._piece = True, b""
 
     def _begin(self, offset: int) -> int:
-        """Go back to where a piece begins that is not behind `offset`, and say where that is."""
+        """Restart at the start of a piece, at or before `offset`; return where it is."""
         raise NotImplementedError
 
     def _next(self) -> bytes:
-        """The next piece; empty at the end, and whenever it is asked for after that."""
+        """Return the next piece; empty at the end, and for every call after that."""
         raise NotImplementedError
 
 
 class Pipe(Flow):
-    """What another program writes: it flows by once."""
+    """The output of another program, which can be read only once."""
 
     whole = again = quick = False
 

@@ -1,7 +1,11 @@
-"""Stanzas of fields, as dpkg reads its own files (lib/dpkg/parse.c of dpkg 1.21).
+"""Stanzas of fields, as dpkg parses its own files.
 
-A field's name ends at a colon, blanks around it do not count, and upper and lower case are one. A line that begins with
-a blank continues the value. An empty line, or a control-Z at the beginning of one, ends the stanza.
+    Package: bash
+    Version: 5.2-1
+
+A field's name ends at a colon; blanks around the colon are ignored, and case is too. A line that begins with a blank
+continues the value. An empty line, or a control-Z at the start of a line, ends the stanza. The source is
+lib/dpkg/parse.c of dpkg 1.21.
 """
 
 from __future__ import annotations
@@ -22,16 +26,19 @@ BLANKS = " \t\n\r\v\f"
 
 
 class Field(NamedTuple):
-    """The value of a field, which begins with a line end if its first line is empty, and the line (from 1) of it."""
+    """The value of a field, and its line (from 1).
+
+    The value begins with a newline if its first line is empty.
+    """
 
     value: str
     line: int
 
 
 class Stanza(NamedTuple):
-    """The fields of a stanza that were asked for, by name in lower case.
+    """The requested fields of a stanza, by name in lower case.
 
-    `line` is that of its first field. `error` says why dpkg refuses it and all that follows; it is empty otherwise.
+    `line` is the line of its first field. `error` is the reason why dpkg refuses it and all that follows, or empty.
     """
 
     line: int
@@ -40,9 +47,9 @@ class Stanza(NamedTuple):
 
 
 def parse_stanzas(text: str, wanted: Container[str]) -> Iterator[Stanza]:
-    """All stanzas of a text; after one with an error, those that an empty line separates from it.
+    """Yield all stanzas of a text.
 
-    `Package: bash`, `Version: 5.2-1`, an empty line.
+    After a stanza with an error, parsing continues at the next empty line.
     """
     at, line = 0, 1
     while True:
@@ -60,7 +67,7 @@ def parse_stanzas(text: str, wanted: Container[str]) -> Iterator[Stanza]:
 
 
 def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tuple[Stanza, int]:
-    """The stanza that begins at an offset, and where it ends."""
+    """Return the stanza that begins at an offset, and its end."""
     fields: Dict[str, Field] = {}
     names = set()
     first = line
@@ -81,5 +88,8 @@ def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tupl
 
 
 def _lowered(name: str) -> str:
-    """A name in lower case, of ASCII only: `KELVIN SIGN` is no K."""
+    """Return a name in lower case, ASCII only.
+
+    Python would convert `KELVIN SIGN` to `k`.
+    """
     return name.lower() if name.isascii() else name

@@ -1,7 +1,7 @@
-"""What is compressed, as a source of what is in it: gzip, xz and zstd, one stream or several one after the other.
+"""Decompress gzip, xz and zstd as a source, one stream or several in sequence.
 
-Nothing is unpacked to a disk, and no more than some pieces are in memory. A gzip stream is marked on the first way
-through, so that a second look begins near what is wanted; the others begin anew.
+Nothing is unpacked to a disk, and only a few pieces are in memory. The state of a gzip stream is saved at intervals
+during the first pass, so that a second read starts near its offset. The other formats restart.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Callable, List, Mapping, Optional, Pattern, Protocol, Tuple, 
 from nodespec.formats.byte_source import PIECE, Damaged, Flow, Source
 from nodespec.records import NamedTuple
 
-FEED = 1 << 14  # bytes that are taken in at once
-LITTLE = 1 << 10  # where what they become has no bound; zstd makes up to 32 kB of one
-SPAN = 16 << 20  # bytes between two marks of a gzip stream, at first
-MARKS = 16  # of 40 kB each: where there are more, every other one is dropped
-LONGEST = 64 << 30  # bytes of what is unpacked: more is a bomb
-MEMORY = 128 << 20  # that unpacking may take: so much do `zstd --ultra -22` and, by half, `xz -9`
+FEED = 1 << 14  # Compressed bytes of one step.
+LITTLE = 1 << 10  # The same for a library without an output bound. In zstd one byte can expand to 32 kB.
+SPAN = 16 << 20  # Initial distance in bytes between two saved states of a gzip stream.
+MARKS = 16  # Saved states, 40 kB each. If there are more, every second state is dropped.
+LONGEST = 64 << 30  # Decompressed bytes. A larger stream is a decompression bomb.
+MEMORY = 128 << 20  # Bytes of memory. `zstd --ultra -22` needs this much, `xz -9` half of it.
 
 GZIP = re.compile(rb"\x1f\x8b")
 XZ = re.compile(rb"\xfd7zXZ\0")
-ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # a frame of data, and one to skip
+ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")  # A data frame, and a skippable frame.
 ZSTD_LIBRARIES = ("compression.zstd", "backports.zstd", "zstandard")
 
 
 class Decompressor(Protocol):
-    """As lzma and compression.zstd have it."""
+    """The interface of lzma and compression.zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -40,7 +40,7 @@ class Decompressor(Protocol):
 
 
 class Way(NamedTuple):
-    """A way of compressing: how a stream of it begins, what undoes it, and how that complains."""
+    """A compression format: its magic number, its decompressor and the error of that."""
 
     magic: Pattern[bytes]
     make: Callable[[], Decompressor]
@@ -49,9 +49,9 @@ class Way(NamedTuple):
 
 
 def unpacked(source: Source, *, single: bool = False) -> Source:
-    """What is compressed in a source, or itself. OSError where nothing here can unpack it.
+    """Return the decompressed source, or the source itself if it is not compressed.
 
-    `single`: it is one stream, and what follows is something else.
+    `single`: it is a single stream, and other data follows. Raises OSError if the required library is missing.
     """
     head = source.read(0, FEED)
     for magic, way in ((GZIP, _gzip), (XZ, _xz), (ZSTD, _zstd)):
@@ -61,7 +61,7 @@ def unpacked(source: Source, *, single: bool = False) -> Source:
 
 
 class Unpacked(Flow):
-    """What is compressed in another source."""
+    """The decompressed content of another source."""
 
     def __init__(self, of: Source, way: Way, *, single: bool = False) -> None:
         super().__init__()
@@ -111,7 +111,10 @@ class Unpacked(Flow):
         return b""
 
     def _more(self) -> bool:
-        """Whether another stream begins here. Zeros may stand before it, and behind the last."""
+        """Return whether another stream begins here.
+
+        Zeros may precede it, and may follow the last stream.
+        """
         if self._single and self._made:
             return False
         while head := self._of.read(self._fed, FEED):
@@ -136,7 +139,7 @@ def _gzip() -> Way:
 
 
 class _Inflate:
-    """zlib, as the others are; it checks the sums and lengths of gzip by itself."""
+    """zlib with the interface of the others; it verifies gzip's checksums itself."""
 
     def __init__(self) -> None:
         self._state = zlib.decompressobj(31)
@@ -157,14 +160,14 @@ class _Inflate:
         return self._state.decompress(self._state.unconsumed_tail + data, max_length)
 
     def copy(self) -> _Inflate:
-        """Another that goes on from here."""
+        """Return a copy of the current state."""
         other = _Inflate()
         other._state = self._state.copy()
         return other
 
 
 def _xz() -> Way:
-    import lzma  # noqa: PLC0415 - not in every Python, and rarely wanted
+    import lzma  # noqa: PLC0415 - not in every Python, and rarely needed
 
     return Way(XZ, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY), lzma.LZMAError)
 
@@ -176,7 +179,7 @@ def _zstd() -> Way:
         except ImportError:
             continue
         if name == "zstandard":
-            return Way(ZSTD, lambda: _Zstandard(library), library.ZstdError, LITTLE)  # noqa: B023 - it is the last
+            return Way(ZSTD, lambda: _Zstandard(library), library.ZstdError, LITTLE)  # noqa: B023 - the loop ends here
         window = {library.DecompressionParameter.window_log_max: MEMORY.bit_length() - 1}
         return Way(ZSTD, lambda: library.ZstdDecompressor(options=window), library.ZstdError)  # noqa: B023
     raise OSError(
@@ -186,7 +189,10 @@ def _zstd() -> Way:
 
 
 class _Zstandard:
-    """The library zstandard, as the others are, but that the length of what it makes has no bound."""
+    """The library zstandard with the interface of the others.
+
+    The length of its output is not bounded.
+    """
 
     needs_input = True
 
@@ -207,7 +213,7 @@ class _Zstandard:
 
 
 class _Zstd(Protocol):
-    """What is used of the libraries for zstd."""
+    """The used part of the libraries for zstd."""
 
     ZstdError: Type[Exception]
     DecompressionParameter: _Parameters

@@ -1,7 +1,8 @@
-r"""Go's build information in a program: `mod\tgithub.com/containerd/containerd/v2\tv2.1.5` is its module and version.
+r"""Read Go's build information from a program.
 
-Since Go 1.18 the text stands inline after a header of 32 bytes that begins with `\xff Go buildinf:`, aligned to 16
-bytes in the writable data of the file: https://pkg.go.dev/debug/buildinfo and cmd/link/internal/ld/data.go.
+`mod\tgithub.com/containerd/containerd/v2\tv2.1.5` is its module and version. Since Go 1.18 the text is inline, after a
+header of 32 bytes that begins with `\xff Go buildinf:`. It is aligned to 16 bytes in the writable data of the file. See
+https://pkg.go.dev/debug/buildinfo and cmd/link/internal/ld/data.go.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ from typing import Callable, Dict, Iterator, Optional, Tuple
 from nodespec.records import NamedTuple
 
 MAGIC, ALIGNMENT, HEADER = b"\xff Go buildinf:", 16, 32
-INLINE = 2  # flag: the strings stand in place; without it older releases have pointers
+INLINE = 2  # Flag: the strings are inline. Older releases have pointers instead.
 MAX_TEXT, MAX_SEGMENTS, MAX_DATA = 1 << 20, 64, 1 << 26
-MARK = 16  # bytes of a random word before and after the modules
-LOADED, WRITABLE = 1, 2  # type and flag of a segment
+MARK = 16  # Bytes of a random word before and after the modules.
+LOADED, WRITABLE = 1, 2  # Type and flag of a segment.
 ORDERS = {1: "<", 2: ">"}
 
 
 class Form(NamedTuple):
-    """The form of an ELF file of 32 or 64 bits: its header from a byte on, a segment, and which fields are used."""
+    """The layout of an ELF file of 32 or 64 bits.
+
+    `at` is the offset of the used part of its header. `header` and `segment` are struct formats.
+    """
 
     at: int
     header: str
     segment: str
-    fields: Tuple[int, int, int, int]  # type, offset, size in the file, flags
+    fields: Tuple[int, int, int, int]  # Indexes of type, offset, size in the file, flags.
 
 
 FORMS = {
@@ -36,7 +40,10 @@ FORMS = {
 
 
 class BuildInfo(NamedTuple):
-    """What a Go program was built from. `settings` holds its `build` lines, such as `-ldflags` and `vcs.revision`."""
+    """The build information of a Go program.
+
+    `settings` holds its `build` lines, such as `-ldflags` and `vcs.revision`.
+    """
 
     go: str
     path: str
@@ -45,11 +52,14 @@ class BuildInfo(NamedTuple):
     settings: Dict[str, str]
 
 
-Read = Callable[[int, int], bytes]  # bytes at an offset, fewer at the end of the file
+Read = Callable[[int, int], bytes]  # Returns bytes at an offset, fewer at the end of the file.
 
 
 def read_build_info(read: Read) -> Optional[BuildInfo]:
-    """The build information of an ELF file; nothing where it has none. ValueError for what is broken."""
+    """Return the build information of an ELF file, or None if it has none.
+
+    Raises ValueError if the file is not ELF or is damaged.
+    """
     for offset, size in _writable(read):
         data = read(offset, min(size, MAX_DATA))
         at = data.find(MAGIC)
@@ -65,7 +75,7 @@ def read_build_info(read: Read) -> Optional[BuildInfo]:
 
 
 def parse_modules(go: str, text: str) -> BuildInfo:
-    """The lines `path`, `mod`, `dep`, `=>` and `build`, with tabs between their fields."""
+    """Parse the lines `path`, `mod`, `dep`, `=>` and `build`, with tabs as separators."""
     path = module = version = ""
     settings: Dict[str, str] = {}
     for line in text.split("\n"):
@@ -82,14 +92,17 @@ def parse_modules(go: str, text: str) -> BuildInfo:
 
 
 def _unquoted(text: str) -> str:
-    """A field that may be a string in double quotes or backquotes."""
+    """Unquote a field that may be a string in double quotes or backquotes."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in '"`':
         text = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text[1:-1]
     return text
 
 
 def _string(data: bytes, offset: int) -> Tuple[bytes, int]:
-    """A string behind its length, and where it ends. The length has 7 bits a byte, the lowest first."""
+    """Return a string after its length, and its end.
+
+    The length is a varint: 7 bits a byte, the lowest first.
+    """
     size = 0
     for number, byte in enumerate(data[offset : offset + 10]):
         size |= (byte & 0x7F) << 7 * number
@@ -102,7 +115,10 @@ def _string(data: bytes, offset: int) -> Tuple[bytes, int]:
 
 
 def _writable(read: Read) -> Iterator[Tuple[int, int]]:
-    """Offset and size of the writable segments of an ELF file, where linkers put the build information."""
+    """Yield offset and size of the writable segments of an ELF file.
+
+    Linkers put the build information there.
+    """
     head = read(0, 64)
     if len(head) < 64 or not head.startswith(b"\x7fELF") or head[4] not in FORMS or head[5] not in ORDERS:  # noqa: PLR2004
         raise ValueError("is no ELF file")
@@ -119,12 +135,15 @@ def _writable(read: Read) -> Iterator[Tuple[int, int]]:
 
 
 _RELEASE = re.compile(r"v?(\d+\.\d+\.\d+(?:-(?:alpha|beta|rc)[.\d]*)?(?:\+[\w.+~-]*)?)", re.ASCII)
-_PSEUDO = re.compile(r"-(?:0\.|[\w.]*\.0\.)?\d{14}-[0-9a-f]{12}", re.ASCII)  # a commit without a tag
+_PSEUDO = re.compile(r"-(?:0\.|[\w.]*\.0\.)?\d{14}-[0-9a-f]{12}", re.ASCII)  # A commit without a tag.
 _LINKED = re.compile(r"""-X[ =]['"]?[\w./-]+\.[vV]ersion=([^\s'"]+)""", re.ASCII)
 
 
 def released_version(info: BuildInfo) -> str:
-    """The version that a program was released as, without its v; empty where it was built from no release."""
+    """Return the version that a program was released as, without `v`.
+
+    It is empty if the program was not built from a release.
+    """
     linked = _LINKED.search(info.settings.get("-ldflags", ""))
     for text in ((linked[1] if linked else ""), info.version):
         match = _RELEASE.fullmatch(text)

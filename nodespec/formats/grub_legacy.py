@@ -1,4 +1,4 @@
-"""The menu of GRUB 0.97 (menu.lst, grub.conf), and the sections of zipl.conf, the loader of s390x.
+"""Menus of GRUB 0.97 (menu.lst, grub.conf) and of zipl, the loader of s390x.
 
 https://www.gnu.org/software/grub/manual/legacy/ and zipl.conf(5).
 """
@@ -11,11 +11,14 @@ from typing import Dict, List, Tuple
 from nodespec.records import NamedTuple
 
 MAX_ENTRIES = 512
-MAX_LINE = 1 << 14  # characters; longer ones are left out
+MAX_LINE = 1 << 14  # Characters. Longer lines are ignored.
 
 
 class Entry(NamedTuple):
-    """A kernel that is offered, with the line that names it. `other`: what it starts instead of Linux."""
+    """A kernel of the menu, and the line that names it.
+
+    `other` is what the entry starts instead of Linux.
+    """
 
     name: str
     line: int
@@ -25,16 +28,23 @@ class Entry(NamedTuple):
 
 
 class Menu(NamedTuple):
-    """A menu.lst: `default` is a number or `saved`."""
+    """A menu.lst; `default` is a number or `saved`."""
 
     entries: Tuple[Entry, ...]
     default: str
     fallback: Tuple[str, ...]
-    other: str = ""  # a statement that reads another menu
+    other: str = ""  # A statement that reads another menu.
 
 
 def parse_menu(text: str) -> Menu:
-    """`default 0`, then entries: `title Linux`, `kernel /vmlinuz root=/dev/sda1`."""
+    """Parse a menu.lst.
+
+    Example of the input:
+
+        default 0
+        title Linux
+        kernel /vmlinuz root=/dev/sda1
+    """
     entries: List[Entry] = []
     said: Dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -55,7 +65,10 @@ def parse_menu(text: str) -> Menu:
 
 
 class Zipl(NamedTuple):
-    """A zipl.conf: its sections, what `default=` or the menu says, and whether it takes entries of /boot/loader."""
+    """A zipl.conf: its sections, the default section, and `automatic`.
+
+    `default` is from `default=` or from the menu. `automatic`: entries of /boot/loader are used.
+    """
 
     entries: Tuple[Entry, ...]
     default: str
@@ -63,7 +76,16 @@ class Zipl(NamedTuple):
 
 
 def parse_zipl(text: str) -> Zipl:
-    """`[defaultboot]`, `default=linux`, `[linux]`, `image=/boot/vmlinuz`, `parameters="root=/dev/dasda1"`."""
+    """Parse a zipl.conf.
+
+    Example of the input:
+
+        [defaultboot]
+        default=linux
+        [linux]
+        image=/boot/vmlinuz
+        parameters="root=/dev/dasda1"
+    """
     sections: Dict[str, Dict[str, Tuple[str, int]]] = {}
     name = ""
     for number, line in enumerate(map(str.strip, text.split("\n")), 1):

@@ -1,8 +1,11 @@
-"""GRUB's menu: what a grub.cfg offers, and what it starts by itself, without running anything.
+"""Evaluate a grub.cfg: the entries of its menu, and the default entry.
 
-A script is evaluated with the values that files give. What only the machine knows (its firmware, its devices) has no
-value here: both branches of a condition on it count, a variable has several values then, and a menu entry is one that
-may be there. ValueError for what is not understood, and where what is started is not decided by that.
+    set default=0
+    menuentry 'Debian' { linux /vmlinuz root=/dev/vda1 quiet }
+
+Nothing is run. The script is evaluated with values from files. State that only the machine knows (firmware, devices)
+has no value here: both branches of a condition on it are evaluated. A variable then has several values, and a menu
+entry may be uncertain. Raises ValueError for a script that is not understood, and if the default entry is undecided.
 """
 
 from __future__ import annotations
@@ -16,34 +19,40 @@ from nodespec.formats.grub_syntax import Block, Command, For, Function, If, Part
 from nodespec.formats.grub_test import ANY, holds
 from nodespec.records import NamedTuple
 
-MAX_VALUES = 8  # that a variable may have at once
-MAX_CHARS = 8192  # of a value
-MAX_STEPS = 50_000  # statements that are evaluated
-MAX_CALLS = 12  # functions and files within each other
-HEADER = "# GRUB Environment Block\n"  # of a grubenv
-MAX_MENU = 512  # entries
+MAX_VALUES = 8  # Values of a variable at the same time.
+MAX_CHARS = 8192  # Characters of a value.
+MAX_STEPS = 50_000  # Evaluated statements.
+MAX_CALLS = 12  # Nested functions and files.
+HEADER = "# GRUB Environment Block\n"  # The first line of a grubenv.
+MAX_MENU = 512  # Menu entries.
 
 Values = Tuple[str, ...]
 
 
 class Files(Protocol):
-    """The files that a script may ask for, by GRUB's paths: `/grub2/grubenv`, `(hd0,gpt1)/EFI/BOOT/grub.cfg`."""
+    """The files that a script may read, by GRUB's paths.
+
+    Examples: `/grub2/grubenv`, `(hd0,gpt1)/EFI/BOOT/grub.cfg`.
+    """
 
     def kind(self, path: str) -> Optional[str]:
-        """`file`, `empty` (a file of no bytes), `directory`, or nothing where there is none; None: not known."""
+        """Return `file`, `empty` (zero bytes), `directory`, or "" if not found.
+
+        None means that it is not known.
+        """
         raise NotImplementedError
 
     def text(self, path: str) -> Optional[str]:
-        """The content of a file; None where there is none; ValueError where it cannot be read."""
+        """Return the content of a file; None if not found. ValueError if it is unreadable."""
         raise NotImplementedError
 
     def entries(self) -> Sequence[Entry]:
-        """What the command `blscfg` adds to the menu."""
+        """Return the entries that the command `blscfg` adds to the menu."""
         raise NotImplementedError
 
 
 class Entry(NamedTuple):
-    """A menu entry, or a menu below (`submenu`), with the file and line that it stands in."""
+    """A menu entry, or a `submenu`, with its file and line."""
 
     title: str
     id: str
@@ -55,7 +64,10 @@ class Entry(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """What `linux PATH OPTIONS` loads. Several values of the options: one of these, which is not known."""
+    """The kernel that `linux PATH OPTIONS` loads.
+
+    If there are several values of the options, it is not known which of them is used.
+    """
 
     path: str
     options: Values
@@ -65,11 +77,11 @@ class Kernel(NamedTuple):
 
 
 class Undecided(ValueError):
-    """What is started depends on what only the machine knows."""
+    """The default entry depends on state that only the machine knows."""
 
 
 class _Jump(Exception):
-    """`configfile`: another file's menu takes the place of this one."""
+    """`configfile`: the menu of another file replaces this one."""
 
     def __init__(self, state: State) -> None:
         super().__init__()
@@ -77,17 +89,20 @@ class _Jump(Exception):
 
 
 class _Left(Exception):
-    """`return`, `exit`, `break`."""
+    """`return`, `exit` or `break`."""
 
 
 class State:
-    """The variables, functions and menu entries so far; of an entry's own script, the kernel that it loads."""
+    """The state of the evaluation: variables, functions and menu entries.
+
+    For the script of an entry it includes the kernel that the entry loads.
+    """
 
     def __init__(self, prefix: str, file: str) -> None:
         self.file = file
         self.variables: Dict[str, Values] = dict.fromkeys(FEATURES, ("y",))
         self.variables.update((name, (ANY,)) for name in MACHINE)
-        self.variables["menuentry_id_option"] = ("--id",)  # as every generated grub.cfg sets it
+        self.variables["menuentry_id_option"] = ("--id",)  # Every generated grub.cfg sets this value.
         self.variables.update(prefix=(prefix,), config_directory=(file.rpartition("/")[0],), config_file=(file,))
         self.exported: Set[str] = {
             "prefix",
@@ -98,13 +113,13 @@ class State:
             "menuentry_id_option",
         }
         self.functions: Dict[str, Block] = {}
-        self.items: List[Tuple[Entry, bool]] = []  # whether it is there for sure
+        self.items: List[Tuple[Entry, bool]] = []  # The flag is true if the entry is certain.
         self.kernels: Tuple[Optional[Kernel], ...] = (None,)
-        self.args: Optional[Tuple[str, ...]] = None  # outside of functions and entries there are none
-        self.other = ""  # a command that starts something else than Linux
+        self.args: Optional[Tuple[str, ...]] = None  # None outside of functions and entries.
+        self.other = ""  # A command that starts something other than Linux.
 
     def copy(self) -> State:
-        """A state that goes its own way from here on."""
+        """Return an independent copy of the state."""
         other = object.__new__(State)
         other.__dict__.update(self.__dict__)
         other.variables, other.exported = dict(self.variables), set(self.exported)
@@ -112,14 +127,14 @@ class State:
         return other
 
     def context(self, file: str) -> State:
-        """A context as a submenu and `configfile` open it: exported variables, no entries."""
+        """Return the context of a submenu or `configfile`: exported variables, no entries."""
         inner = self.copy()
         inner.variables = {name: value for name, value in self.variables.items() if name in self.exported}
         inner.file, inner.items, inner.kernels, inner.other = file, [], (None,), ""
         return inner
 
     def merge(self, left: State, right: State) -> None:
-        """Become either of two states."""
+        """Set the state to the union of two states after a condition that is not known."""
         names = (*left.variables, *right.variables)
         self.variables = {name: _union(left.variables.get(name), right.variables.get(name)) for name in names}
         self.exported = left.exported & right.exported
@@ -159,7 +174,7 @@ OPAQUE = frozenset(
 
 
 class Menu:
-    """A grub.cfg that was evaluated. `kept`: variables that it has from the start."""
+    """An evaluated grub.cfg. `kept` are the initial variables."""
 
     def __init__(self, files: Files, path: str, text: str, kept: Mapping[str, str] = {}) -> None:
         self._files, self._steps, self._calls = files, 0, 0
@@ -173,11 +188,14 @@ class Menu:
             pass
 
     def started(self) -> List[Kernel]:
-        """What the default entry loads; several where that is not decided. Undecided, ValueError: see there."""
+        """Return the kernel of the default entry; several if it is not decided.
+
+        Raises `Undecided` or ValueError, see the module.
+        """
         return self._selected(self.top, "default")
 
     def fallbacks(self) -> Iterable[List[Kernel]]:
-        """What is tried in turn where the default entry cannot be started."""
+        """Yield the kernels that are tried in turn if the default entry cannot be started."""
         words = " ".join(self.top.variables.get("fallback", ())).split()
         for word in words if len(self.top.variables.get("fallback", ())) == 1 else ():
             state = self.top.copy()
@@ -185,7 +203,10 @@ class Menu:
             yield self._selected(state, "fallback")
 
     def offers(self) -> List[Kernel]:
-        """Every kernel that the menu and the menus below offer; entries that are not understood are left out."""
+        """Return every kernel of the menu and its submenus.
+
+        Entries that are not understood are omitted.
+        """
         found: List[Kernel] = []
         self._collect(self.top, found, 0)
         return found
@@ -216,7 +237,7 @@ class Menu:
         return list(dict.fromkeys(found))
 
     def _entered(self, state: State, entry: Entry, rest: str) -> State:
-        """The state after the script of an entry."""
+        """Return the state after the script of an entry."""
         inner = state.context(entry.file) if entry.submenu else state.copy()
         inner.file, inner.items, inner.args = entry.file, [], entry.args
         inner.variables.update(chosen=(entry.id,), default=(rest,))
@@ -232,7 +253,7 @@ class Menu:
         return inner
 
     def _run(self, state: State, block: Block) -> Optional[bool]:
-        """Evaluate statements; whether the last one succeeded, None where that is not known."""
+        """Evaluate statements; return whether the last one succeeded, None if not known."""
         status: Optional[bool] = True
         for statement in block:
             self._steps += 1
@@ -311,13 +332,13 @@ class Menu:
             raise ValueError(f"{state.file}: files or functions are nested more than {MAX_CALLS} deep")
 
     def file(self, state: State, path: str, line: int) -> Optional[str]:
-        """The content of a file that a command names."""
+        """Return the content of a file that a command names."""
         if ANY in path.rpartition(")")[2]:
             raise Undecided(f"{state.file}:{line}: reads a file whose name only the machine knows")
         return self._files.text(path)
 
     def source(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-        """`source FILE`: its statements as if they stood here."""
+        """Run `source FILE`: evaluate its statements in place."""
         path = _either(choices, 1)
         text = self.file(state, path, command.line)
         if text is None:
@@ -333,7 +354,7 @@ class Menu:
             state.file = outer
 
     def configfile(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-        """`configfile FILE`: its menu instead of this one."""
+        """Run `configfile FILE`: its menu replaces this one."""
         path = _either(choices, 1)
         text = self.file(state, path, command.line)
         if text is None:
@@ -349,7 +370,7 @@ class Menu:
         raise _Jump(inner)
 
     def load(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-        """`load_env [--file FILE] [NAME...]`: the variables that are kept from boot to boot."""
+        """Run `load_env [--file FILE] [NAME...]`: load variables that survive a boot."""
         words, path = _option(choices[0][1:], "-f", "--file")
         names = [word for word in words if not word.startswith("-")]
         text = self.file(state, path or f"{state.variables['prefix'][0]}/grubenv", command.line)
@@ -361,13 +382,13 @@ class Menu:
         return True
 
     def test(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-        """`[ EXPRESSION ]`."""
+        """Run `[ EXPRESSION ]`."""
         del command, state
         found = {holds(choice[1:], self._files.kind) for choice in choices}
         return found.pop() if len(found) == 1 else None
 
     def entries(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-        """`blscfg`: the entries of the Boot Loader Specification."""
+        """Run `blscfg`: add the entries of the Boot Loader Specification."""
         if len(choices[0]) > 1:
             raise ValueError(f"{state.file}:{command.line}: `blscfg` with arguments is not understood")
         for entry in self._files.entries():
@@ -375,7 +396,7 @@ class Menu:
         return True
 
     def evaluated(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-        """`eval WORDS`: these as a script."""
+        """Run `eval WORDS`: evaluate the words as a script."""
         text = " ".join(_either(choices, at) for at in range(1, min(map(len, choices))))
         if ANY in text:
             raise Undecided(f"{state.file}:{command.line}: evaluates what only the machine knows")
@@ -390,7 +411,10 @@ def _parsed(path: str, text: str) -> Block:
 
 
 def environment(text: str) -> Dict[str, str]:
-    r"""The variables of a grubenv: lines such as `saved_entry=0`, filled up with `#`. `\` quotes what follows."""
+    r"""Parse a grubenv: lines such as `saved_entry=0`, padded with `#`.
+
+    `\` escapes the next character.
+    """
     if not text.startswith(HEADER):
         raise ValueError("grubenv does not begin with `# GRUB Environment Block`, without which GRUB does not read it")
     found: Dict[str, str] = {}
@@ -409,7 +433,7 @@ def environment(text: str) -> Dict[str, str]:
 
 
 def _arguments(state: State, words: Sequence[Word]) -> List[List[str]]:
-    """The arguments that words stand for; several lists where variables have several values."""
+    """Expand words to arguments; several lists if variables have several values."""
     choices: List[List[str]] = [[]]
     for word in words:
         options = _expanded(state, word)
@@ -420,7 +444,10 @@ def _arguments(state: State, words: Sequence[Word]) -> List[List[str]]:
 
 
 def _expanded(state: State, word: Word) -> List[List[str]]:
-    """A word with its variables: unquoted ones are parted at blanks, and nothing is no argument."""
+    """Expand a word; unquoted variables are split at blanks.
+
+    An empty unquoted variable yields no argument.
+    """
     options: List[List[Optional[str]]] = [[None]]
     for part in word:
         pieces = _values(state, part) if part.variable else (part.text,)
@@ -433,7 +460,7 @@ def _expanded(state: State, word: Word) -> List[List[str]]:
 def _joined(option: List[Optional[str]], piece: str, part: Part) -> List[Optional[str]]:
     if not part.variable or part.quoted:
         return [*option[:-1], (option[-1] or "") + piece]
-    words = piece.split()  # blanks at its beginning or end part nothing
+    words = piece.split()  # Blanks at either end do not split the word.
     if not words:
         return option
     return [*option[:-1], (option[-1] or "") + words[0], *words[1:]]
@@ -452,13 +479,13 @@ def _values(state: State, part: Part) -> Values:
 
 
 def _either(choices: List[List[str]], at: int) -> str:
-    """An argument that all choices agree on; else what is not known."""
+    """Return the argument that all choices agree on, or ANY."""
     found = {choice[at] if at < len(choice) else "" for choice in choices}
     return found.pop() if len(found) == 1 else ANY
 
 
 def _option(words: List[str], *names: str) -> Tuple[List[str], str]:
-    """Words without an option, and its value: `--file=X`, `--file X`, `-f X`."""
+    """Return words without an option, and its value: `--file=X`, `--file X`, `-f X`."""
     rest: List[str] = []
     value, at = "", 0
     while at < len(words):
@@ -491,7 +518,7 @@ def _add(state: State, entry: Entry) -> bool:
 
 
 def _split(value: str) -> Tuple[str, str]:
-    """`a>b` as a and b; `>>` is a `>` of a title."""
+    """Split `a>b` at `>` into a and b; `>>` is a literal `>` of a title."""
     at = 0
     while at < len(value):
         if value[at] == ">" and value[at : at + 2] == ">>":
@@ -505,13 +532,13 @@ def _split(value: str) -> Tuple[str, str]:
 
 def _number(text: str) -> Optional[int]:
     digits = text.strip(" ")
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 6:  # noqa: PLR2004 - no menu is longer
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 6:  # noqa: PLR2004 - no menu has more entries
         return None
     return int(digits, 8 if digits[0] == "0" and digits.strip("01234567") == "" else 10)
 
 
 def _picked(state: State, name: str) -> Entry:
-    """The entry with this id, title or number; the first where there is none."""
+    """Return the entry of an id, title or number, or the first entry if none matches."""
     if not state.items:
         raise ValueError(f"{state.file}: the menu has no entries")
     if ANY in name:
@@ -533,7 +560,10 @@ def _picked(state: State, name: str) -> Entry:
 
 
 def _assigned(words: List[str]) -> List[str]:
-    """The variables that a command sets by an option: `search --set=root`, `probe -s x`, `regexp --set 1:x`."""
+    """Return the variables that a command sets by an option.
+
+    Examples: `search --set=root`, `probe -s x`, `regexp --set 1:x`.
+    """
     found = []
     for name in ("--set", "-s", "--var", "-v"):
         _, value = _option(words, name)
@@ -542,7 +572,7 @@ def _assigned(words: List[str]) -> List[str]:
 
 
 def _set(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-    """`set NAME=VALUE`."""
+    """Run `set NAME=VALUE`."""
     del command
     pairs = [(choice[1] if len(choice) > 1 else "").partition("=") for choice in choices]
     for name in {name for name, equals, _ in pairs if equals}:
@@ -565,7 +595,10 @@ def _export(_: Menu, state: State, command: Command, choices: List[List[str]]) -
 
 
 def _linux(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-    """`linux PATH OPTIONS`: as GRUB's grub_create_loader_cmdline joins them."""
+    """Run `linux PATH OPTIONS`.
+
+    Options are joined as by GRUB's grub_create_loader_cmdline.
+    """
     options = tuple(dict.fromkeys(" ".join(map(_quoted, choice[2:])) for choice in choices))
     state.kernels = (Kernel(_either(choices, 1), options, state.file, command.line, ""),)
     return None
@@ -583,7 +616,7 @@ def _other(_: Menu, state: State, command: Command, choices: List[List[str]]) ->
 
 
 def _by(step: int) -> Callable[[Menu, State, Command, List[List[str]]], Optional[bool]]:
-    """`increment NAME` and `decrement NAME`, of Fedora's GRUB."""
+    """Return the handler of `increment NAME` or `decrement NAME`, of Fedora's GRUB."""
 
     def counted(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
         del command
@@ -597,10 +630,13 @@ def _by(step: int) -> Callable[[Menu, State, Command, List[List[str]]], Optional
 
 
 def _search(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
-    """`search --set=root ...`; `search.fs_uuid UUID root`. Devices have no names here."""
+    """Run `search --set=root ...` or `search.fs_uuid UUID root`.
+
+    The resulting device is not known here.
+    """
     del command
     words = choices[0]
-    dotted = [words[2]] if "." in words[0] and len(words) > 2 else []  # noqa: PLR2004 - what, where to
+    dotted = [words[2]] if "." in words[0] and len(words) > 2 else []  # noqa: PLR2004 - what to search for, and the variable
     for name in (*dotted, *_assigned(words)) or ("root",):
         state.variables[name] = (ANY,)
     return None

@@ -1,6 +1,6 @@
-"""GRUB's scripting language: the text of a grub.cfg as a syntax tree.
+"""Parse GRUB's scripting language: the text of a grub.cfg as a syntax tree.
 
-ValueError for what GRUB's own parser refuses, and for blocks that are nested too deeply.
+Raises ValueError for a text that GRUB's own parser refuses, and for blocks that are nested too deeply.
 https://www.gnu.org/software/grub/manual/grub/grub.html#Shell_002dlike-scripting
 """
 
@@ -11,14 +11,17 @@ from typing import FrozenSet, Iterator, List, Optional, Tuple, Union
 
 from nodespec.records import NamedTuple
 
-MAX_DEPTH = 24  # blocks within blocks
-MAX_WORDS = 200_000  # of a script
+MAX_DEPTH = 24  # Nested blocks.
+MAX_WORDS = 200_000  # Words of a script.
 NEWLINE = "\n"
-ENDS = (";", NEWLINE)  # of a statement
+ENDS = (";", NEWLINE)  # The ends of a statement.
 
 
 class Part(NamedTuple):
-    """A piece of a word: text, or the name of a variable. A quoted variable stays one word, whatever its value."""
+    """A piece of a word: text, or the name of a variable.
+
+    A quoted variable stays in one word, even if its value contains blanks.
+    """
 
     text: str
     variable: bool = False
@@ -37,7 +40,10 @@ class Command(NamedTuple):
 
 
 class If(NamedTuple):
-    """`if A; then B; elif C; then D; else E; fi`: the branches (A, B) and (C, D), and E."""
+    """`if A; then B; elif C; then D; else E; fi`.
+
+    The branches are (A, B) and (C, D); `otherwise` is E.
+    """
 
     branches: Tuple[Tuple[Tuple[Statement, ...], Tuple[Statement, ...]], ...]
     otherwise: Tuple[Statement, ...]
@@ -83,7 +89,7 @@ _WITHIN = re.compile(
 
 
 class _Token(NamedTuple):
-    """A word, a brace or the end of a statement, with its line from 1."""
+    """A word, a brace or the end of a statement, with its line (from 1)."""
 
     word: Word
     mark: str
@@ -91,14 +97,20 @@ class _Token(NamedTuple):
 
     @property
     def reserved(self) -> str:
-        """The text of a word that could be a reserved one: without quotes and variables."""
+        """The text of a word that may be reserved, without quotes and variables."""
         if self.mark:
             return self.mark
         return self.word[0].text if len(self.word) == 1 and self.word[0] == Part(self.word[0].text) else ""
 
 
 def parse(text: str) -> Block:
-    """The statements of a script: `set default=0`, `if [ -s $prefix/grubenv ]; then load_env; fi`."""
+    """Parse the statements of a script.
+
+    Example of the input:
+
+        set default=0
+        if [ -s $prefix/grubenv ]; then load_env; fi
+    """
     parser = _Parser(list(_tokens(text)))
     block = parser.block(frozenset())
     if not parser.done:
@@ -154,7 +166,7 @@ def _parts(found: re.Match[str]) -> Iterator[Part]:
 
 
 class _Parser:
-    """Statements from tokens, by recursive descent."""
+    """A recursive-descent parser of statements."""
 
     def __init__(self, tokens: List[_Token]) -> None:
         self._tokens, self._at, self._depth = tokens, 0, 0
@@ -172,7 +184,7 @@ class _Parser:
         return self._tokens[min(self._at, len(self._tokens) - 1)].line if self._tokens else 1
 
     def block(self, ends: FrozenSet[str]) -> Block:
-        """Statements up to one of these words, which is not taken."""
+        """Parse statements up to one of the words in `ends`, which is not consumed."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ValueError(f"line {self.line}: blocks are nested more than {MAX_DEPTH} deep")

@@ -1,13 +1,13 @@
-"""GRUB's command `test`: whether an expression holds, with what only the machine knows left open.
+"""Evaluate GRUB's command `test`; the truth may be unknown.
 
-As grub-core/commands/test.c parses: `-a` may be left out, `-o` binds weaker, `!` turns what follows.
+The grammar is that of grub-core/commands/test.c: `-a` may be omitted, `-o` binds weaker, `!` negates the next test.
 """
 
 from __future__ import annotations
 
 from typing import Callable, Dict, List, Optional, Tuple
 
-ANY = "\ufffc"  # stands for text that only the machine knows
+ANY = "\ufffc"  # A placeholder for text that only the machine knows.
 Kind = Callable[[str], Optional[str]]
 Truth = Optional[bool]
 MAX_DIGITS = 18
@@ -17,11 +17,11 @@ _EQUAL, _UNEQUAL = ("=", "=="), ("!=",)
 _NUMBERS = ("-eq", "-ne", "-lt", "-le", "-gt", "-ge")
 _ORDERS = ("<", "<=", ">", ">=")
 _BINARIES = frozenset((*_EQUAL, *_UNEQUAL, *_NUMBERS, *_ORDERS, "-pgt", "-plt"))
-_BINARY, _UNARY = 3, 2  # words of a test
+_BINARY, _UNARY = 3, 2  # Words of a test.
 
 
 def holds(arguments: List[str], kind: Kind) -> Truth:
-    """Whether `"${x}" = 1 -a -f /grub/x ]` holds; None where that is not known."""
+    """Return whether `"${x}" = 1 -a -f /grub/x ]` holds; None if not known."""
     if arguments and arguments[-1] == "]":
         arguments = arguments[:-1]
     return _parsed(arguments, 0, kind)[0]
@@ -54,7 +54,7 @@ def _parsed(arguments: List[str], at: int, kind: Kind) -> Tuple[Truth, int]:
 
 
 def _primary(words: List[str], kind: Kind) -> Tuple[Truth, int]:
-    """A test and how many words it takes: none where no test begins here."""
+    """Return the truth of a test and its length in words; 0 if no test begins here."""
     if len(words) == _BINARY and (words[1] in _BINARIES or words[1][:3] in ("-nt", "-ot")):
         return _compared(*words), _BINARY
     if len(words) >= _UNARY and words[0] in _FILES:
@@ -81,7 +81,7 @@ def _file(path: str, kinds: Tuple[str, ...], kind: Kind) -> Truth:
 
 
 def _filled(text: str) -> Truth:
-    """Whether a text has any characters."""
+    """Return whether a text has any characters."""
     return None if text and not text.replace(ANY, "") else bool(text)
 
 

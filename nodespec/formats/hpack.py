@@ -1,4 +1,7 @@
-"""HPACK, the header compression of HTTP/2, for a peer that was told to keep no table of headers sent before."""
+"""HPACK, the header compression of HTTP/2 (RFC 7541), without a dynamic table.
+
+The peer must have been asked to keep no table of headers that were sent before.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from typing import Dict, Iterator, Tuple
 
 from nodespec.formats.protobuf import cut, text, varint
 
-KNOWN = 61  # headers in the table that everybody has; an answer of gRPC turns on these alone, from the eighth
+KNOWN = 61  # Entries of the static table. The `:status` entries begin at index 8; an answer of gRPC needs no other.
 STATUSES = ("200", "204", "206", "304", "400", "404", "500")
 
 
 def literal(name: str, value: str) -> bytes:
-    """A header as it is, with fewer than 127 bytes each."""
+    """Encode a header as a literal; name and value must be shorter than 127 bytes."""
     return b"\0" + b"".join(bytes((len(said),)) + said.encode() for said in (name, value))
 
 
 def headers(block: bytes) -> Iterator[Tuple[str, str]]:
-    """The headers of a block; the name is empty where it is a known one other than `:status`.
+    """Yield the headers of a block.
 
-    ValueError where the block is malformed or speaks of headers sent before.
+    The name is empty for an entry of the static table other than `:status`. Raises ValueError if the block is malformed
+    or refers to headers that were sent before.
     """
     at = 0
     while at < len(block):
@@ -27,7 +31,7 @@ def headers(block: bytes) -> Iterator[Tuple[str, str]]:
         if first & 0x80:
             index, at = _integer(block, at, 7)
             yield _known(index)
-        elif first & 0xE0 == 0x20:  # noqa: PLR2004 - the size of the table, which is none
+        elif first & 0xE0 == 0x20:  # noqa: PLR2004 - an update of the table size, which is 0
             _, at = _integer(block, at, 5)
         else:
             index, at = _integer(block, at, 6 if first & 0x40 else 4)
@@ -43,7 +47,10 @@ def _known(index: int) -> Tuple[str, str]:
 
 
 def _integer(block: bytes, at: int, bits: int) -> Tuple[int, int]:
-    """A number in the last bits of a byte, which go on in the bytes after it where they are all ones."""
+    """Decode a number in the last bits of a byte.
+
+    If these bits are all ones, the following bytes continue the number (RFC 7541, section 5.1).
+    """
     most = (1 << bits) - 1
     value = cut(block, at, 1)[0] & most
     if value < most:
@@ -59,8 +66,8 @@ def _string(block: bytes, at: int) -> Tuple[str, int]:
     return text(_unpacked(data) if packed else data), at + size
 
 
-# How many bits the Huffman code of each byte has, and last that of the end: 5 to 9, and a for 10 to u for 30. The code
-# is canonical: counted up from what has the fewest bits, and among as many in the order of the bytes.
+# The length in bits of the Huffman code of each byte, and of the end marker: digits are 5 to 9, a is 10, u is 30. The
+# code is canonical: codes count up by length, and within a length by byte.
 LENGTHS = (
     "dnsssssssoussussssssssusssssssss6aacd68baa8b8666555666666678f6cad67777777777777777777777878djde6f565"
     "65666577666567655677777fbedskmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmnqqkjmnmp"
@@ -71,7 +78,7 @@ END = 256
 
 @lru_cache(maxsize=1)
 def _codes() -> Dict[Tuple[int, int], int]:
-    """Each byte by the number of its bits and the number that they are."""
+    """Return each byte by the length and the value of its code."""
     codes, code, before = {}, 0, 0
     for bits, byte in sorted((int(bits, 36), byte) for byte, bits in enumerate(LENGTHS)):
         code <<= bits - before
@@ -92,6 +99,6 @@ def _unpacked(data: bytes) -> bytes:
             if symbol is not None:
                 found.append(symbol)
                 bits, code = 0, 0
-    if bits > 7 or code != (1 << bits) - 1:  # noqa: PLR2004 - less than a byte is left, as the end's code begins
+    if bits > 7 or code != (1 << bits) - 1:  # noqa: PLR2004 - the padding is shorter than a byte, and begins the code of the end marker
         raise ValueError("a Huffman code cut short")
     return bytes(found)

@@ -1,4 +1,9 @@
-"""What is mounted where, as a process's mountinfo tells it, and which of it paths still lead to."""
+"""Parse mountinfo of a process, and find the mounts that paths still lead to.
+
+    36 35 98:0 /sub /mnt rw,noatime master:1 - ext3 /dev/root rw
+
+https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from nodespec.records import NamedTuple
 
 
 class Mount(NamedTuple):
-    """A line of mountinfo (from 1): what stands at `point`, on top of the mount `parent`."""
+    """A line of mountinfo (from 1): a mount at `point`, on top of mount `parent`."""
 
     line: int
     number: str
@@ -17,12 +22,12 @@ class Mount(NamedTuple):
     root: str
     point: str
     kind: str
-    options: FrozenSet[str]  # of the file system, not of the mount point
-    device: str  # its number, `0:39`
+    options: FrozenSet[str]  # Options of the file system, not of the mount point.
+    device: str  # The device number, `0:39`.
 
 
 def parsed(mountinfo: str) -> List[Mount]:
-    """All mounts; ValueError where a line is none, or nothing is mounted at all."""
+    """Parse all mounts. Raises ValueError for a malformed line or an empty text."""
     mounts = [_mount(number, line) for number, line in enumerate(mountinfo.split("\n"), 1) if line]
     if not mounts:
         raise ValueError("no mounts at all")
@@ -30,15 +35,19 @@ def parsed(mountinfo: str) -> List[Mount]:
 
 
 def reached(mounts: Sequence[Mount], *kinds: str) -> List[Mount]:
-    """Of the mounts of these kinds those that a path leads to: another mount may cover one, or a folder above it."""
+    """Return the mounts of these kinds that a path leads to.
+
+    Another mount may cover a mount, or a directory above it.
+    """
     wanted = [mount for mount in mounts if mount.kind in kinds]
     ways = {way for mount in wanted for way in _ways(mount.point)}
-    near = [mount for mount in mounts if mount.point in ways]  # of the thousands that a node may have
+    # Only mounts on the way matter; a node may have thousands.
+    near = [mount for mount in mounts if mount.point in ways]
     return [mount for mount in wanted if _leads(near, mount)]
 
 
 def unescaped(text: str) -> str:
-    r"""A path with the kernel's octal escapes undone: blanks, newlines and backslashes are `\040` and the like."""
+    r"""Decode the kernel's octal escapes in a path, such as `\040` for a blank."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
@@ -53,9 +62,10 @@ def _mount(number: int, line: str) -> Mount:
 
 
 def _leads(mounts: Sequence[Mount], wanted: Mount) -> bool:
-    """Whether the path of a mount leads to it: goes down the path and, at every step, on to what was mounted there.
+    """Return whether the path of a mount leads to it.
 
-    The first mount stands on one that the process cannot see, or on itself.
+    Descend the path, and at each step enter what is mounted there. The first mount is on top of one that the process
+    cannot see, or of itself.
     """
     on = {(mount.parent, mount.point): mount for mount in mounts}
     seen = {mount.number for mount in mounts if mount.number != mount.parent}
@@ -68,6 +78,6 @@ def _leads(mounts: Sequence[Mount], wanted: Mount) -> bool:
 
 
 def _ways(path: str) -> List[str]:
-    """All folders on the way to a path, from the root on, and the path."""
+    """Return all directories on the way to a path, from the root on, and the path."""
     names = [name for name in path.split("/") if name]
     return ["/" + "/".join(names[:depth]) for depth in range(len(names) + 1)]

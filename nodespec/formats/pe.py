@@ -1,6 +1,7 @@
-"""Sections of a PE image, the format of programs for UEFI: of a unified kernel image .linux, .cmdline, .uname, .osrel.
+"""Sections of a PE image, the format of UEFI programs.
 
-https://learn.microsoft.com/windows/win32/debug/pe-format; ValueError for what is no such image.
+A unified kernel image has .linux, .cmdline, .uname and .osrel. Raises ValueError for other files.
+https://learn.microsoft.com/windows/win32/debug/pe-format
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from typing import List
 
 from nodespec.records import NamedTuple
 
-MAX_SECTIONS = 96  # as Windows' loader has it
-ROW = struct.Struct("<8sIIII16x")  # 40 bytes: name, size in memory, address, size in the file, offset
-HEADER = 20  # bytes before the optional header, after the signature
+MAX_SECTIONS = 96  # The limit of the loader of Windows.
+ROW = struct.Struct("<8sIIII16x")  # 40 bytes: name, size in memory, address, size in the file, offset.
+HEADER = 20  # Bytes between the signature and the optional header.
 
 
 class Section(NamedTuple):
-    """A named part of the file. `size` is what counts: without the bytes that only fill it up."""
+    """A named part of the file. `size` excludes padding."""
 
     name: str
     offset: int
@@ -24,8 +25,8 @@ class Section(NamedTuple):
 
 
 def sections(head: bytes) -> List[Section]:
-    """The sections, in the order of the file, from the bytes that it begins with."""
-    if head[:2] != b"MZ" or len(head) < 64:  # noqa: PLR2004 - where the offset of the next header stands
+    """Parse the sections from the first bytes of a file, in the order of the file."""
+    if head[:2] != b"MZ" or len(head) < 64:  # noqa: PLR2004 - the DOS header, which has the offset of the next header
         raise ValueError("is no PE image")
     (start,) = struct.unpack_from("<I", head, 0x3C)
     if head[start : start + 4] != b"PE\0\0" or len(head) < start + 4 + HEADER:

@@ -1,4 +1,7 @@
-"""config.txt of a Raspberry Pi's firmware: what it starts, by model where its filters say so.
+"""config.txt of a Raspberry Pi's firmware, which names the kernel that it starts.
+
+    [pi4]
+    kernel=kernel8.img
 
 https://www.raspberrypi.com/documentation/computers/config_txt.html
 """
@@ -8,13 +11,16 @@ from __future__ import annotations
 import re
 from typing import Callable, Dict, List, Optional, Tuple
 
-MAX_FILES = 16  # with those that it includes
-MAX_LINE = 4096  # characters; longer ones are left out
+MAX_FILES = 16  # Files, including included ones.
+MAX_LINE = 4096  # Characters. Longer lines are ignored.
 Settings = Dict[str, Tuple[str, ...]]
 
 
 def parse(text: str, include: Callable[[str], Optional[str]]) -> Settings:
-    """The values that each setting may have: several where a filter such as `[pi4]` stands before a line."""
+    """Return the possible values of each setting.
+
+    There are several if a filter such as `[pi4]` applies to a line.
+    """
     found: Dict[str, List[str]] = {}
     _read(text, include, found, [0])
     return {name: tuple(values) for name, values in found.items()}
@@ -43,6 +49,6 @@ def _read(text: str, include: Callable[[str], Optional[str]], found: Dict[str, L
 
 
 def _take(found: Dict[str, List[str]], name: str, value: str, *, always: bool) -> None:
-    """A value instead of those before it, or beside them."""
+    """Add a value, or replace the values before it if it applies to all models."""
     before = [] if always else found.get(name, [""])
     found[name] = list(dict.fromkeys([*before, value]))

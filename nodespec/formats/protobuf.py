@@ -1,4 +1,7 @@
-"""Protobuf messages, read without their schema: fields by number. ValueError where the bytes are none."""
+"""Decode protobuf messages without their schema: fields by number.
+
+Raises ValueError for malformed data. https://protobuf.dev/programming-guides/encoding/
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Dict, List, Tuple, Union
 
 
 class Message:
-    """The fields of a message. What is not there is 0 or empty, as protobuf has it."""
+    """The fields of a message; a missing field is 0 or empty, as in protobuf."""
 
     def __init__(self, data: bytes) -> None:
         self._fields: Dict[int, List[Union[int, bytes]]] = {}
@@ -17,24 +20,24 @@ class Message:
             self._fields.setdefault(key >> 3, []).append(value)
 
     def number(self, field: int) -> int:
-        """A number, flag or enumeration; the last one counts."""
+        """Return a number, flag or enumeration; the last value counts."""
         numbers = [value for value in self._fields.get(field, ()) if isinstance(value, int)]
         return numbers[-1] if numbers else 0
 
     def text(self, field: int) -> str:
-        """A text; the last one counts."""
+        """Return a text; the last value counts."""
         return text([b"", *self._bytes(field)][-1])
 
     def parts(self, field: int) -> Tuple[Message, ...]:
-        """The messages of a field."""
+        """Return the messages of a repeated field."""
         return tuple(map(Message, self._bytes(field)))
 
     def part(self, field: int) -> Message:
-        """The message of a field: if it comes in pieces, they are one."""
+        """Return the message of a field; its pieces are merged."""
         return Message(b"".join(self._bytes(field)))
 
     def has(self, field: int) -> bool:
-        """Whether the field was sent."""
+        """Return whether the field was sent."""
         return field in self._fields
 
     def _bytes(self, field: int) -> List[bytes]:
@@ -45,7 +48,7 @@ def _value(wire: int, data: bytes, at: int) -> Tuple[Union[int, bytes], int]:
     if wire == 0:
         return varint(data, at)
     size = {1: 8, 5: 4}.get(wire)
-    if wire == 2:  # noqa: PLR2004 - its length comes first
+    if wire == 2:  # noqa: PLR2004 - length-delimited
         size, at = varint(data, at)
     if size is None:
         raise ValueError(f"wire type {wire}")
@@ -53,7 +56,7 @@ def _value(wire: int, data: bytes, at: int) -> Tuple[Union[int, bytes], int]:
 
 
 def varint(data: bytes, at: int) -> Tuple[int, int]:
-    """A number in groups of seven bits, lowest first, and where it ends."""
+    """Decode a number in groups of seven bits, lowest first; also return its end."""
     value = 0
     for shift in range(0, 70, 7):
         byte = cut(data, at, 1)[0]
@@ -65,12 +68,12 @@ def varint(data: bytes, at: int) -> Tuple[int, int]:
 
 
 def cut(data: bytes, at: int, size: int) -> bytes:
-    """So many bytes from there."""
+    """Return `size` bytes from an offset. Raises ValueError if there are fewer."""
     if at + size > len(data):
         raise ValueError("cut short")
     return data[at : at + size]
 
 
 def text(data: bytes) -> str:
-    """UTF-8, with every other byte written as its hexadecimal escape."""
+    """Decode UTF-8; other bytes become hexadecimal escapes."""
     return data.decode("utf-8", "backslashreplace")

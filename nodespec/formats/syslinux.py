@@ -1,6 +1,11 @@
-"""The configuration of SYSLINUX and EXTLINUX, which U-Boot reads too: what it offers and what it starts by itself.
+"""The configuration of SYSLINUX and EXTLINUX, which U-Boot also reads.
 
-https://wiki.syslinux.org/wiki/index.php?title=Config; ValueError for what is too long or refers to itself.
+    DEFAULT linux
+    LABEL linux
+      LINUX ../vmlinuz
+      APPEND root=/dev/vda1
+
+https://wiki.syslinux.org/wiki/index.php?title=Config. Raises ValueError for a text that is too long or includes itself.
 """
 
 from __future__ import annotations
@@ -9,18 +14,18 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 from nodespec.records import NamedTuple
 
-MAX_FILES = 16  # with those that it includes
+MAX_FILES = 16  # Files, including included ones.
 MAX_LABELS = 512
-MAX_LINE = 1 << 14  # characters; longer ones are left out
+MAX_LINE = 1 << 14  # Characters. Longer lines are ignored.
 MENUS = ("menu.c32", "vesamenu.c32", "gfxboot.c32")
 KERNELS = ("linux", "kernel", "fdt")
 OTHERS = ("com32", "boot", "bss", "pxe", "fdimage", "localboot", "config", "comboot")
 
-Include = Callable[[str], Optional[str]]  # a file by its path as written; None where there is none
+Include = Callable[[str], Optional[str]]  # Returns a file by its path as written; None if it is not found.
 
 
 class Label(NamedTuple):
-    """A kernel that is offered. `other`: what it starts instead of Linux."""
+    """A kernel of the menu. `other` is what it starts instead of Linux."""
 
     name: str
     file: str
@@ -28,34 +33,37 @@ class Label(NamedTuple):
     kernel: str = ""
     append: Optional[str] = None
     other: str = ""
-    more: bool = False  # SYSAPPEND: the loader adds parameters of its own
+    more: bool = False  # SYSAPPEND: the loader adds its own parameters.
 
 
 class Config:
-    """A configuration that was read, with what it includes."""
+    """A parsed configuration, with the files that it includes."""
 
     def __init__(self, path: str, text: str, include: Include) -> None:
         self.labels: List[Label] = []
         self.default = self.ontimeout = self.append = ""
-        self.interface = False  # a menu is shown
+        self.interface = False  # Whether a menu is shown.
         self.prompt = self.timeout = 0
-        self.marked: Optional[str] = None  # the label with MENU DEFAULT
+        self.marked: Optional[str] = None  # The label with MENU DEFAULT.
         self._include, self._files = include, 0
         self._read(path, text)
 
     def started(self) -> Tuple[str, ...]:
-        """The label that is started, or both where SYSLINUX and U-Boot differ; empty: the first."""
+        """Return the default label, or both labels if SYSLINUX and U-Boot differ.
+
+        An empty name is the first label.
+        """
         default = "" if self.default.partition(" ")[0].rpartition("/")[2] in MENUS else self.default
         waits = self.interface or (self.prompt and self.timeout)
         own = self.marked if self.interface and self.marked else default
         syslinux = self.ontimeout if self.ontimeout and waits else own
         uboot = self.ontimeout or self.marked or default
         if not self.default and not self.interface:
-            return (uboot,)  # SYSLINUX starts nothing by itself without DEFAULT or UI
+            return (uboot,)  # SYSLINUX requires DEFAULT or UI to start anything without input.
         return tuple(dict.fromkeys((syslinux, uboot)))
 
     def options(self, label: Label) -> str:
-        """The command line of a label: its own APPEND, else the one that stands before all labels."""
+        """Return the command line of a label: its own APPEND, or the global one."""
         own = self.append if label.append is None else label.append
         return "" if own.strip() == "-" else own
 
@@ -105,7 +113,7 @@ class Config:
             changes = {"other": f"{field} {value}".strip()}
         elif field in ("ipappend", "sysappend"):
             changes = {"more": value not in ("", "0")}
-        self.labels[-1] = label._replace(**changes)  # type: ignore[arg-type]  # names and types as above
+        self.labels[-1] = label._replace(**changes)  # type: ignore[arg-type]  # the names and types are those of Label
 
     def _menu(self, path: str, number: int, value: str) -> None:
         word, _, rest = value.partition(" ")

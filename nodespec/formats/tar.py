@@ -1,7 +1,7 @@
-"""The members of a tar archive, as ustar, pax, GNU and V7 write them.
+"""Read the members of a tar archive: ustar, pax, GNU and V7.
 
-Python's own reader takes an archive that is cut off or damaged for one that ends there, keeps all that it has read,
-and reads as much as a header asks for. This one says Damaged, keeps nothing, and is bounded.
+Python's tarfile treats a truncated or damaged archive as complete. It also keeps all headers, and reads as much as a
+header requests. This reader raises `Damaged`, keeps nothing, and is bounded.
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from nodespec.formats.byte_source import PIECE, Damaged, Source
 from nodespec.formats.tar_header import BLOCK, ZEROS, checked, decimal, number, records, text
 from nodespec.records import NamedTuple
 
-HEADER = 1 << 20  # bytes of one extended header
-BEHIND = 16 << 20  # read behind the end, where a compressed stream has its sum
+HEADER = 1 << 20  # Bytes of one extended header.
+BEHIND = 16 << 20  # Bytes to read after the end of the archive. A compressed stream has its checksum there.
 
 _TYPES = {
     b"2": stat.S_IFLNK,
     b"3": stat.S_IFCHR,
     b"4": stat.S_IFBLK,
     b"5": stat.S_IFDIR,
-    b"D": stat.S_IFDIR,  # with a list of its names as content
+    b"D": stat.S_IFDIR,  # Its content is a list of names.
     b"6": stat.S_IFIFO,
-}  # every other is a regular file
+}  # Other types are regular files.
 _HARD = b"1"
-_BARE = b"123456"  # without content, whatever their size says
-_PASSED = b"VMN"  # the name of a volume and such: no file
+_BARE = b"123456"  # Types without content; their size is ignored.
+_PASSED = b"VMN"  # Types that are not files, such as a volume label.
 
 
 class Member(NamedTuple):
-    """A member. `mode` is as stat(2) gives it, and 0 for a hard link, which is another name of `link`.
+    """A member of the archive.
 
-    The content is what is at `data`. A member with holes has only its `segments` there, one after the other; they are
-    None where there are too many of them, or where they cannot be so.
+    `mode` is as in stat(2), and 0 for a hard link, which is another name of `link`. The content is at offset `data`. A
+    member with holes has only its `segments` there, in sequence. They are None if there are too many, or if they are
+    not valid.
     """
 
     name: bytes
@@ -49,7 +50,10 @@ class Member(NamedTuple):
 
 
 def members(source: Source) -> Iterator[Member]:
-    """All members in their order; Damaged where the archive cannot be read to its end."""
+    """Yield all members in order.
+
+    Raises `Damaged` if the archive cannot be read to its end.
+    """
     offset, end, everywhere, here = 0, 0, _Said(), _Said()
     while block := _block(source, end):
         if block == ZEROS:
@@ -73,7 +77,7 @@ def members(source: Source) -> Iterator[Member]:
 
 
 def begins(source: Source) -> bool:
-    """Whether this begins as an archive does, be it one without members."""
+    """Return whether a source begins as an archive, which may be empty."""
     block = source.read(0, BLOCK)
     try:
         return block == ZEROS or bool(checked(block))
@@ -82,7 +86,10 @@ def begins(source: Source) -> bool:
 
 
 def _block(source: Source, end: int) -> bytes:
-    """The block behind what ends there, and must be there itself: of the last member only the filling may lack."""
+    """Return the block after an end offset, which the archive must reach.
+
+    Only the padding of the last member may be missing.
+    """
     before, filling = min(1, end), -end % BLOCK
     data = source.read(end - before, before + filling + BLOCK)
     if len(data) < before:
@@ -91,7 +98,7 @@ def _block(source: Source, end: int) -> bytes:
 
 
 def _ended(source: Source, offset: int) -> None:
-    """Two blocks of zeros are an end, or one and nothing behind it."""
+    """Verify the end: two blocks of zeros, or one block at the end of the data."""
     if source.read(offset, BLOCK).strip(b"\0"):
         raise Damaged(f"byte {offset} of the archive: it ends, and goes on")
     for step in range(0, BEHIND, PIECE):
@@ -100,15 +107,15 @@ def _ended(source: Source, offset: int) -> None:
 
 
 class _Said(Dict[bytes, bytes]):
-    """What extended headers say of the next member, or of all."""
+    """The values of extended headers, for the next member or for all members."""
 
     def hear(self, kind: bytes, data: bytes) -> None:
-        """Of one extended header: pax's records, or GNU's long names."""
+        """Add one extended header: records of pax, or a long name of GNU."""
         if kind in b"LK":
             self[b"path" if kind == b"L" else b"linkpath"] = data.partition(b"\0")[0]
             return
         for key, value in records(data):
-            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):  # version 0.0 says one after the other
+            if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):  # Version 0.0 repeats these keys.
                 self[sparse.MAP] = b",".join(filter(None, (self.get(sparse.MAP), value)))
             else:
                 self[key] = value
@@ -124,7 +131,7 @@ def _extension(source: Source, start: int, size: int) -> bytes:
 
 
 def _member(source: Source, data: int, block: bytes, said: Dict[bytes, bytes]) -> Tuple[Member, int]:
-    """A member, and where what is stored of it ends."""
+    """Return a member, and the end of its stored data."""
     kind = block[156:157]
     stored = decimal(said[b"size"]) if b"size" in said else number(block[124:136])
     name = said.get(b"GNU.sparse.name") or said.get(b"path") or _name(block)
@@ -149,7 +156,10 @@ def _member(source: Source, data: int, block: bytes, said: Dict[bytes, bytes]) -
 
 
 def _mode(kind: bytes, name: bytes) -> int:
-    """The type; before ustar a directory was a file with a slash behind its name."""
+    """Return the file type.
+
+    Before ustar, a directory was a file whose name ends in `/`.
+    """
     if kind in b"0\0" and name.endswith(b"/"):
         return stat.S_IFDIR
     return _TYPES.get(kind, stat.S_IFREG)
@@ -163,7 +173,10 @@ def _identity(said: Dict[bytes, bytes], key: bytes, field: bytes) -> int:
 
 
 def _name(block: bytes) -> bytes:
-    """The name; in ustar what goes before it stands apart, where GNU has other things and star less room."""
+    """Return the name, with the prefix of ustar.
+
+    GNU uses the bytes of the prefix for other fields, and star has a shorter prefix.
+    """
     name, prefix = text(block[:100]), b""
     if block[257:263] == b"ustar\0":
         prefix = text(block[345:476] if block[508:512] == b"tar\0" else block[345:500])

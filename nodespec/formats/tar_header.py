@@ -1,4 +1,4 @@
-"""What is written in the headers of a tar archive: numbers, texts, records. ValueError where they are none."""
+"""Decode tar headers: numbers, texts, records; ValueError for malformed data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LARGEST = (1 << 63) - 1
 
 
 def checked(block: bytes) -> bytes:
-    """The type of a member, if this is a header at all."""
+    """Return the type of a member. Raises ValueError if the block is not a header."""
     if len(block) < BLOCK:
         raise ValueError("it is cut off within a header")
     if number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
@@ -20,7 +20,10 @@ def checked(block: bytes) -> bytes:
 
 
 def number(field: bytes) -> int:
-    """Octal digits between blanks and zeros; or, after a byte of 0x80, all the others in base 256."""
+    """Decode octal digits between blanks and zeros.
+
+    After a byte of 0x80, the other bytes are a number in base 256.
+    """
     if field[0] == 0x80:  # noqa: PLR2004
         number = int.from_bytes(field[1:], "big")
     else:
@@ -32,7 +35,7 @@ def number(field: bytes) -> int:
 
 
 def decimal(text: bytes) -> int:
-    """A number of an extended header."""
+    """Decode a number of an extended header."""
     if not re.fullmatch(rb"\d{1,19}", text):
         raise ValueError("an extended header has no number where it should have one")
     return _bounded(int(text))
@@ -45,12 +48,17 @@ def _bounded(number: int) -> int:
 
 
 def text(field: bytes) -> bytes:
-    """What is before the first zero."""
+    """Return the bytes before the first zero."""
     return field.partition(b"\0")[0]
 
 
 def records(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
-    """Records as `LENGTH KEY=VALUE` and a newline; the length is the record's own."""
+    """Yield records `LENGTH KEY=VALUE` with a newline; the length includes itself.
+
+    Example of the input:
+
+        30 mtime=1700000000.123456789
+    """
     at, data = 0, data.rstrip(b"\0")
     while at < len(data):
         length = re.compile(rb"(\d{1,7}) ").match(data, at)

@@ -1,4 +1,7 @@
-"""Sparse members of a tar archive: where what is between the holes stands, as GNU tar has said it in four ways."""
+"""Sparse members of a tar archive: the map of the data between the holes.
+
+GNU tar has written the map in four formats. https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,15 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-SEGMENTS = 10_000  # of one member
-READABLE = 64 << 20  # bytes of a member whose map is worth keeping
+SEGMENTS = 10_000  # Segments of one member.
+READABLE = 64 << 20  # Bytes of a member whose map is kept.
 MAP = b"GNU.sparse.map"
 
-Segments: TypeAlias = "Tuple[Tuple[int, int], ...]"  # offset and length of what is no hole, in their order
+Segments: TypeAlias = "Tuple[Tuple[int, int], ...]"  # Offset and length of each part that is not a hole, in order.
 
 
 class Holes(NamedTuple):
-    """A sparse file: its size, the numbers of its map, and from where to where what is no hole is stored."""
+    """A sparse file: its size, the numbers of its map, and the range of its data."""
 
     size: int
     numbers: List[int]
@@ -28,7 +31,7 @@ class Holes(NamedTuple):
 
 
 def old(source: Source, data: int, block: bytes, stored: int) -> Holes:
-    """GNU's first way: the map in the header, and in blocks between it and the content."""
+    """Read GNU's first format: the map in the header, and in blocks before the data."""
     numbers, more, size = _pairs(block[386:482]), block[482], number(block[483:495])
     while more:
         block, data = source.read(data, BLOCK), data + BLOCK
@@ -44,7 +47,10 @@ def _pairs(fields: bytes) -> List[int]:
 
 
 def new(source: Source, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
-    """What pax archives of GNU do: the map among the records, or (1.0) as lines of decimals before the content."""
+    """Read GNU's formats in pax archives.
+
+    The map is in the records, or (1.0) in lines of decimal numbers before the data.
+    """
     end, size = data + stored, decimal(said.get(b"GNU.sparse.realsize") or said[b"GNU.sparse.size"])
     if said.get(b"GNU.sparse.major") != b"1":
         return Holes(size, [decimal(text) for text in said[MAP].split(b",")], data, end)
@@ -61,7 +67,7 @@ def new(source: Source, data: int, said: Mapping[bytes, bytes], stored: int) -> 
 
 
 def segments(holes: Holes) -> Optional[Segments]:
-    """The map, where it can be one."""
+    """Return the map, or None if it is not valid or too large."""
     found = tuple(zip(holes.numbers[::2], holes.numbers[1::2]))
     at = 0
     for offset, length in found:

@@ -1,7 +1,7 @@
-r"""TOML 1.0 as nested tables whose settings know their lines: `[a]\nb = 1` is `{"a": {"b": Setting(1, 2)}}`.
+r"""Parse TOML 1.0 as nested tables whose settings have line numbers.
 
-Strict: whatever the specification does not allow raises ValueError with the line, since the program that owns a file
-refuses it too. Specification: https://toml.io/en/v1.0.0
+`[a]\nb = 1` is `{"a": {"b": Setting(1, 2)}}`. The parser is strict: text that the specification does not allow raises
+ValueError with the line, since the program that owns the file refuses it too. Specification: https://toml.io/en/v1.0.0
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-MAX_DEPTH = 32  # of arrays, inline tables and dotted keys
+MAX_DEPTH = 32  # Nested arrays, inline tables and dotted keys.
 
-Scalar: TypeAlias = "Union[str, int, float, bool]"  # a date or a time is its text
+Scalar: TypeAlias = "Union[str, int, float, bool]"  # A date or a time is a str.
 Item: TypeAlias = "Union[Scalar, List[Item], Table]"
 Table: TypeAlias = "Dict[str, Union[Table, Setting]]"
 
 
 class Setting(NamedTuple):
-    """What a key is set to, and the line of the key. An array is a list; its elements know no lines."""
+    """The value of a key, and the line of the key.
+
+    An array is a list; its elements have no line.
+    """
 
     value: Union[Scalar, List[Item]]
     line: int
@@ -33,7 +36,7 @@ _SPACE = re.compile(r"(?:[ \t\n]|\r\n|#[^\n]*)*")
 _END = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_WORD = re.compile(r"[^\s,#\]}=]+")
-_WORD = re.compile(r"[^\s,#\]}=]+(?: \d[^\s,#\]}=]*)?")  # a date may have a blank before its time
+_WORD = re.compile(r"[^\s,#\]}=]+(?: \d[^\s,#\]}=]*)?")  # A date may have a blank before its time.
 _BASIC = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _LITERAL = re.compile(r"'([^'\n]*)'")
 _LONG_BASIC = re.compile(r'"""\r?\n?((?:[^"\\]|\\.|"{1,2}(?!"))*"{0,2})"""(?!")', re.DOTALL)
@@ -49,7 +52,7 @@ _DATE = re.compile(rf"\d{{4}}-\d\d-\d\d(?:[Tt ]{_TIME}(?:[Zz]|[+-]\d\d:\d\d)?)?|
 
 
 def parse(text: str) -> Table:
-    """The document as nested tables; ValueError for what is no TOML."""
+    """Parse a document to nested tables. Raises ValueError if it is not TOML."""
     control = _CONTROL.search(text)
     if control:
         raise ValueError(f"line {text.count(chr(10), 0, control.start()) + 1}: a control character")
@@ -57,14 +60,17 @@ def parse(text: str) -> Table:
 
 
 class _Parser:
-    """One pass over a text. Tables are told apart by identity: `fixed` ones cannot be declared or extended again."""
+    """A parser that reads the text once.
+
+    Tables are compared by identity. `fixed` tables cannot be declared or extended again.
+    """
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
-        self.counted, self.line = 0, 1  # up to where lines were counted
+        self.counted, self.line = 0, 1  # The offset up to which lines were counted.
         self.root: Table = {}
         self.fixed: Dict[int, object] = {}
-        self.frozen: Dict[int, object] = {}  # inline tables and arrays: nothing may be added at any depth
+        self.frozen: Dict[int, object] = {}  # Inline tables and arrays: nothing may be added at any depth.
         self.dotted: List[Table] = []
 
     def document(self) -> Table:
@@ -114,7 +120,10 @@ class _Parser:
         return self.appended(table, last) if array else self.declared(table, last)
 
     def inside(self, table: Table, key: str, *, arrays: bool = False) -> Table:
-        """The table below a key on the way to another: of an array of tables the last."""
+        """Return the table of a key within a dotted key.
+
+        In an array of tables it is the last table.
+        """
         found = table.setdefault(key, {})
         if (
             arrays
@@ -143,7 +152,10 @@ class _Parser:
         return new
 
     def pair(self, table: Table, opened: List[Table], depth: int) -> None:
-        """Set a dotted key. The tables on the way are `opened`, and closed with what is around them."""
+        """Set a dotted key.
+
+        The tables on the way are added to `opened`, and become fixed with the enclosing table.
+        """
         line = self.here()
         *path, last = self.keys()
         for key in path:
@@ -160,7 +172,7 @@ class _Parser:
         table[last] = value if isinstance(value, dict) else Setting(value, line)
 
     def keys(self) -> List[str]:
-        """A dotted key, with the blanks around it."""
+        """Parse a dotted key, with the blanks around it."""
         keys: List[str] = []
         while True:
             self.skip(_BLANK)
@@ -197,7 +209,7 @@ class _Parser:
                 return self.unescaped(match[1], basic=basic, long=pattern is _LONG_BASIC)
         match = _WORD.match(self.text, self.at)
         scalar = _scalar(match[0]) if match else None
-        if match and scalar is None:  # no date: what follows the blank belongs to no value
+        if match and scalar is None:  # Not a date: the text after the blank is not part of a value.
             match = _BARE_WORD.match(self.text, self.at)
             scalar = _scalar(match[0]) if match else None
         if not match or scalar is None:
@@ -214,7 +226,7 @@ class _Parser:
             return _ESCAPES[word]
         if word[:1] in ("u", "U") and len(word) > 1:
             code = int(word[1:], 16)
-            if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004 - Unicode's scalar values
+            if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:  # noqa: PLR2004 - the scalar values of Unicode
                 return chr(code)
         elif long and not word.strip() and "\n" in word:
             return ""
@@ -247,7 +259,7 @@ class _Parser:
 
 
 def _scalar(word: str) -> Union[Scalar, None]:
-    """A number, a flag, or the text of a date."""
+    """Parse a number, a Boolean, or a date as text; None for other words."""
     if word in ("true", "false"):
         return word == "true"
     if _INTEGER.fullmatch(word):

@@ -1,4 +1,4 @@
-"""The orders in which boot loaders sort versions: systemd's and that of RPM as Fedora's GRUB has it.
+"""Compare versions as boot loaders do: systemd-boot, and Fedora's GRUB.
 
 https://uapi-group.org/specifications/specs/version_format_specification/ and rpm's rpmvercmp().
 """
@@ -10,11 +10,14 @@ from typing import Tuple
 
 
 def compare_uapi(left: str, right: str) -> int:
-    """Negative, 0 or positive, as `systemd-analyze compare-versions` orders: 6.1~rc1, 6.1, 6.1-1, 6.1^1, 6.1.1."""
+    """Compare two versions as `systemd-analyze compare-versions` does.
+
+    Returns a negative number, 0 or a positive number. The order is 6.1~rc1, 6.1, 6.1-1, 6.1^1, 6.1.1.
+    """
     a = b = 0
     while a < len(left) or b < len(right):
         a, b = _skipped(left, a), _skipped(right, b)
-        for mark in "~\n-^.":  # in this order; the end of a version stands behind `~`
+        for mark in "~\n-^.":  # The marks in ascending order; the newline is the end of a version.
             if mark == "\n" and (a == len(left) or b == len(right)):
                 return (a < len(left)) - (b < len(right))
             marked = left[a : a + 1] == mark, right[b : b + 1] == mark
@@ -28,14 +31,14 @@ def compare_uapi(left: str, right: str) -> int:
 
 
 def _skipped(text: str, at: int) -> int:
-    """Characters that are no part of a version."""
+    """Return the offset after characters that are not part of a version."""
     while at < len(text) and not (text[at].isascii() and (text[at].isalnum() or text[at] in "~-^.")):
         at += 1
     return at
 
 
 def _segment(left: str, a: int, right: str, b: int) -> Tuple[int, int, int]:
-    """Compare numbers if either side has one here, else letters; and where both go on."""
+    """Compare numbers if either side has one here, or letters; also return both ends."""
     one, other = _run("[0-9]*", left, a), _run("[0-9]*", right, b)
     if one or other:
         numbers = one.lstrip("0"), other.lstrip("0")
@@ -53,7 +56,10 @@ def _run(pattern: str, text: str, at: int) -> str:
 
 
 def compare_rpm(left: str, right: str) -> int:
-    """Negative, 0 or positive, as the `vercmp` of Fedora's blscfg orders: 5.14.0~rc1, 5.14.0, 5.14.0.1, 5.14.1."""
+    """Compare two versions as `vercmp` of Fedora's blscfg does.
+
+    Returns a negative number, 0 or a positive number. The order is 5.14.0~rc1, 5.14.0, 5.14.0.1, 5.14.1.
+    """
     if left == right:
         return 0
     segments = [re.findall(r"[0-9]+|[A-Za-z]+|~", text) for text in (left, right)]
@@ -82,7 +88,10 @@ def _rpm_segment(one: str, other: str) -> int:
 
 
 def compare_rpm_names(left: str, right: str) -> int:
-    """The order of `blscfg`: file names without .conf as NAME-VERSION-RELEASE, each part in RPM's order."""
+    """Compare two file names without .conf as `blscfg` does.
+
+    They are NAME-VERSION-RELEASE; each part is compared in RPM's order.
+    """
     for one, other in zip(_parted(left), _parted(right)):
         found = compare_rpm(one, other)
         if found:
