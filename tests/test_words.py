@@ -36,6 +36,7 @@ DOCUMENTED_ROOMS: Tuple[str, ...] = (  # docstrings and comments, not yet messag
     "nodespec/errors.py",
     "nodespec/escape.py",
     "nodespec/facts",
+    "nodespec/formats",
     "nodespec/host",
     "nodespec/images",
     "nodespec/judge",
