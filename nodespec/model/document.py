@@ -131,7 +131,7 @@ def after(data: bytes, file: str) -> At:
 
 
 def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
-    """Iterate over the keys and values of a mapping. Raises Wrong if it is empty."""
+    """Iterate over the keys and values of a mapping. Raises `Wrong` if it is empty."""
     if not isinstance(node, Map):
         raise Wrong(node, f"{what} wants a mapping")
     if not node:
@@ -140,7 +140,7 @@ def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
 
 
 def listed(node: Node) -> Seq:
-    """Return a non-empty list without duplicates. Raises Wrong otherwise."""
+    """Return a non-empty list without duplicates. Raises `Wrong` otherwise."""
     if not isinstance(node, Seq):
         raise Wrong(node, "a list is wanted here")
     if not node:
@@ -149,7 +149,7 @@ def listed(node: Node) -> Seq:
 
 
 def distinct(node: Seq) -> Seq:
-    """Return a list without duplicate scalars. Raises Wrong otherwise."""
+    """Return a list without duplicate scalars. Raises `Wrong` otherwise."""
     before: Set[str] = set()
     for one in node:
         if isinstance(one, Word):
@@ -160,14 +160,14 @@ def distinct(node: Seq) -> Seq:
 
 
 def text(node: Node, what: str) -> str:
-    """Return a non-empty text with runs of white space folded. Raises Wrong otherwise."""
+    """Return a non-empty text with runs of white space folded. Raises `Wrong` otherwise."""
     if not isinstance(node, Word) or node.null or not node.strip():
         raise Wrong(node, f"`{what}` wants a text")
     return " ".join(node.split())
 
 
 def known(node: Map, names: Tuple[str, ...]) -> None:
-    """Raise Wrong for the first key that is not in `names`."""
+    """Raise `Wrong` for the first key that is not in `names`."""
     for wrong in unknown_keys(node, names):
         raise wrong
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
-DEFERRED = "deferred"  # not an error: the observed service does not run yet
+DEFERRED = "deferred"  # not an error: the part of the host that the fact describes does not run yet
 REASONS = (
     "no permission",  # the process lacks a permission
     "hidden",  # the source of the fact is not visible from this process
@@ -96,7 +96,7 @@ class Absent(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """A failed observation.
+    """An observation without a value: the fact could not be read.
 
     `reason` is one of REASONS. `say` is a sentence without a full stop. `look` is a hint how to make
     the fact readable.

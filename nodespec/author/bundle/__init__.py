@@ -1,1 +1,1 @@
-"""Build the one-file program."""
+"""Build the bundle: nodespec, specs and waivers in one Python file."""

@@ -1,6 +1,6 @@
 """Find conditions that cover every value of an optional fact, but not its absence.
 
-On a host without the fact, no rule of such a spec applies, and the report does not show a failure.
+On a host without the fact, none of these rules applies, and the report does not show a failure.
 """
 
 from __future__ import annotations

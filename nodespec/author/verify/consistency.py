@@ -70,7 +70,7 @@ def _context(said: Report, access: str) -> Iterator[str]:
 def _defect(said: Report) -> Iterator[str]:
     """Check the report on a host that nodespec failed to judge.
 
-    It must contain no observations, and a notice must state the failure.
+    It must contain no observations of facts, and a notice must state the failure.
     """
     parts = (part for finding in said.findings for part in finding.parts)
     seen = next(
