@@ -160,7 +160,7 @@ def distinct(node: Seq) -> Seq:
 
 
 def text(node: Node, what: str) -> str:
-    """Return a non-empty text with runs of white space folded. Raises `Wrong` otherwise."""
+    """Return a non-empty text, white space folded. Raises `Wrong` otherwise."""
     if not isinstance(node, Word) or node.null or not node.strip():
         raise Wrong(node, f"`{what}` wants a text")
     return " ".join(node.split())
