@@ -1,3 +1,3 @@
-"""The renderers: one module a format. A report goes in, text comes out; none decides."""
+"""Renderers, with one module a format: a report becomes text, nothing is judged."""
 
 FORMATS = ("text", "json", "junit", "markdown", "html")

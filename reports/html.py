@@ -1,7 +1,7 @@
-"""The report as one HTML file to hand on: it asks nothing of a network, and shows all without JavaScript.
+"""Render the report as one HTML file that needs no network and no JavaScript.
 
-Whatever a host or a spec says is made visible first and escaped by the template. The page's content security policy
-names the hashes of its one style and its one script, so that nothing else in it can ever run, load or send.
+Text of a host or a spec is escaped twice: hidden characters first, then by the template. The content security policy
+contains the hashes of the only style and the only script. Nothing else in the page can run, load or send.
 """
 
 from __future__ import annotations
@@ -19,25 +19,28 @@ from nodespec.records import NamedTuple
 from nodespec.reports import words
 
 TICKED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # which no line is to end within
-FEW = 8  # hosts or requirements that are named without being asked for
-FOLDED = {words.NOT_APPLICABLE: 16, words.PASS: 0}  # how many of a section are listed without being asked for
+OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # A line must not break within an option.
+FEW = 8  # Hosts or requirements that are listed at first.
+FOLDED = {words.NOT_APPLICABLE: 16, words.PASS: 0}  # Findings of a section that are listed at first.
 
 
 class Page(NamedTuple):
-    """One host's report, and what the links to its findings begin with."""
+    """The report of one host, and the prefix of the links to its findings."""
 
     report: Report
     prefix: str
 
     def anchor(self, id_: str = "") -> str:
-        """What a finding, or the host itself, is linked by: its id, without the blanks that HTML does not take."""
+        """Return the link id of a finding or of the host, without blanks.
+
+        HTML permits no blanks in an id.
+        """
         return re.sub(r"\s", "_", f"{self.prefix}{'/' if self.prefix and id_ else ''}{id_}")
 
 
-def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
-    """The file."""
-    import jinja2  # noqa: PLC0415 - only who wants HTML waits for it
+def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
+    """Render the file."""
+    import jinja2  # noqa: PLC0415 - only needed for HTML
 
     environment = jinja2.Environment(
         autoescape=True,
@@ -79,7 +82,10 @@ def _hash(text: str) -> str:
 
 
 def _pages(reports: Sequence[Report]) -> List[Page]:
-    """A single host needs no prefix; of several with one name, the later ones are numbered."""
+    """Return the pages; links of several hosts get a prefix.
+
+    Repeated names are numbered.
+    """
     if len(reports) == 1:
         return [Page(reports[0], "")]
     seen: Dict[str, int] = {}
@@ -92,6 +98,9 @@ def _pages(reports: Sequence[Report]) -> List[Page]:
 
 
 def _counts(reports: Sequence[Report], which: int, names: Sequence[str]) -> List[Tuple[str, int]]:
-    """How many findings of all hosts have each outcome (0) or disposition (1); those that none has are left out."""
+    """Return the count of findings of each outcome (0) or disposition (1).
+
+    Counts of zero are omitted.
+    """
     found = [(one.outcome, one.disposition)[which] for report in reports for one in report.findings]
     return [(name, found.count(name)) for name in names if name in found]

@@ -1,4 +1,4 @@
-"""The report as JSON: the record itself, the one format that nodespec reads back; and the schema of it."""
+"""Render the report as JSON, which nodespec can read back; and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -28,29 +28,33 @@ from nodespec.model.subject import Host
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-EMBEDS = True  # the plan and all that was observed: other formats say nothing of these
+EMBEDS = True  # It contains the plan and all observations, unlike other formats.
 
 
-def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
-    """The document, one line a field, in ASCII: what a host says is escaped and stays what it was."""
+def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
+    """Render the document in ASCII, with one field a line.
+
+    Escapes keep the text of a host unchanged.
+    """
     return json.dumps(packed(reports), indent=1) + "\n"
 
 
 class Stream:
-    """The same, host by host. What several have in common is one object, and written once."""
+    """The same document host by host; an object of several hosts is encoded once."""
 
     between = ",\n  "
 
-    def __init__(self, style: Style) -> None:  # noqa: ARG002 - the same call on every renderer
-        self.written: Dict[int, Tuple[object, str]] = {}  # by identity, with the object, which keeps its own
+    def __init__(self, style: Style) -> None:  # noqa: ARG002 - all renderers have the same parameters
+        # Text by identity. The object is kept too, so that its identity stays unique.
+        self.written: Dict[int, Tuple[object, str]] = {}
         self.size = 0
 
-    def begin(self, gists: Sequence[Concluded]) -> str:  # noqa: ARG002 - the same call on every renderer
-        """What stands before the hosts."""
+    def begin(self, gists: Sequence[Concluded]) -> str:  # noqa: ARG002 - all renderers have the same parameters
+        """Render the text before the hosts."""
         return '{\n "nodespec": 1,\n "reports": [\n  '
 
     def part(self, report: Report) -> str:
-        """One host."""
+        """Render one host."""
         if self.size > MOST:
             self.written.clear()
             self.size = 0
@@ -75,13 +79,16 @@ class Stream:
             self.written[id(item)] = item, text
         return self.written[id(item)][1]
 
-    def end(self, gists: Sequence[Concluded]) -> str:  # noqa: ARG002 - the same call on every renderer
-        """What stands behind them."""
+    def end(self, gists: Sequence[Concluded]) -> str:  # noqa: ARG002 - all renderers have the same parameters
+        """Render the text after the hosts."""
         return "\n ]\n}\n"
 
 
 def _laid(item: object, depth: int) -> str:
-    """What json.dumps says of an item so many levels deep, which goes in circles for each that it is asked for."""
+    """Encode an object as json.dumps does, at an indentation depth.
+
+    json.dumps creates a reference cycle in each call.
+    """
     if isinstance(item, dict) or hasattr(item, "_asdict"):
         fields = item if isinstance(item, dict) else cast("Report", item)._asdict()
         inner = [f"{json.dumps(name)}: {_laid(value, depth + 1)}" for name, value in fields.items()]
@@ -95,7 +102,7 @@ def _laid(item: object, depth: int) -> str:
     return f"{first}{line} {f',{line} '.join(inner)}{line}{last}" if inner else first + last
 
 
-MOST = 4 << 20  # characters that are kept
+MOST = 4 << 20  # Characters that are kept.
 NEXT = ",\n    "
 ANYTHING: Dict[str, Json] = {}
 TEXT: Dict[str, Json] = {"type": "string"}
@@ -116,7 +123,7 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
 LATER: Mapping[object, Tuple[str, ...]] = {
     Host: ("next", "product", "addresses"),
     Report: ("only", "skip", "defect"),
-}  # fields that reports of earlier nodespecs lack
+}  # Fields that reports of earlier versions lack.
 MEANINGS: Mapping[object, Mapping[str, str]] = {
     Report: {
         "conclusion": "What the enforced findings come to",
@@ -219,7 +226,7 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
 
 
 def schema() -> Dict[str, Json]:
-    """The JSON Schema of the document, made from the records themselves so that neither can leave the other."""
+    """Return the JSON Schema of the document, generated from the records."""
     reports: Dict[str, Json] = {"type": "array", "items": _reference(Report)}
     version: Dict[str, Json] = {"const": 1, "description": "The version of this format"}
     return {
@@ -231,9 +238,9 @@ def schema() -> Dict[str, Json]:
 
 
 def _record(record: object) -> Dict[str, Json]:
-    from typing import get_type_hints  # noqa: PLC0415 - only where a schema is asked for
+    from typing import get_type_hints  # noqa: PLC0415 - only needed for a schema
 
-    from nodespec.model import json_types  # noqa: PLC0415 - as above
+    from nodespec.model import json_types  # noqa: PLC0415 - only needed for a schema
 
     meanings = MEANINGS[record]
     fields: Dict[str, Json] = {}
@@ -251,7 +258,7 @@ def _closed(fields: Dict[str, Json], later: Tuple[str, ...] = ()) -> Dict[str, J
 
 
 def _kind(kind: object) -> Dict[str, Json]:
-    """The schema of a field's type: a record, a tuple of one type, a scalar, or any JSON."""
+    """Return the schema of a field's type: a record, a tuple, a scalar, or any JSON."""
     if kind in MEANINGS:
         return _reference(kind)
     if getattr(kind, "__origin__", None) is tuple:
@@ -261,7 +268,7 @@ def _kind(kind: object) -> Dict[str, Json]:
 
 
 def _name(record: object) -> str:
-    return str(getattr(record, "__name__")).lower()  # noqa: B009 - an object has none, a record has
+    return str(getattr(record, "__name__")).lower()  # noqa: B009 - object does not declare it, a record has it
 
 
 def _reference(record: object) -> Dict[str, Json]:

@@ -1,7 +1,7 @@
-"""The report as JUnit XML, for whatever shows test results: a suite for each host, a case for each requirement.
+"""Render the report as JUnit XML: a suite a host, a case a requirement.
 
-What is enforced and fails is a failure, what is enforced and unknown an error. Everything else that is no pass
-is skipped, and its type says what it is: JUnit has no word for a warning, a waiver or a thing that cannot be told yet.
+An enforced failure is a failure, and an enforced unknown an error. All others that did not pass are skipped, and the
+type names their outcome: JUnit has no element for a warning, a waiver or a deferred requirement.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ ELEMENT = {
 MARKUP = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quot;"}
 
 
-def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
-    """The document, in ASCII: whatever encoding it is written in, it says the same."""
+def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
+    """Render the document in ASCII, so that it is valid in any encoding."""
     suites = [Suite(words.escaped(report, visible), number) for number, report in enumerate(reports)]
     total = {name: str(sum(suite.count(kind) for suite in suites)) for name, kind in COUNTS if kind != SKIPPED}
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', _tag("testsuites", {"name": "nodespec", **total})]
@@ -59,17 +59,20 @@ COUNTS = (("tests", ALL), ("failures", FAILURE), ("errors", ERROR), ("skipped", 
 
 
 class Suite(NamedTuple):
-    """One host, judged. No duration is said: a requirement has none, what it asks is looked at once for all."""
+    """The suite of one host.
+
+    It has no duration, since a fact is observed once for all requirements.
+    """
 
     report: Report
     number: int
 
     def count(self, kind: str) -> int:
-        """How many cases are of a kind."""
+        """Return the count of cases of a kind."""
         return sum(kind in (ALL, _element(finding)[0]) for finding in self.report.findings)
 
     def lines(self) -> Iterator[str]:
-        """The suite's XML."""
+        """Yield the XML of the suite."""
         report = self.report
         specs = words.names(report)
         yield _tag(
@@ -78,7 +81,7 @@ class Suite(NamedTuple):
                 "name": f"{specs} on {report.host.name}",
                 **{name: str(self.count(kind)) for name, kind in COUNTS},
                 "hostname": report.host.name,
-                "timestamp": report.time.removesuffix("Z"),  # the format's: UTC
+                "timestamp": report.time.removesuffix("Z"),  # The format requires UTC without the letter.
                 "id": str(self.number),
             },
         )
@@ -105,7 +108,10 @@ def _properties(report: Report) -> Iterator[Tuple[str, str]]:
 
 
 def _aside(report: Report) -> Iterator[str]:
-    """What belongs to no case: waivers, drops, what a foreign spec asks in vain, which passes are recommendations."""
+    """Yield notes that belong to no case.
+
+    They are waivers, drops, unsupported parts of a foreign spec, and passes of recommendations.
+    """
     for disposition in ("advisory", "waived"):
         if passes := report.chosen("pass", disposition):
             yield f"{ELEMENT['pass', disposition][1]}: {', '.join(one.id for one in passes)}"
@@ -142,7 +148,7 @@ def _waived(report: Report, finding: Finding) -> List[str]:
 
 
 def _body(finding: Finding) -> Iterator[str]:
-    """All that lets the finding be believed by itself."""
+    """Yield the details of a finding: observations, sources, why and fix."""
     for part in finding.parts:
         where = ", ".join(map(words.origin, part.evidence))
         yield f"{part.place} ({part.outcome}): {words.said(part)}{f' [{where}]' if where else ''}"

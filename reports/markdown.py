@@ -1,7 +1,7 @@
-"""The report as GitHub-flavoured Markdown: the summary of a pipeline's job, with the rest folded away.
+"""Render the report as GitHub-flavored Markdown, for the summary of a CI job.
 
-What hosts and specs say is shown, never rendered: names, places and commands stand in code, sentences are escaped.
-A job summary takes 1 MiB at most, so a report that would be larger cuts long texts short, and says so.
+Text of hosts and specs is shown, never rendered: names, places and commands are code, sentences are escaped. Details
+are folded. A job summary takes 1 MiB at most. In a larger report long texts are truncated, with a mark.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from nodespec.judge.fleet_summary import Summary, summary, told
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style, code
 from nodespec.reports import words
 
-MOST = 1_000_000  # bytes of UTF-8
-LENGTHS = (LONGEST, 400, 80, 20)  # characters of one text, tried until the whole fits
+MOST = 1_000_000  # Bytes of UTF-8.
+LENGTHS = (LONGEST, 400, 80, 20)  # Characters of one text; the first limit for which the document fits is used.
 MARKUP = re.compile(r"([\\`*_\[\]~])|([&<>|$])")
-WORD = re.compile(r"([^\s`|\\]+)")  # what may be shown as code, in a table too
-REFERENCE = re.compile(  # what GitHub or GitLab links, notifies somebody for or shows as an emoji
+WORD = re.compile(r"([^\s`|\\]+)")  # A word that can be shown as code, also in a table.
+REFERENCE = re.compile(  # Text that GitHub or GitLab links, notifies a user for, or shows as an emoji.
     r"[@#](?=\w)|[!&](?=\d)|(?<!\w)[~%$^](?=\w)|//|www\.|:[\w+-]+:|(?<![^\W_])(?:GH-\d|(?=\d*[a-f])[\da-f]{7,}(?![^\W_]))",
     re.IGNORECASE,
 )
-DOMAIN = re.compile(  # `node.example.org`, which some renderers link: linkify-it takes countries and these
+DOMAIN = re.compile(  # A domain such as `node.example.org`: linkify-it links country codes and these.
     r"(?<=\S)\.(?=(?:[a-z]{2}|biz|com|edu|gov|net|org|pro|web|xxx|aero|asia|coop|info|museum|name|shop|рф|xn--[\w-]+)"
     r"(?![^\W_]))",
     re.IGNORECASE,
 )
-EDGES = re.compile(r"^(\d{0,9})([#+=:.)-])|^( )|( )$")  # after a number, or at the very start
+EDGES = re.compile(r"^(\d{0,9})([#+=:.)-])|^( )|( )$")  # Text after a number, or at the very start.
 
 
-def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - the same call on every renderer
-    """The summary, below 1 MB."""
+def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
+    """Render the summary, below 1 MB."""
     for length in LENGTHS:
         text = _document(reports, length)
         if len(text.encode()) <= MOST:
@@ -55,7 +55,7 @@ def _document(raw: Sequence[Report], length: int) -> str:
 
 
 def _together(found: Summary) -> Iterator[str]:
-    """What several hosts come to together: each spec on each host, and what many have in common."""
+    """Yield the summary of several hosts: each spec on each host, and common causes."""
     if len(found.specs) > 1:
         yield f"| host | {' | '.join(map(_cell, found.specs))} |"
         yield f"|---|{'---|' * len(found.specs)}"
@@ -67,7 +67,7 @@ def _together(found: Summary) -> Iterator[str]:
 
 
 def _cell(name: str) -> str:
-    """A name in a cell of a table, which a bar would end."""
+    """Return a name for a cell of a table, where `|` must be escaped."""
     return escaped(name)
 
 
@@ -119,7 +119,7 @@ def _counts(report: Report) -> Iterator[str]:
     yield ""
 
 
-# findings
+# Findings
 
 
 def _failures(report: Report, failures: Sequence[Finding]) -> Iterator[str]:
@@ -178,11 +178,11 @@ def _brief(finding: Finding, told: str = "") -> Iterator[str]:
 
 
 def _folded(summary: str, lines: Sequence[str]) -> Iterator[str]:
-    """Lines that unfold; Markdown starts anew only after an empty line."""
+    """Yield lines that unfold; Markdown resumes only after an empty line."""
     yield from (f"<details><summary>{summary}</summary>", "", *lines, "", "</details>", "")
 
 
-# what everything rests on
+# Waivers and inputs
 
 
 def _waivers(report: Report) -> Iterator[str]:
@@ -216,14 +216,15 @@ def _basis(report: Report) -> Iterator[str]:
         yield f"- {quoted(f'{param.name}={param.value}')} ({param.source}){why}"
 
 
-# what makes text harmless
+# Escaping
 
 
 def escaped(text: str) -> str:
-    """Text that renders as itself wherever it stands: no block, markup, HTML, link, mention, emoji or formula.
+    """Escape text so that it renders as itself in any position.
 
-    A word that a forge would link or notify somebody for (`@user`, `#12`, `www.`, a commit) is shown as code: forges
-    look for these in the rendered text, where an escape or a character reference is gone.
+    Block, markup, HTML, link, mention, emoji and formula are covered. A word that a forge would link or notify somebody
+    for (`@user`, `#12`, `www.`, a commit) is shown as code. Forges search for these in the rendered text, where an
+    escape or a character reference has no effect.
     """
     pieces = (_word(piece) if at % 2 else MARKUP.sub(_harmless, piece) for at, piece in enumerate(WORD.split(text)))
     return EDGES.sub(_edge, "".join(pieces))
@@ -241,13 +242,13 @@ def _harmless(match: re.Match[str]) -> str:
 
 
 def _edge(match: re.Match[str]) -> str:
-    """What would begin a list, a heading or indented code at the start of a line, or end the line at its end."""
+    """Escape text at an edge: the start of a list, heading or code, or a blank."""
     number, mark = match.group(1, 2)
     return f"{number}\\{mark}" if mark else "&#32;"
 
 
 def quoted(text: str) -> str:
-    """Text as code, in a fence longer than any that it holds."""
+    """Return text as code, in a fence longer than any that it contains."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * (longest + 1)
     edge = " " if not text.strip(" ") or text[0] in "` " or text[-1] in "` " else ""

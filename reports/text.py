@@ -1,4 +1,4 @@
-"""The report for a person at a terminal: the conclusion first, then what fails and how to mend it."""
+"""Render the report for a terminal: the conclusion, then failures and their fixes."""
 
 from __future__ import annotations
 
@@ -13,48 +13,52 @@ from nodespec.reports import words
 if TYPE_CHECKING:
     from nodespec.judge.fleet_summary import Gist, Summary
 
-MARGIN = 9  # the width of a label: fail, unknown, warning, deferred
-FEW = 8  # how many of a kind are listed where --all is not given
-MOST, LARGE = 2000, 10_000  # findings and paragraphs of which it is known how they look; characters of which it is not
-WIDEST = 120  # columns that are still read with ease
+MARGIN = 9  # The width of a label: fail, unknown, warning, deferred.
+FEW = 8  # Items of a kind that are listed without --all.
+MOST, LARGE = 2000, 10_000  # Memoized findings and paragraphs; characters of a finding that is too large to keep.
+WIDEST = 120  # Columns. Wider lines are hard to read.
 BOLD = "1"
 COLOURS = {"fail": "31", "unknown": "35", "warning": "33", "waived": "36", "pass": "32", "notice": "1;33"}
 CONCLUSIONS = {"conformant": "1;32", "nonconformant": "1;31", "indeterminate": "1;35"}
 
 
 def render(reports: Sequence[Report], style: Style) -> str:
-    """The reports of all hosts, one after the other; several are counted first."""
+    """Render the reports of all hosts in sequence; several begin with a summary."""
     if not reports:
         return "no host was judged\n"
     stream, several = Stream(style), cast("Sequence[Concluded]", reports)
     if len(reports) > 1:
-        from nodespec.judge.fleet_summary import gist  # noqa: PLC0415 - only then
+        from nodespec.judge.fleet_summary import gist  # noqa: PLC0415 - only needed for several hosts
 
         several = [gist(report) for report in reports]
     return stream.begin(several) + stream.between.join(map(stream.part, reports)) + stream.end(several)
 
 
 class Stream:
-    """The same, host by host."""
+    """The same document host by host."""
 
     between = "\n"
 
     def __init__(self, style: Style) -> None:
         self.page = Page(style._replace(width=min(style.width, WIDEST)))
-        self.escaped: Dict[int, Tuple[Finding, Finding]] = {}  # by identity, with the finding, which keeps its own
+        # By identity. The raw finding is kept too, so that its identity stays unique.
+        self.escaped: Dict[int, Tuple[Finding, Finding]] = {}
 
     def begin(self, gists: Sequence[Concluded]) -> str:
-        """What all hosts come to together, where there are several."""
+        """Render the summary of all hosts, if there are several."""
         return "\n".join((*_hosts(self.page, cast("Sequence[Gist]", gists)), "", "")) if len(gists) > 1 else ""
 
     def part(self, report: Report) -> str:
-        """One host."""
+        """Render one host."""
         if len(self.escaped) > MOST:
             self.escaped.clear()
         return "\n".join((*_report(self.page, report, self._escaped), ""))
 
     def _escaped(self, finding: Finding) -> Finding:
-        """A finding, escaped: once where hosts have it in common, unless it is large."""
+        """Return a finding escaped; memoized unless it is large.
+
+        Hosts may share a finding.
+        """
         if id(finding) not in self.escaped:
             made = words.escaped(finding, visible)
             if len(repr(finding)) > LARGE:
@@ -63,53 +67,59 @@ class Stream:
         return self.escaped[id(finding)][1]
 
     def end(self, gists: Sequence[Concluded]) -> str:
-        """What the exit code says."""
+        """Render the meaning of the exit code."""
         return self.page.paint(f"exit {code(gists)}: {words.advice(gists)}", BOLD) + "\n"
 
 
 class Page(NamedTuple):
-    """Lines of a labelled margin and wrapped text."""
+    """Lines with a margin of labels, and wrapped text."""
 
     style: Style
 
     def paint(self, text: str, colour: str) -> str:
-        """Text in a colour, which never says what the words do not."""
+        """Return text in a color; the words alone carry the meaning."""
         return f"\x1b[{colour}m{text}\x1b[0m" if self.style.colour and colour else text
 
     def entry(self, label: str, text: str, hang: int = MARGIN) -> Iterator[str]:
-        """A labelled paragraph."""
+        """Yield a labeled paragraph."""
         first, *rest = _wrapped(label.ljust(MARGIN), text, hang, self.style.width)
         yield self.paint(first[: len(label)], COLOURS.get(label, "")) + first[len(label) :]
         yield from rest
 
     def detail(self, label: str, text: str) -> Iterator[str]:
-        """A paragraph below an entry; none without text."""
+        """Yield a paragraph below an entry, or nothing for an empty text."""
         lead = " " * MARGIN + label.ljust(6)
         if text:
             yield from _wrapped(lead, text, len(lead), self.style.width)
 
     def list(self, items: Sequence[str]) -> Iterator[str]:
-        """Names below an entry."""
+        """Yield names below an entry."""
         yield from _wrapped(" " * MARGIN, ", ".join(self.few(items)), MARGIN, self.style.width)
 
     def column(self, names: Sequence[str]) -> int:
-        """How wide a column of names is: as the longest that takes no more than two fifths of the page."""
+        """Return the width of a column of names.
+
+        It is that of the longest name that takes two fifths of the page at most.
+        """
         return max((len(name) for name in names if len(name) <= self.style.width * 2 // 5), default=0)
 
     def few(self, items: Sequence[str]) -> Tuple[str, ...]:
-        """The items, or the first few of them and how many more there are."""
+        """Return the items, or the first few of them and the number of others."""
         if self.style.every or len(items) <= FEW:
             return tuple(items)
         return (*items[:FEW], f"and {self.more(len(items) - FEW)}")
 
     def more(self, count: int) -> str:
-        """What is said instead of more items."""
+        """Return the text that replaces more items."""
         return f"{count} more (--all lists them)"
 
 
-@lru_cache(MOST)  # what many hosts have in common is wrapped once
+@lru_cache(MOST)  # A text of several hosts is wrapped once.
 def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
-    """Words in lines, as textwrap has them where it breaks none; a fifth of all that a report took went there."""
+    """Wrap words as textwrap does without breaking any.
+
+    textwrap itself took a fifth of the time of a report.
+    """
     room, indent = max(width, hang + 20), " " * hang
     lines: List[str] = []
     line, blanks, begun = lead, "", False
@@ -125,8 +135,8 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
 
 
 def _hosts(page: Page, gists: Sequence[Gist]) -> Iterator[str]:
-    """The conclusion over several hosts, a line for each, and what they come to together."""
-    from nodespec.judge import fleet_summary as summary  # noqa: PLC0415 - only where there are several
+    """Yield the conclusion over several hosts, a line for each, and common causes."""
+    from nodespec.judge import fleet_summary as summary  # noqa: PLC0415 - only needed for several hosts
 
     conclusions = [one.conclusion for one in gists]
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
@@ -147,8 +157,8 @@ def _hosts(page: Page, gists: Sequence[Gist]) -> Iterator[str]:
 
 
 def _matrix(page: Page, together: Summary) -> Iterator[str]:
-    """What each of several specs came to on each host."""
-    if len(together.specs) < 2:  # noqa: PLR2004 - the line of a host says it already
+    """Yield the result of each of several specs on each host."""
+    if len(together.specs) < 2:  # noqa: PLR2004 - for one spec the line of the host states it
         return
     rows = [("", *together.specs), *((row.host, *row.cells) for row in together.matrix)]
     wide = [page.column([row[at] for row in rows]) for at in range(len(rows[0]))]
@@ -158,7 +168,10 @@ def _matrix(page: Page, together: Summary) -> Iterator[str]:
 
 
 def _report(page: Page, raw: Report, escape: Callable[[Finding], Finding]) -> Iterator[str]:
-    """The report on one host: every text that is shown of it is escaped, and what is only counted is left as it is."""
+    """Yield the report on one host.
+
+    All shown text is escaped. Findings that are only counted are not.
+    """
     every = words.sections(raw)
     told = [one for section in every for one in every[section] if page.style.every or section not in COUNTED]
     report = words.escaped(raw._replace(findings=()), visible)._replace(findings=tuple(map(escape, told)))
@@ -183,7 +196,7 @@ def _report(page: Page, raw: Report, escape: Callable[[Finding], Finding]) -> It
     yield from _foot(page, report)
 
 
-# findings
+# Findings
 
 
 def _failures(page: Page, report: Report, failures: Sequence[Finding]) -> Iterator[str]:
@@ -233,7 +246,7 @@ USUAL = {words.WARNING: ("fail", "advisory"), words.WAIVED: ("fail", "waived"), 
 
 
 def _aside(section: str, finding: Finding) -> str:
-    """The outcome and the disposition of a finding, where the label of its section does not imply them."""
+    """Return outcome and disposition, unless the label of the section implies them."""
     implied = USUAL.get(section, (section, "enforced"))
     told = [one for one in (finding.outcome, finding.disposition) if one not in implied]
     return f" ({', '.join(told)})" if told else ""
@@ -245,12 +258,12 @@ def _details(page: Page, finding: Finding) -> Iterator[str]:
     yield from page.detail("why", finding.why)
     hint = words.looks(finding)
     yield from page.detail("look", hint)
-    if finding.outcome != "unknown" or not hint:  # what was not seen may need no fix
+    if finding.outcome != "unknown" or not hint:  # A fact that was not observed may need no fix.
         yield from page.detail("fix", finding.fix)
     yield from page.detail("see", finding.see)
 
 
-# what does not decide
+# Sections that do not decide
 
 
 def _waivers(page: Page, report: Report) -> Iterator[str]:
@@ -284,7 +297,7 @@ REST = (
     (words.NOT_APPLICABLE, "whose condition does not hold"),
     (words.PASS, ""),
 )
-COUNTED = (words.NOT_APPLICABLE, words.PASS)  # so many, and so little to say, that they are not named
+COUNTED = (words.NOT_APPLICABLE, words.PASS)  # Sections that are only counted, since they are long and rarely read.
 LABELS = {words.NOT_APPLICABLE: "n/a"}
 
 

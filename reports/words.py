@@ -1,4 +1,4 @@
-"""What the formats for people say in the same words: where a finding stands, what was seen, what became of a waiver."""
+"""The common text of the formats for people: sections, evidence, state of waivers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 FAIL, UNKNOWN, WARNING, WAIVED = "fail", "unknown", "warning", "waived"
 DEFERRED, SKIPPED, NOT_APPLICABLE, PASS = "deferred", "skipped", "not-applicable", "pass"
-SECTIONS = (FAIL, UNKNOWN, WARNING, WAIVED, DEFERRED, SKIPPED, NOT_APPLICABLE, PASS)  # as a reader wants them
+# In the order in which a reader needs them.
+SECTIONS = (FAIL, UNKNOWN, WARNING, WAIVED, DEFERRED, SKIPPED, NOT_APPLICABLE, PASS)
 SECTION = {
     ("fail", "enforced"): FAIL,
     ("fail", "advisory"): WARNING,
@@ -43,33 +44,39 @@ SECTION = {
     ("pass", "skipped"): SKIPPED,
 }
 CONCLUSION = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
-# the one kind of `see` that a report links: a web page, of a host that is spelled out, without a user's name before it
+# The only links in a report: web pages whose host is written out, without a user name before it.
 LINK = re.compile(r"https?://[A-Za-z0-9][\w.-]*(?::\d+)?(?:[/?#][\w.~:/?#@!$&'()*+,;=%\[\]-]*)?", re.ASCII)
 
 
 def escaped(item: T, escape: Callable[[str], str]) -> T:
-    """A record with every text in it escaped, at any depth: so no renderer can forget one. JSON values stay."""
+    """Return a record with every text in it escaped, at any depth.
+
+    So no renderer can omit the escaping of a field. JSON values are unchanged.
+    """
     if isinstance(item, str):
         return cast("T", escape(item))
     if not isinstance(item, tuple):
         return item
     inner = [escape(one) if isinstance(one, str) else escaped(one, escape) for one in item]
-    return cast("T", tuple.__new__(type(item), inner))  # of a record, too, whatever its fields are
+    return cast("T", tuple.__new__(type(item), inner))  # This also creates a record, whatever its fields are.
 
 
 def sections(report: Report) -> Dict[str, List[Finding]]:
-    """Every finding under its section, in the order of the spec; what fails stands before what is unknown."""
+    """Return findings by section, in the order of the spec.
+
+    Failures precede unknowns.
+    """
     found: Dict[str, List[Finding]] = {section: [] for section in SECTIONS}
     for finding in sorted(report.findings, key=lambda one: one.outcome == "unknown"):
         found[SECTION[finding.outcome, finding.disposition]].append(finding)
     return found
 
 
-# the head
+# Head
 
 
 def subject(report: Report) -> str:
-    """By what specs which host was judged, and how it was looked at."""
+    """Return which host was judged by which specs, and how it was accessed."""
     host = report.host
     how = [report.context]
     how += [f"--{report.door}"] if report.door != "live" else []
@@ -80,39 +87,39 @@ def subject(report: Report) -> str:
 
 
 def names(report: Report) -> str:
-    """The specs that were asked for."""
+    """Return the names of the given specs."""
     return " + ".join(spec.name for spec in report.specs)
 
 
 def machine(report: Report) -> str:
-    """What the host is."""
+    """Return operating system, kernel and architecture of the host."""
     host = report.host
     return ", ".join(one for one in (host.os, kernel(report) and f"kernel {kernel(report)}", host.arch) if one)
 
 
 def kernel(report: Report) -> str:
-    """The kernel that runs, and the one that the next boot starts where that is another."""
+    """Return the running kernel, and that of the next boot if it differs."""
     host = report.host
     return f"{host.kernel} (the next boot starts {host.next})" if host.next else host.kernel
 
 
 def params(report: Report) -> str:
-    """The parameters as bound; those that the command line or the context chose say so."""
+    """Return the parameters, with the source of each value that is not the default."""
     return ", ".join(f"{one.name}={one.value}{_chosen_by(one.source)}" for one in report.params)
 
 
 def _chosen_by(source: str) -> str:
-    """What chose the value of a parameter, unless it is its only default."""
+    """Return the source of a parameter's value, unless it is its only default."""
     return "" if source == "default" else f" ({source.replace('(', '').replace(')', '')})"
 
 
 def judged(report: Report) -> str:
-    """When, by whose clock, and by what."""
+    """Return when the report was judged, and by which tool."""
     return f"{report.time} by {report.tool}"
 
 
 def advice(reports: Sequence[Concluded]) -> str:
-    """What the exit code means for who must decide."""
+    """Return the meaning of the exit code as advice."""
     number_ = code(reports)
     if number_ == DEFECT:
         return f"do not join: nodespec failed to judge {number(sum(bool(one.defect) for one in reports), 'host')}"
@@ -124,32 +131,32 @@ def advice(reports: Sequence[Concluded]) -> str:
 
 
 def number(count: int, noun: str = "requirement") -> str:
-    """A count with its noun."""
+    """Return a count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-# findings
+# Findings
 
 
 def telling(finding: Finding) -> Tuple[Part, ...]:
-    """The parts that made the finding what it is."""
+    """Return the parts that decide the outcome of the finding."""
     return tuple(part for part in finding.parts if part.outcome == finding.outcome) or finding.parts
 
 
 def said(part: Part) -> str:
-    """A part in one line."""
+    """Return a part in one line."""
     lead = {"unknown": "not known: ", "deferred": ""}.get(part.observed.state, "found ")
     return f"wanted {part.expected}, {lead}{part.observed.text}"
 
 
 def origin(evidence: Evidence) -> str:
-    """Where an observation came from."""
+    """Return where an observation comes from."""
     place = f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
     return f"inferred from {place}" if evidence.inferred else place
 
 
 def seen(finding: Finding) -> List[str]:
-    """Where what the sentence says was seen; what the sentence leaves out is said too."""
+    """Return the evidence of a finding, and the parts that its sentence omits."""
     parts = telling(finding)
     if len(finding.parts) == 1:
         return [where] if (where := _origins(parts[0])) else []
@@ -165,19 +172,19 @@ def _origins(part: Part) -> str:
 
 
 def looks(finding: Finding) -> str:
-    """What would let nodespec look."""
+    """Return the hints: what would let nodespec observe the facts."""
     return "; ".join(dict.fromkeys(part.observed.look for part in telling(finding) if part.observed.look))
 
 
 class Group(NamedTuple):
-    """Findings told as one cause."""
+    """Findings with a common cause."""
 
     cause: Cause
     findings: Tuple[Finding, ...]
 
 
 def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[Group], List[Finding]]:
-    """Those of the findings that share a cause, under it; and those that stand alone."""
+    """Split findings into groups with a common cause, and the others."""
     groups = [
         Group(cause, tuple(one for one in findings if one.outcome == cause.outcome and one.id in set(cause.ids)))
         for cause in report.causes
@@ -187,11 +194,11 @@ def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[Group], L
     return groups, [finding for finding in findings if finding.id not in told]
 
 
-# waivers
+# Waivers
 
 
 def waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
-    """Every waiver with the findings that it permits to fail."""
+    """Return every waiver with the findings that it permits to fail."""
     return [
         (waiver, [one for one in report.findings if one.disposition == "waived" and one.waiver == index])
         for index, waiver in enumerate(report.waivers)
@@ -199,13 +206,16 @@ def waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
 
 
 def unwaived(report: Report) -> List[Finding]:
-    """Findings that are called waived by no waiver of the report, as only a report made by hand has them."""
+    """Return waived findings without a waiver in the report.
+
+    Only a report that was edited by hand has them.
+    """
     numbers = range(len(report.waivers))
     return [one for one in sections(report)[WAIVED] if one.waiver not in numbers]
 
 
 def standing(waiver: Waiver) -> str:
-    """What became of a waiver."""
+    """Return the state of a waiver in words."""
     days = number(abs(waiver.days), "day")
     return {
         "valid": f"until {waiver.expires}, {days} left",
@@ -218,12 +228,15 @@ def standing(waiver: Waiver) -> str:
 
 
 def covered(waiver: Waiver, report: Report) -> str:
-    """How many requirements each glob of a waiver covers, since a short glob may cover much; empty without globs."""
+    """Return how many requirements each glob of a waiver covers; empty without globs.
+
+    A short glob may cover many.
+    """
     globs = [glob for glob in waiver.ids if "*" in glob]
     counts = [f"{glob} covers {sum(selects(glob, one.id) for one in report.findings)}" for glob in globs]
     return f"{', '.join(counts)} of {number(len(report.findings), 'requirement')}" if counts else ""
 
 
 def permission(waiver: Waiver) -> str:
-    """Who permitted it, and why."""
+    """Return the reason of a waiver, its owner and its source."""
     return f"{waiver.reason} ({waiver.owner}, {waiver.source})"

@@ -1,1 +1,1 @@
-"""Findings and facts to text in a file or terminal."""
+"""Write findings and facts as text to a file or terminal."""

@@ -1,4 +1,7 @@
-"""Give a new file the owner, mode, access control list and SELinux label of the one that it replaces."""
+"""Give a new file the access of the file that it replaces.
+
+The access is owner, mode, access control list and SELinux label.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ LABEL = "security.selinux"
 
 
 def set_access(handle: int, destination: Destination, *, secret: bool, executable: bool, exact: int) -> None:
-    """Set what the new file at `handle` has of the one that it replaces, and what is asked for; never wider access."""
+    """Set the access of the new file at `handle`, and the requested mode.
+
+    The access is never wider than that of the file that it replaces.
+    """
     mode = 0o755 if executable else 0o600
     before, acl = _copied(handle, destination)
     if before:
@@ -39,11 +45,11 @@ def set_access(handle: int, destination: Destination, *, secret: bool, executabl
 
 
 def _copied(handle: int, destination: Destination) -> Tuple[Optional[os.stat_result], Optional[bytes]]:
-    """Copy the SELinux label of the file that is replaced; what stat(2) says of that file, and its ACL."""
+    """Copy the SELinux label of the replaced file; return its stat(2) and its ACL."""
     try:
         old = os.open(destination.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=destination.folder)
     except FileNotFoundError:
-        return destination.found, None  # another writer replaces it just now, or there was none
+        return destination.found, None  # Another writer is replacing the file, or it did not exist.
     try:
         before = os.fstat(old)
         if not stat.S_ISREG(before.st_mode):
@@ -56,7 +62,7 @@ def _copied(handle: int, destination: Destination) -> Tuple[Optional[os.stat_res
 
 
 def _give(handle: int, before: os.stat_result) -> Tuple[bool, bool]:
-    """Give the file to the owner and the group that it had; whether each is so now."""
+    """Set owner and group of the replaced file; return whether each was set."""
     with suppress(OSError):
         os.fchown(handle, -1, before.st_gid)
     with suppress(OSError):
@@ -66,7 +72,9 @@ def _give(handle: int, before: os.stat_result) -> Tuple[bool, bool]:
 
 
 def narrowed(mode: int, *, owner: bool, group: bool) -> int:
-    """The mode of a file that kept its owner or group or not: who falls into another class gains nothing.
+    """Return the mode of a file whose owner or group may have changed.
+
+    A user who falls into another class gains no access.
 
     >>> oct(narrowed(0o664, owner=False, group=True)), oct(narrowed(0o640, owner=True, group=False))
     ('0o664', '0o600')
@@ -81,7 +89,7 @@ def narrowed(mode: int, *, owner: bool, group: bool) -> int:
 
 
 def _copy_label(old: int, new: int) -> None:
-    """Copy the SELinux label, where there are labels and the policy lets us."""
+    """Copy the SELinux label, if there is one and the policy permits it."""
     label = _attribute(old, LABEL)
     if label and label != _attribute(new, LABEL):
         with suppress(OSError):
@@ -90,7 +98,7 @@ def _copy_label(old: int, new: int) -> None:
 
 def _attribute(handle: int, name: str) -> Optional[bytes]:
     try:
-        return os.getxattr(f"/proc/self/fd/{handle}", name)  # by path: O_PATH gives no right to ask by descriptor
+        return os.getxattr(f"/proc/self/fd/{handle}", name)  # By path, since O_PATH does not permit fgetxattr(2).
     except OSError:
         return None
 
@@ -106,6 +114,6 @@ def _set_acl(handle: int, acl: Optional[bytes]) -> None:
 def _set_mode(handle: int, mode: int) -> None:
     try:
         os.fchmod(handle, mode)
-    except PermissionError:  # a file system without modes
+    except PermissionError:  # A file system without modes.
         if stat.S_IMODE(os.fstat(handle).st_mode) & ~mode & OTHERS:
             raise

@@ -1,4 +1,4 @@
-"""What a host says, shaped as a spec is, so that what is printed can be edited into one."""
+"""Print facts in the form of a spec, so that the output can be edited into one."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ from nodespec.model.plan import Node, Plan
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-FOLDED = 24  # rows that a table may have to be listed without being asked for
+FOLDED = 24  # Rows of a table that is listed without being requested.
 PLAIN = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+@() -]*(?<! )")
 
 
-Told: TypeAlias = "Tuple[Tuple[str, ...], str]"  # a path, and what is printed behind it
+Told: TypeAlias = "Tuple[Tuple[str, ...], str]"  # A path, and the text printed after it.
 
 
 def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> Iterator[str]:
-    """The lines for places by name, and for all that a plan names; `every` row of every table."""
+    """Yield the lines for places by name, and for all places that a plan names.
+
+    `every`: list every row of every table.
+    """
     tree: Dict[str, object] = {}
     for what in asked:
         for path, value in _of(what, facts, every=every) if isinstance(what, str) else _planned(what, facts):
@@ -45,7 +48,7 @@ def _planned(plan: Plan, facts: Source) -> Iterator[Told]:
 
 
 def asking(plan: Plan) -> Iterator[Clause]:
-    """What a plan asks of a host, rows of quantified rules apart."""
+    """Yield the clauses of a plan, except those of quantified rules."""
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:
         for data in (requirement.pattern, requirement.when):
@@ -102,7 +105,10 @@ def _row(place: Place, table: Table, facts: Source) -> Iterator[Told]:
 
 
 def _line(seen: Observation[Datum], place: Place) -> str:
-    """What stands behind a name: a value as a spec would write it, or a comment why there is none."""
+    """Return the text after a name: a value as a spec states it, or a comment.
+
+    The comment states why the value is missing.
+    """
     if isinstance(seen, Unknown):
         return f"  # not known ({seen.reason}): {visible(seen.say)}"
     if isinstance(seen, Absent):
@@ -117,7 +123,7 @@ def _line(seen: Observation[Datum], place: Place) -> str:
 
 
 def _written(value: Datum, place: Place) -> str:
-    """A value as a spec states it; empty where no text in a spec stands for it."""
+    """Return a value as a spec states it; empty if no text in a spec can state it."""
     if isinstance(value, frozenset) and not isinstance(place.kind, SetOf):
         texts = [_written(one, place) for one in sorted(value)]
         return f"{{all: [{', '.join(texts)}]}}" if all(texts) else ""
@@ -134,7 +140,7 @@ def _written(value: Datum, place: Place) -> str:
 
 
 def _meets(stated: Node, value: Datum, kind: Kind[Datum]) -> bool:
-    """Whether what a spec would state is a sound expectation that the value meets."""
+    """Return whether a text is a valid expectation that the value meets."""
     try:
         return expectation.read(stated, kind).test(value)
     except ValueError:
@@ -142,7 +148,7 @@ def _meets(stated: Node, value: Datum, kind: Kind[Datum]) -> bool:
 
 
 def _can_be_asked(place: Place) -> bool:
-    """Whether a spec can name the row."""
+    """Return whether a spec can name the row."""
     if isinstance(place.fact, Leaf) or not place.key:
         return True
     try:
@@ -152,7 +158,10 @@ def _can_be_asked(place: Place) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """A text as a YAML scalar; empty where it holds what no YAML can, such as half a character."""
+    """Return a text as a YAML scalar.
+
+    It is empty for a text that YAML cannot contain, such as a lone surrogate.
+    """
     if PLAIN.fullmatch(text) and text != "null" and text[:2] not in ("-", "- "):
         return text
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -168,7 +177,10 @@ def _graft(tree: Dict[str, object], path: Tuple[str, ...], value: str) -> None:
 
 
 def _yaml(tree: Mapping[str, object], indent: str) -> Iterator[str]:
-    """The lines of a tree. What states nothing is a comment: a key without a value is no YAML that a spec can hold."""
+    """Yield the lines of a tree.
+
+    A key without a value is a comment, since a spec cannot contain it.
+    """
     for name, value in tree.items():
         mark = "" if _states(value) else "# "
         key = f"{indent}{mark}{_quoted(visible(name))}:"
@@ -180,14 +192,17 @@ def _yaml(tree: Mapping[str, object], indent: str) -> Iterator[str]:
 
 
 def _states(value: object) -> bool:
-    """Whether something stands behind a name, or beneath it, that is no comment."""
+    """Return whether a value, or any value below a name, is not a comment."""
     if isinstance(value, dict):
         return any(map(_states, value.values()))
     return not str(value).startswith("  #")
 
 
 def find(what: str) -> Union[Group, Place]:
-    """A family, a fact, a row or a column by its dotted name; Mistake where there is none."""
+    """Return a family, a fact, a row or a column by its dotted name.
+
+    Raises `Mistake` if it is not found.
+    """
     family, _, rest = what.partition(".")
     try:
         found = declared.family(family)
@@ -205,7 +220,7 @@ def find(what: str) -> Union[Group, Place]:
 
 
 def facts_of(what: str) -> Sequence[Place]:
-    """The place of that name; of a family all its facts."""
+    """Return the place of that name; for a family, the places of all its facts."""
     found = find(what)
     return [found] if isinstance(found, Place) else [Place((what, name), one) for name, one in found.members.items()]
 

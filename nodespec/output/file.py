@@ -1,8 +1,8 @@
-"""Write one file: the only code of nodespec that opens a file of the user for writing.
+"""Write one file: no other code of nodespec opens a file of the user for writing.
 
-A regular file is replaced whole or not at all, by renaming a temporary file beside it; what is replaced keeps its mode,
-owner, group, access control list and SELinux label. Where it cannot be replaced (a bind mount, a directory that takes
-no new file) it is written in place. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) takes a stream.
+A regular file is replaced completely or not at all, by renaming a temporary file in its directory. It keeps its mode,
+owner, group, access control list and SELinux label. If it cannot be replaced (a bind mount, a directory that accepts no
+new file), it is written in place. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) gets a stream.
 """
 
 from __future__ import annotations
@@ -18,20 +18,24 @@ from typing import Callable, Iterable, Iterator, Optional
 from nodespec.output.path import OTHERS, Destination, require_own, resolve
 from nodespec.records import NamedTuple
 
-DEADLINE = 20.0  # seconds that a reader has where the command has no --deadline
-GRACE = 1.0  # seconds that a reader has at least, also where the deadline has passed
-PAUSE = 0.05  # seconds between two tries
-PIPE_PIECE = 4096  # bytes: a pipe that poll(2) calls writable takes as many without blocking
-COPY_PIECE = 1 << 18  # bytes
+DEADLINE = 20.0  # Seconds that a reader has, if the command has no --deadline.
+GRACE = 1.0  # Seconds that a reader always has, even if the deadline has passed.
+PAUSE = 0.05  # Seconds between two tries.
+PIPE_PIECE = 4096  # Bytes that a pipe accepts without blocking after poll(2) reports it as writable.
+COPY_PIECE = 1 << 18  # Bytes.
 FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-NOT_CREATED = (errno.EACCES, errno.EPERM, errno.EROFS)  # by a directory that takes no new file
-NOT_RENAMED = (errno.EBUSY, errno.EXDEV, *NOT_CREATED)  # over a mount point, or over a file in a sticky directory
+NOT_CREATED = (errno.EACCES, errno.EPERM, errno.EROFS)  # Errors of a directory that accepts no new file.
+# Errors for a target that is a mount point, or in a sticky directory.
+NOT_RENAMED = (errno.EBUSY, errno.EXDEV, *NOT_CREATED)
 
 
 class Access(NamedTuple):
-    """Who may use the file. `exact` is its mode, whatever was there before; 0 keeps the mode or takes the umask's."""
+    """The access to the file.
 
-    secret: bool = False  # nobody but its owner
+    `exact` is its mode, independent of the replaced file. 0 keeps the mode, or uses that of the umask.
+    """
+
+    secret: bool = False  # Readable for its owner only.
     executable: bool = False
     exact: int = 0
 
@@ -40,7 +44,10 @@ USUAL = Access()
 
 
 def write_file(path: str, pieces: Iterable[bytes], *, access: Access = USUAL, deadline: Optional[float] = None) -> None:
-    """Write pieces to a path; OSError, with a sentence. Readers are waited for until `deadline` (time.monotonic)."""
+    """Write pieces to a path; OSError, with a sentence.
+
+    Readers are awaited until `deadline` (of time.monotonic).
+    """
     until = time.monotonic() + DEADLINE if deadline is None else deadline
     destination = resolve(path)
     try:
@@ -53,7 +60,7 @@ def write_file(path: str, pieces: Iterable[bytes], *, access: Access = USUAL, de
 
 
 def append_line(path: str, line: str) -> None:
-    """Append a line to a regular file, which is made where it does not exist; OSError."""
+    """Append a line to a regular file, which is created if missing; OSError."""
     destination = resolve(path)
     try:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | FLAGS
@@ -70,7 +77,7 @@ def append_line(path: str, line: str) -> None:
         os.close(destination.folder)
 
 
-# regular files
+# Regular files
 
 
 def replace_file(destination: Destination, pieces: Iterable[bytes], access: Access, deadline: float) -> None:
@@ -85,12 +92,12 @@ def replace_file(destination: Destination, pieces: Iterable[bytes], access: Acce
     except OSError as error:
         if before is None or error.errno not in NOT_CREATED:
             raise
-        _overwrite(destination, [*pieces], access, deadline)  # all of them, before anything is lost
+        _overwrite(destination, [*pieces], access, deadline)  # Collect all pieces before the old content is lost.
         return
     try:
         _fill(handle, pieces)
         if before or access != USUAL:
-            from nodespec.output.access import set_access  # noqa: PLC0415 - most files are new, and take what the umask leaves
+            from nodespec.output.access import set_access  # noqa: PLC0415 - most files are new and have the mode of the umask
 
             set_access(handle, destination, secret=access.secret, executable=access.executable, exact=access.exact)
         _rename(handle, temporary, destination, access, deadline)
@@ -130,7 +137,7 @@ def _overwrite(destination: Destination, pieces: Iterable[bytes], access: Access
 
 
 def _lock(handle: int, deadline: float) -> None:
-    from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415 - for bind mounts and the like
+    from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415 - for bind mounts and similar files
 
     def lock() -> bool:
         try:
@@ -144,7 +151,7 @@ def _lock(handle: int, deadline: float) -> None:
 
 
 def _tried(attempt: Callable[[], bool], deadline: float) -> bool:
-    """Whether an attempt succeeds before the deadline."""
+    """Repeat an attempt until the deadline; return whether it succeeded."""
     until = max(deadline, time.monotonic() + GRACE)
     while not attempt():
         if time.monotonic() >= until:
@@ -166,7 +173,7 @@ def _content(handle: int) -> Iterator[bytes]:
 
 
 def _require_private(found: os.stat_result) -> None:
-    """Refuse to write secrets where others can read them, and where that cannot be changed first."""
+    """Refuse to write secrets to a file that others can read."""
     if not stat.S_ISCHR(found.st_mode) and found.st_mode & OTHERS:
         raise PermissionError(
             errno.EACCES,
@@ -194,12 +201,12 @@ def _stream(
 
 
 def _is_pipe_without_name(opened: os.stat_result, found: os.stat_result) -> bool:
-    """Whether it is a pipe or socket that no path leads to but our own descriptor."""
+    """Return whether it is a pipe or socket that only this descriptor leads to."""
     return stat.S_ISSOCK(opened.st_mode) or (stat.S_ISFIFO(opened.st_mode) and stat.S_ISLNK(found.st_mode))
 
 
 def _opened(destination: Destination, found: os.stat_result, deadline: float) -> int:
-    """Open what is no regular file."""
+    """Open a file that is not a regular file."""
     folder, name, _ = destination
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a directory; name a file")
@@ -224,7 +231,10 @@ def _opened(destination: Destination, found: os.stat_result, deadline: float) ->
 
 
 def _descriptor(folder: int, name: str) -> int:
-    """An open descriptor by its link of procfs: a copy of our own, so that what it says follows what it said."""
+    """Duplicate an open descriptor, given by its link in procfs.
+
+    Standard output is flushed first, so that the new output follows it.
+    """
     if sys.stdout is not None:
         with suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -235,7 +245,10 @@ def _descriptor(folder: int, name: str) -> int:
 
 
 def _send(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
-    """Write to what may not take anything just now. A reader that reads is given the time it needs."""
+    """Write to a descriptor that may block.
+
+    A reader that keeps reading gets more time.
+    """
     from select import POLLOUT, poll  # noqa: PLC0415 - for FIFOs and devices
 
     ready = poll()

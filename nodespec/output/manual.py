@@ -1,4 +1,4 @@
-"""The manual, asked by name: facts as they are declared, requirements as a plan has them."""
+"""Pages of the manual by name: declared facts, requirements of a plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nodespec.output.facts_yaml import find
 
 
 def fact(what: str) -> Iterator[str]:
-    """The page of a family, a fact or a row."""
+    """Yield the page of a family, a fact or a row."""
     found = find(what)
     if isinstance(found, Group):
         yield from inspect.cleandoc(found.about).splitlines()
@@ -38,7 +38,7 @@ def fact(what: str) -> Iterator[str]:
 
 
 def everything() -> Iterator[str]:
-    """The pages of all families, as Markdown."""
+    """Yield the pages of all families, as Markdown."""
     yield "# Facts"
     yield ""
     yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
@@ -80,7 +80,7 @@ def _first(about: str) -> str:
 
 
 def requirement(plan: Plan, wanted_: str) -> Iterator[str]:
-    """The page of one requirement of a plan, by its id; Mistake where there is none."""
+    """Return the page of one requirement of a plan. Raises `Mistake` if not found."""
     for one in plan.requirements:
         if one.id == wanted_:
             return _requirement(one, plan)
@@ -88,7 +88,7 @@ def requirement(plan: Plan, wanted_: str) -> Iterator[str]:
 
 
 def whole(plan: Plan) -> Iterator[str]:
-    """A plan in words: its spec, its params, and every requirement with its reason."""
+    """Yield a plan in words: spec, params, and each requirement with its reason."""
     spec = plan.specs[0]
     yield f"{spec.name}: {spec.title}" if spec.title else spec.name
     for parent in spec.extends:
@@ -124,7 +124,7 @@ def _requirement(requirement: Requirement, plan: Plan) -> Iterator[str]:
 
 
 def wanted(requirement: Requirement, params: Params) -> Iterator[str]:
-    """What a requirement asks, in words."""
+    """Yield the condition of a requirement in words."""
     data = requirement.pattern
     if "every" in data or "some" in data:
         how = "every" if "every" in data else "some"
@@ -136,7 +136,7 @@ def wanted(requirement: Requirement, params: Params) -> Iterator[str]:
 
 
 def words(pattern: Pattern) -> str:
-    """A pattern in words."""
+    """Return a pattern in words."""
     if isinstance(pattern, Clause):
         names = " or ".join(".".join(place.path) for place in (pattern.place, *pattern.aliases))
         return f"{names} {pattern.expect.text}"

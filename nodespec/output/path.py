@@ -1,8 +1,9 @@
-"""Resolve the path of an output file; links are followed only where the kernel's protections would allow it.
+"""Resolve the path of an output file, and follow links only if it is safe.
 
-The rules are those of `fs.protected_symlinks`, `fs.protected_fifos` and `fs.protected_regular`, whatever these are set
-to on this machine: https://docs.kernel.org/admin-guide/sysctl/fs.html. The first is applied to links on the way to the
-file too, which the kernel follows: whoever may place a link in /tmp must not choose where a report is written.
+The rules are those of `fs.protected_symlinks`, `fs.protected_fifos` and `fs.protected_regular`, independent of their
+values on this machine: https://docs.kernel.org/admin-guide/sysctl/fs.html. Unlike in the kernel, the first rule also
+applies to links in the directories of the path. A user who can place a link in /tmp must not choose where a report is
+written.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from typing import List, Optional
 from nodespec.records import NamedTuple
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-MAX_LINKS = 40  # as the kernel
+MAX_LINKS = 40  # The limit of the kernel.
 ANYONE = stat.S_ISVTX | stat.S_IWOTH
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-PROCFS_ROOT = 1  # inode number
+PROCFS_ROOT = 1  # The inode number of the root of procfs.
 
 
 class Destination(NamedTuple):
-    """Where to write: an open directory (O_PATH), a name in it, and what has that name now, if anything.
+    """A resolved path: an open directory (O_PATH), a name in it, and its current file.
 
-    What has the name is a link only if it is one of procfs, such as /proc/self/fd/1, which only the kernel can follow.
+    The file is a link only in procfs, such as /proc/self/fd/1, since only the kernel can follow these.
     """
 
     folder: int
@@ -33,7 +34,10 @@ class Destination(NamedTuple):
 
 
 def resolve(path: str) -> Destination:
-    """Resolve a path as open(2) does, but for links of others; OSError. The caller closes `folder`."""
+    """Resolve a path as open(2) does, but refuse links of other users; OSError.
+
+    The caller closes `folder`.
+    """
     ahead, links = _components(path), 0
     folder = os.open("/" if path.startswith("/") else ".", FOLDER)
     try:
@@ -61,7 +65,7 @@ def open_folder(path: str) -> int:
 
 
 def require_own(found: os.stat_result, folder: int, what: str) -> None:
-    """Refuse a file or FIFO that somebody else placed in a directory where anyone may place one."""
+    """Refuse a file or FIFO that another user placed in a sticky, shared directory."""
     if _is_planted(found, os.fstat(folder)):
         raise PermissionError(
             errno.EACCES,
@@ -76,7 +80,10 @@ def _is_planted(found: os.stat_result, folder: os.stat_result) -> bool:
 
 
 def _components(path: str) -> List[str]:
-    """The components of a path, last first; a path that ends with a slash names a directory."""
+    """Return the components of a path, last first.
+
+    A path that ends with a slash names a directory.
+    """
     names = [name for name in reversed(path.split("/")) if name not in ("", ".")]
     return [os.curdir, *names] if path.endswith(("/", "/.")) else names
 
@@ -91,7 +98,7 @@ def _status(name: str, folder: int, *, missing: bool) -> Optional[os.stat_result
 
 
 def _target(name: str, folder: int, links: int) -> str:
-    """The target of a link that may be followed, read from the same inode that was checked."""
+    """Return the target of a link, read from the inode that was checked."""
     if links > MAX_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -103,14 +110,17 @@ def _target(name: str, folder: int, links: int) -> str:
 
 
 def _moved(folder: int, name: str, flags: int = 0) -> int:
-    """The directory `name` of a directory, which is closed."""
+    """Open the directory `name` in a directory, which is closed."""
     below = os.open(name, FOLDER | flags, dir_fd=folder)
     os.close(folder)
     return below
 
 
 def _in_procfs(found: os.stat_result) -> bool:
-    """Whether a link is one of procfs: the kernel follows it to an open file, and its text is only a description."""
+    """Return whether a link is in procfs.
+
+    The kernel follows such a link to an open file, and its text is only a description.
+    """
     try:
         procfs = os.stat("/proc")
     except OSError:

@@ -1,6 +1,6 @@
-"""The contract of a report format: a module of `reports/` whose name is the format's.
+"""The interface of a report format: a module of `reports/` with the format's name.
 
-It must have `render`. It may have `EMBEDS` and `Stream`; docs/writing-a-format.md says when.
+The module must have `render`. It may have `EMBEDS` and `Stream`, see docs/writing-a-format.md.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from nodespec.model.report import Report, Style
 
     class Stream(Protocol):
-        """A format that is rendered host by host, so that a fleet's reports need not be in memory together.
+        """A format that is rendered host by host, to keep a fleet's reports out of memory.
 
         The document is `begin`, then the parts with `between` between them, then `end`. `begin` and `end` are called
-        once, after the last part, with the gist of every report. It must equal what `render` gives.
+        once, after the last part, with the gist of every report. The document must equal the result of `render`.
         """
 
         between: str
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
             raise NotImplementedError
 
         def begin(self, gists: Sequence[Gist]) -> str:
-            """Render what stands before the parts."""
+            """Render the text before the parts."""
             raise NotImplementedError
 
         def end(self, gists: Sequence[Gist]) -> str:
-            """Render what stands behind the parts."""
+            """Render the text after the parts."""
             raise NotImplementedError
 
 
 class Renderer(NamedTuple):
     """A report format.
 
-    `render` takes reports and a style, and returns the whole document; it never raises for what a report says, and
-    the same reports give the same text. `embeds`: the document carries the plan and all facts, which are then
-    collected; the default is not to. `stream`, where there is one, renders host by host.
+    `render` takes reports and a style, and returns the whole document. It must not raise, whatever text a report
+    contains. Equal reports must give equal text. `embeds`: the document contains the plan and all facts, which are then
+    collected; the default is False. `stream`, if any, renders host by host.
     """
 
     render: Callable[[Sequence[Report], Style], str]
@@ -52,7 +52,10 @@ class Renderer(NamedTuple):
 
 
 def load_renderer(name: str) -> Renderer:
-    """Return the renderer of a format that `reports.FORMATS` names; AttributeError where its module has no `render`."""
+    """Return the renderer of a format that `reports.FORMATS` names.
+
+    Raises AttributeError if its module has no `render`.
+    """
     module = import_module(f"nodespec.reports.{name}")
     return Renderer(
         cast("Callable[[Sequence[Report], Style], str]", module.render),

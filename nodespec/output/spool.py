@@ -1,4 +1,4 @@
-"""Formats that are told host by host, and what is told so: kept out of memory until all is known."""
+"""Render formats host by host, and spool the text until the document is complete."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from nodespec.output.writer import ReportOutput, look
 if TYPE_CHECKING:
     from nodespec.output.renderer import Stream
 
-SHORT = 1 << 20  # bytes that stay in memory
-PIECE = 1 << 18  # characters that are read back at a time
+SHORT = 1 << 20  # Bytes that stay in memory.
+PIECE = 1 << 18  # Characters of one read.
 
 
 def stream(goal: ReportOutput, *, every: bool) -> Optional[Stream]:
-    """How a format is told host by host, where it can be."""
+    """Return the stream of a format, or None if it needs all reports at once."""
     make = load_renderer(goal.format).stream
     return make(look(goal, every=every)) if make else None
 
 
 class Spool:
-    """Text in the order in which it was added. What is long lies in a file without a name, beside where it will go."""
+    """Text in the order in which it was added.
+
+    Long text is in an unnamed file, in the directory of the output.
+    """
 
     def __init__(self, goal: str = "") -> None:
         regular = goal and (os.path.isfile(goal) or not os.path.exists(goal))
@@ -34,7 +37,7 @@ class Spool:
         self.error: Optional[OSError] = None
 
     def add(self, text: str) -> None:
-        """More of it."""
+        """Append a text."""
         if not self.error:
             data = text.encode("utf-8", "surrogatepass")
             self.parts.append(data)
@@ -46,22 +49,22 @@ class Spool:
         self.file = self.file or self._opened()
         try:
             self.file.write(b"".join(self.parts))
-        except OSError as error:  # which is told when the whole is wanted: other reports may have room
+        except OSError as error:  # Raised in `text`, since other reports may still have room.
             self.error = error
         self.parts, self.size = [], 0
 
     def _opened(self) -> IO[bytes]:
-        from tempfile import TemporaryFile  # noqa: PLC0415 - 10 ms, for who has much to say
+        from tempfile import TemporaryFile  # noqa: PLC0415 - 10 ms, only for long text
 
         for folder in (self.folder, None):
             try:
                 return TemporaryFile(dir=folder)
-            except OSError:  # nothing can be written there
+            except OSError:  # The directory is not writable.
                 continue
         return io.BytesIO()
 
     def text(self) -> Iterator[str]:
-        """All of it; OSError where there was no room."""
+        """Yield the whole text; OSError if the disk is full."""
         file = self.file or io.BytesIO()
         if not self.error:
             self.file = file

@@ -1,4 +1,4 @@
-"""Where reports go: to standard output or to files, each written whole or not at all."""
+"""Write reports to standard output or to files, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from nodespec.output.file import Access
 
 
-COLUMNS = 80  # of a terminal that does not know its width
+COLUMNS = 80  # The width of a terminal that does not report it.
 
 
 class ReportOutput(NamedTuple):
-    """A format and the file that it goes to; standard output where there is none."""
+    """A format and its file; an empty file is standard output."""
 
     format: str
     file: str = ""
 
 
 def formats() -> Tuple[str, ...]:
-    """The formats that nodespec brings."""
-    from nodespec.reports import FORMATS  # noqa: PLC0415 - the registry is a word in that package
+    """Return the formats that nodespec contains."""
+    from nodespec.reports import FORMATS  # noqa: PLC0415 - only needed to list the formats
 
     return FORMATS
 
 
 def check_format(name: str) -> None:
-    """Raise Mistake for a format that nodespec does not have."""
+    """Raise `Mistake` for an unknown format."""
     if name not in formats():
         near = nearest(name, formats())
         raise Mistake(f"-o {name}: no such format{near}; there are {', '.join(formats())}")
 
 
 def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
-    """The targets of `-o FORMAT[=FILE]`; text on standard output where nothing is said."""
+    """Parse the values of `-o FORMAT[=FILE]`; the default is text on standard output."""
     found = [ReportOutput(*one.split("=", 1)) for one in said] or [ReportOutput("text")]
     for target in found:
         check_format(target.format)
@@ -54,7 +54,7 @@ def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
 
 
 def style(stream: TextIO, *, every: bool) -> Style:
-    """How a report looks on a stream: coloured only on a terminal that wants it."""
+    """Return the style for a stream; only a terminal that supports it gets color."""
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     try:
         width = os.get_terminal_size(stream.fileno()).columns or COLUMNS if terminal else Style().width
@@ -64,17 +64,20 @@ def style(stream: TextIO, *, every: bool) -> Style:
 
 
 def embeds(goal: ReportOutput) -> bool:
-    """Whether a format has in it the plan and all that was observed, so that it can be verified."""
+    """Return whether a format contains the plan and all observations.
+
+    Such a report can be verified.
+    """
     return load_renderer(goal.format).embeds
 
 
 def rendered(goal: ReportOutput, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
-    """A format of several reports at once."""
+    """Render several reports at once."""
     return (load_renderer(goal.format).render(reports, look(goal, every=every)),)
 
 
 def look(goal: ReportOutput, *, every: bool) -> Style:
-    """How a format looks where it goes."""
+    """Return the style for the output of a format."""
     return Style(every=every) if goal.file else style(sys.stdout, every=every)
 
 
@@ -86,12 +89,15 @@ def write(
     every: bool,
     deadline: Optional[float] = None,
 ) -> int:
-    """Write every report; the exit code, which a report that was not written whole turns from 0 to 74."""
+    """Write all reports and return the exit code.
+
+    If a report was not written completely, 74 replaces 0.
+    """
     return put(((goal, rendered(goal, reports, every=every)) for goal in goals), code, deadline)
 
 
 def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, deadline: Optional[float] = None) -> int:
-    """Write texts, given in pieces, where they go; the exit code, likewise."""
+    """Write texts, given in pieces, and return the exit code as `write` does."""
     failed: List[str] = []
     whole = True
     for goal, pieces in documents:
@@ -104,7 +110,7 @@ def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, dead
                 _print(pieces, sys.stdout)
         except OSError as error:
             whole = False
-            if goal.file or not isinstance(error, BrokenPipeError):  # whoever stopped reading has read enough
+            if goal.file or not isinstance(error, BrokenPipeError):  # A reader that closed the pipe has read enough.
                 failed.append(not_written(goal.file or "standard output", error))
             if not goal.file:
                 hush(sys.stdout)
@@ -114,20 +120,26 @@ def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, dead
 
 
 def _print(pieces: Iterable[str], stream: TextIO) -> None:
-    """Text that the stream's encoding can carry: LC_ALL=C is no reason to end."""
+    """Print text; characters that the stream's encoding lacks are escaped.
+
+    LC_ALL=C must not make a report fail.
+    """
     encoding = stream.encoding or "ascii"
     stream.writelines(text.encode(encoding, "backslashreplace").decode(encoding) for text in pieces)
     stream.flush()
 
 
 def not_written(name: str, error: OSError) -> str:
-    """Say that something was not written, and why."""
+    """Return the message that an output was not written, and why."""
     return f"nodespec: {name}: not written: {error.strerror or error}"
 
 
 def write_one(path: str, content: Union[str, bytes], access: Access, deadline: Optional[float] = None) -> int:
-    """Write the one file that a command makes: the exit code. Mistake where its directory does not exist."""
-    from nodespec.output.file import write_file  # noqa: PLC0415 - for who makes one
+    """Write the single file of a command, and return the exit code.
+
+    Raises `Mistake` if its directory does not exist.
+    """
+    from nodespec.output.file import write_file  # noqa: PLC0415 - only needed for a file
 
     try:
         write_file(path, (content.encode() if isinstance(content, str) else content,), access=access, deadline=deadline)
