@@ -41,10 +41,12 @@ DOCUMENTED_ROOMS: Tuple[str, ...] = (  # docstrings and comments, not yet messag
     "nodespec/images",
     "nodespec/judge",
     "nodespec/model",
+    "nodespec/output",
     "nodespec/recording",
     "nodespec/records.py",
     "nodespec/run",
     "nodespec/sha256.py",
+    "reports",
 )
 
 ARCHAIC = (
