@@ -17,7 +17,7 @@ REMEDIES = {
     "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
     "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
 }
-# Objects between two searches for reference cycles. Objects of a check live to its end and hardly form cycles.
+# Objects between two searches for reference cycles. Objects of a check live until its end and rarely form cycles.
 YOUNG = 50_000
 # Errors that only writing causes, and EIO of a closed terminal.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

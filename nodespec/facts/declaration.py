@@ -129,7 +129,7 @@ WILDCARD = r"[*?]|\[[^]/]+\]"  # Wildcards of a shell, in a path.
 
 
 class Fact(Generic[S]):
-    """What a leaf and a table share.
+    """The common part of a leaf and a table.
 
     `probe` observes a running machine, `resting` an offline tree. `sources` are the paths that evidence may name. `fix`
     is the default fix.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 # File systems whose contents do not survive a boot.
 VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")
-EMPTY = ("/proc", "/sys", "/dev", "/run")  # Empty at boot in the live root, whatever is mounted there now.
+EMPTY = ("/proc", "/sys", "/dev", "/run")  # Empty at boot in the live root. What is mounted there now does not survive.
 
 
 class Resting(DirectoryTree):

@@ -184,7 +184,7 @@ def has_programs(tree: Tree) -> bool:
 
 
 def decoded(data: bytes) -> str:
-    """Decode bytes of a host. No other code does."""
+    """Decode bytes of a host as UTF-8; other bytes become hexadecimal escapes."""
     return data.decode("utf-8", "backslashreplace")
 
 

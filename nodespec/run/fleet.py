@@ -40,7 +40,7 @@ BAR = 40  # The width of the progress bar in columns.
 
 
 class Bench(NamedTuple):
-    """What each recording is judged by, and how its report is rendered in each format.
+    """The plan and terms that judge a recording, and the stream of each format.
 
     A stream is None if the format needs all reports at once.
     """

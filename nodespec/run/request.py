@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 class JudgeOptions(NamedTuple):
-    """How a host is judged: globs of requirements, strictness, waivers, retries.
+    """Options of judging a host: globs of requirements, strictness, waivers, retries.
 
     `wait` is the time during which the check is retried, in seconds.
     """
@@ -56,7 +56,7 @@ class Outputs(NamedTuple):
 
 
 class RecordOptions(NamedTuple):
-    """How facts are printed or recorded.
+    """Options of printing or recording facts.
 
     An empty `file` prints them. `reveal` keeps values that may be secret.
     """

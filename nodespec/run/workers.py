@@ -29,7 +29,7 @@ BEGUN, NOTE, DONE, RAISED = b"b", b"n", b"d", b"r"  # Kinds of messages.
 
 
 class Work(Generic[T]):
-    """What to do with every item.
+    """The task of the workers: a function for every item.
 
     While an item is processed, `do` may send notes about it. `lost` gets the last note if the worker dies.
     """
