@@ -33,7 +33,7 @@ OTHERS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *NAMED)
 
 
 class Resolved(NamedTuple):
-    """The configuration of a loader, with the kernels of which it starts one."""
+    """The configuration of a loader, with its alternative kernels."""
 
     menu: Menu
     kernels: Tuple[Kernel, ...]

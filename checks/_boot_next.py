@@ -82,7 +82,7 @@ def _several(kernels: Tuple[Kernel, ...]) -> Unknown:
 
 
 def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
-    """Return the kernels of which the next boot starts one."""
+    """Return the kernel of the next boot, or the alternatives."""
     if _is_bare(tree):
         return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
     from nodespec.checks import _boot_default, _boot_kernels  # noqa: PLC0415

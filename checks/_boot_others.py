@@ -141,7 +141,7 @@ def _legacy(tree: Tree, path: str) -> Observation[Menu]:
 def _is_firmware(tree: Tree, folder: str) -> bool:
     """Return whether a Raspberry Pi boots from there.
 
-    config.txt alone is no proof, because other programs may use the same name.
+    config.txt alone proves nothing, because other programs may use the same name.
     """
     marks = ("cmdline.txt", "bootcode.bin", "start4.elf", "start.elf", *FLAVORS)
     return any(is_file(tree, f"{folder}/{name}") for name in marks)

@@ -68,7 +68,7 @@ def hidden(tree: Tree) -> Iterator[Observation[Menu]]:
 
 
 def menu(tree: Tree) -> Observation[Menu]:
-    """Return what systemd-boot starts; absent if there are no entries and no images."""
+    """Return what systemd-boot starts; absent without any entry or image."""
     found: List[Found] = []
     for partition in partitions(tree):
         for more in (_of_files(tree, partition), _of_images(tree, partition)):

@@ -1,7 +1,7 @@
 """Reader of the database of dpkg: text files with stanzas of fields.
 
-It reads the status file, updates that dpkg has not merged yet, and a folder in which images without a package manager
-keep one file a package. If dpkg refuses a stanza, every package without a stanza is unknown.
+It reads the status file and the updates that dpkg has not merged yet. It also reads a folder in which images without a
+package manager keep one file a package. If dpkg refuses a stanza, every package without a stanza is unknown.
 """
 
 from __future__ import annotations

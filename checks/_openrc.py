@@ -1,4 +1,4 @@
-"""Services of OpenRC: those in a runlevel that a boot enters, and those that these need or want.
+"""OpenRC: services of the runlevels that a boot enters, and their dependencies.
 
 https://github.com/OpenRC/openrc/blob/master/service-script-guide.md
 """
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 RUNLEVELS, CONFIGURATION = "/etc/runlevels", "/etc/conf.d"
 SCRIPTS = ("/etc/init.d", "/usr/local/etc/init.d")
-ENTERED = ("sysinit", "boot")  # by every boot, before the default runlevel
+ENTERED = ("sysinit", "boot")  # every boot enters these before the default runlevel
 MAX_SERVICES = 2000
 SOURCES = (f"{RUNLEVELS}*", *(f"{folder}/*" for folder in SCRIPTS), f"{CONFIGURATION}/*")
 
 
 def enabled(tree: Tree, name: str) -> Observation[bool]:
-    """Whether a service is in any runlevel. Absent: there is no such service."""
+    """Return whether a service is in any runlevel; absent if it does not exist."""
     script = _script(tree, name)
     if not isinstance(script, Value):
         return script
@@ -38,7 +38,7 @@ def enabled(tree: Tree, name: str) -> Observation[bool]:
 
 
 def starts(tree: Tree, name: str) -> Observation[bool]:
-    """Whether a boot starts a service. Absent: there is no such service."""
+    """Return whether a boot starts a service; absent if it does not exist."""
     script = _script(tree, name)
     if not isinstance(script, Value):
         return script
@@ -61,7 +61,7 @@ def _script(tree: Tree, name: str) -> Observation[str]:
 
 
 def _started(tree: Tree) -> Mapping[str, Evidence] | Unknown:
-    """The services that a boot starts, with what says so."""
+    """Return the services that a boot starts, each with its source."""
     started: Dict[str, Evidence] = {}
     queue: List[str] = []
     levels, seen = [*ENTERED, _default_runlevel(tree)], set()
@@ -99,7 +99,10 @@ def _add_needed(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> N
 
 
 def needs(text: str) -> Iterator[str]:
-    """The services that `need a b` or `want c` of a script, or `rc_need="a"` of its configuration, start."""
+    """Return the services that a script needs or wants.
+
+    The script has `need a b` or `want c`, or its configuration has `rc_need="a"`.
+    """
     for match in re.finditer(r"^[ \t]*(?:need|want)[ \t]+([^\n;#}]+)", text, re.MULTILINE):
         yield from (word for word in match[1].split() if re.fullmatch(r"[\w.@-]+", word))
     for match in re.finditer(r"^[ \t]*rc_(?:need|want)=[\"']?([^\"'\n]*)", text, re.MULTILINE):
@@ -107,7 +110,10 @@ def needs(text: str) -> Iterator[str]:
 
 
 def _default_runlevel(tree: Tree) -> str:
-    """`default`, unless inittab or `softlevel=` on the kernel's command line names another."""
+    """Return the default runlevel.
+
+    It is `default`, unless inittab or `softlevel=` on the kernel's command line names another.
+    """
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     level = "default"

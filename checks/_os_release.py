@@ -1,4 +1,4 @@
-"""os-release(5): the file in which a distribution says what it calls itself."""
+"""Reader of os-release(5), the file in which a distribution identifies itself."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ FILES = ("/etc/os-release", "/usr/lib/os-release")
 
 
 class Assignment(NamedTuple):
-    """One line of os-release: its number, and the value as it is written, quotes and all."""
+    """A line of os-release: its number, and the raw value with its quotes."""
 
     line: int
     written: str
 
 
 def given(tree: Tree, name: str, default: str) -> Observation[str]:
-    """A field, or what it means not to have it in a file that is there."""
+    """Return a field, or its default if the file exists without it."""
     said, found = field(tree, name), tree.once(fields)
     if isinstance(said, Absent) and isinstance(found, Value):
         return Value(default, found.evidence._replace(inferred=True))
@@ -28,7 +28,7 @@ def given(tree: Tree, name: str, default: str) -> Observation[str]:
 
 
 def field(tree: Tree, name: str) -> Observation[str]:
-    """A field; one that is empty is absent."""
+    """Return a field; an empty one is absent."""
     found = tree.once(fields)
     if not isinstance(found, Value):
         return found
@@ -38,7 +38,10 @@ def field(tree: Tree, name: str) -> Observation[str]:
 
 
 def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
-    """What os-release assigns. The second file counts only where the first does not exist; without both, unknown."""
+    """Return the fields of os-release.
+
+    The second file counts only if the first does not exist. If neither exists, the result is unknown.
+    """
     read = tree.text(FILES[0], CHUNK)
     if isinstance(read, Absent):
         read = tree.text(FILES[1], CHUNK)
@@ -49,7 +52,10 @@ def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
 
 
 def _assignments(text: str) -> Mapping[str, Assignment]:
-    """The assignments by name; of two, the later, as in a shell. ValueError for other text alone."""
+    """Parse assignments by name; ValueError if the text has none.
+
+    If a name is assigned twice, the later value counts, as in a shell.
+    """
     lines = ((number, re.match(r"\s*([A-Za-z_]\w*)=(.*)", row)) for number, row in enumerate(text.split("\n"), 1))
     found = {match[1]: Assignment(number, match[2]) for number, match in lines if match}
     if not found and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
@@ -61,7 +67,7 @@ _PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P
 
 
 def _word(written: str) -> str:
-    """A value as the shell reads it, without expansions: one word, blanks in it folded."""
+    """Parse a value as a shell word without expansions; blanks in it are folded."""
     word, at = "", 0
     while at < len(written) and not written[at].isspace():
         piece = _PIECE.match(written, at)

@@ -1,4 +1,4 @@
-"""What the databases of all package systems give: rows of one form."""
+"""Rows of packages: one form for the databases of all package systems."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from nodespec.model.observation import Absent, Evidence, Observation, Value
 from nodespec.records import NamedTuple
 
 NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9+._~-]{0,199}")
-SYSTEMS = {"deb": "dpkg", "rpm": "RPM", "apk": "apk"}  # who has a package, by the column that has its whole version
-ANY = ("all", "noarch")  # architectures of what runs everywhere
+SYSTEMS = {"deb": "dpkg", "rpm": "RPM", "apk": "apk"}  # the package system, by the column that has the full version
+ANY = ("all", "noarch")  # packages that run on every architecture
 
 
 def columns(system: str, at: Evidence, **looks: Callable[[], Observation[Datum]]) -> Columns:
-    """A row of this system: the whole versions of other systems are not there."""
+    """Return a row of this system; the full versions of other systems are absent."""
     said = f"it is a package of {SYSTEMS[system]}: `{system}` is its version"
     others = {other: (lambda: Absent(at, said)) for other in SYSTEMS if other != system}
     return Columns(**looks, **others)
 
 
 def final(version: str) -> str:
-    """A version with what comes before a release as RELEASE has it: `2.0-rc1` of `2.0~rc1` and `2.0_rc1`."""
+    """Convert a version with a pre-release to the form of RELEASE.
+
+    It is `2.0-rc1` for `2.0~rc1` and `2.0_rc1`.
+    """
     return re.sub("[~_](alpha|beta|rc)", r"-\1", version)
 
 
 class Package(NamedTuple):
-    """A package that is installed. `version` is the software's own, `whole` the system's."""
+    """An installed package: `version` is upstream's, `whole` that of the system."""
 
     name: str
     version: str
@@ -38,7 +41,7 @@ class Package(NamedTuple):
     at: Evidence
 
     def row(self, system: str) -> Value[Record]:
-        """The package as a row of a system's database, in which it either is or is not."""
+        """Return the package as a row of a database that has no partial installations."""
         given = {system: self.whole, "version": self.version, "status": "installed"}
         looks = {column: _giving(Value(text, self.at)) for column, text in given.items()}
         architecture = Value(self.architecture, self.at) if self.architecture else Absent(self.at)
@@ -50,20 +53,20 @@ def _giving(seen: Observation[Datum]) -> Callable[[], Observation[Datum]]:
 
 
 class Listed(NamedTuple):
-    """The packages of a database, each name with the one that it means first."""
+    """The packages of a database, each name with its default package first."""
 
     system: str
     by_name: Mapping[str, Tuple[Package, ...]]
     rest: Absent
 
     def look(self, key: str) -> Optional[Observation[Record]]:
-        """One package, perhaps `name:architecture`."""
+        """Return one package, optionally by `name:architecture`."""
         name, _, architecture = key.partition(":")
         found = (one for one in self.by_name.get(name, ()) if architecture in ("", one.architecture))
         return next((one.row(self.system) for one in found), None)
 
     def every(self) -> Mapping[str, Observation[Record]]:
-        """All of them; of further architectures as `name:architecture`."""
+        """Return all packages; further architectures are listed as `name:architecture`."""
         rows: Dict[str, Observation[Record]] = {}
         for name, (meant, *others) in self.by_name.items():
             rows[name] = meant.row(self.system)
@@ -74,7 +77,10 @@ class Listed(NamedTuple):
 
 
 def listed(system: str, packages: Iterable[Package], order: Callable[[str], Key], at: Evidence) -> Listed:
-    """A database of these packages. A name means the machine's own architecture, and of several versions the newest."""
+    """Build a database from packages.
+
+    A plain name is the package of the machine's own architecture; of several versions it is the newest.
+    """
     known = list(packages)
     architectures = [one.architecture for one in known if one.architecture and one.architecture not in ANY]
     native = max(set(architectures), key=lambda one: (architectures.count(one), one), default="")

@@ -1,4 +1,4 @@
-"""Where programs of Kubernetes stand beside the search path: directories of distributions, and what units start."""
+"""Programs of Kubernetes outside the search path: other directories, and units."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ SOURCES = (*(f"{directory}/*" for directory in DIRECTORIES), "*/systemd/system*"
 
 
 def find_program(tree: Tree, name: str) -> Observation[str]:
-    """The path of a program: on the search path, else by its unit, else in a directory of a distribution."""
+    """Return the path of a program.
+
+    It is searched on the search path, then by its unit, then in directories of distributions.
+    """
     found = tree.program(name)
     if isinstance(found, Value) or name not in PROGRAMS:
         return found
@@ -34,12 +37,12 @@ def find_program(tree: Tree, name: str) -> Observation[str]:
 
 
 def word(tree: Tree, name: str, path: str) -> str:
-    """How a program is called: by its name where the search path has it, else by its path."""
+    """Return the command word: the name if the search path has it, else the path."""
     return name if isinstance(tree.program(name), Value) else path
 
 
 def _started(tree: Tree, name: str) -> Observation[str]:
-    """The program that its unit starts, if it is there."""
+    """Return the program that its unit starts, if that exists."""
     if name not in UNITS:
         return Absent(Evidence(""))
     from nodespec.checks._systemd_command import command_of  # noqa: PLC0415

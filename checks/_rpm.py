@@ -1,4 +1,7 @@
-"""The database of RPM, in SQLite as RPM 4.16 and later have it by default: one header a package."""
+"""Reader of the database of RPM: SQLite, with one header a package.
+
+SQLite is the default of RPM 4.16 and later.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,20 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Evidence, Unknown, Value
 
 FILES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/usr/share/rpm/rpmdb.sqlite")
-OTHERS = {  # formats that are recognised and not read
+OTHERS = {  # formats that are recognized but not read
     "/var/lib/rpm/Packages": "Berkeley DB",
     "/usr/lib/sysimage/rpm/Packages": "Berkeley DB",
     "/usr/lib/sysimage/rpm/Packages.db": "NDB",
     "/var/lib/rpm/Packages.db": "NDB",
 }
-LIMIT = 96 << 20  # bytes: some thousand packages
+LIMIT = 96 << 20  # bytes; enough for some thousand packages
 TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "architecture"}
-KEY = "gpg-pubkey"  # keys that were imported stand among the packages
-NUMBER, STRING = 4, 6  # types of what a tag has
+KEY = "gpg-pubkey"  # imported keys are stored as packages
+NUMBER, STRING = 4, 6  # data types of tags
 
 
 def database(tree: Tree) -> Union[Listed, Unknown, None]:
-    """The packages in the first database that has any; nothing where there is none."""
+    """Return the packages of the first database that has any; None if there is none."""
     for path in FILES:
         data, log = tree.read(path, LIMIT), tree.read(f"{path}-wal", LIMIT)
         for look in (data, log):
@@ -65,7 +68,10 @@ def _read(path: str, database: Database) -> Iterator[Package]:
 
 
 def _header(blob: bytes) -> Dict[str, str]:
-    """The tags that are wanted: an index of 16 bytes for each, then what they have."""
+    """Parse the required tags of a header.
+
+    The header has an index of 16 bytes for each tag, then the data.
+    """
     count, size = struct.unpack_from(">II", blob.ljust(8, b"\0"))
     store = 8 + 16 * count
     if store + size > len(blob):

@@ -1,4 +1,4 @@
-"""Container runtimes by name: how each is found, and what can be said of it from files."""
+"""Container runtimes by name: how each is found, and what files show of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nodespec.records import NamedTuple
 
 
 class Runtime(NamedTuple):
-    """How a runtime is found. `silent` is what it means that no CRI is spoken."""
+    """How a runtime is found; `silent` explains why it does not serve the CRI."""
 
     program: str
     packages: Tuple[str, ...]
@@ -54,42 +54,42 @@ RUNTIMES = {
 }
 CONTAINERD, CRIO, DOCKER = "/etc/containerd/config.toml", "/etc/crio/crio.conf", "/etc/docker/daemon.json"
 CONFIGURATION = (CONTAINERD, CRIO, DOCKER, "*.toml", f"{CRIO}.d/*", "*crio*", "*.json")
-CONFIGURED = ("containerd", "crio", "docker")  # whose configuration is read
+CONFIGURED = ("containerd", "crio", "docker")  # the runtimes with a configuration that is read
 ALIASES = {"cri-o": "crio", "dockerd": "docker"}
 
 
 def enabled(tree: Tree, name: str) -> Observation[bool]:
-    """Whether its service or its socket is enabled."""
+    """Return whether its service or its socket is enabled."""
     units = RUNTIMES[name].units
     return _boot_services.any_of([_boot_services.enabled(tree, unit) for unit in units]) if units else no_service(name)
 
 
 def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
-    """Whether a boot starts its service or its socket."""
+    """Return whether a boot starts its service or its socket."""
     units = RUNTIMES[name].units
     seen = [_boot_services.starts_at_boot(tree, unit) for unit in units]
     return _boot_services.any_of(seen) if units else no_service(name)
 
 
 def packaged(tree: Tree, name: str) -> Observation[str]:
-    """The version of its package."""
+    """Return the version of its package."""
     from nodespec.checks import _installed  # noqa: PLC0415
 
     return _installed.version(tree, RUNTIMES[name].program, RUNTIMES[name].packages)
 
 
 def no_service(name: str) -> Absent:
-    """What is said of that which others start."""
+    """Return the absence of a service, for a runtime that other runtimes start."""
     return Absent(Evidence(":".join(PROGRAMS)), f"{name} is no service")
 
 
 def no_images(name: str) -> Absent:
-    """What is said of that which only runs what others have unpacked."""
+    """Return the absence of images, for a runtime that only runs unpacked ones."""
     return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
 
 
 def configured(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
-    """What its configuration sets, or what it does where that is silent, which is inferred."""
+    """Return a setting of its configuration, else its default (inferred)."""
     from nodespec.checks._runtime_config import READERS  # noqa: PLC0415
 
     settings = READERS[name].read(tree, version)
@@ -97,7 +97,8 @@ def configured(tree: Tree, name: str, column: str, version: Observation[str]) ->
         return settings
     found = settings.value.get(column)
     default = READERS[name].defaults.get(column)
-    if isinstance(found, Value) and not found.evidence.source:  # containerd's own default
+    # An evidence without a source is containerd's own default.
+    if isinstance(found, Value) and not found.evidence.source:
         default = found.value
     elif found is not None:
         return found
@@ -108,7 +109,10 @@ def configured(tree: Tree, name: str, column: str, version: Observation[str]) ->
 
 
 def _silent(tree: Tree, name: str, file: Evidence) -> Evidence:
-    """Where a default was inferred from: the file that does not say, or the program without a file."""
+    """Return the evidence of a default.
+
+    It is the file that lacks the setting, or the program if no file exists.
+    """
     program = tree.program(RUNTIMES[name].program)
     if isinstance(program, Value) and isinstance(tree.entry(file.source), Absent):
         file = program.evidence
@@ -116,7 +120,10 @@ def _silent(tree: Tree, name: str, file: Evidence) -> Evidence:
 
 
 def api_at_rest(tree: Tree, name: str) -> Observation[str]:
-    """The API is absent where configuration disables it; else only a running machine can tell."""
+    """Return that the API is absent if the configuration disables it.
+
+    Otherwise the result is deferred.
+    """
     if name == "docker":
         return Absent(Evidence(":".join(PROGRAMS)), RUNTIMES[name].silent)
     if name == "containerd":

@@ -1,4 +1,4 @@
-"""What the configuration of container runtimes sets: files, and options that their units start them with."""
+"""Settings of container runtimes: files, and options in the units that start them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ Read: TypeAlias = "Callable[[Tree, Observation[str]], Observation[Settings]]"
 
 
 def containerd(tree: Tree, version: Observation[str]) -> Observation[Settings]:
-    """The cgroup driver and the snapshotter of the CRI plugin, as that version of containerd reads its files."""
+    """Return the cgroup driver and the snapshotter of the CRI plugin.
+
+    The files are read by the rules of that version of containerd.
+    """
     found = containerd_settings(tree, version)
     if not isinstance(found, Value):
         return found
@@ -32,7 +35,10 @@ def containerd(tree: Tree, version: Observation[str]) -> Observation[Settings]:
 
 
 def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Containerd]:
-    """All that containerd's configuration decides: the file is the default one or an option of its unit."""
+    """Return all settings of containerd.
+
+    The file is the default one, or an option of its unit.
+    """
     from nodespec.checks._runtime_containerd import settings  # noqa: PLC0415
 
     command = _command(tree, "containerd.service", "containerd")
@@ -43,7 +49,7 @@ def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Co
 
 
 def _command(tree: Tree, unit: str, program: str) -> Union[Command, Unknown]:
-    """The command line of a unit; without a unit the program alone."""
+    """Return the command line of a unit; without a unit the program alone."""
     from nodespec.checks._systemd_command import Command, command_of  # noqa: PLC0415
 
     command = command_of(tree, unit, program)
@@ -52,8 +58,8 @@ def _command(tree: Tree, unit: str, program: str) -> Union[Command, Unknown]:
     return command.value if isinstance(command, Value) else command
 
 
-def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - all read them alike
-    """The main file, then the drop-ins in the order of their names, then options of the unit."""
+def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
+    """Read CRI-O's main file, then drop-ins by name, then options of the unit."""
     words = _command(tree, "crio.service", "crio")
     if isinstance(words, Unknown):
         return words
@@ -77,7 +83,7 @@ def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noq
 
 
 def _crio_columns(file: Table, path: str) -> Settings:
-    """What one file of CRI-O sets."""
+    """Return the settings of one file of CRI-O."""
     found: Settings = {}
     places: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
         ("cgroup_driver", ("crio", "runtime", "cgroup_manager")),
@@ -101,8 +107,11 @@ def _tables(tree: Tree, path: str) -> Observation[Table]:
     return text.then(parse)
 
 
-def docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - all read it alike
-    """daemon.json, where the cgroup driver is one of the options for running containers, and options of the unit."""
+def docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
+    """Read daemon.json and the options of the unit.
+
+    The cgroup driver is one of the options for running containers (`exec-opts`).
+    """
     words = _command(tree, "docker.service", "dockerd")
     if isinstance(words, Unknown):
         return words
@@ -113,7 +122,7 @@ def docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # n
 
 
 def _with_options(found: Settings, path: str, words: Command) -> Observation[Settings]:
-    """What a file sets and the options beside it; of one setting dockerd takes only one of the two."""
+    """Return the settings of a file and of options; dockerd refuses a setting in both."""
     options = {
         "cgroup_driver": _native(words.options("--exec-opt")),
         "snapshotter": words.option("--storage-driver", "-s") or "",
@@ -136,7 +145,10 @@ def _daemon(text: str, path: str) -> Settings:
 
 
 def _native(options: List[str]) -> str:
-    """The cgroup driver among options such as `native.cgroupdriver=systemd`: the first counts."""
+    """Return the cgroup driver of options; the first counts.
+
+    Example: `native.cgroupdriver=systemd`.
+    """
     for option in options:
         name, _, value = option.partition("=")
         if name.strip().casefold() == "native.cgroupdriver":
@@ -145,7 +157,7 @@ def _native(options: List[str]) -> str:
 
 
 class Configured(NamedTuple):
-    """How the configuration of a runtime is read, and what the runtime does where that is silent."""
+    """How to read the configuration of a runtime, and the defaults of the runtime."""
 
     read: Read
     defaults: Mapping[str, str]

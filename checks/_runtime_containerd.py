@@ -1,4 +1,4 @@
-"""What containerd's configuration decides: the cgroup driver, the snapshotter, and whether there is a CRI at all."""
+"""Settings of containerd: cgroup driver, snapshotter, whether the CRI is enabled."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RUNC_TYPES = ("", "io.containerd.runc.v1", "io.containerd.runc.v2")
 
 
 class Settings(NamedTuple):
-    """What a configuration decides; evidence without a source is containerd's own default."""
+    """Settings of a configuration; the evidence of a default has no source."""
 
     cgroup_driver: Observation[str]
     snapshotter: Observation[str]
-    disabled: Observation[bool]  # whether the CRI plugin is
+    disabled: Observation[bool]  # whether the CRI plugin is disabled
 
 
-# From and up to which release; the boundaries within 1.6 and 1.7 are those of the sources that were compared.
+# First and last release. The limits within 1.6 and 1.7 are those of the sources that were compared.
 RELEASES = (
     ("1.3.0-alpha", "1.6.28", Rules("1.3 to 1.6.28", 2, "never", relative="root", newer="read")),
     ("1.6.29", "1.6.29", Rules("1.6.29", 2, "never", relative="unknown", newer="read")),
@@ -53,7 +53,7 @@ RELEASES = (
 
 
 def rules_of(version: str) -> Optional[Rules]:
-    """The rules of a release of containerd such as `1.6.20~ds1`; nothing where they are not known."""
+    """Return the rules of a release such as `1.6.20~ds1`; None if they are not known."""
     position = (RELEASE.key(version), 0)
     for low, high, rules in RELEASES:
         if RELEASE.span(low)[0] <= position < RELEASE.span(high)[1]:
@@ -62,7 +62,10 @@ def rules_of(version: str) -> Optional[Rules]:
 
 
 def settings(tree: Tree, path: str, version: Observation[str], *, given: bool = False) -> Observation[Settings]:
-    """What the file at a path and its imports set. `given`: the path is an option, and the file must exist."""
+    """Return the settings of a file and its imports.
+
+    `given`: the path is an option, and the file must exist.
+    """
     if isinstance(version, Value):
         rules = rules_of(version.value)
         if not rules:
@@ -96,7 +99,7 @@ def _read(tree: Tree, path: str, rules: Rules, *, given: bool) -> Observation[Se
 def _decide(loaded: Loaded, path: str, rules: Rules) -> Settings:
     at = Evidence(path if loaded.read else "", inferred=True)
     if rules.migrates == "never":
-        plugin = loaded.plugins.get(SHORT if loaded.version < 2 else OLD, {})  # noqa: PLR2004 - of the file
+        plugin = loaded.plugins.get(SHORT if loaded.version < 2 else OLD, {})  # noqa: PLR2004 - the version of the file
         containerd = _table(plugin, "containerd")
         images = containerd
     else:
@@ -106,7 +109,7 @@ def _decide(loaded: Loaded, path: str, rules: Rules) -> Settings:
 
 
 def _table(table: Union[Table, Value[object]], key: str) -> Table:
-    """The table below a key, empty where there is none."""
+    """Return the table of a key; empty if there is none."""
     found = _get(table, key)
     if isinstance(found, Value):
         raise refused(str(found.evidence), f"`{key}` has another type")
@@ -114,7 +117,7 @@ def _table(table: Union[Table, Value[object]], key: str) -> Table:
 
 
 def _get(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
-    """What is set under a key; another spelling is read by some releases only."""
+    """Return the setting of a key; only some releases accept another spelling."""
     if not isinstance(table, dict):
         return None
     other = next((name for name in table if name != key and name.casefold() == key), "")
@@ -133,7 +136,7 @@ def _text(table: Table, key: str, default: str) -> Value[str]:
 
 
 def _driver(containerd: Table, at: Evidence, rules: Rules) -> Observation[str]:
-    """The cgroup driver of the default runtime."""
+    """Return the cgroup driver of the default runtime."""
     name = _text(containerd, "default_runtime_name", "runc")
     runtime, held = _table(containerd, "default_runtime"), _table(containerd, "runtimes")
     if rules.migrates != "never" or not _text(runtime, "runtime_type", "").value:
@@ -154,9 +157,10 @@ def _driver(containerd: Table, at: Evidence, rules: Rules) -> Observation[str]:
 
 
 def _systemd_cgroup(options: Table, rules: Rules, *, defaults: bool) -> Optional[Value[object]]:
-    """SystemdCgroup as containerd spells it: 1.x tries four names in order, 2.x ignores case and takes the last.
+    """Return SystemdCgroup, with the spellings that containerd accepts.
 
-    `defaults`: the options are those of runc, to which containerd 2.x adds `SystemdCgroup = false`.
+    1.x tries four names in order. 2.x ignores case and uses the last. `defaults`: the options are those of runc, to
+    which containerd 2.x adds `SystemdCgroup = false`.
     """
     spelled = [name for name in options if name.casefold() == SYSTEMD_CGROUP.casefold()]
     if rules.migrates == "never":
@@ -176,9 +180,9 @@ def _snapshotter(images: Table, at: Evidence) -> Observation[str]:
 
 
 def _disabled(loaded: Loaded, at: Evidence, rules: Rules) -> Observation[bool]:
-    """Whether the CRI is disabled: the plugin itself, or in 2.x one that it needs."""
+    """Return whether the CRI is disabled: the plugin itself, or in 2.x a dependency."""
     if rules.migrates == "never":
-        names: Tuple[str, ...] = (SHORT if loaded.version < 2 else OLD,)  # noqa: PLR2004 - of the file
+        names: Tuple[str, ...] = (SHORT if loaded.version < 2 else OLD,)  # noqa: PLR2004 - the version of the file
     else:
         names = (OLD, RUNTIME, IMAGES)
     found = next((where for name, where in loaded.disabled if name in names), None)

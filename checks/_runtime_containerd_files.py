@@ -1,11 +1,11 @@
-"""The files of containerd's configuration, loaded and merged as releases of containerd do.
+"""Configuration files of containerd, merged by the rules of each release.
 
-They differ in what an import replaces, in which version of the file they take, and in how they migrate older ones
+Releases differ in what an import replaces, which file versions they accept, and how they migrate older files
 (cmd/containerd/server/config/config.go, plugins/cri/*/plugin.go):
 
 - 1.x: the last `version` counts for all files; an import replaces whole plugins.
-- 2.0 to 2.2: imports are merged key by key; files without version and of version 1 lose their CRI plugin, and the
-  merged configuration is migrated if it is of version 2.
+- 2.0 to 2.2: imports are merged key by key. Files without a version or of version 1 lose their CRI plugin. The merged
+  configuration is migrated if it has version 2.
 - 2.3 and later: each file is migrated, then merged.
 """
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
     Table: TypeAlias = "Dict[str, Union[Table, Value[object]]]"
 
-MAX_BYTES, MAX_FILES = 1 << 18, 64  # of one file, and how many may be imported
+MAX_BYTES, MAX_FILES = 1 << 18, 64  # of one file, and number of imported files
 OLD, SHORT = "io.containerd.grpc.v1.cri", "cri"
 RUNTIME, IMAGES = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
 IMAGE_KEYS = ("snapshotter", "disable_snapshot_annotations", "discard_unpacked_layers")
 FIX = "run `containerd config dump` with the containerd that is installed"
-URI_PARTS = 4  # of `io.containerd.grpc.v1.cri`, whose ID is the last
+URI_PARTS = 4  # of `io.containerd.grpc.v1.cri`, whose ID is the last part
 
 
 class Rules(NamedTuple):
-    """How releases of containerd read their files. `migrates` is `never`, `merged` or `each`."""
+    """Rules of releases for their files; `migrates` is `never`, `merged` or `each`."""
 
     name: str
-    newest: int  # version of a file
+    newest: int  # newest version of a file
     migrates: str
-    relative: str = "file"  # where a relative pattern starts: `file` that imports, `root`, or `unknown`
-    newer: str = "refused"  # what becomes of a newer file: `refused`, `read`, or `unknown`
+    relative: str = "file"  # base of a relative pattern: the importing `file`, `root`, or `unknown`
+    newer: str = "refused"  # handling of a newer file: `refused`, `read`, or `unknown`
     mixes: bool = True  # whether a file may set the plugins of version 2 and of version 3
 
 
 class UnreadError(Exception):
-    """What the files say cannot be told, and why."""
+    """Reason why the content of the files cannot be determined."""
 
     def __init__(self, why: Unknown) -> None:
         super().__init__(why.say)
@@ -54,7 +54,7 @@ class UnreadError(Exception):
 
 
 class Loaded:
-    """The files as merged so far."""
+    """The files merged so far."""
 
     def __init__(self, version: int) -> None:
         self.version = version
@@ -84,7 +84,7 @@ def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> Loaded:
 
 
 def _file(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
-    """The tables of a file; nothing where a file that need not be there is not."""
+    """Return the tables of a file; empty if an optional file does not exist."""
     text = tree.text(path, MAX_BYTES)
     if isinstance(text, Absent):
         if given:
@@ -105,7 +105,7 @@ def refused(path: str, what: str) -> UnreadError:
 
 
 def _value(file: toml.Table, key: str, kind: type, path: str) -> Optional[Value[object]]:
-    """What a key is set to, if it is of that type."""
+    """Return the value of a key, if it has the required type."""
     setting = file.get(key)
     if setting is None:
         return None
@@ -124,7 +124,7 @@ def _texts(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evidence]]:
 
 
 def _add(loaded: Loaded, file: toml.Table, path: str, rules: Rules) -> None:
-    """Merge a file into what was read before it."""
+    """Merge a file into the files read before it."""
     loaded.read = True
     setting = _value(file, "version", int, path)
     version = cast("int", setting.value) if setting else 0
@@ -153,7 +153,10 @@ def _add(loaded: Loaded, file: toml.Table, path: str, rules: Rules) -> None:
 
 
 def _located(table: toml.Table, path: str) -> Table:
-    """The same tables with the file of each setting; those within an array stay as they are."""
+    """Return the tables with the file of each setting.
+
+    Tables within an array stay unchanged.
+    """
     return {
         key: _located(value, path) if isinstance(value, dict) else Value(value.value, Evidence(path, value.line))
         for key, value in table.items()
@@ -170,12 +173,15 @@ def _merge(into: Table, table: Mapping[str, Union[Table, Value[object]]]) -> Non
 
 
 def _uri(name: str) -> str:
-    """The full name of a plugin that a file of version 1 names by its ID; only the CRI's matters."""
+    """Return the full name of a plugin that a file of version 1 names by its ID.
+
+    Only that of the CRI is needed.
+    """
     return name if "." in name else OLD if name == SHORT else f"short.{name}"
 
 
 def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[str]:
-    """The files that a file imports, by path or pattern."""
+    """Return the files that a file imports, by path or pattern."""
     for text, at in _texts(file, "imports", path):
         rooted = "*" in text and rules.relative == "root"
         pattern = normpath(join("/" if rooted else dirname(path), text)) if text else dirname(path)
@@ -198,7 +204,7 @@ def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[
 
 
 def _validate(loaded: Loaded, path: str, rules: Rules) -> None:
-    """Raise what containerd refuses to start with."""
+    """Raise an error for content with which containerd refuses to start."""
     if rules.migrates != "never":
         for name, at in (*loaded.disabled, *loaded.required):
             if "." not in name:
@@ -218,7 +224,10 @@ def _validate(loaded: Loaded, path: str, rules: Rules) -> None:
 
 
 def _migrate(plugins: Table, path: str, rules: Rules) -> None:
-    """Move the settings of the one CRI plugin of version 2 to the two of version 3, where nothing is set yet."""
+    """Move settings of the CRI plugin of version 2 to the two of version 3.
+
+    A setting that exists already is kept.
+    """
     old = plugins.pop(OLD, None)
     if not isinstance(old, dict):
         return
@@ -232,5 +241,5 @@ def _migrate(plugins: Table, path: str, rules: Rules) -> None:
     for key, value in held.items():
         if key not in IMAGE_KEYS and isinstance(moved, dict):
             moved.setdefault(key, value)
-    if "runtimes" in held:  # without them this part of the migration returns early
+    if "runtimes" in held:  # Without runtimes, this part of containerd's migration returns early.
         images.update({key: held[key] for key in IMAGE_KEYS if key in held})

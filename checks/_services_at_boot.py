@@ -1,6 +1,7 @@
-"""Services: whether they are enabled, whether a boot starts them, and what that makes of configuration files.
+"""Services: whether they are enabled, whether a boot starts them, what they read.
 
-Nothing below /run counts, since that is empty when a machine boots; and so this means the same live and at rest.
+Files below /run do not count, because /run is empty when a machine boots. The result is therefore the same on a live
+host and at rest.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, 
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-# Who applies a kind of files at boot: the unit of systemd, the service of OpenRC, the init script of System V
+# The service that applies files at boot: unit of systemd, services of OpenRC, init script of System V.
 READERS = {
     "sysctl": ("systemd-sysctl.service", ("sysctl",), "procps"),
     "modules": ("systemd-modules-load.service", ("modules",), "kmod"),
@@ -30,12 +31,18 @@ SOURCES = (
 
 
 def enabled(tree: Tree, unit: str) -> Observation[bool]:
-    """Whether a unit of systemd, or the service of its name, is enabled. Absent: there is none."""
+    """Return whether a systemd unit or the service of that name is enabled.
+
+    Absent if neither exists.
+    """
     return _asked(tree, unit, _enabled_by_systemd, _enabled_by_openrc)
 
 
 def starts_at_boot(tree: Tree, unit: str) -> Observation[bool]:
-    """Whether a boot starts a unit of systemd, or the service of its name. Absent: there is none."""
+    """Return whether a boot starts a systemd unit or the service of that name.
+
+    Absent if neither exists.
+    """
     return _asked(tree, unit, _started_by_systemd, _started_by_openrc)
 
 
@@ -58,7 +65,10 @@ def _asked(
 
 
 def _missing(tree: Tree, unit: str) -> Optional[Absent]:
-    """What is said of a unit without a file: most hosts lack most units, and need no graph of those that they have."""
+    """Return the absence of a unit without a file or init script.
+
+    Most hosts lack most units, so this avoids loading the graph of all units.
+    """
     looks = (_units.unit(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
     missing = all(isinstance(look, Absent) for look in looks)
     return Absent(Evidence(_units.PATH), f"unit {unit} not found") if missing else None
@@ -92,14 +102,17 @@ def _started_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
 
 
 def any_of(looks: Sequence[Observation[bool]]) -> Observation[bool]:
-    """Whether it holds of any: a socket starts its service in time."""
+    """Return whether any observation is true: a socket starts its service on demand."""
     values = [look for look in looks if isinstance(look, Value)]
     unread = [look for look in looks if isinstance(look, Unknown)]
     return next((look for look in values if look.value), (*unread, *values, *looks)[0])
 
 
 def reads(tree: Tree, files: str) -> Observation[bool]:
-    """Whether a boot applies files of a kind: `sysctl`, `modules` or `swap`. Absent: there is no init system."""
+    """Return whether a boot applies files of a kind: `sysctl`, `modules` or `swap`.
+
+    Absent if the tree has no init system.
+    """
     unit, services, script = READERS[files]
     system = _init_system.init(tree)
     if not isinstance(system, Value):
@@ -116,7 +129,7 @@ def reads(tree: Tree, files: str) -> Observation[bool]:
 
 
 def _read_by_openrc(tree: Tree, services: Sequence[str]) -> Observation[bool]:
-    """By the first of these services that is installed."""
+    """Return whether a boot starts the first of these services that is installed."""
     for service in services:
         found = _started_by_openrc(tree, service)
         if not isinstance(found, Absent):
@@ -125,7 +138,10 @@ def _read_by_openrc(tree: Tree, services: Sequence[str]) -> Observation[bool]:
 
 
 def _sysv_link(tree: Tree, script: str) -> str:
-    """The link of a System V runlevel that starts a script: /etc/rcS.d/S05procps."""
+    """Return the link that starts a script in a System V runlevel.
+
+    Example: /etc/rcS.d/S05procps.
+    """
     for folder in SYSV:
         names = tree.names(folder)
         for name in names.value if isinstance(names, Value) else ():
@@ -135,5 +151,5 @@ def _sysv_link(tree: Tree, script: str) -> str:
 
 
 def no_init(what: str) -> Unknown:
-    """What is said where nothing boots."""
+    """Return the result for a tree that does not boot."""
     return Unknown(DEFERRED, f"nothing here would {what}: {_init_system.INIT} is not there")

@@ -1,7 +1,7 @@
-"""Tables of an SQLite database, read from its bytes.
+"""Reader of tables of an SQLite database, from its bytes.
 
-The library is not asked: it wants a file, may be missing where Python is, and is written in C for databases that one
-trusts. What a writer has committed to the log beside the database and not yet merged is read too.
+The SQLite library is not used: it requires a file, Python may lack it, and it is written in C for trusted databases.
+Commits in the write-ahead log that are not merged yet are read too.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-Cell: TypeAlias = "Union[int, bytes, None]"  # bytes for text, too; no floating point
+Cell: TypeAlias = "Union[int, bytes, None]"  # bytes also for text; floating point is not supported
 Row: TypeAlias = "Tuple[Cell, ...]"
 
 MAGIC = b"SQLite format 3\0"
 LOGS = (0x377F0682, 0x377F0683)
-INNER, LEAF = 5, 13  # pages of a table
-WIDTHS = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # of what is no text and no blob
+INNER, LEAF = 5, 13  # page types of a table
+WIDTHS = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # bytes of a value that is neither text nor blob
 
 
 class Database:
-    """A database, and its write-ahead log. Whatever reads it raises ValueError where it is damaged."""
+    """A database and its write-ahead log; every reader raises ValueError if damaged."""
 
     def __init__(self, data: bytes, log: bytes = b"") -> None:
         size = _number(data[16:18])
@@ -33,7 +33,7 @@ class Database:
         self._read: Dict[int, bool] = {}
 
     def rows(self, table: str) -> Iterator[Row]:
-        """The rows of a table in the order of their keys, without these."""
+        """Yield the rows of a table in key order, without the keys."""
         self._read = {}
         for kind, name, _, root, *_ in map(_row, self._payloads(1)):
             if kind == b"table" and name == table.encode() and isinstance(root, int):
@@ -41,7 +41,7 @@ class Database:
         raise ValueError(f"has no table {table}")
 
     def _page(self, number: int) -> bytes:
-        """A page, which belongs to one place only: otherwise reading might not end."""
+        """Return a page, which may be used once only; otherwise a cycle could not end."""
         page = self._newer.get(number) or self._data[(number - 1) * self._size : number * self._size]
         if number < 1 or len(page) != self._size or number in self._read:
             raise ValueError(f"page {number} of the database is damaged")
@@ -65,7 +65,7 @@ class Database:
                 yield from (self._payload(page, at) for at in cells)
 
     def _payload(self, page: bytes, at: int) -> bytes:
-        """What a cell holds: as much as fits in the page, the rest in a chain of others."""
+        """Return the content of a cell: the part in the page, then its overflow pages."""
         length, at = _varint(page, at)
         _, at = _varint(page, at)
         least = (self._usable - 12) * 32 // 255 - 23
@@ -83,7 +83,10 @@ class Database:
 
 
 def _committed(log: bytes, size: int) -> Mapping[int, bytes]:
-    """The pages of the last commit and of those before it; what an older log has left behind has another salt."""
+    """Return the committed pages of the log.
+
+    Frames of an older log have another salt and do not count.
+    """
     done: Dict[int, bytes] = {}
     pending: Dict[int, bytes] = {}
     if _number(log[:4]) not in LOGS or _number(log[8:12]) != size:
@@ -122,14 +125,14 @@ def _cell(kind: int, data: bytes) -> Cell:
 
 
 def _varint(data: bytes, at: int) -> Tuple[int, int]:
-    """A number of up to nine bytes, and where it ends."""
+    """Decode an integer of up to nine bytes, and return its end."""
     value = 0
     for count in range(8):
         byte = data[at + count] if at + count < len(data) else 0
         value = value << 7 | byte & 127
-        if byte < 128:  # noqa: PLR2004 - the last
+        if byte < 128:  # noqa: PLR2004 - the last byte
             return value, at + count + 1
-    ninth = data[at + 8] if at + 8 < len(data) else 0  # which is whole
+    ninth = data[at + 8] if at + 8 < len(data) else 0  # all eight bits of the ninth byte count
     return value << 8 | ninth, at + 9
 
 

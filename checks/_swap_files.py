@@ -1,4 +1,4 @@
-"""Swap areas that the next boot switches on: by /etc/fstab, units, generators and services."""
+"""Swap areas that the next boot enables: /etc/fstab, units, generators, services."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 FSTAB = _fstab.FSTAB
-HEADING = 4096  # bytes of the page that heads an area
+HEADING = 4096  # bytes of the header page of an area
 TAGGED = tuple(f"{tag}=" for tag in _fstab.TAGS)
 
 
 class Area(NamedTuple):
-    """An area as it is declared: `path` may be a tag such as `UUID=...`; `made`: what switches it on also makes it."""
+    """A declared swap area.
+
+    `path` may be a tag such as `UUID=...`. `made`: the service that enables it also creates it.
+    """
 
     path: str
     at: Evidence
@@ -29,11 +32,11 @@ class Area(NamedTuple):
 
     @property
     def type(self) -> str:
-        """What a path may be before it is there."""
+        """Type of a path, which may not exist yet."""
         return "partition" if self.path.startswith(("/dev/", *TAGGED)) else "file"
 
     def size(self, tree: Tree) -> Observation[int]:
-        """That of a file is known before it is switched on."""
+        """Return the size, which is known in advance only for a file."""
         entry = tree.entry(self.path) if self.type == "file" else None
         if isinstance(entry, Value) and entry.value.kind == "file":
             return Value(max(entry.value.size - HEADING, 0), Evidence(self.path, inferred=True))
@@ -42,12 +45,12 @@ class Area(NamedTuple):
         return Unknown(DEFERRED, f"only a running machine can tell the size of {self.path}")
 
     def is_missing(self, tree: Tree) -> bool:
-        """Whether it is a file that is not there, and that nothing makes."""
+        """Return whether it is a file that does not exist and that nothing creates."""
         return self.type == "file" and not self.made and isinstance(tree.entry(self.path), Absent)
 
 
 class Swap(NamedTuple):
-    """The areas that a boot switches on, where that is looked up, and why there may be more of them."""
+    """The areas that a boot enables, their source, and why there may be more."""
 
     areas: Tuple[Area, ...]
     at: Evidence
@@ -58,12 +61,15 @@ Found = Union[Area, Unknown]
 
 
 def swap(tree: Tree) -> Observation[Swap]:
-    """The swap of the next boot."""
+    """Return the swap of the next boot."""
     return tree.once(_swap)
 
 
 def _swap(tree: Tree) -> Observation[Swap]:
-    """Under systemd areas come on with their units; other init systems know /etc/fstab alone."""
+    """Return the swap by init system.
+
+    With systemd the areas are enabled by their units. Other init systems use /etc/fstab only.
+    """
     system = _init_system.init(tree)
     if isinstance(system, Absent):
         return _boot_services.no_init("switch swap on")
@@ -86,7 +92,7 @@ def _swap(tree: Tree) -> Observation[Swap]:
 
 
 def _not_built(tree: Tree) -> Union[Evidence, None]:
-    """What says that the kernel of the next boot was built without swap."""
+    """Return the evidence that the kernel of the next boot has no swap support."""
     from nodespec.checks import kernel  # noqa: PLC0415
 
     resting = kernel.config.resting
@@ -97,7 +103,7 @@ def _not_built(tree: Tree) -> Union[Evidence, None]:
 
 
 def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
-    """The entries that `swapon --all` uses, if a service runs it."""
+    """Return the entries that `swapon --all` uses, if a service runs it."""
     entries = _fstab.entries(tree)
     areas = [] if isinstance(entries, Unknown) else [entry for entry in entries if entry.kind == "swap"]
     if isinstance(entries, Unknown):
@@ -116,11 +122,11 @@ def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
 
 
 def _declared(entry: _fstab.Entry) -> str:
-    """The area as /etc/fstab names it, without quotes."""
+    """Return the area as /etc/fstab names it, without quotes."""
     tag, equals, value = entry.what.partition("=")
     if equals and tag in _fstab.TAGS:
         return f"{tag}={value.strip(QUOTES)}"
-    return entry.what if entry.what.startswith("/") else f"/{entry.what}"  # as the name of its unit says
+    return entry.what if entry.what.startswith("/") else f"/{entry.what}"  # The name of its unit has this form too.
 
 
 QUOTES = "\"'"
@@ -139,13 +145,13 @@ def _by_systemd(tree: Tree) -> Iterator[Found]:
 
 
 def _swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
-    """The names of all units of type swap."""
+    """Return the names of all swap units."""
     for boot in boots:
         yield from (name for name in boot.units.ids if name.endswith(".swap"))
 
 
 def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
-    """The area of a unit that a boot starts."""
+    """Return the area of a unit that a boot starts."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     started = _systemd_boot.starts(tree, name)
@@ -174,7 +180,10 @@ GPT_GENERATOR = "systemd-gpt-auto-generator"
 
 
 def _by_partition_type(tree: Tree) -> Iterator[Found]:
-    """Partitions that systemd-gpt-auto-generator finds by their type, where /etc/fstab has no swap entry at all."""
+    """Return the partitions that systemd-gpt-auto-generator finds by type.
+
+    It does nothing if /etc/fstab has a swap entry.
+    """
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     entries = _fstab.entries(tree)

@@ -1,4 +1,4 @@
-"""/etc/fstab as systemd-fstab-generator reads it, and the units that it makes of it.
+"""/etc/fstab as systemd-fstab-generator reads it, and the units that it generates.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd-fstab-generator.html
 """
@@ -24,11 +24,11 @@ NETWORKED = (
     *("afs", "ceph", "cifs", "smb3", "smbfs", "sshfs", "ncpfs", "ncp", "nfs", "nfs4", "gfs", "gfs2"),
     *("glusterfs", "pvfs2", "ocfs2", "lustre", "davfs"),
 )
-MAX_FIELDS = 4  # that are read of a line
+MAX_FIELDS = 4  # fields that are read of a line
 
 
 class Entry(NamedTuple):
-    """A line of /etc/fstab, its escapes resolved: `UUID=x none swap sw,nofail`."""
+    """A line of /etc/fstab with escapes resolved: `UUID=x none swap sw,nofail`."""
 
     what: str
     where: str
@@ -37,14 +37,17 @@ class Entry(NamedTuple):
     at: Evidence
 
     def has(self, *names: str) -> str:
-        """The last of these options that is set, with a value or without; empty where none is."""
+        """Return the last of these options that is set; empty if none is.
+
+        An option may have a value.
+        """
         found = ""
         for option in split_options(self.options):
             found = next((name for name in names if option == name or option.startswith(f"{name}=")), found)
         return found
 
     def values(self, name: str) -> List[str]:
-        """The values of an option that may be given several times."""
+        """Return the values of an option that may be repeated."""
         pairs = (option.partition("=") for option in split_options(self.options))
         return [value for key, _, value in pairs if key == name and value]
 
@@ -55,7 +58,7 @@ class Entry(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The path of what is used: /dev/disk/by-uuid/X of UUID=X, with quotes removed."""
+        """Path of the device: /dev/disk/by-uuid/X for UUID=X, with quotes removed."""
         tag, equals, value = self.what.partition("=")
         if not equals or tag not in TAGS:
             return self.what
@@ -65,7 +68,7 @@ class Entry(NamedTuple):
 
 
 def entries(tree: Tree) -> Union[Tuple[Entry, ...], Unknown]:
-    """The lines of /etc/fstab; none where there is no such file."""
+    """Return the lines of /etc/fstab; none if the file does not exist."""
     text = tree.text(FSTAB, _units.LIMIT)
     if isinstance(text, Unknown):
         return text
@@ -73,7 +76,7 @@ def entries(tree: Tree) -> Union[Tuple[Entry, ...], Unknown]:
 
 
 def parse(text: str) -> Iterator[Entry]:
-    """Lines as getmntent(3) of glibc reads them; fields that are missing are empty."""
+    """Parse lines as getmntent(3) of glibc does; missing fields are empty."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip(" \t")
         if not stripped or stripped[0] == "#":
@@ -84,7 +87,10 @@ def parse(text: str) -> Iterator[Entry]:
 
 
 def unescape(field: str) -> str:
-    r"""`a b` of `a\040b`: a blank, a tab, a newline or a backslash."""
+    r"""Decode `a\040b` to `a b`.
+
+    The escapes are a blank, a tab, a newline and a backslash.
+    """
     return re.sub(r"\\(040|011|012|134|\\)", lambda match: ESCAPES[match[1]], field)
 
 
@@ -92,22 +98,28 @@ ESCAPES = {"040": " ", "011": "\t", "012": "\n", "134": "\\", "\\": "\\"}
 
 
 def split_options(options: str) -> Iterator[str]:
-    r"""Options between commas; `\,` is no separator."""
+    r"""Split options at commas; `\,` does not separate."""
     return (match[0] for match in re.finditer(r"(?:[^,\\]|\\.?)+", options, re.DOTALL))
 
 
 def encode_tag(value: str) -> str:
-    r"""A label as udev writes it in the name of a link: a blank is `\x20`."""
+    r"""Encode a label as in the name of an udev link: a blank is `\x20`."""
     return "".join(c if re.match(r"[A-Za-z0-9#+\-.:=@_]", c) or not c.isascii() else f"\\x{ord(c):02x}" for c in value)
 
 
 def unit_name(path: str, kind: str) -> str:
-    """The unit of a path, as `systemd-escape --path` writes it; empty where the path is not normalized."""
+    """Return the unit name of a path, as `systemd-escape --path` prints it.
+
+    It is empty if the path is not normalized.
+    """
     return f"{_units.escaped(path)}.{kind}" if path and ".." not in path.split("/") else ""
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """The units and links that the generator makes: `generator/X.swap` and `generator/swap.target.wants/X.swap`."""
+    """Return the units and links that the generator writes.
+
+    They are named `generator/X.swap` and `generator/swap.target.wants/X.swap`.
+    """
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
 
     found = entries(tree)
@@ -126,7 +138,10 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
 
 
 def mount_point(entry: Entry) -> str:
-    """Where an entry is mounted; empty for what the generator leaves out: no path, or one that systemd mounts."""
+    """Return the mount point of an entry; empty if the generator skips it.
+
+    It skips entries without a path, and paths that systemd mounts itself.
+    """
     where = normpath(f"/{entry.where}") if "/" in entry.where else ""
     return "" if where in OWN or entry.kind == "autofs" else where
 
@@ -135,7 +150,7 @@ OWN = ("/proc", "/sys", "/dev", "/run")
 
 
 def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
-    """The unit of an entry, and the link that starts it."""
+    """Return the unit of an entry, and the link that starts it."""
     yield f"{NORMAL}/{name}", _text(entry)
     if _is_refused(entry):
         return
@@ -160,7 +175,10 @@ def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
 
 
 def _is_refused(entry: Entry) -> bool:
-    """Whether the generator writes a unit that nothing starts: it stops at an error."""
+    """Return whether the generator writes the unit but stops before its link.
+
+    It stops at an error, so nothing starts the unit.
+    """
     device = entry.path.startswith(("/dev/", "/sys/"))
     made = bool(entry.has("x-systemd.makefs"))
     unmakeable = made and (not device or (entry.kind in ("", "auto")))
@@ -173,7 +191,7 @@ def _link(target: str, name: str, entry: Entry) -> Tuple[str, object]:
 
 
 def _text(entry: Entry) -> str:
-    """The text of the unit, as far as it matters what the unit pulls in."""
+    """Return the text of the unit, as far as it affects dependencies."""
     required = " ".join(entry.values("x-systemd.requires"))
     section = "Swap" if entry.kind == "swap" else "Mount"
     where = "" if entry.kind == "swap" else f"Where={entry.where}\n"

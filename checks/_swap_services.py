@@ -1,4 +1,4 @@
-"""Services that switch swap on by themselves, and their configuration."""
+"""Services that enable swap by themselves, and their configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 Found = Union[Area, Unknown]
-SERVICES = {  # by their default: what they are called in their own configuration differs little
+SERVICES = {  # Default area of each service; its own configuration rarely has another name.
     "zramswap.service": "/dev/zram0",
     "zram-config.service": "/dev/zram0",
     "zramd.service": "/dev/zram0",
@@ -32,7 +32,7 @@ MAX_LINE_CHARS = 4096
 
 
 def found(tree: Tree) -> Iterator[Found]:
-    """The areas of services that a boot starts; a reason for each service that may switch on more."""
+    """Return the areas of started services, and the services that may enable more."""
     for service, path in SERVICES.items():
         started = _boot_services.starts_at_boot(tree, service)
         if isinstance(started, Unknown):
@@ -58,14 +58,17 @@ def _of_service(tree: Tree, service: str, area: Area) -> Iterator[Found]:
 
 
 def _assignments(tree: Tree, path: str) -> Dict[str, str]:
-    """`NAME=value` lines, without quotes."""
+    """Parse `NAME=value` lines, without quotes."""
     text = _units.said(tree, path)
     pairs = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
 def _by_agent(tree: Tree) -> Iterator[Found]:
-    """Azure's agent, which makes a file on the temporary disk: `ResourceDisk.EnableSwap=y`."""
+    """Return the area of Azure's agent: a file on the temporary disk.
+
+    Its configuration has `ResourceDisk.EnableSwap=y`.
+    """
     said = _assignments(tree, AGENT)
     if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (
         None,
@@ -80,7 +83,10 @@ def _by_agent(tree: Tree) -> Iterator[Found]:
 
 
 def _by_cloud_init(tree: Tree) -> Iterator[Found]:
-    """cloud-init, which makes a file at the first boot: `swap:` with a size in its configuration."""
+    """Return the area of cloud-init: a file that it creates at the first boot.
+
+    Its configuration has `swap:` with a size.
+    """
     if isinstance(tree.entry("/etc/cloud/cloud-init.disabled"), Value):
         return
     more = _units.merged(tree, (f"{CLOUD}.d",), ".cfg")
@@ -92,7 +98,10 @@ def _by_cloud_init(tree: Tree) -> Iterator[Found]:
 
 
 def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
-    """Raspberry Pi OS, whose generator makes zram and a file unless `Mechanism=none` is configured."""
+    """Return the areas of Raspberry Pi OS.
+
+    Its generator creates zram and a file, unless `Mechanism=none` is set.
+    """
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     if not _systemd_boot.has_generator(tree, RPI_GENERATOR):
@@ -111,7 +120,7 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
 
 
 def _by_own_units(tree: Tree) -> Iterator[Found]:
-    """Services of the host's own that run swapon."""
+    """Yield the areas of the host's own services that run swapon."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     boot, *others = _systemd_boot.transactions(tree)
@@ -133,7 +142,7 @@ PATH = r"\bswapon\b[^;&|]*?\s[\"']?(/[^\s\"';&|]+|(?:UUID|LABEL|PARTUUID)=[^\s\"
 
 
 def _commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
-    """What a service runs to start."""
+    """Return the commands that a service runs to start."""
     readings = (one for one in boot.readings(boot.load(name)) if one.section == "Service" and one.name in COMMANDS)
     return [(reading.value[:MAX_LINE_CHARS], reading.at) for reading in readings]
 

@@ -1,4 +1,4 @@
-"""Compressed swap in memory as zram-generator makes it: the units that it writes at boot.
+"""zram-generator: the units of compressed swap that it writes at boot.
 
 https://github.com/systemd/zram-generator/blob/main/man/zram-generator.conf.md
 """
@@ -22,7 +22,7 @@ SETUP = "systemd-zram-setup@"
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Units for each device that the configuration has: `dev-zram0.swap`, pulled in by swap.target."""
+    """Return units for each configured device: `dev-zram0.swap` for swap.target."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
 
     if not _systemd_boot.has_generator(tree, GENERATOR) or _systemd_boot.is_off(tree, "systemd.zram"):
@@ -39,7 +39,10 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
 
 
 def devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
-    """The devices that are swap, by what declares them: sections that are not to be mounted and are not of size 0."""
+    """Return the swap devices with their source.
+
+    A section with a mount point or with size 0 does not count.
+    """
     more = _units.merged(tree, _units.folders(f"systemd/{FILE}.d"))
     if isinstance(more, Unknown):
         return more
@@ -57,7 +60,10 @@ def devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
 
 
 def is_swap(name: str, settings: Dict[str, str]) -> bool:
-    """Whether a section is a device that becomes swap: `[zram0]`, without `mount-point`, of more than no size."""
+    """Return whether a section is a swap device.
+
+    Example: `[zram0]` without `mount-point`, with a size above 0.
+    """
     if not re.fullmatch(r"zram\d{1,4}", name) or {"mount-point", "fs-type"} & settings.keys():
         return False
     if settings.get("fs-type", "swap") != "swap":

@@ -1,8 +1,8 @@
-"""Kernel parameters as the next boot sets them: the files of sysctl.d, read as their reader reads them.
+"""Kernel parameters that the next boot sets: sysctl.d, by the rules of its reader.
 
-systemd-sysctl reads sysctl.d alone, and of a parameter only the last assignment: an earlier one is never written. What
-other init systems run, `sysctl --system` of procps or of busybox, writes one line after the other, and /etc/sysctl.conf
-last. Each was compared with the programs themselves in a network namespace.
+systemd-sysctl reads sysctl.d only, and writes only the last assignment of a parameter. Other init systems run `sysctl
+--system` of procps or busybox, which writes line by line, and /etc/sysctl.conf last. Each reader was compared with the
+program itself in a network namespace.
 """
 
 from __future__ import annotations
@@ -34,25 +34,31 @@ class Refused(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """What the files assign, in the order in which it is written to the kernel; and all paths that are named."""
+    """Assignments of the files in the order of writing, and the last by path."""
 
     order: Tuple[_sysctl_values.Assignment, ...]
     paths: Mapping[str, _sysctl_values.Assignment]
 
     def look(self, key: str) -> Union[Value[str], Unknown, None]:
-        """What a parameter is left with; nothing where none is set. A name counts more than any wildcard."""
+        """Return the final value of a parameter; None if no assignment sets it.
+
+        A name takes precedence over any wildcard.
+        """
         seen = self._follow(key)[0]
         return self._beside_start(seen) if key == PORT_RANGE and isinstance(seen, Value) else seen
 
     def _beside_start(self, ports: Value[str]) -> Union[Value[str], Unknown]:
-        """A range of ports, which the kernel refuses where it begins before the ports that everybody may use."""
+        """Return a port range; unknown if it may start below the unprivileged ports.
+
+        The kernel refuses such a range.
+        """
         start = self._follow(PORT_START)[0]
         if start is None or (isinstance(start, Value) and int(start.value) <= int(ports.value.split()[0])):
             return ports
         return Unknown("unsupported", f"{ports.evidence}: whether it begins below {PORT_START} is not known")
 
     def refused(self, key: str) -> Optional[Unknown]:
-        """Why it is not known what a parameter holds of which every assignment is refused."""
+        """Return why a parameter is unknown if every assignment to it is refused."""
         refused = self._follow(key)[1]
         if not refused:
             return None
@@ -60,7 +66,7 @@ class Assigned(NamedTuple):
         return Unknown("malformed", say, "write a value that the kernel accepts")
 
     def named(self) -> Iterator[str]:
-        """The parameters that are assigned by name."""
+        """Yield the parameters that are assigned by name."""
         return (one.path.translate(SWAP) for one in self.order if one.value is not None)
 
     def _follow(self, key: str) -> Tuple[Union[Value[str], Unknown, None], Optional[Refused]]:
@@ -88,14 +94,15 @@ class Assigned(NamedTuple):
 
 
 def observed(written: _sysctl_values.Written, at: Evidence) -> Union[Value[str], Unknown]:
-    """What a parameter is seen to hold after a write that was not refused."""
+    """Return the value of a parameter after a write that was not refused."""
     if written.doubt and not written.others:
         return Unknown("unsupported", f"{at}: {written.doubt}")
     return Value(written.value or "", at, written.others)
 
 
 PORT_RANGE, PORT_START = "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start"
-# One and the same value; what is new there goes on to interfaces that are yet to come, and systemd writes nothing else
+# Both names are the same parameter. A new value also changes the `default` of interfaces that are created later.
+# systemd writes only a value that differs.
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding")
 GENERAL = {
     "net/ipv4/conf/default/forwarding": FORWARDING,
@@ -104,7 +111,7 @@ GENERAL = {
 
 
 def _fits(path: str, pattern: str) -> bool:
-    """Whether a pattern matches, as in a shell: a wildcard stands for nothing beyond a slash."""
+    """Return whether a pattern matches; a wildcard never matches a slash."""
     if not set("*?[") & set(pattern):
         return False
     names, patterns = path.split("/"), pattern.split("/")
@@ -112,7 +119,7 @@ def _fits(path: str, pattern: str) -> bool:
 
 
 def assigned(tree: Tree) -> Observation[Assigned]:
-    """All assignments of the files that count."""
+    """Return all assignments of the files in force."""
     return tree.once(_assigned)
 
 
@@ -130,7 +137,10 @@ def _assigned(tree: Tree) -> Observation[Assigned]:
 
 
 def may_name(tree: Tree, word: str) -> bool:
-    """Whether any file that an init system could apply contains a word, or cannot be read."""
+    """Return whether a file that an init system may apply contains a word.
+
+    True if a file cannot be read.
+    """
     files = _units.merged(tree, FOLDERS)
     if isinstance(files, Unknown):
         return True
@@ -139,7 +149,10 @@ def may_name(tree: Tree, word: str) -> bool:
 
 
 def ordered(assignments: Iterable[_sysctl_values.Assignment], reader: str) -> Assigned:
-    """What is written to the kernel. systemd writes each path once, in the place of its last value."""
+    """Return what is written to the kernel.
+
+    systemd writes each path once, at the position of its last value.
+    """
     found: Dict[str, _sysctl_values.Assignment] = {}
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
@@ -154,7 +167,7 @@ def ordered(assignments: Iterable[_sysctl_values.Assignment], reader: str) -> As
 
 
 def reader_of(tree: Tree) -> str:
-    """The program that reads the files."""
+    """Return the program that reads the files."""
     system = _init_system.init(tree)
     if isinstance(system, Value) and system.value == "systemd":
         return SYSTEMD
@@ -164,7 +177,7 @@ def reader_of(tree: Tree) -> str:
 
 
 def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
-    """The files that count, in the order in which they are read: which those are is for the init system to say."""
+    """Return the files in force, in the order of reading, for the init system."""
     reads, files = _boot_services.reads(tree, "sysctl"), _units.merged(tree, FOLDERS)
     if isinstance(reads, Absent):
         return _boot_services.no_init("read sysctl.d")
@@ -178,9 +191,10 @@ def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
 
 
 def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.Assignment]:
-    """The assignments of a file: `net.ipv4.ip_forward = 1`. A comment begins with # or ; at the beginning of a line.
+    """Parse assignments of a file: `net.ipv4.ip_forward = 1`.
 
-    `-` in front means that it may fail, and without a `=` that wildcards leave the parameter as it is.
+    A comment starts with # or ; at the beginning of a line. A leading `-` means that the write may fail. Without a `=`,
+    it excludes the parameter from wildcards.
     """
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
@@ -199,7 +213,10 @@ def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.Assignme
 
 
 def _lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
-    """The lines that say something. To systemd a carriage return and a NUL end a line too."""
+    """Yield the lines with content.
+
+    For systemd a carriage return and a NUL end a line too.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         for piece in re.split("[\r\0]", line) if reader == SYSTEMD else (line,):
             whole = piece.strip(BLANKS[reader])
@@ -208,6 +225,6 @@ def _lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
 
 
 def _path(name: str) -> str:
-    """A name as a path below /proc/sys: the first separator decides."""
+    """Convert a name to a path below /proc/sys: the first separator decides."""
     path = name if re.match(r"[^./]*/", name) else name.translate(SWAP)
     return "/".join(filter(None, path.split("/")))

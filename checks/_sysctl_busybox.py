@@ -1,7 +1,7 @@
 """Files of sysctl.d as `sysctl -p` of busybox reads them.
 
-It knows neither `-` in front nor wildcards, joins a line that ends with a backslash to the next, takes `.` and `/` for
-the same, and ends at the first write that the kernel refuses: what follows in the file is not set.
+It supports neither a leading `-` nor wildcards. It joins a line that ends with a backslash to the next, and treats `.`
+and `/` as equal. It stops at the first write that the kernel refuses, and ignores the rest of the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = "/proc/sys/"
 
 
 def parse(path: str, text: str) -> Iterator[Assignment]:
-    """The assignments of a file; of a name that cannot be there nothing."""
+    """Parse the assignments of a file; skip names that cannot exist."""
     for number, line in _lines(text):
         name, equals, value = line.partition("=")
         name, value = name.strip(), value.strip()
@@ -34,7 +34,7 @@ def _lines(text: str) -> Iterator[Tuple[int, str]]:
             joined += line[:-1]
             if number < len(lines):
                 continue
-            line = ""  # noqa: PLW2901 - the backslash ends the file
+            line = ""  # noqa: PLW2901 - a backslash ends the file
         whole = (joined + line).lstrip()
         joined = ""
         if whole and whole[0] not in "#;":
@@ -42,7 +42,10 @@ def _lines(text: str) -> Iterator[Tuple[int, str]]:
 
 
 def until_refused(assignments: Iterable[Assignment]) -> Iterator[Assignment]:
-    """Without what follows in a file after a write that is refused; in doubt what follows is not sure."""
+    """Drop the assignments of a file after a refused write.
+
+    If it is not known whether a write is refused, the rest of the file is marked as not sure.
+    """
     ended = doubtful = ""
     for one in assignments:
         if one.at.source == ended or one.value is None:

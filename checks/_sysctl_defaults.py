@@ -1,4 +1,4 @@
-"""Kernel parameters that no file sets: by the kernel's command line, by its defaults, by what modules bring."""
+"""Kernel parameters without a file: by command line, kernel defaults, modules."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, 
 
 LOADS = _units.folders("modules-load.d")
 
-BUILT = {"kernel.panic": "PANIC_TIMEOUT", "kernel.panic_on_oops": "PANIC_ON_OOPS_VALUE"}  # options that decide
+BUILT = {"kernel.panic": "PANIC_TIMEOUT", "kernel.panic_on_oops": "PANIC_ON_OOPS_VALUE"}  # build options that decide
 
 
-# and by what on the command line
+# Parameters of the command line that set them.
 GIVEN = {"kernel.panic": ("panic", r"(-?\d+)"), "kernel.panic_on_oops": ("oops", "(panic)")}
 
 
 def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
-    """What the kernel begins with, where that is known."""
+    """Return the initial value of the kernel, if it is known."""
     given = _given(tree, key)
     if given:
         return given
@@ -40,7 +40,10 @@ def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
 
 
 def _given(tree: Tree, key: str) -> Union[Value[str], Unknown, None]:
-    """What the command line says: `sysctl.vm.swappiness=10`, or by a word of its own."""
+    """Return the value on the command line.
+
+    It is set by `sysctl.vm.swappiness=10`, or by a parameter of its own.
+    """
     from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
 
     line = _command_line.next_line(tree)
@@ -57,7 +60,7 @@ def _given(tree: Tree, key: str) -> Union[Value[str], Unknown, None]:
 
 
 def loader(tree: Tree) -> Observation[str]:
-    """The program that the kernel starts to load modules, as files set kernel.modprobe; absent where none does."""
+    """Return the program that loads modules, by kernel.modprobe; absent if not set."""
     key = "kernel.modprobe"
     files = _sysctl_files.assigned(tree)
     said = (files.value.look(key) if isinstance(files, Value) else None) or _given(tree, key)
@@ -70,12 +73,12 @@ def loader(tree: Tree) -> Observation[str]:
     return Absent(Evidence(":".join(_sysctl_files.FOLDERS)))
 
 
-# modules that are loaded only by who wants them; others may come with a device or a file system
+# Modules that are loaded only on explicit request. Others may be loaded for a device or a file system.
 WANTED = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sctp", "smc", "rds", "vrf"))
 
 
 def lacking(tree: Tree, module: str) -> Optional[Observation[str]]:
-    """Why a parameter that a module brings is not there after boot, or that this cannot be told; else nothing."""
+    """Return why a module's parameter is missing after boot, or may be; else None."""
     from nodespec.checks import modules  # noqa: PLC0415
 
     state = modules.state(tree, module)

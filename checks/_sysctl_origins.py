@@ -1,8 +1,8 @@
-"""What brings a kernel parameter that not every kernel has, by the beginning of its name."""
+"""Origin of kernel parameters that not every kernel has, by prefix of the name."""
 
 from __future__ import annotations
 
-# the module that brings it
+# The module that adds the parameter.
 MODULES = {
     "net.bridge.": "br_netfilter",
     "net.netfilter.nf_conntrack_": "nf_conntrack",
@@ -20,7 +20,7 @@ MODULES = {
     "dev.scsi.": "scsi_mod",
     "dev.cdrom.": "cdrom",
 }
-# the build option without which there is none
+# The build option that the parameter requires.
 OPTIONS = {
     "net.mptcp.": "MPTCP",
     "net.unix.": "UNIX",
@@ -55,7 +55,7 @@ OPTIONS = {
     "kernel.sched_autogroup_enabled": "SCHED_AUTOGROUP",
     "kernel.ftrace_": "FUNCTION_TRACER",
 }
-# in words
+# Other explanations.
 HAVE = {
     "net.ipv6.": "the module ipv6 brings it, unless the kernel was started with ipv6.disable=1",
     "user.max_": "a kernel from 4.9 on has it",

@@ -1,6 +1,7 @@
-"""Services that set kernel parameters after sysctl.d was applied: ufw, tuned, systemd-networkd, Docker, own units.
+"""Services that set kernel parameters after sysctl.d was applied.
 
-A parameter that such a service assigns for certain has its value; one that it may assign is unknown, naming the file.
+These are ufw, tuned, systemd-networkd, Docker and the host's own units. If a service certainly assigns a parameter, the
+parameter has that value. If it only may, the parameter is unknown, and the file is named.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 SWAP = str.maketrans("./", "/.")
 UFW, UFW_DEFAULTS, UFW_RULES = "/etc/ufw/ufw.conf", "/etc/default/ufw", "/etc/ufw/sysctl.conf"
 FORWARD = "net.ipv4.ip_forward"
-FORWARDING = {FORWARD: "net.ipv4.conf.all.forwarding", "net.ipv4.conf.all.forwarding": FORWARD}  # one and the same
+# two names of the same parameter
+FORWARDING = {FORWARD: "net.ipv4.conf.all.forwarding", "net.ipv4.conf.all.forwarding": FORWARD}
 NETWORKS = "systemd/network"
 WITH_GLOBAL_FORWARDING = 256  # the first systemd whose networkd.conf has IPv4Forwarding=
 APPORT = ("kernel.core_pattern", "kernel.core_pipe_limit", "fs.suid_dumpable")
@@ -34,16 +36,19 @@ SOURCES = (
 
 
 class Setting(NamedTuple):
-    """What a service sets: a value, or nothing where only a running machine can tell which."""
+    """A setting of a service; the value is None if only a running machine can tell."""
 
     key: str
     value: Optional[str]
     at: Evidence
-    sticky: bool = False  # it only ever switches on: a parameter that is 1 already stays so
+    sticky: bool = False  # The service only enables it: a value of 1 is kept.
 
 
 def applied(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
-    """What a parameter is once all services ran that a boot starts; `before`: what files of sysctl.d made of it."""
+    """Return the value of a parameter after all services of a boot ran.
+
+    `before` is the result of the files of sysctl.d.
+    """
     found = before
     for setting in settings(tree):
         if key in (setting.key, FORWARDING.get(setting.key)):
@@ -52,7 +57,7 @@ def applied(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optiona
 
 
 def settings(tree: Tree) -> Tuple[Setting, ...]:
-    """All that services set, in the order in which they do."""
+    """Yield the settings of all services, in their order."""
     return tree.once(_settings)
 
 
@@ -80,7 +85,7 @@ def _settings(tree: Tree) -> Tuple[Setting, ...]:
 
 
 def _starts(tree: Tree, *units: str) -> Optional[bool]:
-    """Whether a boot starts any of these services; nothing where that is not known."""
+    """Return whether a boot starts any of these services; None if not known."""
     seen = [_services_at_boot.starts_at_boot(tree, unit) for unit in units]
     if any(isinstance(one, Value) and one.value for one in seen):
         return True
@@ -88,7 +93,7 @@ def _starts(tree: Tree, *units: str) -> Optional[bool]:
 
 
 def parse_assignments(text: str, path: str) -> Iterator[Setting]:
-    """Lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
+    """Parse lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
     for number, line in _units.lines(text):
         name, equals, value = line.lstrip("-").partition("=")
         if equals:
@@ -96,20 +101,23 @@ def parse_assignments(text: str, path: str) -> Iterator[Setting]:
 
 
 def key_of(name: str) -> str:
-    """A name with dots, as sysctl(8) reads it: the first separator decides which one separates."""
+    """Return a name with dots, as sysctl(8) reads it.
+
+    The first separator decides which character separates.
+    """
     slashed = re.match(r"/*[^./]+/", name)
     return name.strip("/").translate(SWAP) if slashed else name
 
 
 def _variables(tree: Tree, path: str) -> Dict[str, str]:
-    """`NAME=value` lines of a shell's, without quotes."""
+    """Parse `NAME=value` lines of a shell file, without quotes."""
     text = _units.said(tree, path)
     pairs = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
 def _of_ufw(tree: Tree) -> Iterator[Setting]:
-    """ufw, which runs `sysctl -p` on a file of its own where it is enabled."""
+    """Yield the settings of ufw, which runs `sysctl -p` on its own file if enabled."""
     if _variables(tree, UFW).get("ENABLED", "").lower() != "yes":
         return
     started = _starts(tree, "ufw.service")
@@ -120,7 +128,10 @@ def _of_ufw(tree: Tree) -> Iterator[Setting]:
 
 
 def _of_networkd(tree: Tree) -> Iterator[Setting]:
-    """systemd-networkd, which switches forwarding on as soon as an interface comes up that asks for it."""
+    """Yield the settings of systemd-networkd.
+
+    It enables forwarding once an interface that requests it is up.
+    """
     if _starts(tree, "systemd-networkd.service") is False:
         return
     networks = _units.merged(tree, _units.folders(NETWORKS), ".network")
@@ -150,7 +161,7 @@ def _of_network(name: str, value: str, at: Evidence) -> Iterator[Setting]:
 
 
 def _of_networkd_conf(tree: Tree) -> Iterator[Setting]:
-    """`IPv4Forwarding=` in networkd.conf, for the whole host."""
+    """Yield `IPv4Forwarding=` in networkd.conf, which applies to the whole host."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
     version = _systemd_install.systemd_version(tree)
@@ -170,7 +181,10 @@ def _of_networkd_conf(tree: Tree) -> Iterator[Setting]:
 
 
 def _of_docker(tree: Tree) -> Iterator[Setting]:
-    """Docker, which switches forwarding on unless daemon.json says `"ip-forward": false`."""
+    """Yield the settings of Docker.
+
+    It enables forwarding unless daemon.json has `"ip-forward": false`.
+    """
     started = _starts(tree, "docker.service")
     text = _units.said(tree, DOCKER)
     if started is False or (isinstance(text, Value) and re.search(r'"ip-forward"\s*:\s*false', text.value)):
@@ -180,7 +194,7 @@ def _of_docker(tree: Tree) -> Iterator[Setting]:
 
 
 def _of_apport(tree: Tree) -> Iterator[Setting]:
-    """Ubuntu's apport, which has the kernel hand core dumps to it."""
+    """Yield the setting of Ubuntu's apport, which receives core dumps."""
     path = "/etc/default/apport"
     if _starts(tree, "apport.service") is not False and _variables(tree, path).get("enabled", "1") != "0":
         yield from (Setting(key, None, Evidence(path, inferred=True)) for key in APPORT)
@@ -194,7 +208,7 @@ def _of_tuned(tree: Tree) -> Iterator[Setting]:
 
 
 def _of_units(tree: Tree) -> Iterator[Setting]:
-    """Services that run sysctl or write below /proc/sys."""
+    """Yield the settings of services that run sysctl or write below /proc/sys."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     boot, *others = _systemd_boot.transactions(tree)
@@ -212,7 +226,7 @@ KNOWN = ("systemd-sysctl.service", "ufw.service", "tuned.service", "docker.servi
 
 
 def _of_scripts(tree: Tree) -> Iterator[Setting]:
-    """rc.local, and local.d of OpenRC."""
+    """Yield the settings of rc.local, and of local.d of OpenRC."""
     names = tree.names("/etc/local.d")
     more = (
         [f"/etc/local.d/{name}" for name in names.value if name.endswith(".start")] if isinstance(names, Value) else []
@@ -227,7 +241,10 @@ def _of_scripts(tree: Tree) -> Iterator[Setting]:
 
 
 def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[Setting]:
-    """What a command sets: `sysctl -w a.b=1`, `sysctl -p FILE`, `sysctl --system`, `echo 1 > /proc/sys/a/b`."""
+    """Parse the settings of a command.
+
+    Examples: `sysctl -w a.b=1`, `sysctl -p FILE`, `sysctl --system`, `echo 1 > /proc/sys/a/b`.
+    """
     for match in re.finditer(r"\bsysctl\b([^;&|]*)", command):
         arguments = [word.strip("\"'") for word in match[1].split()]
         if any(re.fullmatch(r"-[a-oq-zA-Z]*[pf].*|--load.*|--system|-a", word) for word in arguments):
@@ -242,7 +259,7 @@ def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[Setting]:
 
 
 def _loaded(tree: Tree, arguments: List[str]) -> Iterator[Setting]:
-    """The assignments of the files that `sysctl -p` is given: /etc/sysctl.conf where it is given none."""
+    """Return the assignments of the files of `sysctl -p`; default /etc/sysctl.conf."""
     files = [word.partition("=")[2] if word.startswith("--load=") else word for word in arguments]
     files = [word for word in files if word.startswith("/")] or ["/etc/sysctl.conf"]
     for path in files:
@@ -251,7 +268,10 @@ def _loaded(tree: Tree, arguments: List[str]) -> Iterator[Setting]:
 
 
 def disabled(tree: Tree, key: str) -> Optional[Absent]:
-    """Why there is no parameter of IPv6: `ipv6.disable=1` on the command line, or as an option of the module."""
+    """Return why IPv6 parameters are missing.
+
+    `ipv6.disable=1` is set on the command line, or as an option of the module.
+    """
     if not key.startswith("net.ipv6."):
         return None
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
@@ -263,7 +283,10 @@ def disabled(tree: Tree, key: str) -> Optional[Absent]:
 
 
 def _disabled_module(tree: Tree) -> Optional[Absent]:
-    """The line `options ipv6 disable=1` of modprobe.d, which counts where IPv6 is a module."""
+    """Return the line `options ipv6 disable=1` of modprobe.d.
+
+    It counts only if IPv6 is a module.
+    """
     from nodespec.checks import modules  # noqa: PLC0415
 
     files = _units.merged(tree, _units.folders("modprobe.d"))

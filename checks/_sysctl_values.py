@@ -1,8 +1,8 @@
-"""What a kernel parameter holds after a text was written to it: as the kernel's handlers in kernel/sysctl.c parse it.
+"""Value of a kernel parameter after a write, as kernel/sysctl.c parses it.
 
-A number is decimal, octal after 0 or hexadecimal after 0x, with blanks before it, and ends at a blank: `1 # on` is 1,
-and `07` is 7. Whatever else follows it, and a number out of range, is refused: `60;` leaves what was there before. A
-list of numbers is written one by one up to the first that is refused. Text is kept whole.
+A number is decimal, octal after 0 or hexadecimal after 0x. Blanks may precede it, and a blank ends it: `1 # on` is 1,
+and `07` is 7. Any other text after it, and a number out of range, is refused: `60;` keeps the previous value. A list of
+numbers is written one by one up to the first that is refused. Text is kept as a whole.
 """
 
 from __future__ import annotations
@@ -16,39 +16,48 @@ from nodespec.records import NamedTuple
 
 INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
 NATURAL = (0, INT[1])
-PRIVILEGED = 1024  # where ports begin that everybody may use, unless that was set
+PRIVILEGED = 1024  # the first unprivileged port, unless that was set
 MAX_DIGITS = 20  # with sign and prefix
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*((-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*))(?![^ \t\n])")
 
 
 class Kind(NamedTuple):
-    """How a handler reads: from and to what it accepts on every kernel, and on some; how many numbers it holds."""
+    """Format that a handler accepts.
+
+    `sure` is the range that every kernel accepts, `maybe` the range that some accept. `size` is the number of values.
+    """
 
     sure: Tuple[int, int]
     maybe: Tuple[int, int]
     size: int = 1
-    flag: bool = False  # all but 0 is kept as 1
+    flag: bool = False  # every value except 0 is stored as 1
     known: bool = True
 
 
 class Assignment(NamedTuple):
-    """A line of a file. `path` is below /proc/sys, perhaps with wildcards; without a value it is exempt from these."""
+    """A line of a file.
+
+    `path` is below /proc/sys and may have wildcards. Without a value the path is excluded from wildcards.
+    """
 
     path: str
     value: Optional[str]
     at: Evidence
-    sure: bool = True  # that its reader gets as far
+    sure: bool = True  # whether the reader gets as far as this line
 
 
 class Written(NamedTuple):
-    """What is held then; None where it was refused and nothing changed. `others`: what it may be; `doubt`: why."""
+    """Result of a write; `value` is None if it was refused and nothing changed.
+
+    `others` are further possible values, `doubt` is the reason for them.
+    """
 
     value: Optional[str]
     doubt: str = ""
     others: Tuple[str, ...] = ()
 
 
-# kept as text, or parsed otherwise than as numbers: lists of ports, bitmaps, names of algorithms
+# Kept as text, or parsed otherwise than as numbers: lists of ports, bitmaps, names of algorithms.
 _TEXTS = """
 kernel.core_pattern kernel.hostname kernel.domainname kernel.modprobe kernel.hotplug kernel.poweroff_cmd
 kernel.watchdog_cpumask kernel.seccomp.actions_logged kernel.ftrace_dump_on_oops kernel.bootloader_* kernel.spl.*
@@ -57,7 +66,7 @@ net.ipv4.tcp_*congestion_control net.ipv4.ip_local_reserved_ports net.ipv4.tcp_f
 net.ipv6.conf.*.stable_secret net.mptcp.scheduler net.mptcp.path_manager net.netfilter.nf_log.* fs.binfmt_misc.*
 sunrpc.* dev.parport.* crypto.* net.ipv4.vs.sync_ports net.sctp.cookie_hmac_alg vm.lowmem_reserve_ratio
 """
-# `LEAST MOST`, on some kernels `LEAST/LEAST MOST/MOST`, and the parameters; the first that matches counts
+# `MIN MAX`, or `MIN/MIN MAX/MAX` if kernels differ, then the parameters. The first match counts.
 _RANGES = """
 0 1: fs.protected_hardlinks fs.protected_symlinks kernel.dmesg_restrict kernel.softlockup_panic kernel.hardlockup_panic
 0 1: kernel.watchdog kernel.nmi_watchdog kernel.soft_watchdog kernel.timer_migration kernel.sched_schedstats
@@ -93,7 +102,7 @@ int: vm.overcommit_ratio kernel.perf_event_paranoid kernel.randomize_va_space vm
 int: net.ipv4.tcp_max_syn_backlog net.ipv4.tcp_max_tw_buckets net.ipv4.tcp_max_orphans kernel.core_uses_pid
 int: kernel.sched_rt_runtime_us net.core.netdev_max_backlog net.core.netdev_budget net.unix.max_dgram_qlen
 """
-FLAGS = "net.bridge.bridge-nf-"  # all but 0 is kept as 1
+FLAGS = "net.bridge.bridge-nf-"  # every value except 0 is stored as 1
 VECTORS = {
     "net.ipv4.tcp_rmem": 3,
     "net.ipv4.tcp_wmem": 3,
@@ -108,7 +117,7 @@ VECTORS = {
     "kernel.printk": 4,
     "kernel.acct": 3,
 }
-# what every kernel begins with since 4.19, whatever it was built with and whatever machine it runs on
+# Defaults of every kernel since 4.19, independent of its build and of the machine.
 DEFAULTS = {
     "fs.inotify.max_queued_events": "16384",
     "fs.inotify.max_user_instances": "128",
@@ -138,10 +147,13 @@ NAMED = {"int": INT, "uint": UINT, "ulong": ULONG, "natural": NATURAL, "long": L
 
 
 def written(key: str, text: str, before: Optional[str]) -> Written:
-    """What a parameter holds after a text was written to it. `before`: what it held, None where that is not known."""
+    """Return the value of a parameter after a text was written to it.
+
+    `before` is the previous value; None if it is not known.
+    """
     kind, folded = kind_of(key), " ".join(text.split())
     is_text = any(fnmatchcase(key, pattern) for pattern in _TEXTS.split())
-    if is_text or (not kind.known and not re.match(r"[-+\d]|$", folded)):  # of no handler of numbers that is known
+    if is_text or (not kind.known and not re.match(r"[-+\d]|$", folded)):  # No known handler of numbers reads it.
         return Written(folded)
     numbers, whole = _numbers(text, kind.size)
     if kind.size > 1:
@@ -159,7 +171,10 @@ def _single(key: str, kind: Kind, number: int, folded: str) -> Written:
 
 
 def kind_of(key: str) -> Kind:
-    """How a parameter is parsed; of one that is not known, what any handler of numbers accepts."""
+    """Return how a parameter is parsed.
+
+    For an unknown parameter it is what any handler of numbers accepts.
+    """
     if key in VECTORS:
         bounds = ULONG if key.endswith("_mem") else (1, INT[1]) if "mem" in key else INT
         return Kind(bounds, bounds, VECTORS[key])
@@ -172,7 +187,10 @@ def kind_of(key: str) -> Kind:
 
 
 def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]]:
-    """`0 255/int: NAMES` is from 0 to 255 for sure, and on some kernels all that an int holds."""
+    """Parse `0 255/int: NAMES`.
+
+    Every kernel accepts 0 to 255, and some accept every int.
+    """
     for line in _RANGES.strip().split("\n"):
         bounds, _, names = line.partition(": ")
         sure, _, maybe = bounds.partition("/")
@@ -183,7 +201,7 @@ def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]
 
 
 def _numbers(text: str, count: int) -> Tuple[List[int], bool]:
-    """The numbers up to the first that is refused, and whether all went well."""
+    """Return the numbers up to the first that is refused, and whether all are valid."""
     numbers: List[int] = []
     at = 0
     while len(numbers) < count and text[at:].strip(" \t\n\v\f\r"):
@@ -210,7 +228,10 @@ def _accepted(number: int, kind: Kind) -> Optional[bool]:
 
 
 def _list(key: str, kind: Kind, numbers: List[int], before: Optional[str], *, whole: bool) -> Written:
-    """Several numbers: each is set until one is refused; what is not written stays. Ranges of ports are set at once."""
+    """Return the value of a list of numbers.
+
+    Each is set until one is refused; the others keep their value. Port ranges are set at once.
+    """
     good = next((at for at, number in enumerate(numbers) if not _accepted(number, kind)), len(numbers))
     if key == "net.ipv4.ip_local_port_range":
         return _port_range(numbers if whole and good == len(numbers) else [], before)
@@ -226,7 +247,10 @@ def _list(key: str, kind: Kind, numbers: List[int], before: Optional[str], *, wh
 
 
 def _port_range(numbers: List[int], before: Optional[str]) -> Written:
-    """Both ends, set at once: not the other way round, and not below net.ipv4.ip_unprivileged_port_start."""
+    """Return the value of a port range, which is set at once.
+
+    The first port must not be above the last, or below net.ipv4.ip_unprivileged_port_start.
+    """
     held = [int(port) for port in (before or "").split()] if _plain(before or "") else []
     low, high = (*numbers, *held[len(numbers) :], 0, 0)[:2]
     if not numbers or not 0 < low <= high < 1 << 16:

@@ -1,4 +1,7 @@
-"""What a boot adds to the unit files: kernel command line, generators, presets of a first boot, systemd's own units."""
+"""Sources of units besides unit files, and the transactions of a boot.
+
+The sources are the kernel command line, generators, presets of a first boot, and systemd's own units.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ CMDLINE = "/proc/cmdline"
 GENERATORS = _units.folders("systemd/system-generators")
 MACHINE_ID, FSTAB = "/etc/machine-id", "/etc/fstab"
 RC_LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
-UPDATES = ("/system-update", "/etc/system-update")  # links that make a boot install updates and nothing else
+UPDATES = ("/system-update", "/etc/system-update")  # With one of these links a boot only installs updates.
 RUNLEVELS = {
     "rescue": "rescue.target",
     "single": "rescue.target",
@@ -35,7 +38,7 @@ RUNLEVELS = {
     "4": "multi-user.target",
     "5": "graphical.target",
 }
-# Units that come with systemd itself, for trees that hold none of these; `stock/` is the last of the search path.
+# Units of systemd itself, for trees without them; `stock/` is the last directory of the search path.
 STOCK: Mapping[str, object] = {
     "default.target": Link("graphical.target"),
     "graphical.target": "[Unit]\nRequires=multi-user.target\nWants=display-manager.service\n",
@@ -62,7 +65,7 @@ STOCK: Mapping[str, object] = {
 
 
 def starts(tree: Tree, name: str) -> Observation[bool]:
-    """Whether a boot of systemd starts a unit. Absent: there is no such unit."""
+    """Return whether a boot of systemd starts a unit; absent if it does not exist."""
     seen = [transaction.starts(name) for transaction in tree.once(_transactions)]
     first = seen[0]
     if all(isinstance(one, Value) and isinstance(first, Value) and one.value == first.value for one in seen):
@@ -74,7 +77,7 @@ def starts(tree: Tree, name: str) -> Observation[bool]:
 
 
 def started(tree: Tree) -> Mapping[str, Evidence]:
-    """The units that a boot surely starts, each with what pulls it in."""
+    """Return the units that a boot certainly starts, each with what pulls it in."""
     first, *others = transactions(tree)
     names = first.certain.intersection(*(other.certain for other in others))
     return {name: first.pulled.get(name, Evidence(DEFAULT)) for name in sorted(names)}
@@ -84,12 +87,15 @@ PRESETS_DIFFER = "whether a first boot presets {} depends on the version of syst
 
 
 def transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
-    """The transactions that a boot may make: more than one where systemd's build decides."""
+    """Return the possible transactions: several if systemd's build options decide."""
     return tree.once(_transactions)
 
 
 def unit_files(tree: Tree) -> Tuple[Units, ...]:
-    """The unit files as they are once the presets of a first boot are applied; two where systemd's build decides."""
+    """Return the unit files after the presets of a first boot.
+
+    There are two results if systemd's build options decide.
+    """
     return tree.once(_unit_files)
 
 
@@ -112,12 +118,15 @@ def _unit_files(tree: Tree) -> Tuple[Units, ...]:
         links, removed = _systemd_install.preset_all(tree, units, full=mode)
         made.append(Units(tree, {**added, **links}, removed))
     if made and (units.malformed or units.dangling()):
-        made.append(units)  # with a file or link of this kind systemd 252 gives up and presets nothing
+        made.append(units)  # With such a file or link, systemd 252 stops and applies no presets.
     return tuple(made) or (units,)
 
 
 def _is_first_boot(tree: Tree) -> bool:
-    """Whether /etc/machine-id is missing, unreadable or `uninitialized`, unless the command line says otherwise."""
+    """Return whether the next boot is a first boot.
+
+    /etc/machine-id is missing, unreadable or `uninitialized`, unless the command line overrides it.
+    """
     override = _switch(tree, "systemd.condition_first_boot")
     if is_no(override) or is_yes(override):
         return is_yes(override)
@@ -126,7 +135,7 @@ def _is_first_boot(tree: Tree) -> bool:
 
 
 def command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
-    """The parameters of the next boot's command line, as far as it is known; names with `_` for `-`."""
+    """Return the known parameters of the next boot, with `_` for `-` in names."""
     return tree.once(_command_line)
 
 
@@ -143,18 +152,21 @@ def _command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
 
 
 def _switch(tree: Tree, key: str) -> str:
-    """The value of a parameter that can be on or off: the last; empty where there is none."""
+    """Return the last value of a switch; empty if it is not set."""
     found = [value or "yes" for name, value, _ in command_line(tree) if name == key]
     return found[-1] if found else ""
 
 
 def is_off(tree: Tree, key: str) -> bool:
-    """Whether the command line switches something off, as in `systemd.swap=no`."""
+    """Return whether the command line disables something, as in `systemd.swap=no`."""
     return is_no(_switch(tree, key))
 
 
 def default_unit(tree: Tree) -> str:
-    """The unit that a boot starts: default.target, unless the command line names another."""
+    """Return the unit that a boot starts.
+
+    It is default.target, unless the command line names another.
+    """
     found = DEFAULT
     for path in UPDATES:
         if isinstance(tree.entry(path, follow=False), Value):
@@ -168,7 +180,7 @@ def default_unit(tree: Tree) -> str:
 
 
 def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """What the generators of systemd write."""
+    """Return what the generators of systemd write."""
     default = default_unit(tree)
     for key, value, at in command_line(tree):
         name = value if is_unit_name(value) else f"{value}.service"
@@ -190,7 +202,7 @@ def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
 
 
 def has_generator(tree: Tree, name: str) -> bool:
-    """Whether a generator is installed and not masked."""
+    """Return whether a generator is installed and not masked."""
     for folder in GENERATORS:
         path = f"{folder}/{name}"
         if isinstance(tree.entry(path, follow=False), Value):
@@ -199,7 +211,10 @@ def has_generator(tree: Tree, name: str) -> bool:
 
 
 def runs_generator(tree: Tree, name: str) -> bool:
-    """Whether a boot runs one of systemd's own generators: it is there, or the tree has none of these."""
+    """Return whether a boot runs one of systemd's own generators.
+
+    It must be installed, unless the tree has none of them.
+    """
     if has_generator(tree, name):
         return True
     masked = any(isinstance(tree.entry(f"{folder}/{name}", follow=False), Value) for folder in GENERATORS)
@@ -212,7 +227,7 @@ def _has_generators(tree: Tree) -> bool:
 
 
 def _rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """`rc.local`, which systemd-rc-local-generator starts where it may be executed."""
+    """Return `rc.local`, which systemd-rc-local-generator starts if it is executable."""
     for path in RC_LOCAL:
         entry = tree.entry(path)
         if isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111:
@@ -227,7 +242,10 @@ LEVELS = {"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.t
 
 
 def _initscripts(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Scripts of /etc/init.d without a unit of their own, which systemd-sysv-generator starts by links of rcN.d."""
+    """Return scripts of /etc/init.d without a unit of their own.
+
+    systemd-sysv-generator starts them by the links of rcN.d.
+    """
     scripts = tree.names(SCRIPTS)
     names = [name for name in scripts.value if is_unit_name(f"{name}.service")] if isinstance(scripts, Value) else []
     if not names or not has_generator(tree, "systemd-sysv-generator"):

@@ -1,4 +1,4 @@
-"""The command line that a service of systemd runs: ExecStart with drop-ins, quotes and variables resolved.
+"""Command line of a systemd service: ExecStart, drop-ins, quotes and variables.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html#Command%20lines
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nodespec.checks._systemd_syntax import Reading
     from nodespec.host.tree import Tree
 
-UNRESOLVED = "\0"  # stands in a word for what cannot be resolved
+UNRESOLVED = "\0"  # a placeholder in a word for text that cannot be resolved
 HINT = "look at `systemctl show -p ExecStart` on the running machine"
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+""", re.DOTALL)
 _PIECE = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^"'\\]+)""", re.DOTALL)
@@ -26,18 +26,18 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 
 
 class Command(NamedTuple):
-    """The words of a command line, the program first, and the line that gives them."""
+    """The words of a command line, the program first, and its source line."""
 
     words: Tuple[str, ...]
     at: Evidence
 
     def option(self, *names: str) -> Optional[str]:
-        """The last value of an option, written `--name VALUE` or `--name=VALUE`."""
+        """Return the last value of an option, `--name VALUE` or `--name=VALUE`."""
         values = self.options(*names)
         return values[-1] if values else None
 
     def options(self, *names: str) -> List[str]:
-        """The values of an option in order."""
+        """Return the values of an option in order."""
         found = []
         for number, word in enumerate(self.words):
             name, equals, value = word.partition("=")
@@ -47,9 +47,10 @@ class Command(NamedTuple):
 
 
 def command_of(tree: Tree, unit: str, program: str) -> Observation[Command]:
-    """The command line by which a service starts a program. Absent: systemd is not the init, or has no such unit.
+    """Return the command line with which a service starts a program.
 
-    Unknown where the unit starts another program, or its words cannot be resolved.
+    Absent if systemd is not the init system, or has no such unit. Unknown if the unit starts another program, or its
+    words cannot be resolved.
     """
     system = _init_system.init(tree)
     if isinstance(system, Absent) or (isinstance(system, Value) and system.value != "systemd"):
@@ -83,7 +84,7 @@ def _read(tree: Tree, unit: str, program: str) -> Observation[Command]:
 
 
 def _started(words: Tuple[str, ...], line: Reading, program: str) -> Observation[Command]:
-    """The words, if they start the program and are all known."""
+    """Return the words if they start the program and all are known."""
     if words and basename(words[0]) == "env":
         words = tuple(_without_env(words[1:]))
     if not words or basename(words[0]) != program:
@@ -94,7 +95,7 @@ def _started(words: Tuple[str, ...], line: Reading, program: str) -> Observation
 
 
 def last_assigned(readings: Sequence[Reading], name: str) -> List[Reading]:
-    """The lines of [Service] that count: an empty one resets those before it."""
+    """Return the lines of [Service] in force: an empty value resets earlier ones."""
     found: List[Reading] = []
     for reading in readings:
         if (reading.section, reading.name) == ("Service", name):
@@ -103,7 +104,7 @@ def last_assigned(readings: Sequence[Reading], name: str) -> List[Reading]:
 
 
 def _without_env(words: Sequence[str]) -> Sequence[str]:
-    """The command behind `env NAME=VALUE ...`."""
+    """Return the command after `env NAME=VALUE ...`."""
     rest = list(words)
     while rest and _ASSIGNMENT.match(rest[0]):
         rest.pop(0)
@@ -111,7 +112,10 @@ def _without_env(words: Sequence[str]) -> Sequence[str]:
 
 
 def _resolved(tree: Tree, text: str, readings: Sequence[Reading]) -> Iterator[str]:
-    """The words with their variables; a variable that is a word of its own may be several words, or none."""
+    """Return the words with variables expanded.
+
+    A variable that is a whole word may expand to several words or none.
+    """
     prefix = re.match(r"[@:+!|-]*", text)
     signs = prefix[0] if prefix else ""
     words = list(split_words(text[len(signs) :].strip()))
@@ -133,12 +137,15 @@ def _substituted(word: str, variables: Dict[str, str]) -> str:
 
 
 def _variable(name: str, variables: Dict[str, str]) -> str:
-    """The value of a variable; one that nothing sets is empty."""
+    """Return the value of a variable; empty if nothing sets it."""
     return variables.get(name, variables.get("", ""))
 
 
 def _variables(tree: Tree, readings: Sequence[Reading]) -> Dict[str, str]:
-    """What Environment= and EnvironmentFile= set; the key "" stands for any other name where a file is not known."""
+    """Return the variables of Environment= and EnvironmentFile=.
+
+    If a file is not known, the key "" stands for all other names.
+    """
     found: Dict[str, str] = {}
     for reading in last_assigned(readings, "Environment"):
         for word in split_words(reading.value):
@@ -157,7 +164,7 @@ def _variables(tree: Tree, readings: Sequence[Reading]) -> Dict[str, str]:
 
 
 def _assigned(text: str) -> Dict[str, str]:
-    """The assignments of an environment file: `NAME="a value"` is a shell's word."""
+    """Parse an environment file: `NAME="a value"` is a shell word."""
     found = {}
     for _, line in _systemd_units.lines(text):
         name, equals, value = line.partition("=")
@@ -168,7 +175,7 @@ def _assigned(text: str) -> Dict[str, str]:
 
 
 def split_words(text: str, *, specifiers: bool = True) -> Iterator[str]:
-    r"""Words with quotes and backslashes taken out: `--a "b c" \d` is `--a`, `b c`, `d`."""
+    r"""Split words and remove quotes: `--a "b c" \d` is `--a`, `b c`, `d`."""
     for match in _WORD.finditer(text):
         word = ""
         for escaped, double, single, plain in _PIECE.findall(match[0]):

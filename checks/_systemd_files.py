@@ -1,4 +1,4 @@
-"""Unit files as systemd finds and reads them: search path, aliases, masks, drop-ins, dependencies.
+"""Unit files of systemd: search path, aliases, masks, drop-ins, dependencies.
 
 https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 DIRECTORIES = (".wants", ".requires", ".upholds", ".d")
-MAX_ALIASES = 10  # hops from an alias to its unit
+MAX_ALIASES = 10  # links from an alias to its unit
 MAX_SEARCH_LINKS = 4  # links followed from a directory of the search path
-# What generators write at boot: these directories are empty at rest, and hold what nodespec derives itself.
+# Output of generators: these directories are empty at rest, and hold the units that nodespec derives.
 EARLY, NORMAL, LATE = "generator.early", "generator", "generator.late"
 CONFIG = "/etc/systemd/system"
 VENDOR = ("/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -45,29 +45,29 @@ SEARCH_PATH = (
 
 
 class Link(NamedTuple):
-    """A link that a generator or a preset makes, with what has it made."""
+    """A link that a generator or a preset creates, with the evidence for it."""
 
     target: str
     at: Evidence = Evidence("")
 
 
 class Fragment(NamedTuple):
-    """The file of a unit. `state` is `loaded`, `masked` or `missing`."""
+    """The file of a unit; `state` is `loaded`, `masked` or `missing`."""
 
     path: str
     state: str
 
 
 class Units:
-    """All unit files of a tree, with what generators and presets add to them or take away.
+    """All unit files of a tree, with the changes of generators and presets.
 
-    `added` maps `DIRECTORY/NAME` or `DIRECTORY/NAME.wants/NAME` to a link or a text, `removed` lists links of /etc.
+    `added` maps `DIRECTORY/NAME` or `DIRECTORY/NAME.wants/NAME` to a link or a text. `removed` lists links of /etc.
     """
 
     def __init__(self, tree: Tree, added: Mapping[str, object], removed: frozenset[str] = frozenset()) -> None:
         self.tree, self.added, self.removed = tree, added, removed
-        self.unread: Optional[Unknown] = None  # the first thing that could not be read
-        self.malformed = False  # whether a section [Install] was looked for in a file that systemd refuses
+        self.unread: Optional[Unknown] = None  # the first path that could not be read
+        self.malformed = False  # whether [Install] was searched in a file that systemd refuses
         self._listed: Dict[str, Tuple[str, ...]] = {}
         self._added_names: Dict[str, List[str]] = {}
         for path in added:
@@ -77,12 +77,12 @@ class Units:
             if above and parent not in self._added_names.setdefault(above, []):
                 self._added_names[above].append(parent)
         self._search = frozenset(self._expanded())
-        self._folders: Dict[str, List[int]] = {}  # drop-in and .wants directories, by their place in the search path
+        self._folders: Dict[str, List[int]] = {}  # drop-in and .wants directories, by position in the search path
         self.ids = self._ids()
         self.aliases = self._aliases()
 
     def names(self, folder: str) -> Tuple[str, ...]:
-        """The names in a directory."""
+        """Return the names in a directory."""
         if folder not in self._listed:
             seen = self.tree.names(folder) if folder.startswith("/") else Absent(Evidence(folder))
             if isinstance(seen, Unknown):
@@ -93,7 +93,7 @@ class Units:
         return self._listed[folder]
 
     def link(self, path: str) -> str:
-        """The target of a link, as written; empty for what is no link."""
+        """Return the unresolved target of a link; empty for any other path."""
         entry = self.added.get(path)
         if entry is not None or not path.startswith("/"):
             return entry.target if isinstance(entry, Link) else ""
@@ -106,7 +106,7 @@ class Units:
         return target.value if isinstance(target, Value) else ""
 
     def evidence(self, path: str) -> Evidence:
-        """Where a file or link stands, or what has it made."""
+        """Return the location of a file or link, or what creates it."""
         entry = self.added.get(path)
         if entry is None:
             return Evidence(path)
@@ -115,14 +115,14 @@ class Units:
         return Evidence(path if path.startswith("/") else f"{VENDOR[1]}/{basename(path)}", inferred=True)
 
     def is_mask(self, path: str) -> bool:
-        """Whether a path is an empty file or leads to /dev/null or such a file."""
+        """Return whether a path is empty, or leads to /dev/null or an empty file."""
         entry = self.added.get(path)
         if entry is not None:
             return entry.target == "/dev/null" if isinstance(entry, Link) else not entry
         return _units.is_masked(self.tree, path)
 
     def text(self, path: str) -> Observation[str]:
-        """The text of a file."""
+        """Return the text of a file."""
         entry = self.added.get(path)
         if isinstance(entry, Link):
             path = normpath(join(path, "..", entry.target))
@@ -131,7 +131,7 @@ class Units:
         return self.tree.text(path, _units.LIMIT)
 
     def _expanded(self) -> Iterator[str]:
-        """The directories of the search path, and those that they lead to by links."""
+        """Yield the directories of the search path and the targets of their links."""
         for folder in SEARCH_PATH:
             yield folder
             path = folder
@@ -143,7 +143,10 @@ class Units:
                 yield path
 
     def _ids(self) -> Mapping[str, str]:
-        """Each name with its file, or with the name that it is an alias of; the first directory counts."""
+        """Return each name with its file, or with the name that it is an alias of.
+
+        The first directory counts.
+        """
         ids: Dict[str, str] = {}
         for place, folder in enumerate(SEARCH_PATH):
             for name in self.names(folder):
@@ -157,7 +160,10 @@ class Units:
         return ids
 
     def _resolved(self, folder: str, name: str) -> str:
-        """The path of a unit file or mask, or the name that a link makes an alias of; empty for an invalid alias."""
+        """Return the path of a unit file or mask, or the target name of an alias.
+
+        It is empty for an invalid alias.
+        """
         path = f"{folder}/{name}"
         target = self.link(path)
         if not target:
@@ -170,7 +176,7 @@ class Units:
         return alias if may_alias(name, alias) else ""
 
     def _aliases(self) -> Mapping[str, Tuple[str, ...]]:
-        """The names by which each unit is known, by the name of its file."""
+        """Return the aliases of each unit, by name of its file."""
         found: Dict[str, Tuple[str, ...]] = {}
         for name in self.ids:
             path = self.final(name)
@@ -182,7 +188,7 @@ class Units:
         return found
 
     def final(self, name: str) -> str:
-        """The path of the file that a name leads to; empty where there is none."""
+        """Return the path of the file that a name leads to; empty if there is none."""
         for _ in range(MAX_ALIASES):
             name = self.ids.get(name, "")
             if "/" in name or not name:
@@ -190,23 +196,23 @@ class Units:
         return ""
 
     def dangling(self) -> bool:
-        """Whether a unit name is an alias of a unit without a file, or a link that is no valid alias."""
+        """Return whether a name is an invalid alias, or an alias of a missing unit."""
         names = (name for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name))
         return any(not self.final(name) for name in names)
 
     def fragment(self, name: str) -> Fragment:
-        """The file of a unit, that of its template for an instance without one."""
+        """Return the file of a unit; an instance without a file uses its template."""
         path = self.final(name) or self.final(template_of(name))
         if not path:
             return Fragment("", "missing")
         if self.is_mask(path):
             return Fragment(path, "masked")
         if path not in self.added and isinstance(self.tree.entry(path), Absent):
-            return Fragment(path, "missing")  # a link that leads nowhere
+            return Fragment(path, "missing")  # The target of the link does not exist.
         return Fragment(path, "loaded")
 
     def known_as(self, name: str, fragment: Fragment) -> Tuple[str, ...]:
-        """All names of a unit: its own first, then those that are aliases of it."""
+        """Return all names of a unit: its own first, then its aliases."""
         found = dict.fromkeys((name, *self._also(name, name, "")))
         own = basename(fragment.path)
         if own and own != name:
@@ -218,7 +224,7 @@ class Units:
         return tuple(found)
 
     def _also(self, name: str, own: str, file: str) -> Iterator[str]:
-        """Aliases of a unit, instantiated as the unit is."""
+        """Return the aliases of a unit, instantiated like the unit."""
         for alias in self.aliases.get(own, ()):
             if not (is_template(alias) and instance_of(name)):
                 yield alias
@@ -229,7 +235,10 @@ class Units:
                 yield made
 
     def beside(self, names: Tuple[str, ...], suffix: str) -> Iterator[str]:
-        """The files of the directories `NAME.SUFFIX` of a unit, sorted by name; of those with one name the first."""
+        """Return the files of the directories `NAME.SUFFIX` of a unit, sorted by name.
+
+        If several have the same name, the first directory counts.
+        """
         ranked = [
             (rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}")
             for rank, name in enumerate((*names, names[0].rpartition(".")[2]))
@@ -243,7 +252,7 @@ class Units:
         return iter(path for _, path in sorted(found.items()))
 
     def readings(self, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[Reading]]:
-        """What a unit's file and drop-ins say, in order; nothing where one of them cannot be parsed."""
+        """Return the lines of a unit's file and drop-ins; None if one is malformed."""
         found: List[Reading] = []
         drop_ins = (path for path in self.beside(names, ".d") if path.endswith(".conf"))
         for path in (*((fragment.path,) if fragment.path else ()), *drop_ins):

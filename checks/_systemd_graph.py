@@ -1,8 +1,8 @@
-"""The units that a boot starts: the jobs of the transaction that systemd makes of its default target.
+"""Units that a boot starts: the transaction of systemd's default target.
 
-A unit that the transaction certainly has is started; one that it can have, depending on the order in which systemd
-walks its hash tables or on which of two conflicting units wins, is unknown. Sockets, timers, paths and D-Bus start
-further services later, which do not count.
+A unit that is certainly in the transaction is started. A unit is unknown if it may be in the transaction: the order of
+systemd's hash tables, or the winner of a conflict, decides. Services that sockets, timers, paths and D-Bus start later
+do not count.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nodespec.checks._systemd_files import Units
     from nodespec.checks._systemd_syntax import Reading
 
-MAX_UNITS = 5000  # that are read
-FALLBACK = "rescue.target"  # what systemd starts where the default target cannot be loaded
+MAX_UNITS = 5000  # units that are read
+FALLBACK = "rescue.target"  # systemd starts this if the default target cannot be loaded
 
 
 class Transaction:
@@ -27,21 +27,21 @@ class Transaction:
     def __init__(self, units: Units, default: str) -> None:
         self.units = units
         self._loaded: Dict[str, Unit] = {}
-        self._stopped: Dict[Tuple[str, ...], Set[str]] = {}  # by what conflicts
+        self._stopped: Dict[Tuple[str, ...], Set[str]] = {}  # by the conflicting units
         anchor = self.load(default)
         self.anchor = anchor if anchor.state == "loaded" else self.load(FALLBACK)
         self.pulled: Dict[str, Evidence] = {}
         self.possible = self._reached(certain=False)
         self.certain = self._reached(certain=True)
         contested = self._contested() | self._cyclic()
-        if contested & {self.anchor.name}:  # then systemd refuses to start anything
+        if contested & {self.anchor.name}:  # systemd then refuses to start anything
             self.certain, contested = frozenset(), self.possible
         elif contested:
             self.certain = self._reached(certain=True, without=contested)
         self.contested = contested
 
     def load(self, name: str) -> Unit:
-        """A unit by any of its names."""
+        """Return a unit by any of its names."""
         unit = self._loaded.get(name)
         if unit is None:
             unit = load(self.units, name)
@@ -51,7 +51,7 @@ class Transaction:
         return unit
 
     def starts(self, name: str) -> Observation[bool]:
-        """Whether the transaction starts a unit. Absent: there is no such unit."""
+        """Return whether the transaction starts a unit; absent if it does not exist."""
         unit = self.load(name)
         at = self.units.evidence(unit.path) if unit.path else Evidence(_units.PATH)
         if unit.state == "missing":
@@ -67,15 +67,15 @@ class Transaction:
         return Unknown("unsupported", f"whether {name} is started depends on units that cannot all be started")
 
     def readings(self, unit: Unit) -> List[Reading]:
-        """What the files of a unit say."""
+        """Return the lines of the files of a unit."""
         return self.units.readings(self.units.fragment(unit.name), unit.names) or []
 
     def lacks(self, unit: Unit) -> bool:
-        """Whether a unit requires one that cannot be loaded."""
+        """Return whether a unit requires one that cannot be loaded."""
         return self._fails(unit)
 
     def _reached(self, *, certain: bool, without: FrozenSet[str] = frozenset()) -> FrozenSet[str]:
-        """Units that have a start job: those that surely have one, or all that may."""
+        """Return the units that certainly have a start job, or all that may have one."""
         if self.anchor.state != "loaded" or (certain and self._may_fail(self.anchor)):
             return frozenset()
         found: Set[str] = {self.anchor.name}
@@ -96,11 +96,14 @@ class Transaction:
         return frozenset(found)
 
     def _fails(self, unit: Unit) -> bool:
-        """Whether a unit requires one that cannot be loaded: systemd then leaves out its other dependencies."""
+        """Return whether a unit requires one that cannot be loaded.
+
+        systemd then ignores its other dependencies.
+        """
         return any(pull.required and self.load(pull.name).state != "loaded" for pull in unit.pulls)
 
     def _may_fail(self, unit: Unit) -> bool:
-        """Whether any unit that this one requires, directly or not, requires one that cannot be loaded."""
+        """Return whether any direct or indirect requirement of a unit may fail to load."""
         seen, stack = {unit.name}, [unit]
         while stack and len(self._loaded) < MAX_UNITS:
             one = stack.pop()
@@ -114,7 +117,10 @@ class Transaction:
         return False
 
     def _contested(self) -> FrozenSet[str]:
-        """Units that may be started although they conflict with each other, and those that require these."""
+        """Return units that may be started although they conflict.
+
+        Units that require them are included.
+        """
         found: Set[str] = set()
         kept = self._mattering()
         for name in self.possible:
@@ -124,7 +130,10 @@ class Transaction:
         return self._with_requiring(found)
 
     def _stopped_with(self, conflicts: Tuple[str, ...]) -> Set[str]:
-        """The units with a start job that are stopped with these: that require or are part of them, directly or not."""
+        """Return the units with a start job that are stopped together with these.
+
+        They require these or are part of them, directly or not.
+        """
         if conflicts in self._stopped:
             return self._stopped[conflicts]
         found = {self.load(name).name for name in conflicts}
@@ -141,7 +150,7 @@ class Transaction:
         return any(self.load(name).name in others for name in (*required, *unit.part_of))
 
     def _with_requiring(self, found: Set[str]) -> FrozenSet[str]:
-        """Units with those that require any of them, directly or not."""
+        """Return units and all units that require them, directly or not."""
         grown = bool(found)
         while grown:
             more = {name for name in self.possible - found if self._requires(name, found)}
@@ -150,7 +159,7 @@ class Transaction:
         return frozenset(found)
 
     def _cyclic(self) -> FrozenSet[str]:
-        """Units of which systemd drops some, since they would each have to wait for the others."""
+        """Return units in an ordering cycle; systemd drops some of them."""
         from nodespec.checks import _systemd_order  # noqa: PLC0415 - it imports this module
 
         found: Set[str] = set()
@@ -160,7 +169,10 @@ class Transaction:
         return self._with_requiring(found)
 
     def _mattering(self) -> Set[str]:
-        """Units that the default target requires, directly or not: systemd never drops these."""
+        """Return the direct and indirect requirements of the default target.
+
+        systemd never drops these.
+        """
         found, stack = {self.anchor.name}, [self.anchor]
         while stack:
             for other in (self.load(pull.name) for pull in stack.pop().pulls if pull.required):

@@ -1,4 +1,4 @@
-"""Whether a unit is enabled, as `systemctl is-enabled --root` says, and what presets enable at a first boot."""
+"""Enabled units, as `systemctl is-enabled --root` reports, and first-boot presets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-# Distributions by how they build systemd: first-boot-full-preset, an option since version 252 that is off by default
+# Builds of systemd by distribution: first-boot-full-preset exists since version 252 and is off by default.
 FULL = {"fedora": 37, "azurelinux": 3}
 ENABLE_ONLY = {  # up to these versions
     **dict.fromkeys(("debian", "ubuntu", "raspbian"), 99),
@@ -51,7 +51,10 @@ KINDS = {"WantedBy": ".wants", "RequiredBy": ".requires", "UpheldBy": ".upholds"
 
 
 def install_of(units: Units, name: str) -> Install:
-    """What [Install] says of a unit, in its file and in the drop-ins of its own name and of its template."""
+    """Return [Install] of a unit, from its file and its drop-ins.
+
+    The drop-ins are those of its own name and of its template.
+    """
     path = units.final(name) or units.final(template_of(name))
     texts = [path, *_drop_ins(units, name)]
     aliases: List[str] = []
@@ -73,7 +76,7 @@ def install_of(units: Units, name: str) -> Install:
 
 
 def expand(word: str, name: str) -> str:
-    """A name of [Install] with its specifiers."""
+    """Expand the specifiers in a name of [Install]."""
     prefix = name.rpartition(".")[0]
     known = {"i": instance_of(name), "n": name, "N": prefix, "p": prefix.partition("@")[0], "%": "%"}
     return re.sub("%(.)", lambda match: known.get(match[1], match[0]), word)
@@ -103,7 +106,7 @@ def _drop_ins(units: Units, name: str) -> List[str]:
 
 
 def is_enabled(units: Units, name: str) -> Observation[bool]:
-    """Whether links of /etc enable a unit. Absent: there is no such unit."""
+    """Return whether links of /etc enable a unit; absent if it does not exist."""
     fragment = units.fragment(name)
     if fragment.state == "missing":
         return units.unread or Absent(Evidence(":".join(_units.UNITS)), f"unit {name} not found")
@@ -118,13 +121,16 @@ def is_enabled(units: Units, name: str) -> Observation[bool]:
 
 
 def _own_name(name: str, fragment: Fragment) -> str:
-    """The name of the unit that a name is an alias of."""
+    """Return the name of the unit that a name is an alias of."""
     own = basename(fragment.path)
     return with_instance(own, instance_of(name)) if instance_of(name) else own
 
 
 def _links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) -> Iterator[str]:
-    """Links of /etc by which a unit is enabled: in directories of other units, or an alias that [Install] declares."""
+    """Yield the links of /etc that enable a unit.
+
+    They are in directories of other units, or are an alias that [Install] declares.
+    """
     for folder in units.names(CONFIG):
         if folder.endswith((".wants", ".requires", ".upholds")):
             for name in units.names(f"{CONFIG}/{folder}"):
@@ -137,7 +143,10 @@ def _links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) ->
 
 
 def preset_modes(tree: Tree) -> Tuple[bool, ...]:
-    """How a first boot presets units: only enabling (False), fully (True), or both where systemd's build decides."""
+    """Return how a first boot applies presets: only enable (False), or fully (True).
+
+    Both are returned if systemd's build options decide.
+    """
     name, version = (_os_release.field(tree, key) for key in ("ID", "VERSION_ID"))
     distribution = name.value if isinstance(name, Value) else ""
     release = int(match[0]) if isinstance(version, Value) and (match := re.match(r"\d{1,9}", version.value)) else 0
@@ -149,7 +158,10 @@ def preset_modes(tree: Tree) -> Tuple[bool, ...]:
 
 
 def systemd_version(tree: Tree) -> int:
-    """The major version of systemd by its library, `libsystemd-shared-252.so`; 0 where that is not found."""
+    """Return systemd's major version by its library; 0 if that is not found.
+
+    Example: `libsystemd-shared-252.so`.
+    """
     for folder in LIBRARIES:
         names = tree.names(folder)
         for name in names.value if isinstance(names, Value) else ():
@@ -169,7 +181,7 @@ class Rule(NamedTuple):
 
 
 def preset_rules(tree: Tree) -> Tuple[Rule, ...]:
-    """The rules of all preset files, of which the first that matches a unit counts."""
+    """Return the rules of all preset files; the first that matches a unit counts."""
     files = _units.merged(tree, _units.PRESETS, ".preset")
     rules: List[Rule] = []
     for path in files.value if isinstance(files, Value) else ():
@@ -182,7 +194,10 @@ def preset_rules(tree: Tree) -> Tuple[Rule, ...]:
 
 
 def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...], Evidence]:
-    """Whether presets enable a unit, and the instances that they enable of a template. Without a rule they do."""
+    """Return whether presets enable a unit, and the instances of a template.
+
+    Without a matching rule a unit is enabled.
+    """
     for rule in rules:
         if rule.instances and rule.enable and "@." in name and fnmatchcase(name, rule.pattern):
             return True, tuple(with_instance(name, instance) for instance in rule.instances), rule.at
@@ -192,7 +207,7 @@ def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...],
 
 
 def preset_all(tree: Tree, units: Units, *, full: bool) -> Tuple[Mapping[str, object], FrozenSet[str]]:
-    """The links that a first boot adds below /etc, and those that it removes."""
+    """Return the links that a first boot adds below /etc, and those it removes."""
     rules = preset_rules(tree)
     enabled: Dict[str, Evidence] = {}
     disabled: Set[str] = set()
@@ -210,7 +225,7 @@ def preset_all(tree: Tree, units: Units, *, full: bool) -> Tuple[Mapping[str, ob
 
 
 def _installed(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[str]) -> Mapping[str, object]:
-    """The links that enabling units makes, with those that they name in Also=."""
+    """Yield the links that enabling units creates, with the units of Also=."""
     links: Dict[str, object] = {}
     done: Set[str] = set()
     names = list(enabled.items())
@@ -233,7 +248,7 @@ def _installed(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[st
 
 
 def _removed(units: Units, names: Set[str]) -> Iterator[str]:
-    """The links of /etc that lead to units, or bear their name."""
+    """Yield the links of /etc that lead to units, or have the same name."""
     for name in units.names(CONFIG):
         path = f"{CONFIG}/{name}"
         if name.endswith((".wants", ".requires", ".upholds")):
@@ -245,7 +260,10 @@ def _removed(units: Units, names: Set[str]) -> Iterator[str]:
 
 
 def _leads_to(units: Units, path: str, names: Set[str]) -> bool:
-    """Whether a link bears the name of one of these units, of an instance of it, or leads to it."""
+    """Return whether a link leads to one of these units or has its name.
+
+    The name of an instance counts too.
+    """
     target = units.link(path)
     if not target or normpath(join(path, "..", target)) == "/dev/null":
         return False

@@ -1,4 +1,4 @@
-"""Units as systemd loads them: what they pull in, conflict with and wait for, and why it refuses them."""
+"""Units as systemd loads them: dependencies, conflicts, order, and load errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from nodespec.checks._systemd_syntax import Reading, is_no, is_yes, settings_of,
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
 
-PULLS = {"Requires": True, "BindsTo": True, "BindTo": True, "Wants": False, "Upholds": False}  # whether it must load
+# whether the other unit must load
+PULLS = {"Requires": True, "BindsTo": True, "BindTo": True, "Wants": False, "Upholds": False}
 BESIDE = {".requires": True, ".wants": False, ".upholds": False}
 DEFAULTED = ("service", "socket", "timer", "path")  # types that require sysinit.target unless DefaultDependencies=no
-PERPETUAL = ("-.mount", "init.scope")  # there without a file
+PERPETUAL = ("-.mount", "init.scope")  # these exist without a file
 
 
 class Pull(NamedTuple):
-    """A dependency that starts another unit, with what says so."""
+    """A dependency that starts another unit, with its evidence."""
 
     name: str
     required: bool
@@ -26,7 +27,10 @@ class Pull(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A unit as systemd loads it. `state` is loaded, masked, missing or bad, and `why` says what is bad."""
+    """A loaded unit.
+
+    `state` is loaded, masked, missing or bad; `why` is the reason if it is bad.
+    """
 
     name: str
     names: Tuple[str, ...]
@@ -38,11 +42,11 @@ class Unit(NamedTuple):
     after: Tuple[str, ...] = ()
     before: Tuple[str, ...] = ()
     default: bool = True  # DefaultDependencies=
-    part_of: Tuple[str, ...] = ()  # units with which it is stopped
+    part_of: Tuple[str, ...] = ()  # units that it is stopped with
 
 
 def load(units: Units, name: str) -> Unit:
-    """A unit by name, with what it pulls in."""
+    """Return a unit by name, with its dependencies."""
     fragment = units.fragment(name) if is_unit_name(name) else Fragment("", "missing")
     names = units.known_as(name, fragment)
     kind = name.rpartition(".")[2]
@@ -65,7 +69,7 @@ def load(units: Units, name: str) -> Unit:
 
 
 def _beside(units: Units, names: Tuple[str, ...]) -> Iterator[Pull]:
-    """What links in the directories `NAME.wants` and `NAME.requires` pull in."""
+    """Yield what links in the directories `NAME.wants` and `NAME.requires` pull in."""
     for suffix, required in BESIDE.items():
         for path in units.beside(names, suffix):
             name = path.rpartition("/")[2]
@@ -91,7 +95,7 @@ def _dependencies(name: str, readings: List[Reading], kinds: Tuple[str, ...]) ->
 
 
 def _named(word: str, name: str) -> str:
-    """A dependency with its specifiers expanded, and instantiated as the unit that has it is."""
+    """Return a dependency with specifiers expanded, instantiated like its unit."""
     prefix, _, _ = name.rpartition(".")
     instance = instance_of(name)
     stem = prefix.partition("@")[0]
@@ -101,7 +105,7 @@ def _named(word: str, name: str) -> str:
 
 
 def _implied(kind: str, readings: List[Reading], path: str) -> Iterator[Pull]:
-    """What systemd adds of itself."""
+    """Yield the dependencies that systemd adds itself."""
     last = {(reading.section, reading.name): reading for reading in readings}
     if kind in DEFAULTED and _is_default(readings):
         yield Pull("sysinit.target", required=True, at=Evidence(path))
@@ -115,13 +119,13 @@ def _implied(kind: str, readings: List[Reading], path: str) -> Iterator[Pull]:
 
 
 def _is_default(readings: List[Reading]) -> bool:
-    """Whether a unit has the dependencies that systemd gives all units of its type."""
+    """Return whether a unit has the default dependencies of its type."""
     values = [one.value for one in readings if (one.section, one.name) == ("Unit", "DefaultDependencies")]
     return not (values and is_no(values[-1]))
 
 
 def _why_bad(kind: str, names: Tuple[str, ...], readings: List[Reading]) -> str:
-    """Why systemd refuses to load a unit; empty where it does not."""
+    """Return why systemd refuses to load a unit; empty if it does not."""
     if kind == "service":
         return _why_bad_service(readings)
     if kind == "socket" and not any(
@@ -140,7 +144,7 @@ def _why_bad(kind: str, names: Tuple[str, ...], readings: List[Reading]) -> str:
 
 
 def _why_bad_swap(names: Tuple[str, ...], readings: List[Reading]) -> str:
-    """A swap unit must be called by its device or file."""
+    """Return why a swap unit is bad: its name must match its device or file."""
     from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415
 
     what = [reading.value for reading in readings if (reading.section, reading.name) == ("Swap", "What")]
@@ -152,7 +156,7 @@ SERVICE_TYPES = ("simple", "exec", "forking", "oneshot", "dbus", "notify", "noti
 
 
 def _why_bad_service(readings: List[Reading]) -> str:
-    """As `service_verify()` in src/core/service.c decides."""
+    """Return why a service is bad, as `service_verify()` in src/core/service.c."""
     start, stop = (_commands(readings, name) for name in ("ExecStart", "ExecStop"))
     if start is None or stop is None:
         return "names a program by a path that is neither absolute nor a plain name"
@@ -173,7 +177,10 @@ def _why_bad_service(readings: List[Reading]) -> str:
 
 
 def _commands(readings: List[Reading], name: str) -> Optional[List[str]]:
-    """The programs that a setting runs, several of a line separated by `;`; nothing where systemd refuses one."""
+    """Return the programs that a setting runs; None if systemd refuses one.
+
+    A line may have several, separated by `;`.
+    """
     found: List[str] = []
     for value in settings_of(readings, "Service", name):
         for command in re.split(r"(?:^|(?<=\s));(?=\s|$)", value):

@@ -14,24 +14,30 @@ MAX_NAME_CHARS = 255
 
 
 def is_unit_name(name: str) -> bool:
-    """Whether a name is valid for a unit, template or instance, such as `getty@tty1.service`."""
+    """Return whether a name is valid for a unit, template or instance.
+
+    Example: `getty@tty1.service`.
+    """
     return len(name) <= MAX_NAME_CHARS and bool(NAME.fullmatch(name)) and not name.startswith((".", "@"))
 
 
 def template_of(name: str) -> str:
-    """`getty@.service` of `getty@tty1.service`; empty for a unit that is no instance."""
+    """Return `getty@.service` for `getty@tty1.service`; empty for other units."""
     prefix, at, rest = name.partition("@")
     instance, _, kind = rest.rpartition(".")
     return f"{prefix}@.{kind}" if at and instance else ""
 
 
 def instance_of(name: str) -> str:
-    """`tty1` of `getty@tty1.service`; empty for a plain unit or a template."""
+    """Return `tty1` for `getty@tty1.service`; empty for other units."""
     return name.partition("@")[2].rpartition(".")[0]
 
 
 def with_instance(name: str, instance: str) -> str:
-    """`getty@tty1.service` of the template `getty@.service` and `tty1`; any other name as it is."""
+    """Return `getty@tty1.service` for `getty@.service` and `tty1`.
+
+    Any other name is returned unchanged.
+    """
     prefix, at, rest = name.partition("@")
     return f"{prefix}@{instance}{rest}" if at and rest.startswith(".") and rest.count(".") == 1 else name
 
@@ -41,7 +47,10 @@ def is_template(name: str) -> bool:
 
 
 def may_alias(name: str, target: str) -> bool:
-    """Whether a link may make a name an alias: same type, and an instance only of its own instance or a template."""
+    """Return whether a link may make a name an alias of another.
+
+    Both must have the same type. An instance may be an alias of the same instance or of a template only.
+    """
     if name == target or not is_unit_name(target) or name.rpartition(".")[2] != target.rpartition(".")[2]:
         return False
     if name.rpartition(".")[2] in ("mount", "slice", "swap", "automount"):
@@ -54,7 +63,10 @@ def may_alias(name: str, target: str) -> bool:
 
 
 def name_levels(name: str) -> Iterator[str]:
-    """`a-b-c.service`, `a-b-.service`, `a-.service`; an instance is followed by its template, at each level."""
+    """Return `a-b-c.service`, `a-b-.service`, `a-.service`.
+
+    At each level an instance is followed by its template.
+    """
     stem, _, kind = name.rpartition(".")
     prefix, at, instance = stem.partition("@")
     while True:

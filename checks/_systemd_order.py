@@ -1,4 +1,4 @@
-"""In which order the units of a boot are started, and which of them wait for themselves."""
+"""Start order of the units of a boot, and ordering cycles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.checks._systemd_load import Unit
 
-PREDECESSORS = {  # of units with default dependencies, by type
+PREDECESSORS = {  # Predecessors of units with default dependencies, by type.
     "service": ("sysinit.target", "basic.target"),
     "socket": ("sysinit.target",),
     "timer": ("sysinit.target",),
@@ -24,7 +24,7 @@ SUCCESSORS = {
 
 
 def waits(boot: Transaction) -> Mapping[str, Set[str]]:
-    """Each unit that may be started, with those that it waits for."""
+    """Return each unit that may be started, with the units that it waits for."""
     found: Dict[str, Set[str]] = {name: set() for name in boot.possible}
     for name in boot.possible:
         unit = boot.load(name)
@@ -40,7 +40,7 @@ def waits(boot: Transaction) -> Mapping[str, Set[str]]:
 
 
 def _declared(unit: Unit) -> Iterator[Tuple[str, str]]:
-    """Pairs of units, of which the first comes before the second."""
+    """Yield pairs of units; the first starts before the second."""
     yield from ((other, unit.name) for other in unit.after)
     yield from ((unit.name, other) for other in unit.before)
     kind = unit.name.rpartition(".")[2]
@@ -50,7 +50,10 @@ def _declared(unit: Unit) -> Iterator[Tuple[str, str]]:
 
 
 def _of_target(boot: Transaction, target: Unit) -> Iterator[str]:
-    """A target waits for what it pulls in, unless one of both has no default dependencies."""
+    """Yield the units that a target waits for: those that it pulls in.
+
+    Both must have default dependencies.
+    """
     if target.name.endswith(".target") and target.default:
         for pull in target.pulls:
             other = boot.load(pull.name)
@@ -59,7 +62,7 @@ def _of_target(boot: Transaction, target: Unit) -> Iterator[str]:
 
 
 def cycles(graph: Mapping[str, Set[str]]) -> Iterator[FrozenSet[str]]:
-    """The sets of nodes that can all reach each other, of more than one: Tarjan's algorithm without recursion."""
+    """Return the strongly connected sets of several nodes (Tarjan, iterative)."""
     index: Dict[str, int] = {}
     low: Dict[str, int] = {}
     held: List[str] = []

@@ -1,4 +1,4 @@
-"""The syntax of unit files: sections, assignments, lists of words, booleans."""
+"""Syntax of unit files: sections, assignments, lists of words, booleans."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Reading(NamedTuple):
 
 
 def read_unit(text: str, path: str) -> Iterator[Reading]:
-    r"""Sections and assignments of `[Unit]\nWants=a.service \\n b.service`; ValueError for a broken section."""
+    r"""Parse sections and assignments; ValueError for a malformed section.
+
+    Example: `[Unit]\nWants=a.service \\n b.service`.
+    """
     section = ""
     for number, line in joined_lines(text):
         if line.startswith("["):
@@ -32,7 +35,10 @@ def read_unit(text: str, path: str) -> Iterator[Reading]:
 
 
 def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
-    """Lines with those that a backslash continues, by the number of the first; comments may stand between them."""
+    """Return lines joined at backslashes, by number of the first line.
+
+    Comments may be between the parts.
+    """
     parts: List[str] = []
     start = 0
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text.lstrip("\ufeff")), 1):
@@ -53,23 +59,23 @@ def _joined(start: int, parts: List[str]) -> Iterator[Tuple[int, str]]:
 
 
 def words(value: str) -> Iterator[str]:
-    """Words of a list, without quotes: `a.service "b.service"`."""
+    """Split a list into words without quotes: `a.service "b.service"`."""
     for match in re.finditer(r'"([^"]*)"|\'([^\']*)\'|(\S+)', value):
         yield match[1] or match[2] or match[3] or ""
 
 
 def is_no(value: str) -> bool:
-    """Whether systemd reads a value as false."""
+    """Return whether systemd reads a value as false."""
     return value.lower() in ("0", "no", "n", "false", "f", "off")
 
 
 def is_yes(value: str) -> bool:
-    """Whether systemd reads a value as true."""
+    """Return whether systemd reads a value as true."""
     return value.lower() in ("1", "yes", "y", "true", "t", "on")
 
 
 def settings_of(readings: List[Reading], section: str, name: str) -> List[str]:
-    """The values of a list setting, which an empty value resets."""
+    """Return the values of a list setting, which an empty value resets."""
     found: List[str] = []
     for reading in readings:
         if (reading.section, reading.name) == (section, name):

@@ -1,4 +1,4 @@
-"""Directories and files of configuration as systemd and its like read them: search paths, masks, unit names."""
+"""Configuration directories of systemd and similar programs: search paths, masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Dict, Iterable, Iterator, Tuple
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
-UNITS = (  # the first that has a unit counts
+UNITS = (  # the first directory that has a unit counts
     "/etc/systemd/system.control",
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -18,12 +18,12 @@ UNITS = (  # the first that has a unit counts
 )
 PATH = ":".join(UNITS)
 MAX_NAME_CHARS = 255
-MAX_LINKS = 16  # from a name to a mask
+MAX_LINKS = 16  # links from a name to a mask
 LIMIT = 1 << 18  # bytes of a file
 
 
 def folders(name: str) -> Tuple[str, ...]:
-    """Where systemd and its like look for files of one kind, such as `sysctl.d`: who runs a machine comes first."""
+    """Return the directories of files such as `sysctl.d`, the administrator's first."""
     return tuple(f"{parent}/{name}" for parent in ("/etc", "/usr/local/lib", "/usr/lib", "/lib"))
 
 
@@ -31,7 +31,10 @@ PRESETS = folders("systemd/system-preset")
 
 
 def merged(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> Observation[Tuple[str, ...]]:
-    """The files of several folders in the order of their names; of those with one name, the first folder's."""
+    """Return the files of several directories, sorted by name.
+
+    If several have the same name, the first directory counts.
+    """
     found: Dict[str, str] = {}
     looked = tuple(places)
     for folder in looked:
@@ -45,7 +48,7 @@ def merged(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> Observat
 
 
 def said(tree: Tree, path: str) -> Observation[str]:
-    """What a file says; nothing where a link that leads nowhere, or to what is no file, stands in its place."""
+    """Return the text of a file; empty if it is a broken link or not a file."""
     entry = tree.entry(path)
     if isinstance(entry, Absent) or (isinstance(entry, Value) and entry.value.kind != "file"):
         return Value("", Evidence(path))
@@ -53,13 +56,13 @@ def said(tree: Tree, path: str) -> Observation[str]:
 
 
 def lines(text: str) -> Iterator[Tuple[int, str]]:
-    """The lines that say something, from 1: no blank ones, and no comments."""
+    """Yield the lines with content, numbered from 1; skip blank lines and comments."""
     stripped = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
     return ((number, line) for number, line in stripped if line and line[0] not in "#;")
 
 
 def unit(tree: Tree, name: str) -> Observation[str]:
-    """The file of a unit."""
+    """Return the file of a unit."""
     for folder in UNITS:
         path = f"{folder}/{name}"
         entry = tree.entry(path, follow=False)
@@ -71,14 +74,14 @@ def unit(tree: Tree, name: str) -> Observation[str]:
 
 
 def is_masked(tree: Tree, path: str) -> bool:
-    """Whether a file is a mask: a link to /dev/null, or an empty file."""
+    """Return whether a file is a mask: a link to /dev/null, or an empty file."""
     entry = tree.entry(path, follow=False)
     for _ in range(MAX_LINKS):
         if not isinstance(entry, Value) or entry.value.kind != "link":
             break
         target = tree.link(path)
         path = normpath(join(path, "..", target.value)) if isinstance(target, Value) else path
-        if path == "/dev/null":  # which the tree need not have
+        if path == "/dev/null":  # the tree may lack this path
             return True
         entry = tree.entry(path, follow=False)
     return isinstance(entry, Value) and (
@@ -87,7 +90,10 @@ def is_masked(tree: Tree, path: str) -> bool:
 
 
 def settings(text: str) -> Iterator[Tuple[int, str, str, str]]:
-    """Line, section, name and value of what a unit or another file of this form says; a section alone has no name."""
+    """Yield line, section, name and value of a unit or a similar file.
+
+    A section header has an empty name.
+    """
     section = ""
     for number, line in lines(text):
         if line[0] == "[":
@@ -99,7 +105,7 @@ def settings(text: str) -> Iterator[Tuple[int, str, str, str]]:
 
 
 def escaped(path: str) -> str:
-    """A path as it stands in the name of a unit, as `systemd-escape --path` writes it."""
+    """Return a path as in a unit name, as `systemd-escape --path` prints it."""
     name = normpath(path).strip("/")
     if not name:
         return "-"

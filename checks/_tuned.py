@@ -1,6 +1,6 @@
-"""Kernel parameters that tuned sets: section [sysctl] of its active profile, and of those that this includes.
+"""Kernel parameters of tuned: section [sysctl] of its active profile.
 
-https://tuned-project.org
+Profiles that it includes count too. https://tuned-project.org
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 ACTIVE, MAIN = "/etc/tuned/active_profile", "/etc/tuned/tuned-main.conf"
 FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
-REAPPLIED = ("/etc/sysctl.d", "/etc/sysctl.conf")  # which tuned applies again after its own settings
+REAPPLIED = ("/etc/sysctl.d", "/etc/sysctl.conf")  # tuned applies these again after its own settings
 MAX_PROFILES = 200
 Found = Dict[str, Setting]
 
 
 def settings(tree: Tree) -> Iterator[Setting]:
-    """What the active profile sets, unless files of /etc are applied again after it; without one what any may set."""
+    """Yield the settings of the active profile.
+
+    Files of /etc that tuned applies again count last. Without an active profile, these are the parameters that any
+    profile may set.
+    """
     line = tree.line(ACTIVE)
     names = line.value.split() if isinstance(line, Value) else []
     found: Found = {}
@@ -45,7 +49,7 @@ def _installed(tree: Tree) -> List[str]:
 
 
 def _file(tree: Tree, name: str) -> str:
-    """The file of a profile."""
+    """Return the file of a profile; empty if it does not exist."""
     if not re.fullmatch(r"[\w.+-]+", name):
         return ""
     paths = (f"{folder}/{name}/tuned.conf" for folder in FOLDERS)
@@ -53,7 +57,7 @@ def _file(tree: Tree, name: str) -> str:
 
 
 def _add(tree: Tree, name: str, found: Found, seen: Set[str]) -> None:
-    """What a profile sets, after what those set that it includes."""
+    """Add the settings of a profile after those of the profiles that it includes."""
     path = _file(tree, name)
     if name in seen or not path or len(seen) > MAX_PROFILES:
         return
@@ -69,7 +73,10 @@ def _add(tree: Tree, name: str, found: Found, seen: Set[str]) -> None:
 
 
 def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, str, Optional[str]]]:
-    """The parameters of sections of type sysctl; no value where tuned computes or compares it."""
+    """Yield the parameters of sysctl sections.
+
+    The value is None if tuned computes or compares it.
+    """
     types = {section: value for _, section, key, value in readings if key == "type"}
     off = {section for _, section, key, value in readings if key == "enabled" and value.lower() in ("0", "false", "no")}
     for line, section, key, value in readings:
@@ -79,7 +86,7 @@ def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, s
 
 
 def _reapplied(tree: Tree, found: Found) -> Iterator[Setting]:
-    """Files of /etc that tuned applies again unless `reapply_sysctl = 0`."""
+    """Yield the files of /etc that tuned applies again, unless `reapply_sysctl = 0`."""
     text = _units.said(tree, MAIN)
     readings = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
     options = {name.strip(): value.strip() for name, _, value in readings}

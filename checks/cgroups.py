@@ -128,9 +128,8 @@ def bindings(machine: Machine) -> Rows[Row]:
     """For each controller, the version of the hierarchy that it is bound to: v1 or v2.
 
     A controller is bound to one hierarchy at a time; on a hybrid machine each controller may have its own. `devices`
-    and `freezer` on v2 are as in `controllers`. For a missing controller the report states the cause if it is known.
-    The controller was disabled at boot, is bound to a version 1 hierarchy that is not mounted here, or was not passed
-    down to this container.
+    and `freezer` on v2 are as in `controllers`. For a missing controller the report states the cause if it is known. It
+    is disabled at boot, bound to a version 1 hierarchy that is not mounted here, or not passed down to this container.
     """
     found = machine.once(_bound)
     if not isinstance(found, Value):

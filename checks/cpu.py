@@ -32,8 +32,8 @@ def flags(machine: Machine) -> Observation[FrozenSet[str]]:
     """Features that every processor has, as the kernel names them.
 
     Read from `flags` of /proc/cpuinfo on x86, and from `Features` on Arm. Names differ by architecture (aes and avx2;
-    asimd and sve). Some differ from the vendor's: SSE3 is pni, LZCNT is abm. A feature that the kernel was told to
-    ignore is not listed.
+    asimd and sve). Some differ from the vendor's: SSE3 is pni, LZCNT is abm. A feature that the command line disables
+    is not listed.
     """
     found = _common(machine)
     if isinstance(found, Absent):

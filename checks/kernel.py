@@ -112,8 +112,9 @@ def version(machine: Machine) -> Observation[str]:
     configuration. Otherwise it is taken from the release, which is correct unless the release only names an ABI. A
     distribution's 4.18 may have features of Linux 6.1: if a fact exists for the feature, require that fact.
 
-    At rest it is read from the head of the kernel's file (Debian's on x86), from the first line of its configuration,
-    from the version of its package, or from the Makefile of its headers. Otherwise it is taken from the release.
+    At rest it is read from the head of the kernel's file (Debian's on x86), or from the first line of its
+    configuration. Further sources are the version of its package and the Makefile of its headers. Otherwise it is taken
+    from the release.
     """
     return _linux.told(look(machine) for look in (_signature, _packaged, _linux.header, _linux.of_release))
 

@@ -1,9 +1,9 @@
 """Installed packages, read from the package database without running a program.
 
-For dpkg these are /var/lib/dpkg/status, the entries of /var/lib/dpkg/updates that are not merged yet, and
-/var/lib/dpkg/status.d, where images without a package manager keep one file a package. For RPM it is an SQLite
-database; the other formats of CentOS 7, RHEL 8 and SUSE are unknown. For apk it is its file `installed`. Any other
-package system is unknown (unsupported), and is never reported as having no packages.
+For dpkg these are /var/lib/dpkg/status and the entries of /var/lib/dpkg/updates that are not merged yet. Images without
+a package manager keep one file a package in /var/lib/dpkg/status.d. For RPM it is an SQLite database; the other formats
+of CentOS 7, RHEL 8 and SUSE are unknown. For apk it is its file `installed`. Any other package system is unknown
+(unsupported), and is never reported as having no packages.
 
 A package has a row if its files are installed, also if the installation is incomplete: `status` shows how far it came.
 A package that was removed except its configuration (`rc` in the list of dpkg) is absent. `libc6:i386` is the package of

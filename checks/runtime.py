@@ -79,8 +79,8 @@ def runtime(machine: Machine) -> Rows[Row]:
     """Container runtimes: containerd, crio, docker, cri-dockerd, runc and crun.
 
     runc and crun are started by the others. A runtime has a row if its program is installed or something listens on its
-    socket, because a runtime may be part of another program, as in k3s. If it has several sockets, the first that
-    answers counts. The columns are:
+    socket. A runtime may be part of another program, as in k3s. If it has several sockets, the first that answers
+    counts. The columns are:
 
     - `version`: reported by the running runtime; else printed by the program. A leading v is left out.
     - `path`: the program on the fixed search path. For Docker it is `dockerd`: the `docker` command alone runs nothing.
