@@ -28,7 +28,7 @@ LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
 def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
-    """Return the menu of each grub.cfg."""
+    """Yield the menu of each grub.cfg."""
     seen: List[Tuple[Offer, ...]] = []
     for path in paths:
         found = _menu(tree, path)

@@ -22,7 +22,7 @@ LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
 def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
-    """Return the menu of each of these configurations."""
+    """Yield the menu of each of these configurations."""
     for path in paths:
         if path in SYSLINUX:
             yield _syslinux(tree, path)

@@ -57,7 +57,7 @@ def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
 
 
 def _masked(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:
-    """Return the mounts that another file system covers at the path of runtimes."""
+    """Yield the mounts that another file system covers at the path of runtimes."""
     points = {mount.point for mount in standing}
     for mount in mounts:
         above = (point for point in points if f"{mount.point}/".startswith(f"{point}/"))

@@ -23,7 +23,7 @@ def outside(machine: Machine) -> str:
     other = machine.link("/proc/1/ns/mnt")
     if isinstance(other, Value) and other.value == own.value:
         return process
-    # A separate mount namespace on the host's root belongs to a systemd unit.
+    # A systemd unit may have its own mounts; on the host's root they do not make a container.
     return ROOT if machine.is_same("/", ROOT) else ""
 
 

@@ -90,7 +90,7 @@ def places(machine: Tree) -> Observation[FrozenSet[str]]:
 
 
 def _kept(tree: Tree) -> Observation[str]:
-    """Return whether the kernel provides its configuration as /proc/config.gz."""
+    """Return `proc` if the kernel is built to provide /proc/config.gz."""
     data, shown = tree.once(file), option(tree, "IKCONFIG_PROC")
     if not isinstance(data, Value):
         return data
@@ -101,7 +101,7 @@ PSEUDO = PATHS[:1]  # /proc reports no size for some files.
 
 
 def _within(tree: Tree) -> Iterator[Observation[bytes]]:
-    """Return the configuration in the kernel's file or the module `configs`, at rest.
+    """Yield the configuration in the kernel's file or the module `configs`, at rest.
 
     CONFIG_IKCONFIG stores it there. Unpacking is slow, so this is the last source.
     """

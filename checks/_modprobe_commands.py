@@ -68,7 +68,7 @@ UNREAD = "("  # a placeholder for everything but simple commands; no program has
 
 
 def _pieces(script: str) -> List[Tuple[str, List[str]]]:
-    """Yield simple commands, each with the operator before it.
+    """Return simple commands, each with the operator before it.
 
     UNREAD stands for everything else.
     """

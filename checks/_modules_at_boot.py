@@ -151,7 +151,7 @@ def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 
 def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
-    """Return the modules of the modprobe@.service instances that a boot starts."""
+    """Yield the modules of the modprobe@.service instances that a boot starts."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     for name, at in _systemd_boot.started(tree).items():
@@ -161,7 +161,7 @@ def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 
 def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
-    """Yield the modules of the parameters that list modules."""
+    """Return the modules of the parameters that list modules."""
     line = _command_line.next_line(tree)
     if not isinstance(line, Value):
         return []

@@ -99,7 +99,7 @@ def _add_needed(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> N
 
 
 def needs(text: str) -> Iterator[str]:
-    """Return the services that a script needs or wants.
+    """Yield the services that a script needs or wants.
 
     The script has `need a b` or `want c`, or its configuration has `rc_need="a"`.
     """

@@ -84,7 +84,7 @@ def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> Loaded:
 
 
 def _file(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
-    """Return the tables of a file; empty if an optional file does not exist."""
+    """Return the tables of a file; None if an optional file does not exist."""
     text = tree.text(path, MAX_BYTES)
     if isinstance(text, Absent):
         if given:
@@ -181,7 +181,7 @@ def _uri(name: str) -> str:
 
 
 def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[str]:
-    """Return the files that a file imports, by path or pattern."""
+    """Yield the files that a file imports, by path or pattern."""
     for text, at in _texts(file, "imports", path):
         rooted = "*" in text and rules.relative == "root"
         pattern = normpath(join("/" if rooted else dirname(path), text)) if text else dirname(path)

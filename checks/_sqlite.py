@@ -41,7 +41,7 @@ class Database:
         raise ValueError(f"has no table {table}")
 
     def _page(self, number: int) -> bytes:
-        """Return a page, which may be used once only; otherwise a cycle could not end."""
+        """Return a page, which may be used only once, so that a cycle of pages ends."""
         page = self._newer.get(number) or self._data[(number - 1) * self._size : number * self._size]
         if number < 1 or len(page) != self._size or number in self._read:
             raise ValueError(f"page {number} of the database is damaged")

@@ -103,7 +103,7 @@ def _not_built(tree: Tree) -> Union[Evidence, None]:
 
 
 def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
-    """Return the entries that `swapon --all` uses, if a service runs it."""
+    """Yield the entries that `swapon --all` uses, if a service runs it."""
     entries = _fstab.entries(tree)
     areas = [] if isinstance(entries, Unknown) else [entry for entry in entries if entry.kind == "swap"]
     if isinstance(entries, Unknown):
@@ -145,13 +145,13 @@ def _by_systemd(tree: Tree) -> Iterator[Found]:
 
 
 def _swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
-    """Return the names of all swap units."""
+    """Yield the names of all swap units."""
     for boot in boots:
         yield from (name for name in boot.units.ids if name.endswith(".swap"))
 
 
 def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
-    """Return the area of a unit that a boot starts."""
+    """Yield the area of a unit that a boot starts."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
     started = _systemd_boot.starts(tree, name)
@@ -180,7 +180,7 @@ GPT_GENERATOR = "systemd-gpt-auto-generator"
 
 
 def _by_partition_type(tree: Tree) -> Iterator[Found]:
-    """Return the partitions that systemd-gpt-auto-generator finds by type.
+    """Yield the partitions that systemd-gpt-auto-generator finds by type.
 
     It does nothing if /etc/fstab has a swap entry.
     """

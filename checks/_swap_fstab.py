@@ -116,7 +116,7 @@ def unit_name(path: str, kind: str) -> str:
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Return the units and links that the generator writes.
+    """Yield the units and links that the generator writes.
 
     They are named `generator/X.swap` and `generator/swap.target.wants/X.swap`.
     """
@@ -150,7 +150,7 @@ OWN = ("/proc", "/sys", "/dev", "/run")
 
 
 def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
-    """Return the unit of an entry, and the link that starts it."""
+    """Yield the unit of an entry, and the link that starts it."""
     yield f"{NORMAL}/{name}", _text(entry)
     if _is_refused(entry):
         return

@@ -32,7 +32,7 @@ MAX_LINE_CHARS = 4096
 
 
 def found(tree: Tree) -> Iterator[Found]:
-    """Return the areas of started services, and the services that may enable more."""
+    """Yield the areas of started services, and the services that may enable more."""
     for service, path in SERVICES.items():
         started = _boot_services.starts_at_boot(tree, service)
         if isinstance(started, Unknown):
@@ -65,7 +65,7 @@ def _assignments(tree: Tree, path: str) -> Dict[str, str]:
 
 
 def _by_agent(tree: Tree) -> Iterator[Found]:
-    """Return the area of Azure's agent: a file on the temporary disk.
+    """Yield the area of Azure's agent: a file on the temporary disk.
 
     Its configuration has `ResourceDisk.EnableSwap=y`.
     """
@@ -83,7 +83,7 @@ def _by_agent(tree: Tree) -> Iterator[Found]:
 
 
 def _by_cloud_init(tree: Tree) -> Iterator[Found]:
-    """Return the area of cloud-init: a file that it creates at the first boot.
+    """Yield the area of cloud-init: a file that it creates at the first boot.
 
     Its configuration has `swap:` with a size.
     """
@@ -98,7 +98,7 @@ def _by_cloud_init(tree: Tree) -> Iterator[Found]:
 
 
 def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
-    """Return the areas of Raspberry Pi OS.
+    """Yield the areas of Raspberry Pi OS.
 
     Its generator creates zram and a file, unless `Mechanism=none` is set.
     """

@@ -22,7 +22,7 @@ SETUP = "systemd-zram-setup@"
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Return units for each configured device: `dev-zram0.swap` for swap.target."""
+    """Yield units for each configured device: `dev-zram0.swap` for swap.target."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
 
     if not _systemd_boot.has_generator(tree, GENERATOR) or _systemd_boot.is_off(tree, "systemd.zram"):

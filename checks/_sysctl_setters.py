@@ -57,7 +57,7 @@ def applied(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optiona
 
 
 def settings(tree: Tree) -> Tuple[Setting, ...]:
-    """Yield the settings of all services, in their order."""
+    """Return the settings of all services, in their order."""
     return tree.once(_settings)
 
 
@@ -259,7 +259,7 @@ def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[Setting]:
 
 
 def _loaded(tree: Tree, arguments: List[str]) -> Iterator[Setting]:
-    """Return the assignments of the files of `sysctl -p`; default /etc/sysctl.conf."""
+    """Yield the assignments of the files of `sysctl -p`; default /etc/sysctl.conf."""
     files = [word.partition("=")[2] if word.startswith("--load=") else word for word in arguments]
     files = [word for word in files if word.startswith("/")] or ["/etc/sysctl.conf"]
     for path in files:

@@ -180,7 +180,7 @@ def default_unit(tree: Tree) -> str:
 
 
 def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Return what the generators of systemd write."""
+    """Yield what the generators of systemd write."""
     default = default_unit(tree)
     for key, value, at in command_line(tree):
         name = value if is_unit_name(value) else f"{value}.service"
@@ -227,7 +227,7 @@ def _has_generators(tree: Tree) -> bool:
 
 
 def _rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Return `rc.local`, which systemd-rc-local-generator starts if it is executable."""
+    """Yield `rc.local`, which systemd-rc-local-generator starts if it is executable."""
     for path in RC_LOCAL:
         entry = tree.entry(path)
         if isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111:
@@ -242,7 +242,7 @@ LEVELS = {"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.t
 
 
 def _initscripts(tree: Tree) -> Iterator[Tuple[str, object]]:
-    """Return scripts of /etc/init.d without a unit of their own.
+    """Yield scripts of /etc/init.d without a unit of their own.
 
     systemd-sysv-generator starts them by the links of rcN.d.
     """

@@ -112,7 +112,7 @@ def _without_env(words: Sequence[str]) -> Sequence[str]:
 
 
 def _resolved(tree: Tree, text: str, readings: Sequence[Reading]) -> Iterator[str]:
-    """Return the words with variables expanded.
+    """Yield the words with variables expanded.
 
     A variable that is a whole word may expand to several words or none.
     """

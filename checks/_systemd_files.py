@@ -224,7 +224,7 @@ class Units:
         return tuple(found)
 
     def _also(self, name: str, own: str, file: str) -> Iterator[str]:
-        """Return the aliases of a unit, instantiated like the unit."""
+        """Yield the aliases of a unit, instantiated like the unit."""
         for alias in self.aliases.get(own, ()):
             if not (is_template(alias) and instance_of(name)):
                 yield alias

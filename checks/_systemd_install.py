@@ -225,7 +225,7 @@ def preset_all(tree: Tree, units: Units, *, full: bool) -> Tuple[Mapping[str, ob
 
 
 def _installed(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[str]) -> Mapping[str, object]:
-    """Yield the links that enabling units creates, with the units of Also=."""
+    """Return the links that enabling units creates, with the units of Also=."""
     links: Dict[str, object] = {}
     done: Set[str] = set()
     names = list(enabled.items())

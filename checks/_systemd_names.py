@@ -63,7 +63,7 @@ def may_alias(name: str, target: str) -> bool:
 
 
 def name_levels(name: str) -> Iterator[str]:
-    """Return `a-b-c.service`, `a-b-.service`, `a-.service`.
+    """Yield `a-b-c.service`, `a-b-.service`, `a-.service`.
 
     At each level an instance is followed by its template.
     """

@@ -62,7 +62,7 @@ def _of_target(boot: Transaction, target: Unit) -> Iterator[str]:
 
 
 def cycles(graph: Mapping[str, Set[str]]) -> Iterator[FrozenSet[str]]:
-    """Return the strongly connected sets of several nodes (Tarjan, iterative)."""
+    """Yield the strongly connected sets of several nodes (Tarjan, iterative)."""
     index: Dict[str, int] = {}
     low: Dict[str, int] = {}
     held: List[str] = []

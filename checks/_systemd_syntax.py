@@ -35,7 +35,7 @@ def read_unit(text: str, path: str) -> Iterator[Reading]:
 
 
 def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
-    """Return lines joined at backslashes, by number of the first line.
+    """Yield lines joined at backslashes, by number of the first line.
 
     Comments may be between the parts.
     """

@@ -245,7 +245,7 @@ def _bound(machine: Machine) -> Observation[Bound]:
 
 
 def _uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
-    """Return what version 2 provides although cgroup.controllers never lists it."""
+    """Yield what version 2 provides although cgroup.controllers never lists it."""
     own = _own(machine, v2)
     freeze = machine.entry(f"{own.value}/cgroup.freeze") if isinstance(own, Value) else own
     yield "devices", _by_kernel(machine, (4, 15))
@@ -253,7 +253,7 @@ def _uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observatio
 
 
 def _by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
-    """Return whether the running kernel is recent enough.
+    """Return v2 if the running kernel is recent enough.
 
     An older kernel may have the feature by a backport, which cannot be observed.
     """

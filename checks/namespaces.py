@@ -88,7 +88,7 @@ def _precedence(answer: Observation[str]) -> int:
 
 
 def _policy(machine: Machine) -> Iterator[Observation[str]]:
-    """Return what each setting decides by itself. A kernel has some of them, or none."""
+    """Yield what each setting decides by itself. A kernel has some of them, or none."""
     yield machine.elsewhere("user") or machine.line(LIMIT).then(lambda text: "allowed" if int(text) > 0 else "denied")
     yield machine.line(DEBIAN).then(lambda text: "allowed" if int(text) else "denied")
     yield machine.line(APPARMOR).then(lambda text: "restricted" if int(text) else "allowed")

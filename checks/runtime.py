@@ -204,7 +204,7 @@ def _running(machine: Machine, name: str) -> Observation[bool]:
 
 @_once
 def _hello(machine: Machine, name: str) -> Observation[cri.Hello]:
-    """Return whether it serves the CRI; if this fails, no other request is sent."""
+    """Return its reply to `Version`; if this fails, no other request is sent."""
     socket = _socket(machine, name)
     if not isinstance(socket, Value):
         return socket
