@@ -226,13 +226,16 @@ def bundled(out: Path) -> Iterator[str]:
     if (found.conclusion, codes) != ("nonconformant", {"10"}):
         yield f"a machine without kubelet and runtime is {found.conclusion}, exit status {codes}"
     failing = {finding.id for finding in found.chosen("fail", "enforced")}
-    if not {"kubeadm.kubelet.path", "container-runtime"} <= failing:
+    if "container-runtime" not in failing:
         yield f"what fails on a bare node is {sorted(failing)}"
     if [(f.id, f.outcome) for f in found.findings] != [(f.id, f.outcome) for f in again.findings]:
         yield "over standard input it finds otherwise than as a file"
-    unknown = [f"{finding.id}: {finding.sentence}" for finding in found.findings if finding.outcome == "unknown"]
-    if unknown:
-        yield f"root could not look: {unknown}"
+    unknown = {finding.id: finding.sentence for finding in found.findings if finding.outcome == "unknown"}
+    # the unit of the stand-in starts another program, and so it does not tell which kubelet is there
+    if set(unknown) != {"kubelet.version", "kubeadm.kubelet.path"} or not all(
+        "sleep" in one for one in unknown.values()
+    ):
+        yield f"what is unknown on a bare node is {unknown}"
     yield from lacking(out, "bare.txt", "NONCONFORMANT", "exit 10")
     yield from lacking(out, "bare.xml", "<testsuite")
     print(f"the bundle judged {len(found.findings)} requirements on the bare node: {found.headline}")
