@@ -20,7 +20,7 @@ ADDED = ("BOOT_IMAGE", "initrd")  # boot loaders add these themselves
 MAX_VALUE = 8192  # characters; the limit is above that of every kernel
 
 
-class Line(NamedTuple):
+class KernelCommandLine(NamedTuple):
     """A command line.
 
     `whole`: nothing is added to it. `open`: parameters that may be present, or may have other values.
@@ -31,12 +31,12 @@ class Line(NamedTuple):
     open: Tuple[str, ...] = ()
 
 
-def next_line(tree: Tree) -> Observation[Line]:
+def next_line(tree: Tree) -> Observation[KernelCommandLine]:
     """Return the command line of the kernel that the next boot starts."""
     return tree.once(_next)
 
 
-def _next(tree: Tree) -> Observation[Line]:
+def _next(tree: Tree) -> Observation[KernelCommandLine]:
     offers = _boot.offered(tree)
     if isinstance(offers, Unknown):
         return offers
@@ -46,31 +46,33 @@ def _next(tree: Tree) -> Observation[Line]:
     for path in (*FILES, *FIRMWARES):
         text = tree.text(path, MAX_BYTES)
         if isinstance(text, Value):
-            line = Line(" ".join(text.value.split()), whole=path not in FIRMWARES)
+            line = KernelCommandLine(" ".join(text.value.split()), whole=path not in FIRMWARES)
             return Value(line, text.evidence._replace(inferred=True))
         if isinstance(text, Unknown):
             return text
     return _of_defaults(tree)
 
 
-def _common(offers: Tuple[Offer, ...]) -> Line:
+def _common(offers: Tuple[Offer, ...]) -> KernelCommandLine:
     """Return what the command lines of all possible entries have in common."""
     lines = [line for offer in offers for line in offer.lines]
     whole = all(offer.whole for offer in offers)
     if len(set(lines)) == 1:
-        return Line(lines[0], whole)
+        return KernelCommandLine(lines[0], whole)
     words = [_words(line) for line in lines]
     text = " ".join(word for word in words[0] if all(word in other for other in words[1:]))
     parameters = [set(_kernel.parameters(line)) for line in lines]
     common = parameters[0].intersection(*parameters)
-    return Line(text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common})))
+    return KernelCommandLine(
+        text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common}))
+    )
 
 
 def _words(line: str) -> List[str]:
     return re.findall(r'(?:[^\s"]|"[^"]*"?)+', line)
 
 
-def _of_defaults(tree: Tree) -> Observation[Line]:
+def _of_defaults(tree: Tree) -> Observation[KernelCommandLine]:
     """Infer what grub-mkconfig would write from its defaults; it also adds the root."""
     text = tree.text(DEFAULTS, MAX_BYTES)
     if not isinstance(text, Value):
@@ -87,21 +89,21 @@ def _of_defaults(tree: Tree) -> Observation[Line]:
             for name, value in _assigned(line, said):
                 at = at._replace(source=look.evidence.source) if name in NAMES else at
                 said[name] = value
-    return Value(Line(" ".join(filter(None, (said.get(name, "") for name in NAMES))), whole=False), at)
+    return Value(KernelCommandLine(" ".join(filter(None, (said.get(name, "") for name in NAMES))), whole=False), at)
 
 
 def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     """Yield the variables that a shell line assigns; skip command substitutions."""
     if len(line) > MAX_VALUE or "`" in line or "$(" in line:
         return
-    from nodespec.formats.grub_syntax import Command, parse  # noqa: PLC0415
+    from nodespec.formats.grub_syntax import GrubCommand, parse  # noqa: PLC0415
 
     try:
         commands = parse(line)
     except ValueError:
         return
     for command in commands:
-        words = command.words if isinstance(command, Command) else ()
+        words = command.words if isinstance(command, GrubCommand) else ()
         texts = ["".join(said.get(p.text, "") if p.variable else p.text for p in word) for word in words]
         for word in texts[texts[:1] == ["export"] :]:
             name, equals, value = word.partition("=")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
 from nodespec.checks._boot_kernels import Held, identified
-from nodespec.checks._boot_next import LOOK, Kernel
+from nodespec.checks._boot_next import LOOK, BootKernel
 from nodespec.checks._boot_offers import (
     FIRMWARES,
     LEGACY,
     NAMED,
     SYSLINUX,
     ZIPL,
-    Menu,
+    LoaderMenu,
     Offer,
     grub_configs,
     has_entries,
@@ -35,8 +35,8 @@ OTHERS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *NAMED)
 class Resolved(NamedTuple):
     """The configuration of a loader, with its alternative kernels."""
 
-    menu: Menu
-    kernels: Tuple[Kernel, ...]
+    menu: LoaderMenu
+    kernels: Tuple[BootKernel, ...]
 
 
 def configured(tree: Tree) -> Observation[Resolved]:
@@ -50,9 +50,9 @@ def configured(tree: Tree) -> Observation[Resolved]:
     return _undecided(found)
 
 
-def offers_of(tree: Tree, menu: Menu) -> Dict[str, Kernel]:
+def offers_of(tree: Tree, menu: LoaderMenu) -> Dict[str, BootKernel]:
     """Return what a loader offers: the first entry of each release."""
-    found: Dict[str, Kernel] = {}
+    found: Dict[str, BootKernel] = {}
     for offer in menu.offers:
         kernel = _kernel(tree, offer)
         if isinstance(kernel, Value):
@@ -60,14 +60,14 @@ def offers_of(tree: Tree, menu: Menu) -> Dict[str, Kernel]:
     return found
 
 
-def _menus(tree: Tree) -> List[Observation[Menu]]:
+def _menus(tree: Tree) -> List[Observation[LoaderMenu]]:
     """Return the configurations that exist.
 
     Entries of /boot/loader that GRUB reads do not also count for systemd-boot.
     """
     configs, others = grub_configs(tree), [path for path in OTHERS if is_there(tree, path)]
     entries = has_entries(tree)
-    found: List[Observation[Menu]] = []
+    found: List[Observation[LoaderMenu]] = []
     if configs:
         from nodespec.checks import _boot_grub  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ def _menus(tree: Tree) -> List[Observation[Menu]]:
     return found
 
 
-def _resolved(tree: Tree, menu: Observation[Menu]) -> Observation[Resolved]:
+def _resolved(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[Resolved]:
     """Return the kernels that a loader starts, or those of a fallback.
 
     A fallback counts if the kernel of the default is not found.
@@ -109,19 +109,19 @@ def _resolved(tree: Tree, menu: Observation[Menu]) -> Observation[Resolved]:
     return problem if isinstance(problem, Unknown) else Unknown("not found", f"{menu.value.at}: nothing is started")
 
 
-def _kernel(tree: Tree, offer: Offer) -> Observation[Kernel]:
+def _kernel(tree: Tree, offer: Offer) -> Observation[BootKernel]:
     path = located(tree, offer)
     if not isinstance(path, Value):
         return path
     release = Value(offer.release, path.evidence) if offer.release else identified(tree, path.value)
     if isinstance(release, Unknown):
         return release._replace(say=f"{offer.at}: {release.say}", look=release.look or LOOK)
-    return release.then(lambda name: Kernel(name, Held(path.value, image=True), (offer,)))
+    return release.then(lambda name: BootKernel(name, Held(path.value, image=True), (offer,)))
 
 
-def _merged(kernels: Iterator[Kernel]) -> Tuple[Kernel, ...]:
+def _merged(kernels: Iterator[BootKernel]) -> Tuple[BootKernel, ...]:
     """Merge kernels of the same release, with the entries of all."""
-    found: Dict[str, Kernel] = {}
+    found: Dict[str, BootKernel] = {}
     for kernel in kernels:
         known = found.get(kernel.release)
         found[kernel.release] = known._replace(offers=known.offers + kernel.offers) if known else kernel
@@ -134,7 +134,7 @@ def _agree(one: Observation[Resolved], other: Observation[Resolved]) -> bool:
     return _facts(one.value.kernels) == _facts(other.value.kernels)
 
 
-def _facts(kernels: Tuple[Kernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
+def _facts(kernels: Tuple[BootKernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
     return [(kernel.release, tuple(line for offer in kernel.offers for line in offer.lines)) for kernel in kernels]
 
 

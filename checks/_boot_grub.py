@@ -11,11 +11,11 @@ import re
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-from nodespec.checks._boot_offers import MAX_BYTES, PLACES, Menu, Offer
+from nodespec.checks._boot_offers import MAX_BYTES, PLACES, LoaderMenu, Offer
 from nodespec.checks._boot_systemd_boot import files_of, loaders
 from nodespec.formats.boot_entry import parse as parse_entry
-from nodespec.formats.grub_menu import HEADER, Entry, Kernel, Undecided, environment
-from nodespec.formats.grub_menu import Menu as Script
+from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, Undecided, environment
+from nodespec.formats.grub_menu import GrubMenu as Script
 from nodespec.formats.grub_syntax import parse
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.version_order import compare_rpm_names
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
-def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
+def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]:
     """Yield the menu of each grub.cfg."""
     seen: List[Tuple[Offer, ...]] = []
     for path in paths:
@@ -39,11 +39,11 @@ def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
         yield found
 
 
-def _menu(tree: Tree, path: str) -> Observation[Menu]:
+def _menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    files = Files(tree, path)
+    files = TreeFiles(tree, path)
     try:
         script = Script(files, path, text.value, _kept(files, path, text.value))
         started = tuple(map(_offer, script.started()))
@@ -52,10 +52,10 @@ def _menu(tree: Tree, path: str) -> Observation[Menu]:
     except ValueError as error:
         reason = "hidden" if isinstance(error, Undecided) else "unsupported"
         return files.unread or Unknown(reason, f"GRUB: {error}", LOOK)
-    return Value(Menu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
+    return Value(LoaderMenu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
 
 
-def _kept(files: Files, path: str, text: str) -> Dict[str, str]:
+def _kept(files: TreeFiles, path: str, text: str) -> Dict[str, str]:
     """Return the variables of grubenv for a script that does not load them itself.
 
     Such a script uses `${saved_entry}` without `load_env`.
@@ -65,13 +65,13 @@ def _kept(files: Files, path: str, text: str) -> Dict[str, str]:
     return environment(files.text(f"{path.rpartition('/')[0]}/grubenv") or HEADER)
 
 
-def _offer(kernel: Kernel) -> Offer:
+def _offer(kernel: GrubKernel) -> Offer:
     lines = tuple(line.replace(ANY, " ") for line in kernel.options)
     whole = not any(ANY in line for line in kernel.options)
     return Offer(Evidence(kernel.file, kernel.line), kernel.path, lines, whole, name=kernel.entry)
 
 
-class Files:
+class TreeFiles:
     """Files of a tree by GRUB path, which starts at a partition.
 
     Example: `($root)/grub2/grubenv`.
@@ -104,7 +104,7 @@ class Files:
                 return found.value
         return None
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[GrubEntry]:
         """Return the entries of /boot/loader in the order of Fedora's GRUB."""
         self.entered = True
         found = [loader for loader in loaders(self._tree) if files_of(self._tree, loader)]
@@ -147,7 +147,7 @@ def _device(path: str) -> str:
     return path[1:].partition(")")[0] if path.startswith("(") else ""
 
 
-def _entry(path: str, text: str) -> Union[Entry, None]:
+def _entry(path: str, text: str) -> Union[GrubEntry, None]:
     """Convert an entry to the script that `blscfg` makes: `linux PATH OPTIONS`.
 
     GRUB expands the script and splits it into words.
@@ -157,4 +157,4 @@ def _entry(path: str, text: str) -> Union[Entry, None]:
         return None
     script = parse(f"linux {entry.kernel} {' '.join(entry.options[:1])}")
     body = tuple(command._replace(line=entry.line) for command in script if hasattr(command, "words"))
-    return Entry(entry.title or entry.kernel, _ident(path), path, entry.line, body)
+    return GrubEntry(entry.title or entry.kernel, _ident(path), path, entry.line, body)

@@ -25,7 +25,7 @@ NONE = Unknown(DEFERRED, "no kernel is installed in this tree")
 LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
-class Kernel(NamedTuple):
+class BootKernel(NamedTuple):
     """A kernel, and the loader entries that start it with one of their command lines."""
 
     release: str
@@ -33,7 +33,7 @@ class Kernel(NamedTuple):
     offers: Tuple[Offer, ...] = ()
 
 
-def chosen(tree: Tree) -> Observation[Kernel]:
+def chosen(tree: Tree) -> Observation[BootKernel]:
     """Return the kernel of the next boot, or of `--kernel`; absent if there is none."""
     found = tree.once(_candidates)
     if not isinstance(found, Value) or len(found.value) == 1:
@@ -50,7 +50,7 @@ def release(tree: Tree) -> Observation[str]:
     return Value(releases[0], found.evidence, releases[1:])
 
 
-def at_rest(tree: Tree) -> Observation[Kernel]:
+def at_rest(tree: Tree) -> Observation[BootKernel]:
     """Return the same as `chosen` for a tree that does not run.
 
     Without a kernel the result is unknown.
@@ -76,12 +76,12 @@ def offered(tree: Tree) -> Observation[Tuple[Offer, ...]]:
     return Value(offers, found.evidence) if offers else Absent(found.evidence)
 
 
-def _several(kernels: Tuple[Kernel, ...]) -> Unknown:
+def _several(kernels: Tuple[BootKernel, ...]) -> Unknown:
     names = ", ".join(kernel.release for kernel in kernels)
     return Unknown("hidden", f"one of several kernels is started, which only the machine decides: {names}", LOOK)
 
 
-def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
+def _candidates(tree: Tree) -> Observation[Tuple[BootKernel, ...]]:
     """Return the kernel of the next boot, or the alternatives."""
     if _is_bare(tree):
         return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
@@ -98,7 +98,7 @@ def _candidates(tree: Tree) -> Observation[Tuple[Kernel, ...]]:
     if not isinstance(held, Value):
         return held
     found, at = _likely(tree, held.value)
-    return Value((Kernel(found, held.value[found]),), at)
+    return Value((BootKernel(found, held.value[found]),), at)
 
 
 def _is_bare(tree: Tree) -> bool:
@@ -110,7 +110,7 @@ def _is_bare(tree: Tree) -> bool:
     return all(isinstance(found, Absent) or (isinstance(found, Value) and not found.value) for found in names)
 
 
-def _asked(tree: Tree, held: Observation[Mapping[str, Held]]) -> Observation[Tuple[Kernel, ...]]:
+def _asked(tree: Tree, held: Observation[Mapping[str, Held]]) -> Observation[Tuple[BootKernel, ...]]:
     """Return the kernel of `--kernel`, with the first entry that starts it."""
     from nodespec.checks import _boot_default  # noqa: PLC0415
 
@@ -122,7 +122,7 @@ def _asked(tree: Tree, held: Observation[Mapping[str, Held]]) -> Observation[Tup
         kernel = kernels[tree.kernel]
         return Value((kernel,), Evidence(kernel.held.path))
     if isinstance(held, Value) and tree.kernel in held.value:
-        return Value((Kernel(tree.kernel, held.value[tree.kernel]),), Evidence(held.value[tree.kernel].path))
+        return Value((BootKernel(tree.kernel, held.value[tree.kernel]),), Evidence(held.value[tree.kernel].path))
     if not isinstance(held, Value) and not kernels:
         return Absent(held.evidence, held.say) if isinstance(held, Absent) else held
     return _lacking(tree.kernel, [*kernels, *(held.value if isinstance(held, Value) else ())])

@@ -58,7 +58,7 @@ class Offer(NamedTuple):
     places: Tuple[str, ...] = PLACES
 
 
-class Menu(NamedTuple):
+class LoaderMenu(NamedTuple):
     """A loader's configuration: what it starts by default, and what else it offers.
 
     One of `started` is started. `offers` is filled if a kernel was requested. `entries`: the loader reads the entries

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, T
 
 from nodespec.checks import _boot_systemd_boot as _boot_entries
 from nodespec.checks._boot_kernels import FLAVORS
-from nodespec.checks._boot_offers import LEGACY, MAX_BYTES, NAMED, SYSLINUX, ZIPL, Menu, Offer, is_file
+from nodespec.checks._boot_offers import LEGACY, MAX_BYTES, NAMED, SYSLINUX, ZIPL, LoaderMenu, Offer, is_file
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.formats.grub_legacy import Entry
-    from nodespec.formats.syslinux import Config, Label
+    from nodespec.formats.grub_legacy import LegacyEntry
+    from nodespec.formats.syslinux import Label, SyslinuxConfig
     from nodespec.host.tree import Tree
 
 SAVED = "/boot/grub/default"
 LOOK = "say which kernel is meant: --kernel RELEASE"
 
 
-def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
+def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]:
     """Yield the menu of each of these configurations."""
     for path in paths:
         if path in SYSLINUX:
@@ -36,15 +36,15 @@ def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Menu]]:
             yield _firmware(tree, path.rpartition("/")[0])
 
 
-def _syslinux(tree: Tree, path: str) -> Observation[Menu]:
+def _syslinux(tree: Tree, path: str) -> Observation[LoaderMenu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
-    from nodespec.formats.syslinux import Config  # noqa: PLC0415
+    from nodespec.formats.syslinux import SyslinuxConfig  # noqa: PLC0415
 
     folder = path.rpartition("/")[0]
     try:
-        config = Config(path, text.value, lambda name: _included(tree, folder, name))
+        config = SyslinuxConfig(path, text.value, lambda name: _included(tree, folder, name))
     except ValueError as error:
         return Unknown("unsupported", f"SYSLINUX: {error}", LOOK)
     places = (folder, "/boot", "")
@@ -57,17 +57,17 @@ def _syslinux(tree: Tree, path: str) -> Observation[Menu]:
         what = started.other if started else ""
         return Unknown("unsupported", f"{path}: the default label starts no Linux kernel, but `{what}`", LOOK)
     offers = tuple(_offered(config, label, places) for label in config.labels if label.kernel and not label.other)
-    return Value(Menu("SYSLINUX", Evidence(path), (_offered(config, started, places),), offers), Evidence(path))
+    return Value(LoaderMenu("SYSLINUX", Evidence(path), (_offered(config, started, places),), offers), Evidence(path))
 
 
-def _label(config: Config, name: str) -> Optional[Label]:
+def _label(config: SyslinuxConfig, name: str) -> Optional[Label]:
     """Return the entry with a label; the first if no label is given."""
     if not name:
         return config.labels[0] if config.labels else None
     return next((label for label in config.labels if label.name == name), None)
 
 
-def _offered(config: Config, label: Label, places: Tuple[str, ...]) -> Offer:
+def _offered(config: SyslinuxConfig, label: Label, places: Tuple[str, ...]) -> Offer:
     line = " ".join(config.options(label).split())
     at = Evidence(label.file, label.line)
     return Offer(at, label.kernel, (line,), not label.more, name=label.name, places=places)
@@ -83,7 +83,7 @@ def _included(tree: Tree, folder: str, name: str) -> Optional[str]:
     return None
 
 
-def _zipl(tree: Tree, path: str) -> Observation[Menu]:
+def _zipl(tree: Tree, path: str) -> Observation[LoaderMenu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
@@ -100,7 +100,7 @@ def _zipl(tree: Tree, path: str) -> Observation[Menu]:
     started = named if config.default else offers
     if len(started) != 1:
         return _no_default(path)
-    menu = Menu("zipl", Evidence(path), (started[0],), tuple(offers), entries=config.automatic)
+    menu = LoaderMenu("zipl", Evidence(path), (started[0],), tuple(offers), entries=config.automatic)
     return Value(menu, Evidence(path))
 
 
@@ -112,11 +112,11 @@ def _no_default(path: str) -> Unknown:
     return Unknown("unsupported", f"{path}: which kernel is started by default is not understood", LOOK)
 
 
-def _entry(entry: Entry, path: str) -> Offer:
+def _entry(entry: LegacyEntry, path: str) -> Offer:
     return Offer(Evidence(path, entry.line), entry.kernel, (" ".join(entry.options.split()),), name=entry.name)
 
 
-def _legacy(tree: Tree, path: str) -> Observation[Menu]:
+def _legacy(tree: Tree, path: str) -> Observation[LoaderMenu]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
@@ -135,7 +135,7 @@ def _legacy(tree: Tree, path: str) -> Observation[Menu]:
         say = f"{path}:{started.line}: the default entry `{started.name}` starts no Linux kernel"
         return Unknown("unsupported", say, LOOK)
     offers = tuple(_entry(entry, path) for entry in menu.entries if entry.kernel and not entry.other)
-    return Value(Menu("GRUB 0.97", Evidence(path), (_entry(started, path),), offers), Evidence(path))
+    return Value(LoaderMenu("GRUB 0.97", Evidence(path), (_entry(started, path),), offers), Evidence(path))
 
 
 def _is_firmware(tree: Tree, folder: str) -> bool:
@@ -147,7 +147,7 @@ def _is_firmware(tree: Tree, folder: str) -> bool:
     return any(is_file(tree, f"{folder}/{name}") for name in marks)
 
 
-def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
+def _firmware(tree: Tree, folder: str) -> Observation[LoaderMenu]:
     path = f"{folder}/config.txt"
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
@@ -172,7 +172,7 @@ def _firmware(tree: Tree, folder: str) -> Observation[Menu]:
     )
     if not started:
         return Unknown("not found", f"{path}: no kernel is found that a Raspberry Pi starts by itself", LOOK)
-    return Value(Menu("the firmware of a Raspberry Pi", at, started, started), at)
+    return Value(LoaderMenu("the firmware of a Raspberry Pi", at, started, started), at)
 
 
 def _kernels(tree: Tree, folder: str, said: Mapping[str, Tuple[str, ...]]) -> Tuple[str, ...]:

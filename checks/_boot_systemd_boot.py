@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple, Union
 
-from nodespec.checks._boot_offers import ESPS, MAX_BYTES, MAX_FILES, Menu, Offer, is_there, partitions
+from nodespec.checks._boot_offers import ESPS, MAX_BYTES, MAX_FILES, LoaderMenu, Offer, is_there, partitions
 from nodespec.formats import boot_entry
-from nodespec.formats.boot_entry import Entry, Sections
+from nodespec.formats.boot_entry import BootEntry, Sections
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MAX_SECTION = 1 << 16  # bytes of a section with text
 MAX_BEFORE = 256 << 20  # bytes of an image
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
 LOOK = "say which kernel is meant: --kernel RELEASE"
-Found = Tuple[Entry, Offer]
+Found = Tuple[BootEntry, Offer]
 
 
 def loaders(tree: Tree) -> Tuple[str, ...]:
@@ -54,7 +54,7 @@ def configured(tree: Tree) -> str:
     return ""
 
 
-def hidden(tree: Tree) -> Iterator[Observation[Menu]]:
+def hidden(tree: Tree) -> Iterator[Observation[LoaderMenu]]:
     """Yield an unknown for a grub.cfg that may be on an unmounted partition.
 
     RHEL 8 has its grub.cfg on the EFI system partition only, and a link to its grubenv in /boot.
@@ -67,7 +67,7 @@ def hidden(tree: Tree) -> Iterator[Observation[Menu]]:
             yield Unknown("hidden", say, f"mount its EFI system partition, or {LOOK}")
 
 
-def menu(tree: Tree) -> Observation[Menu]:
+def menu(tree: Tree) -> Observation[LoaderMenu]:
     """Return what systemd-boot starts; absent without any entry or image."""
     found: List[Found] = []
     for partition in partitions(tree):
@@ -89,7 +89,7 @@ def menu(tree: Tree) -> Observation[Menu]:
             return Unknown("hidden", say, LOOK)
     at = Evidence(configured(tree) or offers[id(started)].at.source)
     every = tuple(offers[id(entry)] for entry in ordered)
-    return Value(Menu("systemd-boot", at, (offers[id(started)],), every, sure=bool(configured(tree))), at)
+    return Value(LoaderMenu("systemd-boot", at, (offers[id(started)],), every, sure=bool(configured(tree))), at)
 
 
 def _loaded(offer: Offer) -> Tuple[object, ...]:
@@ -124,13 +124,13 @@ def _of_files(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
         if isinstance(text, Unknown):
             return text
         name = path.rpartition("/")[2]
-        entry = boot_entry.parse(name, text.value) if isinstance(text, Value) else Entry(name)
+        entry = boot_entry.parse(name, text.value) if isinstance(text, Value) else BootEntry(name)
         if entry.field and not name.startswith("auto-"):
             found.append((entry, _offer(entry, Evidence(path, entry.line), partition)))
     return found
 
 
-def _offer(entry: Entry, at: Evidence, partition: str) -> Offer:
+def _offer(entry: BootEntry, at: Evidence, partition: str) -> Offer:
     line = " ".join(" ".join(entry.options).split())
     return Offer(at, entry.kernel.replace("\\", "/"), (line,), name=entry.title or entry.id, places=(partition,))
 
@@ -153,7 +153,7 @@ def _of_images(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
     return found
 
 
-def _image_offer(tree: Tree, entry: Entry, image: Value[Sections], partition: str) -> Offer:
+def _image_offer(tree: Tree, entry: BootEntry, image: Value[Sections], partition: str) -> Offer:
     path = image.evidence.source
     addons = (f"{path}.extra.d", f"{partition}/loader/addons")
     names = [tree.names(folder) for folder in addons]
@@ -205,7 +205,7 @@ def _banner(tree: Tree, path: str, section: Section) -> str:
     return head.value if isinstance(head, Value) else ""
 
 
-def _started(tree: Tree, entries: List[Entry], conf: str) -> Union[Entry, Unknown]:
+def _started(tree: Tree, entries: List[BootEntry], conf: str) -> Union[BootEntry, Unknown]:
     """Return the default entry."""
     for name in (ONCE, ALWAYS):
         wanted = _variable(tree, name)

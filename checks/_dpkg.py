@@ -33,7 +33,7 @@ ANY = ("", "all")  # values for packages without a specific architecture
 MULTI_ARCH = ("", "no", "same", "allowed", "foreign")
 
 
-class Stanza(NamedTuple):
+class PackageStanza(NamedTuple):
     """Entry of a database for one package and architecture.
 
     `error` is the reason if dpkg refuses it.
@@ -98,10 +98,10 @@ class Stanza(NamedTuple):
         )
 
 
-Architectures = Dict[str, Stanza]
+Architectures = Dict[str, PackageStanza]
 
 
-class Database(NamedTuple):
+class DpkgDatabase(NamedTuple):
     """The stanzas in force, by name and architecture.
 
     `native` is the architecture of dpkg itself. `rest` is the observation for a package that no file mentions.
@@ -133,12 +133,12 @@ class Database(NamedTuple):
             rows.update({f"{name}:{stanza.plain('architecture')}": stanza.row() for stanza in more})
         return {name: row for name, row in rows.items() if row is not None and not isinstance(row, Absent)}
 
-    def rank(self, stanza: Stanza) -> Tuple[bool, bool]:
+    def rank(self, stanza: PackageStanza) -> Tuple[bool, bool]:
         """Rank the architectures of a plain name; the lowest rank is selected."""
         return isinstance(stanza.row(), (Absent, type(None))), stanza.plain("architecture") not in (self.native, "all")
 
 
-def database(tree: Tree) -> Union[Database, Unknown, None]:
+def database(tree: Tree) -> Union[DpkgDatabase, Unknown, None]:
     """Return the database of dpkg; None if it has no rows."""
     looks = [tree.text(path) for path in (*_alone(tree), STATUS, *_updates(tree))]
     unread = next((look for look in reversed(looks) if isinstance(look, Unknown)), None)
@@ -148,7 +148,7 @@ def database(tree: Tree) -> Union[Database, Unknown, None]:
     return found._replace(rest=unread or found.rest)
 
 
-def of_files(files: Sequence[Tuple[str, str]]) -> Database:
+def of_files(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
     """Build a database from the texts of files, the oldest first."""
     by_name: Dict[str, Architectures] = {}
     error = ""
@@ -163,10 +163,12 @@ def of_files(files: Sequence[Tuple[str, str]]) -> Database:
     looked = STATUS if STATUS in paths else f"{ALONE}/*"
     dpkg = next(iter(by_name.get("dpkg", {}).values()), None)
     refused = Unknown("malformed", error, "repair the file until dpkg --audit takes it")
-    return Database(by_name, dpkg.plain("architecture") if dpkg else "", refused if error else Absent(Evidence(looked)))
+    return DpkgDatabase(
+        by_name, dpkg.plain("architecture") if dpkg else "", refused if error else Absent(Evidence(looked))
+    )
 
 
-def _clash(known: Architectures, stanza: Stanza) -> str:
+def _clash(known: Architectures, stanza: PackageStanza) -> str:
     """Return why dpkg refuses a stanza beside others of the same name; empty if valid."""
     if not known or stanza.row() is None:
         return ""
@@ -177,7 +179,7 @@ def _clash(known: Architectures, stanza: Stanza) -> str:
     return ""
 
 
-def _replace(known: Architectures, stanza: Stanza) -> None:
+def _replace(known: Architectures, stanza: PackageStanza) -> None:
     """Replace the older stanza of a package.
 
     In the status file each architecture has its own stanza. An update replaces the stanza of another architecture,
@@ -206,16 +208,16 @@ def _alone(tree: Tree) -> List[str]:
     return [f"{ALONE}/{name}" for name in found if not name.endswith(".md5sums")]
 
 
-def _stanzas(path: str, text: str) -> Iterator[Stanza]:
+def _stanzas(path: str, text: str) -> Iterator[PackageStanza]:
     """Yield all stanzas of a file, with the reason if dpkg refuses one."""
     alone = path.startswith(ALONE)  # dpkg does not read these files, and so never refuses them
     for one in parse_stanzas(f"{text}\n" if alone else text, WANTED):
-        stanza = Stanza(path, one.fields, one.line, one.error, bool(one.error))
+        stanza = PackageStanza(path, one.fields, one.line, one.error, bool(one.error))
         error = one.error or ("" if alone else _refusal(stanza))
         yield stanza._replace(error=error)
 
 
-def _refusal(stanza: Stanza) -> str:
+def _refusal(stanza: PackageStanza) -> str:
     """Return why dpkg refuses a stanza with valid syntax; empty if it accepts it."""
     status, several = stanza.status, stanza.plain("multi-arch").lower()
     state = status.value if isinstance(status, Value) else ""

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Callable, Iterator, Optional
 
-from nodespec.formats.byte_source import Damaged, Source
+from nodespec.formats.byte_source import ByteSource, Damaged
 from nodespec.host.tree import LIMIT, Tree
 from nodespec.model.observation import Observation, Unknown
 
@@ -133,7 +133,7 @@ def _inside(data: bytes) -> bytes:
     raise ValueError("shows no configuration inside")
 
 
-def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
+def _sources(data: bytes) -> Iterator[Callable[[], ByteSource]]:
     """Yield the file itself, and the data decompressed from each possible offset."""
     from nodespec.formats.decompress import unpacked  # noqa: PLC0415
 
@@ -145,7 +145,7 @@ def _sources(data: bytes) -> Iterator[Callable[[], Source]]:
 _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
 
 
-def _sought(source: Source) -> Optional[bytes]:
+def _sought(source: ByteSource) -> Optional[bytes]:
     """Search a source for the configuration, without holding the source in memory."""
     import zlib  # noqa: PLC0415
 
@@ -164,7 +164,7 @@ def _sought(source: Source) -> Optional[bytes]:
     return None
 
 
-class _Bytes(Source):
+class _Bytes(ByteSource):
     """Reader of bytes in memory, from an offset on."""
 
     def __init__(self, data: bytes, start: int = 0) -> None:

@@ -12,7 +12,7 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.checks._boot_next import Kernel
+    from nodespec.checks._boot_next import BootKernel
 
 PACKAGED = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
 HEADERS = ("/lib/modules/{}/source", "/lib/modules/{}/build", "/usr/src/linux-headers-{}", "/usr/src/kernels/{}")
@@ -117,7 +117,7 @@ def of_release(tree: Tree) -> Observation[str]:
     return Value(named.value, named.evidence._replace(inferred=True)) if isinstance(named, Value) else named
 
 
-def _looks(tree: Tree, kernel: Kernel) -> Iterator[Observation[str]]:
+def _looks(tree: Tree, kernel: BootKernel) -> Iterator[Observation[str]]:
     from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
 
     if kernel.held.image:

@@ -45,7 +45,7 @@ SHOWN = (
 )
 
 
-class Loaded(NamedTuple):
+class LoadedModule(NamedTuple):
     """A row of /proc/modules: its line, and whether the module is out of tree."""
 
     line: int
@@ -230,7 +230,7 @@ def is_repeated(name: str) -> bool:
     return name in REPEATED or name.startswith(REPEATED_GROUPS)
 
 
-def loaded(machine: Machine) -> Observation[Mapping[str, Loaded]]:
+def loaded(machine: Machine) -> Observation[Mapping[str, LoadedModule]]:
     """Return the loaded modules; absent if the kernel does not support modules."""
     return machine.text(LOADED).then(_require_modules).then(_loaded)
 
@@ -243,7 +243,7 @@ def _require_modules(text: str) -> str:
     return text
 
 
-def _loaded(text: str) -> Mapping[str, Loaded]:
+def _loaded(text: str) -> Mapping[str, LoadedModule]:
     """Parse `wireguard 94208 0 - Live 0x0000000000000000 (OE)`; O is out of tree."""
     rows = ((line, row.split()) for line, row in enumerate(text.split("\n"), 1))
-    return {row[0]: Loaded(line, "O" in "".join(row[6:])) for line, row in rows if row}
+    return {row[0]: LoadedModule(line, "O" in "".join(row[6:])) for line, row in rows if row}

@@ -19,7 +19,7 @@ SOFTDEP = "modules.softdep"  # depmod writes it to the module tree; kmod sorts i
 VERBS = ("alias", "blacklist", "install", "softdep")
 
 
-class Line(NamedTuple):
+class ModprobeLine(NamedTuple):
     """A line `install NAME REST`.
 
     `name` may have wildcards, and has `_` in place of `-`. `file` is the base name of the file.
@@ -32,36 +32,36 @@ class Line(NamedTuple):
     file: str = ""
 
 
-class Config(NamedTuple):
+class ModprobeConfig(NamedTuple):
     """The lines of all files by verb, in the order of kmod.
 
     Of a blacklist only the names are kept.
     """
 
-    aliases: Tuple[Line, ...] = ()
-    installs: Tuple[Line, ...] = ()
-    softdeps: Tuple[Line, ...] = ()
+    aliases: Tuple[ModprobeLine, ...] = ()
+    installs: Tuple[ModprobeLine, ...] = ()
+    softdeps: Tuple[ModprobeLine, ...] = ()
     blacklist: Mapping[str, Evidence] = {}
 
-    def aliases_of(self, name: str) -> Tuple[Line, ...]:
+    def aliases_of(self, name: str) -> Tuple[ModprobeLine, ...]:
         """Return the aliases that a name matches; kmod tries them first."""
         return tuple(line for line in self.aliases if matches(name, line.name))
 
-    def install_of(self, name: str) -> Optional[Line]:
+    def install_of(self, name: str) -> Optional[ModprobeLine]:
         """Return the first install command that matches a module."""
         return next((line for line in self.installs if matches(name, line.name)), None)
 
 
-def configuration(tree: Tree) -> Union[Config, Unknown]:
+def configuration(tree: Tree) -> Union[ModprobeConfig, Unknown]:
     """Return the whole configuration; unknown if a file that may matter is unreadable."""
     return tree.once(_configuration)
 
 
-def _configuration(tree: Tree) -> Union[Config, Unknown]:
+def _configuration(tree: Tree) -> Union[ModprobeConfig, Unknown]:
     files = _files(tree)
     if isinstance(files, Unknown):
         return files
-    lines: List[Line] = []
+    lines: List[ModprobeLine] = []
     for name in sorted(files):
         text = Value("", Evidence(files[name])) if _is_null(tree, files[name]) else tree.text(files[name])
         if isinstance(text, Unknown):
@@ -71,15 +71,15 @@ def _configuration(tree: Tree) -> Union[Config, Unknown]:
     return _sorted([*lines, *_on_command_line(tree)])
 
 
-def _sorted(lines: List[Line]) -> Config:
-    by_verb: Dict[str, List[Line]] = {verb: [] for verb in VERBS}
+def _sorted(lines: List[ModprobeLine]) -> ModprobeConfig:
+    by_verb: Dict[str, List[ModprobeLine]] = {verb: [] for verb in VERBS}
     for line in lines:
         by_verb[line.verb].append(line)
     alias, blacklist, install, softdep = (tuple(by_verb[verb]) for verb in VERBS)
-    return Config(alias, install, softdep, {line.name: line.evidence for line in reversed(blacklist)})
+    return ModprobeConfig(alias, install, softdep, {line.name: line.evidence for line in reversed(blacklist)})
 
 
-def _on_command_line(tree: Tree) -> Iterator[Line]:
+def _on_command_line(tree: Tree) -> Iterator[ModprobeLine]:
     """Parse `modprobe.blacklist=nouveau,floppy`, which counts like lines of a file."""
     if tree.running:
         line = tree.line(CMDLINE)
@@ -91,7 +91,9 @@ def _on_command_line(tree: Tree) -> Iterator[Line]:
         return
     for key, names in _kernel.parameters(line.value):
         if key == "modprobe.blacklist":
-            yield from (Line("blacklist", _kernel.named(name), "", line.evidence) for name in names.split(",") if name)
+            yield from (
+                ModprobeLine("blacklist", _kernel.named(name), "", line.evidence) for name in names.split(",") if name
+            )
 
 
 def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
@@ -132,7 +134,7 @@ def _is_null(tree: Tree, path: str) -> bool:
     return isinstance(target, Value) and target.value == NULL
 
 
-def parse(text: str, at: Evidence) -> Iterator[Line]:
+def parse(text: str, at: Evidence) -> Iterator[ModprobeLine]:
     """Parse the lines of a file, such as `install floppy /bin/false`.
 
     kmod ignores invalid lines.
@@ -149,7 +151,7 @@ def parse(text: str, at: Evidence) -> Iterator[Line]:
         except ValueError:
             continue
         if rest or verb == "blacklist":
-            yield Line(verb, name, rest, at._replace(line=number), at.source.rpartition("/")[2])
+            yield ModprobeLine(verb, name, rest, at._replace(line=number), at.source.rpartition("/")[2])
 
 
 def logical_lines(text: str) -> Iterator[Tuple[int, str]]:
@@ -191,7 +193,7 @@ def softdeps(tree: Tree, name: str) -> Union[Tuple[Tuple[str, ...], Tuple[str, .
     return _parted(line.rest) if line else ((), ())
 
 
-def _softdeps(tree: Tree) -> Union[Tuple[Line, ...], Unknown]:
+def _softdeps(tree: Tree) -> Union[Tuple[ModprobeLine, ...], Unknown]:
     config, folder = configuration(tree), _kernel.tree(tree)
     if isinstance(config, Unknown):
         return config

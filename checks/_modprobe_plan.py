@@ -22,31 +22,31 @@ MAX_STEPS = 2_000  # modules that one name leads to
 MAX_NEEDS = 200  # dependencies of one module
 
 
-class Kernel(NamedTuple):
+class KernelState(NamedTuple):
     """State of the kernel: modules that it has, and modules that it denies."""
 
     present: Mapping[str, object]
     banned: Mapping[str, Evidence]
 
 
-class Target(NamedTuple):
+class ModuleTarget(NamedTuple):
     """A module that a name leads to, with the alias that leads there."""
 
     name: str
     alias: Optional[Evidence] = None
 
 
-def targets(tree: Tree, config: _modprobe.Config, name: str) -> Tuple[Target, ...]:
+def targets(tree: Tree, config: _modprobe.ModprobeConfig, name: str) -> Tuple[ModuleTarget, ...]:
     """Return the modules that a name stands for."""
     aliases = config.aliases_of(name)
     if aliases:
-        return tuple(Target(line.rest, line.evidence) for line in aliases)
+        return tuple(ModuleTarget(line.rest, line.evidence) for line in aliases)
     installed = tree.once(_kernel.installed)
     if isinstance(installed, Value) and name in installed.value:
-        return (Target(name),)
+        return (ModuleTarget(name),)
     if any(line.name == name for line in config.installs):
-        return (Target(name),)
-    return tuple(Target(module, at) for module, at in _depmod_aliases(tree, name))
+        return (ModuleTarget(name),)
+    return tuple(ModuleTarget(module, at) for module, at in _depmod_aliases(tree, name))
 
 
 def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
@@ -72,7 +72,7 @@ class Attempt:
     `inserted` are the modules in the kernel afterwards; None if that is not known.
     """
 
-    def __init__(self, tree: Tree, config: _modprobe.Config, kernel: Kernel) -> None:
+    def __init__(self, tree: Tree, config: _modprobe.ModprobeConfig, kernel: KernelState) -> None:
         self.tree, self.config, self.kernel = tree, config, kernel
         self.inserted: Dict[str, Optional[bool]] = {}
         self.reasons: Dict[str, Reason] = {}
@@ -166,7 +166,7 @@ class Attempt:
             self.reasons[name] = self.reasons[worst]
 
 
-def attempt(tree: Tree, kernel: Kernel, name: str, *, spares: bool = False) -> Union[Attempt, Unknown]:
+def attempt(tree: Tree, kernel: KernelState, name: str, *, spares: bool = False) -> Union[Attempt, Unknown]:
     """Call modprobe with a name.
 
     `spares`: a module that is blacklisted is not loaded by its own name either.
@@ -183,7 +183,7 @@ def attempt(tree: Tree, kernel: Kernel, name: str, *, spares: bool = False) -> U
     return tried
 
 
-def kept_out(tree: Tree, kernel: Kernel, name: str) -> Optional[Reason]:
+def kept_out(tree: Tree, kernel: KernelState, name: str) -> Optional[Reason]:
     """Return what stops `modprobe NAME` from loading the module; None if nothing does."""
     config = _modprobe.configuration(tree)
     if isinstance(config, Unknown):

@@ -53,7 +53,7 @@ def _loaded(tree: Tree) -> Observation[Loaded]:
         return Value({}, named.evidence) if isinstance(installed, Absent) else installed
     builtin = tree.once(_kernel.builtin)
     present: Dict[str, object] = {**builtin.value} if isinstance(builtin, Value) else {}
-    kernel = _modprobe_plan.Kernel(present, banned(tree))
+    kernel = _modprobe_plan.KernelState(present, banned(tree))
     found: Dict[str, Union[Evidence, Unknown]] = {}
     for name, at in named.value.items():
         tried = _modprobe_plan.attempt(tree, kernel, name, spares=True)
@@ -67,7 +67,7 @@ def _loaded(tree: Tree) -> Observation[Loaded]:
 
 
 def _add_doubtful(
-    tree: Tree, kernel: _modprobe_plan.Kernel, doubt: Unknown, found: Dict[str, Union[Evidence, Unknown]]
+    tree: Tree, kernel: _modprobe_plan.KernelState, doubt: Unknown, found: Dict[str, Union[Evidence, Unknown]]
 ) -> None:
     """Add the modules of files that the init system may not read."""
     for path in _files(tree):

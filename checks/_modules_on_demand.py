@@ -6,7 +6,7 @@ from typing import Dict, Optional, Tuple, Union
 
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.checks import _modprobe, _modprobe_plan
-from nodespec.checks._modprobe_plan import Kernel
+from nodespec.checks._modprobe_plan import KernelState
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -15,7 +15,7 @@ LOADER, MODPROBE = "/proc/sys/kernel/modprobe", "/sbin/modprobe"
 PACKED = ("", ".xz", ".zst", ".gz")
 
 
-def state(machine: Tree, name: str, kernel: Kernel, unread: Optional[Unknown]) -> Optional[Observation[str]]:
+def state(machine: Tree, name: str, kernel: KernelState, unread: Optional[Unknown]) -> Optional[Observation[str]]:
     """Return the state of a module that is not in the kernel; None if no list has it.
 
     `unread` is the reason if the kernel may deny further modules.
@@ -27,7 +27,7 @@ def state(machine: Tree, name: str, kernel: Kernel, unread: Optional[Unknown]) -
     if held:
         return held if isinstance(held, Unknown) else Value("blocked", held)
     config = _modprobe.configuration(machine)
-    kept = config.blacklist.get(name) if isinstance(config, _modprobe.Config) else None
+    kept = config.blacklist.get(name) if isinstance(config, _modprobe.ModprobeConfig) else None
     return unread or (Value("blacklisted", kept) if kept else listed)
 
 

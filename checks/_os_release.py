@@ -12,7 +12,7 @@ from nodespec.records import NamedTuple
 FILES = ("/etc/os-release", "/usr/lib/os-release")
 
 
-class Assignment(NamedTuple):
+class OsReleaseLine(NamedTuple):
     """A line of os-release: its number, and the raw value with its quotes."""
 
     line: int
@@ -32,12 +32,12 @@ def field(tree: Tree, name: str) -> Observation[str]:
     found = tree.once(fields)
     if not isinstance(found, Value):
         return found
-    line, written = found.value.get(name, Assignment(0, ""))
+    line, written = found.value.get(name, OsReleaseLine(0, ""))
     said = Value(written, found.evidence._replace(line=line)).then(_word)
     return Absent(found.evidence) if isinstance(said, Value) and not said.value else said
 
 
-def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
+def fields(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
     """Return the fields of os-release.
 
     The second file counts only if the first does not exist. If neither exists, the result is unknown.
@@ -51,13 +51,13 @@ def fields(tree: Tree) -> Observation[Mapping[str, Assignment]]:
     return read.then(_assignments)
 
 
-def _assignments(text: str) -> Mapping[str, Assignment]:
+def _assignments(text: str) -> Mapping[str, OsReleaseLine]:
     """Parse assignments by name; ValueError if the text has none.
 
     If a name is assigned twice, the later value counts, as in a shell.
     """
     lines = ((number, re.match(r"\s*([A-Za-z_]\w*)=(.*)", row)) for number, row in enumerate(text.split("\n"), 1))
-    found = {match[1]: Assignment(number, match[2]) for number, match in lines if match}
+    found = {match[1]: OsReleaseLine(number, match[2]) for number, match in lines if match}
     if not found and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
         raise ValueError("no line of it is an assignment")
     return found

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Dict, Iterator, Tuple, Union
 
 from nodespec.checks._package_rows import NAME, Listed, Package, final, listed
-from nodespec.checks._sqlite import Database
+from nodespec.checks._sqlite import SqliteDatabase
 from nodespec.facts.versions import RPM
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Evidence, Unknown, Value
@@ -49,10 +49,10 @@ def database(tree: Tree) -> Union[Listed, Unknown, None]:
 
 
 def _packages(path: str, log: bytes, data: bytes) -> Tuple[Package, ...]:
-    return tuple(_read(path, Database(data, log)))
+    return tuple(_read(path, SqliteDatabase(data, log)))
 
 
-def _read(path: str, database: Database) -> Iterator[Package]:
+def _read(path: str, database: SqliteDatabase) -> Iterator[Package]:
     for _, header, *_ in database.rows("Packages"):
         if not isinstance(header, bytes):
             raise ValueError("a package has no header")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from nodespec.checks._runtime_containerd import Settings as Containerd
-    from nodespec.checks._systemd_command import Command
+    from nodespec.checks._systemd_command import CommandLine
     from nodespec.formats.toml import Table
 
 MAX_BYTES, MAX_FILES = 1 << 18, 64
@@ -48,13 +48,13 @@ def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Co
     return settings(tree, given or CONTAINERD, version, given=bool(given))
 
 
-def _command(tree: Tree, unit: str, program: str) -> Union[Command, Unknown]:
+def _command(tree: Tree, unit: str, program: str) -> Union[CommandLine, Unknown]:
     """Return the command line of a unit; without a unit the program alone."""
-    from nodespec.checks._systemd_command import Command, command_of  # noqa: PLC0415
+    from nodespec.checks._systemd_command import CommandLine, command_of  # noqa: PLC0415
 
     command = command_of(tree, unit, program)
     if isinstance(command, Absent):
-        return Command((program,), command.evidence)
+        return CommandLine((program,), command.evidence)
     return command.value if isinstance(command, Value) else command
 
 
@@ -121,7 +121,7 @@ def docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # n
     return _with_options(found.value, path, words) if isinstance(found, Value) else found
 
 
-def _with_options(found: Settings, path: str, words: Command) -> Observation[Settings]:
+def _with_options(found: Settings, path: str, words: CommandLine) -> Observation[Settings]:
     """Return the settings of a file and of options; dockerd refuses a setting in both."""
     options = {
         "cgroup_driver": _native(words.options("--exec-opt")),

@@ -10,7 +10,7 @@ from nodespec.checks._runtime_containerd_files import (
     OLD,
     RUNTIME,
     SHORT,
-    Loaded,
+    MergedFiles,
     Rules,
     UnreadError,
     load,
@@ -96,7 +96,7 @@ def _read(tree: Tree, path: str, rules: Rules, *, given: bool) -> Observation[Se
         return error.why
 
 
-def _decide(loaded: Loaded, path: str, rules: Rules) -> Settings:
+def _decide(loaded: MergedFiles, path: str, rules: Rules) -> Settings:
     at = Evidence(path if loaded.read else "", inferred=True)
     if rules.migrates == "never":
         plugin = loaded.plugins.get(SHORT if loaded.version < 2 else OLD, {})  # noqa: PLR2004 - the version of the file
@@ -179,7 +179,7 @@ def _snapshotter(images: Table, at: Evidence) -> Observation[str]:
     return found if found.evidence.source else Value(found.value, at)
 
 
-def _disabled(loaded: Loaded, at: Evidence, rules: Rules) -> Observation[bool]:
+def _disabled(loaded: MergedFiles, at: Evidence, rules: Rules) -> Observation[bool]:
     """Return whether the CRI is disabled: the plugin itself, or in 2.x a dependency."""
     if rules.migrates == "never":
         names: Tuple[str, ...] = (SHORT if loaded.version < 2 else OLD,)  # noqa: PLR2004 - the version of the file

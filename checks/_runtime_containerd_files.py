@@ -53,7 +53,7 @@ class UnreadError(Exception):
         self.why = why
 
 
-class Loaded:
+class MergedFiles:
     """The files merged so far."""
 
     def __init__(self, version: int) -> None:
@@ -64,8 +64,8 @@ class Loaded:
         self.read = False
 
 
-def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> Loaded:
-    loaded = Loaded(1 if rules.migrates == "never" else rules.newest)
+def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> MergedFiles:
+    loaded = MergedFiles(1 if rules.migrates == "never" else rules.newest)
     pending, done = [path], cast("List[str]", [])
     while pending:
         path = pending.pop(0)
@@ -123,7 +123,7 @@ def _texts(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evidence]]:
     return [(cast("str", text), found.evidence) for text in texts] if found else []
 
 
-def _add(loaded: Loaded, file: toml.Table, path: str, rules: Rules) -> None:
+def _add(loaded: MergedFiles, file: toml.Table, path: str, rules: Rules) -> None:
     """Merge a file into the files read before it."""
     loaded.read = True
     setting = _value(file, "version", int, path)
@@ -203,7 +203,7 @@ def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[
         yield from found
 
 
-def _validate(loaded: Loaded, path: str, rules: Rules) -> None:
+def _validate(loaded: MergedFiles, path: str, rules: Rules) -> None:
     """Raise an error for content with which containerd refuses to start."""
     if rules.migrates != "never":
         for name, at in (*loaded.disabled, *loaded.required):

@@ -20,7 +20,7 @@ INNER, LEAF = 5, 13  # page types of a table
 WIDTHS = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # bytes of a value that is neither text nor blob
 
 
-class Database:
+class SqliteDatabase:
     """A database and its write-ahead log; every reader raises ValueError if damaged."""
 
     def __init__(self, data: bytes, log: bytes = b"") -> None:

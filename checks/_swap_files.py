@@ -20,7 +20,7 @@ HEADING = 4096  # bytes of the header page of an area
 TAGGED = tuple(f"{tag}=" for tag in _fstab.TAGS)
 
 
-class Area(NamedTuple):
+class DeclaredArea(NamedTuple):
     """A declared swap area.
 
     `path` may be a tag such as `UUID=...`. `made`: the service that enables it also creates it.
@@ -52,12 +52,12 @@ class Area(NamedTuple):
 class Swap(NamedTuple):
     """The areas that a boot enables, their source, and why there may be more."""
 
-    areas: Tuple[Area, ...]
+    areas: Tuple[DeclaredArea, ...]
     at: Evidence
     more: Tuple[Unknown, ...]
 
 
-Found = Union[Area, Unknown]
+Found = Union[DeclaredArea, Unknown]
 
 
 def swap(tree: Tree) -> Observation[Swap]:
@@ -78,7 +78,7 @@ def _swap(tree: Tree) -> Observation[Swap]:
     built = _not_built(tree)
     if built:
         return Value(Swap((), built, ()), built)
-    found: Dict[str, Area] = {}
+    found: Dict[str, DeclaredArea] = {}
     more: List[Unknown] = []
     for one in _by_systemd(tree) if system.value == "systemd" else _by_fstab(tree, system.value):
         if isinstance(one, Unknown):
@@ -114,14 +114,14 @@ def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
             yield reads
         return
     if isinstance(reads, Value) and reads.value:
-        yield from (Area(_declared(entry), entry.at) for entry in areas if not entry.has("noauto"))
+        yield from (DeclaredArea(_declared(entry), entry.at) for entry in areas if not entry.has("noauto"))
     if system == "openrc":
         from nodespec.checks import _swap_services  # noqa: PLC0415
 
         yield from _swap_services.found(tree)
 
 
-def _declared(entry: _fstab.Entry) -> str:
+def _declared(entry: _fstab.FstabEntry) -> str:
     """Return the area as /etc/fstab names it, without quotes."""
     tag, equals, value = entry.what.partition("=")
     if equals and tag in _fstab.TAGS:
@@ -164,16 +164,16 @@ def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
             yield _area(tree, boot, unit)
 
 
-def _area(tree: Tree, boot: Transaction, unit: Unit) -> Area:
+def _area(tree: Tree, boot: Transaction, unit: Unit) -> DeclaredArea:
     entries = _fstab.entries(tree)
     for entry in () if isinstance(entries, Unknown) else entries:
         if unit.path.startswith("generator/") and _fstab.unit_name(entry.path, "swap") == unit.name:
-            return Area(_declared(entry), entry.at)
+            return DeclaredArea(_declared(entry), entry.at)
     what = [reading for reading in boot.readings(unit) if (reading.section, reading.name) == ("Swap", "What")]
     if what:
         at = what[-1].at if what[-1].at.source.startswith("/") else boot.pulled.get(unit.name, what[-1].at)
-        return Area(what[-1].value.replace("%%", "%"), at)
-    return Area(f"/{unit.name[: -len('.swap')].replace('-', '/')}", Evidence(unit.path))
+        return DeclaredArea(what[-1].value.replace("%%", "%"), at)
+    return DeclaredArea(f"/{unit.name[: -len('.swap')].replace('-', '/')}", Evidence(unit.path))
 
 
 GPT_GENERATOR = "systemd-gpt-auto-generator"

@@ -27,7 +27,7 @@ NETWORKED = (
 MAX_FIELDS = 4  # fields that are read of a line
 
 
-class Entry(NamedTuple):
+class FstabEntry(NamedTuple):
     """A line of /etc/fstab with escapes resolved: `UUID=x none swap sw,nofail`."""
 
     what: str
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
         return f"/dev/disk/by-{tag.lower()}/{encode_tag(value)}"
 
 
-def entries(tree: Tree) -> Union[Tuple[Entry, ...], Unknown]:
+def entries(tree: Tree) -> Union[Tuple[FstabEntry, ...], Unknown]:
     """Return the lines of /etc/fstab; none if the file does not exist."""
     text = tree.text(FSTAB, _units.LIMIT)
     if isinstance(text, Unknown):
@@ -75,7 +75,7 @@ def entries(tree: Tree) -> Union[Tuple[Entry, ...], Unknown]:
     return tuple(parse(text.value)) if isinstance(text, Value) else ()
 
 
-def parse(text: str) -> Iterator[Entry]:
+def parse(text: str) -> Iterator[FstabEntry]:
     """Parse lines as getmntent(3) of glibc does; missing fields are empty."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip(" \t")
@@ -83,7 +83,7 @@ def parse(text: str) -> Iterator[Entry]:
             continue
         fields = [unescape(field) for field in re.split("[ \t]+", stripped)[:MAX_FIELDS]]
         what, where, kind, options = (*fields, "", "", "", "")[:MAX_FIELDS]
-        yield Entry(what, where, kind, options, Evidence(FSTAB, number))
+        yield FstabEntry(what, where, kind, options, Evidence(FSTAB, number))
 
 
 def unescape(field: str) -> str:
@@ -127,7 +127,7 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
         return
     if not _systemd_boot.runs_generator(tree, GENERATOR):
         return
-    made: Dict[str, Entry] = {}
+    made: Dict[str, FstabEntry] = {}
     no_swap = _systemd_boot.is_off(tree, "systemd.swap")
     for entry in found:
         kind = "swap" if entry.kind == "swap" else "mount"
@@ -137,7 +137,7 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
             yield from _unit(name, entry)
 
 
-def mount_point(entry: Entry) -> str:
+def mount_point(entry: FstabEntry) -> str:
     """Return the mount point of an entry; empty if the generator skips it.
 
     It skips entries without a path, and paths that systemd mounts itself.
@@ -149,7 +149,7 @@ def mount_point(entry: Entry) -> str:
 OWN = ("/proc", "/sys", "/dev", "/run")
 
 
-def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
+def _unit(name: str, entry: FstabEntry) -> Iterator[Tuple[str, object]]:
     """Yield the unit of an entry, and the link that starts it."""
     yield f"{NORMAL}/{name}", _text(entry)
     if _is_refused(entry):
@@ -174,7 +174,7 @@ def _unit(name: str, entry: Entry) -> Iterator[Tuple[str, object]]:
         yield _link(target, name, entry)
 
 
-def _is_refused(entry: Entry) -> bool:
+def _is_refused(entry: FstabEntry) -> bool:
     """Return whether the generator writes the unit but stops before its link.
 
     It stops at an error, so nothing starts the unit.
@@ -185,12 +185,12 @@ def _is_refused(entry: Entry) -> bool:
     return unmakeable or (device and entry.kind != "swap" and ".." in entry.path.split("/"))
 
 
-def _link(target: str, name: str, entry: Entry) -> Tuple[str, object]:
+def _link(target: str, name: str, entry: FstabEntry) -> Tuple[str, object]:
     suffix = "wants" if entry.has("nofail", "fail") == "nofail" else "requires"
     return f"{NORMAL}/{target}.{suffix}/{name}", Link(f"../{name}", entry.at)
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: FstabEntry) -> str:
     """Return the text of the unit, as far as it affects dependencies."""
     required = " ".join(entry.values("x-systemd.requires"))
     section = "Swap" if entry.kind == "swap" else "Mount"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 from nodespec.checks import _init_system
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks import _systemd_units as _units
-from nodespec.checks._swap_files import Area
+from nodespec.checks._swap_files import DeclaredArea
 from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.host.tree import Tree
 
-Found = Union[Area, Unknown]
+Found = Union[DeclaredArea, Unknown]
 SERVICES = {  # Default area of each service; its own configuration rarely has another name.
     "zramswap.service": "/dev/zram0",
     "zram-config.service": "/dev/zram0",
@@ -38,7 +38,7 @@ def found(tree: Tree) -> Iterator[Found]:
         if isinstance(started, Unknown):
             yield started
         elif isinstance(started, Value) and started.value:
-            yield from _of_service(tree, service, Area(path, started.evidence, made=True))
+            yield from _of_service(tree, service, DeclaredArea(path, started.evidence, made=True))
     yield from _by_agent(tree)
     yield from _by_cloud_init(tree)
     system = _init_system.init(tree)
@@ -48,7 +48,7 @@ def found(tree: Tree) -> Iterator[Found]:
         yield from _by_rc_local(tree)
 
 
-def _of_service(tree: Tree, service: str, area: Area) -> Iterator[Found]:
+def _of_service(tree: Tree, service: str, area: DeclaredArea) -> Iterator[Found]:
     if service == "dphys-swapfile.service":
         said = _assignments(tree, DPHYS)
         if said.get("CONF_SWAPSIZE", "").strip() != "0":
@@ -116,7 +116,7 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
                 mechanism = value or "auto"
     if mechanism != "none":
         at = Evidence("/usr/lib/systemd/system-generators/rpi-swap-generator", inferred=True)
-        yield Area("/var/swap" if mechanism == "swapfile" else "/dev/zram0", at, made=True)
+        yield DeclaredArea("/var/swap" if mechanism == "swapfile" else "/dev/zram0", at, made=True)
 
 
 def _by_own_units(tree: Tree) -> Iterator[Found]:
@@ -133,7 +133,7 @@ def _by_own_units(tree: Tree) -> Iterator[Found]:
                 continue
             path = re.search(PATH, command)
             if path and name in sure:
-                yield Area(path[1], at._replace(inferred=True), made=made)
+                yield DeclaredArea(path[1], at._replace(inferred=True), made=made)
             else:
                 yield Unknown(DEFERRED, f"only a running machine can tell: {at} runs swapon")
 

@@ -36,8 +36,8 @@ class Refused(NamedTuple):
 class Assigned(NamedTuple):
     """Assignments of the files in the order of writing, and the last by path."""
 
-    order: Tuple[_sysctl_values.Assignment, ...]
-    paths: Mapping[str, _sysctl_values.Assignment]
+    order: Tuple[_sysctl_values.SysctlAssignment, ...]
+    paths: Mapping[str, _sysctl_values.SysctlAssignment]
 
     def look(self, key: str) -> Union[Value[str], Unknown, None]:
         """Return the final value of a parameter; None if no assignment sets it.
@@ -89,7 +89,7 @@ class Assigned(NamedTuple):
             before = before if own or written.value is None else written.value
         return seen, refused
 
-    def _sets(self, one: _sysctl_values.Assignment, names: Tuple[str, ...]) -> bool:
+    def _sets(self, one: _sysctl_values.SysctlAssignment, names: Tuple[str, ...]) -> bool:
         return any(one.path == name or (name not in self.paths and _fits(name, one.path)) for name in names)
 
 
@@ -127,7 +127,7 @@ def _assigned(tree: Tree) -> Observation[Assigned]:
     paths, reader = _paths(tree), reader_of(tree)
     if not isinstance(paths, Value):
         return paths
-    found: List[_sysctl_values.Assignment] = []
+    found: List[_sysctl_values.SysctlAssignment] = []
     for path in paths.value:
         text = _units.said(tree, path)
         if not isinstance(text, Value):
@@ -148,12 +148,12 @@ def may_name(tree: Tree, word: str) -> bool:
     return any(isinstance(text, Unknown) or (isinstance(text, Value) and word in text.value) for text in texts)
 
 
-def ordered(assignments: Iterable[_sysctl_values.Assignment], reader: str) -> Assigned:
+def ordered(assignments: Iterable[_sysctl_values.SysctlAssignment], reader: str) -> Assigned:
     """Return what is written to the kernel.
 
     systemd writes each path once, at the position of its last value.
     """
-    found: Dict[str, _sysctl_values.Assignment] = {}
+    found: Dict[str, _sysctl_values.SysctlAssignment] = {}
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
 
@@ -190,7 +190,7 @@ def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
     return files if ours else Value((*files.value, FILE), files.evidence)
 
 
-def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.Assignment]:
+def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.SysctlAssignment]:
     """Parse assignments of a file: `net.ipv4.ip_forward = 1`.
 
     A comment starts with # or ; at the beginning of a line. A leading `-` means that the write may fail. Without a `=`,
@@ -207,7 +207,7 @@ def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.Assignme
         dash = line[0] == "-"
         if equals or dash:
             name = name[dash:].strip(blanks) if reader == SYSTEMD else name[dash:].rstrip(blanks)
-            yield _sysctl_values.Assignment(
+            yield _sysctl_values.SysctlAssignment(
                 _path(name), value.strip(blanks) if equals else None, Evidence(path, number)
             )
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Tuple
 
 from nodespec.checks import _sysctl_values
-from nodespec.checks._sysctl_values import Assignment
+from nodespec.checks._sysctl_values import SysctlAssignment
 from nodespec.checks.sysctl import SWAP
 from nodespec.model.observation import Evidence
 
 ROOT = "/proc/sys/"
 
 
-def parse(path: str, text: str) -> Iterator[Assignment]:
+def parse(path: str, text: str) -> Iterator[SysctlAssignment]:
     """Parse the assignments of a file; skip names that cannot exist."""
     for number, line in _lines(text):
         name, equals, value = line.partition("=")
         name, value = name.strip(), value.strip()
         below = name.removeprefix(ROOT)
         if equals and value and below[:1] not in ("-", "/") and not set("*?[") & set(below):
-            yield Assignment(below.replace(".", "/"), value, Evidence(path, number))
+            yield SysctlAssignment(below.replace(".", "/"), value, Evidence(path, number))
 
 
 def _lines(text: str) -> Iterator[Tuple[int, str]]:
@@ -41,7 +41,7 @@ def _lines(text: str) -> Iterator[Tuple[int, str]]:
             yield number, whole
 
 
-def until_refused(assignments: Iterable[Assignment]) -> Iterator[Assignment]:
+def until_refused(assignments: Iterable[SysctlAssignment]) -> Iterator[SysctlAssignment]:
     """Drop the assignments of a file after a refused write.
 
     If it is not known whether a write is refused, the rest of the file is marked as not sure.

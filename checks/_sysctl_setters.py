@@ -35,7 +35,7 @@ SOURCES = (
 )
 
 
-class Setting(NamedTuple):
+class ServiceSetting(NamedTuple):
     """A setting of a service; the value is None if only a running machine can tell."""
 
     key: str
@@ -56,12 +56,12 @@ def applied(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optiona
     return found
 
 
-def settings(tree: Tree) -> Tuple[Setting, ...]:
+def settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
     """Return the settings of all services, in their order."""
     return tree.once(_settings)
 
 
-def _after(setting: Setting, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
+def _after(setting: ServiceSetting, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
     if setting.sticky and isinstance(before, Value) and before.value == "1":
         return before
     if setting.value is not None:
@@ -73,11 +73,17 @@ def _after(setting: Setting, key: str, before: Optional[Observation[str]]) -> Op
     return Unknown(DEFERRED, f"only a running machine can tell: {setting.at} may set {key}")
 
 
-def _settings(tree: Tree) -> Tuple[Setting, ...]:
+def _settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
     system = _init_system.init(tree)
     if not isinstance(system, Value):
         return ()
-    readers: List[Callable[[Tree], Iterator[Setting]]] = [_of_ufw, _of_networkd, _of_docker, _of_apport, _of_tuned]
+    readers: List[Callable[[Tree], Iterator[ServiceSetting]]] = [
+        _of_ufw,
+        _of_networkd,
+        _of_docker,
+        _of_apport,
+        _of_tuned,
+    ]
     if system.value == "systemd":
         readers.append(_of_units)
     found = [setting for read in (*readers, _of_scripts) for setting in read(tree)]
@@ -92,12 +98,12 @@ def _starts(tree: Tree, *units: str) -> Optional[bool]:
     return None if any(isinstance(one, Unknown) for one in seen) else False
 
 
-def parse_assignments(text: str, path: str) -> Iterator[Setting]:
+def parse_assignments(text: str, path: str) -> Iterator[ServiceSetting]:
     """Parse lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
     for number, line in _units.lines(text):
         name, equals, value = line.lstrip("-").partition("=")
         if equals:
-            yield Setting(key_of(name.strip()), " ".join(value.split()), Evidence(path, number))
+            yield ServiceSetting(key_of(name.strip()), " ".join(value.split()), Evidence(path, number))
 
 
 def key_of(name: str) -> str:
@@ -116,7 +122,7 @@ def _variables(tree: Tree, path: str) -> Dict[str, str]:
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
-def _of_ufw(tree: Tree) -> Iterator[Setting]:
+def _of_ufw(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of ufw, which runs `sysctl -p` on its own file if enabled."""
     if _variables(tree, UFW).get("ENABLED", "").lower() != "yes":
         return
@@ -127,7 +133,7 @@ def _of_ufw(tree: Tree) -> Iterator[Setting]:
         yield setting if started else setting._replace(value=None)
 
 
-def _of_networkd(tree: Tree) -> Iterator[Setting]:
+def _of_networkd(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of systemd-networkd.
 
     It enables forwarding once an interface that requests it is up.
@@ -151,16 +157,16 @@ def _drop_ins(tree: Tree, networks: Tuple[str, ...]) -> Iterator[str]:
         yield from more.value if isinstance(more, Value) else ()
 
 
-def _of_network(name: str, value: str, at: Evidence) -> Iterator[Setting]:
+def _of_network(name: str, value: str, at: Evidence) -> Iterator[ServiceSetting]:
     on = value in ("yes", "true", "1", "on", "both", "y", "t")
     if name in ("IPForward", "IPMasquerade") and (on or value in ("ipv4", "ipv6")):
         if value != "ipv6":
-            yield Setting(FORWARD, None, at, sticky=True)
+            yield ServiceSetting(FORWARD, None, at, sticky=True)
         if value != "ipv4":
-            yield Setting("net.ipv6.conf.all.forwarding", None, at, sticky=True)
+            yield ServiceSetting("net.ipv6.conf.all.forwarding", None, at, sticky=True)
 
 
-def _of_networkd_conf(tree: Tree) -> Iterator[Setting]:
+def _of_networkd_conf(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield `IPv4Forwarding=` in networkd.conf, which applies to the whole host."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
@@ -177,10 +183,10 @@ def _of_networkd_conf(tree: Tree) -> Iterator[Setting]:
             if section == "Network" and name in keys and value:
                 on = value.lower() in ("yes", "true", "1", "on", "y", "t")
                 known = ("1" if on else "0") if version and _starts(tree, "systemd-networkd.service") else None
-                yield Setting(keys[name], known, Evidence(path, line))
+                yield ServiceSetting(keys[name], known, Evidence(path, line))
 
 
-def _of_docker(tree: Tree) -> Iterator[Setting]:
+def _of_docker(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of Docker.
 
     It enables forwarding unless daemon.json has `"ip-forward": false`.
@@ -190,24 +196,24 @@ def _of_docker(tree: Tree) -> Iterator[Setting]:
     if started is False or (isinstance(text, Value) and re.search(r'"ip-forward"\s*:\s*false', text.value)):
         return
     at = Evidence(DOCKER if isinstance(text, Value) and text.value else "/usr/bin/dockerd", inferred=True)
-    yield Setting(FORWARD, "1" if started else None, at, sticky=True)
+    yield ServiceSetting(FORWARD, "1" if started else None, at, sticky=True)
 
 
-def _of_apport(tree: Tree) -> Iterator[Setting]:
+def _of_apport(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the setting of Ubuntu's apport, which receives core dumps."""
     path = "/etc/default/apport"
     if _starts(tree, "apport.service") is not False and _variables(tree, path).get("enabled", "1") != "0":
-        yield from (Setting(key, None, Evidence(path, inferred=True)) for key in APPORT)
+        yield from (ServiceSetting(key, None, Evidence(path, inferred=True)) for key in APPORT)
 
 
-def _of_tuned(tree: Tree) -> Iterator[Setting]:
+def _of_tuned(tree: Tree) -> Iterator[ServiceSetting]:
     if _starts(tree, "tuned.service") is not False:
         from nodespec.checks import _tuned  # noqa: PLC0415
 
         yield from _tuned.settings(tree)
 
 
-def _of_units(tree: Tree) -> Iterator[Setting]:
+def _of_units(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of services that run sysctl or write below /proc/sys."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
@@ -225,7 +231,7 @@ def _of_units(tree: Tree) -> Iterator[Setting]:
 KNOWN = ("systemd-sysctl.service", "ufw.service", "tuned.service", "docker.service")
 
 
-def _of_scripts(tree: Tree) -> Iterator[Setting]:
+def _of_scripts(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of rc.local, and of local.d of OpenRC."""
     names = tree.names("/etc/local.d")
     more = (
@@ -240,7 +246,7 @@ def _of_scripts(tree: Tree) -> Iterator[Setting]:
             yield from parse_command(tree, line[:MAX_LINE_CHARS], Evidence(path, number))
 
 
-def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[Setting]:
+def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[ServiceSetting]:
     """Parse the settings of a command.
 
     Examples: `sysctl -w a.b=1`, `sysctl -p FILE`, `sysctl --system`, `echo 1 > /proc/sys/a/b`.
@@ -253,12 +259,12 @@ def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[Setting]:
             name, equals, value = word.partition("=")
             if equals and not word.startswith("-") and re.fullmatch(r"[\w./-]+", name):
                 sure = not re.search(r"[$`%]", value)
-                yield Setting(key_of(name), value if sure else None, at._replace(inferred=True))
+                yield ServiceSetting(key_of(name), value if sure else None, at._replace(inferred=True))
     for match in re.finditer(r"(?:echo\s+(?:-n\s+)?[\"']?([\w.-]+)[\"']?\s*>\s*|)/proc/sys/([\w./-]+)", command):
-        yield Setting(match[2].translate(SWAP), match[1] or None, at._replace(inferred=True))
+        yield ServiceSetting(match[2].translate(SWAP), match[1] or None, at._replace(inferred=True))
 
 
-def _loaded(tree: Tree, arguments: List[str]) -> Iterator[Setting]:
+def _loaded(tree: Tree, arguments: List[str]) -> Iterator[ServiceSetting]:
     """Yield the assignments of the files of `sysctl -p`; default /etc/sysctl.conf."""
     files = [word.partition("=")[2] if word.startswith("--load=") else word for word in arguments]
     files = [word for word in files if word.startswith("/")] or ["/etc/sysctl.conf"]

@@ -21,7 +21,7 @@ MAX_DIGITS = 20  # with sign and prefix
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*((-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*))(?![^ \t\n])")
 
 
-class Kind(NamedTuple):
+class ValueReader(NamedTuple):
     """Format that a handler accepts.
 
     `sure` is the range that every kernel accepts, `maybe` the range that some accept. `size` is the number of values.
@@ -34,7 +34,7 @@ class Kind(NamedTuple):
     known: bool = True
 
 
-class Assignment(NamedTuple):
+class SysctlAssignment(NamedTuple):
     """A line of a file.
 
     `path` is below /proc/sys and may have wildcards. Without a value the path is excluded from wildcards.
@@ -161,7 +161,7 @@ def written(key: str, text: str, before: Optional[str]) -> Written:
     return _single(key, kind, numbers[0], folded) if numbers else Written(None)
 
 
-def _single(key: str, kind: Kind, number: int, folded: str) -> Written:
+def _single(key: str, kind: ValueReader, number: int, folded: str) -> Written:
     accepted, value = _accepted(number, kind), str(int(bool(number)) if kind.flag else number)
     if accepted is None:
         return Written(value, f"whether this kernel accepts {value} for {key} is not known")
@@ -170,20 +170,20 @@ def _single(key: str, kind: Kind, number: int, folded: str) -> Written:
     return Written(value if accepted else None)
 
 
-def kind_of(key: str) -> Kind:
+def kind_of(key: str) -> ValueReader:
     """Return how a parameter is parsed.
 
     For an unknown parameter it is what any handler of numbers accepts.
     """
     if key in VECTORS:
         bounds = ULONG if key.endswith("_mem") else (1, INT[1]) if "mem" in key else INT
-        return Kind(bounds, bounds, VECTORS[key])
+        return ValueReader(bounds, bounds, VECTORS[key])
     if key.startswith(FLAGS):
-        return Kind(INT, INT, flag=True)
+        return ValueReader(INT, INT, flag=True)
     for sure, maybe, names in _ranges():
         if any(fnmatchcase(key, name) for name in names):
-            return Kind(sure, maybe)
-    return Kind(NATURAL, (INT[0], ULONG[1]), known=False)
+            return ValueReader(sure, maybe)
+    return ValueReader(NATURAL, (INT[0], ULONG[1]), known=False)
 
 
 def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]]:
@@ -221,13 +221,13 @@ def _number(found: re.Match[str]) -> Optional[int]:
     return None if len(found[1]) > MAX_DIGITS or number > ULONG[1] else -number if found[2] else number
 
 
-def _accepted(number: int, kind: Kind) -> Optional[bool]:
+def _accepted(number: int, kind: ValueReader) -> Optional[bool]:
     if kind.sure[0] <= number <= kind.sure[1]:
         return True
     return None if kind.maybe[0] <= number <= kind.maybe[1] else False
 
 
-def _list(key: str, kind: Kind, numbers: List[int], before: Optional[str], *, whole: bool) -> Written:
+def _list(key: str, kind: ValueReader, numbers: List[int], before: Optional[str], *, whole: bool) -> Written:
     """Return the value of a list of numbers.
 
     Each is set until one is refused; the others keep their value. Port ranges are set at once.

@@ -14,7 +14,7 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.checks._systemd_syntax import Reading
+    from nodespec.checks._systemd_syntax import UnitLine
     from nodespec.host.tree import Tree
 
 UNRESOLVED = "\0"  # a placeholder in a word for text that cannot be resolved
@@ -25,7 +25,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}", re.ASCII)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
 
 
-class Command(NamedTuple):
+class CommandLine(NamedTuple):
     """The words of a command line, the program first, and its source line."""
 
     words: Tuple[str, ...]
@@ -46,7 +46,7 @@ class Command(NamedTuple):
         return found
 
 
-def command_of(tree: Tree, unit: str, program: str) -> Observation[Command]:
+def command_of(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
     """Return the command line with which a service starts a program.
 
     Absent if systemd is not the init system, or has no such unit. Unknown if the unit starts another program, or its
@@ -63,7 +63,7 @@ def command_of(tree: Tree, unit: str, program: str) -> Observation[Command]:
     return _read(tree, unit, program)
 
 
-def _read(tree: Tree, unit: str, program: str) -> Observation[Command]:
+def _read(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     units = _systemd_at_boot.unit_files(tree)[0]
@@ -83,7 +83,7 @@ def _read(tree: Tree, unit: str, program: str) -> Observation[Command]:
     return _started(words, lines[0], program)
 
 
-def _started(words: Tuple[str, ...], line: Reading, program: str) -> Observation[Command]:
+def _started(words: Tuple[str, ...], line: UnitLine, program: str) -> Observation[CommandLine]:
     """Return the words if they start the program and all are known."""
     if words and basename(words[0]) == "env":
         words = tuple(_without_env(words[1:]))
@@ -91,12 +91,12 @@ def _started(words: Tuple[str, ...], line: Reading, program: str) -> Observation
         return Unknown("unsupported", f"{line.at}: `{line.value[:80]}` does not start {program} itself", HINT)
     if UNRESOLVED in "".join(words):
         return Unknown("unsupported", f"{line.at}: `{line.value[:200]}` cannot be resolved", HINT)
-    return Value(Command(words, line.at), line.at)
+    return Value(CommandLine(words, line.at), line.at)
 
 
-def last_assigned(readings: Sequence[Reading], name: str) -> List[Reading]:
+def last_assigned(readings: Sequence[UnitLine], name: str) -> List[UnitLine]:
     """Return the lines of [Service] in force: an empty value resets earlier ones."""
-    found: List[Reading] = []
+    found: List[UnitLine] = []
     for reading in readings:
         if (reading.section, reading.name) == ("Service", name):
             found = [*found, reading] if reading.value else []
@@ -111,7 +111,7 @@ def _without_env(words: Sequence[str]) -> Sequence[str]:
     return rest
 
 
-def _resolved(tree: Tree, text: str, readings: Sequence[Reading]) -> Iterator[str]:
+def _resolved(tree: Tree, text: str, readings: Sequence[UnitLine]) -> Iterator[str]:
     """Yield the words with variables expanded.
 
     A variable that is a whole word may expand to several words or none.
@@ -141,7 +141,7 @@ def _variable(name: str, variables: Dict[str, str]) -> str:
     return variables.get(name, variables.get("", ""))
 
 
-def _variables(tree: Tree, readings: Sequence[Reading]) -> Dict[str, str]:
+def _variables(tree: Tree, readings: Sequence[UnitLine]) -> Dict[str, str]:
     """Return the variables of Environment= and EnvironmentFile=.
 
     If a file is not known, the key "" stands for all other names.

@@ -18,7 +18,7 @@ from nodespec.checks._systemd_names import (
     template_of,
     with_instance,
 )
-from nodespec.checks._systemd_syntax import Reading, read_unit
+from nodespec.checks._systemd_syntax import UnitLine, read_unit
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -251,9 +251,9 @@ class Units:
                 found.setdefault(name, f"{folder}/{name}")
         return iter(path for _, path in sorted(found.items()))
 
-    def readings(self, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[Reading]]:
+    def readings(self, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[UnitLine]]:
         """Return the lines of a unit's file and drop-ins; None if one is malformed."""
-        found: List[Reading] = []
+        found: List[UnitLine] = []
         drop_ins = (path for path in self.beside(names, ".d") if path.endswith(".conf"))
         for path in (*((fragment.path,) if fragment.path else ()), *drop_ins):
             text = self.text(path)

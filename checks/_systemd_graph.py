@@ -15,7 +15,7 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 
 if TYPE_CHECKING:
     from nodespec.checks._systemd_files import Units
-    from nodespec.checks._systemd_syntax import Reading
+    from nodespec.checks._systemd_syntax import UnitLine
 
 MAX_UNITS = 5000  # units that are read
 FALLBACK = "rescue.target"  # systemd starts this if the default target cannot be loaded
@@ -66,7 +66,7 @@ class Transaction:
             return Unknown("unsupported", f"{name} conflicts with a unit that is started too, or waits for itself")
         return Unknown("unsupported", f"whether {name} is started depends on units that cannot all be started")
 
-    def readings(self, unit: Unit) -> List[Reading]:
+    def readings(self, unit: Unit) -> List[UnitLine]:
         """Return the lines of the files of a unit."""
         return self.units.readings(self.units.fragment(unit.name), unit.names) or []
 

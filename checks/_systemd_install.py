@@ -11,7 +11,7 @@ from nodespec.checks import _os_release
 from nodespec.checks import _systemd_units as _units
 from nodespec.checks._systemd_files import CONFIG, SEARCH_PATH, Fragment, Link, Units
 from nodespec.checks._systemd_names import instance_of, is_unit_name, template_of, with_instance
-from nodespec.checks._systemd_syntax import Reading, read_unit, words
+from nodespec.checks._systemd_syntax import UnitLine, read_unit, words
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -82,7 +82,7 @@ def expand(word: str, name: str) -> str:
     return re.sub("%(.)", lambda match: known.get(match[1], match[0]), word)
 
 
-def _readings(units: Units, paths: List[str]) -> Iterator[Reading]:
+def _readings(units: Units, paths: List[str]) -> Iterator[UnitLine]:
     for path in paths:
         text = units.text(path)
         if isinstance(text, Unknown):

@@ -7,7 +7,7 @@ from typing import Iterator, List, Optional, Tuple
 
 from nodespec.checks._systemd_files import Fragment, Units
 from nodespec.checks._systemd_names import instance_of, is_unit_name, with_instance
-from nodespec.checks._systemd_syntax import Reading, is_no, is_yes, settings_of, words
+from nodespec.checks._systemd_syntax import UnitLine, is_no, is_yes, settings_of, words
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
 
@@ -78,14 +78,14 @@ def _beside(units: Units, names: Tuple[str, ...]) -> Iterator[Pull]:
                 yield Pull(with_instance(name, instance), required, units.evidence(path))
 
 
-def _declared(name: str, readings: List[Reading]) -> Iterator[Pull]:
+def _declared(name: str, readings: List[UnitLine]) -> Iterator[Pull]:
     yield from _dependencies(name, readings, tuple(PULLS))
     for reading in readings:
         if (reading.section, reading.name) == ("Service", "Sockets"):
             yield from (Pull(_named(word, name), required=False, at=reading.at) for word in words(reading.value))
 
 
-def _dependencies(name: str, readings: List[Reading], kinds: Tuple[str, ...]) -> Iterator[Pull]:
+def _dependencies(name: str, readings: List[UnitLine], kinds: Tuple[str, ...]) -> Iterator[Pull]:
     for reading in readings:
         if reading.section == "Unit" and reading.name in kinds:
             for word in words(reading.value):
@@ -104,7 +104,7 @@ def _named(word: str, name: str) -> str:
     return with_instance(expanded, instance or stem)
 
 
-def _implied(kind: str, readings: List[Reading], path: str) -> Iterator[Pull]:
+def _implied(kind: str, readings: List[UnitLine], path: str) -> Iterator[Pull]:
     """Yield the dependencies that systemd adds itself."""
     last = {(reading.section, reading.name): reading for reading in readings}
     if kind in DEFAULTED and _is_default(readings):
@@ -118,13 +118,13 @@ def _implied(kind: str, readings: List[Reading], path: str) -> Iterator[Pull]:
             yield Pull(placed.value, required=True, at=placed.at)
 
 
-def _is_default(readings: List[Reading]) -> bool:
+def _is_default(readings: List[UnitLine]) -> bool:
     """Return whether a unit has the default dependencies of its type."""
     values = [one.value for one in readings if (one.section, one.name) == ("Unit", "DefaultDependencies")]
     return not (values and is_no(values[-1]))
 
 
-def _why_bad(kind: str, names: Tuple[str, ...], readings: List[Reading]) -> str:
+def _why_bad(kind: str, names: Tuple[str, ...], readings: List[UnitLine]) -> str:
     """Return why systemd refuses to load a unit; empty if it does not."""
     if kind == "service":
         return _why_bad_service(readings)
@@ -143,19 +143,19 @@ def _why_bad(kind: str, names: Tuple[str, ...], readings: List[Reading]) -> str:
     return _why_bad_swap(names, readings) if kind == "swap" else ""
 
 
-def _why_bad_swap(names: Tuple[str, ...], readings: List[Reading]) -> str:
+def _why_bad_swap(names: Tuple[str, ...], readings: List[UnitLine]) -> str:
     """Return why a swap unit is bad: its name must match its device or file."""
     from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415
 
     what = [reading.value for reading in readings if (reading.section, reading.name) == ("Swap", "What")]
-    path = _fstab.Entry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""
+    path = _fstab.FstabEntry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""
     return "has a name that is not that of its What=" if path and _fstab.unit_name(path, "swap") not in names else ""
 
 
 SERVICE_TYPES = ("simple", "exec", "forking", "oneshot", "dbus", "notify", "notify-reload", "idle")
 
 
-def _why_bad_service(readings: List[Reading]) -> str:
+def _why_bad_service(readings: List[UnitLine]) -> str:
     """Return why a service is bad, as `service_verify()` in src/core/service.c."""
     start, stop = (_commands(readings, name) for name in ("ExecStart", "ExecStop"))
     if start is None or stop is None:
@@ -176,7 +176,7 @@ def _why_bad_service(readings: List[Reading]) -> str:
     return "is of Type=dbus and has no BusName=" if kind == "dbus" and not last.get("BusName") else ""
 
 
-def _commands(readings: List[Reading], name: str) -> Optional[List[str]]:
+def _commands(readings: List[UnitLine], name: str) -> Optional[List[str]]:
     """Return the programs that a setting runs; None if systemd refuses one.
 
     A line may have several, separated by `;`.

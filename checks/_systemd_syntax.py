@@ -9,7 +9,7 @@ from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
 
 
-class Reading(NamedTuple):
+class UnitLine(NamedTuple):
     """A line of a unit file or drop-in."""
 
     section: str
@@ -18,7 +18,7 @@ class Reading(NamedTuple):
     at: Evidence
 
 
-def read_unit(text: str, path: str) -> Iterator[Reading]:
+def read_unit(text: str, path: str) -> Iterator[UnitLine]:
     r"""Parse sections and assignments; ValueError for a malformed section.
 
     Example: `[Unit]\nWants=a.service \\n b.service`.
@@ -31,7 +31,7 @@ def read_unit(text: str, path: str) -> Iterator[Reading]:
             section = line[1:-1]
         elif section and "=" in line:
             name, _, value = line.partition("=")
-            yield Reading(section, name.strip(), value.strip(), Evidence(path, number))
+            yield UnitLine(section, name.strip(), value.strip(), Evidence(path, number))
 
 
 def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
@@ -74,7 +74,7 @@ def is_yes(value: str) -> bool:
     return value.lower() in ("1", "yes", "y", "true", "t", "on")
 
 
-def settings_of(readings: List[Reading], section: str, name: str) -> List[str]:
+def settings_of(readings: List[UnitLine], section: str, name: str) -> List[str]:
     """Return the values of a list setting, which an empty value resets."""
     found: List[str] = []
     for reading in readings:

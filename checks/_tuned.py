@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Set, Tuple
 
 from nodespec.checks import _systemd_units as _units
-from nodespec.checks._sysctl_setters import Setting, key_of
+from nodespec.checks._sysctl_setters import ServiceSetting, key_of
 from nodespec.model.observation import Evidence, Value
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ ACTIVE, MAIN = "/etc/tuned/active_profile", "/etc/tuned/tuned-main.conf"
 FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
 REAPPLIED = ("/etc/sysctl.d", "/etc/sysctl.conf")  # tuned applies these again after its own settings
 MAX_PROFILES = 200
-Found = Dict[str, Setting]
+Found = Dict[str, ServiceSetting]
 
 
-def settings(tree: Tree) -> Iterator[Setting]:
+def settings(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of the active profile.
 
     Files of /etc that tuned applies again count last. Without an active profile, these are the parameters that any
@@ -69,7 +69,7 @@ def _add(tree: Tree, name: str, found: Found, seen: Set[str]) -> None:
             _add(tree, one.lstrip("-"), found, seen)
     for line, key, value in _sysctls(readings):
         found.pop(key, None)
-        found[key] = Setting(key, value, Evidence(path, line))
+        found[key] = ServiceSetting(key, value, Evidence(path, line))
 
 
 def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, str, Optional[str]]]:
@@ -85,7 +85,7 @@ def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, s
             yield line, key_of(key), None if re.search(r"[$<>]", plain) else " ".join(plain.split())
 
 
-def _reapplied(tree: Tree, found: Found) -> Iterator[Setting]:
+def _reapplied(tree: Tree, found: Found) -> Iterator[ServiceSetting]:
     """Yield the files of /etc that tuned applies again, unless `reapply_sysctl = 0`."""
     text = _units.said(tree, MAIN)
     readings = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()

@@ -22,7 +22,7 @@ from nodespec.checks import _kernel_release as _linux
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.checks._cgroups_mounted import V1, V2
 from nodespec.facts.declaration import Row, Rows, fact, table
-from nodespec.facts.value_types import Choice, Flag, SetOf
+from nodespec.facts.value_types import Flag, OneOf, SetOf
 from nodespec.formats.mountinfo import Mount
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
@@ -31,7 +31,7 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-CONTROLLERS = SetOf(Choice(*sorted(V1 | V2)))
+CONTROLLERS = SetOf(OneOf(*sorted(V1 | V2)))
 
 MOUNTS, SUBSYSTEMS, RELEASE = "/proc/*/mountinfo", "/proc/cgroups", "/proc/sys/kernel/osrelease"
 AT_REST = ("*/systemd/libsystemd-shared-*", "/etc/rc.conf", "/sbin/init", *_kernel.LINE, *_linux.SOURCES)
@@ -40,7 +40,7 @@ OUTSIDE = "look from the host, outside any container"
 
 
 @fact(
-    Choice("1", "2", "hybrid"),
+    OneOf("1", "2", "hybrid"),
     optional=True,
     sources=(MOUNTS,),
     fix="for version 2 boot with systemd.unified_cgroup_hierarchy=1"
@@ -115,7 +115,7 @@ def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
 
 
 @table(
-    Choice("v1", "v2"),
+    OneOf("v1", "v2"),
     sources=(
         *(MOUNTS, "*/cgroup.controllers", "*/cgroup.freeze", SUBSYSTEMS, RELEASE),
         *("*/cgroup.events", "*/release_agent"),  # The same files as in `nested`.

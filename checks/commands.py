@@ -10,7 +10,7 @@ from functools import partial
 
 from nodespec.checks import _program_places
 from nodespec.facts.declaration import Row, Rows, table
-from nodespec.facts.value_types import Text
+from nodespec.facts.value_types import FreeText
 from nodespec.host.tree import NO_PROGRAMS, PROGRAMS, Tree, has_programs
 from nodespec.model.observation import Absent, Evidence
 
@@ -23,7 +23,7 @@ def _name(text: str) -> str:
 
 
 @table(
-    Text(),
+    FreeText(),
     sources=(*(f"{folder}/*" for folder in PROGRAMS), ":".join(PROGRAMS), *_program_places.SOURCES),
     noun="program",
     key=_name,

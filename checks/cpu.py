@@ -6,7 +6,7 @@ import re
 from typing import FrozenSet, Tuple
 
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Choice, SetOf, Text, Whole
+from nodespec.facts.value_types import FreeText, OneOf, SetOf, Whole
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -27,7 +27,7 @@ def count(machine: Machine) -> Observation[int]:
     return machine.once(_rows).then(_processors)
 
 
-@fact(SetOf(Text()), sources=(CPUINFO,))
+@fact(SetOf(FreeText()), sources=(CPUINFO,))
 def flags(machine: Machine) -> Observation[FrozenSet[str]]:
     """Features that every processor has, as the kernel names them.
 
@@ -42,7 +42,7 @@ def flags(machine: Machine) -> Observation[FrozenSet[str]]:
 
 
 @fact(
-    Choice("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4", ranked=True),
+    OneOf("x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4", ranked=True),
     sources=(CPUINFO,),
     optional=True,
     fix="choose a machine type with a newer processor; a virtual machine needs a processor model that shows it all",
@@ -62,7 +62,7 @@ def level(machine: Machine) -> Observation[str]:
     return Value(reached, found.evidence._replace(inferred=True)) if reached else Absent(found.evidence)
 
 
-@fact(Text(), sources=(CPUINFO,), optional=True)
+@fact(FreeText(), sources=(CPUINFO,), optional=True)
 def model(machine: Machine) -> Observation[str]:
     """Name of the first processor. On 64-bit Arm the kernel does not report it."""
     return _first(machine, MODELS).then(lambda rows: " ".join(rows[0].said.split()))
@@ -80,7 +80,7 @@ LEVELS = {
 }
 
 
-class Row(NamedTuple):
+class CpuinfoRow(NamedTuple):
     """A line of /proc/cpuinfo."""
 
     name: str
@@ -99,25 +99,25 @@ def _span(text: str) -> int:
     return int(found[2] or found[1]) - int(found[1]) + 1
 
 
-def _rows(machine: Machine) -> Observation[Tuple[Row, ...]]:
+def _rows(machine: Machine) -> Observation[Tuple[CpuinfoRow, ...]]:
     return machine.text(CPUINFO).then(_parsed)
 
 
-def _parsed(text: str) -> Tuple[Row, ...]:
+def _parsed(text: str) -> Tuple[CpuinfoRow, ...]:
     """Parse all lines of the file; ValueError if they describe no processor."""
     parts = (line.partition(":") for line in text.split("\n"))
-    rows = tuple(Row(name.strip(), said.strip()) for name, _, said in parts)
+    rows = tuple(CpuinfoRow(name.strip(), said.strip()) for name, _, said in parts)
     if not _processors(rows):
         raise ValueError("no processor is listed")
     return rows
 
 
-def _processors(rows: Tuple[Row, ...]) -> int:
+def _processors(rows: Tuple[CpuinfoRow, ...]) -> int:
     # s390 numbers its processors in this row.
     return sum(1 for row in rows if re.fullmatch(r"processor( \d+)?", row.name, re.ASCII))
 
 
-def _first(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[Row, ...]]:
+def _first(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[CpuinfoRow, ...]]:
     """Return the rows of the first of these names that the file has."""
     rows = machine.once(_rows)
     if not isinstance(rows, Value):
@@ -134,7 +134,7 @@ def _common(machine: Machine) -> Observation[FrozenSet[str]]:
     return _first(machine, FEATURES).then(_shared)
 
 
-def _shared(rows: Tuple[Row, ...]) -> FrozenSet[str]:
+def _shared(rows: Tuple[CpuinfoRow, ...]) -> FrozenSet[str]:
     every = {row.said for row in rows}  # Usually all rows are equal.
     return frozenset.intersection(*(frozenset(said.split()) for said in every))
 

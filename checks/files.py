@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Mapping, Optional
 
 from nodespec.facts.declaration import Columns, Row, Rows, table
-from nodespec.facts.value_types import Choice, Flag, Mode, Size, Whole
+from nodespec.facts.value_types import Flag, Mode, OneOf, Size, Whole
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -30,7 +30,7 @@ def _path(text: str) -> str:
 
 @table(
     {
-        "type": Choice("file", "directory", "fifo", "socket", "device"),
+        "type": OneOf("file", "directory", "fifo", "socket", "device"),
         "mode": Mode(),
         "owner": Whole(),
         "group": Whole(),

@@ -16,7 +16,7 @@ from nodespec.checks import _kernel_config as _configuration
 from nodespec.checks import _kernel_release as _linux
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.facts.declaration import Rows, fact, table
-from nodespec.facts.value_types import Choice, Datum, Option, Repeated, SetOf, Text, Version
+from nodespec.facts.value_types import Datum, FreeText, OneOf, Option, Repeated, SetOf, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
@@ -64,7 +64,7 @@ TAINTS = (
 )
 
 
-@fact(Text(), sources=(_kernel.OSRELEASE, _kernel.UNAME), fix="boot the kernel whose release is {want}")
+@fact(FreeText(), sources=(_kernel.OSRELEASE, _kernel.UNAME), fix="boot the kernel whose release is {want}")
 def release(machine: Machine) -> Observation[str]:
     """The release, as `uname -r` prints it: the name used in /boot and /lib/modules.
 
@@ -79,7 +79,7 @@ def _release_at_rest(tree: Tree) -> Observation[str]:
 
 
 @fact(
-    Text(),
+    FreeText(),
     sources=_kernel.BOOT,
     optional=True,
     same_at_rest=True,
@@ -122,7 +122,7 @@ def version(machine: Machine) -> Observation[str]:
 version.at_rest(*_linux.SOURCES)(_linux.at_rest)
 
 
-@fact(Text(), sources=(ARCH, _kernel.UNAME))
+@fact(FreeText(), sources=(ARCH, _kernel.UNAME))
 def arch(machine: Machine) -> Observation[str]:
     """The architecture that the kernel was built for, as `uname -m` prints it.
 
@@ -198,7 +198,7 @@ def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
     return Rows.of(rows, Absent(line.evidence) if line.value.whole else LOADER)
 
 
-@fact(SetOf(Choice(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
+@fact(SetOf(OneOf(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
 def taints(machine: Machine) -> Observation[FrozenSet[str]]:
     """Taint flags: why kernel developers would reject this kernel's bug reports.
 
@@ -209,7 +209,7 @@ def taints(machine: Machine) -> Observation[FrozenSet[str]]:
 
 
 @fact(
-    Choice("none", "integrity", "confidentiality"),
+    OneOf("none", "integrity", "confidentiality"),
     sources=(f"{SECURITY}*",),
     optional=True,
     fix="boot with lockdown={want}",
@@ -311,7 +311,7 @@ def _unread(tree: Tree, file: Lacking) -> Unknown:
 
 
 @fact(
-    SetOf(Choice(*_configuration.WORDS)),
+    SetOf(OneOf(*_configuration.WORDS)),
     sources=(*_configuration.FILES, *(f"{tree}/*" for tree in _kernel.TREES)),
     fix="install the package that has /boot/config-RELEASE, or boot a kernel that was built with IKCONFIG_PROC",
 )

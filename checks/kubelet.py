@@ -13,7 +13,7 @@ from nodespec.checks import _program_places
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks._kernel_release import PACKAGED
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Flag, Text, Version
+from nodespec.facts.value_types import Flag, FreeText, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
@@ -52,7 +52,7 @@ def _version_at_rest(tree: Tree) -> Observation[str]:
     return _installed.version(tree, "kubelet", ("kubelet",))
 
 
-@fact(Text(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
+@fact(FreeText(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
 def path(tree: Tree) -> Observation[str]:
     """Path of the kubelet: on the search path, else by kubelet.service.
 

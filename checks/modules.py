@@ -9,7 +9,7 @@ from nodespec.checks import _kernel_config as _configuration
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.checks import kernel
 from nodespec.facts.declaration import Rows, table
-from nodespec.facts.value_types import Choice
+from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -27,7 +27,7 @@ def _key(name: str) -> str:
 
 
 @table(
-    Choice(
+    OneOf(
         *("blocked", "blacklisted", "loadable", "builtin", "loaded"),
         ranked=True,
         usable=("loaded", "builtin", "loadable", "blacklisted"),
@@ -194,7 +194,7 @@ def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415
 
     bans, unread = machine.once(_bans)
-    seen = _modules_on_demand.state(machine, name, _modprobe_plan.Kernel(machine.once(_present), bans), unread)
+    seen = _modules_on_demand.state(machine, name, _modprobe_plan.KernelState(machine.once(_present), bans), unread)
     if isinstance(seen, Value) and isinstance(machine.once(_loaded), Absent):
         return Absent(Evidence(_kernel.LOADED), "this kernel loads no modules")
     return seen

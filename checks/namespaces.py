@@ -10,7 +10,7 @@ from typing import FrozenSet, Iterator, Tuple
 from nodespec.checks import _kernel_config as _configuration
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Choice, SetOf
+from nodespec.facts.value_types import OneOf, SetOf
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Value
@@ -26,7 +26,7 @@ SHARED = "run nodespec in the host's user namespace"
 
 
 @fact(
-    SetOf(Choice(*sorted(KINDS))),
+    SetOf(OneOf(*sorted(KINDS))),
     sources=(OWN,),
     fix="boot a kernel that has them: built with NET_NS, USER_NS and so on; cgroup came with Linux 4.6, time with 5.6",
 )
@@ -57,7 +57,7 @@ def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
 
 
 @fact(
-    Choice("allowed", "restricted", "denied"),
+    OneOf("allowed", "restricted", "denied"),
     sources=(OWN, LIMIT, DEBIAN, APPARMOR),
     fix="set what decided (user.max_user_namespaces to some thousands, kernel.unprivileged_userns_clone to 1),"
     " or for a program that AppArmor restricts, load a profile with the rule `userns,`",

@@ -11,14 +11,14 @@ from typing import FrozenSet, Optional
 
 from nodespec.checks import _container, _hypervisor, _init_system, _os_release
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Choice, SetOf, Text, Version
+from nodespec.facts.value_types import FreeText, OneOf, SetOf, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 
-@fact(Text(), sources=_os_release.FILES, same_at_rest=True)
+@fact(FreeText(), sources=_os_release.FILES, same_at_rest=True)
 def id_(tree: Tree) -> Observation[str]:
     """The distribution in one lower-case word: debian, ubuntu, rhel, fedora.
 
@@ -27,7 +27,7 @@ def id_(tree: Tree) -> Observation[str]:
     return _id(tree)
 
 
-@fact(Text(), sources=_os_release.FILES, same_at_rest=True)
+@fact(FreeText(), sources=_os_release.FILES, same_at_rest=True)
 def name(tree: Tree) -> Observation[str]:
     """The distribution's name without its version, for people: Debian GNU/Linux.
 
@@ -36,7 +36,7 @@ def name(tree: Tree) -> Observation[str]:
     return _os_release.given(tree, "NAME", "Linux")
 
 
-@fact(Text(), sources=_os_release.FILES, same_at_rest=True)
+@fact(FreeText(), sources=_os_release.FILES, same_at_rest=True)
 def pretty_name(tree: Tree) -> Observation[str]:
     """The distribution's name with its version, for people.
 
@@ -55,7 +55,7 @@ def version(tree: Tree) -> Observation[str]:
     return _os_release.field(tree, "VERSION_ID")
 
 
-@fact(Text(), sources=_os_release.FILES, optional=True, same_at_rest=True)
+@fact(FreeText(), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def codename(tree: Tree) -> Observation[str]:
     """Code name of the release: bookworm, noble.
 
@@ -74,7 +74,7 @@ def codename(tree: Tree) -> Observation[str]:
     return Value((found[1] or found[2]).strip(), whole.evidence._replace(inferred=True))
 
 
-@fact(Text(), sources=_os_release.FILES, optional=True, same_at_rest=True)
+@fact(FreeText(), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def variant(tree: Tree) -> Observation[str]:
     """The edition of the distribution in one word: server, coreos, workstation.
 
@@ -83,7 +83,7 @@ def variant(tree: Tree) -> Observation[str]:
     return _os_release.field(tree, "VARIANT_ID")
 
 
-@fact(Text(), sources=_os_release.FILES, optional=True, same_at_rest=True)
+@fact(FreeText(), sources=_os_release.FILES, optional=True, same_at_rest=True)
 def build(tree: Tree) -> Observation[str]:
     """The image that the system was built from. BUILD_ID in os-release.
 
@@ -92,7 +92,7 @@ def build(tree: Tree) -> Observation[str]:
     return _os_release.field(tree, "BUILD_ID")
 
 
-@fact(SetOf(Text()), sources=_os_release.FILES, same_at_rest=True)
+@fact(SetOf(FreeText()), sources=_os_release.FILES, same_at_rest=True)
 def families(tree: Tree) -> Observation[FrozenSet[str]]:
     """The distribution and those that it derives from: ID and ID_LIKE in os-release.
 
@@ -105,7 +105,7 @@ def families(tree: Tree) -> Observation[FrozenSet[str]]:
     return like if isinstance(like, Unknown) else own.then(lambda word: frozenset((word,)))
 
 
-@fact(Text(), sources=("/run/systemd/system", "/run/openrc/softlevel", "/proc/1/comm", *_init_system.SOURCES))
+@fact(FreeText(), sources=("/run/systemd/system", "/run/openrc/softlevel", "/proc/1/comm", *_init_system.SOURCES))
 def init(machine: Machine) -> Observation[str]:
     """The init system: systemd, openrc, sysvinit, runit, s6, dinit, busybox, upstart.
 
@@ -130,7 +130,7 @@ def _init_at_rest(tree: Tree) -> Observation[str]:
 
 
 @fact(
-    Choice("set", "empty", "uninitialized"),
+    OneOf("set", "empty", "uninitialized"),
     sources=("/etc/machine-id",),
     optional=True,
     same_at_rest=True,
@@ -147,7 +147,7 @@ def machine_id(tree: Tree) -> Observation[str]:
 
 
 @fact(
-    Text(),
+    FreeText(),
     sources=(
         "/proc/*/ns/*",
         "/proc/*/environ",
@@ -191,7 +191,7 @@ def container(machine: Machine) -> Observation[str]:
 
 
 @fact(
-    Text(),
+    FreeText(),
     sources=_hypervisor.SOURCES,
     optional=True,
 )

@@ -19,7 +19,7 @@ from nodespec.checks import _apk, _dpkg, _rpm
 from nodespec.checks._dpkg import STATUS
 from nodespec.checks._package_rows import NAME, Listed
 from nodespec.facts.declaration import Record, Row, Rows, table
-from nodespec.facts.value_types import Choice, Text, Version
+from nodespec.facts.value_types import FreeText, OneOf, Version
 from nodespec.facts.versions import DEB, RELEASE, RPM
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Observation, Unknown
@@ -41,9 +41,9 @@ def _name(text: str) -> str:
         "version": Version(RELEASE),
         "deb": Version(DEB),
         "rpm": Version(RPM),
-        "apk": Text(),
-        "status": Choice(*STATES),
-        "architecture": Text(),
+        "apk": FreeText(),
+        "status": OneOf(*STATES),
+        "architecture": FreeText(),
     },
     sources=(*_dpkg.SOURCES, *_rpm.FILES, *_apk.FILES),
     noun="package",
@@ -84,7 +84,7 @@ def _all(tree: Tree) -> Mapping[str, Observation[Record]]:
     return {} if isinstance(found, Unknown) else found.every()
 
 
-def _database(tree: Tree) -> Union[_dpkg.Database, Listed, Unknown]:
+def _database(tree: Tree) -> Union[_dpkg.DpkgDatabase, Listed, Unknown]:
     """Return the first database that has packages, else why one could not be read."""
     unread = None
     for look in (_dpkg.database, _rpm.database, _apk.database):

@@ -6,7 +6,7 @@ import re
 from typing import Container, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.facts.declaration import Row, Rows, table
-from nodespec.facts.value_types import Choice
+from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -44,7 +44,7 @@ def _key(number: int, protocol: str) -> str:
 
 
 @table(
-    Choice("free", "connected", "listening"),
+    OneOf("free", "connected", "listening"),
     sources=("/proc/*/net/tcp", "/proc/*/net/tcp6", "/proc/*/net/udp", "/proc/*/net/udp6"),
     noun="port",
     key=_port,

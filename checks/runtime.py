@@ -17,7 +17,7 @@ from nodespec.checks._kernel_release import PACKAGED
 from nodespec.checks._runtime_catalogue import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
 from nodespec.errors import nearest
 from nodespec.facts.declaration import Columns, Row, Rows, table
-from nodespec.facts.value_types import Choice, Datum, Flag, Kind, SetOf, Text, Version
+from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, SetOf, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host import cri, peer
 from nodespec.host.machine import Machine
@@ -36,17 +36,17 @@ INFO = {  # The keys of the cgroup driver and the storage driver in the HTTP API
 }
 COLUMNS: Mapping[str, Kind[Datum]] = {
     "version": Version(RELEASE),
-    "path": Text(),
+    "path": FreeText(),
     "enabled": Flag(),
     "starts_at_boot": Flag(),
     "running": Flag(),
-    "socket": Text(),
-    "api": Choice(*cri.APIS),
-    "conditions": SetOf(Text()),
-    "handlers": SetOf(Text()),
-    "features": SetOf(Text()),
-    "cgroup_driver": Choice("systemd", "cgroupfs"),
-    "snapshotter": Text(),
+    "socket": FreeText(),
+    "api": OneOf(*cri.APIS),
+    "conditions": SetOf(FreeText()),
+    "handlers": SetOf(FreeText()),
+    "features": SetOf(FreeText()),
+    "cgroup_driver": OneOf("systemd", "cgroupfs"),
+    "snapshotter": FreeText(),
 }
 
 

@@ -13,7 +13,7 @@ import re
 from typing import Dict, Tuple
 
 from nodespec.facts.declaration import Row, Rows, fact, table
-from nodespec.facts.value_types import MORE, Choice, Size
+from nodespec.facts.value_types import MORE, OneOf, Size
 from nodespec.formats.mountinfo import unescaped
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
@@ -39,7 +39,7 @@ def total(machine: Machine) -> Observation[int]:
 
 
 @table(
-    {"type": Choice("partition", "file"), "size": Size()},
+    {"type": OneOf("partition", "file"), "size": Size()},
     sources=(SWAPS,),
     noun="swap area",
     closed=True,
@@ -94,7 +94,7 @@ def _devices_at_rest(tree: Tree) -> Rows[Row]:
     return Rows.of(rows, swap.value.more[0] if swap.value.more else Absent(Evidence(_swap_files.FSTAB)))
 
 
-class Area(NamedTuple):
+class ActiveArea(NamedTuple):
     """A line of /proc/swaps."""
 
     line: int
@@ -103,24 +103,24 @@ class Area(NamedTuple):
     size: int
 
 
-def _areas(machine: Machine) -> Observation[Tuple[Area, ...]]:
+def _areas(machine: Machine) -> Observation[Tuple[ActiveArea, ...]]:
     text = machine.text(SWAPS)
     if isinstance(text, Absent):
         return Value((), text.evidence._replace(inferred=True))
     return text.then(_listed)
 
 
-def _listed(swaps: str) -> Tuple[Area, ...]:
+def _listed(swaps: str) -> Tuple[ActiveArea, ...]:
     heading, *lines = swaps.split("\n")
     if heading.split()[:3] != ["Filename", "Type", "Size"]:
         raise ValueError("no heading of swap areas")
     return tuple(_area(number, line) for number, line in enumerate(lines, 2) if line)
 
 
-def _area(number: int, line: str) -> Area:
+def _area(number: int, line: str) -> ActiveArea:
     """Parse a line: size in KiB, path with octal escapes for blanks and backslashes."""
     match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
     if not match:
         raise ValueError(f"line {number} is no swap area")
     path = unescaped(match[1])
-    return Area(number, path, match[2], int(match[3]) * 1024)
+    return ActiveArea(number, path, match[2], int(match[3]) * 1024)

@@ -10,7 +10,7 @@ from nodespec.checks import _kernel_version as _kernel
 from nodespec.checks import _services_at_boot as _boot_services
 from nodespec.checks._sysctl_origins import HAVE, MODULES
 from nodespec.facts.declaration import Rows, table
-from nodespec.facts.value_types import Setting
+from nodespec.facts.value_types import UntypedValue
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
@@ -48,7 +48,7 @@ _PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # One or two slashes would be
 
 
 @table(
-    Setting(),
+    UntypedValue(),
     sources=(f"{ROOT}*", "/proc/*/ns/*"),
     noun="kernel parameter",
     key=_key,

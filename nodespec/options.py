@@ -18,7 +18,7 @@ ROOT = "check the running host whose root directory is mounted here (default: /)
 COLUMNS = 80  # The width if the terminal and the environment do not set it.
 
 
-class Form(argparse.RawDescriptionHelpFormatter):
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Format help with a width that is computed once.
 
     Argparse makes a formatter for every option, and its own formatter imports a slow module to find the width.

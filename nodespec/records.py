@@ -64,5 +64,5 @@ else:
             own = {"_fields": fields, "_field_defaults": defaults}
             return type(name, (_Record,), {"__slots__": (), **body, **getters, **own})
 
-    class NamedTuple(metaclass=_Maker):
+    class NamedTuple(metaclass=_RecordMeta):
         """Base class of a record: annotations name the fields, assignments the defaults."""

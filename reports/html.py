@@ -24,7 +24,7 @@ FEW = 8  # Hosts or requirements that are listed at first.
 FOLDED = {words.NOT_APPLICABLE: 16, words.PASS: 0}  # Findings of a section that are listed at first.
 
 
-class Page(NamedTuple):
+class HostPage(NamedTuple):
     """The report of one host, and the prefix of the links to its findings."""
 
     report: Report
@@ -81,19 +81,19 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _pages(reports: Sequence[Report]) -> List[Page]:
+def _pages(reports: Sequence[Report]) -> List[HostPage]:
     """Return the pages; links of several hosts get a prefix.
 
     Repeated names are numbered.
     """
     if len(reports) == 1:
-        return [Page(reports[0], "")]
+        return [HostPage(reports[0], "")]
     seen: Dict[str, int] = {}
     pages = []
     for report in reports:
         name = report.host.name or "host"
         seen[name] = seen.get(name, 0) + 1
-        pages.append(Page(report, f"{name}~{seen[name]}" if seen[name] > 1 else name))
+        pages.append(HostPage(report, f"{name}~{seen[name]}" if seen[name] > 1 else name))
     return pages
 
 

@@ -40,7 +40,7 @@ class Stream:
     between = "\n"
 
     def __init__(self, style: Style) -> None:
-        self.page = Page(style._replace(width=min(style.width, WIDEST)))
+        self.page = TextPage(style._replace(width=min(style.width, WIDEST)))
         # By identity. The raw finding is kept too, so that its identity stays unique.
         self.escaped: Dict[int, Tuple[Finding, Finding]] = {}
 
@@ -71,7 +71,7 @@ class Stream:
         return self.page.paint(f"exit {code(gists)}: {words.advice(gists)}", BOLD) + "\n"
 
 
-class Page(NamedTuple):
+class TextPage(NamedTuple):
     """Lines with a margin of labels, and wrapped text."""
 
     style: Style
@@ -134,7 +134,7 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
     return [*lines, line if begun else line.rstrip()]
 
 
-def _hosts(page: Page, gists: Sequence[Gist]) -> Iterator[str]:
+def _hosts(page: TextPage, gists: Sequence[Gist]) -> Iterator[str]:
     """Yield the conclusion over several hosts, a line for each, and common causes."""
     from nodespec.judge import fleet_summary as summary  # noqa: PLC0415 - only needed for several hosts
 
@@ -156,7 +156,7 @@ def _hosts(page: Page, gists: Sequence[Gist]) -> Iterator[str]:
         yield from page.entry("causes", page.more(len(together.hits) - len(hits)))
 
 
-def _matrix(page: Page, together: Summary) -> Iterator[str]:
+def _matrix(page: TextPage, together: Summary) -> Iterator[str]:
     """Yield the result of each of several specs on each host."""
     if len(together.specs) < 2:  # noqa: PLR2004 - for one spec the line of the host states it
         return
@@ -167,7 +167,7 @@ def _matrix(page: Page, together: Summary) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, wide)).rstrip()
 
 
-def _report(page: Page, raw: Report, escape: Callable[[Finding], Finding]) -> Iterator[str]:
+def _report(page: TextPage, raw: Report, escape: Callable[[Finding], Finding]) -> Iterator[str]:
     """Yield the report on one host.
 
     All shown text is escaped. Findings that are only counted are not.
@@ -199,7 +199,7 @@ def _report(page: Page, raw: Report, escape: Callable[[Finding], Finding]) -> It
 # Findings
 
 
-def _failures(page: Page, report: Report, failures: Sequence[Finding]) -> Iterator[str]:
+def _failures(page: TextPage, report: Report, failures: Sequence[Finding]) -> Iterator[str]:
     groups, _ = words.grouped(report, failures)
     for cause, members in groups:
         yield from page.entry("cause", f"{len(members)} fail for one reason: {cause.say}")
@@ -211,7 +211,7 @@ def _failures(page: Page, report: Report, failures: Sequence[Finding]) -> Iterat
         yield from _details(page, finding)
 
 
-def _unknowns(page: Page, report: Report, unknowns: Sequence[Finding]) -> Iterator[str]:
+def _unknowns(page: TextPage, report: Report, unknowns: Sequence[Finding]) -> Iterator[str]:
     groups, alone = words.grouped(report, unknowns)
     for cause, members in groups:
         yield from page.entry("unknown", f"{len(members)} requirements, one cause: {cause.say}")
@@ -227,7 +227,7 @@ def _unknowns(page: Page, report: Report, unknowns: Sequence[Finding]) -> Iterat
         yield from _details(page, finding)
 
 
-def _warnings(page: Page, warnings: Sequence[Finding]) -> Iterator[str]:
+def _warnings(page: TextPage, warnings: Sequence[Finding]) -> Iterator[str]:
     shown = warnings if page.style.every else warnings[:FEW]
     wide = page.column([one.id for one in shown])
     for finding in shown:
@@ -252,7 +252,7 @@ def _aside(section: str, finding: Finding) -> str:
     return f" ({', '.join(told)})" if told else ""
 
 
-def _details(page: Page, finding: Finding) -> Iterator[str]:
+def _details(page: TextPage, finding: Finding) -> Iterator[str]:
     for number, line in enumerate(page.few(words.seen(finding))):
         yield from page.detail("" if number else "seen", line)
     yield from page.detail("why", finding.why)
@@ -266,7 +266,7 @@ def _details(page: Page, finding: Finding) -> Iterator[str]:
 # Sections that do not decide
 
 
-def _waivers(page: Page, report: Report) -> Iterator[str]:
+def _waivers(page: TextPage, report: Report) -> Iterator[str]:
     for waiver, findings in words.waivers(report):
         for finding in findings:
             yield from page.entry("waived", _line(finding) + _aside(words.WAIVED, finding), MARGIN + 6)
@@ -301,7 +301,7 @@ COUNTED = (words.NOT_APPLICABLE, words.PASS)  # Sections that are only counted, 
 LABELS = {words.NOT_APPLICABLE: "n/a"}
 
 
-def _rest(page: Page, section: str, what: str, findings: Sequence[Finding], number: int) -> Iterator[str]:
+def _rest(page: TextPage, section: str, what: str, findings: Sequence[Finding], number: int) -> Iterator[str]:
     label = LABELS.get(section, section)
     if page.style.every:
         wide = page.column([one.id for one in findings])
@@ -313,7 +313,7 @@ def _rest(page: Page, section: str, what: str, findings: Sequence[Finding], numb
         yield from page.entry(label, count + ids)
 
 
-def _foot(page: Page, report: Report) -> Iterator[str]:
+def _foot(page: TextPage, report: Report) -> Iterator[str]:
     for spec in report.specs:
         for note in spec.notes:
             yield from page.entry("note", f"{spec.name} asks what nodespec cannot: {note}")

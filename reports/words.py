@@ -176,17 +176,17 @@ def looks(finding: Finding) -> str:
     return "; ".join(dict.fromkeys(part.observed.look for part in telling(finding) if part.observed.look))
 
 
-class Group(NamedTuple):
+class CauseGroup(NamedTuple):
     """Findings with a common cause."""
 
     cause: Cause
     findings: Tuple[Finding, ...]
 
 
-def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[Group], List[Finding]]:
+def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[CauseGroup], List[Finding]]:
     """Split findings into groups with a common cause, and the others."""
     groups = [
-        Group(cause, tuple(one for one in findings if one.outcome == cause.outcome and one.id in set(cause.ids)))
+        CauseGroup(cause, tuple(one for one in findings if one.outcome == cause.outcome and one.id in set(cause.ids)))
         for cause in report.causes
     ]
     groups = [group for group in groups if len(group.findings) > 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, Mapping, Sequence, Tuple, Union
 
-from nodespec.author.spec.library import Library, Text
+from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import Mistake
 from nodespec.facts.declaration import Place
@@ -58,12 +58,12 @@ class Shelf(Library):
         super().__init__()
         self.texts = texts
 
-    def find(self, name: str, beside: str = "") -> Text:
+    def find(self, name: str, beside: str = "") -> SpecText:
         if name not in self.texts:
             raise Mistake(f"`{name}` stands not on the shelf, nor beside {beside}")
         text = self.texts[name]
         head = "" if text.startswith(HEADS) else "nodespec: 1\n"
-        return Text(name, name, f"{head}{text}".encode())
+        return SpecText(name, name, f"{head}{text}".encode())
 
 
 def planned(*names: str, **texts: str) -> Plan:

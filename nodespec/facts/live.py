@@ -39,7 +39,7 @@ class Facts(Protocol):
         raise NotImplementedError
 
 
-class Source(Facts, Protocol):
+class FactSource(Facts, Protocol):
     """Facts whose tables may be known in part."""
 
     def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:

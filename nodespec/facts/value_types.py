@@ -81,7 +81,7 @@ class Kind(Generic[T_co]):
         raise ValueError(f"{value!r}: {self.noun} cannot have aliases")
 
 
-class Text(Kind[str]):
+class FreeText(Kind[str]):
     """Free text, compared with blanks folded."""
 
     def read(self, text: str) -> str:
@@ -93,7 +93,7 @@ class Text(Kind[str]):
         return (OTHER,)
 
 
-class Repeated(Text):
+class Repeated(FreeText):
     """Text that a host may have several times; different values form a set."""
 
     noun, repeats = "text", True
@@ -103,7 +103,7 @@ class Repeated(Text):
 SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")
 
 
-class Mode(Text):
+class Mode(FreeText):
     """The permissions of a file in octal; 644 and 0644 are equal."""
 
     noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
@@ -122,7 +122,7 @@ class Mode(Text):
         return text.zfill(4)
 
 
-class Choice(Kind[str]):
+class OneOf(Kind[str]):
     """One of a closed list.
 
     The list binds the spec, not the host: a host may have a value that nodespec does not know. With `ranked` the list
@@ -287,7 +287,7 @@ def _short(text: str) -> str:
     return text
 
 
-class Setting(Text):
+class UntypedValue(FreeText):
     """A value without a declared type, such as a file below /proc/sys.
 
     It is text with blanks folded, and in a range a number.
@@ -323,7 +323,7 @@ def _number(text: str) -> int:
     return int(text, 16 if "0x" in text else 10)
 
 
-class Option(Setting):
+class Option(UntypedValue):
     """A kernel build option: only values of a .config, to find typing errors.
 
     `n` is "is not set", `undefined` an option that the configuration does not mention. Observed strings have no quotes.

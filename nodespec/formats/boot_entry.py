@@ -19,7 +19,7 @@ MAX_LINE = 1 << 16  # Characters.
 FIELDS = ("linux", "uki", "efi")
 
 
-class Entry(NamedTuple):
+class BootEntry(NamedTuple):
     """An entry of a menu.
 
     `line` is the line that names the kernel. `left` and `done` are the boot counter: tries left and tries done.
@@ -46,7 +46,7 @@ def fields(text: str) -> Iterator[Tuple[int, str, str]]:
             yield number, words[0], words[1] if len(words) > 1 else ""
 
 
-def parse(name: str, text: str) -> Entry:
+def parse(name: str, text: str) -> BootEntry:
     """Parse the entry in a file of this name."""
     said: Dict[str, str] = {}
     options: List[str] = []
@@ -59,7 +59,7 @@ def parse(name: str, text: str) -> Entry:
         lines[field] = number
     field = next((field for field in FIELDS if field in said), "")
     ident, left, done = counted(name, ".conf")
-    return Entry(
+    return BootEntry(
         ident,
         said.get("title", ""),
         said.get("version", ""),
@@ -85,7 +85,7 @@ def counted(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
     return match[1] + suffix, int(match[2]), int(match[3] or 0)
 
 
-def ordered(entries: Iterable[Entry]) -> List[Entry]:
+def ordered(entries: Iterable[BootEntry]) -> List[BootEntry]:
     """Sort entries as systemd-boot sorts its menu.
 
     Entries without tries left are last. Entries with a sort key are first. Versions are in descending order.
@@ -93,7 +93,7 @@ def ordered(entries: Iterable[Entry]) -> List[Entry]:
     return sorted(entries, key=cmp_to_key(_compare))
 
 
-def _compare(one: Entry, other: Entry) -> int:
+def _compare(one: BootEntry, other: BootEntry) -> int:
     exhausted = (one.left == 0) - (other.left == 0)
     unsorted = (not one.sort_key) - (not other.sort_key)
     if exhausted or unsorted:
@@ -106,7 +106,7 @@ def _compare(one: Entry, other: Entry) -> int:
     return -compare_uapi(one.id, other.id) or _tries(one, other)
 
 
-def tied(entry: Entry, entries: Iterable[Entry]) -> List[Entry]:
+def tied(entry: BootEntry, entries: Iterable[BootEntry]) -> List[BootEntry]:
     """Return other entries of equal rank, whose order depends on the directory."""
     return [other for other in entries if other is not entry and _compare(entry, other) == 0]
 
@@ -115,7 +115,7 @@ def _words(one: str, other: str) -> int:
     return (one > other) - (one < other)
 
 
-def _tries(one: Entry, other: Entry) -> int:
+def _tries(one: BootEntry, other: BootEntry) -> int:
     if one.left is None or other.left is None:
         return 0
     return (other.left - one.left) or (one.done - other.done)
@@ -130,7 +130,7 @@ def default(text: str) -> str:
     return found
 
 
-def matches(pattern: str, entry: Entry) -> bool:
+def matches(pattern: str, entry: BootEntry) -> bool:
     """Return whether a pattern matches an entry: fnmatch(3) on the id, in any case."""
     return fnmatchcase(entry.id.lower(), pattern.lower().replace("[^", "[!"))
 
@@ -146,7 +146,7 @@ class Sections(NamedTuple):
     system: Dict[str, str]
 
 
-def unified(name: str, sections: Sections) -> Entry:
+def unified(name: str, sections: Sections) -> BootEntry:
     """Return the entry that systemd-boot makes of an image in EFI/Linux."""
     said = sections.system.get
     title = said("PRETTY_NAME") or said("IMAGE_ID") or said("NAME") or said("ID") or ""
@@ -154,7 +154,7 @@ def unified(name: str, sections: Sections) -> Entry:
     ident, left, done = counted(name, name[-4:])
     options = () if sections.options is None else (sections.options,)
     sort_key = said("IMAGE_ID") or said("ID") or ""
-    return Entry(ident, title, version, "", sort_key, "", options, 0, left, done, "uki")
+    return BootEntry(ident, title, version, "", sort_key, "", options, 0, left, done, "uki")
 
 
 def os_release(text: str) -> Dict[str, str]:

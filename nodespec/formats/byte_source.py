@@ -11,7 +11,7 @@ class Damaged(OSError):
     """The input is truncated or not valid."""
 
 
-class Source:
+class ByteSource:
     """Bytes by offset. `size` is -1 if it is not known."""
 
     whole = True  # Whether truncation would be detected by the container of the bytes.
@@ -27,7 +27,7 @@ class Source:
         """Free memory that only a following read would use."""
 
 
-class File(Source):
+class File(ByteSource):
     """A regular file; it owns its descriptor."""
 
     whole = False
@@ -46,10 +46,10 @@ class File(Source):
         os.close(self._handle)
 
 
-class Part(Source):
+class SourceRange(ByteSource):
     """A part of another source; the caller has verified that it is complete."""
 
-    def __init__(self, of: Source, start: int, size: int) -> None:
+    def __init__(self, of: ByteSource, start: int, size: int) -> None:
         self._of, self._start, self.size = of, start, size
         self.again, self.quick = of.again, of.quick
 
@@ -60,7 +60,7 @@ class Part(Source):
         self._of.rest()
 
 
-class Flow(Source):
+class Flow(ByteSource):
     """A stream of pieces.
 
     The last piece is kept. Reading before it restarts the stream.

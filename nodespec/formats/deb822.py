@@ -35,7 +35,7 @@ class Field(NamedTuple):
     line: int
 
 
-class Stanza(NamedTuple):
+class ControlStanza(NamedTuple):
     """The requested fields of a stanza, by name in lower case.
 
     `line` is the line of its first field. `error` is the reason why dpkg refuses it and all that follows, or empty.
@@ -46,7 +46,7 @@ class Stanza(NamedTuple):
     error: str = ""
 
 
-def parse_stanzas(text: str, wanted: Container[str]) -> Iterator[Stanza]:
+def parse_stanzas(text: str, wanted: Container[str]) -> Iterator[ControlStanza]:
     """Yield all stanzas of a text.
 
     After a stanza with an error, parsing continues at the next empty line.
@@ -66,7 +66,7 @@ def parse_stanzas(text: str, wanted: Container[str]) -> Iterator[Stanza]:
         at = end
 
 
-def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tuple[Stanza, int]:
+def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tuple[ControlStanza, int]:
     """Return the stanza that begins at an offset, and its end."""
     fields: Dict[str, Field] = {}
     names = set()
@@ -74,17 +74,17 @@ def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tupl
     while at < len(text) and text[at] not in _ENDS:
         found = _FIELD.match(text, at)
         if not found:
-            return Stanza(first, fields, f"line {line} is no field"), at
+            return ControlStanza(first, fields, f"line {line} is no field"), at
         name = _lowered(found["name"])
         if name in names or name[0] == "-" or len(name) == 1:
             why = "stands here twice" if name in names else "is no name of a field"
-            return Stanza(first, fields, f"line {line}: `{name[:40]}` {why}"), at
+            return ControlStanza(first, fields, f"line {line}: `{name[:40]}` {why}"), at
         names.add(name)
         if name in wanted:
             fields[name] = Field(found["value"].rstrip(BLANKS), line)
         line += text.count("\n", at, found.end())
         at = found.end()
-    return Stanza(first, fields), at
+    return ControlStanza(first, fields), at
 
 
 def _lowered(name: str) -> str:

@@ -11,7 +11,7 @@ import zlib
 from importlib import import_module
 from typing import Callable, List, Mapping, Optional, Pattern, Protocol, Tuple, Type, cast
 
-from nodespec.formats.byte_source import PIECE, Damaged, Flow, Source
+from nodespec.formats.byte_source import PIECE, ByteSource, Damaged, Flow
 from nodespec.records import NamedTuple
 
 FEED = 1 << 14  # Compressed bytes of one step.
@@ -48,7 +48,7 @@ class Way(NamedTuple):
     feed: int = FEED
 
 
-def unpacked(source: Source, *, single: bool = False) -> Source:
+def unpacked(source: ByteSource, *, single: bool = False) -> ByteSource:
     """Return the decompressed source, or the source itself if it is not compressed.
 
     `single`: it is a single stream, and other data follows. Raises OSError if the required library is missing.
@@ -63,7 +63,7 @@ def unpacked(source: Source, *, single: bool = False) -> Source:
 class Unpacked(Flow):
     """The decompressed content of another source."""
 
-    def __init__(self, of: Source, way: Way, *, single: bool = False) -> None:
+    def __init__(self, of: ByteSource, way: Way, *, single: bool = False) -> None:
         super().__init__()
         self.way, self._of, self._single = way, of, single
         self.again, self.quick = of.again, False
@@ -197,7 +197,7 @@ class _Zstandard:
     needs_input = True
 
     def __init__(self, library: _Zstd) -> None:
-        whole = cast("_Maker", library.ZstdDecompressor(max_window_size=MEMORY))
+        whole = cast("_DecompressorMaker", library.ZstdDecompressor(max_window_size=MEMORY))
         self._state = whole.decompressobj()
 
     @property
@@ -225,7 +225,7 @@ class _Parameters(Protocol):
     window_log_max: int
 
 
-class _Maker(Protocol):
+class _DecompressorMaker(Protocol):
     def decompressobj(self) -> _State: ...
 
 

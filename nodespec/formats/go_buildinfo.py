@@ -21,7 +21,7 @@ LOADED, WRITABLE = 1, 2  # Type and flag of a segment.
 ORDERS = {1: "<", 2: ">"}
 
 
-class Form(NamedTuple):
+class ElfForm(NamedTuple):
     """The layout of an ELF file of 32 or 64 bits.
 
     `at` is the offset of the used part of its header. `header` and `segment` are struct formats.
@@ -34,8 +34,8 @@ class Form(NamedTuple):
 
 
 FORMS = {
-    1: Form(28, "I10xHH", "IIIIIIII", (0, 1, 4, 6)),
-    2: Form(32, "Q14xHH", "IIQQQQQQ", (0, 2, 5, 1)),
+    1: ElfForm(28, "I10xHH", "IIIIIIII", (0, 1, 4, 6)),
+    2: ElfForm(32, "Q14xHH", "IIQQQQQQ", (0, 2, 5, 1)),
 }
 
 

@@ -14,7 +14,7 @@ MAX_ENTRIES = 512
 MAX_LINE = 1 << 14  # Characters. Longer lines are ignored.
 
 
-class Entry(NamedTuple):
+class LegacyEntry(NamedTuple):
     """A kernel of the menu, and the line that names it.
 
     `other` is what the entry starts instead of Linux.
@@ -27,16 +27,16 @@ class Entry(NamedTuple):
     other: str = ""
 
 
-class Menu(NamedTuple):
+class LegacyMenu(NamedTuple):
     """A menu.lst; `default` is a number or `saved`."""
 
-    entries: Tuple[Entry, ...]
+    entries: Tuple[LegacyEntry, ...]
     default: str
     fallback: Tuple[str, ...]
     other: str = ""  # A statement that reads another menu.
 
 
-def parse_menu(text: str) -> Menu:
+def parse_menu(text: str) -> LegacyMenu:
     """Parse a menu.lst.
 
     Example of the input:
@@ -45,13 +45,13 @@ def parse_menu(text: str) -> Menu:
         title Linux
         kernel /vmlinuz root=/dev/sda1
     """
-    entries: List[Entry] = []
+    entries: List[LegacyEntry] = []
     said: Dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         words = re.split(r"[\s=]+", line.strip(), maxsplit=1) if len(line) <= MAX_LINE else [""]
         field, value = words[0].lower(), words[1] if len(words) > 1 else ""
         if field == "title" and len(entries) < MAX_ENTRIES:
-            entries.append(Entry(value, number))
+            entries.append(LegacyEntry(value, number))
         elif not entries:
             said[field] = value
         elif field == "kernel":
@@ -61,7 +61,7 @@ def parse_menu(text: str) -> Menu:
         elif field in ("chainloader", "configfile", "module"):
             entries[-1] = entries[-1]._replace(other=entries[-1].other or f"{field} {value}")
     other = next((f"{field} {said[field]}" for field in ("configfile",) if field in said), "")
-    return Menu(tuple(entries), said.get("default", "0").strip(), tuple(said.get("fallback", "").split()), other)
+    return LegacyMenu(tuple(entries), said.get("default", "0").strip(), tuple(said.get("fallback", "").split()), other)
 
 
 class Zipl(NamedTuple):
@@ -70,7 +70,7 @@ class Zipl(NamedTuple):
     `default` is from `default=` or from the menu. `automatic`: entries of /boot/loader are used.
     """
 
-    entries: Tuple[Entry, ...]
+    entries: Tuple[LegacyEntry, ...]
     default: str
     automatic: bool
 
@@ -97,7 +97,7 @@ def parse_zipl(text: str) -> Zipl:
             field, _, value = line.partition("=")
             sections[name][field.strip().lower()] = (_unquoted(value.strip()), number)
     entries = [
-        Entry(name, said["image"][1], said["image"][0].partition(",")[0], said.get("parameters", ("", 0))[0])
+        LegacyEntry(name, said["image"][1], said["image"][0].partition(",")[0], said.get("parameters", ("", 0))[0])
         for name, said in sections.items()
         if "image" in said
     ]

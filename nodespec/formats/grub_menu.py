@@ -15,7 +15,7 @@ import re
 from itertools import product
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
-from nodespec.formats.grub_syntax import Block, Command, For, Function, If, Part, Statement, Word, parse
+from nodespec.formats.grub_syntax import Block, For, Function, GrubCommand, If, Statement, Word, WordPiece, parse
 from nodespec.formats.grub_test import ANY, holds
 from nodespec.records import NamedTuple
 
@@ -29,7 +29,7 @@ MAX_MENU = 512  # Menu entries.
 Values = Tuple[str, ...]
 
 
-class Files(Protocol):
+class GrubFiles(Protocol):
     """The files that a script may read, by GRUB's paths.
 
     Examples: `/grub2/grubenv`, `(hd0,gpt1)/EFI/BOOT/grub.cfg`.
@@ -46,12 +46,12 @@ class Files(Protocol):
         """Return the content of a file; None if not found. ValueError if it is unreadable."""
         raise NotImplementedError
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[GrubEntry]:
         """Return the entries that the command `blscfg` adds to the menu."""
         raise NotImplementedError
 
 
-class Entry(NamedTuple):
+class GrubEntry(NamedTuple):
     """A menu entry, or a `submenu`, with its file and line."""
 
     title: str
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
     args: Tuple[str, ...] = ()
 
 
-class Kernel(NamedTuple):
+class GrubKernel(NamedTuple):
     """The kernel that `linux PATH OPTIONS` loads.
 
     If there are several values of the options, it is not known which of them is used.
@@ -113,8 +113,8 @@ class State:
             "menuentry_id_option",
         }
         self.functions: Dict[str, Block] = {}
-        self.items: List[Tuple[Entry, bool]] = []  # The flag is true if the entry is certain.
-        self.kernels: Tuple[Optional[Kernel], ...] = (None,)
+        self.items: List[Tuple[GrubEntry, bool]] = []  # The flag is true if the entry is certain.
+        self.kernels: Tuple[Optional[GrubKernel], ...] = (None,)
         self.args: Optional[Tuple[str, ...]] = None  # None outside of functions and entries.
         self.other = ""  # A command that starts something other than Linux.
 
@@ -173,10 +173,10 @@ OPAQUE = frozenset(
 )
 
 
-class Menu:
+class GrubMenu:
     """An evaluated grub.cfg. `kept` are the initial variables."""
 
-    def __init__(self, files: Files, path: str, text: str, kept: Mapping[str, str] = {}) -> None:
+    def __init__(self, files: GrubFiles, path: str, text: str, kept: Mapping[str, str] = {}) -> None:
         self._files, self._steps, self._calls = files, 0, 0
         self.top = State(path.rpartition("/")[0], path)
         self.top.variables.update((name, (value[:MAX_CHARS],)) for name, value in kept.items())
@@ -187,14 +187,14 @@ class Menu:
         except _Left:
             pass
 
-    def started(self) -> List[Kernel]:
+    def started(self) -> List[GrubKernel]:
         """Return the kernel of the default entry; several if it is not decided.
 
         Raises `Undecided` or ValueError, see the module.
         """
         return self._selected(self.top, "default")
 
-    def fallbacks(self) -> Iterable[List[Kernel]]:
+    def fallbacks(self) -> Iterable[List[GrubKernel]]:
         """Yield the kernels that are tried in turn if the default entry cannot be started."""
         words = " ".join(self.top.variables.get("fallback", ())).split()
         for word in words if len(self.top.variables.get("fallback", ())) == 1 else ():
@@ -202,16 +202,16 @@ class Menu:
             state.variables["fallback"] = (word,)
             yield self._selected(state, "fallback")
 
-    def offers(self) -> List[Kernel]:
+    def offers(self) -> List[GrubKernel]:
         """Return every kernel of the menu and its submenus.
 
         Entries that are not understood are omitted.
         """
-        found: List[Kernel] = []
+        found: List[GrubKernel] = []
         self._collect(self.top, found, 0)
         return found
 
-    def _collect(self, state: State, found: List[Kernel], depth: int) -> None:
+    def _collect(self, state: State, found: List[GrubKernel], depth: int) -> None:
         for entry, _ in state.items[:MAX_MENU]:
             try:
                 inner = self._entered(state, entry, "")
@@ -221,8 +221,8 @@ class Menu:
                 self._collect(inner, found, depth + 1)
             found += [kernel for kernel in inner.kernels if kernel]
 
-    def _selected(self, state: State, name: str) -> List[Kernel]:
-        found: List[Kernel] = []
+    def _selected(self, state: State, name: str) -> List[GrubKernel]:
+        found: List[GrubKernel] = []
         for value in state.variables.get(name, ("",)):
             head, rest = _split(value)
             entry = _picked(state, head)
@@ -236,7 +236,7 @@ class Menu:
                 found += [kernel for kernel in inner.kernels if kernel]
         return list(dict.fromkeys(found))
 
-    def _entered(self, state: State, entry: Entry, rest: str) -> State:
+    def _entered(self, state: State, entry: GrubEntry, rest: str) -> State:
         """Return the state after the script of an entry."""
         inner = state.context(entry.file) if entry.submenu else state.copy()
         inner.file, inner.items, inner.args = entry.file, [], entry.args
@@ -264,7 +264,7 @@ class Menu:
         return status
 
     def _statement(self, state: State, statement: Statement) -> Optional[bool]:
-        if isinstance(statement, Command):
+        if isinstance(statement, GrubCommand):
             return self._command(state, statement)
         if isinstance(statement, If):
             return self._if(state, statement, 0)
@@ -294,7 +294,7 @@ class Menu:
         state.merge(left, right)
         return results[0] if results[0] == results[1] else None
 
-    def _command(self, state: State, command: Command) -> Optional[bool]:
+    def _command(self, state: State, command: GrubCommand) -> Optional[bool]:
         choices = _arguments(state, command.words)
         verb = choices[0][0] if choices[0] else ""
         if verb.partition("=")[1] and re.fullmatch(r"[A-Za-z_]\w*", verb.partition("=")[0], re.ASCII):
@@ -337,7 +337,7 @@ class Menu:
             raise Undecided(f"{state.file}:{line}: reads a file whose name only the machine knows")
         return self._files.text(path)
 
-    def source(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def source(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `source FILE`: evaluate its statements in place."""
         path = _either(choices, 1)
         text = self.file(state, path, command.line)
@@ -353,7 +353,7 @@ class Menu:
             self._calls -= 1
             state.file = outer
 
-    def configfile(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def configfile(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `configfile FILE`: its menu replaces this one."""
         path = _either(choices, 1)
         text = self.file(state, path, command.line)
@@ -369,7 +369,7 @@ class Menu:
             return None
         raise _Jump(inner)
 
-    def load(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def load(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `load_env [--file FILE] [NAME...]`: load variables that survive a boot."""
         words, path = _option(choices[0][1:], "-f", "--file")
         names = [word for word in words if not word.startswith("-")]
@@ -381,13 +381,13 @@ class Menu:
                 state.variables[name] = (value[:MAX_CHARS],)
         return True
 
-    def test(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def test(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `[ EXPRESSION ]`."""
         del command, state
         found = {holds(choice[1:], self._files.kind) for choice in choices}
         return found.pop() if len(found) == 1 else None
 
-    def entries(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def entries(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `blscfg`: add the entries of the Boot Loader Specification."""
         if len(choices[0]) > 1:
             raise ValueError(f"{state.file}:{command.line}: `blscfg` with arguments is not understood")
@@ -395,7 +395,7 @@ class Menu:
             _add(state, entry)
         return True
 
-    def evaluated(self, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def evaluated(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `eval WORDS`: evaluate the words as a script."""
         text = " ".join(_either(choices, at) for at in range(1, min(map(len, choices))))
         if ANY in text:
@@ -457,7 +457,7 @@ def _expanded(state: State, word: Word) -> List[List[str]]:
     return [[piece[:MAX_CHARS] for piece in option if piece is not None] for option in options]
 
 
-def _joined(option: List[Optional[str]], piece: str, part: Part) -> List[Optional[str]]:
+def _joined(option: List[Optional[str]], piece: str, part: WordPiece) -> List[Optional[str]]:
     if not part.variable or part.quoted:
         return [*option[:-1], (option[-1] or "") + piece]
     words = piece.split()  # Blanks at either end do not split the word.
@@ -466,7 +466,7 @@ def _joined(option: List[Optional[str]], piece: str, part: Part) -> List[Optiona
     return [*option[:-1], (option[-1] or "") + words[0], *words[1:]]
 
 
-def _values(state: State, part: Part) -> Values:
+def _values(state: State, part: WordPiece) -> Values:
     name, args = part.text, state.args or ()
     if name.isdigit():
         at = int(name[:4])
@@ -499,7 +499,7 @@ def _option(words: List[str], *names: str) -> Tuple[List[str], str]:
     return rest, value
 
 
-def _entry(state: State, command: Command, choices: List[List[str]]) -> Entry:
+def _entry(state: State, command: GrubCommand, choices: List[List[str]]) -> GrubEntry:
     words = [_either(choices, at) for at in range(1, min(map(len, choices)))]
     words, ident = _option(words, "--id")
     for name in ("--class", "--users", "--hotkey", "--source"):
@@ -507,10 +507,10 @@ def _entry(state: State, command: Command, choices: List[List[str]]) -> Entry:
     args = tuple(word for word in words if word != "--unrestricted")
     title = args[0] if args else ""
     submenu = choices[0][0] == "submenu"
-    return Entry(title, ident or title, state.file, command.line, command.block or (), submenu, args)
+    return GrubEntry(title, ident or title, state.file, command.line, command.block or (), submenu, args)
 
 
-def _add(state: State, entry: Entry) -> bool:
+def _add(state: State, entry: GrubEntry) -> bool:
     if len(state.items) >= MAX_MENU:
         raise ValueError(f"{state.file}: more than {MAX_MENU} menu entries")
     state.items.append((entry, True))
@@ -537,7 +537,7 @@ def _number(text: str) -> Optional[int]:
     return int(digits, 8 if digits[0] == "0" and digits.strip("01234567") == "" else 10)
 
 
-def _picked(state: State, name: str) -> Entry:
+def _picked(state: State, name: str) -> GrubEntry:
     """Return the entry of an id, title or number, or the first entry if none matches."""
     if not state.items:
         raise ValueError(f"{state.file}: the menu has no entries")
@@ -571,7 +571,7 @@ def _assigned(words: List[str]) -> List[str]:
     return found
 
 
-def _set(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _set(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     """Run `set NAME=VALUE`."""
     del command
     pairs = [(choice[1] if len(choice) > 1 else "").partition("=") for choice in choices]
@@ -581,26 +581,26 @@ def _set(_: Menu, state: State, command: Command, choices: List[List[str]]) -> O
     return True
 
 
-def _unset(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _unset(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del command
     for name in choices[0][1:]:
         state.variables.pop(name, None)
     return True
 
 
-def _export(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _export(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del command
     state.exported.update(choices[0][1:])
     return True
 
 
-def _linux(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _linux(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     """Run `linux PATH OPTIONS`.
 
     Options are joined as by GRUB's grub_create_loader_cmdline.
     """
     options = tuple(dict.fromkeys(" ".join(map(_quoted, choice[2:])) for choice in choices))
-    state.kernels = (Kernel(_either(choices, 1), options, state.file, command.line, ""),)
+    state.kernels = (GrubKernel(_either(choices, 1), options, state.file, command.line, ""),)
     return None
 
 
@@ -609,16 +609,16 @@ def _quoted(word: str) -> str:
     return f'"{word}"' if " " in word else word
 
 
-def _other(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _other(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del command
     state.other, state.kernels = choices[0][0], (None,)
     return None
 
 
-def _by(step: int) -> Callable[[Menu, State, Command, List[List[str]]], Optional[bool]]:
+def _by(step: int) -> Callable[[GrubMenu, State, GrubCommand, List[List[str]]], Optional[bool]]:
     """Return the handler of `increment NAME` or `decrement NAME`, of Fedora's GRUB."""
 
-    def counted(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+    def counted(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         del command
         name = _either(choices, 1)
         values = state.variables.get(name, ("0",))
@@ -629,7 +629,7 @@ def _by(step: int) -> Callable[[Menu, State, Command, List[List[str]]], Optional
     return counted
 
 
-def _search(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _search(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     """Run `search --set=root ...` or `search.fs_uuid UUID root`.
 
     The resulting device is not known here.
@@ -642,21 +642,21 @@ def _search(_: Menu, state: State, command: Command, choices: List[List[str]]) -
     return None
 
 
-def _leave(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _leave(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del state, command, choices
     raise _Left
 
 
-def _done(_: Menu, state: State, command: Command, choices: List[List[str]]) -> Optional[bool]:
+def _done(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del state, command, choices
     return True
 
 
-_HANDLERS: Dict[str, Callable[[Menu, State, Command, List[List[str]]], Optional[bool]]] = {
+_HANDLERS: Dict[str, Callable[[GrubMenu, State, GrubCommand, List[List[str]]], Optional[bool]]] = {
     **dict.fromkeys(("set",), _set),
-    **dict.fromkeys(("[", "test"), Menu.test),
-    **dict.fromkeys((".", "source"), Menu.source),
-    **dict.fromkeys(("configfile", "normal"), Menu.configfile),
+    **dict.fromkeys(("[", "test"), GrubMenu.test),
+    **dict.fromkeys((".", "source"), GrubMenu.source),
+    **dict.fromkeys(("configfile", "normal"), GrubMenu.configfile),
     **dict.fromkeys(("return", "exit", "break", "continue"), _leave),
     **dict.fromkeys(("true", "echo", "save_env", "terminal_output", "terminal_input"), _done),
     **dict.fromkeys(KERNELS, _linux),
@@ -664,9 +664,9 @@ _HANDLERS: Dict[str, Callable[[Menu, State, Command, List[List[str]]], Optional[
     **dict.fromkeys(("search", "search.fs_uuid", "search.fs_label", "search.label", "search.file"), _search),
     "unset": _unset,
     "export": _export,
-    "load_env": Menu.load,
-    "blscfg": Menu.entries,
-    "eval": Menu.evaluated,
+    "load_env": GrubMenu.load,
+    "blscfg": GrubMenu.entries,
+    "eval": GrubMenu.evaluated,
     "false": lambda *_: False,
     "increment": _by(1),
     "decrement": _by(-1),

@@ -17,7 +17,7 @@ NEWLINE = "\n"
 ENDS = (";", NEWLINE)  # The ends of a statement.
 
 
-class Part(NamedTuple):
+class WordPiece(NamedTuple):
     """A piece of a word: text, or the name of a variable.
 
     A quoted variable stays in one word, even if its value contains blanks.
@@ -28,10 +28,10 @@ class Part(NamedTuple):
     quoted: bool = False
 
 
-Word = Tuple[Part, ...]
+Word = Tuple[WordPiece, ...]
 
 
-class Command(NamedTuple):
+class GrubCommand(NamedTuple):
     """A command with its arguments, and the block of `menuentry` and `submenu`."""
 
     words: Tuple[Word, ...]
@@ -73,7 +73,7 @@ class Function(NamedTuple):
     line: int
 
 
-Statement = Union[Command, If, For, While, Function]
+Statement = Union[GrubCommand, If, For, While, Function]
 Block = Tuple[Statement, ...]
 
 _TOKEN = re.compile(
@@ -100,7 +100,7 @@ class _Token(NamedTuple):
         """The text of a word that may be reserved, without quotes and variables."""
         if self.mark:
             return self.mark
-        return self.word[0].text if len(self.word) == 1 and self.word[0] == Part(self.word[0].text) else ""
+        return self.word[0].text if len(self.word) == 1 and self.word[0] == WordPiece(self.word[0].text) else ""
 
 
 def parse(text: str) -> Block:
@@ -111,7 +111,7 @@ def parse(text: str) -> Block:
         set default=0
         if [ -s $prefix/grubenv ]; then load_env; fi
     """
-    parser = _Parser(list(_tokens(text)))
+    parser = _GrubParser(list(_tokens(text)))
     block = parser.block(frozenset())
     if not parser.done:
         raise ValueError(f"line {parser.line}: unexpected `{parser.peek}`")
@@ -119,7 +119,7 @@ def parse(text: str) -> Block:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    word: Optional[List[Part]] = None
+    word: Optional[List[WordPiece]] = None
     at, line, count = 0, 1, 0
     while at < len(text):
         if word is None and text[at] == "#":
@@ -148,24 +148,24 @@ def _tokens(text: str) -> Iterator[_Token]:
         yield _Token(tuple(word), "", line)
 
 
-def _parts(found: re.Match[str]) -> Iterator[Part]:
+def _parts(found: re.Match[str]) -> Iterator[WordPiece]:
     if found["double"] is not None:
-        yield Part("", quoted=True)
+        yield WordPiece("", quoted=True)
         for inner in _WITHIN.finditer(found["double"]):
             name = inner["braced"] or inner["bare"]
             text = inner["plain"] if inner["escaped"] is None else inner["escaped"].strip("\n")
-            yield Part(name, variable=True, quoted=True) if name else Part(text or "", quoted=True)
+            yield WordPiece(name, variable=True, quoted=True) if name else WordPiece(text or "", quoted=True)
     elif found["single"] is not None:
-        yield Part(found["single"], quoted=True)
+        yield WordPiece(found["single"], quoted=True)
     elif found["braced"] or found["bare"]:
-        yield Part(found["braced"] or found["bare"], variable=True)
+        yield WordPiece(found["braced"] or found["bare"], variable=True)
     elif found["escaped"] is not None:
-        yield Part(found["escaped"], quoted=True)
+        yield WordPiece(found["escaped"], quoted=True)
     else:
-        yield Part(found["plain"])
+        yield WordPiece(found["plain"])
 
 
-class _Parser:
+class _GrubParser:
     """A recursive-descent parser of statements."""
 
     def __init__(self, tokens: List[_Token]) -> None:
@@ -222,7 +222,7 @@ class _Parser:
             return Function(name[0].text if name else "", self._braces(), line)
         return self._command(line)
 
-    def _command(self, line: int) -> Command:
+    def _command(self, line: int) -> GrubCommand:
         words: List[Word] = []
         block: Optional[Block] = None
         while not self.done and self.peek not in ENDS:
@@ -234,7 +234,7 @@ class _Parser:
             words.append(self._word())
         if not words:
             raise ValueError(f"line {line}: unexpected `{self.peek}`")
-        return Command(tuple(words), block, line)
+        return GrubCommand(tuple(words), block, line)
 
     def _if(self, line: int) -> If:
         branches: List[Tuple[Block, Block]] = []

@@ -36,7 +36,7 @@ class Label(NamedTuple):
     more: bool = False  # SYSAPPEND: the loader adds its own parameters.
 
 
-class Config:
+class SyslinuxConfig:
     """A parsed configuration, with the files that it includes."""
 
     def __init__(self, path: str, text: str, include: Include) -> None:

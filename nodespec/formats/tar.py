@@ -10,7 +10,7 @@ import stat
 from typing import Dict, Iterator, Optional, Tuple
 
 from nodespec.formats import tar_sparse as sparse
-from nodespec.formats.byte_source import PIECE, Damaged, Source
+from nodespec.formats.byte_source import PIECE, ByteSource, Damaged
 from nodespec.formats.tar_header import BLOCK, ZEROS, checked, decimal, number, records, text
 from nodespec.records import NamedTuple
 
@@ -49,7 +49,7 @@ class Member(NamedTuple):
     segments: Optional[sparse.Segments] = None
 
 
-def members(source: Source) -> Iterator[Member]:
+def members(source: ByteSource) -> Iterator[Member]:
     """Yield all members in order.
 
     Raises `Damaged` if the archive cannot be read to its end.
@@ -76,7 +76,7 @@ def members(source: Source) -> Iterator[Member]:
         raise Damaged(f"it is cut off: the archive has no end after its {end} bytes")
 
 
-def begins(source: Source) -> bool:
+def begins(source: ByteSource) -> bool:
     """Return whether a source begins as an archive, which may be empty."""
     block = source.read(0, BLOCK)
     try:
@@ -85,7 +85,7 @@ def begins(source: Source) -> bool:
         return False
 
 
-def _block(source: Source, end: int) -> bytes:
+def _block(source: ByteSource, end: int) -> bytes:
     """Return the block after an end offset, which the archive must reach.
 
     Only the padding of the last member may be missing.
@@ -97,7 +97,7 @@ def _block(source: Source, end: int) -> bytes:
     return data[before + filling :]
 
 
-def _ended(source: Source, offset: int) -> None:
+def _ended(source: ByteSource, offset: int) -> None:
     """Verify the end: two blocks of zeros, or one block at the end of the data."""
     if source.read(offset, BLOCK).strip(b"\0"):
         raise Damaged(f"byte {offset} of the archive: it ends, and goes on")
@@ -121,7 +121,7 @@ class _Said(Dict[bytes, bytes]):
                 self[key] = value
 
 
-def _extension(source: Source, start: int, size: int) -> bytes:
+def _extension(source: ByteSource, start: int, size: int) -> bytes:
     if size > HEADER:
         raise ValueError(f"an extended header of {size} bytes")
     data = source.read(start, size)
@@ -130,7 +130,7 @@ def _extension(source: Source, start: int, size: int) -> bytes:
     return data
 
 
-def _member(source: Source, data: int, block: bytes, said: Dict[bytes, bytes]) -> Tuple[Member, int]:
+def _member(source: ByteSource, data: int, block: bytes, said: Dict[bytes, bytes]) -> Tuple[Member, int]:
     """Return a member, and the end of its stored data."""
     kind = block[156:157]
     stored = decimal(said[b"size"]) if b"size" in said else number(block[124:136])

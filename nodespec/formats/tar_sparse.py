@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, List, Mapping, Optional, Tuple
 
-from nodespec.formats.byte_source import Source
+from nodespec.formats.byte_source import ByteSource
 from nodespec.formats.tar_header import BLOCK, decimal, number
 from nodespec.records import NamedTuple
 
@@ -30,7 +30,7 @@ class Holes(NamedTuple):
     end: int
 
 
-def old(source: Source, data: int, block: bytes, stored: int) -> Holes:
+def old(source: ByteSource, data: int, block: bytes, stored: int) -> Holes:
     """Read GNU's first format: the map in the header, and in blocks before the data."""
     numbers, more, size = _pairs(block[386:482]), block[482], number(block[483:495])
     while more:
@@ -46,7 +46,7 @@ def _pairs(fields: bytes) -> List[int]:
     return [number(half) for pair in pairs if pair.strip(b"\0") for half in (pair[:12], pair[12:])]
 
 
-def new(source: Source, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
+def new(source: ByteSource, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
     """Read GNU's formats in pax archives.
 
     The map is in the records, or (1.0) in lines of decimal numbers before the data.

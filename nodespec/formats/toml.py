@@ -18,10 +18,10 @@ MAX_DEPTH = 32  # Nested arrays, inline tables and dotted keys.
 
 Scalar: TypeAlias = "Union[str, int, float, bool]"  # A date or a time is a str.
 Item: TypeAlias = "Union[Scalar, List[Item], Table]"
-Table: TypeAlias = "Dict[str, Union[Table, Setting]]"
+Table: TypeAlias = "Dict[str, Union[Table, TomlValue]]"
 
 
-class Setting(NamedTuple):
+class TomlValue(NamedTuple):
     """The value of a key, and the line of the key.
 
     An array is a list; its elements have no line.
@@ -56,10 +56,10 @@ def parse(text: str) -> Table:
     control = _CONTROL.search(text)
     if control:
         raise ValueError(f"line {text.count(chr(10), 0, control.start()) + 1}: a control character")
-    return _Parser(text).document()
+    return _TomlParser(text).document()
 
 
-class _Parser:
+class _TomlParser:
     """A parser that reads the text once.
 
     Tables are compared by identity. `fixed` tables cannot be declared or extended again.
@@ -127,7 +127,7 @@ class _Parser:
         found = table.setdefault(key, {})
         if (
             arrays
-            and isinstance(found, Setting)
+            and isinstance(found, TomlValue)
             and isinstance(found.value, list)
             and id(found.value) not in self.frozen
         ):
@@ -144,8 +144,8 @@ class _Parser:
         return found
 
     def appended(self, table: Table, key: str) -> Table:
-        found = table.setdefault(key, Setting([], self.here()))
-        if not isinstance(found, Setting) or not isinstance(found.value, list) or id(found.value) in self.frozen:
+        found = table.setdefault(key, TomlValue([], self.here()))
+        if not isinstance(found, TomlValue) or not isinstance(found.value, list) or id(found.value) in self.frozen:
             raise self.error(f"`{key}` is set twice")
         new: Table = {}
         found.value.append(new)
@@ -169,7 +169,7 @@ class _Parser:
         value = self.value(depth)
         if last in table:
             raise self.error(f"`{last}` is set twice")
-        table[last] = value if isinstance(value, dict) else Setting(value, line)
+        table[last] = value if isinstance(value, dict) else TomlValue(value, line)
 
     def keys(self) -> List[str]:
         """Parse a dotted key, with the blanks around it."""

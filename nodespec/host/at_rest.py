@@ -8,9 +8,9 @@ import stat
 from typing import Callable, FrozenSet, Tuple, TypeVar, Union
 
 from nodespec.errors import Mistake
-from nodespec.formats.byte_source import File, Source
+from nodespec.formats.byte_source import ByteSource, File
 from nodespec.formats.mountinfo import parsed, reached
-from nodespec.host.directory import DirectoryTree, Walk
+from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Unseen
 from nodespec.model.observation import Value
@@ -22,7 +22,7 @@ VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")
 EMPTY = ("/proc", "/sys", "/dev", "/run")  # Empty at boot in the live root. What is mounted there now does not survive.
 
 
-class Resting(DirectoryTree):
+class AtRestTree(DirectoryTree):
     """A tree below a directory; file systems in memory are read as empty.
 
     A single file that is mounted from memory, such as the machine-id of a first boot, is unknown.
@@ -32,19 +32,19 @@ class Resting(DirectoryTree):
         super().__init__(root)
         self._covers = _covers(self.root)
 
-    def source(self, path: str) -> Source:
+    def source(self, path: str) -> ByteSource:
         """Return the content of a file as a source."""
         if not stat.S_ISREG(self._status(path, follow=True).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         return File(self._open(path, 0))
 
     def _list_names(self, path: str) -> Tuple[str, ...]:
-        with Walk(self.root, self._covers) as walk:
+        with PathWalk(self.root, self._covers) as walk:
             covered = walk.path(walk.to(path, follow=True)) in self._covers
         return () if covered and stat.S_ISDIR(self._status(path, follow=True).st_mode) else super()._list_names(path)
 
     def _at(self, path: str, act: Callable[[str, Union[int, None]], T], *, follow: bool = False) -> T:
-        with Walk(self.root, self._covers) as walk:
+        with PathWalk(self.root, self._covers) as walk:
             name = walk.to(path, follow=follow)
             if walk.path(name) in self._covers:
                 found = os.stat(name, dir_fd=walk.folder, follow_symlinks=False)

@@ -70,7 +70,7 @@ class DirectoryTree(Tree):
         """Call `act` with the last component of a path and the directory that holds it."""
         if self.root == "/":
             return act(path, None)
-        with Walk(self.root) as walk:
+        with PathWalk(self.root) as walk:
             return act(walk.to(path, follow=follow), walk.folder)
 
 
@@ -79,7 +79,7 @@ def _require_regular(found: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "not a regular file")
 
 
-class Walk:
+class PathWalk:
     """Descend a path below a root, component by component.
 
     The kernel never follows a link: its target is resolved as text. The paths in `covers` are read as empty.
@@ -91,7 +91,7 @@ class Walk:
         self._names: List[str] = []
         self._covers = covers
 
-    def __enter__(self) -> Walk:  # noqa: PYI034 - Self requires Python 3.11
+    def __enter__(self) -> PathWalk:  # noqa: PYI034 - Self requires Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Iterator, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
-from nodespec.host.directory import DirectoryTree, Walk
+from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.tree import PROGRAMS, Unseen
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -71,7 +71,7 @@ class Machine(DirectoryTree):
 
         The returned path contains no links.
         """
-        with Walk(self.root) as walk:
+        with PathWalk(self.root) as walk:
             with suppress(OSError):
                 walk.to(path, follow=True)
             return walk.path(), os.fstat(walk.folder).st_dev
@@ -81,7 +81,7 @@ class Machine(DirectoryTree):
 
         It is empty if only the kernel can follow them, as below /proc/self/fd.
         """
-        with Walk(self.root) as walk:
+        with PathWalk(self.root) as walk:
             try:
                 return walk.path(walk.to(path, follow=True))
             except OSError:

@@ -16,7 +16,7 @@ import re
 import stat
 from typing import Dict, List, Sequence, Tuple, Union
 
-from nodespec.formats.byte_source import Damaged, Part, Source
+from nodespec.formats.byte_source import ByteSource, Damaged, SourceRange
 from nodespec.formats.tar import Member, members
 from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import ENTRIES, Entry, Tree, Unseen, decoded, kind
@@ -36,7 +36,7 @@ _SELDOM = re.compile(rb"usr/(share|include|src)/|var/cache/|var/lib/apt/")
 _BULK = re.compile(rb"\x7fELF|\x1f\x8b|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh")
 
 
-class Archive(Tree):
+class ArchiveTree(Tree):
     """A tree whose files are members of archives: the layers of an image, or one tar.
 
     Raises `Damaged` if an archive cannot be read to its end. Otherwise files that were not read would count as absent.
@@ -44,7 +44,7 @@ class Archive(Tree):
 
     maps_ids = False
 
-    def __init__(self, root: str, sources: Sequence[Source], *, layered: bool) -> None:
+    def __init__(self, root: str, sources: Sequence[ByteSource], *, layered: bool) -> None:
         super().__init__(root)
         self._sources = sources
         self._inodes = Inodes()
@@ -54,14 +54,14 @@ class Archive(Tree):
             self._take(layer, source, layered=layered)
             source.rest()
 
-    def source(self, path: str) -> Source:
+    def source(self, path: str) -> ByteSource:
         """Return the content of a file as a source."""
         inodes, row = self._inodes, self._file(path)
         if row in inodes.segments:
             raise Damaged(f"{path} in it is sparse")
-        return Part(self._sources[inodes.source[row]], inodes.data[row], inodes.size[row])
+        return SourceRange(self._sources[inodes.source[row]], inodes.data[row], inodes.size[row])
 
-    def _take(self, layer: int, source: Source, *, layered: bool) -> None:
+    def _take(self, layer: int, source: ByteSource, *, layered: bool) -> None:
         end = 0
         for member in members(source):
             end = 0 if source.quick else member.data + member.size
@@ -125,14 +125,14 @@ class Archive(Tree):
         return row
 
 
-def _whole(source: Source, data: int, size: int) -> bytes:
+def _whole(source: ByteSource, data: int, size: int) -> bytes:
     content = source.read(data, size)
     if len(content) < size:
         raise Damaged("the archive was cut off since it was opened")
     return content
 
 
-def _filled(source: Source, data: int, size: int, segments: Union[Segments, None]) -> bytes:
+def _filled(source: ByteSource, data: int, size: int, segments: Union[Segments, None]) -> bytes:
     """Return the content of a sparse file, with its holes as zeros."""
     if segments is None:
         raise OSError(errno.EFBIG, "a sparse file of more parts than are read")
@@ -152,7 +152,7 @@ class _Kept:
         self._order: List[Tuple[int, int, int]] = []
         self._size, self._room = 0, KEPT
 
-    def offer(self, row: int, path: bytes, member: Member, source: Source) -> None:
+    def offer(self, row: int, path: bytes, member: Member, source: ByteSource) -> None:
         """Keep a file's content, if there is room or less valuable content to drop."""
         cost = member.size + ASIDE
         if cost > self._room:

@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Protocol, Type, TypeVar
 
-from nodespec.formats.byte_source import Damaged, Source
+from nodespec.formats.byte_source import ByteSource, Damaged
 from nodespec.formats.decompress import unpacked
 from nodespec.images.platform import Image, Platform, chosen, plain
 from nodespec.model.observation import Absent, Observation, Value
@@ -42,13 +42,13 @@ class Store(Protocol):
     root: str
 
     def read(self, path: str, limit: int = ...) -> Observation[bytes]: ...
-    def source(self, path: str) -> Source: ...
+    def source(self, path: str) -> ByteSource: ...
 
 
 Json: TypeAlias = "Dict[str, object]"
 
 
-def layers(store: Store, wanted: str) -> List[Source]:
+def layers(store: Store, wanted: str) -> List[ByteSource]:
     """Return the layers of the image for a platform, the lowest first.
 
     Raises `Mistake` if no image or several images match.
@@ -70,7 +70,7 @@ def is_store(store: Store) -> bool:
         return False
 
 
-def _layer(store: Store, path: str, size: int) -> Source:
+def _layer(store: Store, path: str, size: int) -> ByteSource:
     try:
         source = store.source(path)
     except OSError as error:

@@ -9,13 +9,13 @@ import os
 import stat
 
 from nodespec.errors import Mistake
-from nodespec.formats.byte_source import File, Pipe, Source
+from nodespec.formats.byte_source import ByteSource, File, Pipe
 from nodespec.formats.decompress import unpacked
 from nodespec.formats.tar import begins
-from nodespec.host.at_rest import Resting
+from nodespec.host.at_rest import AtRestTree
 from nodespec.host.tree import Tree
 from nodespec.images import oci
-from nodespec.images.archive import Archive
+from nodespec.images.archive import ArchiveTree
 from nodespec.model.observation import Unknown, Value
 
 FOLDERS = ("/etc", "/usr", "/bin", "/lib")  # Every root file system has at least one of them.
@@ -54,20 +54,20 @@ def _tree(path: str, platform: str) -> Tree:
             f"--image {path}: neither a directory nor a tar. Of a disk image a tar is made so: "
             "virt-tar-out -a DISK / - | nodespec check SPEC --image -"
         )
-    archive = Archive(path, [source], layered=False)
+    archive = ArchiveTree(path, [source], layered=False)
     if not oci.is_store(archive):
         return _plain(archive, platform)
     if not source.again:
         raise Mistake(f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it")
     layers = oci.layers(archive, platform)
     del archive  # Free its kept content before the tree of the layers keeps its own.
-    return Archive(path, layers, layered=True)
+    return ArchiveTree(path, layers, layered=True)
 
 
 def _directory(path: str, platform: str) -> Tree:
-    tree = Resting(path)
+    tree = AtRestTree(path)
     if tree.root != "/" and oci.is_store(tree):
-        return Archive(path, oci.layers(tree, platform), layered=True)
+        return ArchiveTree(path, oci.layers(tree, platform), layered=True)
     return _plain(tree, platform)
 
 
@@ -77,7 +77,7 @@ def _plain(tree: Tree, platform: str) -> Tree:
     return tree
 
 
-def _source(path: str) -> Source:
+def _source(path: str) -> ByteSource:
     """Open a file, which can be read at any offset, or a pipe, which is read once."""
     handle = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     if stat.S_ISREG(os.fstat(handle).st_mode):

@@ -45,16 +45,16 @@ class Judged(NamedTuple):
     causes: Tuple[Tuple[str, str, str], ...]
 
 
-def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[Reading] = None) -> List[Judged]:
+def judge(plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[PreparedPlan] = None) -> List[Judged]:
     """Evaluate all requirements of a plan, in order.
 
     `end` is the deadline for regular expressions and rows, in seconds of `time.monotonic`.
     """
-    known = Known(facts, reading or Reading(plan), end or time.monotonic() + DEADLINE)
+    known = Known(facts, reading or PreparedPlan(plan), end or time.monotonic() + DEADLINE)
     return [known.reading.judged(requirement, known) for requirement in plan.requirements]
 
 
-class Reading:
+class PreparedPlan:
     """A plan prepared for all hosts of one context: work that is done once."""
 
     def __init__(self, plan: Plan, context: str = "running") -> None:
@@ -87,7 +87,7 @@ class Reading:
 class Known:
     """Facts of a host and parameters. A parameter is looked up like a fact."""
 
-    def __init__(self, facts: Facts, reading: Reading, end: float) -> None:
+    def __init__(self, facts: Facts, reading: PreparedPlan, end: float) -> None:
         self.facts, self.reading, self.end = facts, reading, end
         self.rows = facts.rows
         self.late = False  # a timeout occurred: the result must not be memoized for other hosts

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec.errors import Wrong, nearest
-from nodespec.facts.value_types import OPERATOR, OTHER, Case, Datum, Kind, Presence, SetOf, Text
+from nodespec.facts.value_types import OPERATOR, OTHER, Case, Datum, FreeText, Kind, Presence, SetOf
 from nodespec.facts.versions import Position, Span
 from nodespec.model.plan import Node
 from nodespec.records import NamedTuple
@@ -201,7 +201,7 @@ def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
         raise Wrong(arg, "`equals` of a single value wants its text")
     if isinstance(kind, Presence):
         raise ValueError(f"`equals` says nothing of {kind.noun}")
-    wanted: Datum = str(arg) if isinstance(kind, Text) else kind.read(arg)
+    wanted: Datum = str(arg) if isinstance(kind, FreeText) else kind.read(arg)
     return Expect(
         f"exactly {arg}", lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(str(arg),)
     )
@@ -212,7 +212,7 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
 
     It applies to a text, or to any member of a set.
     """
-    if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, Text):
+    if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
         raise Wrong(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
     if len(arg) > LONGEST:
         raise ValueError(f"a pattern of {len(arg)} characters: {LONGEST} are the most")

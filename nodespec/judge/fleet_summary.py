@@ -97,7 +97,7 @@ class Gist(NamedTuple):
         return DEFECT if self.defect else EXIT[self.conclusion]
 
 
-class Row(NamedTuple):
+class HostRow(NamedTuple):
     """A host with the result of each spec, empty for a spec that was not requested."""
 
     host: str
@@ -126,7 +126,7 @@ class Shared(NamedTuple):
     hosts: Tuple[str, ...]
 
 
-class Difference(NamedTuple):
+class HostDifference(NamedTuple):
     """A value that should be equal and is not.
 
     `values` holds each value with its hosts, the most common first.
@@ -140,10 +140,10 @@ class Summary(NamedTuple):
     """The summary of several reports."""
 
     specs: Tuple[str, ...]
-    matrix: Tuple[Row, ...]
+    matrix: Tuple[HostRow, ...]
     hits: Tuple[Hit, ...]
     shared: Tuple[Shared, ...]
-    differences: Tuple[Difference, ...]
+    differences: Tuple[HostDifference, ...]
 
 
 def gist(report: Report) -> Gist:
@@ -176,7 +176,7 @@ def together(gists: Sequence[Gist]) -> Summary:
     specs = tuple(dict.fromkeys(name for one in gists for name, _ in one.cells))
     hosts = labels(gists)
     cells = [dict(reversed(one.cells)) for one in gists]  # if several specs have the same name, the first counts
-    matrix = tuple(Row(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
+    matrix = tuple(HostRow(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
     shared = (
         Shared(what, value, why, owners)
         for what, (ask, why) in APART.items()
@@ -273,11 +273,11 @@ def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
 # what should be equal
 
 
-def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[Difference]:
+def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[HostDifference]:
     for at, name in enumerate((*ALIKE, *ASKED)):
         values = _by_value(hosts, ((one.alike[at][1],) for one in gists))
         if len(values) > 1:
-            yield Difference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
+            yield HostDifference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
 
 
 def _value(name: str, facts: Recorded) -> str:

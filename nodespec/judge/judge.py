@@ -12,7 +12,7 @@ from nodespec.facts.declaration import Place
 from nodespec.facts.live import DEADLINE, Facts, Live
 from nodespec.judge import conclusion, evaluation
 from nodespec.judge.conclusion import Choice
-from nodespec.judge.evaluation import Reading
+from nodespec.judge.evaluation import PreparedPlan
 from nodespec.model.observation import Unknown
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import Finding, Param, Report, Waiver
@@ -38,12 +38,12 @@ class Terms(NamedTuple):
     patience: float = DEADLINE  # timeout in seconds for access other than live, which has its own deadline
 
 
-def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[Reading] = None) -> Report:
+def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[PreparedPlan] = None) -> Report:
     """Judge one host and return the report.
 
     For several hosts, pass as `reading` their plan, prepared for the context of this host.
     """
-    reading = reading or Reading(plan, seat.context)
+    reading = reading or PreparedPlan(plan, seat.context)
     noted = looked if isinstance(looked, Noting) else Noting(looked)
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
     if terms.choice not in reading.parts:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple, Un
 
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import conclusion
-from nodespec.judge.evaluation import Judged, Known, Reading
+from nodespec.judge.evaluation import Judged, Known, PreparedPlan
 from nodespec.model.observation import Unknown
 from nodespec.recording.observation_json import Packed, packed
 from nodespec.recording.replay import Recorded
@@ -179,7 +179,7 @@ class Trace:
         return names
 
 
-class Alike(Reading):
+class Alike(PreparedPlan):
     """A memoized plan: results are shared by hosts with equal observations."""
 
     def __init__(self, plan: Plan, memory: Optional[Memory] = None, context: str = "running") -> None:

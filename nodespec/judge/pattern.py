@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Callable, Iterable, List, Mapping, Sequence, T
 
 from nodespec.facts import declaration as facts
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.facts.value_types import Choice, Datum, Flag, Kind, Size, Text, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, Size, Version, Whole
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
 from nodespec.judge.expectation import Expect
 from nodespec.model.observation import Evidence, Observation, Value
-from nodespec.model.plan import Data, Node, Param
+from nodespec.model.plan import Data, Node, SpecParam
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ANY = ("pass", "unknown", "deferred", "fail")
 OPPOSITE = {"pass": "fail", "fail": "pass"}
 
 TYPES: Mapping[str, Kind[Datum]] = {
-    "text": Text(),
+    "text": FreeText(),
     "number": Whole(),
     "size": Size(),
     "flag": Flag(),
@@ -59,22 +59,22 @@ class Joined(NamedTuple):
 Pattern: TypeAlias = "Union[Clause, Joined]"
 
 
-def param_kind(param: Param) -> Kind[Datum]:
+def param_kind(param: SpecParam) -> Kind[Datum]:
     """Return the type that parses the text of a parameter in a condition."""
-    return Choice(*param.known) if param.known else TYPES[param.kind]
+    return OneOf(*param.known) if param.known else TYPES[param.kind]
 
 
-def read_param(param: Param, text: str) -> Datum:
+def read_param(param: SpecParam, text: str) -> Datum:
     """Parse a text as the type of a parameter.
 
     Free text is not parsed, because it may be a range for the fact that uses it. Raises ValueError if it is not valid.
     """
     if param.choices:
-        return Choice(*param.choices).read(text)
+        return OneOf(*param.choices).read(text)
     return text if param.kind == "text" else param_kind(param).read(text)
 
 
-def observe_param(param: Param) -> Observation[Datum]:
+def observe_param(param: SpecParam) -> Observation[Datum]:
     """Return the value of a parameter as an observation, for use in a condition."""
     default = f"default of {param.name}{param.source[len('default') :]}"  # with the context, if it selected the default
     source = f"--set {param.name}" if param.source == "set" else default
@@ -82,14 +82,14 @@ def observe_param(param: Param) -> Observation[Datum]:
 
 
 @cache
-def param_place(param: Param) -> Place:
+def param_place(param: SpecParam) -> Place:
     """Return the place of a parameter in the tree of facts."""
     leaf = Leaf(lambda _: observe_param(param), (), "", sensitive=False)
     leaf.kind = param_kind(param)
     return Place((PARAMS, param.name), leaf)
 
 
-Params: TypeAlias = "Mapping[str, Param]"
+Params: TypeAlias = "Mapping[str, SpecParam]"
 
 
 def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:

@@ -36,7 +36,7 @@ class Spec(NamedTuple):
     notes: Tuple[str, ...] = ()  # parts of a foreign spec that cannot be converted
 
 
-class Param(NamedTuple):
+class SpecParam(NamedTuple):
     """A parameter as bound. `source` is `default` or `set`.
 
     `kind` names a type, unless there are choices. `known` holds the choices before an extending spec narrowed them;
@@ -75,7 +75,7 @@ class Plan(NamedTuple):
     """The specs, parameters and requirements of one command line."""
 
     specs: Tuple[Spec, ...]
-    params: Tuple[Param, ...]
+    params: Tuple[SpecParam, ...]
     requirements: Tuple[Requirement, ...]
 
 
@@ -99,14 +99,14 @@ def bind(plan: Plan, context: str) -> Plan:
     return plan._replace(params=tuple(_bound(param, context) for param in plan.params))
 
 
-def _bound(param: Param, context: str) -> Param:
+def _bound(param: SpecParam, context: str) -> SpecParam:
     if not param.defaults:
         return param
     value = param.defaults[CONTEXTS.index(context)]
     return param._replace(value=value, source=f"default ({context})", defaults=())
 
 
-def _stated(param: Param) -> Dict[str, object]:
+def _stated(param: SpecParam) -> Dict[str, object]:
     """Return the fields of a parameter, without `defaults` if it is empty.
 
     Earlier versions reject the unknown field.
@@ -128,7 +128,7 @@ def unpacked(data: Mapping[str, Json]) -> Plan:
     whens: Dict[str, Data] = {}  # requirements of one rule share one condition object, so that it is evaluated once
     return Plan(
         tuple(Spec(**_tupled(one)) for one in _objects(data["specs"])),  # type: ignore[arg-type]
-        tuple(Param(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
+        tuple(SpecParam(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
         tuple(_requirement(one, whens) for one in _objects(data["requirements"])),
     )
 
@@ -147,7 +147,7 @@ def _tupled(fields: Mapping[str, Json]) -> Dict[str, object]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def digest(requirements: Tuple[Requirement, ...], params: Tuple[Param, ...]) -> str:
+def digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecParam, ...]) -> str:
     """Return the SHA-256 of a resolved spec, independent of the path of its file."""
     import json  # noqa: PLC0415 - a decoded plan already has its digests
 

@@ -10,7 +10,7 @@ from nodespec.errors import Mistake, nearest
 from nodespec.escape import visible
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Group, Leaf, Place, Table
-from nodespec.facts.live import Source
+from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind, Option, SetOf
 from nodespec.judge import expectation
 from nodespec.judge.clause_result import absence, shown
@@ -29,7 +29,7 @@ PLAIN = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+@() -]*(?<! )")
 Told: TypeAlias = "Tuple[Tuple[str, ...], str]"  # A path, and the text printed after it.
 
 
-def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> Iterator[str]:
+def lines(asked: Iterable[Union[str, Plan]], facts: FactSource, *, every: bool) -> Iterator[str]:
     """Yield the lines for places by name, and for all places that a plan names.
 
     `every`: list every row of every table.
@@ -41,7 +41,7 @@ def lines(asked: Iterable[Union[str, Plan]], facts: Source, *, every: bool) -> I
     return _yaml(tree, "")
 
 
-def _planned(plan: Plan, facts: Source) -> Iterator[Told]:
+def _planned(plan: Plan, facts: FactSource) -> Iterator[Told]:
     for clause in asking(plan):
         for place in (clause.place, *clause.aliases):
             yield place.path, _line(facts.look(place), place)
@@ -58,7 +58,7 @@ def asking(plan: Plan) -> Iterator[Clause]:
                         yield clause
 
 
-def _of(what: str, facts: Source, *, every: bool) -> Iterator[Told]:
+def _of(what: str, facts: FactSource, *, every: bool) -> Iterator[Told]:
     found = find(what)
     if isinstance(found, Group):
         for name, fact in found.members.items():
@@ -68,7 +68,7 @@ def _of(what: str, facts: Source, *, every: bool) -> Iterator[Told]:
         yield from _fact(found, facts, every=every, asked=True)
 
 
-def _fact(place: Place, facts: Source, *, every: bool, asked: bool) -> Iterator[Told]:
+def _fact(place: Place, facts: FactSource, *, every: bool, asked: bool) -> Iterator[Told]:
     if isinstance(place.fact, Leaf) or place.column or (place.key and not place.fact.columns):
         yield place.path, _line(facts.look(place), place)
     elif place.key:
@@ -79,7 +79,7 @@ def _fact(place: Place, facts: Source, *, every: bool, asked: bool) -> Iterator[
         yield from _table(place, place.fact, facts, every=every or asked)
 
 
-def _table(place: Place, table: Table, facts: Source, *, every: bool) -> Iterator[Told]:
+def _table(place: Place, table: Table, facts: FactSource, *, every: bool) -> Iterator[Told]:
     names, whole = facts.names(place), facts.rows(place)
     if isinstance(names, Unknown):
         yield place.path, _line(names, place)
@@ -94,7 +94,7 @@ def _table(place: Place, table: Table, facts: Source, *, every: bool) -> Iterato
             yield (*place.path, "*"), _line(whole, place)
 
 
-def _row(place: Place, table: Table, facts: Source) -> Iterator[Told]:
+def _row(place: Place, table: Table, facts: FactSource) -> Iterator[Told]:
     seen = facts.look(place)
     if isinstance(seen, (Absent, Unknown)):
         yield place.path, _line(seen, place)

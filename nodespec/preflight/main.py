@@ -46,11 +46,11 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     top = options.Parser(
         prog="preflight",
         description=f"Check whether this Linux machine conforms to {names}.",
-        formatter_class=options.Form,
+        formatter_class=options.HelpFormatter,
     )
     top.add_argument("--version", action="store_true", help="print the version, and the specs with their digests")
     commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
-    check = commands.add_parser("check", help="check this host", formatter_class=options.Form)
+    check = commands.add_parser("check", help="check this host", formatter_class=options.HelpFormatter)
     options.looking(check)
     options.judging(check)
     options.writing(check, *output.formats())

@@ -8,7 +8,7 @@ import stat
 import time
 from typing import Iterator, List, Optional
 
-from nodespec.host.directory import Walk
+from nodespec.host.directory import PathWalk
 from nodespec.output.file import DEADLINE, USUAL, Access, replace_file
 from nodespec.output.path import Destination, open_folder
 
@@ -29,7 +29,7 @@ class TreeWriter:
 
     def status(self, path: str) -> Optional[os.stat_result]:
         """What stands at a path itself, link or not; None where nothing does."""
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             try:
                 return os.stat(walk.to(path, follow=False), dir_fd=walk.folder, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
@@ -40,7 +40,7 @@ class TreeWriter:
         found = self.status(path)
         if found is None or not stat.S_ISREG(found.st_mode):
             return None
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             handle = os.open(walk.to(path, follow=False), flags, dir_fd=walk.folder)
         with open(handle, "rb") as file:
@@ -48,7 +48,7 @@ class TreeWriter:
 
     def names(self, path: str) -> List[str]:
         """Return the sorted names in a directory; no names if it does not exist."""
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             try:
                 name = walk.to(path, follow=True)
                 handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=walk.folder)
@@ -61,7 +61,7 @@ class TreeWriter:
 
     def write(self, path: str, content: bytes, mode: int = 0) -> None:
         """Write a regular file, with this mode or the one that it has; its directory exists."""
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             name = walk.to(path, follow=False)
             found = self.status(path)
             if found and not stat.S_ISREG(found.st_mode):
@@ -79,14 +79,14 @@ class TreeWriter:
         """Make a directory where there is none; whether it was made."""
         found = self.status(path)
         if found is None:
-            with Walk(self._folder) as walk:
+            with PathWalk(self._folder) as walk:
                 os.mkdir(walk.to(path, follow=False), FOLDER_MODE, dir_fd=walk.folder)
         elif not stat.S_ISDIR((found if not stat.S_ISLNK(found.st_mode) else self._behind(path)).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "it is not a directory; move it away", path)
         return found is None
 
     def _behind(self, path: str) -> os.stat_result:
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             try:
                 return os.stat(walk.to(path, follow=True), dir_fd=walk.folder, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
@@ -95,10 +95,10 @@ class TreeWriter:
 
     def unlink(self, path: str) -> None:
         """Remove a file, or a link itself."""
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             os.unlink(walk.to(path, follow=False), dir_fd=walk.folder)
 
     def remove_folder(self, path: str) -> None:
         """Remove an empty directory."""
-        with Walk(self._folder) as walk:
+        with PathWalk(self._folder) as walk:
             os.rmdir(walk.to(path, follow=False), dir_fd=walk.folder)

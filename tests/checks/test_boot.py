@@ -490,4 +490,4 @@ def test_whole_trees_say_what_they_boot(
     assert (seen.value, seen.evidence.inferred) == (release, False)
     given = _command_line.next_line(tree)
     assert isinstance(given, Value)
-    assert given.value == _command_line.Line(line, whole=True)
+    assert given.value == _command_line.KernelCommandLine(line, whole=True)

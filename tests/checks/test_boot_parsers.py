@@ -139,7 +139,7 @@ def test_no_table_of_file_systems_is_too_strange(text: str) -> None:
     ],
 )
 def test_the_last_of_auto_and_noauto_counts(options: str, automatic: bool) -> None:  # noqa: FBT001 - as above
-    entry = _swap_fstab.Entry("/dev/a", "none", "swap", options, HERE)
+    entry = _swap_fstab.FstabEntry("/dev/a", "none", "swap", options, HERE)
     assert entry.automatic is automatic
 
 

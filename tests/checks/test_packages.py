@@ -338,7 +338,7 @@ LINES = st.sampled_from(
 )
 
 
-def database(text: str) -> _dpkg.Database:
+def database(text: str) -> _dpkg.DpkgDatabase:
     return _dpkg.of_files([(STATUS, f"{text}\n")])._replace(native="amd64")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nodespec.checks import _kernel_version as _kernel
 from nodespec.facts import declaration as facts
-from nodespec.facts.value_types import Datum, Repeated, Text
+from nodespec.facts.value_types import Datum, FreeText, Repeated
 from nodespec.judge.expectation import read
 from nodespec.model.observation import Evidence, Value
 from nodespec.model.plan import Node
@@ -75,7 +75,7 @@ def test_one_value_that_meets_the_expectation_is_enough(expectation: Node, holds
 def test_an_expectation_of_several_values_is_satisfiable() -> None:
     several: Node = {"all": ["tty0", "ttyS0"]}
     assert any(read(several, Repeated()).test(case) for case in read(several, Repeated()).cases)
-    assert not any(read(several, Text()).test(case) for case in read(several, Text()).cases)
+    assert not any(read(several, FreeText()).test(case) for case in read(several, FreeText()).cases)
 
 
 def test_several_values_survive_a_recording() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks._sqlite import Database, Row
+from nodespec.checks._sqlite import Row, SqliteDatabase
 
 SIZES = [512, 1024, 4096, 65536]
 SLOW = settings(
@@ -42,7 +42,7 @@ def made(path: Path, page: int, blobs: List[bytes], *, logged: int = 0) -> Tuple
     return read
 
 
-def blobs_of(database: Database) -> List[object]:
+def blobs_of(database: SqliteDatabase) -> List[object]:
     return [row[1] for row in database.rows("Packages")]
 
 
@@ -51,7 +51,7 @@ def blobs_of(database: Database) -> List[object]:
 def test_what_sqlite_writes_is_read(tmp_path: Path, page: int, blobs: List[bytes]) -> None:
     data, log = made(tmp_path / "db", page, blobs)
     assert log == b""
-    database = Database(data)
+    database = SqliteDatabase(data)
     assert blobs_of(database) == blobs
     assert [row[:2] for row in database.rows("Name")] == [(f"name-{n}".encode(), n) for n in range(len(blobs))]
 
@@ -61,25 +61,25 @@ def test_what_sqlite_writes_is_read(tmp_path: Path, page: int, blobs: List[bytes
 def test_what_is_committed_to_the_log_is_read_too(tmp_path: Path, page: int, blobs: List[bytes], logged: int) -> None:
     data, log = made(tmp_path / "db", page, blobs, logged=max(1, min(logged, len(blobs))))
     assert log
-    assert blobs_of(Database(data, log)) == blobs
+    assert blobs_of(SqliteDatabase(data, log)) == blobs
 
 
 def test_many_rows_take_pages_that_lead_to_pages(tmp_path: Path) -> None:
     blobs = [b"%d" % number for number in range(5000)]
     data, _ = made(tmp_path / "db", 512, blobs)
-    assert blobs_of(Database(data)) == blobs
+    assert blobs_of(SqliteDatabase(data)) == blobs
 
 
 def test_what_was_not_committed_is_not_there(tmp_path: Path) -> None:
     data, log = made(tmp_path / "db", 512, [b"a" * 2000, b"b" * 2000], logged=1)
     for frames in (0, 1, 3):  # of the five or more that the second row takes
-        assert blobs_of(Database(data, log[: 32 + frames * (24 + 512)])) == [b"a" * 2000]
+        assert blobs_of(SqliteDatabase(data, log[: 32 + frames * (24 + 512)])) == [b"a" * 2000]
 
 
 def test_what_an_older_log_has_left_is_not_read(tmp_path: Path) -> None:
     data, log = made(tmp_path / "db", 512, [b"a" * 2000, b"b" * 2000], logged=1)
     stale = log[:16] + bytes(8) + log[24:]
-    assert blobs_of(Database(data, stale)) == [b"a" * 2000]
+    assert blobs_of(SqliteDatabase(data, stale)) == [b"a" * 2000]
 
 
 def test_numbers_are_signed_and_nothing_is_none(tmp_path: Path) -> None:
@@ -89,20 +89,20 @@ def test_numbers_are_signed_and_nothing_is_none(tmp_path: Path) -> None:
     connection.execute("INSERT INTO t VALUES (0, 1, -2, 300000000000, NULL, 'x', -9223372036854775808)")
     connection.commit()
     connection.close()
-    rows: List[Row] = list(Database(path.read_bytes()).rows("t"))
+    rows: List[Row] = list(SqliteDatabase(path.read_bytes()).rows("t"))
     assert [row[:7] for row in rows] == [(0, 1, -2, 300000000000, None, b"x", -(2**63))]
 
 
 @pytest.mark.parametrize("data", [b"", b"SQLite format 3\0", b"SQLite format 3\0\0\3" + bytes(4096), bytes(4096)])
 def test_what_is_no_database_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(ValueError, match="is no SQLite database"):
-        list(Database(data).rows("Packages"))
+        list(SqliteDatabase(data).rows("Packages"))
 
 
 def test_a_table_that_is_not_there_is_missed(tmp_path: Path) -> None:
     data, _ = made(tmp_path / "db", 512, [b""])
     with pytest.raises(ValueError, match="has no table Packagez"):
-        list(Database(data).rows("Packagez"))
+        list(SqliteDatabase(data).rows("Packagez"))
 
 
 def test_pages_that_lead_back_do_not_hang(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_pages_that_lead_back_do_not_hang(tmp_path: Path) -> None:
         if int.from_bytes(page[:4], "big") == number + 1:  # a link of a chain: to itself
             page[:4] = number.to_bytes(4, "big")
     with pytest.raises(ValueError, match="is damaged"):
-        list(Database(b"".join(pages)).rows("Packages"))
+        list(SqliteDatabase(b"".join(pages)).rows("Packages"))
 
 
 @SLOW
@@ -124,5 +124,5 @@ def test_no_damage_is_too_strange(tmp_path: Path, spoils: List[Tuple[int, int]],
         for part in spoilt:
             part[at % len(part)] = byte
     with suppress(ValueError, LookupError):
-        database = Database(bytes(spoilt[0])[: max(end % len(data), 512)], bytes(spoilt[1]))
+        database = SqliteDatabase(bytes(spoilt[0])[: max(end % len(data), 512)], bytes(spoilt[1]))
         assert len(list(database.rows("Packages"))) < len(data)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, Tuple, cast
 from feed import Parser, bomb, by_parts
 from hosts import Reader, planted, write
 
-from nodespec.author.spec.library import Library, Text
+from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import EXIT, Mistake
 from nodespec.facts import declaration as declared
@@ -44,8 +44,8 @@ class Shelf(Library):
         super().__init__()
         self.data = data
 
-    def find(self, name: str, beside: str = "") -> Text:
-        return Text("read.yaml", "read", self.data) if name == "read.yaml" else super().find(name, beside)
+    def find(self, name: str, beside: str = "") -> SpecText:
+        return SpecText("read.yaml", "read", self.data) if name == "read.yaml" else super().find(name, beside)
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from nodespec.formats.version_order import compare_rpm, compare_rpm_names, compa
 class Files:
     """Files of a machine by GRUB's paths."""
 
-    def __init__(self, texts: Dict[str, str], entries: Sequence[grub_menu.Entry] = ()) -> None:
+    def __init__(self, texts: Dict[str, str], entries: Sequence[grub_menu.GrubEntry] = ()) -> None:
         self._texts, self._entries = texts, entries
 
     def kind(self, path: str) -> Optional[str]:
@@ -25,13 +25,13 @@ class Files:
     def text(self, path: str) -> Optional[str]:
         return self._texts.get(path)
 
-    def entries(self) -> Sequence[grub_menu.Entry]:
+    def entries(self) -> Sequence[grub_menu.GrubEntry]:
         return self._entries
 
 
-def menu(text: str, **files: str) -> grub_menu.Menu:
+def menu(text: str, **files: str) -> grub_menu.GrubMenu:
     texts = {f"/boot/grub/{name.replace('_', '.')}": content for name, content in files.items()}
-    return grub_menu.Menu(Files(texts), "/boot/grub/grub.cfg", text)
+    return grub_menu.GrubMenu(Files(texts), "/boot/grub/grub.cfg", text)
 
 
 def started(text: str, **files: str) -> List[str]:
@@ -251,7 +251,7 @@ def test_no_text_breaks_a_parser(text: str, other: str) -> None:
     for read in (
         lambda: menu(text, x=other, grubenv=f"# GRUB Environment Block\n{other}").started(),
         lambda: menu(text).offers(),
-        lambda: syslinux.Config("/x", text, lambda _: other).started(),
+        lambda: syslinux.SyslinuxConfig("/x", text, lambda _: other).started(),
         lambda: pi_config.parse(text, lambda _: other),
     ):
         with contextlib.suppress(ValueError):

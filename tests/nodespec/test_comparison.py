@@ -23,7 +23,7 @@ from nodespec.author.spec.resolver import resolve
 from nodespec.escape import visible
 from nodespec.facts import declaration as declared
 from nodespec.facts.live import Live
-from nodespec.host.at_rest import Resting
+from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.json_types import Json
@@ -185,7 +185,7 @@ def test_what_the_next_boot_changes_is_told_with_the_file_that_is_responsible(ma
         },
         {"/sbin/init": "/usr/lib/systemd/systemd"},
     )
-    running, resting = (Live(one, time.monotonic() + 60) for one in (Machine(root), Resting(root)))
+    running, resting = (Live(one, time.monotonic() + 60) for one in (Machine(root), AtRestTree(root)))
     found = compared(running, resting, within(declared.place(("sysctl",)), running, resting), BOOT)
     assert list(told(found, NEVER)) == [
         "sysctl.vm.swappiness: 60 -> 10  # /proc/sys/vm/swappiness; /etc/sysctl.d/99-x.conf:3"

@@ -25,7 +25,7 @@ from nodespec.output.manual import whole
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nodespec.author.spec.library import Text
+    from nodespec.author.spec.library import SpecText
 
 SPEC = """
 params:
@@ -271,7 +271,7 @@ def test_the_shelf_is_asked_once_for_each_document() -> None:
     """Standard input is read once, though what depends on the context is proven twice."""
 
     class Once(Shelf):
-        def find(self, name: str, beside: str = "") -> Text:
+        def find(self, name: str, beside: str = "") -> SpecText:
             found = super().find(name, beside)
             self.texts = {}
             return found

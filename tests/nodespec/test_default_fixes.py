@@ -12,7 +12,7 @@ from nodespec.author.spec.satisfiability import possible
 from nodespec.errors import Mistake
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.facts.value_types import Choice, Datum, Flag, Kind, Mode, Option, SetOf, Setting, Size, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, Kind, Mode, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
 from nodespec.judge.clause_result import default_fix, passes, sighted
 from nodespec.judge.expectation import read
 from nodespec.judge.pattern import Clause
@@ -22,7 +22,7 @@ from nodespec.model.plan import Node
 HERE = Evidence("/x", 1)
 WORDS: List[Tuple[type, List[str]]] = [
     (Option, ["y", "m", "250", '"a b"']),
-    (Setting, ["60", "1", "0", "-1", "1 2"]),
+    (UntypedValue, ["60", "1", "0", "-1", "1 2"]),
     (Size, ["2Gi", "1", "512M"]),
     (Whole, ["1", "4", "0"]),
     (Version, ["1.7", "6", "5.10.0", "2.0", "1.0.0-rc.1"]),
@@ -50,7 +50,7 @@ FIXED = [place for place in places() if "{want}" in place.fix]
 
 def texts(kind: Kind[Datum]) -> List[str]:
     inner = kind.element if isinstance(kind, SetOf) else kind
-    if isinstance(inner, Choice):
+    if isinstance(inner, OneOf):
         return [*inner.choices, *inner.words]
     return next((words for type_, words in WORDS if isinstance(inner, type_)), ["a", "a b", "it's"])
 

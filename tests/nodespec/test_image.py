@@ -17,7 +17,7 @@ from made_images import PACKERS, Put, filed, folder, laid, layout, link, saved, 
 
 from nodespec.errors import Mistake
 from nodespec.formats import decompress as unpacking
-from nodespec.formats.byte_source import Source
+from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Entry, Tree
 from nodespec.images import archive
 from nodespec.images.open import opened
@@ -275,7 +275,7 @@ def test_marks_of_a_gzip_stream_are_few_and_spread(monkeypatch: pytest.MonkeyPat
         assert source.read(offset, 1000) == data[offset : offset + 1000]
 
 
-class Held(Source):
+class Held(ByteSource):
     """Bytes in memory."""
 
     def __init__(self, data: bytes) -> None:

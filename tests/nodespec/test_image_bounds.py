@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import pytest
 
 from nodespec.__main__ import main
-from nodespec.formats.byte_source import Damaged, Source
+from nodespec.formats.byte_source import ByteSource, Damaged
 from nodespec.formats.tar import Member
 from nodespec.images import archive
-from nodespec.images.archive import Archive
+from nodespec.images.archive import ArchiveTree
 from nodespec.images.inodes import Inodes
 from nodespec.run.request import Target
 
@@ -70,7 +70,7 @@ def test_opaque_whiteouts_still_hide_what_lower_layers_have() -> None:
     assert [*inodes.children[inodes.find("/d/e", follow=True)]] == [b"f3"]
 
 
-class Claims(Source):
+class Claims(ByteSource):
     """A compressed layer of one file, whose header claims a size: its content is zeros that are never made."""
 
     quick = False
@@ -88,15 +88,15 @@ def test_all_layers_together_are_at_most_64_gib(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(archive._Kept, "offer", lambda *_: None)  # noqa: SLF001 - no content is kept
     assert archive.MAX_UNPACKED == 68_719_476_736
     for beyond in (-1, 0):
-        Archive("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + beyond)], layered=True)
+        ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + beyond)], layered=True)
     with pytest.raises(Damaged, match="unpacked it is longer than 64 GiB"):
-        Archive("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + 1)], layered=True)
+        ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + 1)], layered=True)
 
 
 def test_one_layer_that_is_named_many_times_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive._Kept, "offer", lambda *_: None)  # noqa: SLF001 - likewise
     with pytest.raises(Damaged, match="longer than 64 GiB"):
-        Archive("x", [Claims(1 << 30)] * 65, layered=True)
+        ArchiveTree("x", [Claims(1 << 30)] * 65, layered=True)
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from made_images import MEDIA, Blobs, Put, filed, folder, hard, laid, layout, link, saved, tar, written, zstd
 
 from nodespec.errors import Mistake
-from nodespec.formats.byte_source import Source
+from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Tree
 from nodespec.images import oci
-from nodespec.images.archive import Archive
+from nodespec.images.archive import ArchiveTree
 from nodespec.images.open import opened
 from nodespec.model.observation import Absent, Evidence, Observation, Value
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ETC = [folder("etc/"), Put("etc/hostname", b"node-17")]
 
 
-class Held(Source):
+class Held(ByteSource):
     """Bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
@@ -35,8 +35,8 @@ class Held(Source):
         return self.data[offset : offset + size]
 
 
-def stacked(*layers: list[Put]) -> Archive:
-    return Archive("image", [Held(tar(layer)) for layer in layers], layered=True)
+def stacked(*layers: list[Put]) -> ArchiveTree:
+    return ArchiveTree("image", [Held(tar(layer)) for layer in layers], layered=True)
 
 
 def value(seen: Observation[bytes]) -> bytes:
@@ -110,7 +110,7 @@ def test_what_is_reserved_is_no_file_and_hides_none() -> None:
 
 
 def test_in_a_plain_tar_a_whiteout_is_a_file() -> None:
-    tree = Archive("image", [Held(tar([Put("etc/a"), Put("etc/.wh.a")]))], layered=False)
+    tree = ArchiveTree("image", [Held(tar([Put("etc/a"), Put("etc/.wh.a")]))], layered=False)
     assert names(tree, "/etc") == (".wh.a", "a")
 
 
@@ -378,7 +378,7 @@ def test_no_json_breaks_the_reader(where: str, said: object) -> None:
     if where == "manifest.json":
         files = {}
     files[{"blob": f"blobs/{DIGEST.replace(':', '/')}"}.get(where, where)] = data
-    store = Archive("image", [Held(filed(files))], layered=False)
+    store = ArchiveTree("image", [Held(filed(files))], layered=False)
     with contextlib.suppress(Mistake, OSError):
         oci.layers(store, "linux/amd64")
     assert oci.is_store(store) in (True, False)

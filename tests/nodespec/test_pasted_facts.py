@@ -16,7 +16,7 @@ from nodespec.errors import Mistake
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Place
 from nodespec.facts.live import Live
-from nodespec.host.at_rest import Resting
+from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
@@ -41,7 +41,7 @@ def pasted(said: List[str]) -> str:
     return "nodespec: 1\nrequire:\n" + "".join(f"  {line}\n" for line in said)
 
 
-@pytest.mark.parametrize("kind", [Machine, Resting])
+@pytest.mark.parametrize("kind", [Machine, AtRestTree])
 @pytest.mark.parametrize("host", HOSTS, ids=[path.name for path in HOSTS])
 def test_the_facts_of_a_host_lint_when_they_are_pasted(host: Path, kind: type[Tree]) -> None:
     said: List[str] = []
@@ -138,6 +138,6 @@ def test_a_value_that_a_spec_can_state_is_no_comment(name: str, value: Said) -> 
 
 def test_what_says_nothing_is_a_comment_with_its_name(make_tree: MakeTree) -> None:
     tree = make_tree({"/etc/os-release": "ID=x\n", "/usr/lib/x": ""})
-    made = list(lines(["modules", "kernel.version"], Live(Resting(tree), time.monotonic() + 60), every=True))
+    made = list(lines(["modules", "kernel.version"], Live(AtRestTree(tree), time.monotonic() + 60), every=True))
     assert all(re.match(r" *# ", line) for line in made), made
     assert any("version:" in line for line in made)

@@ -14,15 +14,15 @@ from nodespec.errors import Wrong
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import (
     OTHER,
-    Choice,
     Datum,
     Flag,
+    FreeText,
     Kind,
+    OneOf,
     Option,
     SetOf,
-    Setting,
     Size,
-    Text,
+    UntypedValue,
     Version,
     Whole,
 )
@@ -55,17 +55,17 @@ EVRS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for numbe
 DEBS = ["0.9", "1~", "1", "1-1", "1-2~", "1-2", "1-2+b", "1-3", "1+", "1.0", "1.1~", "1.1", "1.1-1", "1.1.5", "1.2~~"]
 LATER_DEBS = ["1.2", "2~~~", "2", "1:0.9", "1:1~", "1:1", "1:1.5", "1:2~~", "1:2", "2:1"]
 WORLDS = [
-    World(Choice("a", "b", "c", ab=("a", "b")), ["a", "b", "c", "ab"], ["a", "b", "c"]),
+    World(OneOf("a", "b", "c", ab=("a", "b")), ["a", "b", "c", "ab"], ["a", "b", "c"]),
     World(Flag(), ["true", "no"], [True, False]),
     World(Whole(), NUMBERS, [*range(6)]),
     World(Size(), [f"{number}K" for number in NUMBERS], [n + m for n in range(0, 5000, 1000) for m in (-1, 0, 1)][1:]),
-    World(Text(), ["x", "y"], ["x", "y", "z"]),
-    World(Setting(), ["x", *NUMBERS], ["x", "z", *map(str, range(-1, 6)), "01", "02", "03", "00"]),
+    World(FreeText(), ["x", "y"], ["x", "y", "z"]),
+    World(UntypedValue(), ["x", *NUMBERS], ["x", "z", *map(str, range(-1, 6)), "01", "02", "03", "00"]),
     World(Option(), ["y", "n", "enabled", "disabled", "undefined"], ["y", "m", "n", "undefined", "250", "text"]),
     World(Version(RELEASE), BOUNDS, [*VERSIONS, *LATER]),
     World(Version(DEB), EVRS, [*DEBS, *LATER_DEBS]),
-    World(SetOf(Choice("a", "b", "c")), ["a", "b", "c"], subsets(["a", "b", "c", OTHER])),
-    World(SetOf(Text()), ["x", "y"], subsets(["x", "y", "z"])),
+    World(SetOf(OneOf("a", "b", "c")), ["a", "b", "c"], subsets(["a", "b", "c", OTHER])),
+    World(SetOf(FreeText()), ["x", "y"], subsets(["x", "y", "z"])),
 ]
 NAMES = ("Choice", "Flag", "Whole", "Size", "Text", "Setting", "Option", "release", "deb", "set of choices", "set")
 
@@ -190,7 +190,7 @@ def clause(expects: Node, kind: Kind[Datum], name: str = "x") -> Clause:
 
 
 def test_a_pattern_of_characters_is_given_the_benefit_of_the_doubt() -> None:
-    both = Joined("all", (clause({"matches": "a+"}, Text()), clause({"matches": "b+"}, Text())))
+    both = Joined("all", (clause({"matches": "a+"}, FreeText()), clause({"matches": "b+"}, FreeText())))
     assert possible(both) == {"pass", "fail"}
     assert possible(Joined("any", (both, Joined("not", (both,))))) == {"pass"}
 
@@ -213,7 +213,7 @@ def test_names_of_one_thing_are_proved_without_knowing_which_is_the_strongest() 
 
 def test_large_sets_are_proved_by_their_corners() -> None:
     names = [f"c{number}" for number in range(20)]
-    kind = SetOf(Choice(*names))
+    kind = SetOf(OneOf(*names))
     both = Joined("all", (clause([*names], kind), clause({"none": ["c7"]}, kind)))
     assert possible(both) == {"fail"}
     assert possible(Joined("all", (clause([*names], kind), clause({"only": [*names]}, kind)))) == {"pass", "fail"}

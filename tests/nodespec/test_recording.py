@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from unhurried import PROGRAM
 
 from nodespec.__main__ import main
-from nodespec.author.spec.library import Library, Text
+from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import Mistake
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
-from nodespec.host.at_rest import Resting
+from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.json_types import Json
@@ -93,8 +93,8 @@ def plan(name: str) -> Plan:
 class Shelf(Library):
     """The library, and the small spec."""
 
-    def find(self, name: str, beside: str = "") -> Text:
-        return Text("small.yaml", "small", SMALL.encode()) if name == "small" else super().find(name, beside)
+    def find(self, name: str, beside: str = "") -> SpecText:
+        return SpecText("small.yaml", "small", SMALL.encode()) if name == "small" else super().find(name, beside)
 
 
 SPECS = ("small", "container-host", "kubernetes/1.35", "sig-node/system-validators")
@@ -106,7 +106,7 @@ def live(host: str) -> Live:
 
 def resting(host: str) -> Live:
     """The same tree as an image."""
-    return Live(Resting(str(TOP / "tests" / "hosts" / host)), time.monotonic() + 60)
+    return Live(AtRestTree(str(TOP / "tests" / "hosts" / host)), time.monotonic() + 60)
 
 
 def taken(host: str, asked: Sequence[Union[str, Plan]], *, reveal: bool = True) -> Recording:
@@ -353,8 +353,8 @@ class Given(Library):
         super().__init__()
         self.text = text
 
-    def find(self, name: str, beside: str = "") -> Text:
-        return Text(name, beside or name, self.text.encode())
+    def find(self, name: str, beside: str = "") -> SpecText:
+        return SpecText(name, beside or name, self.text.encode())
 
 
 # the file

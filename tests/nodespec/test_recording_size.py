@@ -17,7 +17,7 @@ from test_recording import SEAT, plan
 
 from nodespec.facts import declaration as declared
 from nodespec.facts.live import Live
-from nodespec.facts.value_types import Text
+from nodespec.facts.value_types import FreeText
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.recording import file as recording
@@ -125,7 +125,7 @@ SEEN = st.builds(
 def test_rows_are_unrolled_as_they_were(rows: Dict[str, Union[Value[str], Absent]]) -> None:
     rolled = runs.rolled(rows, "/a")
     read = unrolled_rows(json.loads(json.dumps(rolled)))
-    assert {name: unpacked(row, Text(), "/a") for name, row in read.items()} == {n: rows[n] for n in read}
+    assert {name: unpacked(row, FreeText(), "/a") for name, row in read.items()} == {n: rows[n] for n in read}
     kept = [
         n for n, seen in rows.items() if seen == Value(getattr(seen, "value", ""), Evidence("/a", seen.evidence.line))
     ]

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from made_images import Put, folder, tar, written
 
 from nodespec.formats import tar_sparse as sparse
-from nodespec.formats.byte_source import Damaged, File, Source
+from nodespec.formats.byte_source import ByteSource, Damaged, File
 from nodespec.formats.tar import Member, members
 from nodespec.host.tree import Entry
-from nodespec.images.archive import Archive
+from nodespec.images.archive import ArchiveTree
 from nodespec.images.open import opened
 from nodespec.model.observation import Evidence, Unknown, Value
 
@@ -29,7 +29,7 @@ gnu = pytest.mark.skipif(GNU is None, reason="no tar here")
 LONG = "/".join("x" * 90 + str(number) for number in range(12))
 
 
-class Held(Source):
+class Held(ByteSource):
     """Bytes in memory."""
 
     whole = False
@@ -175,11 +175,11 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
         old_sparse(10, [(0, 0)] * (sparse.SEGMENTS + 30), b""),
     ]
     for data in bad:
-        tree = Archive("image", [Held(data + after)], layered=False)
+        tree = ArchiveTree("image", [Held(data + after)], layered=False)
         seen = tree.read("/etc/sparse", 1 << 50)
         assert seen == Unknown("failed", "/etc/sparse: a sparse file of more parts than are read")
         assert tree.read("/etc/after") == Value(b"here", Evidence("/etc/after"))
-    tree = Archive("image", [Held(old_sparse(10, [(1, 2), (5, 2)], b"abcd") + after)], layered=False)
+    tree = ArchiveTree("image", [Held(old_sparse(10, [(1, 2), (5, 2)], b"abcd") + after)], layered=False)
     assert tree.read("/etc/sparse") == Value(b"\0ab\0\0cd\0\0\0", Evidence("/etc/sparse"))
 
 
@@ -227,7 +227,7 @@ def test_no_archive_breaks_the_reader(data: st.DataObject) -> None:
             whole[start + 148 : start + 156] = b" " * 8
             whole[start + 148 : start + 156] = b"%06o\0 " % sum(whole[start : start + 512])
     try:
-        tree = Archive("image", [Held(bytes(whole))], layered=False)
+        tree = ArchiveTree("image", [Held(bytes(whole))], layered=False)
     except Damaged:
         return
     for path in ("/etc/x", f"/{LONG}", "/y", "/etc/sparse"):
@@ -272,19 +272,19 @@ def test_python_reads_the_same(puts: list[Put], form: int) -> None:
 
 def test_more_names_than_memory_may_hold_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodespec.images.inodes.WEIGHT", 10_000)
-    Archive("image", [Held(tar(Put(f"etc/{number}") for number in range(50)))], layered=False)
+    ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(50)))], layered=False)
     with pytest.raises(Damaged, match=r"it holds more names than nodespec takes in: \d+ and more"):
-        Archive("image", [Held(tar(Put(f"etc/{number}") for number in range(70)))], layered=False)
+        ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(70)))], layered=False)
     with pytest.raises(Damaged, match="more names"):
-        Archive("image", [Held(tar([Put("/".join("ab" * 30))] * 30))], layered=False)
+        ArchiveTree("image", [Held(tar([Put("/".join("ab" * 30))] * 30))], layered=False)
     links = [Put(f"{number}", type=tarfile.SYMTYPE, link="x" * 300) for number in range(30)]
     with pytest.raises(Damaged, match="more names"):
-        Archive("image", [Held(tar(links))], layered=False)
+        ArchiveTree("image", [Held(tar(links))], layered=False)
 
 
 def test_a_file_whose_end_was_cut_since_is_unknown(tmp_path: Path) -> None:
     path = written(tmp_path / "image.tar", tar([Put("etc/x", b"1" * 5000)]))
-    tree = Archive("image", [File(os.open(path, os.O_RDONLY))], layered=False)
+    tree = ArchiveTree("image", [File(os.open(path, os.O_RDONLY))], layered=False)
     os.truncate(path, 600)
     assert tree.read("/etc/x") == Unknown("failed", "/etc/x: the archive was cut off since it was opened")
     assert tree.entry("/etc/x") == Value(Entry("file", 0o644, 0, 0, 5000), Evidence("/etc/x"))

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.formats.toml import MAX_DEPTH, Setting, parse
+from nodespec.formats.toml import MAX_DEPTH, TomlValue, parse
 
 Plain = Union[str, int, float, bool, List["Plain"], Dict[str, "Plain"]]
 
 
 def plain(found: object) -> Plain:
     """Tables and arrays without lines."""
-    if isinstance(found, Setting):
+    if isinstance(found, TomlValue):
         return plain(found.value)
     if isinstance(found, dict):
         return {key: plain(value) for key, value in found.items()}
@@ -39,13 +39,13 @@ imports = ["/etc/one.toml", # the first ]
     inline = { SystemdCgroup = true, Root.x = '/run' }
 """
     found = parse(text)
-    assert found["version"] == Setting(3, 2)
-    assert found["imports"] == Setting(["/etc/one.toml", "/etc/two.toml"], 3)
+    assert found["version"] == TomlValue(3, 2)
+    assert found["imports"] == TomlValue(["/etc/one.toml", "/etc/two.toml"], 3)
     assert found["plugins"] == {
         "io.containerd.cri.v1.runtime": {
             "containerd": {
-                "note": Setting("[not.a.table]\n", 7),
-                "inline": {"SystemdCgroup": Setting(value=True, line=10), "Root": {"x": Setting("/run", 10)}},
+                "note": TomlValue("[not.a.table]\n", 7),
+                "inline": {"SystemdCgroup": TomlValue(value=True, line=10), "Root": {"x": TomlValue("/run", 10)}},
             }
         }
     }
@@ -56,7 +56,7 @@ def test_nesting_is_bounded(depth: int) -> None:
     assert MAX_DEPTH == 32
     text = "a = " + "[" * (depth + 1) + "]" * (depth + 1) + "\n"
     if depth <= 32:
-        assert isinstance(parse(text)["a"], Setting)
+        assert isinstance(parse(text)["a"], TomlValue)
     else:
         with pytest.raises(ValueError, match="line 1: nested too deep"):
             parse(text)

@@ -13,7 +13,7 @@ import nodespec.host
 import nodespec.images
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.tree import Entry, Tree
-from nodespec.images.archive import Archive
+from nodespec.images.archive import ArchiveTree
 
 METHODS = {"_read_start", "_list_names", "_read_target", "_read_entry"}
 
@@ -35,7 +35,7 @@ class Whole(Tree):
 def test_the_interface_is_what_is_abstract() -> None:
     assert Tree.__abstractmethods__ == METHODS
     assert not DirectoryTree.__abstractmethods__
-    assert not Archive.__abstractmethods__
+    assert not ArchiveTree.__abstractmethods__
 
 
 @pytest.mark.parametrize("forgotten", sorted(METHODS))
@@ -69,5 +69,5 @@ def test_every_kind_of_tree_implements_every_method() -> None:
         for kind in kinds_of(Tree)  # type: ignore[type-abstract]
         if kind.__module__.startswith("nodespec.")
     ]
-    assert {DirectoryTree, Archive} < set(kinds)
+    assert {DirectoryTree, ArchiveTree} < set(kinds)
     assert [kind.__name__ for kind in kinds if kind.__abstractmethods__] == []

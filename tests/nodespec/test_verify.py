@@ -16,8 +16,8 @@ from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.author.verify import verification
 from nodespec.facts import declaration as facts
-from nodespec.facts.value_types import Choice as OneOf
-from nodespec.facts.value_types import Datum, Flag, Kind, Mode, Option, Presence, SetOf, Setting, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, Kind, Mode, Option, Presence, SetOf, UntypedValue, Version, Whole
+from nodespec.facts.value_types import OneOf as OneOf
 from nodespec.judge import pattern
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.pattern import clauses
@@ -82,7 +82,7 @@ def values(kind: Kind[Datum]) -> st.SearchStrategy[Datum]:
         (Version, st.sampled_from(["1.1", "5.8", "6.1.176", "2:1.0-1", "none", "1.1-1"])),
         (Mode, st.sampled_from(["0644", "4755"])),
         (Option, st.sampled_from(["y", "m", "n", "undefined", "250", "lockdown,bpf"])),
-        (Setting, TEXTS | st.sampled_from(["60", "61", "0x3c"])),
+        (UntypedValue, TEXTS | st.sampled_from(["60", "61", "0x3c"])),
     ]
     return next((drawn for type_, drawn in of_types if isinstance(kind, type_)), TEXTS)
 

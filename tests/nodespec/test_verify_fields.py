@@ -23,7 +23,7 @@ from nodespec.judge.judge import Terms, judge, not_judged
 from nodespec.model import plan as plans
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence, Unknown, Value
-from nodespec.model.plan import Param, Plan, Requirement, Spec
+from nodespec.model.plan import Plan, Requirement, Spec, SpecParam
 from nodespec.model.report import Waiver, packed, unpacked
 from nodespec.model.subject import Host, Seat
 from nodespec.recording.replay import Recorded
@@ -107,7 +107,7 @@ def fields(document: Json, prefix: str = "") -> Iterator[str]:
 PLAN_FIELDS = [
     "plan.nodespec",
     *(f"plan.specs[].{field}" for field in Spec._fields),
-    *(f"plan.params[].{field}" for field in Param._fields),
+    *(f"plan.params[].{field}" for field in SpecParam._fields),
     *(f"plan.requirements[].{field}" for field in Requirement._fields),
     "plan.digest",
 ]

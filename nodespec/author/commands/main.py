@@ -44,12 +44,12 @@ def parser() -> argparse.ArgumentParser:
         prog="nodespec",
         description="Check whether a Linux machine conforms to a spec, for example of a Kubernetes node.",
         epilog=EPILOG,
-        formatter_class=options.Form,
+        formatter_class=options.HelpFormatter,
     )
     top.add_argument("--version", action="store_true", help="print the version")
     commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=CommandParser)
     for name, (said, arguments) in COMMANDS.items():
-        arguments(commands.add_parser(name, help=said, formatter_class=options.Form))
+        arguments(commands.add_parser(name, help=said, formatter_class=options.HelpFormatter))
     return top
 
 
@@ -58,7 +58,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
     name = argv[0] if argv else ""
     if name not in COMMANDS:
         return parser().parse_args(argv)
-    command = CommandParser(prog=f"nodespec {name}", formatter_class=options.Form)
+    command = CommandParser(prog=f"nodespec {name}", formatter_class=options.HelpFormatter)
     COMMANDS[name][1](command)
     command.set_defaults(command=name, version=False)
     return command.parse_args(argv[1:])
@@ -139,13 +139,15 @@ def _gate(gate: argparse.ArgumentParser) -> None:
 
     actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=CommandParser, required=True)
     install = actions.add_parser(
-        "install", help="install a bundle and the systemd unit that runs it", formatter_class=options.Form
+        "install", help="install a bundle and the systemd unit that runs it", formatter_class=options.HelpFormatter
     )
     install.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     install.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
     _binding(install)
     unit.asked(install)
-    remove = actions.add_parser("remove", help="remove what `gate install` wrote", formatter_class=options.Form)
+    remove = actions.add_parser(
+        "remove", help="remove what `gate install` wrote", formatter_class=options.HelpFormatter
+    )
     unit.placed(remove)
 
 

@@ -18,7 +18,7 @@ from nodespec.output.writer import targets, write
 if TYPE_CHECKING:
     import argparse
 
-    from nodespec.author.verify.verification import Comparison
+    from nodespec.author.verify.verification import ReportComparison
 
 KNOWN = (str, dict, bool)  # values that are one object wherever they are equal
 FEW = 16  # fields of an object that is looked for among others
@@ -56,7 +56,7 @@ def verify(args: argparse.Namespace) -> int:
     return 10 if count else 0
 
 
-def _told(said: Report, found: Comparison) -> Iterator[str]:
+def _told(said: Report, found: ReportComparison) -> Iterator[str]:
     """What came of one host, a line each."""
     from nodespec.author.verify.verification import TOOL, wording_line  # noqa: PLC0415 - likewise
 

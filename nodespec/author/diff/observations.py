@@ -6,7 +6,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, 
 
 from nodespec.facts import declaration as declared
 from nodespec.facts.declaration import Leaf, Place, Table
-from nodespec.facts.live import Source
+from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind
 from nodespec.judge.clause_result import absence, shown
 from nodespec.model.observation import Absent, Observation, Unknown, Value
@@ -19,7 +19,7 @@ ALIKE = 3  # maximum rows with the same cause that are listed one by one
 ON_DEMAND: Mapping[str, Tuple[Datum, Datum]] = {"modules": ("loaded", "loadable")}
 
 
-class Difference(NamedTuple):
+class PlaceDifference(NamedTuple):
     """A place with different observations in two views, or known in only one."""
 
     place: Place
@@ -55,28 +55,30 @@ class Difference(NamedTuple):
         return "; ".join(dict.fromkeys(filter(None, map(_where, (self.was, self.now)))))
 
 
-class Comparison(NamedTuple):
+class ViewComparison(NamedTuple):
     """Places that differ, and places that only one view knows (`silent`)."""
 
-    differing: Tuple[Difference, ...]
-    silent: Tuple[Difference, ...]
+    differing: Tuple[PlaceDifference, ...]
+    silent: Tuple[PlaceDifference, ...]
 
 
-def compared(before: Source, after: Source, places: Iterable[Place], contexts: Sequence[str] = ("", "")) -> Comparison:
+def compared(
+    before: FactSource, after: FactSource, places: Iterable[Place], contexts: Sequence[str] = ("", "")
+) -> ViewComparison:
     """Compare two views at these places."""
-    found = [Difference(place, before.look(place), after.look(place)) for place in places]
+    found = [PlaceDifference(place, before.look(place), after.look(place)) for place in places]
     other = [one for one in found if not _same(one, contexts)]
-    return Comparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
+    return ViewComparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
 
 
-def everywhere(before: Source, after: Source) -> Iterator[Place]:
+def everywhere(before: FactSource, after: FactSource) -> Iterator[Place]:
     """Yield every leaf, row and column of either view, in the order of the families."""
     for family in declared.families():
         for place in facts_of(family):
             yield from within(place, before, after)
 
 
-def within(place: Place, before: Source, after: Source) -> Iterator[Place]:
+def within(place: Place, before: FactSource, after: FactSource) -> Iterator[Place]:
     """Yield a place itself, the rows of a table, and the columns of a row."""
     if isinstance(place.fact, Leaf) or place.column:
         yield place
@@ -90,7 +92,7 @@ def within(place: Place, before: Source, after: Source) -> Iterator[Place]:
             yield from within(Place((*place.path, name), place.fact, name), before, after)
 
 
-def _named(view: Source, place: Place) -> Tuple[str, ...]:
+def _named(view: FactSource, place: Place) -> Tuple[str, ...]:
     names = view.names(place)
     return () if isinstance(names, Unknown) else names
 
@@ -98,7 +100,7 @@ def _named(view: Source, place: Place) -> Tuple[str, ...]:
 # equality of observations
 
 
-def _same(one: Difference, contexts: Sequence[str]) -> bool:
+def _same(one: PlaceDifference, contexts: Sequence[str]) -> bool:
     """Return whether two observations are, or may be, equal. Sources do not count."""
     was, now = one.was, one.now
     if isinstance(was, Value) and isinstance(now, Value):
@@ -139,7 +141,7 @@ def _comes(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequenc
 # output
 
 
-def told(found: Comparison, whole: Callable[[Place], bool]) -> Iterator[str]:
+def told(found: ViewComparison, whole: Callable[[Place], bool]) -> Iterator[str]:
     """Yield a line for each difference.
 
     Rows of a large table are only counted, unless `whole` returns true for the table.
@@ -148,7 +150,7 @@ def told(found: Comparison, whole: Callable[[Place], bool]) -> Iterator[str]:
         if whole(members[0].place):
             yield from (one.line for one in members)
             continue
-        rest: List[Difference] = []
+        rest: List[PlaceDifference] = []
         for cause, alike in _by(members, _cause).items():
             if cause and len(alike) > ALIKE:
                 yield _together(alike)
@@ -161,19 +163,19 @@ def told(found: Comparison, whole: Callable[[Place], bool]) -> Iterator[str]:
             yield from (one.line for one in rest)
 
 
-def _by(found: Iterable[Difference], key: Callable[[Difference], str]) -> Dict[str, List[Difference]]:
-    groups: Dict[str, List[Difference]] = {}
+def _by(found: Iterable[PlaceDifference], key: Callable[[PlaceDifference], str]) -> Dict[str, List[PlaceDifference]]:
+    groups: Dict[str, List[PlaceDifference]] = {}
     for one in found:
         groups.setdefault(key(one), []).append(one)
     return groups
 
 
-def _cause(one: Difference) -> str:
+def _cause(one: PlaceDifference) -> str:
     """Return the detail of an absence as the cause of a difference, if it has one."""
     return next((seen.say for seen in (one.was, one.now) if isinstance(seen, Absent)), "")
 
 
-def _together(alike: Sequence[Difference]) -> str:
+def _together(alike: Sequence[PlaceDifference]) -> str:
     """Format rows that appear or disappear for the same cause."""
     first = alike[0]
     words = ["there" if isinstance(seen, Value) else _words(seen, first.place) for seen in (first.was, first.now)]

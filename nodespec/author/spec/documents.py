@@ -15,7 +15,7 @@ from nodespec.model.plan import LANGUAGE, nodes
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.author.spec.library import Library, Text
+    from nodespec.author.spec.library import Library, SpecText
 
 TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
 CONTENT = {"extends", "params", "require", "recommend", "rules"}  # a mapping with one of these keys is a spec
@@ -46,7 +46,7 @@ class Document(NamedTuple):
         return items(self.body["params"], "`params`") if "params" in self.body else ()
 
 
-class _Open(NamedTuple):
+class _OpenDocument(NamedTuple):
     """A document whose parents are still being read; `ahead` iterates over the rest."""
 
     key: str
@@ -96,9 +96,9 @@ class Documents:
                 ahead += [(parent, False) for parent in reversed(self.known[one].parents)]
         return tuple(done)
 
-    def _collect(self, text_: Text) -> None:
+    def _collect(self, text_: SpecText) -> None:
         """Read a document and its ancestors, depth first; each file once."""
-        path: Dict[str, _Open] = {}
+        path: Dict[str, _OpenDocument] = {}
         self._open(text_, path)
         while path:
             here = path[next(reversed(path))]
@@ -111,7 +111,7 @@ class Documents:
                 continue
             self.lost |= {"extends", "params"}
 
-    def _opened(self, node: Node, here: _Open, path: Dict[str, _Open]) -> bool:
+    def _opened(self, node: Node, here: _OpenDocument, path: Dict[str, _OpenDocument]) -> bool:
         """Open a parent document. Return whether it could be read."""
         with Collecting(self.problems):
             found = self._parent(node, here.key)
@@ -122,16 +122,16 @@ class Documents:
             return True
         return False
 
-    def _open(self, text_: Text, path: Dict[str, _Open]) -> None:
+    def _open(self, text_: SpecText, path: Dict[str, _OpenDocument]) -> None:
         if text_.key in self.known:
             return
         document = self._document(text_)
         parents: Sequence[Node] = ()
         with Collecting(self.problems):
             parents = document.list("extends")
-        path[text_.key] = _Open(text_.key, document, iter(parents), [])
+        path[text_.key] = _OpenDocument(text_.key, document, iter(parents), [])
 
-    def _parent(self, node: Node, beside: str) -> Text:
+    def _parent(self, node: Node, beside: str) -> SpecText:
         """Find a spec that a document extends.
 
         Raises `Wrong` with the position of its name if it is not found.
@@ -142,7 +142,7 @@ class Documents:
         except Mistake as mistake:
             raise Wrong(node, "; ".join(mistake.said)) from None
 
-    def _document(self, text_: Text) -> Document:
+    def _document(self, text_: SpecText) -> Document:
         body: Node = parse(text_.data, text_.file, self.problems)
         if not isinstance(body, Map):
             raise Wrong(body, "a spec is a mapping that begins with `nodespec: 1`")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from nodespec.author.spec.params import Bound
-    from nodespec.model.plan import Param
+    from nodespec.model.plan import SpecParam
 
 LISTS = ("any", "all", "none", "only")  # operators that take a list of expectations
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Stated(NamedTuple):
         return ".".join(self.clause.place.path)
 
 
-class Walk:
+class FactWalk:
     """Walk mappings of facts. Errors are collected in `problems`."""
 
     def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
@@ -151,7 +151,7 @@ class Walk:
         self.params.used |= bool(keep)
         return expect, self._bound(node, {}, keep)
 
-    def _try(self, node: Node, name: Word, param: Param, kind: Kind[Datum]) -> None:
+    def _try(self, node: Node, name: Word, param: SpecParam, kind: Kind[Datum]) -> None:
         """Parse an expectation with every choice of a parameter.
 
         An expectation that is only the parameter is parsed once for each type.

@@ -14,7 +14,7 @@ from nodespec.author.spec.params import WRITTEN
 from nodespec.author.spec.statements import FORMS, LEVELS, RULE
 from nodespec.facts import declaration as facts
 from nodespec.facts.declaration import Group, Leaf, Table
-from nodespec.facts.value_types import Datum, Kind, SetOf, Text
+from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge.expectation import WORDS
 from nodespec.judge.pattern import PARAMS, TYPES
 from nodespec.model.plan import LANGUAGE
@@ -207,7 +207,7 @@ def _operators(kind: Kind[Datum], whole: Node, inner: Node) -> Dict[str, Node]:
         made.update({name: {"type": "array", "items": inner} for name in ("only", "equals")})
     else:
         made.update({"not": whole, "equals": TEXT})
-    if isinstance(kind.element if isinstance(kind, SetOf) else kind, Text):
+    if isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
         made["matches"] = TEXT
     return made
 

@@ -15,7 +15,7 @@ OWN = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "specs")
 SITE = "/etc/nodespec/specs"
 
 
-class Text(NamedTuple):
+class SpecText(NamedTuple):
     """The content of a spec.
 
     `file` is the name in positions. `key` identifies the file, so that each file is read once.
@@ -32,13 +32,13 @@ class Library:
     def __init__(self, folders: Tuple[str, ...] = ()) -> None:
         self.folders: Tuple[str, ...] = (*folders, SITE, OWN)
 
-    def find(self, name: str, beside: str = "") -> Text:
+    def find(self, name: str, beside: str = "") -> SpecText:
         """Find a spec by name or by path.
 
         A path is relative to the file `beside`, which names it. Raises `Mistake` if the spec is not found.
         """
         if name == "-":
-            return Text("-", "-", sys.stdin.buffer.read(SIZE + 1))
+            return SpecText("-", "-", sys.stdin.buffer.read(SIZE + 1))
         if is_file(name):
             path = os.path.join(os.path.dirname(beside), name.removeprefix("./")) if beside else name
             return _read(path, name)
@@ -71,10 +71,10 @@ def _inside(path: str, folder: str) -> bool:
     return os.path.normpath(path).startswith(os.path.normpath(folder) + os.sep)
 
 
-def _read(path: str, name: str) -> Text:
+def _read(path: str, name: str) -> SpecText:
     """Read a file up to one byte more than the size limit."""
     try:
         with open(path, "rb", opener=opened) as file:
-            return Text(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
+            return SpecText(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         raise Mistake(f"{path}: {getattr(error, 'strerror', None) or error}") from None

@@ -8,7 +8,7 @@ from typing import Dict, List, Mapping, Optional, Set, Tuple
 from nodespec.errors import Collecting, Consequence, Wrong, nearest
 from nodespec.judge.pattern import TYPES, read_param
 from nodespec.model.document import Map, Node, Word, items, listed, text, unknown_keys
-from nodespec.model.plan import CONTEXTS, Param
+from nodespec.model.plan import CONTEXTS, SpecParam
 
 KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}
@@ -17,14 +17,14 @@ UNSET = "unset"  # the source of a parameter without a default, until it is set
 MAX_CHOICES = 1000  # each choice is validated wherever the parameter is used
 
 
-class Bound(Dict[str, Param]):
+class Bound(Dict[str, SpecParam]):
     """Parameters by name.
 
     `used` is true if an expectation uses a default that depends on the context. `broken` holds parameters with a
     reported error. If `missing` is true, some parameters could not be read.
     """
 
-    def __init__(self, params: Mapping[str, Param] = {}, *, missing: bool = False) -> None:
+    def __init__(self, params: Mapping[str, SpecParam] = {}, *, missing: bool = False) -> None:
         super().__init__(params)
         self.missing, self.used = missing, False
         self.broken: Set[str] = set()
@@ -38,7 +38,7 @@ class Bound(Dict[str, Param]):
         made.broken = self.broken
         return made
 
-    def known(self, name: Word) -> Param:
+    def known(self, name: Word) -> SpecParam:
         """Return a parameter by name.
 
         Raises `Wrong` if it is not found, and `Consequence` if an error that explains this was reported.
@@ -50,7 +50,7 @@ class Bound(Dict[str, Param]):
         return self[name]
 
 
-def declared(name: Word, node: Node, inherited: Optional[Param], problems: List[Wrong]) -> Param:
+def declared(name: Word, node: Node, inherited: Optional[SpecParam], problems: List[Wrong]) -> SpecParam:
     """Parse the declaration of a parameter. Errors are collected in `problems`.
 
     Without a default, its source is `unset`.
@@ -60,7 +60,7 @@ def declared(name: Word, node: Node, inherited: Optional[Param], problems: List[
     if not isinstance(node, Map):
         raise Wrong(node, "a param is a mapping of default, choices or type, and why")
     problems += unknown_keys(node, KEYS)
-    param = inherited or Param(str(name), "", UNSET, "", "text")
+    param = inherited or SpecParam(str(name), "", UNSET, "", "text")
     with Collecting(problems):
         param = param._replace(why=text(node["why"], "why") if "why" in node else param.why)
     with Collecting(problems):
@@ -75,7 +75,7 @@ def declared(name: Word, node: Node, inherited: Optional[Param], problems: List[
     return param._replace(value=running, source="default", defaults=() if running == at_rest else (running, at_rest))
 
 
-def bound(param: Param, name: Word, given: Optional[str], *, trial: bool) -> Param:
+def bound(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) -> SpecParam:
     """Bind a parameter to its value. With `trial`, an unset one gets a sample value."""
     if given is not None and not (trial and param.choices and given not in param.choices):
         try:
@@ -90,7 +90,7 @@ def bound(param: Param, name: Word, given: Optional[str], *, trial: bool) -> Par
     return param._replace(value=param.choices[0] if param.choices else SAMPLES[param.kind], source="default")
 
 
-def _kind(node: Map, inherited: Optional[Param]) -> str:
+def _kind(node: Map, inherited: Optional[SpecParam]) -> str:
     if "type" in node and "choices" in node:
         raise Wrong(node["type"], "`choices` say it all: leave `type` out")
     kind = text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
@@ -101,7 +101,7 @@ def _kind(node: Map, inherited: Optional[Param]) -> str:
     return kind
 
 
-def _choices(node: Map, inherited: Optional[Param]) -> Tuple[str, ...]:
+def _choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
     if "choices" not in node:
         return inherited.choices if inherited else ()
     choices = tuple(text(one, "choices") for one in listed(node["choices"]))
@@ -116,7 +116,7 @@ def _choices(node: Map, inherited: Optional[Param]) -> Tuple[str, ...]:
     return choices
 
 
-def _defaults(name: Word, node: Map, param: Param, problems: List[Wrong]) -> Mapping[str, str]:
+def _defaults(name: Word, node: Map, param: SpecParam, problems: List[Wrong]) -> Mapping[str, str]:
     """Return the default of each context, or an empty mapping without a default.
 
     An extending spec inherits the defaults that it does not change.
@@ -150,7 +150,7 @@ def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
     return found
 
 
-def _readable(name: Word, param: Param, value: str, node: Optional[Node], context: str) -> None:
+def _readable(name: Word, param: SpecParam, value: str, node: Optional[Node], context: str) -> None:
     """Validate a default by its type or choices. An inherited default has no node."""
     try:
         read_param(param, value)

@@ -14,7 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, cast
 
 import nodespec
-from nodespec.author.spec.library import OWN, Library, Text, is_file
+from nodespec.author.spec.library import OWN, Library, SpecText, is_file
 from nodespec.errors import Mistake
 from nodespec.judge.pattern import read_param
 from nodespec.model import plan as plans
@@ -54,7 +54,7 @@ def _ready(name: str, library: Library, given: Mapping[str, str]) -> Optional[Pl
         return None
 
 
-def _stamp(text: Text) -> List[Json]:
+def _stamp(text: SpecText) -> List[Json]:
     """Return a stamp that detects a changed text.
 
     It need not be secure: a user who can replace a spec can also replace its plan.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 
-from nodespec.author.spec.fact_tree import Said, Stated, Walk
+from nodespec.author.spec.fact_tree import FactWalk, Said, Stated
 from nodespec.author.spec.satisfiability import ANY_ROW, Given, possible
 from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
 from nodespec.facts import declaration as facts
@@ -64,7 +64,7 @@ class Reader:
 
     def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
         self.params, self.problems = params, problems
-        self.walk = Walk(params, problems, warnings)
+        self.walk = FactWalk(params, problems, warnings)
         self.guarded = self.walk.guarded
         self._given: Dict[int, Given] = {}  # conditions by id(); their statements keep them alive
 

@@ -21,7 +21,7 @@ class _Unsupported(Wrong):
     """An unsupported YAML feature: the value may differ from what the author intended."""
 
 
-class _Open(NamedTuple):
+class _OpenCollection(NamedTuple):
     """An open collection, and the key that still has no value."""
 
     node: Union[Seq, Map]
@@ -83,7 +83,7 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
 def _document(events: Iterator[yaml.Event], file: str, problems: List[Wrong]) -> Node:
     import yaml  # noqa: PLC0415
 
-    stack: List[_Open] = []
+    stack: List[_OpenCollection] = []
     root: Optional[Node] = None
     for event in events:
         at = At(file, event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else At(file, 1, 1)
@@ -94,7 +94,9 @@ def _document(events: Iterator[yaml.Event], file: str, problems: List[Wrong]) ->
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= DEPTH:
                 raise Mistake(f"{at}: nested deeper than {DEPTH}")
-            stack.append(_Open(mapping(at) if isinstance(event, yaml.MappingStartEvent) else sequence(at, []), []))
+            stack.append(
+                _OpenCollection(mapping(at) if isinstance(event, yaml.MappingStartEvent) else sequence(at, []), [])
+            )
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
             node = _scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
             if stack:
@@ -125,7 +127,7 @@ def _scalar(event: yaml.ScalarEvent, at: At) -> Word:
     return word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
 
 
-def _put(into: _Open, node: Node, problems: List[Wrong]) -> None:
+def _put(into: _OpenCollection, node: Node, problems: List[Wrong]) -> None:
     if isinstance(into.node, Seq):
         into.node.append(node)
     elif into.key:

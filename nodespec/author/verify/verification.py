@@ -37,7 +37,7 @@ NUMBER = re.compile(r"\d[\w.:+~-]*")
 MAX_SHOWN = 5  # maximum findings in the line about wording
 
 
-class Comparison(NamedTuple):
+class ReportComparison(NamedTuple):
     """Differences, different wording, and parts that this report does not contain."""
 
     differences: Tuple[str, ...]
@@ -45,7 +45,7 @@ class Comparison(NamedTuple):
     missing: Tuple[str, ...]
 
 
-def compare(said: Report) -> Comparison:
+def compare(said: Report) -> ReportComparison:
     """Judge a report again and compare.
 
     Raises `Mistake` if its embedded data cannot be read.
@@ -61,7 +61,7 @@ def compare(said: Report) -> Comparison:
             *_causes(said, found, wording),
             *consistency.differences(said, plan, wording),
         ]
-        return Comparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_missing(said)))
+        return ReportComparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_missing(said)))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise Mistake(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
 
