@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Tuple
 
-from nodespec.checks import _boot_next as _boot
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _boot_next, _kernel_version
 from nodespec.checks._boot_offers import MAX_BYTES, Offer
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
@@ -37,7 +36,7 @@ def next_line(tree: Tree) -> Observation[KernelCommandLine]:
 
 
 def _next(tree: Tree) -> Observation[KernelCommandLine]:
-    offers = _boot.offered(tree)
+    offers = _boot_next.offered(tree)
     if isinstance(offers, Unknown):
         return offers
     if isinstance(offers, Value):
@@ -61,7 +60,7 @@ def _common(offers: Tuple[Offer, ...]) -> KernelCommandLine:
         return KernelCommandLine(lines[0], whole)
     words = [_words(line) for line in lines]
     text = " ".join(word for word in words[0] if all(word in other for other in words[1:]))
-    parameters = [set(_kernel.parameters(line)) for line in lines]
+    parameters = [set(_kernel_version.parameters(line)) for line in lines]
     common = parameters[0].intersection(*parameters)
     return KernelCommandLine(
         text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common}))

@@ -77,12 +77,12 @@ def _menus(tree: Tree) -> List[Observation[LoaderMenu]]:
 
         found += _boot_others.menus(tree, others)
     if entries:
-        from nodespec.checks import _boot_systemd_boot as _boot_entries  # noqa: PLC0415
+        from nodespec.checks import _boot_systemd_boot  # noqa: PLC0415
 
-        found += [] if configs else _boot_entries.hidden(tree)
+        found += [] if configs else _boot_systemd_boot.hidden(tree)
         taken = any(not isinstance(menu, Value) or menu.value.entries for menu in found)
-        own = _boot_entries.menu(tree)
-        if not isinstance(own, Absent) and (_boot_entries.configured(tree) or not taken):
+        own = _boot_systemd_boot.menu(tree)
+        if not isinstance(own, Absent) and (_boot_systemd_boot.configured(tree) or not taken):
             found.append(own)
     return found
 

@@ -126,9 +126,9 @@ def identified(tree: Tree, path: str) -> Observation[str]:
     release = _of_name(real) or _of_name(path) or _of_folder(real) or _of_folder(path)
     if release:
         return Value(release, Evidence(path))
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
+    from nodespec.checks import _kernel_image  # noqa: PLC0415
 
-    banner = _image.banner(tree, path).then(lambda text: text.split()[0])
+    banner = _kernel_image.banner(tree, path).then(lambda text: text.split()[0])
     if isinstance(banner, Value):
         return banner
     likely = [*_of_modules(tree, real), *_of_content(tree, real)] or _only(tree, real)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from nodespec.checks import _boot_systemd_boot as _boot_entries
+from nodespec.checks import _boot_systemd_boot
 from nodespec.checks._boot_kernels import FLAVORS
 from nodespec.checks._boot_offers import LEGACY, MAX_BYTES, NAMED, SYSLINUX, ZIPL, LoaderMenu, Offer, is_file
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
@@ -92,7 +92,7 @@ def _zipl(tree: Tree, path: str) -> Observation[LoaderMenu]:
     config = parse_zipl(text.value)
     offers = [_entry(entry, path) for entry in config.entries]
     if config.automatic:
-        entries = _boot_entries.menu(tree)
+        entries = _boot_systemd_boot.menu(tree)
         if not isinstance(entries, Value):
             return entries if isinstance(entries, Unknown) else _no_default(path)
         offers += [offer for offer in entries.value.offers if "rescue" not in offer.at.source]

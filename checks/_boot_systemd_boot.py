@@ -199,9 +199,9 @@ def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation
 
 def _banner(tree: Tree, path: str, section: Section) -> str:
     """Return the release at the head of the kernel in the image."""
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
+    from nodespec.checks import _kernel_image  # noqa: PLC0415
 
-    head = _section(tree, path, section, _image.HEAD).then(_image.release_of)
+    head = _section(tree, path, section, _kernel_image.HEAD).then(_kernel_image.release_of)
     return head.value if isinstance(head, Value) else ""
 
 

@@ -9,11 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
 
-from nodespec.checks import _boot_cmdline as _command_line
-from nodespec.checks import _init_system, kernel
-from nodespec.checks import _kernel_release as _linux
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _boot_cmdline, _init_system, _kernel_release, _kernel_version, _systemd_units, kernel
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
@@ -62,7 +58,7 @@ def bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
 
 
 def _version(tree: Tree) -> Observation[str]:
-    release, system = _kernel.release(tree), _init_system.init(tree)
+    release, system = _kernel_version.release(tree), _init_system.init(tree)
     if isinstance(release, Unknown):
         return release
     built = _option(tree, "CGROUPS")
@@ -134,8 +130,8 @@ def _libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
 
 
 def _by_openrc(tree: Tree) -> Observation[str]:
-    text = _units.said(tree, OPENRC)
-    for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+    text = _systemd_units.said(tree, OPENRC)
+    for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
         word = re.fullmatch(r"rc_cgroup_mode=[\"']?(hybrid|legacy|unified)[\"']?", line)
         if word:
             return Value(WORDS[word[1]], Evidence(OPENRC, number))
@@ -143,9 +139,9 @@ def _by_openrc(tree: Tree) -> Observation[str]:
 
 
 def _said(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
-    line = _command_line.next_line(tree)
+    line = _boot_cmdline.next_line(tree)
     if isinstance(line, Value):
-        values = _kernel.values(line.value.text).items()
+        values = _kernel_version.values(line.value.text).items()
         joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}
         return joined, line.evidence._replace(inferred=True)
     if isinstance(line, Unknown) and line.reason != DEFERRED:
@@ -178,7 +174,7 @@ def _list(parameters: Mapping[str, str], name: str) -> FrozenSet[str]:
 
 
 def _is_pi(tree: Tree) -> bool:
-    release = _kernel.release(tree)
+    release = _kernel_version.release(tree)
     return isinstance(release, Value) and bool(re.search("rpi|rpt|raspi", release.value))
 
 
@@ -202,7 +198,7 @@ def _without_controller(tree: Tree, name: str) -> Observation[str]:
     built = _option(tree, NEEDS[name])
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence, f"the kernel was built without {NEEDS[name]}")
-    found = _linux.at_rest(tree)
+    found = _kernel_release.at_rest(tree)
     if not isinstance(found, Value):
         return found
     numbers = tuple(map(int, re.findall(r"\d+", found.value)[:2]))

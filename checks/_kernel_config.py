@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_version
 from nodespec.facts.declaration import Rows
 from nodespec.host.tree import LIMIT, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, first
@@ -52,7 +52,7 @@ def file(machine: Tree) -> Observation[bytes]:
 
 
 def _files(machine: Tree) -> Iterator[Observation[bytes]]:
-    release = _kernel.release(machine)
+    release = _kernel_version.release(machine)
     named = release.value if isinstance(release, Value) else ""
     for path in PATHS if machine.running else RESTING:
         read = machine.read(path.format(named)).then(_unpacked)
@@ -67,7 +67,7 @@ def places(machine: Tree) -> Observation[FrozenSet[str]]:
 
     `module` is the place that `modprobe configs` adds.
     """
-    release = _kernel.release(machine)
+    release = _kernel_version.release(machine)
     if not isinstance(release, Value):
         return release
     found: Dict[str, str] = {}
@@ -77,7 +77,7 @@ def places(machine: Tree) -> Observation[FrozenSet[str]]:
         unread = unread or (file if isinstance(file, Unknown) else None)
         if isinstance(file, Value) and file.value.kind == "file" and file.value.size >= (path not in PSEUDO):
             found.setdefault(PLACES.get(path, "other"), path.format(release.value))
-    listed = _kernel.installed(machine)
+    listed = _kernel_version.installed(machine)
     if isinstance(listed, Value) and "configs" in listed.value:
         found["module"] = listed.evidence.source
     kept = None if machine.running else _kept(machine)
@@ -105,16 +105,15 @@ def _within(tree: Tree) -> Iterator[Observation[bytes]]:
 
     CONFIG_IKCONFIG stores it there. Unpacking is slow, so this is the last source.
     """
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
+    from nodespec.checks import _boot_next, _kernel_image  # noqa: PLC0415
 
-    kernel, builtin, listed = _boot.chosen(tree), _kernel.builtin(tree), _kernel.installed(tree)
+    kernel, builtin, listed = _boot_next.chosen(tree), _kernel_version.builtin(tree), _kernel_version.installed(tree)
     if isinstance(listed, Value) and "configs" in listed.value:
-        path = _kernel.module_file(tree, listed.evidence._replace(line=listed.value["configs"]))
-        yield _image.configuration(tree, path).then(_unpacked)
+        path = _kernel_version.module_file(tree, listed.evidence._replace(line=listed.value["configs"]))
+        yield _kernel_image.configuration(tree, path).then(_unpacked)
     may_be = isinstance(builtin, Absent) or (isinstance(builtin, Value) and "configs" in builtin.value)
     if isinstance(kernel, Value) and kernel.value.held.image and may_be:
-        yield _image.configuration(tree, kernel.value.held.path).then(_unpacked)
+        yield _kernel_image.configuration(tree, kernel.value.held.path).then(_unpacked)
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Mapping, Tuple
 
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_version
 from nodespec.records import NamedTuple
 
 FILESYSTEMS, CGROUPS, CONTROLLERS = "/proc/filesystems", "/proc/cgroups", "/sys/fs/cgroup/cgroup.controllers"
@@ -115,7 +115,7 @@ SIGNS: Mapping[str, Sign] = {
     "USERFAULTFD": Sign("userfaultfd_ioctl"),
     "IO_URING": Sign("io_uring_setup"),
     "AUDIT": Sign("audit_log_start"),
-    "MODULES": _only(_kernel.LOADED),
+    "MODULES": _only(_kernel_version.LOADED),
     "IKCONFIG_PROC": _only("/proc/config.gz"),
     "X86_VSYSCALL_EMULATION": Sign("map_vsyscall"),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, FrozenSet, Iterable, Mapping, Optional, Tuple
 
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_version
 from nodespec.checks._kernel_config_evidence import (
     ALIASES,
     ALSO,
@@ -78,7 +78,7 @@ def _at_rest(tree: Tree, name: str) -> Found:
 
 
 def _listed(machine: Tree, module: str) -> Found:
-    for look, told in ((_kernel.builtin, _on), (_kernel.built, _as_module)):
+    for look, told in ((_kernel_version.builtin, _on), (_kernel_version.built, _as_module)):
         lists = machine.once(look)
         if isinstance(lists, Value) and module in lists.value:
             return told(lists.evidence.source, lists.value[module])
@@ -99,7 +99,11 @@ def _off(path: str, line: int = 0) -> Value[str]:
 
 def _module(machine: Machine, module: str, symbol: str) -> Found:
     """Infer an option that may be y or m: by the module tree, else by the kernel."""
-    builtin, built, listed = machine.once(_kernel.builtin), machine.once(_kernel.built), _listed(machine, module)
+    builtin, built, listed = (
+        machine.once(_kernel_version.builtin),
+        machine.once(_kernel_version.built),
+        _listed(machine, module),
+    )
     if listed:
         return listed
     # A module that later versions always build in is in neither list.
@@ -116,10 +120,10 @@ def _running(machine: Machine, module: str, symbol: str) -> Found:
 
     A foreign module does not show how the kernel was built.
     """
-    loaded = machine.once(_kernel.loaded)
+    loaded = machine.once(_kernel_version.loaded)
     row = loaded.value.get(module) if isinstance(loaded, Value) else None
     if row:
-        return None if row.foreign else _as_module(_kernel.LOADED, row.line)
+        return None if row.foreign else _as_module(_kernel_version.LOADED, row.line)
     folder = f"/sys/module/{module}"
     if isinstance(machine.entry(folder), Value) and isinstance(machine.entry(f"{folder}/initstate"), Absent):
         return _on(folder)
@@ -140,7 +144,7 @@ def _within(machine: Machine, owner: str, symbol: str) -> Found:
     whole, symbols = option(machine, owner), machine.once(_symbols)
     if whole and whole.value == "n":
         return whole
-    loaded = machine.once(_kernel.loaded)
+    loaded = machine.once(_kernel_version.loaded)
     if not symbols or not whole or whole.others:
         return None
     if whole.value == "m" and not (isinstance(loaded, Value) and module in loaded.value):
@@ -186,7 +190,7 @@ def _beside(machine: Machine, path: str) -> str:
     """
     if path.startswith(machine.process):
         return f"{machine.process}/stat"
-    return _kernel.OSRELEASE if path.startswith("/proc/sys/") else path.rpartition("/")[0]
+    return _kernel_version.OSRELEASE if path.startswith("/proc/sys/") else path.rpartition("/")[0]
 
 
 def _symbols(machine: Machine) -> FrozenSet[bytes]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterable, Iterator, Optional
 
-from nodespec.checks import _kernel_config as _configuration
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_config, _kernel_version
 from nodespec.facts.declaration import Columns
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 PACKAGED = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
 HEADERS = ("/lib/modules/{}/source", "/lib/modules/{}/build", "/usr/src/linux-headers-{}", "/usr/src/kernels/{}")
 SOURCES = (
-    *_kernel.BOOT,
-    *_configuration.FILES,
+    *_kernel_version.BOOT,
+    *_kernel_config.FILES,
     *PACKAGED,
     *(f"{folder.format('*')}/Makefile" for folder in HEADERS),
 )
@@ -28,9 +27,9 @@ RPMS = ("kernel-core", "kernel", "kernel-default")  # all releases of these may 
 
 def at_rest(tree: Tree) -> Observation[str]:
     """Return the version of the kernel that the next boot starts."""
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
+    from nodespec.checks import _boot_next  # noqa: PLC0415
 
-    kernel = _boot.at_rest(tree)
+    kernel = _boot_next.at_rest(tree)
     if not isinstance(kernel, Value):
         return kernel
     return told(_looks(tree, kernel.value))
@@ -87,7 +86,7 @@ def header(tree: Tree) -> Observation[str]:
 
     A release in the header may only name an ABI.
     """
-    release = _kernel.release(tree)
+    release = _kernel_version.release(tree)
     series = release.value.split(".")[:2] if isinstance(release, Value) else []
 
     def agreed(said: str) -> str:
@@ -96,11 +95,11 @@ def header(tree: Tree) -> Observation[str]:
             raise ValueError("is the configuration of another kernel")
         return found
 
-    data = tree.once(_configuration.file)
-    signed = data.then(_configuration.signature).then(agreed)
+    data = tree.once(_kernel_config.file)
+    signed = data.then(_kernel_config.signature).then(agreed)
     if isinstance(signed, Value):
         return signed
-    line = data.then(_configuration.headline)
+    line = data.then(_kernel_config.headline)
     return _as_named(line.then(agreed), line.value if isinstance(line, Value) else "")
 
 
@@ -113,15 +112,15 @@ def _as_named(version: Observation[str], text: str) -> Observation[str]:
 
 def of_release(tree: Tree) -> Observation[str]:
     """Return the version of a release, which may only name an ABI."""
-    named = _kernel.release(tree).then(upstream)
+    named = _kernel_version.release(tree).then(upstream)
     return Value(named.value, named.evidence._replace(inferred=True)) if isinstance(named, Value) else named
 
 
 def _looks(tree: Tree, kernel: BootKernel) -> Iterator[Observation[str]]:
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
+    from nodespec.checks import _kernel_image  # noqa: PLC0415
 
     if kernel.held.image:
-        yield _image.banner(tree, kernel.held.path).then(debian)
+        yield _kernel_image.banner(tree, kernel.held.path).then(debian)
     yield header(tree)
     yield _packaged(tree, kernel.release)
     for folder in HEADERS:

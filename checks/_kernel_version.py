@@ -64,9 +64,9 @@ def order(release: str) -> Key:
 def release(machine: Tree) -> Observation[str]:
     """Return the release, as `uname -r` prints it."""
     if not isinstance(machine, Machine):
-        from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
+        from nodespec.checks import _boot_next  # noqa: PLC0415
 
-        return _boot.at_rest(machine).then(lambda kernel: kernel.release)
+        return _boot_next.at_rest(machine).then(lambda kernel: kernel.release)
     read = machine.line(OSRELEASE)
     return read if isinstance(read, Value) and read.value else Value(machine.uname()[0], Evidence(UNAME))
 

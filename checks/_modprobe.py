@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_version
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.records import NamedTuple
@@ -84,15 +84,17 @@ def _on_command_line(tree: Tree) -> Iterator[ModprobeLine]:
     if tree.running:
         line = tree.line(CMDLINE)
     else:
-        from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
+        from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-        line = _command_line.next_line(tree).then(lambda line: line.text)
+        line = _boot_cmdline.next_line(tree).then(lambda line: line.text)
     if not isinstance(line, Value):
         return
-    for key, names in _kernel.parameters(line.value):
+    for key, names in _kernel_version.parameters(line.value):
         if key == "modprobe.blacklist":
             yield from (
-                ModprobeLine("blacklist", _kernel.named(name), "", line.evidence) for name in names.split(",") if name
+                ModprobeLine("blacklist", _kernel_version.named(name), "", line.evidence)
+                for name in names.split(",")
+                if name
             )
 
 
@@ -100,7 +102,7 @@ def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
     """Return the files in force, by name."""
     files: Dict[str, str] = {}
     dangling: Dict[str, str] = {}
-    for folder in _kernel.MODPROBE_FOLDERS:
+    for folder in _kernel_version.MODPROBE_FOLDERS:
         listed = tree.names(folder) if tree.running or not folder.startswith("/run/") else Absent(Evidence(folder))
         if isinstance(listed, Unknown):
             return listed
@@ -194,7 +196,7 @@ def softdeps(tree: Tree, name: str) -> Union[Tuple[Tuple[str, ...], Tuple[str, .
 
 
 def _softdeps(tree: Tree) -> Union[Tuple[ModprobeLine, ...], Unknown]:
-    config, folder = configuration(tree), _kernel.tree(tree)
+    config, folder = configuration(tree), _kernel_version.tree(tree)
     if isinstance(config, Unknown):
         return config
     text = tree.text(f"{folder.value}/{SOFTDEP}") if isinstance(folder, Value) else Absent(Evidence(SOFTDEP))

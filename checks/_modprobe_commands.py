@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, List, Optional, Tuple
 
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_version
 from nodespec.records import NamedTuple
 
 MAX_CHARS = 4_096  # of one command
@@ -127,7 +127,7 @@ def _modprobe(arguments: List[str], name: str) -> Done:
     Without -i it would run the same install command again.
     """
     options = [word for word in arguments if word.startswith("-")]
-    names = [_kernel.named(word) for word in arguments if not word.startswith("-")]
+    names = [_kernel_version.named(word) for word in arguments if not word.startswith("-")]
     short = "".join(option[1:] for option in options if not option.startswith("--"))
     every = "--all" in options or "a" in short
     wanted = names if every else names[:1]

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _modprobe, _modprobe_commands
+from nodespec.checks import _kernel_version, _modprobe, _modprobe_commands
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
@@ -41,7 +40,7 @@ def targets(tree: Tree, config: _modprobe.ModprobeConfig, name: str) -> Tuple[Mo
     aliases = config.aliases_of(name)
     if aliases:
         return tuple(ModuleTarget(line.rest, line.evidence) for line in aliases)
-    installed = tree.once(_kernel.installed)
+    installed = tree.once(_kernel_version.installed)
     if isinstance(installed, Value) and name in installed.value:
         return (ModuleTarget(name),)
     if any(line.name == name for line in config.installs):
@@ -54,7 +53,7 @@ def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
 
     The text before a wildcard is compared first, because there are 20,000 lines.
     """
-    folder = tree.once(_kernel.tree)
+    folder = tree.once(_kernel_version.tree)
     text = tree.text(f"{folder.value}/modules.alias") if isinstance(folder, Value) else folder
     if not isinstance(text, Value):
         return
@@ -63,7 +62,7 @@ def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
     for found in re.finditer(rf"^alias ({beginning}\S*|[*?\[]\S*) (\S+)$", text.value, re.MULTILINE):
         pattern = found[1].replace("-", "_") if "[" not in found[1] else found[1]
         if _modprobe.matches(name, pattern):
-            yield _kernel.named(found[2]), text.evidence
+            yield _kernel_version.named(found[2]), text.evidence
 
 
 class Attempt:
@@ -77,8 +76,8 @@ class Attempt:
         self.inserted: Dict[str, Optional[bool]] = {}
         self.reasons: Dict[str, Reason] = {}
         self._visited: Set[str] = set()
-        self._needs = tree.once(_kernel.needs)
-        installed = tree.once(_kernel.installed)
+        self._needs = tree.once(_kernel_version.needs)
+        installed = tree.once(_kernel_version.installed)
         self._listed: Mapping[str, int] = installed.value if isinstance(installed, Value) else {}
         self._needed: Set[str] = set()
         self._doubtful = False  # A required step may have failed, which would have ended the call.
@@ -134,11 +133,14 @@ class Attempt:
         return [*before, (name, any(map(self._exists, (*soft[0], *soft[1])))), *after]
 
     def _soft(self, word: str) -> List[Tuple[str, bool]]:
-        found = targets(self.tree, self.config, _kernel.named(word))
+        found = targets(self.tree, self.config, _kernel_version.named(word))
         return [step for target in found for step in self._steps(target.name)]
 
     def _exists(self, word: str) -> bool:
-        return bool(targets(self.tree, self.config, _kernel.named(word))) or _kernel.named(word) in self.kernel.present
+        return (
+            bool(targets(self.tree, self.config, _kernel_version.named(word)))
+            or _kernel_version.named(word) in self.kernel.present
+        )
 
     def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - the flag is part of a pair
         command = None if ignores_command else self.config.install_of(name)

@@ -9,19 +9,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
-from nodespec.checks import _boot_cmdline as _command_line
-from nodespec.checks import _init_system, _modprobe_plan
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _services_at_boot as _boot_services
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import (
+    _boot_cmdline,
+    _init_system,
+    _kernel_version,
+    _modprobe_plan,
+    _services_at_boot,
+    _systemd_units,
+)
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-FOLDERS, FILE, OPENRC = _units.folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
-SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel.LINE, *_boot_services.SOURCES)
+FOLDERS, FILE, OPENRC = _systemd_units.folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
+SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel_version.LINE, *_services_at_boot.SOURCES)
 SERVICE = "systemd-modules-load.service"
 PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
 REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is for modprobe
@@ -41,17 +44,17 @@ def loaded(tree: Tree) -> Observation[Loaded]:
 
 def banned(tree: Tree) -> Mapping[str, Evidence]:
     """Return the modules that the kernel itself will deny."""
-    line = _command_line.next_line(tree)
-    return _kernel.banned(line.value.text, line.evidence) if isinstance(line, Value) else {}
+    line = _boot_cmdline.next_line(tree)
+    return _kernel_version.banned(line.value.text, line.evidence) if isinstance(line, Value) else {}
 
 
 def _loaded(tree: Tree) -> Observation[Loaded]:
-    installed, named = tree.once(_kernel.installed), _named(tree)
+    installed, named = tree.once(_kernel_version.installed), _named(tree)
     if not isinstance(named, Value):
         return named
     if not isinstance(installed, Value):
         return Value({}, named.evidence) if isinstance(installed, Absent) else installed
-    builtin = tree.once(_kernel.builtin)
+    builtin = tree.once(_kernel_version.builtin)
     present: Dict[str, object] = {**builtin.value} if isinstance(builtin, Value) else {}
     kernel = _modprobe_plan.KernelState(present, banned(tree))
     found: Dict[str, Union[Evidence, Unknown]] = {}
@@ -60,7 +63,7 @@ def _loaded(tree: Tree) -> Observation[Loaded]:
         if isinstance(tried, Unknown):
             return tried
         _add(tried, at, found, present)
-    doubt = _boot_services.reads(tree, "modules")
+    doubt = _services_at_boot.reads(tree, "modules")
     if isinstance(doubt, Unknown):
         _add_doubtful(tree, kernel, doubt, found)
     return Value(found, named.evidence)
@@ -71,15 +74,15 @@ def _add_doubtful(
 ) -> None:
     """Add the modules of files that the init system may not read."""
     for path in _files(tree):
-        text = _units.said(tree, path)
+        text = _systemd_units.said(tree, path)
         for _, name in names(text.value, "") if isinstance(text, Value) else ():
-            tried = _modprobe_plan.attempt(tree, kernel, _kernel.named(name), spares=True)
+            tried = _modprobe_plan.attempt(tree, kernel, _kernel_version.named(name), spares=True)
             for module in tried.inserted if not isinstance(tried, Unknown) else ():
                 found.setdefault(module, doubt)
 
 
 def _files(tree: Tree) -> Tuple[str, ...]:
-    files = _units.merged(tree, FOLDERS)
+    files = _systemd_units.merged(tree, FOLDERS)
     return (*(files.value if isinstance(files, Value) else ()), FILE)
 
 
@@ -103,21 +106,21 @@ def _named(tree: Tree) -> Observation[Named]:
         if isinstance(look, Unknown):
             return look
         for name, where in look:
-            named.setdefault(_kernel.named(name), where)
+            named.setdefault(_kernel_version.named(name), where)
     return Value(named, at)
 
 
 def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]], Unknown]]:
     yield [(name, at) for key, name, at in _on_command_line(tree) if key in PARAMETERS]
-    files = _units.merged(tree, FOLDERS)
+    files = _systemd_units.merged(tree, FOLDERS)
     if isinstance(files, Unknown):
         yield files
-    reads = _boot_services.reads(tree, "modules")
+    reads = _services_at_boot.reads(tree, "modules")
     read = isinstance(reads, Value) and reads.value
     paths = files.value if isinstance(files, Value) and read else ()
     more = (FILE,) if system != "systemd" and read else ()  # systemd reads it by a link only
     for path in (*paths, *more):
-        text = _units.said(tree, path)
+        text = _systemd_units.said(tree, path)
         if not isinstance(text, Value):
             yield text if isinstance(text, Unknown) else []
             continue
@@ -143,8 +146,8 @@ def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
 
 
 def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
-    text = _units.said(tree, OPENRC)
-    for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+    text = _systemd_units.said(tree, OPENRC)
+    for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
         found = re.fullmatch(r"modules(?:_\w+)?=[\"']?([^\"']*)[\"']?", line)
         for name in found[1].split() if found else ():
             yield name, Evidence(OPENRC, number)
@@ -152,9 +155,9 @@ def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
     """Yield the modules of the modprobe@.service instances that a boot starts."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    for name, at in _systemd_boot.started(tree).items():
+    for name, at in _systemd_at_boot.started(tree).items():
         wanted = WANTED.fullmatch(name)
         if wanted:
             yield wanted[1], at._replace(inferred=True)
@@ -162,8 +165,8 @@ def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
 
 def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     """Return the modules of the parameters that list modules."""
-    line = _command_line.next_line(tree)
+    line = _boot_cmdline.next_line(tree)
     if not isinstance(line, Value):
         return []
-    pairs = _kernel.parameters(line.value.text)
+    pairs = _kernel_version.parameters(line.value.text)
     return [(key, one, line.evidence) for key, names in pairs if key in PARAMETERS for one in names.split(",") if one]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, Optional, Tuple, Union
 
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _modprobe, _modprobe_plan
+from nodespec.checks import _kernel_version, _modprobe, _modprobe_plan
 from nodespec.checks._modprobe_plan import KernelState
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
@@ -33,7 +32,7 @@ def state(machine: Tree, name: str, kernel: KernelState, unread: Optional[Unknow
 
 def _listed(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return that modules.dep lists a module, or the state of one without an entry."""
-    installed, built = machine.once(_kernel.installed), machine.once(_kernel.built)
+    installed, built = machine.once(_kernel_version.installed), machine.once(_kernel_version.built)
     if isinstance(installed, Value) and name in installed.value:
         return Value("loadable", installed.evidence._replace(line=installed.value[name]))
     if isinstance(installed, Unknown):
@@ -55,11 +54,11 @@ def _unlisted(machine: Tree, at: Evidence, installed: Observation[object]) -> Ob
     if not there:
         return Absent(at, "this kernel's build has it, and it is not installed")
     if isinstance(installed, Value):
-        return Absent(at, f"its file is there, and modules.dep lacks it: {machine.once(_kernel.depmod)}")
-    if _kernel.has_index(machine):
+        return Absent(at, f"its file is there, and modules.dep lacks it: {machine.once(_kernel_version.depmod)}")
+    if _kernel_version.has_index(machine):
         return Value("loadable", at)
     say = f"{installed.evidence} lists no modules, so that modprobe finds none" if isinstance(installed, Absent) else ""
-    return Unknown("not found", say, machine.once(_kernel.depmod))
+    return Unknown("not found", say, machine.once(_kernel_version.depmod))
 
 
 def _truncated(machine: Tree, installed: Observation[object]) -> Optional[Unknown]:
@@ -68,7 +67,7 @@ def _truncated(machine: Tree, installed: Observation[object]) -> Optional[Unknow
     if not isinstance(text, Value) or text.value.endswith("\n"):
         return None
     say = f"{text.evidence} does not end with a newline; the file may be truncated"
-    return Unknown("malformed", say, machine.once(_kernel.depmod))
+    return Unknown("malformed", say, machine.once(_kernel_version.depmod))
 
 
 def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
@@ -76,7 +75,7 @@ def _has_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
 
     Each folder is listed once.
     """
-    path = (*machine.once(_kernel.order_lines)[at.line - 1 :], "")[0].strip()
+    path = (*machine.once(_kernel_version.order_lines)[at.line - 1 :], "")[0].strip()
     folder, _, file = f"{at.source.rpartition('/')[0]}/{path}".rpartition("/")
     folders = machine.once(_folders)
     if folder not in folders:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Set
 
-from nodespec.checks import _init_system
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _init_system, _systemd_units
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ def _add_needed(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> N
         name = queue.pop()
         script = _script(tree, name) if name not in done else None
         done.add(name)
-        text = _units.said(tree, script.value) if isinstance(script, Value) else None
-        more = _units.said(tree, f"{CONFIGURATION}/{name}") if isinstance(text, Value) else None
+        text = _systemd_units.said(tree, script.value) if isinstance(script, Value) else None
+        more = _systemd_units.said(tree, f"{CONFIGURATION}/{name}") if isinstance(text, Value) else None
         for look in (text, more):
             for needed in needs(look.value) if isinstance(look, Value) else ():
                 if needed not in started and isinstance(_script(tree, needed), Value):
@@ -114,7 +113,7 @@ def _default_runlevel(tree: Tree) -> str:
 
     It is `default`, unless inittab or `softlevel=` on the kernel's command line names another.
     """
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     level = "default"
     inittab = tree.text(_init_system.INITTAB)
@@ -122,4 +121,4 @@ def _default_runlevel(tree: Tree) -> str:
         match = re.match(r"[^#:]*:[^:]*:[^:]*:\S*openrc[ \t]+([\w-]+)", line)
         if match and match[1] not in (*ENTERED, "shutdown", "single", "nonetwork", "reboot"):
             level = match[1]
-    return next((value for key, value, _ in _systemd_boot.command_line(tree) if key == "softlevel" and value), level)
+    return next((value for key, value, _ in _systemd_at_boot.command_line(tree) if key == "softlevel" and value), level)

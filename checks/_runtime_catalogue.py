@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _services_at_boot
 from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -61,14 +61,18 @@ ALIASES = {"cri-o": "crio", "dockerd": "docker"}
 def enabled(tree: Tree, name: str) -> Observation[bool]:
     """Return whether its service or its socket is enabled."""
     units = RUNTIMES[name].units
-    return _boot_services.any_of([_boot_services.enabled(tree, unit) for unit in units]) if units else no_service(name)
+    return (
+        _services_at_boot.any_of([_services_at_boot.enabled(tree, unit) for unit in units])
+        if units
+        else no_service(name)
+    )
 
 
 def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot starts its service or its socket."""
     units = RUNTIMES[name].units
-    seen = [_boot_services.starts_at_boot(tree, unit) for unit in units]
-    return _boot_services.any_of(seen) if units else no_service(name)
+    seen = [_services_at_boot.starts_at_boot(tree, unit) for unit in units]
+    return _services_at_boot.any_of(seen) if units else no_service(name)
 
 
 def packaged(tree: Tree, name: str) -> Observation[str]:

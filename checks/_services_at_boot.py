@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Optional, Sequence
 
-from nodespec.checks import _init_system
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _init_system, _systemd_units
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -69,24 +68,23 @@ def _missing(tree: Tree, unit: str) -> Optional[Absent]:
 
     Most hosts lack most units, so this avoids loading the graph of all units.
     """
-    looks = (_units.unit(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
+    looks = (_systemd_units.unit(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
     missing = all(isinstance(look, Absent) for look in looks)
-    return Absent(Evidence(_units.PATH), f"unit {unit} not found") if missing else None
+    return Absent(Evidence(_systemd_units.PATH), f"unit {unit} not found") if missing else None
 
 
 def _enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
-    from nodespec.checks import _systemd_install  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot, _systemd_install  # noqa: PLC0415
 
-    seen = [_systemd_install.is_enabled(units, unit) for units in _systemd_boot.unit_files(tree)]
+    seen = [_systemd_install.is_enabled(units, unit) for units in _systemd_at_boot.unit_files(tree)]
     values = {one.value for one in seen if isinstance(one, Value)}
-    return seen[0] if len(values) < 2 else Unknown("unsupported", _systemd_boot.PRESETS_DIFFER.format(unit))  # noqa: PLR2004
+    return seen[0] if len(values) < 2 else Unknown("unsupported", _systemd_at_boot.PRESETS_DIFFER.format(unit))  # noqa: PLR2004
 
 
 def _started_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    return _systemd_boot.starts(tree, unit)
+    return _systemd_at_boot.starts(tree, unit)
 
 
 def _enabled_by_openrc(tree: Tree, unit: str) -> Observation[bool]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _init_system
-from nodespec.checks import _services_at_boot as _boot_services
-from nodespec.checks import _swap_fstab as _fstab
+from nodespec.checks import _init_system, _services_at_boot, _swap_fstab
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -15,9 +13,9 @@ if TYPE_CHECKING:
     from nodespec.checks._systemd_load import Unit
     from nodespec.host.tree import Tree
 
-FSTAB = _fstab.FSTAB
+FSTAB = _swap_fstab.FSTAB
 HEADING = 4096  # bytes of the header page of an area
-TAGGED = tuple(f"{tag}=" for tag in _fstab.TAGS)
+TAGGED = tuple(f"{tag}=" for tag in _swap_fstab.TAGS)
 
 
 class DeclaredArea(NamedTuple):
@@ -72,7 +70,7 @@ def _swap(tree: Tree) -> Observation[Swap]:
     """
     system = _init_system.init(tree)
     if isinstance(system, Absent):
-        return _boot_services.no_init("switch swap on")
+        return _services_at_boot.no_init("switch swap on")
     if isinstance(system, Unknown):
         return system
     built = _not_built(tree)
@@ -104,11 +102,11 @@ def _not_built(tree: Tree) -> Union[Evidence, None]:
 
 def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
     """Yield the entries that `swapon --all` uses, if a service runs it."""
-    entries = _fstab.entries(tree)
+    entries = _swap_fstab.entries(tree)
     areas = [] if isinstance(entries, Unknown) else [entry for entry in entries if entry.kind == "swap"]
     if isinstance(entries, Unknown):
         yield entries
-    reads = _boot_services.reads(tree, "swap")
+    reads = _services_at_boot.reads(tree, "swap")
     if isinstance(reads, Unknown):
         if areas or system != "sysvinit":
             yield reads
@@ -121,10 +119,10 @@ def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
         yield from _swap_services.found(tree)
 
 
-def _declared(entry: _fstab.FstabEntry) -> str:
+def _declared(entry: _swap_fstab.FstabEntry) -> str:
     """Return the area as /etc/fstab names it, without quotes."""
     tag, equals, value = entry.what.partition("=")
-    if equals and tag in _fstab.TAGS:
+    if equals and tag in _swap_fstab.TAGS:
         return f"{tag}={value.strip(QUOTES)}"
     return entry.what if entry.what.startswith("/") else f"/{entry.what}"  # The name of its unit has this form too.
 
@@ -133,12 +131,11 @@ QUOTES = "\"'"
 
 
 def _by_systemd(tree: Tree) -> Iterator[Found]:
-    from nodespec.checks import _swap_services  # noqa: PLC0415
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _swap_services, _systemd_at_boot  # noqa: PLC0415
 
-    for names in dict.fromkeys(_swap_units(_systemd_boot.transactions(tree))):
+    for names in dict.fromkeys(_swap_units(_systemd_at_boot.transactions(tree))):
         yield from _of_unit(tree, names)
-    for units in _systemd_boot.unit_files(tree):
+    for units in _systemd_at_boot.unit_files(tree):
         yield from [units.unread] if units.unread else ()
     yield from _by_partition_type(tree)
     yield from _swap_services.found(tree)
@@ -152,22 +149,22 @@ def _swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
 
 def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
     """Yield the area of a unit that a boot starts."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    started = _systemd_boot.starts(tree, name)
+    started = _systemd_at_boot.starts(tree, name)
     if isinstance(started, Unknown):
         yield started
     elif isinstance(started, Value) and started.value:
-        boot = _systemd_boot.transactions(tree)[0]
+        boot = _systemd_at_boot.transactions(tree)[0]
         unit = boot.load(name)
         if not boot.lacks(unit):
             yield _area(tree, boot, unit)
 
 
 def _area(tree: Tree, boot: Transaction, unit: Unit) -> DeclaredArea:
-    entries = _fstab.entries(tree)
+    entries = _swap_fstab.entries(tree)
     for entry in () if isinstance(entries, Unknown) else entries:
-        if unit.path.startswith("generator/") and _fstab.unit_name(entry.path, "swap") == unit.name:
+        if unit.path.startswith("generator/") and _swap_fstab.unit_name(entry.path, "swap") == unit.name:
             return DeclaredArea(_declared(entry), entry.at)
     what = [reading for reading in boot.readings(unit) if (reading.section, reading.name) == ("Swap", "What")]
     if what:
@@ -184,17 +181,17 @@ def _by_partition_type(tree: Tree) -> Iterator[Found]:
 
     It does nothing if /etc/fstab has a swap entry.
     """
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    entries = _fstab.entries(tree)
+    entries = _swap_fstab.entries(tree)
     if isinstance(entries, Unknown):
         yield entries
     if isinstance(entries, Unknown) or any(entry.kind == "swap" for entry in entries):
         return
-    off = (_systemd_boot.is_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
-    if not _systemd_boot.has_generator(tree, GPT_GENERATOR) or any(off):
+    off = (_systemd_at_boot.is_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
+    if not _systemd_at_boot.has_generator(tree, GPT_GENERATOR) or any(off):
         return
-    reads = _boot_services.reads(tree, "swap")
+    reads = _services_at_boot.reads(tree, "swap")
     if isinstance(reads, Value) and reads.value:
         say = f"only a running machine can tell: {GPT_GENERATOR} switches on swap partitions of the root disk"
         yield Unknown(DEFERRED, say)

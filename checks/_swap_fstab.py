@@ -9,7 +9,7 @@ import re
 from os.path import normpath
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_files import NORMAL, Link
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
@@ -69,7 +69,7 @@ class FstabEntry(NamedTuple):
 
 def entries(tree: Tree) -> Union[Tuple[FstabEntry, ...], Unknown]:
     """Return the lines of /etc/fstab; none if the file does not exist."""
-    text = tree.text(FSTAB, _units.LIMIT)
+    text = tree.text(FSTAB, _systemd_units.LIMIT)
     if isinstance(text, Unknown):
         return text
     return tuple(parse(text.value)) if isinstance(text, Value) else ()
@@ -112,7 +112,7 @@ def unit_name(path: str, kind: str) -> str:
 
     It is empty if the path is not normalized.
     """
-    return f"{_units.escaped(path)}.{kind}" if path and ".." not in path.split("/") else ""
+    return f"{_systemd_units.escaped(path)}.{kind}" if path and ".." not in path.split("/") else ""
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
@@ -120,19 +120,24 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
 
     They are named `generator/X.swap` and `generator/swap.target.wants/X.swap`.
     """
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - it imports this module
 
     found = entries(tree)
-    if isinstance(found, Unknown) or _systemd_boot.is_off(tree, "fstab"):
+    if isinstance(found, Unknown) or _systemd_at_boot.is_off(tree, "fstab"):
         return
-    if not _systemd_boot.runs_generator(tree, GENERATOR):
+    if not _systemd_at_boot.runs_generator(tree, GENERATOR):
         return
     made: Dict[str, FstabEntry] = {}
-    no_swap = _systemd_boot.is_off(tree, "systemd.swap")
+    no_swap = _systemd_at_boot.is_off(tree, "systemd.swap")
     for entry in found:
         kind = "swap" if entry.kind == "swap" else "mount"
         name = unit_name(entry.path if kind == "swap" else mount_point(entry), kind)
-        if name and name not in made and not (kind == "swap" and no_swap) and len(name) <= _units.MAX_NAME_CHARS:
+        if (
+            name
+            and name not in made
+            and not (kind == "swap" and no_swap)
+            and len(name) <= _systemd_units.MAX_NAME_CHARS
+        ):
             made[name] = entry
             yield from _unit(name, entry)
 

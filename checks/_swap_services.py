@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _init_system
-from nodespec.checks import _services_at_boot as _boot_services
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _init_system, _services_at_boot, _systemd_units
 from nodespec.checks._swap_files import DeclaredArea
 from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
 
@@ -34,7 +32,7 @@ MAX_LINE_CHARS = 4096
 def found(tree: Tree) -> Iterator[Found]:
     """Yield the areas of started services, and the services that may enable more."""
     for service, path in SERVICES.items():
-        started = _boot_services.starts_at_boot(tree, service)
+        started = _services_at_boot.starts_at_boot(tree, service)
         if isinstance(started, Unknown):
             yield started
         elif isinstance(started, Value) and started.value:
@@ -59,8 +57,8 @@ def _of_service(tree: Tree, service: str, area: DeclaredArea) -> Iterator[Found]
 
 def _assignments(tree: Tree, path: str) -> Dict[str, str]:
     """Parse `NAME=value` lines, without quotes."""
-    text = _units.said(tree, path)
-    pairs = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
+    text = _systemd_units.said(tree, path)
+    pairs = (line.partition("=") for _, line in _systemd_units.lines(text.value)) if isinstance(text, Value) else ()
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
@@ -76,7 +74,7 @@ def _by_agent(tree: Tree) -> Iterator[Found]:
     ):
         return
     for service in ("walinuxagent.service", "waagent.service"):
-        started = _boot_services.starts_at_boot(tree, service)
+        started = _services_at_boot.starts_at_boot(tree, service)
         if isinstance(started, Unknown) or (isinstance(started, Value) and started.value):
             yield Unknown(DEFERRED, f"only a running machine can tell: {AGENT} has ResourceDisk.EnableSwap=y")
             return
@@ -89,9 +87,9 @@ def _by_cloud_init(tree: Tree) -> Iterator[Found]:
     """
     if isinstance(tree.entry("/etc/cloud/cloud-init.disabled"), Value):
         return
-    more = _units.merged(tree, (f"{CLOUD}.d",), ".cfg")
+    more = _systemd_units.merged(tree, (f"{CLOUD}.d",), ".cfg")
     for path in (CLOUD, *(more.value if isinstance(more, Value) else ())):
-        text = _units.said(tree, path)
+        text = _systemd_units.said(tree, path)
         match = re.search(r"^swap:[ \t]*(\S.*)?$", text.value, re.MULTILINE) if isinstance(text, Value) else None
         if match and (match[1] or "").strip() not in ("null", "false", "{}", "~"):
             yield Unknown(DEFERRED, f"only a running machine can tell: {path} has cloud-init make swap")
@@ -102,16 +100,16 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
 
     Its generator creates zram and a file, unless `Mechanism=none` is set.
     """
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    if not _systemd_boot.has_generator(tree, RPI_GENERATOR):
+    if not _systemd_at_boot.has_generator(tree, RPI_GENERATOR):
         return
     mechanism = "auto"
-    more = _units.merged(tree, _units.folders("rpi/swap.conf.d"))
+    more = _systemd_units.merged(tree, _systemd_units.folders("rpi/swap.conf.d"))
     base = next((path for path in (RPI, "/usr/lib/rpi/swap.conf") if isinstance(tree.entry(path), Value)), "")
     for path in (base, *(more.value if isinstance(more, Value) else ())):
-        text = _units.said(tree, path) if path else None
-        for _, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.said(tree, path) if path else None
+        for _, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
             if (section, name) == ("Main", "Mechanism"):
                 mechanism = value or "auto"
     if mechanism != "none":
@@ -121,9 +119,9 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
 
 def _by_own_units(tree: Tree) -> Iterator[Found]:
     """Yield the areas of the host's own services that run swapon."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    boot, *others = _systemd_boot.transactions(tree)
+    boot, *others = _systemd_at_boot.transactions(tree)
     sure = boot.certain.intersection(*(other.certain for other in others))
     for name in sorted(boot.possible.union(*(other.possible for other in others))):
         commands = _commands(boot, name) if name.endswith(".service") else []
@@ -148,12 +146,12 @@ def _commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
 
 
 def _by_rc_local(tree: Tree) -> Iterator[Found]:
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    for path in _systemd_boot.RC_LOCAL:
-        text = _units.said(tree, path)
+    for path in _systemd_at_boot.RC_LOCAL:
+        text = _systemd_units.said(tree, path)
         entry = tree.entry(path)
         run = isinstance(entry, Value) and entry.value.mode & 0o111
-        lines = _units.lines(text.value) if isinstance(text, Value) and run else ()
+        lines = _systemd_units.lines(text.value) if isinstance(text, Value) and run else ()
         if any(re.search(r"\bswapon\b", line[:MAX_LINE_CHARS]) for _, line in lines):
             yield Unknown(DEFERRED, f"only a running machine can tell: {path} runs swapon")

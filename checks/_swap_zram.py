@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_files import NORMAL, VENDOR, Link
 from nodespec.model.observation import Evidence, Unknown, Value
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 FILE = "zram-generator.conf"
 GENERATOR = "zram-generator"
-CONFIGURATIONS = _units.folders(f"systemd/{FILE}")
+CONFIGURATIONS = _systemd_units.folders(f"systemd/{FILE}")
 SETUP = "systemd-zram-setup@"
 
 
 def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield units for each configured device: `dev-zram0.swap` for swap.target."""
-    from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415 - it imports this module
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - it imports this module
 
-    if not _systemd_boot.has_generator(tree, GENERATOR) or _systemd_boot.is_off(tree, "systemd.zram"):
+    if not _systemd_at_boot.has_generator(tree, GENERATOR) or _systemd_at_boot.is_off(tree, "systemd.zram"):
         return
     found = devices(tree)
     if isinstance(found, Unknown) or not found:
@@ -43,17 +43,17 @@ def devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
 
     A section with a mount point or with size 0 does not count.
     """
-    more = _units.merged(tree, _units.folders(f"systemd/{FILE}.d"))
+    more = _systemd_units.merged(tree, _systemd_units.folders(f"systemd/{FILE}.d"))
     if isinstance(more, Unknown):
         return more
     sections: Dict[str, Dict[str, str]] = {}
     first: Dict[str, Evidence] = {}
     main = next((path for path in CONFIGURATIONS if isinstance(tree.entry(path, follow=False), Value)), "")
     for path in (main, *(more.value if isinstance(more, Value) else ())):
-        text = _units.said(tree, path) if path else Value("", Evidence(""))
+        text = _systemd_units.said(tree, path) if path else Value("", Evidence(""))
         if isinstance(text, Unknown):
             return text
-        for line, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+        for line, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
             first.setdefault(section, Evidence(path, line))
             sections.setdefault(section, {})[name] = value
     return {name: first[name] for name, said in sections.items() if is_swap(name, said)}

@@ -12,15 +12,13 @@ from fnmatch import fnmatchcase
 from os.path import basename
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _init_system, _sysctl_values
-from nodespec.checks import _services_at_boot as _boot_services
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _init_system, _services_at_boot, _sysctl_values, _systemd_units
 from nodespec.checks.sysctl import SWAP
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-FOLDERS, FILE = _units.folders("sysctl.d"), "/etc/sysctl.conf"
+FOLDERS, FILE = _systemd_units.folders("sysctl.d"), "/etc/sysctl.conf"
 SYSTEMD, PROCPS, BUSYBOX = "systemd", "procps", "busybox"
 BLANKS = {SYSTEMD: " \t\r", PROCPS: " \t\r\v\f"}
 
@@ -129,7 +127,7 @@ def _assigned(tree: Tree) -> Observation[Assigned]:
         return paths
     found: List[_sysctl_values.SysctlAssignment] = []
     for path in paths.value:
-        text = _units.said(tree, path)
+        text = _systemd_units.said(tree, path)
         if not isinstance(text, Value):
             return text
         found += parse(path, text.value, reader)
@@ -141,10 +139,10 @@ def may_name(tree: Tree, word: str) -> bool:
 
     True if a file cannot be read.
     """
-    files = _units.merged(tree, FOLDERS)
+    files = _systemd_units.merged(tree, FOLDERS)
     if isinstance(files, Unknown):
         return True
-    texts = (_units.said(tree, path) for path in (*(files.value if isinstance(files, Value) else ()), FILE))
+    texts = (_systemd_units.said(tree, path) for path in (*(files.value if isinstance(files, Value) else ()), FILE))
     return any(isinstance(text, Unknown) or (isinstance(text, Value) and word in text.value) for text in texts)
 
 
@@ -178,9 +176,9 @@ def reader_of(tree: Tree) -> str:
 
 def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
     """Return the files in force, in the order of reading, for the init system."""
-    reads, files = _boot_services.reads(tree, "sysctl"), _units.merged(tree, FOLDERS)
+    reads, files = _services_at_boot.reads(tree, "sysctl"), _systemd_units.merged(tree, FOLDERS)
     if isinstance(reads, Absent):
-        return _boot_services.no_init("read sysctl.d")
+        return _services_at_boot.no_init("read sysctl.d")
     if not isinstance(reads, Value) or not isinstance(files, Value):
         return files if isinstance(reads, Value) else reads
     if not reads.value:

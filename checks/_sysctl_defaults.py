@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from typing import Optional, Union
 
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _sysctl_at_boot as _sysctl_files
-from nodespec.checks import _sysctl_values
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _kernel_version, _sysctl_at_boot, _sysctl_values, _systemd_units
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
-LOADS = _units.folders("modules-load.d")
+LOADS = _systemd_units.folders("modules-load.d")
 
 BUILT = {"kernel.panic": "PANIC_TIMEOUT", "kernel.panic_on_oops": "PANIC_ON_OOPS_VALUE"}  # build options that decide
 
@@ -44,33 +41,33 @@ def _given(tree: Tree, key: str) -> Union[Value[str], Unknown, None]:
 
     It is set by `sysctl.vm.swappiness=10`, or by a parameter of its own.
     """
-    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-    line = _command_line.next_line(tree)
+    line = _boot_cmdline.next_line(tree)
     if not isinstance(line, Value):
         return None
-    said = dict(_kernel.parameters(line.value.text))
+    said = dict(_kernel_version.parameters(line.value.text))
     word, form = GIVEN.get(key, ("", ""))
     found = re.fullmatch(form, said[word]) if word in said else None
     text = said.get(f"sysctl.{key}".replace("-", "_"), found[1].replace("panic", "1") if found else None)
     if text is None:
         return None
     written = _sysctl_values.written(key, text, _sysctl_values.DEFAULTS.get(key))
-    return None if written.value is None else _sysctl_files.observed(written, line.evidence)
+    return None if written.value is None else _sysctl_at_boot.observed(written, line.evidence)
 
 
 def loader(tree: Tree) -> Observation[str]:
     """Return the program that loads modules, by kernel.modprobe; absent if not set."""
     key = "kernel.modprobe"
-    files = _sysctl_files.assigned(tree)
+    files = _sysctl_at_boot.assigned(tree)
     said = (files.value.look(key) if isinstance(files, Value) else None) or _given(tree, key)
     if said:
         return said
-    if isinstance(files, Unknown) and files.reason != DEFERRED and _sysctl_files.may_name(tree, "modprobe"):
+    if isinstance(files, Unknown) and files.reason != DEFERRED and _sysctl_at_boot.may_name(tree, "modprobe"):
         return files
     if isinstance(tree.entry("/nix/store"), Value):
         return Unknown(DEFERRED, "only a running machine can tell: NixOS sets kernel.modprobe when it boots")
-    return Absent(Evidence(":".join(_sysctl_files.FOLDERS)))
+    return Absent(Evidence(":".join(_sysctl_at_boot.FOLDERS)))
 
 
 # Modules that are loaded only on explicit request. Others may be loaded for a device or a file system.

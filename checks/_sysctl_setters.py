@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple
 
-from nodespec.checks import _init_system, _services_at_boot
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _init_system, _services_at_boot, _systemd_units
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -100,7 +99,7 @@ def _starts(tree: Tree, *units: str) -> Optional[bool]:
 
 def parse_assignments(text: str, path: str) -> Iterator[ServiceSetting]:
     """Parse lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
-    for number, line in _units.lines(text):
+    for number, line in _systemd_units.lines(text):
         name, equals, value = line.lstrip("-").partition("=")
         if equals:
             yield ServiceSetting(key_of(name.strip()), " ".join(value.split()), Evidence(path, number))
@@ -117,8 +116,8 @@ def key_of(name: str) -> str:
 
 def _variables(tree: Tree, path: str) -> Dict[str, str]:
     """Parse `NAME=value` lines of a shell file, without quotes."""
-    text = _units.said(tree, path)
-    pairs = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
+    text = _systemd_units.said(tree, path)
+    pairs = (line.partition("=") for _, line in _systemd_units.lines(text.value)) if isinstance(text, Value) else ()
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
@@ -128,7 +127,7 @@ def _of_ufw(tree: Tree) -> Iterator[ServiceSetting]:
         return
     started = _starts(tree, "ufw.service")
     path = _variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
-    text = _units.said(tree, path) if path.startswith("/") and started is not False else None
+    text = _systemd_units.said(tree, path) if path.startswith("/") and started is not False else None
     for setting in parse_assignments(text.value, path) if isinstance(text, Value) else ():
         yield setting if started else setting._replace(value=None)
 
@@ -140,11 +139,11 @@ def _of_networkd(tree: Tree) -> Iterator[ServiceSetting]:
     """
     if _starts(tree, "systemd-networkd.service") is False:
         return
-    networks = _units.merged(tree, _units.folders(NETWORKS), ".network")
+    networks = _systemd_units.merged(tree, _systemd_units.folders(NETWORKS), ".network")
     drop_ins = _drop_ins(tree, networks.value) if isinstance(networks, Value) else ()
     for path in (*(networks.value if isinstance(networks, Value) else ()), *drop_ins):
-        text = _units.said(tree, path)
-        for line, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.said(tree, path)
+        for line, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
             if section == "Network":
                 yield from _of_network(name, value.lower(), Evidence(path, line))
     yield from _of_networkd_conf(tree)
@@ -153,7 +152,7 @@ def _of_networkd(tree: Tree) -> Iterator[ServiceSetting]:
 def _drop_ins(tree: Tree, networks: Tuple[str, ...]) -> Iterator[str]:
     for network in networks:
         name = network.rpartition("/")[2]
-        more = _units.merged(tree, (f"{folder}/{name}.d" for folder in _units.folders(NETWORKS)))
+        more = _systemd_units.merged(tree, (f"{folder}/{name}.d" for folder in _systemd_units.folders(NETWORKS)))
         yield from more.value if isinstance(more, Value) else ()
 
 
@@ -173,13 +172,13 @@ def _of_networkd_conf(tree: Tree) -> Iterator[ServiceSetting]:
     version = _systemd_install.systemd_version(tree)
     if 0 < version < WITH_GLOBAL_FORWARDING:
         return
-    main = next((f"{folder}/networkd.conf" for folder in _units.folders("systemd")
+    main = next((f"{folder}/networkd.conf" for folder in _systemd_units.folders("systemd")
                  if isinstance(tree.entry(f"{folder}/networkd.conf"), Value)), "")  # fmt: skip
-    more = _units.merged(tree, _units.folders("systemd/networkd.conf.d"))
+    more = _systemd_units.merged(tree, _systemd_units.folders("systemd/networkd.conf.d"))
     keys = {"IPv4Forwarding": FORWARD, "IPv6Forwarding": "net.ipv6.conf.all.forwarding"}
     for path in (main, *(more.value if isinstance(more, Value) else ())):
-        text = _units.said(tree, path) if path else None
-        for line, section, name, value in _units.settings(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.said(tree, path) if path else None
+        for line, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
             if section == "Network" and name in keys and value:
                 on = value.lower() in ("yes", "true", "1", "on", "y", "t")
                 known = ("1" if on else "0") if version and _starts(tree, "systemd-networkd.service") else None
@@ -192,7 +191,7 @@ def _of_docker(tree: Tree) -> Iterator[ServiceSetting]:
     It enables forwarding unless daemon.json has `"ip-forward": false`.
     """
     started = _starts(tree, "docker.service")
-    text = _units.said(tree, DOCKER)
+    text = _systemd_units.said(tree, DOCKER)
     if started is False or (isinstance(text, Value) and re.search(r'"ip-forward"\s*:\s*false', text.value)):
         return
     at = Evidence(DOCKER if isinstance(text, Value) and text.value else "/usr/bin/dockerd", inferred=True)
@@ -241,8 +240,8 @@ def _of_scripts(tree: Tree) -> Iterator[ServiceSetting]:
         entry = tree.entry(path)
         if not (isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111):
             continue
-        text = _units.said(tree, path)
-        for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.said(tree, path)
+        for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
             yield from parse_command(tree, line[:MAX_LINE_CHARS], Evidence(path, number))
 
 
@@ -269,7 +268,7 @@ def _loaded(tree: Tree, arguments: List[str]) -> Iterator[ServiceSetting]:
     files = [word.partition("=")[2] if word.startswith("--load=") else word for word in arguments]
     files = [word for word in files if word.startswith("/")] or ["/etc/sysctl.conf"]
     for path in files:
-        text = _units.said(tree, path)
+        text = _systemd_units.said(tree, path)
         yield from parse_assignments(text.value, path) if isinstance(text, Value) else ()
 
 
@@ -295,10 +294,10 @@ def _disabled_module(tree: Tree) -> Optional[Absent]:
     """
     from nodespec.checks import modules  # noqa: PLC0415
 
-    files = _units.merged(tree, _units.folders("modprobe.d"))
+    files = _systemd_units.merged(tree, _systemd_units.folders("modprobe.d"))
     for path in files.value if isinstance(files, Value) else ():
-        text = _units.said(tree, path)
-        for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.said(tree, path)
+        for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
             if re.match(r"options\s+ipv6\s(.*\s)?disable=1(\s|$)", line):
                 state = modules.state(tree, "ipv6")
                 built = isinstance(state, Value) and state.value == "builtin"

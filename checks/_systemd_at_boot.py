@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _systemd_graph
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _kernel_version, _systemd_graph, _systemd_units
 from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units
 from nodespec.checks._systemd_names import is_unit_name
 from nodespec.checks._systemd_syntax import is_no, is_yes
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "default.target"
 CMDLINE = "/proc/cmdline"
-GENERATORS = _units.folders("systemd/system-generators")
+GENERATORS = _systemd_units.folders("systemd/system-generators")
 MACHINE_ID, FSTAB = "/etc/machine-id", "/etc/fstab"
 RC_LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
 UPDATES = ("/system-update", "/etc/system-update")  # With one of these links a boot only installs updates.
@@ -144,11 +142,11 @@ def _command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
         line = tree.line(CMDLINE)
         text, at = (line.value, line.evidence) if isinstance(line, Value) else ("", Evidence(CMDLINE))
     else:
-        from nodespec.checks import _boot_cmdline as next_boot  # noqa: PLC0415
+        from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-        known = next_boot.next_line(tree)
+        known = _boot_cmdline.next_line(tree)
         text, at = (known.value.text, known.evidence) if isinstance(known, Value) else ("", Evidence(CMDLINE))
-    return [(key, value, at) for key, value in _kernel.parameters(text)]
+    return [(key, value, at) for key, value in _kernel_version.parameters(text)]
 
 
 def _switch(tree: Tree, key: str) -> str:
@@ -188,15 +186,15 @@ def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
             yield f"{EARLY}/{name}", Link("/dev/null", at)
         elif key == "systemd.wants" and value:
             yield f"{EARLY}/{default}.wants/{name}", Link(f"/usr/lib/systemd/system/{name}", at)
-    table = tree.text(FSTAB, _units.LIMIT)
-    if isinstance(table, Value) and any(_units.lines(table.value)):
-        from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415 - it imports this module
+    table = tree.text(FSTAB, _systemd_units.LIMIT)
+    if isinstance(table, Value) and any(_systemd_units.lines(table.value)):
+        from nodespec.checks import _swap_fstab  # noqa: PLC0415 - it imports this module
 
-        yield from _fstab.generated(tree)
+        yield from _swap_fstab.generated(tree)
     if has_generator(tree, "zram-generator"):
-        from nodespec.checks import _swap_zram as _zram  # noqa: PLC0415 - it imports this module
+        from nodespec.checks import _swap_zram  # noqa: PLC0415 - it imports this module
 
-        yield from _zram.generated(tree)
+        yield from _swap_zram.generated(tree)
     yield from _rc_local(tree)
     yield from _initscripts(tree)
 
@@ -206,7 +204,7 @@ def has_generator(tree: Tree, name: str) -> bool:
     for folder in GENERATORS:
         path = f"{folder}/{name}"
         if isinstance(tree.entry(path, follow=False), Value):
-            return not _units.is_masked(tree, path)
+            return not _systemd_units.is_masked(tree, path)
     return False
 
 

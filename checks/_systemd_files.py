@@ -8,7 +8,7 @@ from __future__ import annotations
 from os.path import basename, join, normpath
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_names import (
     instance_of,
     is_template,
@@ -119,7 +119,7 @@ class Units:
         entry = self.added.get(path)
         if entry is not None:
             return entry.target == "/dev/null" if isinstance(entry, Link) else not entry
-        return _units.is_masked(self.tree, path)
+        return _systemd_units.is_masked(self.tree, path)
 
     def text(self, path: str) -> Observation[str]:
         """Return the text of a file."""
@@ -128,7 +128,7 @@ class Units:
             path = normpath(join(path, "..", entry.target))
         elif entry is not None:
             return Value(str(entry), Evidence(path))
-        return self.tree.text(path, _units.LIMIT)
+        return self.tree.text(path, _systemd_units.LIMIT)
 
     def _expanded(self) -> Iterator[str]:
         """Yield the directories of the search path and the targets of their links."""

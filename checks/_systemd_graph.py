@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, FrozenSet, List, Set, Tuple
 
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_load import Unit, load
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -53,7 +53,7 @@ class Transaction:
     def starts(self, name: str) -> Observation[bool]:
         """Return whether the transaction starts a unit; absent if it does not exist."""
         unit = self.load(name)
-        at = self.units.evidence(unit.path) if unit.path else Evidence(_units.PATH)
+        at = self.units.evidence(unit.path) if unit.path else Evidence(_systemd_units.PATH)
         if unit.state == "missing":
             return self.units.unread or Absent(at, f"unit {name} not found")
         if unit.name in self.certain:

@@ -7,8 +7,7 @@ from fnmatch import fnmatchcase
 from os.path import basename, join, normpath
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
 
-from nodespec.checks import _os_release
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _os_release, _systemd_units
 from nodespec.checks._systemd_files import CONFIG, SEARCH_PATH, Fragment, Link, Units
 from nodespec.checks._systemd_names import instance_of, is_unit_name, template_of, with_instance
 from nodespec.checks._systemd_syntax import UnitLine, read_unit, words
@@ -109,7 +108,7 @@ def is_enabled(units: Units, name: str) -> Observation[bool]:
     """Return whether links of /etc enable a unit; absent if it does not exist."""
     fragment = units.fragment(name)
     if fragment.state == "missing":
-        return units.unread or Absent(Evidence(":".join(_units.UNITS)), f"unit {name} not found")
+        return units.unread or Absent(Evidence(":".join(_systemd_units.UNITS)), f"unit {name} not found")
     if fragment.state == "masked":
         return Value(value=False, evidence=units.evidence(fragment.path))
     own = _own_name(name, fragment)
@@ -182,11 +181,11 @@ class Rule(NamedTuple):
 
 def preset_rules(tree: Tree) -> Tuple[Rule, ...]:
     """Return the rules of all preset files; the first that matches a unit counts."""
-    files = _units.merged(tree, _units.PRESETS, ".preset")
+    files = _systemd_units.merged(tree, _systemd_units.PRESETS, ".preset")
     rules: List[Rule] = []
     for path in files.value if isinstance(files, Value) else ():
-        text = _units.said(tree, path)
-        for number, line in _units.lines(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.said(tree, path)
+        for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
             verb, pattern, *instances = (*line.split(), "", "")
             if verb in ("enable", "disable") and pattern:
                 rules.append(Rule(verb == "enable", pattern, tuple(filter(None, instances)), Evidence(path, number)))
@@ -203,7 +202,7 @@ def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...],
             return True, tuple(with_instance(name, instance) for instance in rule.instances), rule.at
         if fnmatchcase(name, rule.pattern):
             return rule.enable, (), rule.at
-    return True, (), Evidence(":".join(_units.PRESETS))
+    return True, (), Evidence(":".join(_systemd_units.PRESETS))
 
 
 def preset_all(tree: Tree, units: Units, *, full: bool) -> Tuple[Mapping[str, object], FrozenSet[str]]:

@@ -145,11 +145,13 @@ def _why_bad(kind: str, names: Tuple[str, ...], readings: List[UnitLine]) -> str
 
 def _why_bad_swap(names: Tuple[str, ...], readings: List[UnitLine]) -> str:
     """Return why a swap unit is bad: its name must match its device or file."""
-    from nodespec.checks import _swap_fstab as _fstab  # noqa: PLC0415
+    from nodespec.checks import _swap_fstab  # noqa: PLC0415
 
     what = [reading.value for reading in readings if (reading.section, reading.name) == ("Swap", "What")]
-    path = _fstab.FstabEntry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""
-    return "has a name that is not that of its What=" if path and _fstab.unit_name(path, "swap") not in names else ""
+    path = _swap_fstab.FstabEntry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""
+    return (
+        "has a name that is not that of its What=" if path and _swap_fstab.unit_name(path, "swap") not in names else ""
+    )
 
 
 SERVICE_TYPES = ("simple", "exec", "forking", "oneshot", "dbus", "notify", "notify-reload", "idle")

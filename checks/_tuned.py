@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Set, Tuple
 
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _systemd_units
 from nodespec.checks._sysctl_setters import ServiceSetting, key_of
 from nodespec.model.observation import Evidence, Value
 
@@ -62,8 +62,8 @@ def _add(tree: Tree, name: str, found: Found, seen: Set[str]) -> None:
     if name in seen or not path or len(seen) > MAX_PROFILES:
         return
     seen.add(name)
-    text = _units.said(tree, path)
-    readings = list(_units.settings(text.value)) if isinstance(text, Value) else []
+    text = _systemd_units.said(tree, path)
+    readings = list(_systemd_units.settings(text.value)) if isinstance(text, Value) else []
     for included in (value for _, section, key, value in readings if (section, key) == ("main", "include")):
         for one in re.split(r"[,;\s]+", included):
             _add(tree, one.lstrip("-"), found, seen)
@@ -87,16 +87,16 @@ def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, s
 
 def _reapplied(tree: Tree, found: Found) -> Iterator[ServiceSetting]:
     """Yield the files of /etc that tuned applies again, unless `reapply_sysctl = 0`."""
-    text = _units.said(tree, MAIN)
-    readings = (line.partition("=") for _, line in _units.lines(text.value)) if isinstance(text, Value) else ()
+    text = _systemd_units.said(tree, MAIN)
+    readings = (line.partition("=") for _, line in _systemd_units.lines(text.value)) if isinstance(text, Value) else ()
     options = {name.strip(): value.strip() for name, _, value in readings}
     if options.get("reapply_sysctl", "1").lower() in ("0", "false", "no"):
         return
     from nodespec.checks import _sysctl_setters  # noqa: PLC0415 - it imports this module
 
-    files = _units.merged(tree, REAPPLIED[:1])
+    files = _systemd_units.merged(tree, REAPPLIED[:1])
     for path in (*(files.value if isinstance(files, Value) else ()), REAPPLIED[1]):
-        said = _units.said(tree, path)
+        said = _systemd_units.said(tree, path)
         for setting in _sysctl_setters.parse_assignments(said.value, path) if isinstance(said, Value) else ():
             if setting.key in found:
                 yield setting

@@ -17,9 +17,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _cgroups_mounted as _cgroup_mounts
-from nodespec.checks import _kernel_release as _linux
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _cgroups_mounted, _kernel_release, _kernel_version
 from nodespec.checks._cgroups_mounted import V1, V2
 from nodespec.facts.declaration import Row, Rows, fact, table
 from nodespec.facts.value_types import Flag, OneOf, SetOf
@@ -34,7 +32,13 @@ if TYPE_CHECKING:
 CONTROLLERS = SetOf(OneOf(*sorted(V1 | V2)))
 
 MOUNTS, SUBSYSTEMS, RELEASE = "/proc/*/mountinfo", "/proc/cgroups", "/proc/sys/kernel/osrelease"
-AT_REST = ("*/systemd/libsystemd-shared-*", "/etc/rc.conf", "/sbin/init", *_kernel.LINE, *_linux.SOURCES)
+AT_REST = (
+    "*/systemd/libsystemd-shared-*",
+    "/etc/rc.conf",
+    "/sbin/init",
+    *_kernel_version.LINE,
+    *_kernel_release.SOURCES,
+)
 Bound: TypeAlias = "Mapping[str, Observation[str]]"
 OUTSIDE = "look from the host, outside any container"
 
@@ -54,7 +58,7 @@ def version(machine: Machine) -> Observation[str]:
     mounted beside version 1 hierarchies; runtimes treat this as version 1. Absent if no cgroup file system is mounted;
     the report then states whether the kernel supports control groups.
     """
-    layout = machine.once(_cgroup_mounts.layout)
+    layout = machine.once(_cgroups_mounted.layout)
     if not isinstance(layout, Value):
         return layout
     telling = layout.value.telling
@@ -65,9 +69,9 @@ def version(machine: Machine) -> Observation[str]:
 
 @version.at_rest(*AT_REST)
 def _version_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415
+    from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    return _hierarchy.version(tree)
+    return _cgroups_at_boot.version(tree)
 
 
 @fact(
@@ -85,7 +89,7 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
     io on version 2. Version 2 has no cpuacct, net_cls or net_prio, and never lists perf_event, which is always
     available. In a container these are the controllers passed down to it (see `nested`). Empty if nothing is mounted.
     """
-    layout, found = machine.once(_cgroup_mounts.layout), machine.once(_bound)
+    layout, found = machine.once(_cgroups_mounted.layout), machine.once(_bound)
     if not isinstance(layout, Value):
         return layout
     if not isinstance(found, Value):
@@ -97,9 +101,9 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
 
 @controllers.at_rest(*AT_REST)
 def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
-    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415
+    from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    found = _hierarchy.bindings(tree)
+    found = _cgroups_at_boot.bindings(tree)
     if not isinstance(found, Value):
         return Value(frozenset(), found.evidence) if isinstance(found, Absent) else found
     usable = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
@@ -144,9 +148,9 @@ def bindings(machine: Machine) -> Rows[Row]:
 
 @bindings.at_rest(*AT_REST)
 def _bindings_at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import _cgroups_at_boot as _hierarchy  # noqa: PLC0415
+    from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    found = _hierarchy.bindings(tree)
+    found = _cgroups_at_boot.bindings(tree)
     if not isinstance(found, Value):
         return Rows.lacking(found)
     there = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
@@ -196,7 +200,7 @@ def nested(machine: Machine) -> Observation[bool]:
     (release_agent, version 1). If true, `controllers` are those passed down, not those of the kernel. Absent if no
     cgroup file system is mounted.
     """
-    layout = machine.once(_cgroup_mounts.layout)
+    layout = machine.once(_cgroups_mounted.layout)
     if not isinstance(layout, Value):
         return layout
     v2 = layout.value.v2
@@ -214,7 +218,7 @@ def _of_v2(
     machine: Machine, folder: Callable[[Mount], Union[Value[str], Unknown]], name: str
 ) -> Observation[FrozenSet[str]]:
     """Return the words of a file in a folder of version 2."""
-    layout = machine.once(_cgroup_mounts.layout)
+    layout = machine.once(_cgroups_mounted.layout)
     if not isinstance(layout, Value):
         return layout
     if not layout.value.v2:
@@ -225,7 +229,7 @@ def _of_v2(
 
 def _bound(machine: Machine) -> Observation[Bound]:
     """Return every controller of a mounted hierarchy with the hierarchy's version."""
-    layout = machine.once(_cgroup_mounts.layout)
+    layout = machine.once(_cgroups_mounted.layout)
     if not isinstance(layout, Value):
         return layout
     (v1, v2), evidence = layout.value, layout.evidence

@@ -12,9 +12,7 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet
 
-from nodespec.checks import _kernel_config as _configuration
-from nodespec.checks import _kernel_release as _linux
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_config, _kernel_release, _kernel_version
 from nodespec.facts.declaration import Rows, fact, table
 from nodespec.facts.value_types import Datum, FreeText, OneOf, Option, Repeated, SetOf, Version
 from nodespec.facts.versions import RELEASE
@@ -64,23 +62,27 @@ TAINTS = (
 )
 
 
-@fact(FreeText(), sources=(_kernel.OSRELEASE, _kernel.UNAME), fix="boot the kernel whose release is {want}")
+@fact(
+    FreeText(),
+    sources=(_kernel_version.OSRELEASE, _kernel_version.UNAME),
+    fix="boot the kernel whose release is {want}",
+)
 def release(machine: Machine) -> Observation[str]:
     """The release, as `uname -r` prints it: the name used in /boot and /lib/modules.
 
     A release is a name, not a version: Debian's 6.1.0-50-amd64 is Linux 6.1.176. For a range use `version`.
     """
-    return _kernel.release(machine)
+    return _kernel_version.release(machine)
 
 
-@release.at_rest(*_kernel.BOOT)
+@release.at_rest(*_kernel_version.BOOT)
 def _release_at_rest(tree: Tree) -> Observation[str]:
-    return _kernel.release(tree)
+    return _kernel_version.release(tree)
 
 
 @fact(
     FreeText(),
-    sources=_kernel.BOOT,
+    sources=_kernel_version.BOOT,
     optional=True,
     same_at_rest=True,
     fix="make {want} the default of the boot loader: grub-set-default, grubby --set-default, bootctl set-default",
@@ -95,14 +97,14 @@ def next_(tree: Tree) -> Observation[str]:
     example by the model of a Raspberry Pi. Absent if no kernel is installed, as in a container or a guest whose kernel
     the host provides.
     """
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
+    from nodespec.checks import _boot_next  # noqa: PLC0415
 
-    return _boot.release(tree)
+    return _boot_next.release(tree)
 
 
 @fact(
     Version(RELEASE),
-    sources=(SIGNATURE, BANNER, *_configuration.FILES, _kernel.OSRELEASE, _kernel.UNAME),
+    sources=(SIGNATURE, BANNER, *_kernel_config.FILES, _kernel_version.OSRELEASE, _kernel_version.UNAME),
     fix="boot a kernel {want}",
 )
 def version(machine: Machine) -> Observation[str]:
@@ -116,13 +118,15 @@ def version(machine: Machine) -> Observation[str]:
     configuration. Further sources are the version of its package and the Makefile of its headers. Otherwise it is taken
     from the release.
     """
-    return _linux.told(look(machine) for look in (_signature, _packaged, _linux.header, _linux.of_release))
+    return _kernel_release.told(
+        look(machine) for look in (_signature, _packaged, _kernel_release.header, _kernel_release.of_release)
+    )
 
 
-version.at_rest(*_linux.SOURCES)(_linux.at_rest)
+version.at_rest(*_kernel_release.SOURCES)(_kernel_release.at_rest)
 
 
-@fact(FreeText(), sources=(ARCH, _kernel.UNAME))
+@fact(FreeText(), sources=(ARCH, _kernel_version.UNAME))
 def arch(machine: Machine) -> Observation[str]:
     """The architecture that the kernel was built for, as `uname -m` prints it.
 
@@ -130,18 +134,17 @@ def arch(machine: Machine) -> Observation[str]:
     print i686 (from Linux 6.2 on). At rest it is read from the head of the kernel's file, else from its configuration.
     """
     own = machine.line(ARCH)
-    return own if isinstance(own, Value) else Value(machine.uname()[1], Evidence(_kernel.UNAME))
+    return own if isinstance(own, Value) else Value(machine.uname()[1], Evidence(_kernel_version.UNAME))
 
 
-@arch.at_rest(*_kernel.BOOT, *_configuration.FILES)
+@arch.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)
 def _arch_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
-    from nodespec.checks import _kernel_image as _image  # noqa: PLC0415
+    from nodespec.checks import _boot_next, _kernel_image  # noqa: PLC0415
 
-    kernel = _boot.at_rest(tree)
+    kernel = _boot_next.at_rest(tree)
     if not isinstance(kernel, Value):
         return kernel
-    head = _image.arch(tree, kernel.value.held.path) if kernel.value.held.image else None
+    head = _kernel_image.arch(tree, kernel.value.held.path) if kernel.value.held.image else None
     if isinstance(head, Value):
         return head
     rows = _config_at_rest(tree)
@@ -156,7 +159,7 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
     Repeated(),
     sources=(CMDLINE,),
     noun="parameter",
-    key=_kernel.named,
+    key=_kernel_version.named,
     closed=True,
     fix="add {key}={want} to the kernel's command line in the boot loader's configuration, and reboot",
     sensitive=True,
@@ -181,19 +184,19 @@ def cmdline(machine: Machine) -> Rows[Datum]:
     read = machine.line(CMDLINE)
     if not isinstance(read, Value):
         return Rows.lacking(read)
-    parameters = _kernel.values(read.value)
+    parameters = _kernel_version.values(read.value)
     return Rows.of({k: Value(v, read.evidence) for k, v in parameters.items()}, Absent(read.evidence))
 
 
-@cmdline.at_rest(*_kernel.LINE)
+@cmdline.at_rest(*_kernel_version.LINE)
 def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
-    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-    line = _command_line.next_line(tree)
+    line = _boot_cmdline.next_line(tree)
     if not isinstance(line, Value):
         return Rows.lacking(line)
-    rows: Dict[str, Observation[Datum]] = dict.fromkeys(_command_line.ADDED, LOADER)
-    rows.update((name, Value(value, line.evidence)) for name, value in _kernel.values(line.value.text).items())
+    rows: Dict[str, Observation[Datum]] = dict.fromkeys(_boot_cmdline.ADDED, LOADER)
+    rows.update((name, Value(value, line.evidence)) for name, value in _kernel_version.values(line.value.text).items())
     rows.update(dict.fromkeys(line.value.open, LOADER))
     return Rows.of(rows, Absent(line.evidence) if line.value.whole else LOADER)
 
@@ -229,22 +232,22 @@ def lockdown(machine: Machine) -> Observation[str]:
     return mounted if isinstance(mounted, Unknown) and isinstance(said, Absent) else said
 
 
-@lockdown.at_rest(*_kernel.LINE, *_configuration.FILES)
+@lockdown.at_rest(*_kernel_version.LINE, *_kernel_config.FILES)
 def _lockdown_at_rest(tree: Tree) -> Observation[str]:
     """The lockdown mode on the command line.
 
     If it is not set, Secure Boot may enable one.
     """
-    from nodespec.checks import _boot_cmdline as _command_line  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
     built = _config_at_rest(tree).look("SECURITY_LOCKDOWN_LSM")
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence)
-    line = _command_line.next_line(tree)
-    asked = dict(_kernel.parameters(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
+    line = _boot_cmdline.next_line(tree)
+    asked = dict(_kernel_version.parameters(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
     if isinstance(line, Value) and asked in ("integrity", "confidentiality"):
         return Value(asked, line.evidence._replace(inferred=True))
-    release = _kernel.release(tree)
+    release = _kernel_version.release(tree)
     return release if isinstance(release, Unknown) else AT_REST
 
 
@@ -257,7 +260,7 @@ def _option(name: str) -> str:
 
 @table(
     Option(),
-    sources=(*_configuration.FILES, *_kernel.SHOWN),
+    sources=(*_kernel_config.FILES, *_kernel_version.SHOWN),
     noun="option",
     key=_option,
     closed=True,
@@ -283,19 +286,23 @@ def config(machine: Machine) -> Rows[str]:
     return machine.once(_config)
 
 
-@config.at_rest(*_kernel.BOOT, *_configuration.FILES)
+@config.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)
 def _config_at_rest(tree: Tree) -> Rows[str]:
-    release = _kernel.release(tree)
+    release = _kernel_version.release(tree)
     return Rows.lacking(release) if isinstance(release, Unknown) else tree.once(_config)
 
 
 def _config(tree: Tree) -> Rows[str]:
-    file = tree.once(_configuration.file)
+    file = tree.once(_kernel_config.file)
     if isinstance(file, Value):
-        return _configuration.rows(file.value, file.evidence)
-    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415
+        return _kernel_config.rows(file.value, file.evidence)
+    from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
-    return Rows(lambda name: _inference.option(tree, name), lambda: _inference.options(tree), _unread(tree, file))
+    return Rows(
+        lambda name: _kernel_config_inferred.option(tree, name),
+        lambda: _kernel_config_inferred.options(tree),
+        _unread(tree, file),
+    )
 
 
 def _unread(tree: Tree, file: Lacking) -> Unknown:
@@ -311,8 +318,8 @@ def _unread(tree: Tree, file: Lacking) -> Unknown:
 
 
 @fact(
-    SetOf(OneOf(*_configuration.WORDS)),
-    sources=(*_configuration.FILES, *(f"{tree}/*" for tree in _kernel.TREES)),
+    SetOf(OneOf(*_kernel_config.WORDS)),
+    sources=(*_kernel_config.FILES, *(f"{tree}/*" for tree in _kernel_version.TREES)),
     fix="install the package that has /boot/config-RELEASE, or boot a kernel that was built with IKCONFIG_PROC",
 )
 def config_sources(machine: Machine) -> Observation[FrozenSet[str]]:
@@ -325,15 +332,15 @@ def config_sources(machine: Machine) -> Observation[FrozenSet[str]]:
 
     At rest proc is inferred from IKCONFIG_PROC in the configuration.
     """
-    return _configuration.places(machine)
+    return _kernel_config.places(machine)
 
 
-config_sources.at_rest(*_kernel.BOOT, *_configuration.FILES)(_configuration.places)
+config_sources.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)(_kernel_config.places)
 
 
 def _signature(machine: Machine) -> Observation[str]:
     """Parse `Ubuntu 6.8.0-31.31-generic 6.8.1`: the upstream version is last."""
-    return machine.line(SIGNATURE).then(lambda line: _linux.upstream(line.split()[-1]))
+    return machine.line(SIGNATURE).then(lambda line: _kernel_release.upstream(line.split()[-1]))
 
 
 def _packaged(machine: Machine) -> Observation[str]:
@@ -341,7 +348,7 @@ def _packaged(machine: Machine) -> Observation[str]:
 
     Example: `... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`.
     """
-    return machine.line(BANNER).then(_linux.debian)
+    return machine.line(BANNER).then(_kernel_release.debian)
 
 
 def _taints(text: str) -> FrozenSet[str]:

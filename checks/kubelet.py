@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from nodespec.checks import _program_places
-from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _program_places, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
 from nodespec.facts.declaration import fact
 from nodespec.facts.value_types import Flag, FreeText, Version
@@ -85,7 +84,7 @@ def running(machine: Machine) -> Observation[bool]:
 
 @fact(
     Flag(),
-    sources=_boot_services.SOURCES,
+    sources=_services_at_boot.SOURCES,
     optional=True,
     fix="systemctl enable kubelet, or disable it: {want} is wanted",
     same_at_rest=True,
@@ -97,12 +96,12 @@ def enabled(tree: Tree) -> Observation[bool]:
     after they are applied. A masked service is not enabled. Absent if no such service exists. Whether a boot starts it
     is `kubelet.starts_at_boot`.
     """
-    return _boot_services.enabled(tree, UNIT)
+    return _services_at_boot.enabled(tree, UNIT)
 
 
 @fact(
     Flag(),
-    sources=_boot_services.SOURCES,
+    sources=_services_at_boot.SOURCES,
     optional=True,
     fix="systemctl enable kubelet, or disable it: {want} is wanted",
     same_at_rest=True,
@@ -115,7 +114,7 @@ def starts_at_boot(tree: Tree) -> Observation[bool]:
     a boot and the dependencies of their services count. Absent if no such service exists. A service that a socket or a
     timer starts later does not count.
     """
-    return _boot_services.starts_at_boot(tree, UNIT)
+    return _services_at_boot.starts_at_boot(tree, UNIT)
 
 
 def _hidden(machine: Machine) -> Optional[Unknown]:

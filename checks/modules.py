@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import Mapping, Optional, Set, Tuple, TypeVar, Union
 
-from nodespec.checks import _kernel_config as _configuration
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import kernel
+from nodespec.checks import _kernel_config, _kernel_version, kernel
 from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
@@ -23,7 +21,7 @@ LOADER = "/proc/sys/kernel/modprobe"
 def _key(name: str) -> str:
     if not re.fullmatch(r"[\w+.-]{1,64}", name, re.ASCII):
         raise ValueError(f"`{name}` is not the name of a module: letters, digits, _ and -")
-    return _kernel.named(name)
+    return _kernel_version.named(name)
 
 
 @table(
@@ -33,16 +31,16 @@ def _key(name: str) -> str:
         usable=("loaded", "builtin", "loadable", "blacklisted"),
     ),
     sources=(
-        _kernel.LOADED,
+        _kernel_version.LOADED,
         f"{SYSFS}/*",
-        *(f"{tree}/*" for tree in _kernel.TREES),
-        *_kernel.MODPROBE,
+        *(f"{tree}/*" for tree in _kernel_version.TREES),
+        *_kernel_version.MODPROBE,
         DISABLED,
         LOADER,
         "*/modprobe",
         kernel.CMDLINE,
-        *_configuration.FILES,
-        *_kernel.SHOWN,
+        *_kernel_config.FILES,
+        *_kernel_version.SHOWN,
     ),
     noun="module",
     key=_key,
@@ -85,10 +83,10 @@ def modules(machine: Machine) -> Rows[str]:
 
 
 @modules.at_rest(
-    *(f"{tree}/*" for tree in _kernel.TREES),
-    *_kernel.MODPROBE,
-    *_kernel.LINE,
-    *_configuration.FILES,
+    *(f"{tree}/*" for tree in _kernel_version.TREES),
+    *_kernel_version.MODPROBE,
+    *_kernel_version.LINE,
+    *_kernel_config.FILES,
     *("*/modules-load.d*", "/etc/modules", "/etc/conf.d/modules", "*/systemd/system*", "/sbin/init", "*/sysctl.*"),
     "*/modprobe",
 )
@@ -108,15 +106,15 @@ def state(tree: Tree, name: str) -> Observation[str]:
 def _loaded(machine: Tree) -> Observation[Mapping[str, Union[Evidence, Unknown]]]:
     """Return the modules that are loaded, or that the next boot loads."""
     if isinstance(machine, Machine):
-        rows = machine.once(_kernel.loaded)
-        return rows.then(lambda rows: {name: Evidence(_kernel.LOADED, row.line) for name, row in rows.items()})
-    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415
+        rows = machine.once(_kernel_version.loaded)
+        return rows.then(lambda rows: {name: Evidence(_kernel_version.LOADED, row.line) for name, row in rows.items()})
+    from nodespec.checks import _modules_at_boot  # noqa: PLC0415
 
-    return _loads.loaded(machine)
+    return _modules_at_boot.loaded(machine)
 
 
 def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
-    loaded, builtin = machine.once(_loaded), machine.once(_kernel.builtin)
+    loaded, builtin = machine.once(_loaded), machine.once(_kernel_version.builtin)
     if isinstance(loaded, Value) and name in loaded.value:
         at = loaded.value[name]
         return at if isinstance(at, Unknown) else Value("loaded", at)
@@ -140,12 +138,12 @@ def _known(machine: Tree, name: str) -> Optional[Observation[str]]:
 
     For a module of Linux the build option that would add it is named.
     """
-    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415
+    from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
-    rest, option = machine.once(_rest), _inference.option_of(name)
+    rest, option = machine.once(_rest), _kernel_config_inferred.option_of(name)
     if not option or not isinstance(rest, Absent):
         return None
-    built = _configuration.option(machine, option)
+    built = _kernel_config.option(machine, option)
     # Lists of modules do not include code that can no longer be built as a module.
     if isinstance(built, Value) and built.value == "y":
         return Value("builtin", built.evidence._replace(inferred=True))
@@ -169,9 +167,9 @@ def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
 
 def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the state by the kernel's configuration, if no list has the module."""
-    from nodespec.checks import _kernel_config_inferred as _inference  # noqa: PLC0415
+    from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
-    option = _inference.option_of(name)
+    option = _kernel_config_inferred.option_of(name)
     if not option:
         return None
     resting = kernel.config.resting
@@ -189,20 +187,20 @@ def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the state of a module of the tree, which may be kept from loading."""
-    if all(not isinstance(machine.once(look), Value) for look in (_kernel.installed, _kernel.built)):
+    if all(not isinstance(machine.once(look), Value) for look in (_kernel_version.installed, _kernel_version.built)):
         return None
     from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415
 
     bans, unread = machine.once(_bans)
     seen = _modules_on_demand.state(machine, name, _modprobe_plan.KernelState(machine.once(_present), bans), unread)
     if isinstance(seen, Value) and isinstance(machine.once(_loaded), Absent):
-        return Absent(Evidence(_kernel.LOADED), "this kernel loads no modules")
+        return Absent(Evidence(_kernel_version.LOADED), "this kernel loads no modules")
     return seen
 
 
 def _present(machine: Tree) -> Mapping[str, object]:
     """Return the modules that are in the kernel."""
-    return {**_value(machine.once(_kernel.builtin)), **_value(machine.once(_loaded))}
+    return {**_value(machine.once(_kernel_version.builtin)), **_value(machine.once(_loaded))}
 
 
 def _every(machine: Tree) -> Mapping[str, Observation[str]]:
@@ -212,9 +210,9 @@ def _every(machine: Tree) -> Mapping[str, Observation[str]]:
 
 def _names(machine: Tree) -> Set[str]:
     """Return all names that may have a row."""
-    names = {*_value(machine.once(_loaded)), *_value(machine.once(_kernel.builtin))}
-    installed, shown = machine.once(_kernel.installed), machine.names(SYSFS) if machine.running else None
-    names.update(_value(installed if isinstance(installed, Value) else machine.once(_kernel.built)))
+    names = {*_value(machine.once(_loaded)), *_value(machine.once(_kernel_version.builtin))}
+    installed, shown = machine.once(_kernel_version.installed), machine.names(SYSFS) if machine.running else None
+    names.update(_value(installed if isinstance(installed, Value) else machine.once(_kernel_version.built)))
     return names.union(shown.value if isinstance(shown, Value) else ())
 
 
@@ -224,7 +222,7 @@ def _value(found: Observation[Mapping[str, T]]) -> Mapping[str, T]:
 
 def _rest(machine: Tree) -> Union[Absent, Unknown]:
     """Return the state of all other names; absent only if all lists were read."""
-    tree = machine.once(_kernel.tree)
+    tree = machine.once(_kernel_version.tree)
     if isinstance(tree, Absent):
         look = _reboot(machine) or "install the kernel's modules, or build them in"
         return Unknown("not found", f"{tree.evidence} does not exist", look)
@@ -233,13 +231,17 @@ def _rest(machine: Tree) -> Union[Absent, Unknown]:
     loaded = machine.once(_loaded)
     if machine.running and isinstance(loaded, Unknown):
         return loaded
-    lacking = machine.once(_kernel.builtin), machine.once(_kernel.installed), machine.once(_kernel.built)
+    lacking = (
+        machine.once(_kernel_version.builtin),
+        machine.once(_kernel_version.installed),
+        machine.once(_kernel_version.built),
+    )
     unread = next((look for look in lacking if isinstance(look, Unknown)), None)
     if unread:
         return unread
     if isinstance(lacking[0], Value) and any(isinstance(look, Value) for look in lacking[1:]):
         return Absent(tree.evidence)
-    look = f"{machine.once(_kernel.depmod)}, or install the kernel's modules again"
+    look = f"{machine.once(_kernel_version.depmod)}, or install the kernel's modules again"
     return Unknown("not found", f"{tree.value} lists no modules", look)
 
 
@@ -247,9 +249,9 @@ def _reboot(machine: Tree) -> str:
     """Return the hint for a kernel whose modules were removed by an upgrade."""
     if not machine.running:
         return ""
-    from nodespec.checks import _boot_next as _boot  # noqa: PLC0415
+    from nodespec.checks import _boot_next  # noqa: PLC0415
 
-    running, following = _kernel.release(machine), _boot.release(machine)
+    running, following = _kernel_version.release(machine), _boot_next.release(machine)
     if not isinstance(following, Value) or not isinstance(running, Value) or following.value == running.value:
         return ""
     return f"reboot: the next boot starts {following.value}"
@@ -263,18 +265,17 @@ def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
     if not machine.running:
         return _bans_at_rest(machine)
     disabled, line = machine.line(DISABLED), machine.line(kernel.CMDLINE)
-    bans = dict(_kernel.banned(line.value, line.evidence)) if isinstance(line, Value) else {}
+    bans = dict(_kernel_version.banned(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
     return bans, next((look for look in (disabled, line) if isinstance(look, Unknown)), None)
 
 
 def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
-    from nodespec.checks import _modules_at_boot as _loads  # noqa: PLC0415
-    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415
+    from nodespec.checks import _modules_at_boot, _sysctl_at_boot  # noqa: PLC0415
 
-    assigned = _sysctl_files.assigned(tree)
+    assigned = _sysctl_at_boot.assigned(tree)
     disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None
     everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
-    unread = assigned if isinstance(assigned, Unknown) and _sysctl_files.may_name(tree, "modules_disabled") else None
-    return {**_loads.banned(tree), **everything}, unread
+    unread = assigned if isinstance(assigned, Unknown) and _sysctl_at_boot.may_name(tree, "modules_disabled") else None
+    return {**_modules_at_boot.banned(tree), **everything}, unread

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import FrozenSet, Iterator, Tuple
 
-from nodespec.checks import _kernel_config as _configuration
-from nodespec.checks import _kernel_version as _kernel
+from nodespec.checks import _kernel_config, _kernel_version
 from nodespec.facts.declaration import fact
 from nodespec.facts.value_types import OneOf, SetOf
 from nodespec.host.machine import Machine
@@ -40,7 +39,7 @@ def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
     return machine.names(f"{machine.process}/ns").then(_kinds)
 
 
-@kinds.at_rest(*_kernel.BOOT, *_configuration.FILES)
+@kinds.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)
 def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     from nodespec.checks import kernel  # noqa: PLC0415
 

@@ -10,9 +10,7 @@ import re
 from functools import partial
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
-from nodespec.checks import _program_places
-from nodespec.checks import _runtime_catalogue as _runtimes
-from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _program_places, _runtime_catalogue, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
 from nodespec.checks._runtime_catalogue import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
 from nodespec.errors import nearest
@@ -29,7 +27,7 @@ AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 
 FOUND = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
-FILES = (*CONFIGURATION, *_boot_services.SOURCES)
+FILES = (*CONFIGURATION, *_services_at_boot.SOURCES)
 INFO = {  # The keys of the cgroup driver and the storage driver in the HTTP API.
     "docker": ("CgroupDriver", "Driver"),
     "crio": ("cgroup_driver", "storage_driver"),
@@ -120,19 +118,19 @@ def _at_rest(tree: Tree) -> Rows[Row]:
 
 def _resting(tree: Tree, name: str, column: str) -> Observation[Datum]:
     looks: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
-        "version": _runtimes.packaged,
+        "version": _runtime_catalogue.packaged,
         "path": _path,
-        "enabled": _runtimes.enabled,
-        "starts_at_boot": _runtimes.starts_at_boot,
-        "api": _runtimes.api_at_rest,
+        "enabled": _runtime_catalogue.enabled,
+        "starts_at_boot": _runtime_catalogue.starts_at_boot,
+        "api": _runtime_catalogue.api_at_rest,
     }
     if column in looks and (column != "api" or RUNTIMES[name].units):
         return looks[column](tree, name)
     if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
-        return _runtimes.configured(tree, name, column, _runtimes.packaged(tree, name))
+        return _runtime_catalogue.configured(tree, name, column, _runtime_catalogue.packaged(tree, name))
     if column == "snapshotter":
-        return _runtimes.no_images(name)
-    return AT_REST if RUNTIMES[name].units else _runtimes.no_service(name)
+        return _runtime_catalogue.no_images(name)
+    return AT_REST if RUNTIMES[name].units else _runtime_catalogue.no_service(name)
 
 
 def _rows(machine: Machine) -> Dict[str, Observation[Row]]:
@@ -144,8 +142,8 @@ def _row(machine: Machine, name: str) -> Observation[Row]:
     looks: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
         "version": _version,
         "path": _path,
-        "enabled": _runtimes.enabled,
-        "starts_at_boot": _runtimes.starts_at_boot,
+        "enabled": _runtime_catalogue.enabled,
+        "starts_at_boot": _runtime_catalogue.starts_at_boot,
         "running": _running,
         "socket": _socket,
         "api": _api,
@@ -180,7 +178,7 @@ def _socket(machine: Machine, name: str) -> Observation[str]:
     """Return the first socket on which something listens."""
     sockets = RUNTIMES[name].sockets
     if not sockets:
-        return _runtimes.no_service(name)
+        return _runtime_catalogue.no_service(name)
     found = first(_listening(machine, path) for path in sockets)
     if isinstance(found, Absent):
         return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
@@ -312,7 +310,7 @@ def _configured(machine: Machine, name: str, column: str) -> Observation[str]:
     socket = _socket(machine, name)
     if isinstance(socket, Value) and socket.value != RUNTIMES[name].sockets[0]:
         return Unknown("unsupported", f"which files the {name} at {socket.value} reads is not known")
-    return _runtimes.configured(machine, name, column, _version(machine, name))
+    return _runtime_catalogue.configured(machine, name, column, _version(machine, name))
 
 
 def _snapshotter(machine: Machine, name: str) -> Observation[str]:
@@ -325,7 +323,7 @@ def _snapshotter(machine: Machine, name: str) -> Observation[str]:
         yield _configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:
-        return _runtimes.no_images(name)
+        return _runtime_catalogue.no_images(name)
     return first(looks())
 
 

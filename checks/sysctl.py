@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Mapping, Optional
 
-from nodespec.checks import _kernel_config as _configuration
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _services_at_boot as _boot_services
+from nodespec.checks import _kernel_config, _kernel_version, _services_at_boot
 from nodespec.checks._sysctl_origins import HAVE, MODULES
 from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import UntypedValue
@@ -19,9 +17,9 @@ ROOT = "/proc/sys"
 SWAP = str.maketrans("./", "/.")
 AT_REST = (
     *("*/sysctl.d*", "/etc/sysctl.conf", "*/modules-load.d*", "*/modprobe.d/*"),
-    *_kernel.LINE,
-    *_configuration.FILES,
-    *_boot_services.SOURCES,
+    *_kernel_version.LINE,
+    *_kernel_config.FILES,
+    *_services_at_boot.SOURCES,
     *("/etc/*", "*/tuned/*", "*/systemd/*", "/usr/bin/dockerd"),
 )
 MOST = 20_000  # rows that are listed: a node with a thousand interfaces has some hundred for each
@@ -81,10 +79,14 @@ def sysctl(machine: Machine) -> Rows[str]:
 
 @sysctl.at_rest(*AT_REST)
 def _at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import _sysctl_at_boot as _sysctl_files  # noqa: PLC0415
-    from nodespec.checks import _sysctl_defaults, _sysctl_setters, _sysctl_values  # noqa: PLC0415
+    from nodespec.checks import (  # noqa: PLC0415
+        _sysctl_at_boot,
+        _sysctl_defaults,
+        _sysctl_setters,
+        _sysctl_values,
+    )
 
-    assigned = _sysctl_files.assigned(tree)
+    assigned = _sysctl_at_boot.assigned(tree)
     if not isinstance(assigned, Value):
         return Rows.lacking(assigned)
     rest = Unknown(DEFERRED, "only a running machine can tell: no file assigns it")

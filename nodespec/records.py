@@ -47,7 +47,7 @@ else:
         def __getnewargs__(self) -> Tuple[object, ...]:
             return tuple(self)
 
-    class _Maker(type):
+    class _RecordMeta(type):
         """A metaclass that creates plain classes, which are not its own instances.
 
         `isinstance` is slower for a class that has a metaclass.

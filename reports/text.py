@@ -136,19 +136,19 @@ def _wrapped(lead: str, text: str, hang: int, width: int) -> Sequence[str]:
 
 def _hosts(page: TextPage, gists: Sequence[Gist]) -> Iterator[str]:
     """Yield the conclusion over several hosts, a line for each, and common causes."""
-    from nodespec.judge import fleet_summary as summary  # noqa: PLC0415 - only needed for several hosts
+    from nodespec.judge import fleet_summary  # noqa: PLC0415 - only needed for several hosts
 
     conclusions = [one.conclusion for one in gists]
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
     worst = words.CONCLUSION[code(gists)]
     yield page.paint(worst.upper(), CONCLUSIONS[worst]) + f": {words.number(len(gists), 'host')}: {counts}"
-    together = words.escaped(summary.together(gists), visible)
+    together = words.escaped(fleet_summary.together(gists), visible)
     wide = page.column([row.host for row in together.matrix])
     for row, one in zip(together.matrix, gists):
         yield from _wrapped(f"{row.host.ljust(wide)}  ", one.headline, wide + 2, page.style.width)
     yield from _matrix(page, together)
     hits = together.hits if page.style.every else together.hits[:FEW]
-    told = list(summary.told(together._replace(hits=hits), page.few))
+    told = list(fleet_summary.told(together._replace(hits=hits), page.few))
     yield from [""] if told else []
     for label, text in told:
         yield from page.entry(label, text)

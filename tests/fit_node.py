@@ -23,7 +23,7 @@ from nodespec.model.observation import Absent, Evidence, Lacking, Observation, U
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report
 from nodespec.model.subject import Seat
-from nodespec.run import host_identity as identity
+from nodespec.run import host_identity
 
 HOSTS = Path(__file__).parent / "hosts"
 NOW = 1_790_000_000.0  # 2026-09-21, the clock of every report on it
@@ -253,6 +253,6 @@ def report(node: Node, asked: Plan) -> Report:
     """The report on a node as it would be read on it, by root."""
     host = Host(str(node.root))
     live = Live(host, float("inf"))
-    found = identity.host(host, live)._replace(user="root")
-    seat = Seat("running", "live", found, identity.notices(found, "/"))
+    found = host_identity.host(host, live)._replace(user="root")
+    seat = Seat("running", "live", found, host_identity.notices(found, "/"))
     return judge(asked, live, seat, Terms(NOW))

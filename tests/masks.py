@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Callable, Dict, Iterator, List, Set, TypeVar, Union
 
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
@@ -76,8 +76,8 @@ def main(folder: str) -> None:
 def asked(port: str) -> Iterator[Place]:
     """Every leaf fact, and some rows of every table."""
     keys = {**KEYS, "ports": ("1", port)}
-    for name in facts.families():
-        declared = facts.family(name)
+    for name in declaration.families():
+        declared = declaration.family(name)
         members = {name: declared} if isinstance(declared, Table) else declared.members
         for member, fact in members.items() if name not in APART else ():
             path = (name,) if isinstance(declared, Table) else (name, member)
@@ -85,7 +85,7 @@ def asked(port: str) -> Iterator[Place]:
                 yield Place(path, fact)
                 continue
             for key in keys.get(".".join(path), ()):
-                yield from (facts.place((*path, key, *column)) for column in ((), *zip(fact.columns)))
+                yield from (declaration.place((*path, key, *column)) for column in ((), *zip(fact.columns)))
 
 
 def observed(machine: Machine, places: List[Place]) -> Dict[str, str]:

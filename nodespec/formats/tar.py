@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 from typing import Dict, Iterator, Optional, Tuple
 
-from nodespec.formats import tar_sparse as sparse
+from nodespec.formats import tar_sparse
 from nodespec.formats.byte_source import PIECE, ByteSource, Damaged
 from nodespec.formats.tar_header import BLOCK, ZEROS, checked, decimal, number, records, text
 from nodespec.records import NamedTuple
@@ -46,7 +46,7 @@ class Member(NamedTuple):
     data: int
     link: bytes
     holes: bool = False
-    segments: Optional[sparse.Segments] = None
+    segments: Optional[tar_sparse.Segments] = None
 
 
 def members(source: ByteSource) -> Iterator[Member]:
@@ -116,7 +116,7 @@ class _Said(Dict[bytes, bytes]):
             return
         for key, value in records(data):
             if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):  # Version 0.0 repeats these keys.
-                self[sparse.MAP] = b",".join(filter(None, (self.get(sparse.MAP), value)))
+                self[tar_sparse.MAP] = b",".join(filter(None, (self.get(tar_sparse.MAP), value)))
             else:
                 self[key] = value
 
@@ -147,12 +147,12 @@ def _member(source: ByteSource, data: int, block: bytes, said: Dict[bytes, bytes
     if kind in _BARE:
         return member._replace(size=0), data
     if kind == b"S":
-        found = sparse.old(source, data, block, stored)
+        found = tar_sparse.old(source, data, block, stored)
     elif stat.S_ISREG(member.mode) and any(key.startswith(b"GNU.sparse.") for key in said):
-        found = sparse.new(source, data, said, stored)
+        found = tar_sparse.new(source, data, said, stored)
     else:
         return member, data + stored
-    return member._replace(size=found.size, data=found.data, holes=True, segments=sparse.segments(found)), found.end
+    return member._replace(size=found.size, data=found.data, holes=True, segments=tar_sparse.segments(found)), found.end
 
 
 def _mode(kind: bytes, name: bytes) -> int:

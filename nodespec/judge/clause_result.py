@@ -8,11 +8,11 @@ from typing import Sequence, Tuple
 
 from nodespec.facts.declaration import Place, Table
 from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind, Size
-from nodespec.judge import pattern as patterns
+from nodespec.judge import pattern
 from nodespec.judge.pattern import Clause
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.report import Observed, Part
-from nodespec.recording import observation_json as packing
+from nodespec.recording import observation_json
 from nodespec.records import NamedTuple
 
 
@@ -40,7 +40,7 @@ def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated
     lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
     wanted = f"not {clause.expect.text}" if negated else clause.expect.text
     evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
-    shows = patterns.OPPOSITE.get(outcome, outcome) if negated else outcome
+    shows = pattern.OPPOSITE.get(outcome, outcome) if negated else outcome
     part = Part(".".join(clause.place.path), wanted, _observed(clause, seen, name), evidence, shows)
     return Sight(clause, seen, outcome, part, negated, lack)
 
@@ -70,8 +70,8 @@ def _observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
         return Observed("absent", absence(clause.place, seen))
     kind = clause.place.kind
     text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
-    others = tuple(packing.plain(value) for value in seen.others)
-    return Observed("value", f"{text} (as {name})" if name else text, packing.plain(seen.value), others)
+    others = tuple(observation_json.plain(value) for value in seen.others)
+    return Observed("value", f"{text} (as {name})" if name else text, observation_json.plain(seen.value), others)
 
 
 def absence(place: Place, seen: Absent) -> str:

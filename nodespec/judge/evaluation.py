@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
 
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
 from nodespec.facts.live import DEADLINE, Alarm, Facts
 from nodespec.facts.value_types import OTHER, Datum, Kind
@@ -227,7 +227,7 @@ def _rows(data: Data, facts: Known) -> Tuple[str, Tuple[Sight, ...], str]:
     """
     how = "every" if "every" in data else "some"
     path = tuple(cast("List[str]", data[how]))
-    table = declared.place(path)
+    table = declaration.place(path)
     names = facts.rows(table)
     if isinstance(names, Unknown):
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say

@@ -23,7 +23,7 @@ from typing import (
 )
 
 from nodespec.errors import DEFECT, EXIT
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.judge.clause_result import shown
 from nodespec.judge.conclusion import conclusion
 from nodespec.model.observation import Value
@@ -282,7 +282,7 @@ def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[HostDi
 
 def _value(name: str, facts: Recorded) -> str:
     """Return the embedded value of a fact, empty if it is not known."""
-    place = declared.place(tuple(name.split(".")))
+    place = declaration.place(tuple(name.split(".")))
     seen = facts.look(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
 

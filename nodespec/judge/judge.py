@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional, Tuple, cast
 
 from nodespec import BUILT, __version__
 from nodespec.errors import DEFECT
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Place
 from nodespec.facts.live import DEADLINE, Facts, Live
 from nodespec.judge import conclusion, evaluation
@@ -87,7 +87,7 @@ def _observe_head(noted: Noting, host: Host) -> None:
     `verify` compares the head with them.
     """
     for field, path in HEAD_FACTS.items():
-        place = declared.place(path)
+        place = declaration.place(path)
         if getattr(host, field) and noted.facts.look(place) != NOT_RECORDED:
             noted.look(place)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Callable, Iterable, List, Mapping, Sequence, Tuple, Union, cast
 
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, Size, Version, Whole
 from nodespec.facts.versions import RELEASE
@@ -105,9 +105,9 @@ def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
     if "param" in data:
         place = param_place(params[cast("str", data["param"])])
     elif "column" in data and row is not None:
-        place = facts.place((*row.path, *filter(None, [cast("str", data["column"])])))
+        place = declaration.place((*row.path, *filter(None, [cast("str", data["column"])])))
     else:
-        place = facts.place(tuple(cast("List[str]", data["fact"])))
+        place = declaration.place(tuple(cast("List[str]", data["fact"])))
     aliases = (place._replace(path=(*place.owner, key), key=key) for key in cast("List[str]", data.get("aliases", [])))
     return Clause(place, expected(bound(data["expect"], params), place), tuple(aliases))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, Mapping, Sequence, T
 
 from nodespec.errors import Mistake, nearest
 from nodespec.escape import visible
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind, Option, SetOf
@@ -152,7 +152,7 @@ def _can_be_asked(place: Place) -> bool:
     if isinstance(place.fact, Leaf) or not place.key:
         return True
     try:
-        return visible(place.key) == place.key and declared.row_key(place.fact, place.key) == place.key
+        return visible(place.key) == place.key and declaration.row_key(place.fact, place.key) == place.key
     except ValueError:
         return False
 
@@ -205,9 +205,9 @@ def find(what: str) -> Union[Group, Place]:
     """
     family, _, rest = what.partition(".")
     try:
-        found = declared.family(family)
+        found = declaration.family(family)
     except LookupError:
-        raise Mistake(f"`{family}` is no family of facts{nearest(family, declared.families())}") from None
+        raise Mistake(f"`{family}` is no family of facts{nearest(family, declaration.families())}") from None
     if isinstance(found, Table):
         return _in_table((family,), found, rest)
     if not rest:
@@ -232,7 +232,7 @@ def _in_table(owner: Tuple[str, ...], table: Table, rest: str) -> Place:
     if not key or column not in table.columns:
         key, column = rest, ""
     try:
-        key = declared.row_key(table, key)
+        key = declaration.row_key(table, key)
     except ValueError as error:
         raise Mistake(str(error)) from None
     return Place((*owner, key, *filter(None, [column])), table, key, column)

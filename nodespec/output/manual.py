@@ -6,7 +6,7 @@ import inspect
 from typing import Iterator, Tuple
 
 from nodespec.errors import Mistake, nearest
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.judge.pattern import Clause, Joined, Params, Pattern, clauses
 from nodespec.judge.pattern import read as read_pattern
@@ -42,7 +42,7 @@ def everything() -> Iterator[str]:
     yield "# Facts"
     yield ""
     yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
-    for name in declared.families():
+    for name in declaration.families():
         found = find(name)
         members = found.members if isinstance(found, Group) else {"": found.fact}
         yield f"\n## {name}\n"

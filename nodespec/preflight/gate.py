@@ -15,16 +15,16 @@ from nodespec import options
 from nodespec.entry import guarded
 from nodespec.errors import EXIT, Mistake, complain
 from nodespec.escape import visible
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
 from nodespec.judge.conclusion import Choice
 from nodespec.model.observation import Unknown, Value
-from nodespec.output import writer as output
-from nodespec.preflight import systemd_unit as unit
+from nodespec.output import writer
+from nodespec.preflight import systemd_unit
 from nodespec.preflight.arguments import read_target
 from nodespec.records import NamedTuple
-from nodespec.run import check as gate
+from nodespec.run import check
 from nodespec.run.request import JudgeOptions
 
 if TYPE_CHECKING:
@@ -55,15 +55,15 @@ def answer(argv: List[str], plan: Plan, own: Tuple[Waiver, ...]) -> int:
     """Answer `gate` on the command line of a bundle."""
     args = _parser().parse_args(argv)
     if args.action == "install":
-        return unit.install(_itself(), args)
-    return unit.remove(args) if args.action == "remove" else run(plan, own, args)
+        return systemd_unit.install(_itself(), args)
+    return systemd_unit.remove(args) if args.action == "remove" else run(plan, own, args)
 
 
 def _parser() -> options.Parser:
     gate_ = options.Parser(prog="preflight gate")
     actions = gate_.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
-    unit.asked(actions.add_parser("install", help="install this bundle and the systemd unit that runs it"))
-    unit.placed(actions.add_parser("remove", help="remove what `gate install` wrote"))
+    systemd_unit.asked(actions.add_parser("install", help="install this bundle and the systemd unit that runs it"))
+    systemd_unit.placed(actions.add_parser("remove", help="remove what `gate install` wrote"))
     running = actions.add_parser("run", help="check this host; run by the systemd unit")
     running.add_argument("--unit", default="kubelet.service", help="the guarded unit, for messages")
     options.looking(running)
@@ -79,7 +79,7 @@ def _itself() -> str:
             text = file.read()
     except (OSError, ValueError):
         text = ""
-    if unit.MARK not in text[:HEAD] or not text.endswith(LAST):
+    if systemd_unit.MARK not in text[:HEAD] or not text.endswith(LAST):
         raise Mistake("gate install: run the bundle as a file: python3 -I ./preflight gate install")
     return text
 
@@ -98,7 +98,7 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
 
 def override() -> Union[Override, None]:
     """The override, if there is one that says why."""
-    host, place = Machine(), facts.place(("kernel", "cmdline", WORD))
+    host, place = Machine(), declaration.place(("kernel", "cmdline", WORD))
     word = Live(host, time.monotonic() + SECONDS).look(place)
     said = host.line(FILE)
     for source, seen in ((FILE, said), (WORD, word)):
@@ -121,16 +121,16 @@ def _judged(
 ) -> int:
     wait = 0.0 if over else args.wait
     options = JudgeOptions(Choice(strict=args.strict), (*waivers, *_local()), wait)
-    gate.check_waivers(options.waivers, plan)
-    report = gate.judge_host(plan, read_target(args), options)
+    check.check_waivers(options.waivers, plan)
+    report = check.judge_host(plan, read_target(args), options)
     if over and report.exit:
         said = f"{args.unit} starts all the same, by {over.source}: {over.reason}"
         report = report._replace(notices=(*report.notices, said))
     reports.append(report)
-    goals = [output.ReportOutput("text")]
+    goals = [writer.ReportOutput("text")]
     if os.path.isdir(STATE):  # which the unit makes
-        goals += [output.ReportOutput("text", f"{STATE}/gate.txt"), output.ReportOutput("json", f"{STATE}/gate.json")]
-    return output.write([report], goals, report.exit, every=False)
+        goals += [writer.ReportOutput("text", f"{STATE}/gate.txt"), writer.ReportOutput("json", f"{STATE}/gate.json")]
+    return writer.write([report], goals, report.exit, every=False)
 
 
 def _local() -> Tuple[Waiver, ...]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
 from nodespec import __version__, options
 from nodespec.entry import guarded
 from nodespec.errors import Mistake
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.model import plan
 from nodespec.model.plan import Plan
 from nodespec.model.report import Waiver, waiver
-from nodespec.output import writer as output
+from nodespec.output import writer
 from nodespec.preflight.arguments import read_judge_options, read_outputs, read_record_options, read_target
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check this host", formatter_class=options.HelpFormatter)
     options.looking(check)
     options.judging(check)
-    options.writing(check, *output.formats())
+    options.writing(check, *writer.formats())
     facts = commands.add_parser("facts", help="print or record facts of this host: those of the specs, or those named")
     facts.add_argument("what", nargs="*", metavar="PLACE", help="a fact, for example kernel or kernel.config.USER_NS")
     options.recording(facts)
@@ -95,11 +95,11 @@ def _waivers(path: str) -> Tuple[Waiver, ...]:
 
 
 def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
-    from nodespec.run import record as recorder  # noqa: PLC0415 - likewise
+    from nodespec.run import record  # noqa: PLC0415 - likewise
 
-    everything = declared.families() if args.all and args.record else ()
+    everything = declaration.families() if args.all and args.record else ()
     asked_for = [*everything, *(args.what or [asked])]
-    return recorder.answer(asked_for, read_target(args), read_record_options(args))
+    return record.answer(asked_for, read_target(args), read_record_options(args))
 
 
 def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
@@ -109,7 +109,7 @@ def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> in
         said = manual.whole(asked)
     elif args.what in {one.id for one in asked.requirements}:
         said = manual.requirement(asked, args.what)
-    elif args.what.split(".")[0] in declared.families():
+    elif args.what.split(".")[0] in declaration.families():
         said = manual.fact(args.what)
     else:
         said = manual.requirement(asked, args.what)

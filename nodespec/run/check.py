@@ -21,7 +21,7 @@ from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Waiver, code
 from nodespec.model.subject import Seat
 from nodespec.output.writer import embeds, write
-from nodespec.run import host_identity as identity
+from nodespec.run import host_identity
 from nodespec.run.request import JudgeOptions, Outputs, Target
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def open_target(target: Target) -> Tuple[Union[Live, Recorded], Seat]:
     """Open a host, an image or a recording, to observe its facts."""
     _check_target(target)
     if target.facts:
-        from nodespec.recording import file as recording  # noqa: PLC0415 - only needed for recordings
+        from nodespec.recording import file  # noqa: PLC0415 - only needed for recordings
         from nodespec.recording.replay import Recorded  # noqa: PLC0415
 
-        found = recording.load(target.facts)
+        found = file.load(target.facts)
         return Recorded(found.facts), found.through(target.facts)
     return _open_live(target)
 
@@ -78,8 +78,8 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         host = open_machine(target.root)
         live = Live(host, time.monotonic() + target.limit)
         door = "live" if host.root == "/" else f"root {target.root}"
-        found = identity.host(host, live)
-        return live, Seat("running", door, found, identity.notices(found, host.root))
+        found = host_identity.host(host, live)
+        return live, Seat("running", door, found, host_identity.notices(found, host.root))
     from nodespec.images import open as image  # noqa: PLC0415 - archive readers are only needed for an image
 
     end = time.monotonic() + target.limit
@@ -97,7 +97,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         if isinstance(seen, Unknown):
             raise Mistake(f"--kernel {target.kernel}: {seen.say}")
         door += f", kernel {target.kernel}"
-    return live, Seat("at rest", door, identity.host(tree, live))
+    return live, Seat("at rest", door, host_identity.host(tree, live))
 
 
 def _check_target(target: Target) -> None:

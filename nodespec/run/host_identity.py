@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Iterator, Tuple
 
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.live import Facts
 from nodespec.host.tree import Tree
 from nodespec.judge.clause_result import shown
@@ -73,7 +73,7 @@ def _pending(tree: Tree, looked: Facts) -> str:
 
 def stated(looked: Facts, path: Tuple[str, ...]) -> str:
     """Return a fact as text; empty if it has several possible values or none."""
-    place = facts.place(path)
+    place = declaration.place(path)
     seen = looked.look(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 

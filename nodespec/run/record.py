@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
 from nodespec import __version__
 from nodespec.errors import Mistake, complain
 from nodespec.escape import visible
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.judge.pattern import clauses
@@ -134,7 +134,7 @@ def _plan(plan: Plan, noting: Noting) -> None:
 
 
 def _quantified(data: Data, params: Params, noting: Noting) -> None:
-    table = declared.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+    table = declaration.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
     names = noting.rows(table)
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)

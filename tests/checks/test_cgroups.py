@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _cgroups_mounted as _cgroup_mounts
-from nodespec.checks import cgroups
+from nodespec.checks import _cgroups_mounted, cgroups
 from nodespec.facts.declaration import Leaf, Table, family, place
 from nodespec.facts.value_types import Datum
 from nodespec.formats.mountinfo import parsed, reached
@@ -293,8 +292,8 @@ TMPFS = "27 22 0:23 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
 CPU = "28 27 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
-def of_mountinfo(mountinfo: str) -> _cgroup_mounts.Layout:
-    return _cgroup_mounts._laid_out(reached(parsed(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
+def of_mountinfo(mountinfo: str) -> _cgroups_mounted.Layout:
+    return _cgroups_mounted._laid_out(reached(parsed(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
 
 
 def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
@@ -321,7 +320,7 @@ def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
         (
             ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 22 0:1 / /sys/fs/cgroup rw - cgroup2 b rw\n",
             [],
-            _cgroup_mounts.HOME,
+            _cgroups_mounted.HOME,
         ),
         (ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 21 0:1 / /b rw - cgroup2 b rw\n", [], "/a"),
         # octal escapes, an empty source, a dash among the optional fields

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Mapping, Union
 
 import pytest
 
-from nodespec.checks import _cgroups_at_boot as _hierarchy
+from nodespec.checks import _cgroups_at_boot
 from nodespec.facts.declaration import Leaf, Table, place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Files = Mapping[str, Union[str, bytes, None]]
 INIT = {"/sbin/init": "/lib/systemd/systemd"}
 OPTIONS = (
-    *_hierarchy.V1.values(),
-    *_hierarchy.V2.values(),
+    *_cgroups_at_boot.V1.values(),
+    *_cgroups_at_boot.V2.values(),
     "CGROUPS",
     "CGROUP_BPF",
     "NET_NS",
@@ -150,7 +150,7 @@ def test_on_version_1_they_have_other_names(make_tree: MakeTree) -> None:
     root = make_tree(systemd("239", "legacy"), INIT)
     seen = look(root, "cgroups", "controllers")
     assert isinstance(seen, Value)
-    assert seen.value == frozenset(_hierarchy.V1)
+    assert seen.value == frozenset(_cgroups_at_boot.V1)
     assert look(root, "cgroups", "bindings", "blkio").then(str) == Value(
         "v1",
         Evidence(
@@ -160,7 +160,7 @@ def test_on_version_1_they_have_other_names(make_tree: MakeTree) -> None:
     config = f"{CONFIG}# CONFIG_MEMCG_V1 is not set\n"
     seen = look(make_tree({"/boot/config-6.1.0-50-amd64": config}), "cgroups", "controllers")
     assert isinstance(seen, Value)
-    assert seen.value == frozenset({*_hierarchy.V1} - {"memory"})
+    assert seen.value == frozenset({*_cgroups_at_boot.V1} - {"memory"})
 
 
 def test_a_raspberry_pi_may_have_no_memory_controller(make_tree: MakeTree) -> None:

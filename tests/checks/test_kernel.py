@@ -9,10 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel_config as _configuration
-from nodespec.checks import _kernel_release as _linux
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import kernel
+from nodespec.checks import _kernel_config, _kernel_release, _kernel_version, kernel
 from nodespec.facts.declaration import place
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -202,11 +199,11 @@ def test_what_cannot_be_an_option_is_refused(name: str) -> None:
         kernel.config.key(name)
 
 
-@pytest.mark.parametrize("first", range(len(_configuration.PATHS)))
+@pytest.mark.parametrize("first", range(len(_kernel_config.PATHS)))
 def test_files_are_tried_in_the_stated_order(first: int, make_tree: MakeTree) -> None:
     """Of all paths from the first on the first is read."""
     text = CONFIG.replace("6.1.176", RELEASE)
-    paths = [path.format(RELEASE) for path in _configuration.PATHS[first:]]
+    paths = [path.format(RELEASE) for path in _kernel_config.PATHS[first:]]
     files = {path: text.replace("HZ=250", f"HZ={number}") for number, path in enumerate(paths)}
     packed = {path: gzip.compress(text.encode()) if path.endswith(".gz") else text for path, text in files.items()}
     assert option(make_tree(host(**packed)), "HZ") == Value("0", Evidence(paths[0], 8))
@@ -281,7 +278,7 @@ def test_long_lines_and_foreign_bytes_are_read(make_tree: MakeTree) -> None:
 
 
 def test_every_source_is_declared() -> None:
-    for path in _configuration.PATHS:
+    for path in _kernel_config.PATHS:
         assert any(fnmatchcase(path.format(RELEASE), source) for source in kernel.config.sources)
 
 
@@ -302,7 +299,7 @@ LINE = st.builds(
 @settings(max_examples=200)
 def test_one_option_is_found_as_all_are(data: bytes) -> None:
     """Searching for one gives what reading the whole gives, but that a line which is none may hide an earlier one."""
-    rows = _configuration.rows(b"\n" + data + b"\n", Evidence("x"))
+    rows = _kernel_config.rows(b"\n" + data + b"\n", Evidence("x"))
     every = rows.every()
     for name in ("A", "AB", "B", "A_B", "a8x16"):
         assert rows.look(name) in (every.get(name, rows.rest), rows.rest)
@@ -311,14 +308,14 @@ def test_one_option_is_found_as_all_are(data: bytes) -> None:
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("utf-8", "backslashreplace")))
 @settings(max_examples=200)
 def test_parsers_refuse_and_do_not_break(text: str) -> None:
-    for parse in (_linux.debian, _linux.upstream, kernel._taints, kernel._chosen):  # noqa: SLF001 - hostile text
+    for parse in (_kernel_release.debian, _kernel_release.upstream, kernel._taints, kernel._chosen):  # noqa: SLF001 - hostile text
         seen = Value(text, Evidence("x")).then(parse)
         assert isinstance(seen, (Value, Unknown))
-    assert all(" " not in key or '"' in text for key, _ in _kernel.parameters(text))
+    assert all(" " not in key or '"' in text for key, _ in _kernel_version.parameters(text))
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda data: b"\x1f\x8b" + data))
 @settings(max_examples=200)
 def test_no_file_breaks_the_reader(data: bytes) -> None:
-    for parse in (_configuration._unpacked, lambda data: _configuration._of("6.1", data)):  # noqa: SLF001
+    for parse in (_kernel_config._unpacked, lambda data: _kernel_config._of("6.1", data)):  # noqa: SLF001
         assert isinstance(Value(data, Evidence("x")).then(parse), (Value, Unknown))

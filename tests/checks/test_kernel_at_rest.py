@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _boot_cmdline as _command_line
-from nodespec.checks import _kernel_image as _image
-from nodespec.checks import _kernel_release as _linux
+from nodespec.checks import _boot_cmdline, _kernel_image, _kernel_release
 from nodespec.facts.declaration import Leaf, Table, place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -282,7 +280,7 @@ HEADS = st.sampled_from(
 @given(st.lists(HEADS | st.binary(max_size=40), max_size=4).map(b"".join))
 @settings(max_examples=150, deadline=None)
 def test_no_image_breaks_a_reader(data: bytes) -> None:
-    for parse in (_image._banner, _image._arch, _image._inside):  # noqa: SLF001 - hostile bytes
+    for parse in (_kernel_image._banner, _kernel_image._arch, _kernel_image._inside):  # noqa: SLF001 - hostile bytes
         try:
             seen = Value(data, Evidence("x")).then(parse)
         except OSError:  # compressed as nothing here can unpack
@@ -293,7 +291,7 @@ def test_no_image_breaks_a_reader(data: bytes) -> None:
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2))
 @settings(max_examples=150)
 def test_no_text_breaks_a_reader(text: str, said: Dict[str, str]) -> None:
-    for name, value in _command_line._assigned(text, said):  # noqa: SLF001 - hostile text
+    for name, value in _boot_cmdline._assigned(text, said):  # noqa: SLF001 - hostile text
         assert name
         assert isinstance(value, str)
-    assert isinstance(Value(text, Evidence("x")).then(_linux._made), (Value, Unknown))  # noqa: SLF001
+    assert isinstance(Value(text, Evidence("x")).then(_kernel_release._made), (Value, Unknown))  # noqa: SLF001

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Mapping, Optional, Union
 import pytest
 from conftest import HOSTS
 
-from nodespec.checks import _kernel_config_evidence as _options
-from nodespec.checks import _kernel_config_inferred as _inference
-from nodespec.checks import kernel
+from nodespec.checks import _kernel_config_evidence, _kernel_config_inferred, kernel
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
@@ -92,13 +90,19 @@ def test_what_cannot_be_seen_decides_nothing(host: str, hidden: str, tmp_path: P
 
 
 def test_every_option_that_lives_has_a_way_to_be_shown() -> None:
-    ways = {*_options.MODULES, *_options.WITHIN, *_options.SIGNS, *_options.IMPLIED, *_options.ALIASES}
+    ways = {
+        *_kernel_config_evidence.MODULES,
+        *_kernel_config_evidence.WITHIN,
+        *_kernel_config_evidence.SIGNS,
+        *_kernel_config_evidence.IMPLIED,
+        *_kernel_config_evidence.ALIASES,
+    }
     assert {*LIVING} - ways == {"CRYPTO_AEAD", "EXT4_USE_FOR_EXT2", "LEGACY_VSYSCALL_NONE"}
 
 
 def look(make_tree: MakeTree, name: str, files: Mapping[str, Union[str, None]]) -> Optional[Value[str]]:
     base = {"/proc/self/stat": "", "/proc/1/stat": "", "/proc/sys/kernel/osrelease": "6.1.9", "/sys/kernel/x": ""}
-    return _inference.option(Machine(make_tree({**base, **files})), name)
+    return _kernel_config_inferred.option(Machine(make_tree({**base, **files})), name)
 
 
 def seen(value: str, source: str, line: int = 0, *others: str) -> Value[str]:
@@ -173,8 +177,12 @@ def off(source: str, line: int = 0) -> Value[str]:
         ("MEMCG", {"/proc/cgroups": "cpu 0 1 1\n"}, None),
         ("MEMCG", {"/proc/cgroups": "memory 0 1 0\n"}, seen("y", "/proc/cgroups")),
         ("MEMCG", {"/proc/cgroups": "", **kernel_with()}, off(NAMES)),
-        ("BLK_CGROUP", {_options.CONTROLLERS: "cpu io\n"}, seen("y", _options.CONTROLLERS)),
-        ("CGROUP_HUGETLB", {_options.HYBRID: "hugetlb\n"}, seen("y", _options.HYBRID)),
+        (
+            "BLK_CGROUP",
+            {_kernel_config_evidence.CONTROLLERS: "cpu io\n"},
+            seen("y", _kernel_config_evidence.CONTROLLERS),
+        ),
+        ("CGROUP_HUGETLB", {_kernel_config_evidence.HYBRID: "hugetlb\n"}, seen("y", _kernel_config_evidence.HYBRID)),
         # SELinux may be built in and not on: only its code tells
         ("SECURITY_SELINUX", {"/sys/kernel/security/lsm": "capability"}, None),
         ("SECURITY_SELINUX", kernel_with("selinux_inode_permission"), seen("y", NAMES)),
@@ -246,7 +254,7 @@ def test_psi_off_by_default(files: Mapping[str, str], expected: Optional[Value[s
 
 def test_a_process_that_is_hidden_says_nothing(make_tree: MakeTree) -> None:
     root = make_tree({"/proc/self/stat": "", "/proc/sys/kernel/osrelease": "6.1.9"})  # hidepid=2, and no /proc/1
-    assert _inference.option(Machine(root), "NET_NS") is None
+    assert _kernel_config_inferred.option(Machine(root), "NET_NS") is None
 
 
 def test_what_is_not_decided_is_one_cause(make_tree: MakeTree) -> None:
@@ -271,7 +279,7 @@ def test_a_file_that_says_it_is_not_overruled(make_tree: MakeTree) -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/config.gz"), reason="this kernel does not say how it was built")
 def test_nothing_is_inferred_wrongly_of_the_kernel_that_runs() -> None:
     machine = Machine()
-    built, inferred = kernel.config.probe(machine), _inference.options(machine)
+    built, inferred = kernel.config.probe(machine), _kernel_config_inferred.options(machine)
     wrong = {}
     for name, row in inferred.items():
         said = built.look(name)

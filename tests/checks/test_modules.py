@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel_version as _kernel
-from nodespec.checks import _modprobe, _modprobe_commands, modules
+from nodespec.checks import _kernel_version, _modprobe, _modprobe_commands, modules
 from nodespec.facts.declaration import Rows, Table, family
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Observation, TimedOut, Unknown, Value
@@ -406,8 +405,8 @@ def test_the_family_is_the_table() -> None:
 @given(st.text(max_size=80) | st.sampled_from(["install a /bin/false\\\n", "(", ": :\n", "a.ko.ko:\n/\n.ko:"]))
 @settings(max_examples=200)
 def test_no_text_breaks_a_parser(text: str) -> None:
-    assert all(name and line > 0 for name, line in _kernel._names(text).items() if name)  # noqa: SLF001
-    assert all(found.line > 0 for found in _kernel._loaded(text).values())  # noqa: SLF001
+    assert all(name and line > 0 for name, line in _kernel_version._names(text).items() if name)  # noqa: SLF001
+    assert all(found.line > 0 for found in _kernel_version._loaded(text).values())  # noqa: SLF001
     for line in _modprobe.parse(text, Evidence("x")):
         assert 0 < line.evidence.line <= text.count("\n") + 1
         _modprobe.matches("bridge", line.name)

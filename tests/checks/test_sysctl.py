@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespec.checks import sysctl as family
+from nodespec.checks import sysctl
 from nodespec.checks._sysctl_origins import HAVE
 from nodespec.facts.declaration import Table, place
 from nodespec.host.machine import Machine
@@ -101,7 +101,7 @@ def test_a_key_never_leads_out_and_is_its_own_key(text: str) -> None:
     except ValueError:
         return
     assert table().key(key) == key
-    path = family._path(key)  # noqa: SLF001 - what is opened
+    path = sysctl._path(key)  # noqa: SLF001 - what is opened
     assert os.path.normpath(path) == path
     assert path.startswith("/proc/sys/")
 
@@ -171,7 +171,7 @@ SECRETS = ("net.ipv6.conf.eth0/100.stable_secret", "net/ipv6/conf/all/stable_sec
 
 @pytest.mark.parametrize("key", SECRETS)
 def test_secrets_are_not_read(make_tree: MakeTree, key: str) -> None:
-    path = family._path(table().key(key))  # noqa: SLF001 - the file that must not be read
+    path = sysctl._path(table().key(key))  # noqa: SLF001 - the file that must not be read
     root = make_tree({**FILES, path: "5ec2e7"}, OWN)
     seen = look(root, key)
     assert isinstance(seen, Unknown)
@@ -271,7 +271,7 @@ def test_all_that_stays_as_it_is_can_be_listed(make_tree: MakeTree) -> None:
 
 
 def test_a_list_has_an_end(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(family, "MOST", 3)
+    monkeypatch.setattr(sysctl, "MOST", 3)
     assert 3 <= len(table().probe(Machine(make_tree(FILES, OWN))).every()) < len(FILES) - 1
 
 

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _init_system
-from nodespec.checks import _services_at_boot as _boot_services
-from nodespec.checks import _systemd_units as _units
+from nodespec.checks import _init_system, _services_at_boot, _systemd_units
 from nodespec.facts.declaration import place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -28,14 +26,14 @@ PRESET = "/usr/lib/systemd/system-preset/90-default.preset"
 
 
 def enabled(root: str) -> Observation[bool]:
-    seen = _boot_services.enabled(DirectoryTree(root), "kubelet.service")
+    seen = _services_at_boot.enabled(DirectoryTree(root), "kubelet.service")
     if not isinstance(seen, Unknown):
-        assert any(fnmatchcase(seen.evidence.source, source) for source in _boot_services.SOURCES)
+        assert any(fnmatchcase(seen.evidence.source, source) for source in _services_at_boot.SOURCES)
     return seen
 
 
 def started(root: str) -> Observation[bool]:
-    return _boot_services.starts_at_boot(DirectoryTree(root), "kubelet.service")
+    return _services_at_boot.starts_at_boot(DirectoryTree(root), "kubelet.service")
 
 
 def test_a_link_enables(make_tree: MakeTree) -> None:
@@ -71,7 +69,7 @@ def test_a_link_of_a_package_starts_and_does_not_enable(make_tree: MakeTree) -> 
 
 def test_a_link_to_what_is_not_there_starts_nothing(make_tree: MakeTree) -> None:
     root = make_tree(ID, {LINK: UNIT, **SYSTEMD})
-    assert enabled(root) == started(root) == Absent(Evidence(_units.PATH), "unit kubelet.service not found")
+    assert enabled(root) == started(root) == Absent(Evidence(_systemd_units.PATH), "unit kubelet.service not found")
 
 
 def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
@@ -83,7 +81,7 @@ def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
 
 def test_a_machine_id_that_cannot_be_read_makes_a_first_boot(make_tree: MakeTree) -> None:
     root = make_tree({UNIT: WANTED, "/etc/machine-id/x": "", "/etc/os-release": "ID=debian\n"}, SYSTEMD)
-    assert enabled(root) == Value(value=True, evidence=Evidence(":".join(_units.PRESETS), inferred=True))
+    assert enabled(root) == Value(value=True, evidence=Evidence(":".join(_systemd_units.PRESETS), inferred=True))
 
 
 @pytest.mark.parametrize("mask", ["/dev/null", "../../../dev/null", ""])
@@ -131,7 +129,7 @@ class TestPresets:
     def test_a_file_of_etc_hides_its_namesake(self, make_tree: MakeTree) -> None:
         own = "/etc/systemd/system-preset/90-default.preset"
         seen = enabled(make_tree({UNIT: WANTED, PRESET: "disable *\n"}, {own: "/dev/null", **SYSTEMD}))
-        assert seen == Value(value=True, evidence=Evidence(":".join(_units.PRESETS), inferred=True))
+        assert seen == Value(value=True, evidence=Evidence(":".join(_systemd_units.PRESETS), inferred=True))
 
     def test_what_cannot_be_installed_is_not_enabled(self, make_tree: MakeTree) -> None:
         root = make_tree({UNIT: "[Service]\nExecStart=/bin/true\n"}, SYSTEMD)
@@ -236,15 +234,15 @@ class TestInit:
     ],
 )
 def test_paths_are_escaped_as_systemd_does(path: str, name: str) -> None:
-    assert _units.escaped(path) == name
+    assert _systemd_units.escaped(path) == name
 
 
 @settings(max_examples=100)
 @given(st.text(max_size=60))
 def test_no_text_is_too_strange(text: str) -> None:
-    assert all(line.strip() for _, line in _units.lines(text))
-    assert all(number > 0 for number, *_ in _units.settings(text))
-    assert _units.escaped(text)
+    assert all(line.strip() for _, line in _systemd_units.lines(text))
+    assert all(number > 0 for number, *_ in _systemd_units.settings(text))
+    assert _systemd_units.escaped(text)
 
 
 @pytest.mark.root
@@ -253,4 +251,4 @@ def test_paths_are_escaped_as_systemd_escape_says() -> None:
         said = subprocess.run(
             ["/usr/bin/systemd-escape", "--path", path], capture_output=True, text=True, check=True
         ).stdout
-        assert _units.escaped(path) == said.strip()
+        assert _systemd_units.escaped(path) == said.strip()

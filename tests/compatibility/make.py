@@ -24,8 +24,7 @@ import fit_node
 from nodespec.__main__ import main
 from nodespec.host.machine import Machine
 from nodespec.model.subject import Host
-from nodespec.run import check as gate
-from nodespec.run import host_identity as identity
+from nodespec.run import check, host_identity
 
 HERE = Path(__file__).resolve().parent
 NOW = 1_795_867_200.0  # 2026-11-28, the clock of every file
@@ -96,7 +95,7 @@ def change(name: str, host_: Dict[str, str], facts: Dict[str, List[str]]) -> Non
     made = json.loads(Path("recordings/running-small.json").read_text(encoding="utf-8"))
     made["door"] = "live"
     made["host"].update({**host_, "name": f"node-{name}"})
-    made["notices"] = [*identity.notices(Host(**made["host"]), "/")]
+    made["notices"] = [*host_identity.notices(Host(**made["host"]), "/")]
     made["facts"].update(facts)
     Path(f"recordings/{name}.json").write_text(json.dumps(made) + "\n", encoding="utf-8")
 
@@ -120,7 +119,7 @@ def make(target: Path) -> None:
         for name in INPUTS:
             shutil.copy(HERE / name, name)
         plant()
-        with mock.patch.object(gate, "machine", host), mock.patch.multiple(time, time=lambda: NOW, gmtime=_gmtime):
+        with mock.patch.object(check, "machine", host), mock.patch.multiple(time, time=lambda: NOW, gmtime=_gmtime):
             record()
             report()
             run("bundle", SPEC, *WAIVERS, "-o", "preflight")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Seque
 
 from unhurried import unhurried
 
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.host.directory import DirectoryTree
@@ -105,7 +105,7 @@ def looked(host: Tree, file: File) -> None:
 def places(live: Live, file: File) -> Iterator[Place]:
     for asked in file.facts:
         family, _, only = asked.partition(".")
-        found = declared.family(family)
+        found = declaration.family(family)
         members: Mapping[str, Union[Leaf, Table]] = {"": found} if isinstance(found, Table) else found.members
         for name, fact in members.items():
             place = Place((family, *filter(None, [name])), fact)

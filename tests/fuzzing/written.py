@@ -16,7 +16,7 @@ from hosts import Reader, planted, write
 from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import EXIT, Mistake
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.live import Facts, Live
 from nodespec.judge import waivers
 from nodespec.judge.judge import Terms, judge
@@ -24,7 +24,7 @@ from nodespec.model.plan import Plan
 from nodespec.model.report import Style
 from nodespec.model.subject import Host, Seat
 from nodespec.output.facts_yaml import lines
-from nodespec.recording import file as recording
+from nodespec.recording import file
 from nodespec.recording.replay import Recorded
 from nodespec.reports import text
 from nodespec.run.record import take
@@ -49,10 +49,10 @@ class Shelf(Library):
 
 
 @lru_cache(maxsize=1)
-def fit() -> recording.Recording:
+def fit() -> file.Recording:
     """All that a fit node says."""
     live = Live(Reader(planted("fit-node")), float("inf"))
-    return recording.parse(recording.data(take(declared.families(), live, SEAT, reveal=True)[0], compressed=False))
+    return file.parse(file.data(take(declaration.families(), live, SEAT, reveal=True)[0], compressed=False))
 
 
 def verdict(plan: Plan, facts: Facts, *, show: bool) -> None:
@@ -114,18 +114,18 @@ def small() -> Plan:
 def recorded(data: bytes) -> None:
     """No recording, or one that is judged and told."""
     try:
-        made = recording.parse(data)
+        made = file.parse(data)
     except (ValueError, RecursionError):  # which `load` makes a mistake of
         return
     facts = Recorded(made.facts)
     sometimes = len(data) % 8 == 0
     verdict(small(), facts, show=sometimes)
-    for line in lines(declared.families() if sometimes else (), facts, every=True):
+    for line in lines(declaration.families() if sometimes else (), facts, every=True):
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e]", line)
 
 
 def recordings() -> Parser:
-    whole = cast("Dict[str, Json]", json.loads(recording.text(fit())))
+    whole = cast("Dict[str, Json]", json.loads(file.text(fit())))
     facts = cast("Dict[str, Json]", whole["facts"])
     few = [dict(list(facts.items())[at::5]) for at in range(5)]
     seeds: Tuple[Json, ...] = tuple({**whole, "facts": _short(one)} for one in few)

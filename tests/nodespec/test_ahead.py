@@ -10,7 +10,7 @@ from typing import Dict
 
 import pytest
 
-from nodespec.author.spec import precompiled as ahead
+from nodespec.author.spec import precompiled
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import Mistake
@@ -22,18 +22,18 @@ NAMES = Library().names()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("plans")
-    ahead.make(str(made))
+    precompiled.make(str(made))
     return made
 
 
 @pytest.fixture
 def plans(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ahead, "FOLDER", str(folder))
+    monkeypatch.setattr(precompiled, "FOLDER", str(folder))
     return folder
 
 
 def ready(name: str, given: Dict[str, str], library: Library | None = None) -> object:
-    return ahead._ready(name, library or Library(), given)  # noqa: SLF001 - whether one lies there is what is asked
+    return precompiled._ready(name, library or Library(), given)  # noqa: SLF001 - whether one lies there is what is asked
 
 
 @pytest.mark.usefixtures("plans")
@@ -51,7 +51,7 @@ def test_a_param_that_cannot_be_set_so_is_told_as_ever() -> None:
         with pytest.raises(Mistake) as now:
             resolve(["kubernetes/1.35"], Library(), given)
         with pytest.raises(Mistake) as told:
-            ahead.planned(["kubernetes/1.35"], Library(), given)
+            precompiled.planned(["kubernetes/1.35"], Library(), given)
         assert told.value.said == now.value.said
 
 
@@ -61,7 +61,7 @@ def test_another_text_of_that_name_is_what_counts(tmp_path: Path) -> None:
     Path(tmp_path, "container-host.yaml").write_text(body)
     library = Library((str(tmp_path),))
     assert ready("kubernetes/1.35", {}, library) is None  # which extends it
-    assert [one.id for one in ahead.planned(["container-host"], library, {}).requirements] == ["memory.total"]
+    assert [one.id for one in precompiled.planned(["container-host"], library, {}).requirements] == ["memory.total"]
 
 
 def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
@@ -75,9 +75,9 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
         Path(library, f"{name}.yaml").write_text(text)
     Path(library, "unset.yaml").write_text(text.replace("default: 1Gi, ", ""))
     monkeypatch.setattr("nodespec.author.spec.library.OWN", str(library))
-    monkeypatch.setattr(ahead, "OWN", str(library))
-    monkeypatch.setattr(ahead, "FOLDER", str(made))
-    ahead.make(str(made))
+    monkeypatch.setattr(precompiled, "OWN", str(library))
+    monkeypatch.setattr(precompiled, "FOLDER", str(made))
+    precompiled.make(str(made))
     assert sorted(os.listdir(made)) == ["bound.plan", "free.plan"]
     assert ready("bound", {}) == resolve(["bound"], Library(), {})
     assert ready("bound", {"least": "2Gi"}) is None
@@ -89,11 +89,11 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
 DAMAGED = {
     "empty": b"",
     "no plan": b"[]",
-    "no object": marshal.dumps([], ahead.FORMAT),
-    "no sources": marshal.dumps({}, ahead.FORMAT),
-    "nothing in it": marshal.dumps({"sources": {}, "bindable": True, "plan": {}}, ahead.FORMAT),
-    "sources of another kind": marshal.dumps({"sources": 1}, ahead.FORMAT),
-    "cut off": marshal.dumps({"sources": {"a": ["b", 1, 2]}}, ahead.FORMAT)[:-3],
+    "no object": marshal.dumps([], precompiled.FORMAT),
+    "no sources": marshal.dumps({}, precompiled.FORMAT),
+    "nothing in it": marshal.dumps({"sources": {}, "bindable": True, "plan": {}}, precompiled.FORMAT),
+    "sources of another kind": marshal.dumps({"sources": 1}, precompiled.FORMAT),
+    "cut off": marshal.dumps({"sources": {"a": ["b", 1, 2]}}, precompiled.FORMAT)[:-3],
 }
 
 
@@ -102,8 +102,8 @@ def test_a_plan_that_cannot_be_read_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bytes
 ) -> None:
     Path(tmp_path, "container-host.plan").write_bytes(damaged)
-    monkeypatch.setattr(ahead, "FOLDER", str(tmp_path))
-    assert ahead.planned(["container-host"], Library(), {}) == resolve(["container-host"], Library(), {})
+    monkeypatch.setattr(precompiled, "FOLDER", str(tmp_path))
+    assert precompiled.planned(["container-host"], Library(), {}) == resolve(["container-host"], Library(), {})
 
 
 def test_with_a_plan_nothing_is_imported_that_reads_specs(folder: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 from pretended import NOW, planned
 
 from nodespec.facts.live import Alarm
-from nodespec.judge import evaluation, pattern
-from nodespec.judge import memo as alike
+from nodespec.judge import evaluation, memo, pattern
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
 from nodespec.judge.memo import Alike, Memory, Noted, Remembered
@@ -22,7 +21,7 @@ from nodespec.model.observation import TimedOut
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Waiver
 from nodespec.model.subject import Host, Seat
-from nodespec.recording import observation_json as packing
+from nodespec.recording import observation_json
 from nodespec.recording.replay import Recorded
 from nodespec.recording.tee import Note
 
@@ -121,7 +120,7 @@ def varied(chance: random.Random) -> Json:
     return made
 
 
-@pytest.mark.parametrize("most", [0, 1, 40, alike.MOST])
+@pytest.mark.parametrize("most", [0, 1, 40, memo.MOST])
 def test_each_is_judged_as_it_would_be_alone(most: int) -> None:
     plan, chance = planned("s", s=SPEC), random.Random(most)  # noqa: S311 - the same every time
     reading, forgotten = Alike(plan, Memory(most)), 0
@@ -145,7 +144,13 @@ def test_each_is_judged_as_it_would_be_alone(most: int) -> None:
 
 def counted(make: Callable[[], object]) -> Dict[str, int]:
     """How often what costs is done meanwhile."""
-    spied = ((packing, "_said"), (pattern, "read"), (evaluation, "_judged"), (evaluation, "sighted"), (Note, "packed"))
+    spied = (
+        (observation_json, "_said"),
+        (pattern, "read"),
+        (evaluation, "_judged"),
+        (evaluation, "sighted"),
+        (Note, "packed"),
+    )
     with ExitStack() as stack:
         spies = {
             name: stack.enter_context(mock.patch.object(owner, name, autospec=True, side_effect=getattr(owner, name)))
@@ -197,8 +202,8 @@ def test_what_is_kept_is_bounded_in_number_and_length() -> None:
         facts["kernel.release"] = ["6." + str(number) * 400, "/proc/sys/kernel/osrelease"]
         told(plan, reading, facts)
         assert kept(memory) <= 500
-        assert not [key for key in memory.seen if len(str(key)) > alike.LONGEST + 500]
-        assert not [one for one in memory.disposed.values() if len(one.sentence) > alike.LONGEST + 500]
+        assert not [key for key in memory.seen if len(str(key)) > memo.LONGEST + 500]
+        assert not [one for one in memory.disposed.values() if len(one.sentence) > memo.LONGEST + 500]
     few = Memory(10)
     told(plan, Alike(plan, few), FACTS)
     assert kept(few) <= 10

@@ -14,14 +14,13 @@ from typing import Dict, List
 import pytest
 from unhurried import unhurry
 
-from nodespec.author.bundle import build as bundle
-from nodespec.author.bundle import minify as compact
+from nodespec.author.bundle import build, minify
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 
 PLAN = resolve(["kubernetes/1.35"], Library(), {})
-FAMILIES = sorted({*bundle.HEAD, *bundle.named(PLAN)})
-MODULES = bundle.sources(FAMILIES)
+FAMILIES = sorted({*build.HEAD, *build.named(PLAN)})
+MODULES = build.sources(FAMILIES)
 SOURCE = '''\
 """What it is.
 
@@ -58,7 +57,7 @@ def read(node: ast.AST) -> str:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_bare_source_says_the_same_on_the_same_lines(name: str) -> None:
-    whole, bare = MODULES[name], compact.bare(name, MODULES[name])
+    whole, bare = MODULES[name], minify.bare(name, MODULES[name])
     assert read(ast.parse(bare)) == read(ast.parse(whole))
     assert bare.count("\n") == whole.count("\n")
     lines = [[getattr(node, "lineno", 0) for node in ast.walk(ast.parse(text))] for text in (bare, whole)]
@@ -67,7 +66,7 @@ def test_a_bare_source_says_the_same_on_the_same_lines(name: str) -> None:
 
 
 def test_comments_and_docstrings_are_left_out_and_the_manual_is_not() -> None:
-    lines = compact.bare("nodespec.escape", SOURCE).split("\n")
+    lines = minify.bare("nodespec.escape", SOURCE).split("\n")
     assert lines[:7] == ['""', "", "", "", "", "from __future__ import annotations", ""]
     assert [line.strip() for line in lines if line.strip()][2:] == [
         'NAME = "# no comment"',
@@ -80,16 +79,16 @@ def test_comments_and_docstrings_are_left_out_and_the_manual_is_not() -> None:
         '""',
         "raise ValueError(1)",
     ]
-    family = compact.bare("nodespec.checks.memory", SOURCE)
+    family = minify.bare("nodespec.checks.memory", SOURCE)
     assert '"""What it is.\n\nOf several lines.\n"""' in family
     assert '"""The manual."""' in family
     assert '"""Said."""' not in family
 
 
 def codes(sources: Dict[str, str], room: int) -> List[str]:
-    data = compact.compiled(sources, room)
+    data = minify.compiled(sources, room)
     assert len(data) <= max(room, 20)
-    assert data == compact.compiled(sources, room)
+    assert data == minify.compiled(sources, room)
     return [*marshal.loads(zlib.decompress(data))]  # noqa: S302 - our own
 
 
@@ -104,7 +103,7 @@ def test_code_is_that_of_as_many_modules_as_there_is_room_for() -> None:
 
 
 def test_what_a_check_imports_at_once_is_compiled() -> None:
-    started = bundle.started(FAMILIES, MODULES)
+    started = build.started(FAMILIES, MODULES)
     assert {"nodespec.run.check", "nodespec.judge.evaluation", "nodespec.reports.text", "nodespec.checks.kernel"} <= {
         *started
     }
@@ -117,7 +116,7 @@ def test_what_a_check_imports_at_once_is_compiled() -> None:
 @pytest.fixture(scope="module")
 def preflight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "preflight"
-    path.write_text(bundle.text(PLAN, []))
+    path.write_text(build.text(PLAN, []))
     unhurry(path)
     return path
 
@@ -153,6 +152,6 @@ def test_another_python_compiles_the_sources_and_finds_the_same(preflight: Path,
 
 def test_no_module_stands_before_one_of_python_s_own() -> None:
     """What compiles is run as a file, and finds its own folder first."""
-    beside = {path.stem for path in Path(compact.__file__).parent.glob("*.py")}
+    beside = {path.stem for path in Path(minify.__file__).parent.glob("*.py")}
     assert "minify" in beside
     assert not beside & sys.stdlib_module_names

@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
-from nodespec.author.diff import reports as verdicts
-from nodespec.author.diff import specs as demands
+from nodespec.author.diff import reports, specs
 from nodespec.author.diff.observations import compared, everywhere, told, within
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.escape import visible
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.live import Live
 from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
@@ -31,7 +30,7 @@ from nodespec.model.report import Report
 from nodespec.model.subject import Host, Seat
 from nodespec.output.facts_yaml import facts_of
 from nodespec.recording.replay import Recorded
-from nodespec.run import record as recorder
+from nodespec.run import record
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -59,7 +58,7 @@ def machine(host: str) -> Live:
 
 
 def whole(host: str) -> Notes:
-    return recorder.take(declared.families(), machine(host), SEAT)[0].facts
+    return record.take(declaration.families(), machine(host), SEAT)[0].facts
 
 
 # two recordings
@@ -67,7 +66,7 @@ def whole(host: str) -> Notes:
 
 def test_a_recording_says_the_same_as_itself_and_as_another_of_its_host() -> None:
     for host in ("fit-node", "debian-12-minbase"):
-        some = recorder.take(["os", "kernel.config.USER_NS", "sysctl.net.ipv4.ip_forward"], machine(host), SEAT)[0]
+        some = record.take(["os", "kernel.config.USER_NS", "sysctl.net.ipv4.ip_forward"], machine(host), SEAT)[0]
         assert lines_of(whole(host), whole(host)) == ([], 0)
         found, silent = lines_of(whole(host), some.facts)
         assert not found
@@ -186,7 +185,7 @@ def test_what_the_next_boot_changes_is_told_with_the_file_that_is_responsible(ma
         {"/sbin/init": "/usr/lib/systemd/systemd"},
     )
     running, resting = (Live(one, time.monotonic() + 60) for one in (Machine(root), AtRestTree(root)))
-    found = compared(running, resting, within(declared.place(("sysctl",)), running, resting), BOOT)
+    found = compared(running, resting, within(declaration.place(("sysctl",)), running, resting), BOOT)
     assert list(told(found, NEVER)) == [
         "sysctl.vm.swappiness: 60 -> 10  # /proc/sys/vm/swappiness; /etc/sysctl.d/99-x.conf:3"
     ]
@@ -206,8 +205,8 @@ def report(said: Dict[str, Said], name: str = "a", spec: str = SPEC) -> Report:
 
 
 def test_reports_differ_in_what_came_out_otherwise() -> None:
-    assert list(verdicts.changes([report({})], [report({})])) == []
-    assert list(verdicts.changes([report({})], [report({"swap.total": 1, "kernel.lockdown": "integrity"}, "b")])) == [
+    assert list(reports.changes([report({})], [report({})])) == []
+    assert list(reports.changes([report({})], [report({"swap.total": 1, "kernel.lockdown": "integrity"}, "b")])) == [
         "conformant -> nonconformant",
         "swap.total: pass -> fail: wanted 0, found 1  # /pretended:7",
         "recommended.kernel.lockdown: pass (advisory) -> fail (advisory): wanted none, found integrity  # /pretended:7",
@@ -216,7 +215,7 @@ def test_reports_differ_in_what_came_out_otherwise() -> None:
 
 def test_reports_of_two_specs_differ_in_what_they_ask() -> None:
     less = report({"swap.total": 1}, spec="name: first\nrequire: {cgroups: {version: 2}}")
-    digest, spec, *rest = verdicts.changes([report({"swap.total": 1})], [less])
+    digest, spec, *rest = reports.changes([report({"swap.total": 1})], [less])
     assert (digest, rest[0]) == (
         "nonconformant -> conformant",
         "swap.total: fail -> not asked: wanted 0, found 1  # /pretended:7",
@@ -227,7 +226,7 @@ def test_reports_of_two_specs_differ_in_what_they_ask() -> None:
 def test_reports_on_several_hosts_are_compared_host_by_host() -> None:
     before = [report({}), report({}, "b"), report({}, "c")]
     after = [report({"swap.total": 1}, "b"), report({}), report({}, "d")]
-    assert list(verdicts.changes(before, after)) == [
+    assert list(reports.changes(before, after)) == [
         "b: conformant -> nonconformant",
         "b: swap.total: pass -> fail: wanted 0, found 1  # /pretended:7",
         "d: not judged -> conformant: all pass; 3 requirements",
@@ -240,7 +239,7 @@ def test_reports_on_several_hosts_are_compared_host_by_host() -> None:
 
 def moves(before: str, after: str) -> List[str]:
     one, other = (planned("s", s=f"name: s\n{text}") for text in (before, after))
-    return bare(list(demands.moves(one, other)))
+    return bare(list(specs.moves(one, other)))
 
 
 @pytest.mark.parametrize(
@@ -301,7 +300,7 @@ def test_a_move_from_one_spec_to_another_newly_demands_what_may_fail(before: str
 @pytest.mark.parametrize("name", ["container-host", "kubernetes/1.35", "sig-node/system-validators"])
 def test_a_spec_demands_no_more_than_itself(name: str) -> None:
     plan = resolve([name], Library(), {}, trial=True)
-    assert list(demands.moves(plan, plan)) == []
+    assert list(specs.moves(plan, plan)) == []
 
 
 # the command line
@@ -397,7 +396,7 @@ def test_a_mistake_is_told_and_exits_2(args: Sequence[str], said: str, folder: P
 
 # what anybody may have written
 
-NAMES = [".".join(place.path) for family in declared.families() for place in facts_of(family)]
+NAMES = [".".join(place.path) for family in declaration.families() for place in facts_of(family)]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 1 << 65) | st.text(max_size=8),
     lambda inner: (

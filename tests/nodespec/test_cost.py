@@ -12,7 +12,7 @@ from typing import Dict, List, Set
 
 import pytest
 
-from nodespec.author.spec import precompiled as ahead
+from nodespec.author.spec import precompiled
 
 TOP = Path(__file__).parents[2]
 SPY = """
@@ -62,7 +62,7 @@ def cost() -> Dict[str, object]:
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, object]:
     """As it is installed, with plans made ahead."""
     folder = tmp_path_factory.mktemp("plans")
-    ahead.make(str(folder))
+    precompiled.make(str(folder))
     return counted(PLANS=str(folder))
 
 

@@ -10,7 +10,7 @@ from pretended import found, planned
 
 from nodespec.author.spec.satisfiability import possible
 from nodespec.errors import Mistake
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import Datum, Flag, Kind, Mode, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
 from nodespec.judge.clause_result import default_fix, passes, sighted
@@ -33,9 +33,9 @@ WORDS: List[Tuple[type, List[str]]] = [
 
 def places() -> Iterator[Place]:
     """Every place with a default fix that takes a value."""
-    for name in declared.families():
-        family = declared.family(name)
-        members = family.members if isinstance(family, declared.Group) else {"": family}
+    for name in declaration.families():
+        family = declaration.family(name)
+        members = family.members if isinstance(family, declaration.Group) else {"": family}
         for member, fact in members.items():
             path = (name, *filter(None, [member]))
             if isinstance(fact, Leaf):

@@ -22,7 +22,7 @@ from nodespec.errors import Mistake
 from nodespec.judge.fleet_summary import Gist
 from nodespec.judge.judge import Terms
 from nodespec.judge.memo import Alike
-from nodespec.output import writer as output
+from nodespec.output import writer
 from nodespec.output.spool import stream
 from nodespec.output.writer import formats
 from nodespec.recording.file import named
@@ -111,7 +111,7 @@ def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> No
 
 def bench(many: Path, *names: str) -> fleet.Bench:
     plan = resolve([str(many / "spec.yaml")], Library(), {})
-    streams = tuple(stream(output.ReportOutput(name), every=False) for name in names)
+    streams = tuple(stream(writer.ReportOutput(name), every=False) for name in names)
     return fleet.Bench(plan, Terms(0), {"running": Alike(plan)}, streams)
 
 
@@ -129,7 +129,7 @@ def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.
     monkeypatch.setattr(fleet, "put", lambda _documents, code, _deadline: code)
     monkeypatch.setattr(fleet, "_document", lambda _way, _spool, found: gists.extend(found))
     with pytest.raises(Mistake):
-        fleet._all(bench(many, "text"), named(str(many)), [output.ReportOutput("text")], every=False)  # noqa: SLF001
+        fleet._all(bench(many, "text"), named(str(many)), [writer.ReportOutput("text")], every=False)  # noqa: SLF001
     assert len(gists) == COUNT - 1
     assert len({id(one.causes) for one in gists}) == len({id(one.headline) for one in gists}) == 2
     assert len(pickle.dumps(gists[-1])) < 2000

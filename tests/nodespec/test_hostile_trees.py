@@ -23,7 +23,7 @@ from made_images import Put, folder, hard, link, tar, written, zstd
 
 from nodespec.errors import Mistake
 from nodespec.escape import visible
-from nodespec.formats import decompress as unpacking
+from nodespec.formats import decompress
 from nodespec.host import directory
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
@@ -301,7 +301,7 @@ def test_a_million_members_take_no_more_memory_than_they_may() -> None:
 
 
 def test_a_bomb_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "LONGEST", 1 << 20)
+    monkeypatch.setattr(decompress, "LONGEST", 1 << 20)
     for pack in (gzip.compress, lzma.compress):
         with pytest.raises(Mistake, match="unpacked it is longer than 0 GiB"):
             opened(written(tmp_path / "image", pack(tar([Put("etc/x", bytes(2 << 20))]))))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from made_images import PACKERS, Put, filed, folder, laid, layout, link, saved, tar, written
 
 from nodespec.errors import Mistake
-from nodespec.formats import decompress as unpacking
+from nodespec.formats import decompress
 from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Entry, Tree
 from nodespec.images import archive
@@ -146,7 +146,7 @@ def test_a_tar_may_be_compressed(way: str, tmp_path: Path) -> None:
 
 
 def test_without_a_library_for_zstd_it_says_which_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "ZSTD_LIBRARIES", ("no_such_library",))
+    monkeypatch.setattr(decompress, "ZSTD_LIBRARIES", ("no_such_library",))
     with pytest.raises(Mistake, match=r"^--image .*/image: it is compressed with zstd.*`pip install zstandard`"):
         opened(written(tmp_path / "image", b"\x28\xb5\x2f\xfd" + bytes(99)))
 
@@ -253,7 +253,7 @@ def test_names_take_room_from_what_is_kept(monkeypatch: pytest.MonkeyPatch, pipe
 
 def test_what_was_not_kept_is_unpacked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(archive, "KEPT", 0)
-    monkeypatch.setattr(unpacking, "SPAN", 1 << 16)
+    monkeypatch.setattr(decompress, "SPAN", 1 << 16)
     puts = [Put(f"etc/{number}", os.urandom(20_000)) for number in range(60)]
     for name, pack in (("gzip", gzip.compress), ("xz", lzma.compress)):
         tree = opened(written(tmp_path / name, pack(tar([*ETC, *puts]))))
@@ -262,13 +262,13 @@ def test_what_was_not_kept_is_unpacked_again(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_marks_of_a_gzip_stream_are_few_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "SPAN", 1 << 16)
+    monkeypatch.setattr(decompress, "SPAN", 1 << 16)
     data = os.urandom(5 << 20)
-    source = unpacking.unpacked(Held(gzip.compress(data, 1)))
+    source = decompress.unpacked(Held(gzip.compress(data, 1)))
     assert source.read(0, len(data) + 1) == data
-    assert isinstance(source, unpacking.Unpacked)
+    assert isinstance(source, decompress.Unpacked)
     marks = [made for made, _, _ in source.marks]
-    assert 4 <= len(marks) <= unpacking.MARKS
+    assert 4 <= len(marks) <= decompress.MARKS
     assert marks[-1] > len(data) // 2
     source.rest()
     for offset in (4 << 20, 100, 2 << 20, (2 << 20) + 99):
@@ -285,7 +285,7 @@ class Held(ByteSource):
         return self.data[offset : offset + size]
 
 
-class Breaking(unpacking.Unpacked):
+class Breaking(decompress.Unpacked):
     """Once, after so many steps, time is up."""
 
     fuse = 0
@@ -301,8 +301,8 @@ class Breaking(unpacking.Unpacked):
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
 def test_a_look_that_was_broken_off_spoils_no_other(pack: Callable[[bytes], bytes]) -> None:
     data = os.urandom(200_000)
-    whole = unpacking.unpacked(Held(pack(data)))
-    assert isinstance(whole, unpacking.Unpacked)
+    whole = decompress.unpacked(Held(pack(data)))
+    assert isinstance(whole, decompress.Unpacked)
     for fuse in range(1, 6):
         source = Breaking(Held(pack(data)), whole.way)
         source.fuse = fuse

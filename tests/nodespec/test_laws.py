@@ -14,7 +14,7 @@ import pytest
 
 import nodespec
 from nodespec import checks, reports
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Fact, Group, Leaf, Place, Table
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
@@ -138,8 +138,8 @@ def test_a_renderer_knows_the_report(path: Path) -> None:
 
 
 def declared() -> Iterator[Tuple[str, Union[Leaf, Table]]]:
-    for family in facts.families():
-        found = facts.family(family)
+    for family in declaration.families():
+        found = declaration.family(family)
         if isinstance(found, Group):
             yield from ((f"{family}.{name}", fact) for name, fact in found.members.items())
         else:
@@ -198,8 +198,8 @@ def test_a_fix_holds_only_what_is_filled_in(name: str, fact: Fact[object]) -> No
 
 def test_the_registry_names_every_family_once() -> None:
     public = {path.stem for path in FAMILIES if not path.stem.startswith("_")}
-    assert set(facts.families()) == public
-    assert len(facts.families()) == len(public)
+    assert set(declaration.families()) == public
+    assert len(declaration.families()) == len(public)
     assert not public & {"params", "recommended"}
     assert all(re.fullmatch("[a-z_]+", name) for name in public)
 

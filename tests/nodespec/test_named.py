@@ -6,7 +6,7 @@ from typing import Callable, List, NamedTuple, Tuple, Type, Union
 
 import pytest
 
-from nodespec import records as named
+from nodespec import records
 
 
 class Theirs(NamedTuple):
@@ -21,7 +21,7 @@ class Theirs(NamedTuple):
         return len(self.parts)
 
 
-class Ours(named.NamedTuple):
+class Ours(records.NamedTuple):
     """A record."""
 
     name: str
@@ -33,7 +33,7 @@ class Ours(named.NamedTuple):
         return len(self.parts)
 
 
-class Nothing(named.NamedTuple):
+class Nothing(records.NamedTuple):
     pass
 
 
@@ -95,7 +95,7 @@ def test_a_record_of_nothing_is_one() -> None:
 def test_a_field_without_a_default_stands_behind_none() -> None:
     with pytest.raises(TypeError, match="without a default"):
 
-        class Bad(named.NamedTuple):
+        class Bad(records.NamedTuple):
             first: str = ""
             second: str  # type: ignore[misc]
 

@@ -18,7 +18,7 @@ from test_good_specs import CPUS, ID, MEANING, Place, outcome
 
 from nodespec.author.spec.json_schema import schema
 from nodespec.errors import Mistake
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf
 from nodespec.judge.expectation import OPERATORS, WORDS
@@ -146,8 +146,8 @@ def test_a_word_stands_beside_an_expectation_a_rule_and_a_row(name: str) -> None
 
 def kinds() -> Iterator[Tuple[str, Kind[Datum]]]:
     """The type of every declared fact and column."""
-    for family in facts.families():
-        declared = facts.family(family)
+    for family in declaration.families():
+        declared = declaration.family(family)
         members = declared.members if isinstance(declared, Group) else {"": declared}
         for member, fact in members.items():
             yield from of_fact(f"{family}.{member}".rstrip("."), fact)

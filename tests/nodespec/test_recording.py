@@ -23,7 +23,7 @@ from nodespec.__main__ import main
 from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import Mistake
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.host.at_rest import AtRestTree
@@ -39,7 +39,7 @@ from nodespec.recording import file as recording
 from nodespec.recording.file import Recording
 from nodespec.recording.replay import Recorded
 from nodespec.recording.tee import Note
-from nodespec.run import record as recorder
+from nodespec.run import record
 
 if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
@@ -111,13 +111,13 @@ def resting(host: str) -> Live:
 
 def taken(host: str, asked: Sequence[Union[str, Plan]], *, reveal: bool = True) -> Recording:
     """A recording that went through its file."""
-    made, _ = recorder.take(asked, live(host), SEAT, reveal=reveal)
+    made, _ = record.take(asked, live(host), SEAT, reveal=reveal)
     return recording.parse(recording.data(made, compressed=False))
 
 
 @cache
 def whole(host: str) -> Recording:
-    return taken(host, declared.families())
+    return taken(host, declaration.families())
 
 
 def judged(asked: Plan, facts: Union[Live, Recorded]) -> Report:
@@ -127,8 +127,8 @@ def judged(asked: Plan, facts: Union[Live, Recorded]) -> Report:
 def tables() -> List[Place]:
     """Every table of every family, and every leaf."""
     found: List[Place] = []
-    for name in declared.families():
-        family = declared.family(name)
+    for name in declaration.families():
+        family = declaration.family(name)
         members = {"": family} if isinstance(family, Table) else family.members
         found += [Place((name, *filter(None, [member])), fact) for member, fact in members.items()]
     return found
@@ -150,7 +150,7 @@ def test_at_rest_too(host: str) -> None:
     for spec in SPECS:
         seen = [resting(host) for _ in range(2)]
         own = judged(plan(spec), seen[0])
-        made = recording.parse(recording.data(recorder.take([plan(spec)], seen[1], seat)[0], compressed=True))
+        made = recording.parse(recording.data(record.take([plan(spec)], seen[1], seat)[0], compressed=True))
         theirs = judged(plan(spec), Recorded(made.facts))
         assert made.seat == seat
         assert (theirs.findings, theirs.causes, theirs.conclusion) == (own.findings, own.causes, own.conclusion)
@@ -174,7 +174,7 @@ def test_a_recording_of_everything_contradicts_no_other(host: str) -> None:
             assert ours.id == theirs.id
             if not _unrecorded(theirs):
                 assert (ours.outcome, _states(ours)) == (theirs.outcome, _states(theirs))
-    both = Recorded(taken(host, [*declared.families(), *map(plan, SPECS)]).facts)
+    both = Recorded(taken(host, [*declaration.families(), *map(plan, SPECS)]).facts)
     for spec in SPECS:
         assert judged(plan(spec), both).findings == judged(plan(spec), live(host)).findings
 
@@ -190,7 +190,7 @@ def _states(finding: Finding) -> List[tuple[str, str, Json]]:
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_fact_is_recorded_as_it_is(host: str) -> None:
     _same(live(host), Recorded(whole(host).facts))
-    made, _ = recorder.take(declared.families(), resting(host), SEAT._replace(context="at rest"), reveal=True)
+    made, _ = record.take(declaration.families(), resting(host), SEAT._replace(context="at rest"), reveal=True)
     _same(resting(host), Recorded(recording.parse(recording.data(made, compressed=False)).facts))
 
 
@@ -216,7 +216,7 @@ def test_what_is_not_there_and_what_is_not_recorded_stay_apart(host: str) -> Non
     asked |= {(path, f"{name}x") for path, name in asked}
     seen, recorded = live(host), Recorded(whole(host).facts)
     for path, name in asked:
-        place = declared.place((*path, name))
+        place = declaration.place((*path, name))
         if isinstance(place.fact, Table) and not _is_name(place.fact, name):
             continue
         ours, theirs = seen.look(place), recorded.look(place)
@@ -245,8 +245,8 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
     some = Recorded(taken(host, [plan("small")]).facts)
     every = Recorded(whole(host).facts)
     evr = next(name for name in ("deb", "evr") if name in _packages().columns)
-    assert isinstance(every.look(declared.place(("packages", "bash", evr))), Value)
-    assert isinstance(some.look(declared.place(("packages", "bash"))), Value)  # with the column, the row
+    assert isinstance(every.look(declaration.place(("packages", "bash", evr))), Value)
+    assert isinstance(some.look(declaration.place(("packages", "bash"))), Value)  # with the column, the row
     for path in (
         ("packages", "bash", evr),
         ("packages", "coreutils:amd64"),
@@ -255,17 +255,17 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
         ("modules", "no_other"),
         ("files", "/etc/passwd"),
     ):
-        assert getattr(some.look(declared.place(path)), "reason", "") == "not recorded", path
-    absent = every.look(declared.place(("packages", "bsh")))
+        assert getattr(some.look(declaration.place(path)), "reason", "") == "not recorded", path
+    absent = every.look(declaration.place(("packages", "bsh")))
     assert isinstance(absent, Absent)
     assert absent.say == "there is `bash`"
-    assert absent == live(host).look(declared.place(("packages", "bsh")))
-    other = every.look(declared.place(("packages", "bash:amd64")))  # may be another name of what is there
+    assert absent == live(host).look(declaration.place(("packages", "bsh")))
+    other = every.look(declaration.place(("packages", "bash:amd64")))  # may be another name of what is there
     assert getattr(other, "reason", "") == "not recorded"
 
 
 def _packages() -> Table:
-    found = declared.family("packages")
+    found = declaration.family("packages")
     assert isinstance(found, Table)
     return found
 
@@ -277,7 +277,7 @@ SEEN = st.builds(
     st.builds(Evidence, SOURCES, st.integers(0, 3), st.booleans()),
     st.sampled_from([(), ("2",)]),
 ) | st.builds(Absent, st.builds(Evidence, SOURCES, st.integers(0, 3)), st.sampled_from(["", "there is `x`"]))
-TABLE = declared.place(("sysctl",))
+TABLE = declaration.place(("sysctl",))
 
 
 @settings(max_examples=200, deadline=None)
@@ -315,16 +315,16 @@ def host_with_a_secret(tmp_path: Path) -> str:
 
 def test_values_that_may_be_secret_are_cut_unless_they_are_to_be_revealed(host_with_a_secret: str) -> None:
     seen = Live(Machine(host_with_a_secret), time.monotonic() + 60)
-    made, cut = recorder.take(["kernel.cmdline"], seen, SEAT)
+    made, cut = record.take(["kernel.cmdline"], seen, SEAT)
     assert "s3cret" not in recording.text(made)
     assert cut == 4
     read = Recorded(made.facts)
-    token = read.look(declared.place(("kernel", "cmdline", "token")))
+    token = read.look(declaration.place(("kernel", "cmdline", "token")))
     assert isinstance(token, Unknown)
     assert (token.reason, token.look) == ("refused", "record with --reveal")
     for name, kind in (("nosmt", Value), ("splash", Absent)):  # a bare word has no value, and what is not there neither
-        assert isinstance(read.look(declared.place(("kernel", "cmdline", name))), kind)
-    shown, none = recorder.take(["kernel.cmdline"], seen, SEAT, reveal=True)
+        assert isinstance(read.look(declaration.place(("kernel", "cmdline", name))), kind)
+    shown, none = record.take(["kernel.cmdline"], seen, SEAT, reveal=True)
     assert none == 0
     assert "s3cret" in recording.text(shown)
 
@@ -333,10 +333,10 @@ def test_a_value_that_a_recorded_spec_itself_says_is_kept(host_with_a_secret: st
     seen = Live(Machine(host_with_a_secret), time.monotonic() + 60)
     wanted: List[List[Union[str, Plan]]] = [[plan("kubernetes/1.35")], ["kernel", plan("kubernetes/1.35")]]
     for asked in wanted:
-        made, _ = recorder.take(asked, seen, SEAT)
+        made, _ = record.take(asked, seen, SEAT)
         read = Recorded(made.facts)
-        assert read.look(declared.place(("kernel", "cmdline", "psi"))) == seen.look(
-            declared.place(("kernel", "cmdline", "psi"))
+        assert read.look(declaration.place(("kernel", "cmdline", "psi"))) == seen.look(
+            declaration.place(("kernel", "cmdline", "psi"))
         )
         assert "s3cret" not in recording.text(made)
 
@@ -363,7 +363,7 @@ class Given(Library):
 def test_the_same_host_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 21, 12, 0, 0, 5, 325, 0)))
     for compressed in (False, True):
-        made = [recorder.take([plan("small"), "os"], live("debian-12-minbase"), SEAT)[0] for _ in range(2)]
+        made = [record.take([plan("small"), "os"], live("debian-12-minbase"), SEAT)[0] for _ in range(2)]
         one, other = (recording.data(each, compressed=compressed) for each in made)
         assert one == other
         assert (one[:2] == b"\x1f\x8b") is compressed
@@ -467,7 +467,7 @@ def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
         report = judged(plan(spec), read)
         assert len(report.findings) == len(plan(spec).requirements)
         assert all(f.outcome != "deferred" or "deferred" in json.dumps(facts) for f in report.findings)
-    list(lines(declared.families(), read, every=True))
+    list(lines(declaration.families(), read, every=True))
 
 
 @settings(max_examples=150, deadline=None)

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_recording import SEAT, plan
 
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.live import Live
 from nodespec.facts.value_types import FreeText
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.recording import file as recording
-from nodespec.recording import run_length as runs
+from nodespec.recording import run_length
 from nodespec.recording.observation_json import unpacked
 from nodespec.recording.replay import Recorded
-from nodespec.run import record as recorder
+from nodespec.run import record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,22 +91,22 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def taken(root: Path) -> Recording:
     live = Live(Machine(str(root)), time.monotonic() + 120)
-    return recorder.take([*declared.families(), *map(plan, ("container-host", "kubernetes/1.35"))], live, SEAT)[0]
+    return record.take([*declaration.families(), *map(plan, ("container-host", "kubernetes/1.35"))], live, SEAT)[0]
 
 
 def test_a_recording_of_all_of_a_large_host_keeps_to_its_limits(large: Path) -> None:
     made = taken(large)
     read = Recorded(made.facts)
-    counts = [len(read.names(declared.place(path))) for path in (("kernel", "config"), ("modules",), ("packages",))]
+    counts = [len(read.names(declaration.place(path))) for path in (("kernel", "config"), ("modules",), ("packages",))]
     assert [count >= least for count, least in zip(counts, (OPTIONS, MODULES, PACKAGES))] == [True] * 3, counts
-    assert len(read.names(declared.place(("sysctl",)))) > INTERFACES * 20
+    assert len(read.names(declaration.place(("sysctl",)))) > INTERFACES * 20
     assert len(recording.data(made, compressed=False)) <= PLAIN * 0.9
     assert len(recording.data(made, compressed=True)) <= PACKED * 0.9
 
 
 def test_a_recording_for_one_spec_keeps_to_its_limit_on_a_large_host(large: Path) -> None:
     live = Live(Machine(str(large)), time.monotonic() + 120)
-    made, _ = recorder.take([plan("kubernetes/1.35")], live, SEAT)
+    made, _ = record.take([plan("kubernetes/1.35")], live, SEAT)
     assert len(recording.data(made, compressed=False)) <= ONE_SPEC * 0.9
 
 
@@ -123,7 +123,7 @@ SEEN = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), SEEN, max_size=12))
 def test_rows_are_unrolled_as_they_were(rows: Dict[str, Union[Value[str], Absent]]) -> None:
-    rolled = runs.rolled(rows, "/a")
+    rolled = run_length.rolled(rows, "/a")
     read = unrolled_rows(json.loads(json.dumps(rolled)))
     assert {name: unpacked(row, FreeText(), "/a") for name, row in read.items()} == {n: rows[n] for n in read}
     kept = [
@@ -133,7 +133,7 @@ def test_rows_are_unrolled_as_they_were(rows: Dict[str, Union[Value[str], Absent
 
 
 def unrolled_rows(note: Dict[str, Json]) -> Dict[str, Json]:
-    rows = runs.unrolled(note).get("rows", {})
+    rows = run_length.unrolled(note).get("rows", {})
     assert isinstance(rows, dict)
     return rows
 
@@ -141,8 +141,11 @@ def unrolled_rows(note: Dict[str, Json]) -> Dict[str, Json]:
 def test_what_follows_each_other_is_one_run() -> None:
     lines = {"A": ("n", 3), "B": ("n", 4), "C": ("m", 5), "D": ("n", 9), "E": ("n", 9)}
     rows = {name: Value(value, Evidence("/a", line)) for name, (value, line) in lines.items()}
-    assert runs.rolled(rows, "/a") == {"usual": {"is": ["n"]}, "runs": [[3, "A", "B", ["C", "m"]], [9, "D"], [9, "E"]]}
-    assert runs.rolled({name: rows[name] for name in "ABC"}, "/a") == {}
+    assert run_length.rolled(rows, "/a") == {
+        "usual": {"is": ["n"]},
+        "runs": [[3, "A", "B", ["C", "m"]], [9, "D"], [9, "E"]],
+    }
+    assert run_length.rolled({name: rows[name] for name in "ABC"}, "/a") == {}
 
 
 ANYTHING = st.recursive(
@@ -155,7 +158,7 @@ ANYTHING = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(ANYTHING, ANYTHING, ANYTHING)
 def test_a_run_that_cannot_be_read_does_no_harm(said: Json, usual: Json, rows: Json) -> None:
-    place = declared.place(("kernel", "config", "A"))
+    place = declaration.place(("kernel", "config", "A"))
     read = Recorded({"kernel.config": {"runs": [said, [7, "B"]], "usual": usual, "rows": rows}})
     assert isinstance(read.look(place), (Value, Absent, Unknown))
     assert "B" in read.names(place)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodespec.errors import Mistake
-from nodespec.host import at_rest as resting
+from nodespec.host import at_rest
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import LINKS
@@ -29,7 +29,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
             assert (path, limit) == ("/proc/self/mountinfo", 0)
             return Value("".join(lines), Evidence(path))
 
-    monkeypatch.setattr(resting, "Machine", Host)
+    monkeypatch.setattr(at_rest, "Machine", Host)
 
 
 def tmpfs(number: int, point: object) -> str:

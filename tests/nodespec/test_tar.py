@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import Put, folder, tar, written
 
-from nodespec.formats import tar_sparse as sparse
+from nodespec.formats import tar_sparse
 from nodespec.formats.byte_source import ByteSource, Damaged, File
 from nodespec.formats.tar import Member, members
 from nodespec.host.tree import Entry
@@ -172,7 +172,7 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
         old_sparse(3, [(0, 4)], b"abcd"),  # behind the end
         old_sparse(10, [(0, 3)], b"abcd"),  # less than is stored
         old_sparse(1 << 40, [(0, 4)], b"abcd"),
-        old_sparse(10, [(0, 0)] * (sparse.SEGMENTS + 30), b""),
+        old_sparse(10, [(0, 0)] * (tar_sparse.SEGMENTS + 30), b""),
     ]
     for data in bad:
         tree = ArchiveTree("image", [Held(data + after)], layered=False)

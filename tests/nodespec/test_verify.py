@@ -15,9 +15,20 @@ from nodespec.__main__ import main
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.author.verify import verification
-from nodespec.facts import declaration as facts
-from nodespec.facts.value_types import Datum, Flag, Kind, Mode, Option, Presence, SetOf, UntypedValue, Version, Whole
-from nodespec.facts.value_types import OneOf as OneOf
+from nodespec.facts import declaration
+from nodespec.facts.value_types import (
+    Datum,
+    Flag,
+    Kind,
+    Mode,
+    OneOf,
+    Option,
+    Presence,
+    SetOf,
+    UntypedValue,
+    Version,
+    Whole,
+)
 from nodespec.judge import pattern
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.pattern import clauses
@@ -103,7 +114,7 @@ def hosts(draw: st.DrawFn) -> Dict[str, Said]:
         for name in names:
             for column in columns:
                 path = (table, name, *filter(None, [column.lstrip(".")]))
-                said[".".join(path)] = draw(observations(facts.place(path).kind))
+                said[".".join(path)] = draw(observations(declaration.place(path).kind))
     return said
 
 

@@ -16,8 +16,7 @@ from nodespec.__main__ import main
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.author.verify import verification
-from nodespec.judge import clause_result as sight
-from nodespec.judge import evaluation
+from nodespec.judge import clause_result, evaluation
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge, not_judged
 from nodespec.model import plan as plans
@@ -28,7 +27,7 @@ from nodespec.model.report import Waiver, packed, unpacked
 from nodespec.model.subject import Host, Seat
 from nodespec.recording.replay import Recorded
 from nodespec.reports.json import schema
-from nodespec.run import host_identity as identity
+from nodespec.run import host_identity
 
 TOP = Path(__file__).parents[2]
 EARLIER = TOP / "tests/compatibility/557f55d/reports"
@@ -85,7 +84,7 @@ CHOICE = Choice(skip=("cpu",))
 
 def maximal(plan: Plan = PLAN, choice: Choice = CHOICE, waivers: Tuple[Waiver, ...] = WAIVERS) -> Dict[str, Json]:
     """A report with something in every field, as its file holds it."""
-    seat = Seat("running", "live", HOST, identity.notices(HOST, "/"))
+    seat = Seat("running", "live", HOST, host_identity.notices(HOST, "/"))
     made = judge(plan, Pretended(FACTS), seat, Terms(NOW, choice, waivers))
     return cast("Dict[str, Json]", json.loads(json.dumps(packed([made]))))
 
@@ -397,7 +396,7 @@ def test_a_fact_that_nothing_asks_for_is_noticed(
 def test_a_host_that_was_not_judged_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorded = "recorded on 2026-11-28T12:00:00Z (live) by nodespec 0.1.0"
     for choice in (Choice(), CHOICE):
-        seat = Seat("running", "facts x.json", HOST, (*identity.notices(HOST, "/"), recorded))
+        seat = Seat("running", "facts x.json", HOST, (*host_identity.notices(HOST, "/"), recorded))
         made = not_judged(PLAN, seat, Terms(NOW, choice, WAIVERS), "a worker was killed", "")
         document = cast("Dict[str, Json]", json.loads(json.dumps(packed([made]))))
         code, said = verified(document, tmp_path, capsys)
@@ -497,12 +496,12 @@ def test_a_version_that_words_everything_otherwise_verifies_earlier_reports(
         (evaluation, "sentence"),
         (evaluation, "unmet"),
         (evaluation, "default_fix"),
-        (sight, "absence"),
+        (clause_result, "absence"),
     ):
         monkeypatch.setattr(module, function, lambda *_: "in other words")
-    shown = sight.shown
-    monkeypatch.setattr(sight, "shown", lambda value, kind: f"now {shown(value, kind)}")
-    monkeypatch.setattr(identity, "notices_by_kind", other_notices)
+    shown = clause_result.shown
+    monkeypatch.setattr(clause_result, "shown", lambda value, kind: f"now {shown(value, kind)}")
+    monkeypatch.setattr(host_identity, "notices_by_kind", other_notices)
     code, said = verified(json.loads(gzip.decompress((EARLIER / f"{name}.json.gz").read_bytes())), tmp_path, capsys)
     assert code == 0, said
     assert re.search(r"^  \d+ findings?( and notices)? (is|are) worded differently", said, re.MULTILINE)
@@ -512,7 +511,7 @@ def other_notices(host: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...],
     return ((kind, values, f"now {' '.join(values)}") for kind, values, _ in NOTICES(host, root))
 
 
-NOTICES = identity.notices_by_kind
+NOTICES = host_identity.notices_by_kind
 
 
 def test_causes_are_grouped_otherwise_only_by_another_version(
@@ -568,7 +567,7 @@ def test_a_clock_that_the_earlier_version_believed_is_believed(
 def test_a_clock_that_the_earlier_version_did_not_believe_is_not_believed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seat = Seat("running", "live", HOST, identity.notices(HOST, "/"))
+    seat = Seat("running", "live", HOST, host_identity.notices(HOST, "/"))
     made = judge(PLAN, Pretended(FACTS), seat, Terms(0.0, CHOICE, WAIVERS))
     assert {waiver.state for waiver in made.waivers} == {"void"}
     assert verified(packed([made._replace(tool="nodespec 0.0.9")]), tmp_path, capsys)[0] == 0

@@ -15,7 +15,7 @@ from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Style, packed, unpacked
 from nodespec.model.subject import Seat
-from nodespec.output import writer as output
+from nodespec.output import writer
 from nodespec.reports import FORMATS
 from nodespec.reports.json import CHOICES, LATER, MEANINGS, render, schema
 
@@ -128,7 +128,7 @@ def test_only_what_embeds_plan_and_facts_is_given_them(form: str) -> None:
     said = import_module(f"nodespec.reports.{form}").render
     whole, bare = SAMPLES[-1], SAMPLES[-1]._replace(plan=None, facts=None)
     differs = said([whole], Style()) != said([bare], Style())
-    assert differs is output.embeds(output.ReportOutput(form)) is (form == "json")
+    assert differs is writer.embeds(writer.ReportOutput(form)) is (form == "json")
     plan, host = planned("one", one="require: {swap: {total: 0}}"), Pretended({"swap.total": 0})
     for embeds in (True, False):
         made = judge(plan, host, Seat("running", "live", bare.host), Terms(0.0, embeds=embeds))

@@ -24,8 +24,7 @@ sys.path.insert(0, str(REPOSITORY))
 import debian as packages  # noqa: E402 - after the path of this checkout, installed or not
 from debian import said  # noqa: E402 - likewise
 
-from nodespec.checks import _kernel_config_evidence as _options  # noqa: E402
-from nodespec.checks import _kernel_config_inferred as _inference  # noqa: E402
+from nodespec.checks import _kernel_config_evidence, _kernel_config_inferred  # noqa: E402
 from nodespec.host.machine import Machine  # noqa: E402
 
 BAR = 95
@@ -89,7 +88,7 @@ def measure(kernel: Kernel) -> Measured:
     """Decided is what can only be enabled or only be disabled; wrong is what excludes the truth."""
     machine, measured = Machine(str(kernel.root)), Measured([], [], [])
     for name in LIVING:
-        found = _inference.option(machine, name)
+        found = _kernel_config_inferred.option(machine, name)
         may_be = {str(found.value), *found.others} if found else {"y", "n"}
         truth = kernel.built.get(name, "undefined")
         if found and truth not in may_be:
@@ -146,10 +145,12 @@ def unpacked(package: Path) -> Path:
 
 def dump() -> str:
     """The script that copies what is read."""
-    signs = [path.replace("~", "/proc/self") for sign in _options.SIGNS.values() for path in sign.paths]
-    symbols = {sign.symbol for sign in _options.SIGNS.values() if sign.symbol}
-    symbols |= {symbol for _, symbol in (*_options.MODULES.values(), *_options.WITHIN.values())}
-    symbols |= {name.decode() for name in _inference.EVERY_KERNEL}
+    signs = [path.replace("~", "/proc/self") for sign in _kernel_config_evidence.SIGNS.values() for path in sign.paths]
+    symbols = {sign.symbol for sign in _kernel_config_evidence.SIGNS.values() if sign.symbol}
+    symbols |= {
+        symbol for _, symbol in (*_kernel_config_evidence.MODULES.values(), *_kernel_config_evidence.WITHIN.values())
+    }
+    symbols |= {name.decode() for name in _kernel_config_inferred.EVERY_KERNEL}
     files = {path.partition(":")[0] for path in signs if ":" in path} - {"/proc/self/status"}
     paths = {path for path in signs if ":" not in path} - {"/proc/modules", "/proc/config.gz"}
     script = DUMP.replace("@FILES@", " ".join(sorted({*files, "/proc/sys/kernel/osrelease"})))
@@ -215,7 +216,7 @@ def record(kernel: Kernel, cache: Path) -> None:
     host = REPOSITORY / "tests/hosts" / f"kernel-{version}"
     shutil.rmtree(host, ignore_errors=True)
     shutil.copytree(shown, host, symlinks=True)
-    names = {module for module, _ in _options.MODULES.values()}
+    names = {module for module, _ in _kernel_config_evidence.MODULES.values()}
     for file in host.glob("lib/modules/*/modules.*"):
         lines = file.read_text().splitlines(keepends=True)
         file.write_text("".join(line for line in lines if Path(line).name.split(".")[0].replace("-", "_") in names))

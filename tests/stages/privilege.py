@@ -22,10 +22,10 @@ sys.path[:0] = [str(TOP), str(TOP / "tests")]
 
 from unhurried import PROGRAM  # noqa: E402 - this folder is where Python starts, not the top
 
-from nodespec.facts import declaration as declared  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.facts import declaration  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.facts.declaration import Leaf, Place, Table  # noqa: E402 - likewise
 from nodespec.model.observation import Unknown, Value  # noqa: E402 - likewise
-from nodespec.recording import file as recording  # noqa: E402 - likewise
+from nodespec.recording import file  # noqa: E402 - likewise
 from nodespec.recording.replay import Recorded  # noqa: E402 - likewise
 
 PAGE = TOP / "docs" / "privilege.md"
@@ -99,7 +99,7 @@ def looked(looker: Looker, folder: Path) -> Recorded:
         "/usr/bin/python3",
         *PROGRAM[1:],
         "facts",
-        *declared.families(),
+        *declaration.families(),
         "--reveal",
         "--deadline",
         "120",
@@ -115,7 +115,7 @@ def looked(looker: Looker, folder: Path) -> Recorded:
     )
     if done.returncode:
         raise RuntimeError(f"{looker.name}: {done.stderr.decode()[-300:]}")
-    return Recorded(recording.load(str(out)).facts)
+    return Recorded(file.load(str(out)).facts)
 
 
 def differences(looker: Looker, root: Recorded, theirs: Recorded) -> Iterator[str]:
@@ -130,8 +130,8 @@ def differences(looker: Looker, root: Recorded, theirs: Recorded) -> Iterator[st
 
 def places() -> Iterator[Place]:
     """Every fact and table."""
-    for name in declared.families():
-        family = declared.family(name)
+    for name in declaration.families():
+        family = declaration.family(name)
         members: Mapping[str, Union[Leaf, Table]] = {"": family} if isinstance(family, Table) else family.members
         for member, fact in members.items():
             yield Place((name, *filter(None, [member])), fact)

@@ -22,8 +22,7 @@ from debian import said, system
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.checks import _services_at_boot as _boot_services  # noqa: E402 - this folder is where Python starts, not the top
-from nodespec.checks import _systemd_units as _units  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.checks import _services_at_boot, _systemd_units  # noqa: E402
 from nodespec.checks.sysctl import sysctl  # noqa: E402
 from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.host.tree import Tree  # noqa: E402
@@ -65,7 +64,7 @@ def main() -> int:
 
 
 def named(tree: Tree) -> Iterator[str]:
-    for folder in _units.UNITS:
+    for folder in _systemd_units.UNITS:
         names = tree.names(folder)
         for name in names.value if isinstance(names, Value) else ():
             if name.rpartition(".")[2] in KINDS and "@" not in name:
@@ -74,7 +73,7 @@ def named(tree: Tree) -> Iterator[str]:
 
 def different(tree: Path, unit: str) -> Iterator[str]:
     state = said("sh", "-c", f"systemctl --root='{tree}' is-enabled '{unit}' || true").strip()
-    seen = _boot_services.enabled(DirectoryTree(str(tree)), unit)
+    seen = _services_at_boot.enabled(DirectoryTree(str(tree)), unit)
     if not isinstance(seen, Value) or seen.value not in STARTED.get(state, {True, False}):
         yield f"{unit}: systemctl says {state}, nodespec {seen}"
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import asking
 import debian
 
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.judge.clause_result import shown
 from nodespec.model.observation import DEFERRED, Absent, Unknown, Value
 from nodespec.recording.file import load
@@ -97,7 +97,7 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
             break
     seen = Recorded(load(str(file)).facts)
     wrong = [f"{node}: {one}" for one in (*differing(said, seen), *unlisted(said, seen), *flowing(tree, cache, node))]
-    total = seen.look(facts.place(("swap", "total")))
+    total = seen.look(declaration.place(("swap", "total")))
     if Path(f"{tree}{GPT_AUTO}").exists() and not (isinstance(total, Unknown) and total.reason == DEFERRED):
         wrong.append(f"{node}: swap.total: a boot may switch on a swap partition, and nodespec says {total}")
     if state(tree) != before:
@@ -216,9 +216,9 @@ def place(name: str) -> Place:
     """The place that an id is of: a package's name has dots as well."""
     family, _, rest = name.partition(".")
     if family in ("sysctl", "commands", "modules"):
-        return facts.place((family, rest))
+        return declaration.place((family, rest))
     row, _, column = rest.rpartition(".")
-    return facts.place((family, row, column) if row else (family, rest))
+    return declaration.place((family, row, column) if row else (family, rest))
 
 
 def told(at: Place, seen: Recorded) -> str:
@@ -232,7 +232,7 @@ def told(at: Place, seen: Recorded) -> str:
 def unlisted(said: dict[str, str | None], seen: Recorded) -> Iterator[str]:
     """That not every package is told of, or others are, or there are none to speak of."""
     theirs = {name.split(".", 1)[1].rpartition(".")[0] for name in said if name.startswith("packages.")}
-    ours = set(seen.names(facts.place(("packages",))))
+    ours = set(seen.names(declaration.place(("packages",))))
     if not theirs <= ours or len(theirs) < FEWEST:
         yield f"{len(theirs)} packages, of which nodespec does not know {sorted(theirs - ours)}"
 

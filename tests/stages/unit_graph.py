@@ -27,8 +27,11 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / 
 
 import fault_cases  # noqa: E402 - this folder is where Python starts
 
-from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: E402
-from nodespec.checks import _systemd_files, _systemd_install  # noqa: E402
+from nodespec.checks import (  # noqa: E402
+    _systemd_at_boot,
+    _systemd_files,
+    _systemd_install,
+)
 from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.model.observation import Value  # noqa: E402
 
@@ -217,9 +220,9 @@ def ours(root: Path, *, full: bool) -> tuple[Answer, Answer]:
 
 def answers(tree: DirectoryTree, *, full: bool) -> tuple[Answer, Answer]:
     _systemd_install.FULL[""] = 0 if full else 1
-    states = [states_of(units) for units in _systemd_boot.unit_files(tree)]
+    states = [states_of(units) for units in _systemd_at_boot.unit_files(tree)]
     enabled = {name: state for name, state in states[0].items() if all(one.get(name) == state for one in states)}
-    boots = _systemd_boot.transactions(tree)
+    boots = _systemd_at_boot.transactions(tree)
     sure = frozenset.intersection(*(named(boot, boot.certain) for boot in boots))
     may = frozenset.union(*(named(boot, boot.possible) for boot in boots))
     return Answer(sure, enabled), Answer(may, enabled)
@@ -325,7 +328,7 @@ def hand_made() -> Iterator[str]:
 
 def whole(entries: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """A tree with systemd's own units, in which absolute links to unit files are relative."""
-    for name, text in _systemd_boot.STOCK.items():
+    for name, text in _systemd_at_boot.STOCK.items():
         target = text.target if isinstance(text, _systemd_files.Link) else ""
         if f"{PATHS[2]}/{name}" not in entries:
             yield f"{PATHS[2]}/{name}", {"link": target} if target else text
@@ -367,7 +370,7 @@ def differs(case: fault_cases.Case, root: Path, release: str) -> str:
 
 
 def default_of(word: str) -> str:
-    return word.partition("=")[2] if word.startswith("systemd.unit=") else _systemd_boot.RUNLEVELS.get(word, "")
+    return word.partition("=")[2] if word.startswith("systemd.unit=") else _systemd_at_boot.RUNLEVELS.get(word, "")
 
 
 def main() -> int:

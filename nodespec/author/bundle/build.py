@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Seque
 
 import nodespec
 from nodespec import __version__
-from nodespec.author.bundle import minify as compact
+from nodespec.author.bundle import minify
 from nodespec.errors import Mistake
 from nodespec.escape import visible
 from nodespec.model import plan as plans
@@ -115,7 +115,7 @@ exit_with(lambda: main(CARRIED, sys.argv[1:]))
 def text(plan: Plan, waivers: Json) -> str:
     """Return the text of the bundle."""
     families = sorted({*HEAD, *named(plan)})
-    modules = {name: compact.bare(name, source) for name, source in sorted(sources(families).items())}
+    modules = {name: minify.bare(name, source) for name, source in sorted(sources(families).items())}
     carried: Dict[str, Json] = {
         "modules": [*modules],
         "packages": [name for name in modules if _is_package(name)],
@@ -128,7 +128,7 @@ def text(plan: Plan, waivers: Json) -> str:
     parts = {"carried": _lines(_packed(carried)), "sources": _lines(_packed({**modules}))}
     head = {"title": title, "version": __version__, "magic": MAGIC_NUMBER.hex()}
     room = (LARGEST - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * WIDE // (WIDE + 1)
-    code = compact.compiled({name: modules[name] for name in started(families, modules)}, room)
+    code = minify.compiled({name: modules[name] for name in started(families, modules)}, room)
     return LOADER.format(**parts, **head, code=_lines(code))
 
 

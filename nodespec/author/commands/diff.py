@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Iterator, Sequence, Union
 
 from nodespec.author.commands import stored
 from nodespec.author.commands.inquiry import known, named
-from nodespec.author.diff import operands as views
-from nodespec.author.diff import reports as verdicts
-from nodespec.author.diff import specs as demands
+from nodespec.author.diff import operands, reports, specs
 from nodespec.author.diff.observations import compared, everywhere, told, within
 from nodespec.author.diff.operands import View
 from nodespec.author.spec.library import Library, is_file
@@ -36,11 +34,13 @@ VIEW, REPORT, SPEC = "a view of a host", "a report", "a spec"
 
 def diff(args: argparse.Namespace) -> int:
     """0 where both say the same of all that both say; else every difference, and 10."""
-    words, asked = args.what[:2] or views.NEXT_BOOT, args.what[2:]
+    words, asked = args.what[:2] or operands.NEXT_BOOT, args.what[2:]
     if len(words) == 1:
-        raise Mistake(f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(views.NEXT_BOOT)}")
-    if args.root != "/" and not {*words} & {*views.NEXT_BOOT}:
-        raise Mistake(f"--root {args.root}: it applies only to {' and '.join(views.NEXT_BOOT)}")
+        raise Mistake(
+            f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(operands.NEXT_BOOT)}"
+        )
+    if args.root != "/" and not {*words} & {*operands.NEXT_BOOT}:
+        raise Mistake(f"--root {args.root}: it applies only to {' and '.join(operands.NEXT_BOOT)}")
     kinds = [_kind(word, Library(tuple(args.specs))) for word in words]
     if kinds[0] != kinds[1]:
         raise Mistake(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")
@@ -54,17 +54,17 @@ def diff(args: argparse.Namespace) -> int:
 
 
 def _reports(words: Sequence[str]) -> Iterator[str]:
-    return verdicts.changes(*(stored.load(word) for word in words))
+    return reports.changes(*(stored.load(word) for word in words))
 
 
 def _specs(words: Sequence[str], args: argparse.Namespace) -> Iterator[str]:
     library, given = Library(tuple(args.specs)), read_assignments(args.set)
-    return demands.moves(*(resolve([word], library, given, trial=True) for word in words))
+    return specs.moves(*(resolve([word], library, given, trial=True) for word in words))
 
 
 def _kind(word: str, library: Library) -> str:
     """What an operand is, a file by what it says of itself."""
-    if views.is_door(word) or word == "-":
+    if operands.is_door(word) or word == "-":
         return VIEW
     if not os.path.isfile(word):
         return SPEC if word in library.names() else VIEW
@@ -93,7 +93,7 @@ def _say(*lines: str) -> None:
 def _views(words: Sequence[str], asked: Sequence[str], args: argparse.Namespace) -> int:
     library = Library(tuple(args.specs))
     chosen = named(asked, library, read_assignments(args.set))
-    before, after = (views.open_view(word, read_target(args)) for word in words)
+    before, after = (operands.open_view(word, read_target(args)) for word in words)
     places = dict.fromkeys(_places(chosen, before, after) if chosen else _everything(library, before, after))
     found = compared(before.facts, after.facts, places, (before.seat.context, after.seat.context))
     asked_for = {place.owner for place in _found(chosen)}

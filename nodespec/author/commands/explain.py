@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.options import read_assignments
 from nodespec.output import manual
 
@@ -18,7 +18,7 @@ def explain(args: argparse.Namespace) -> int:
     """Print the page of a fact, a spec, or a requirement of a spec; without a name, of all facts."""
     if not args.what:
         lines = manual.everything()
-    elif args.what.split(".")[0] in declared.families() and not args.id:
+    elif args.what.split(".")[0] in declaration.families() and not args.id:
         lines = manual.fact(args.what)
     else:
         plan = resolve([args.what], Library(tuple(args.specs)), read_assignments(args.set), trial=True)

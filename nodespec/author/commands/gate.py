@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nodespec.author.commands.bundle import compose
-from nodespec.preflight import systemd_unit as unit
+from nodespec.preflight import systemd_unit
 
 if TYPE_CHECKING:
     import argparse
@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def gate(args: argparse.Namespace) -> int:
     """Install the gate, or remove it."""
-    return unit.remove(args) if args.action == "remove" else unit.install(compose(args), args)
+    return systemd_unit.remove(args) if args.action == "remove" else systemd_unit.install(compose(args), args)

@@ -7,15 +7,15 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 
-from nodespec.author.spec import resolver as specs_
+from nodespec.author.spec import resolver
 from nodespec.author.spec.gaps import find_gaps
 from nodespec.author.spec.library import Library
 from nodespec.errors import Mistake, Wrong
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.model.plan import Plan
 from nodespec.options import read_assignments
 from nodespec.preflight.arguments import read_record_options, read_target
-from nodespec.run import record as recorder
+from nodespec.run import record
 
 if TYPE_CHECKING:
     import argparse
@@ -38,14 +38,14 @@ def facts(args: argparse.Namespace) -> int:
     library = Library(tuple(args.specs))
     asked = named(args.what, library, read_assignments(args.set))
     if args.record and (args.all or not asked):
-        asked = [*declared.families(), *known(library), *asked]
-    return recorder.answer(asked or declared.families(), read_target(args), read_record_options(args))
+        asked = [*declaration.families(), *known(library), *asked]
+    return record.answer(asked or declaration.families(), read_target(args), read_record_options(args))
 
 
 def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
     """Each name as what it is: a place, or else a spec."""
     return [
-        one if one.split(".")[0] in declared.families() else specs_.resolve([one], library, given, trial=True)
+        one if one.split(".")[0] in declaration.families() else resolver.resolve([one], library, given, trial=True)
         for one in what
     ]
 
@@ -54,7 +54,7 @@ def known(library: Library) -> Iterator[Plan]:
     """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
     for name in library.names():
         with suppress(Mistake):  # that of a spec which nobody asked for
-            yield specs_.resolve([name], library, {}, trial=True)
+            yield resolver.resolve([name], library, {}, trial=True)
 
 
 def specs(args: argparse.Namespace) -> int:
@@ -62,7 +62,7 @@ def specs(args: argparse.Namespace) -> int:
     library = Library(tuple(args.specs))
     names = library.names()
     for name in names:
-        plan = specs_.resolve([name], library, {}, trial=True)
+        plan = resolver.resolve([name], library, {}, trial=True)
         count = _count(plan)
         _say(f"{name:{max(map(len, names))}}  {count:16}  {plan.specs[0].title}")
     return 0
@@ -80,7 +80,7 @@ def lint(args: argparse.Namespace) -> int:
         try:
             warnings: List[Wrong] = []
             library = Library(tuple(args.specs))
-            plan = specs_.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
+            plan = resolver.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
             _say(f"{name}: {_count(plan)}, no errors")
             for warning in dict.fromkeys(
                 f"{getattr(one.node, 'at', name)}: warning: {one.args[0]}" for one in warnings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, List, Sequence, cast
 
 from nodespec import options
 from nodespec.errors import Mistake
-from nodespec.output import writer as output
+from nodespec.output import writer
 
 if TYPE_CHECKING:
     import argparse
@@ -69,7 +69,7 @@ def _check(check: argparse.ArgumentParser) -> None:
     _binding(check)
     options.looking(check)
     options.judging(check)
-    options.writing(check, *output.formats())
+    options.writing(check, *writer.formats())
 
 
 def _facts(facts: argparse.ArgumentParser) -> None:
@@ -115,7 +115,7 @@ def _schema(schema: argparse.ArgumentParser) -> None:
 
 def _report(report: argparse.ArgumentParser) -> None:
     _stored(report)
-    options.writing(report, *output.formats())
+    options.writing(report, *writer.formats())
 
 
 def _stored(command: argparse.ArgumentParser) -> None:
@@ -135,7 +135,7 @@ def _diff(diff: argparse.ArgumentParser) -> None:
 
 
 def _gate(gate: argparse.ArgumentParser) -> None:
-    from nodespec.preflight import systemd_unit as unit  # noqa: PLC0415
+    from nodespec.preflight import systemd_unit  # noqa: PLC0415
 
     actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=CommandParser, required=True)
     install = actions.add_parser(
@@ -144,11 +144,11 @@ def _gate(gate: argparse.ArgumentParser) -> None:
     install.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     install.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
     _binding(install)
-    unit.asked(install)
+    systemd_unit.asked(install)
     remove = actions.add_parser(
         "remove", help="remove what `gate install` wrote", formatter_class=options.HelpFormatter
     )
-    unit.placed(remove)
+    systemd_unit.placed(remove)
 
 
 def _searching(command: argparse.ArgumentParser) -> None:

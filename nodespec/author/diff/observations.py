@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind
@@ -73,7 +73,7 @@ def compared(
 
 def everywhere(before: FactSource, after: FactSource) -> Iterator[Place]:
     """Yield every leaf, row and column of either view, in the order of the families."""
-    for family in declared.families():
+    for family in declaration.families():
         for place in facts_of(family):
             yield from within(place, before, after)
 

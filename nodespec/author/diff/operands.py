@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Union
 
 from nodespec.errors import Mistake
 from nodespec.facts.live import Live
-from nodespec.recording import file as recording
+from nodespec.recording import file
 from nodespec.recording.replay import Recorded
 from nodespec.records import NamedTuple
 from nodespec.run.check import open_target
@@ -45,7 +45,7 @@ def is_door(word: str) -> bool:
 def open_view(word: str, target: Target) -> View:
     """Open the view of an operand. Raises `Mistake` if it cannot be opened."""
     if not is_door(word):
-        found = recording.load(word)
+        found = file.load(word)
         return View(word, found.seat, found.time, Recorded(found.facts))
     if word == IMAGE:
         raise Mistake(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
 from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf, Size
 from nodespec.judge import expectation
@@ -56,9 +56,9 @@ class FactWalk:
     def family(self, name: Word, node: Node) -> Iterator[Stated]:
         """Yield the statements on the facts of a family."""
         try:
-            declared = facts.family(name)
+            declared = declaration.family(name)
         except LookupError:
-            raise Wrong(name, f"`{name}` is no family of facts{nearest(name, facts.families())}") from None
+            raise Wrong(name, f"`{name}` is no family of facts{nearest(name, declaration.families())}") from None
         if isinstance(declared, Table):
             yield from self._table((name,), declared, node)
             return
@@ -244,7 +244,7 @@ def _ordered(family: str, declared: Group, wrong: Wrong) -> str:
 
 def _key(table: Table, name: Word) -> str:
     try:
-        return facts.row_key(table, str(name))
+        return declaration.row_key(table, str(name))
     except ValueError as error:
         raise Wrong(name, str(error)) from None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
 from nodespec.author.spec.documents import TOP
 from nodespec.author.spec.params import WRITTEN
 from nodespec.author.spec.statements import FORMS, LEVELS, RULE
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge.expectation import WORDS
@@ -82,7 +82,7 @@ def _rule(kinds: _Kinds) -> Node:
     said: Dict[str, Node] = {
         **{name: {} for name in RULE},
         **SAID,
-        "name": {"type": SCALAR, "pattern": "^[a-z0-9-]+$", "not": {"enum": [*facts.families(), PARAMS]}},
+        "name": {"type": SCALAR, "pattern": "^[a-z0-9-]+$", "not": {"enum": [*declaration.families(), PARAMS]}},
         "when": _ref("pattern"),
         "level": _one_of(*LEVELS.values()),
         "any": {**_list(_ref("pattern")), "minItems": 2},
@@ -117,7 +117,7 @@ def _rule(kinds: _Kinds) -> Node:
 
 
 def _families(typed: Typed, *, described: bool) -> Dict[str, Node]:
-    return {name: _declared(facts.family(name), typed, described=described) for name in facts.families()}
+    return {name: _declared(declaration.family(name), typed, described=described) for name in declaration.families()}
 
 
 def _declared(declared: Union[Group, Leaf, Table], typed: Typed, *, described: bool) -> Node:
@@ -147,8 +147,8 @@ def _joined(row: Node, name: str) -> Node:
 def _tables() -> Dict[str, Table]:
     """Return the tables with enumerable rows, by the dotted name for `every`."""
     found: Dict[str, Table] = {}
-    for name in facts.families():
-        declared = facts.family(name)
+    for name in declaration.families():
+        declared = declaration.family(name)
         members: Mapping[str, Union[Leaf, Table]] = declared.members if isinstance(declared, Group) else {"": declared}
         of_rows = {f"{name}.{member}".rstrip("."): one for member, one in members.items() if isinstance(one, Table)}
         found.update({path: one for path, one in of_rows.items() if one.closed})

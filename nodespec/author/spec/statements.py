@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tupl
 from nodespec.author.spec.fact_tree import FactWalk, Said, Stated
 from nodespec.author.spec.satisfiability import ANY_ROW, Given, possible
 from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
-from nodespec.facts import declaration as facts
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
 from nodespec.judge.expectation import WORDS
 from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, param_place
@@ -294,11 +294,11 @@ def _table(node: Node) -> Place:
     name = text(node, "every")
     path = tuple(name.split("."))
     try:
-        place = facts.place((*path, ANY_ROW))
+        place = declaration.place((*path, ANY_ROW))
     except LookupError:
         place = None
     if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
-        raise Wrong(node, f"`{name}` is no table whose rows can be told{nearest(name, facts.families())}")
+        raise Wrong(node, f"`{name}` is no table whose rows can be told{nearest(name, declaration.families())}")
     return place
 
 
@@ -306,7 +306,7 @@ def _rule_name(node: Map, names: Dict[str, At]) -> Word:
     name = node.get("name")
     if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
         raise Wrong(name or node, "a rule needs a name of small letters, digits and dashes")
-    if name in facts.families() or name in ("recommended", PARAMS):
+    if name in declaration.families() or name in ("recommended", PARAMS):
         raise Wrong(name, f"`{name}` is the name of a family, not of a rule")
     if name in names:
         raise Wrong(name, f"`{name}` stands here twice: see line {names[name].line}")

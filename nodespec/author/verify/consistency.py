@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Set, Tuple, cast
 
-from nodespec.facts import declaration as declared
+from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge.pattern import PARAMS, clauses, read
 from nodespec.model.observation import DEFERRED
@@ -14,7 +14,7 @@ from nodespec.model.report import Report
 from nodespec.model.subject import HEAD_FACTS
 from nodespec.recording.observation_json import NOT_RECORDED
 from nodespec.recording.replay import Recorded
-from nodespec.run import host_identity as identity
+from nodespec.run import host_identity
 
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
@@ -92,12 +92,12 @@ def _host(said: Report, access: str) -> Iterator[str]:
     contained = said.host.container and access == "live"
     for field, path in HEAD_FACTS.items():
         stated = getattr(said.host, field)
-        place = declared.place(path)
+        place = declaration.place(path)
         if facts.look(place) == NOT_RECORDED:
             if stated and sealed and not own:
                 yield f"host.{field}: the report says {stated}, and its facts do not"
             continue
-        known = identity.stated(facts, path)
+        known = host_identity.stated(facts, path)
         if field == "next":
             known = "" if contained or said.context != "running" or known == said.host.kernel else known
         if stated != known and (stated or not own):
@@ -116,7 +116,7 @@ def _notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Itera
     if access.split(" ", maxsplit=1)[0] not in ("live", "root"):
         return
     root = "/" if access == "live" else access.partition(" ")[2]
-    for kind, values, text in identity.notices_by_kind(said.host, root):
+    for kind, values, text in host_identity.notices_by_kind(said.host, root):
         notice = next((one for one in left if all(value in one for value in values)), None)
         if notice is None:
             yield f"notices: the report lacks that of the {kind}: {text}"
@@ -170,7 +170,7 @@ def _asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns
                 for place in _places(data, plan):
                     _add(asked, place)
                 continue
-            table = declared.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+            table = declaration.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
             row = table._replace(path=(*table.path, "*"), key="*")
             _add(asked, row)
             for part in (data[name] for name in ("where", "require") if name in data):
