@@ -196,9 +196,19 @@ class Units:
         return ""
 
     def dangling(self) -> bool:
-        """Return whether a name is an invalid alias, or an alias of a missing unit."""
-        names = (name for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name))
-        return any(not self.final(name) for name in names)
+        """Return whether a name is an invalid alias or an alias of a missing unit, or a link leads to no file."""
+        paths = [(folder, name) for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name)]
+        return any(not self.final(name) or self._leads_nowhere(f"{folder}/{name}") for folder, name in paths)
+
+    def broken_link(self, name: str) -> str:
+        """Return a link of that name that leads to no file and stands before another file of the name, or nothing."""
+        paths = [f"{folder}/{name}" for folder in SEARCH_PATH if name in self.names(folder)]
+        return next((path for path in paths[:-1] if self._leads_nowhere(path)), "")
+
+    def _leads_nowhere(self, path: str) -> bool:
+        if not self.link(path) or path in self.added or self.is_mask(path):
+            return False
+        return not isinstance(self.tree.entry(path), Value)
 
     def fragment(self, name: str) -> Fragment:
         """Return the file of a unit; an instance without a file uses its template."""

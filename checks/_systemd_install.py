@@ -106,6 +106,11 @@ def _drop_ins(units: Units, name: str) -> List[str]:
 
 def is_enabled(units: Units, name: str) -> Observation[bool]:
     """Return whether links of /etc enable a unit; absent if it does not exist."""
+    broken = units.broken_link(name)
+    if broken:
+        return Unknown(
+            "unsupported", f"{broken} leads to no file; systemd and systemctl read different files for {name}"
+        )
     fragment = units.fragment(name)
     if fragment.state == "missing":
         return units.unread or Absent(Evidence(":".join(_systemd_units.UNITS)), f"unit {name} not found")

@@ -12,7 +12,7 @@ from typing import Dict, NoReturn, Sequence
 from nodespec.errors import Mistake
 
 # Messages are English only: searching for a translation catalog takes 1 ms of every start.
-vars(argparse)["_"] = str
+setattr(argparse, "_", str)  # noqa: B010 - a type checker knows no such attribute
 
 ROOT = "check the running host whose root directory is mounted here (default: /)"
 COLUMNS = 80  # The width if the terminal and the environment do not set it.

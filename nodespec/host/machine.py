@@ -81,11 +81,11 @@ class Machine(DirectoryTree):
 
         It is empty if only the kernel can follow them, as below /proc/self/fd.
         """
-        with PathWalk(self.root) as walk:
-            try:
+        try:
+            with PathWalk(self.root) as walk:
                 return walk.path(walk.to(path, follow=True))
-            except OSError:
-                return ""
+        except OSError:
+            return ""
 
     def _missing(self, path: str) -> Union[Absent, Unknown]:
         if pseudofs.is_below(path):

@@ -69,7 +69,11 @@ def require_mounted(machine: Machine, path: str, device: int) -> None:
 
 def missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
     """Return the observation of a missing path below /proc or /sys: absent or hidden."""
-    folder, device = machine.reached(path)
+    try:
+        folder, device = machine.reached(path)
+    except OSError as error:  # The root itself cannot be opened.
+        reason = "no permission" if isinstance(error, PermissionError) else "failed"
+        return Unknown(reason, f"{path}: {machine.root}: {error.strerror or error}")
     root = _root(folder)
     if not root:  # /proc itself is missing, or a link leads out of it.
         return _unmounted(_root(path)) if machine.device(_root(path)) is None else Absent(Evidence(path))

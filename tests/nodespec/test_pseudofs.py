@@ -128,3 +128,16 @@ def test_what_a_unit_makes_inaccessible_is_hidden(make_tree: MakeTree) -> None:
     assert machine.names("/boot") == Value((), Evidence("/boot"))
     assert machine.text("/boot/loader/x") == Absent(Evidence("/boot/loader/x"))
     assert machine.names("/empty") == Value((), Evidence("/empty"))
+
+
+def test_a_root_that_cannot_be_opened_is_unknown(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(make_tree({"/proc/self/stat": "", "/proc/uptime": ""}))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("nodespec.host.machine.PathWalk", refuse)
+    seen = machine.line("/proc/cmdline")
+    assert isinstance(seen, Unknown)
+    assert seen.reason == "no permission"
+    assert machine.resolved("/proc/cmdline") == ""
