@@ -32,10 +32,10 @@ RUN = """
 root=$(mktemp -d); mount -t tmpfs none $root
 for folder in usr proc sys dev; do mkdir $root/$folder; mount --rbind /$folder $root/$folder; done
 for link in bin sbin lib lib64; do ln -s usr/$link $root/$link; done
-mkdir -p $root/etc $root/run $root/work; mount --bind {folder} $root/work
+mkdir -p $root/etc $root/run $root/tables; mount --bind {folder} $root/tables
 exec chroot $root /bin/sh -c '
-cd /work; for table in table-*; do
-    mkdir made-$table; SYSTEMD_FSTAB=/work/$table {generator} made-$table made-$table made-$table
+cd /tables; for table in table-*; do
+    mkdir made-$table; SYSTEMD_FSTAB=/tables/$table {generator} made-$table made-$table made-$table
 done; true' 2>/dev/null
 """
 WHAT = (
