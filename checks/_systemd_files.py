@@ -201,7 +201,7 @@ class Units:
         return any(not self.final(name) or self._leads_nowhere(f"{folder}/{name}") for folder, name in paths)
 
     def broken_link(self, name: str) -> str:
-        """Return a link of that name that leads to no file and stands before another file of the name, or nothing."""
+        """Return a link of that name that leads to no file and hides another file; else an empty text."""
         paths = [f"{folder}/{name}" for folder in SEARCH_PATH if name in self.names(folder)]
         return next((path for path in paths[:-1] if self._leads_nowhere(path)), "")
 

@@ -190,7 +190,11 @@ def chosen(hostile: Path, preflight: str, tmp_path: Path) -> Path:
     """A folder with modules that Python does not import before it runs a bundle."""
     (tmp_path / "home").mkdir()
     (tmp_path / "home/__main__.py").write_text(preflight, encoding="ascii")
-    plant(tmp_path / "home", ["argparse", "binascii", "json", "marshal"], hostile / "ran")
+    python = [str(hostile / "bin/python3"), "-c", "import sys; print(*sys.modules)"]  # with the .pth files of its site
+    started = subprocess.run(python, capture_output=True, text=True, check=True).stdout.split()
+    names = {"argparse", "binascii", "json", "zlib"} - {*started}
+    assert names
+    plant(tmp_path / "home", names, hostile / "ran")
     (tmp_path / "bin").symlink_to(hostile / "bin")
     return tmp_path
 
