@@ -177,7 +177,7 @@ def underscored(name: str) -> str:
 
     kmod compares names and patterns in this form.
     """
-    parts = re.fullmatch(r"(?:[^\[\]]+|\[[^\]]*\])*", name)
+    parts = re.fullmatch(r"(?:[^\[\]]|\[[^\]]*\])*", name)
     if not parts:
         raise ValueError(f"`{name[:80]}` has a bracket too many")
     return re.sub(r"\[[^\]]*\]|-", lambda part: "_" if part[0] == "-" else part[0], name)

@@ -62,7 +62,7 @@ def _run(script: str, name: str, depth: int) -> Done:
 _TOKEN = re.compile(
     r"""[\t ]*(?:(?P<joint>&&|\|\||[;&|\n])|(?P<redirect>\d*>>?(?:&\d|[\t ]*[\w./-]+)|<[\t ]*[\w./-]+)"""
     r"""|(?P<comment>\#[^\n]*)"""
-    r"""|(?P<word>(?:[^\t\n ;&|<>'"`$(){}\\]|'[^']*'|"(?:[^"`$\\]|\$\w+|\$\{\w+\})*"|\$\w+|\$\{\w+\})+))"""
+    r"""|(?P<word>(?:[^\t\n ;&|<>'"`$(){}\\]|'[^']*'|"(?:[^"`$\\]|\$\w|\$\{\w+\})*"|\$\w|\$\{\w+\})+))"""
 )
 UNREAD = "("  # a placeholder for everything but simple commands; no program has this name
 

@@ -411,3 +411,9 @@ def test_no_text_breaks_a_parser(text: str) -> None:
         assert 0 < line.evidence.line <= text.count("\n") + 1
         _modprobe.matches("bridge", line.name)
         _modprobe_commands.loads(line.rest, "bridge")
+
+
+def test_an_unbalanced_bracket_behind_a_long_name_is_found_at_once() -> None:
+    """Nested repetition in the pattern took time exponential in the name."""
+    with pytest.raises(ValueError, match="a bracket too many"):
+        _modprobe.underscored("1" * 1000 + "[")
