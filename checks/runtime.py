@@ -13,7 +13,7 @@ from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 from nodespec.checks import _program_places, _runtime_catalogue, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
 from nodespec.checks._runtime_catalogue import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
-from nodespec.errors import nearest
+from nodespec.errors import suggest_name
 from nodespec.facts.declaration import Columns, Row, Rows, table
 from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, SetOf, Version
 from nodespec.facts.versions import RELEASE
@@ -51,7 +51,7 @@ COLUMNS: Mapping[str, Kind[Datum]] = {
 def _name(key: str) -> str:
     name = ALIASES.get(key, key)
     if name not in RUNTIMES:
-        raise ValueError(f"`{key}` is not one of {', '.join(RUNTIMES)}{nearest(key, RUNTIMES)}")
+        raise ValueError(f"`{key}` is not one of {', '.join(RUNTIMES)}{suggest_name(key, RUNTIMES)}")
     return name
 
 

@@ -14,7 +14,7 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
 from typing import Callable, List, NoReturn, Optional
 
 from nodespec import __version__
-from nodespec.entry import exit_with, guarded
+from nodespec.entry import exit_with, run_guarded
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -26,10 +26,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     if args == ["--version"]:
         print(f"nodespec {__version__}")  # noqa: T201 - printed before anything else is imported
         return 0
-    return guarded(_command, args)
+    return run_guarded(_run_command, args)
 
 
-def _command(args: List[str]) -> int:
+def _run_command(args: List[str]) -> int:
     from nodespec.author.commands.main import run as command  # noqa: PLC0415
 
     return command(args)

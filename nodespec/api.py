@@ -8,7 +8,7 @@
     print(api.render([report], "markdown"))
 
 Everything else in this package may change without notice. Every function raises `SpecError` where the command line
-would exit with 2. `SpecError.said` holds the messages, each of them one line.
+would exit with 2. `SpecError.messages` holds the messages, one line each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from nodespec.errors import Mistake as SpecError
+from nodespec.errors import UsageError as SpecError
 from nodespec.facts.live import Live, alarms
 from nodespec.judge import judge as judging
 from nodespec.judge.conclusion import Choice

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import Callable, List, NoReturn
 
-from nodespec.errors import DEFECT, INTERRUPTED, UNWRITTEN, USAGE, Mistake, complain, hush
+from nodespec.errors import DEFECT, INTERRUPTED, UNWRITTEN, USAGE, UsageError, print_error, silence_stream
 
 REMEDIES = {
     "yaml": "install PyYAML (Debian: python3-yaml), or nodespec with pip",
@@ -18,47 +18,49 @@ REMEDIES = {
     "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
 }
 # Objects between two searches for reference cycles. Objects of a check live until its end and rarely form cycles.
-YOUNG = 50_000
+GC_THRESHOLD = 50_000
 # Errors that only writing causes, and EIO of a closed terminal.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-WHOLE = "run a whole one, which on Debian is python3 rather than python3-minimal"
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+COMPLETE_PYTHON = "run a whole one, which on Debian is python3 rather than python3-minimal"
 
 
-def guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
+def run_guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
     """Run a command and return its exit code; no exception passes this function."""
     try:
         return command(args)
-    except Mistake as mistake:
-        for line in mistake.said:
-            complain(line)
+    except UsageError as mistake:
+        for line in mistake.messages:
+            print_error(line)
         return USAGE
     except BrokenPipeError:  # The reader closed the pipe because it has read enough, so nothing is printed.
-        hush(sys.stdout)
+        silence_stream(sys.stdout)
         return UNWRITTEN
     except KeyboardInterrupt:
-        complain("nodespec: interrupted")
+        print_error("nodespec: interrupted")
         return INTERRUPTED
     except Exception as error:
         if os.environ.get("NODESPEC_DEBUG"):
             raise
-        return _unforeseen(error)
+        return _report_exception(error)
 
 
-def _unforeseen(error: Exception) -> int:
-    if isinstance(error, OSError) and error.errno in FULL:
-        complain(f"nodespec: standard output: {error.strerror}: not written")
-        hush(sys.stdout)
+def _report_exception(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
+        print_error(f"nodespec: standard output: {error.strerror}: not written")
+        silence_stream(sys.stdout)
         return UNWRITTEN
     if isinstance(error, ModuleNotFoundError) and not (error.name or "nodespec").startswith("nodespec"):
-        complain(f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', WHOLE)}")
+        print_error(
+            f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', COMPLETE_PYTHON)}"
+        )
         return USAGE
-    complain(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
+    print_error(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")
     return DEFECT
 
 
 def exit_with(program: Callable[[], int]) -> NoReturn:
     """Run a program, flush its output and end the process with its exit code."""
-    gc.set_threshold(YOUNG)
+    gc.set_threshold(GC_THRESHOLD)
     # The caller closed standard output. Writing to /dev/full reports what is printed as not written.
     if sys.stdout is None:
         sys.stdout = open(os.open("/dev/full", os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
@@ -72,7 +74,7 @@ def exit_with(program: Callable[[], int]) -> NoReturn:
     try:
         sys.stdout.flush()
     except OSError:
-        hush(sys.stdout)
+        silence_stream(sys.stdout)
         code = code or UNWRITTEN
     if sys.stderr is not None:
         with suppress(OSError):

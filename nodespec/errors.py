@@ -16,7 +16,7 @@ EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}
 USAGE, DEFECT, UNWRITTEN, INTERRUPTED = 2, 70, 74, 130
 
 
-class At(NamedTuple):
+class FilePosition(NamedTuple):
     """A position in a file; lines and columns count from 1."""
 
     file: str
@@ -27,33 +27,33 @@ class At(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-class Mistake(Exception):
+class UsageError(Exception):
     """One or more errors in the input of the user; the exit code is 2.
 
     The input is the arguments, a spec, waivers or a recording.
     """
 
-    def __init__(self, *said: str) -> None:
-        super().__init__("\n".join(said))
-        self.said = said
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print a line on standard error, escaped.
 
     If standard error cannot be written, the line is dropped and the run continues.
     """
-    from nodespec.escape import visible  # noqa: PLC0415 - most runs print no error
+    from nodespec.escape import escape_line  # noqa: PLC0415 - most runs print no error
 
     if sys.stderr is None:  # The caller closed standard error.
         return
     try:
-        print(visible(line), file=sys.stderr, flush=True)  # noqa: T201
+        print(escape_line(line), file=sys.stderr, flush=True)  # noqa: T201
     except OSError:  # The terminal was closed.
-        hush(sys.stderr)
+        silence_stream(sys.stderr)
 
 
-def hush(stream: TextIO) -> None:
+def silence_stream(stream: TextIO) -> None:
     """Redirect a stream that failed to /dev/null.
 
     Otherwise Python would fail to flush it at exit, with status 120.
@@ -61,14 +61,14 @@ def hush(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class Wrong(ValueError):
+class DocumentError(ValueError):
     """A part of a document that is not valid.
 
     `node` is that part. It may have an attribute `at`, its position in the file.
     """
 
-    def __init__(self, node: object, say: str) -> None:
-        super().__init__(say)
+    def __init__(self, node: object, message: str) -> None:
+        super().__init__(message)
         self.node = node
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ class Wrong(ValueError):
         return f"{at}: {self.args[0]}" if at else str(self.args[0])
 
 
-class Consequence(Wrong):
+class ConsequentError(DocumentError):
     """A problem that follows from a problem that is already reported.
 
     It is not reported itself.
@@ -86,26 +86,26 @@ class Consequence(Wrong):
         super().__init__(None, "follows from another problem")
 
 
-class Collecting:
+class ErrorCollector:
     """Context manager that collects raised problems, so that all are reported at once."""
 
-    def __init__(self, problems: List[Wrong]) -> None:
+    def __init__(self, problems: List[DocumentError]) -> None:
         self.problems = problems
 
     def __enter__(self) -> None:
         """Return nothing; there is nothing to prepare."""
 
     def __exit__(self, _kind: object, error: Optional[BaseException], _trace: object) -> bool:
-        if isinstance(error, Wrong):
-            if not isinstance(error, Consequence):
+        if isinstance(error, DocumentError):
+            if not isinstance(error, ConsequentError):
                 self.problems.append(error)
             return True
-        if isinstance(error, Mistake):
-            self.problems += [Wrong(None, said) for said in error.said]
-        return isinstance(error, Mistake)
+        if isinstance(error, UsageError):
+            self.problems += [DocumentError(None, message) for message in error.messages]
+        return isinstance(error, UsageError)
 
 
-def nearest(word: str, names: Iterable[str], likeness: float = 0.6) -> str:
+def suggest_name(word: str, names: Iterable[str], likeness: float = 0.6) -> str:
     """Return `; did you mean `X`?` with the nearest of `names`, or an empty string.
 
     `likeness` is the least similarity ratio of a suggestion, from 0 to 1.

@@ -12,10 +12,10 @@ import re
 _HIDDEN = (  # Compiled when it is first used.
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
-LONGEST = 4096
+MAX_LINE_CHARS = 4096
 
 
-def visible(text: str, longest: int = LONGEST) -> str:
+def escape_line(text: str, longest: int = MAX_LINE_CHARS) -> str:
     """Return text as one line, with hidden characters escaped, truncated to `longest`.
 
     `longest` is in characters.
@@ -24,10 +24,10 @@ def visible(text: str, longest: int = LONGEST) -> str:
         return text
     if len(text) > longest:
         text = f"{text[:longest]}... ({len(text)} characters)"
-    return re.sub(_HIDDEN, _escaped, text)
+    return re.sub(_HIDDEN, _escape_character, text)
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escape_character(match: re.Match[str]) -> str:
     code = ord(match[0])
     short = {9: "\\t", 10: "\\n", 13: "\\r"}
     return short.get(code) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")  # noqa: PLR2004

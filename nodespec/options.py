@@ -9,13 +9,13 @@ import argparse
 import os
 from typing import Dict, NoReturn, Sequence
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 
 # Messages are English only: searching for a translation catalog takes 1 ms of every start.
 setattr(argparse, "_", str)  # noqa: B010 - a type checker knows no such attribute
 
-ROOT = "check the running host whose root directory is mounted here (default: /)"
-COLUMNS = 80  # The width if the terminal and the environment do not set it.
+ROOT_HELP = "check the running host whose root directory is mounted here (default: /)"
+DEFAULT_COLUMNS = 80  # The width if the terminal and the environment do not set it.
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -25,27 +25,27 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
+        super().__init__(prog, width=_read_columns() - 2)
 
 
-def _columns() -> int:
+def _read_columns() -> int:
     try:
-        return int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns or COLUMNS
+        return int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns or DEFAULT_COLUMNS
     except (ValueError, OSError):
-        return COLUMNS
+        return DEFAULT_COLUMNS
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises usage errors instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{self.prog}: {message}; {self.prog} --help shows how")
+        raise UsageError(f"{self.prog}: {message}; {self.prog} --help shows how")
 
 
-def looking(command: argparse.ArgumentParser) -> None:
+def add_access_options(command: argparse.ArgumentParser) -> None:
     """Add the options that select how a host is accessed."""
     door = command.add_mutually_exclusive_group()
-    door.add_argument("--root", default="/", metavar="DIR", help=ROOT)
+    door.add_argument("--root", default="/", metavar="DIR", help=ROOT_HELP)
     door.add_argument(
         "--image",
         metavar="PATH",
@@ -60,17 +60,17 @@ def looking(command: argparse.ArgumentParser) -> None:
         metavar="RELEASE",
         help="with --image: the installed kernel to check, instead of the one that boots",
     )
-    _patience(command)
+    _add_limit_options(command)
 
 
-def comparing(command: argparse.ArgumentParser) -> None:
+def add_diff_access_options(command: argparse.ArgumentParser) -> None:
     """Add the options that select how `diff` accesses its hosts."""
-    command.add_argument("--root", default="/", metavar="DIR", help=ROOT)
+    command.add_argument("--root", default="/", metavar="DIR", help=ROOT_HELP)
     command.set_defaults(kernel="")
-    _patience(command)
+    _add_limit_options(command)
 
 
-def _patience(command: argparse.ArgumentParser) -> None:
+def _add_limit_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--platform",
         default="",
@@ -79,14 +79,14 @@ def _patience(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--deadline",
-        type=seconds,
+        type=parse_seconds,
         default=None,
         metavar="S",
         help="time limit for all observations in seconds (default: 20, with --image 300, reading the image included)",
     )
 
 
-def recording(command: argparse.ArgumentParser) -> None:
+def add_recording_options(command: argparse.ArgumentParser) -> None:
     """Add the options that select facts to show or record."""
     command.add_argument("--all", action="store_true", help="all rows of all tables")
     command.add_argument(
@@ -95,7 +95,7 @@ def recording(command: argparse.ArgumentParser) -> None:
     command.add_argument("--reveal", action="store_true", help="with -o: also record values that may be secret")
 
 
-def judging(command: argparse.ArgumentParser) -> None:
+def add_judging_options(command: argparse.ArgumentParser) -> None:
     """Add the options for judging a host."""
     command.add_argument("--waivers", metavar="FILE", help="read waivers: permissions to fail until a date")
     command.add_argument(
@@ -106,35 +106,38 @@ def judging(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--strict", action="store_true", help="enforce recommendations like requirements")
     command.add_argument(
-        "--wait", type=seconds, default=0.0, metavar="S", help="retry for up to S seconds until the host conforms"
+        "--wait", type=parse_seconds, default=0.0, metavar="S", help="retry for up to S seconds until the host conforms"
     )
 
 
-def writing(command: argparse.ArgumentParser, *formats: str) -> None:
+def add_report_options(command: argparse.ArgumentParser, *formats: str) -> None:
     """Add the options that select reports."""
     formats_help = f"write a report: {', '.join(formats)}; to standard output or a file; repeatable (default: text)"
     command.add_argument("-o", dest="output", action="append", default=[], metavar="FORMAT[=FILE]", help=formats_help)
     command.add_argument("--all", action="store_true", help="also list what passes")
 
 
-def seconds(text: str) -> float:
-    """Parse a number of seconds, up to a day. Raises ValueError."""
-    found = float(text)
-    if not 0 <= found <= 86400:  # noqa: PLR2004 - a day
-        raise ValueError(text)
-    return found
+def parse_seconds(text: str) -> float:
+    """Parse a number of seconds, up to a day. Raises argparse.ArgumentTypeError."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:  # noqa: PLR2004 - a day
+        raise argparse.ArgumentTypeError(f"`{text}` must be a number of seconds from 0 to 86400")
+    return seconds
 
 
 def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
     """Return values by name, from texts such as `role=worker`.
 
-    Raises `Mistake` for a text without `=`, or for two values of one name.
+    Raises `UsageError` for a text without `=`, or for two values of one name.
     """
     pairs: Dict[str, str] = {}
     for one in assignments:
         name, equals, value = one.partition("=")
         if not equals or not name:
-            raise Mistake(f"--set {one}: expected K=V")
+            raise UsageError(f"--set {one}: expected K=V")
         if pairs.setdefault(name, value) != value:
-            raise Mistake(f"--set {name}: set twice")
+            raise UsageError(f"--set {name}: set twice")
     return pairs

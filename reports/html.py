@@ -12,7 +12,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Dict, List, Sequence, Tuple
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.judge.fleet_summary import summary
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style, code
 from nodespec.records import NamedTuple
@@ -50,9 +50,9 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
         lstrip_blocks=True,
     )
     css, script = _source("report.css"), _source("report.js")
-    shown = [words.escaped(report, visible) for report in reports]
+    shown = [words.escaped(report, escape_line) for report in reports]
     pages = _pages(shown)
-    together = words.escaped(summary(reports), visible) if len(reports) > 1 else None
+    together = words.escaped(summary(reports), escape_line) if len(reports) > 1 else None
     return environment.get_template("report.html.j2").render(
         pages=pages,
         together=together,

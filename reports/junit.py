@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Iterator, List, Mapping, Sequence, Tuple
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.report import Finding, Report, Style
 from nodespec.records import NamedTuple
 from nodespec.reports import words
@@ -45,7 +45,7 @@ MARKUP = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quo
 
 def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
     """Render the document in ASCII, so that it is valid in any encoding."""
-    suites = [Suite(words.escaped(report, visible), number) for number, report in enumerate(reports)]
+    suites = [Suite(words.escaped(report, escape_line), number) for number, report in enumerate(reports)]
     total = {name: str(sum(suite.count(kind) for suite in suites)) for name, kind in COUNTS if kind != SKIPPED}
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', _tag("testsuites", {"name": "nodespec", **total})]
     for suite in suites:

@@ -10,13 +10,13 @@ import re
 from functools import partial
 from typing import Iterator, List, Sequence
 
-from nodespec.escape import LONGEST, visible
+from nodespec.escape import MAX_LINE_CHARS, escape_line
 from nodespec.judge.fleet_summary import Summary, summary, told
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style, code
 from nodespec.reports import words
 
 MOST = 1_000_000  # Bytes of UTF-8.
-LENGTHS = (LONGEST, 400, 80, 20)  # Characters of one text; the first limit for which the document fits is used.
+LENGTHS = (MAX_LINE_CHARS, 400, 80, 20)  # Characters of one text; the first limit for which the document fits is used.
 MARKUP = re.compile(r"([\\`*_\[\]~])|([&<>|$])")
 WORD = re.compile(r"([^\s`|\\]+)")  # A word that can be shown as code, also in a table.
 REFERENCE = re.compile(  # Text that GitHub or GitLab links, notifies a user for, or shows as an emoji.
@@ -43,11 +43,11 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
 
 
 def _document(raw: Sequence[Report], length: int) -> str:
-    reports = [words.escaped(report, partial(visible, longest=length)) for report in raw]
+    reports = [words.escaped(report, partial(escape_line, longest=length)) for report in raw]
     lines: List[str] = []
     if len(reports) != 1:
         lines += [f"# {_conclusion(reports)}", "", *(f"- {_host(one)}: {one.headline}" for one in reports), ""]
-        lines += _together(words.escaped(summary(raw), partial(visible, longest=length)))
+        lines += _together(words.escaped(summary(raw), partial(escape_line, longest=length)))
     for report in reports:
         lines += [*_report(report), ""]
     lines.append(f"**exit {code(reports)}**: {words.advice(reports)}")

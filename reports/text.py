@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Sequence, Tuple, cast
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.report import Concluded, Finding, Report, Style, Waiver, code
 from nodespec.records import NamedTuple
 from nodespec.reports import words
@@ -60,7 +60,7 @@ class Stream:
         Hosts may share a finding.
         """
         if id(finding) not in self.escaped:
-            made = words.escaped(finding, visible)
+            made = words.escaped(finding, escape_line)
             if len(repr(finding)) > LARGE:
                 return made
             self.escaped[id(finding)] = finding, made
@@ -142,7 +142,7 @@ def _hosts(page: TextPage, gists: Sequence[Gist]) -> Iterator[str]:
     counts = ", ".join(f"{conclusions.count(one)} {one}" for one in CONCLUSIONS if one in conclusions)
     worst = words.CONCLUSION[code(gists)]
     yield page.paint(worst.upper(), CONCLUSIONS[worst]) + f": {words.number(len(gists), 'host')}: {counts}"
-    together = words.escaped(fleet_summary.together(gists), visible)
+    together = words.escaped(fleet_summary.together(gists), escape_line)
     wide = page.column([row.host for row in together.matrix])
     for row, one in zip(together.matrix, gists):
         yield from _wrapped(f"{row.host.ljust(wide)}  ", one.headline, wide + 2, page.style.width)
@@ -174,7 +174,7 @@ def _report(page: TextPage, raw: Report, escape: Callable[[Finding], Finding]) -
     """
     every = words.sections(raw)
     told = [one for section in every for one in every[section] if page.style.every or section not in COUNTED]
-    report = words.escaped(raw._replace(findings=()), visible)._replace(findings=tuple(map(escape, told)))
+    report = words.escaped(raw._replace(findings=()), escape_line)._replace(findings=tuple(map(escape, told)))
     conclusion, counts = raw.headline.split(": ", 1)
     first, *rest = _wrapped(f"{conclusion.upper()}: ", counts, MARGIN, page.style.width)
     yield page.paint(first[: len(conclusion)], CONCLUSIONS[report.conclusion]) + first[len(conclusion) :]

@@ -6,7 +6,7 @@ from typing import Dict, Mapping, Sequence, Tuple, Union
 
 from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts.declaration import Place
 from nodespec.facts.live import sound
 from nodespec.facts.value_types import Datum
@@ -60,7 +60,7 @@ class Shelf(Library):
 
     def find(self, name: str, beside: str = "") -> SpecText:
         if name not in self.texts:
-            raise Mistake(f"`{name}` stands not on the shelf, nor beside {beside}")
+            raise UsageError(f"`{name}` stands not on the shelf, nor beside {beside}")
         text = self.texts[name]
         head = "" if text.startswith(HEADS) else "nodespec: 1\n"
         return SpecText(name, name, f"{head}{text}".encode())

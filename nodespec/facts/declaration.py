@@ -22,7 +22,7 @@ from typing import (
     cast,
 )
 
-from nodespec.errors import nearest
+from nodespec.errors import suggest_name
 from nodespec.facts.value_types import Datum, Kind, Presence
 from nodespec.model.observation import Absent, Lacking, Observation, TimedOut
 from nodespec.records import NamedTuple
@@ -119,7 +119,7 @@ def meant(name: str, names: Iterable[str]) -> str:
     A host may have thousands of names, so that only similar candidates are compared.
     """
     like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004 - a difference of at most two characters
-    return nearest(name, like[:COMPARED], ALIKE).lstrip("; ").rstrip("?").replace("did you mean", "there is")
+    return suggest_name(name, like[:COMPARED], ALIKE).lstrip("; ").rstrip("?").replace("did you mean", "there is")
 
 
 S = TypeVar("S")

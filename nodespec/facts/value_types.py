@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
 
-from nodespec.errors import nearest
+from nodespec.errors import suggest_name
 from nodespec.facts.versions import Position, Scheme, Span
 from nodespec.records import NamedTuple
 
@@ -136,7 +136,7 @@ class OneOf(Kind[str]):
 
     def read(self, text: str) -> str:
         if text not in self.choices:
-            raise ValueError(f"`{text}` is not {self.noun}{nearest(text, (*self.choices, *self.words))}")
+            raise ValueError(f"`{text}` is not {self.noun}{suggest_name(text, (*self.choices, *self.words))}")
         return text
 
     def others(self) -> Iterable[Case]:
@@ -336,7 +336,7 @@ class Option(UntypedValue):
 
     def read(self, text: str) -> str:
         if not re.match(self.pattern, text):
-            raise ValueError(f"`{text}` is not {self.noun}{nearest(text, (*self.PLAIN, *self.words))}")
+            raise ValueError(f"`{text}` is not {self.noun}{suggest_name(text, (*self.PLAIN, *self.words))}")
         return text[1:-1] if text.startswith('"') else text
 
     def others(self) -> Iterable[Case]:

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import Callable, FrozenSet, Tuple, TypeVar, Union
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File
 from nodespec.formats.mountinfo import parsed, reached
 from nodespec.host.directory import DirectoryTree, PathWalk
@@ -56,16 +56,16 @@ class AtRestTree(DirectoryTree):
 def _covers(root: str) -> FrozenSet[str]:
     """Return the paths below a root where memory is mounted.
 
-    Raises `Mistake` if the live root is in memory itself.
+    Raises `UsageError` if the live root is in memory itself.
     """
     mounts = Machine().text("/proc/self/mountinfo").then(parsed)
     if not isinstance(mounts, Value):
         if root == "/":
-            raise Mistake("--image /: /proc/self/mountinfo does not say what is in memory only: mount /proc")
+            raise UsageError("--image /: /proc/self/mountinfo does not say what is in memory only: mount /proc")
         return frozenset()
     points = {mount.point for mount in reached(mounts.value, *VOLATILE)}
     if root != "/":
         return frozenset(point[len(root) :] for point in points if point.startswith(f"{root}/"))
     if "/" in points:
-        raise Mistake("--image /: the root is in memory itself, and a boot leaves nothing of it")
+        raise UsageError("--image /: the root is in memory itself, and a boot leaves nothing of it")
     return frozenset(points.union(EMPTY))

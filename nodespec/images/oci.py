@@ -51,7 +51,7 @@ Json: TypeAlias = "Dict[str, object]"
 def layers(store: Store, wanted: str) -> List[ByteSource]:
     """Return the layers of the image for a platform, the lowest first.
 
-    Raises `Mistake` if no image or several images match.
+    Raises `UsageError` if no image or several images match.
     """
     images = _layout(store) if isinstance(store.read("/oci-layout"), Value) else _saved(store)
     image = chosen(store.root, list(images), wanted)

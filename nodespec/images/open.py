@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File, Pipe
 from nodespec.formats.decompress import unpacked
 from nodespec.formats.tar import begins
@@ -24,19 +24,19 @@ FOLDERS = ("/etc", "/usr", "/bin", "/lib")  # Every root file system has at leas
 def opened(path: str, platform: str = "") -> Tree:
     """Open an image and return its tree; `-` is standard input.
 
-    An archive is read once from start to end, which takes as long as unpacking it. Raises `Mistake` if the path is not
-    an image, or cannot be read to its end.
+    An archive is read once from start to end, which takes as long as unpacking it. Raises `UsageError` if the path is
+    not an image, or cannot be read to its end.
     """
     try:
         tree = _tree(path, platform)
     except OSError as error:
-        raise Mistake(f"--image {path}: {error.strerror or error}") from None
+        raise UsageError(f"--image {path}: {error.strerror or error}") from None
     if not any(_is_folder(tree, folder) for folder in FOLDERS):
         names = tree.names("/")
         if isinstance(names, Unknown):
-            raise Mistake(f"--image {path}: {names.say}")
+            raise UsageError(f"--image {path}: {names.say}")
         held = ", ".join(names.value[:5]) if isinstance(names, Value) else ""
-        raise Mistake(f"--image {path}: no root file system: it holds {held or 'nothing'}, and no /etc or /usr")
+        raise UsageError(f"--image {path}: no root file system: it holds {held or 'nothing'}, and no /etc or /usr")
     return tree
 
 
@@ -50,7 +50,7 @@ def _tree(path: str, platform: str) -> Tree:
         return _directory(path, platform)
     source = unpacked(_source(path))
     if not begins(source):
-        raise Mistake(
+        raise UsageError(
             f"--image {path}: neither a directory nor a tar. Of a disk image a tar is made so: "
             "virt-tar-out -a DISK / - | nodespec check SPEC --image -"
         )
@@ -58,7 +58,9 @@ def _tree(path: str, platform: str) -> Tree:
     if not oci.is_store(archive):
         return _plain(archive, platform)
     if not source.again:
-        raise Mistake(f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it")
+        raise UsageError(
+            f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it"
+        )
     layers = oci.layers(archive, platform)
     del archive  # Free its kept content before the tree of the layers keeps its own.
     return ArchiveTree(path, layers, layered=True)
@@ -73,7 +75,7 @@ def _directory(path: str, platform: str) -> Tree:
 
 def _plain(tree: Tree, platform: str) -> Tree:
     if platform:
-        raise Mistake(f"--platform {platform}: only of container images there are several, and {tree.root} is none")
+        raise UsageError(f"--platform {platform}: only of container images there are several, and {tree.root} is none")
     return tree
 
 
@@ -84,5 +86,5 @@ def _source(path: str) -> ByteSource:
         return File(handle)
     source = Pipe(handle)
     if os.isatty(handle):
-        raise Mistake(f"--image {path}: a terminal, where a tar is wanted")
+        raise UsageError(f"--image {path}: a terminal, where a tar is wanted")
     return source

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import List, Tuple
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.records import NamedTuple
 
 # From `uname -m` to the name in OCI; other names are equal.
@@ -51,24 +51,24 @@ class Image(NamedTuple):
 def chosen(root: str, images: List[Image], wanted: str) -> Image:
     """Return the image of the required platform.
 
-    Raises `Mistake` if no image or several images match.
+    Raises `UsageError` if no image or several images match.
     """
     images = list({(image.key, image.platform): image for image in reversed(images)}.values())[::-1]
     listed = ", ".join(sorted({str(image.platform) for image in images}))
     if not images:
-        raise Mistake(f"{root} holds no image of a file system")
+        raise UsageError(f"{root} holds no image of a file system")
     if not wanted and len({image.platform for image in images}) > 1:
         own = _platform(f"linux/{_architecture()}")
         fitting = _fitting(images, own)
         if not fitting:
-            raise Mistake(f"{root} holds images for {listed}, and none for this machine: say which with --platform")
+            raise UsageError(f"{root} holds images for {listed}, and none for this machine: say which with --platform")
     else:
         fitting = _fitting(images, _platform(wanted)) if wanted else images
         if not fitting:
-            raise Mistake(f"--platform {wanted}: {root} holds no such image, but {listed}")
+            raise UsageError(f"--platform {wanted}: {root} holds no such image, but {listed}")
     if len(fitting) > 1:
         names = ", ".join(f"{image.name or image.key} ({image.platform})" for image in fitting)
-        raise Mistake(f"{root} holds several images, {names}: copy one of them out, as `skopeo copy` does")
+        raise UsageError(f"{root} holds several images, {names}: copy one of them out, as `skopeo copy` does")
     return fitting[0]
 
 
@@ -87,7 +87,7 @@ def _architecture() -> str:
 def _platform(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(parts):
-        raise Mistake(f"--platform {text}: os/architecture[/variant] is wanted, as in linux/arm64")
+        raise UsageError(f"--platform {text}: os/architecture[/variant] is wanted, as in linux/arm64")
     return plain(*parts)
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
-from nodespec.errors import Wrong, nearest
+from nodespec.errors import DocumentError, suggest_name
 from nodespec.facts.value_types import OPERATOR, OTHER, Case, Datum, FreeText, Kind, Presence, SetOf
 from nodespec.facts.versions import Position, Span
 from nodespec.model.plan import Node
@@ -48,11 +48,11 @@ ABSENT = Expect("absent", lambda _: False, absent=True)
 def read(node: Node, kind: Kind[Datum]) -> Expect:
     """Parse the expectation of a fact of this kind, for example `>=1.7 <2`.
 
-    Raises `Wrong` if the node is not a valid expectation.
+    Raises `DocumentError` if the node is not a valid expectation.
     """
     expect = _read(node, kind)
     if len(expect.cases) > MOST:
-        raise Wrong(node, f"{len(expect.cases)} values are told apart here: {MOST} are the most")
+        raise DocumentError(node, f"{len(expect.cases)} values are told apart here: {MOST} are the most")
     return expect
 
 
@@ -62,7 +62,7 @@ def _read(node: Node, kind: Kind[Datum]) -> Expect:
     if isinstance(node, list):
         return _quantified({"all" if isinstance(kind, SetOf) else "any": node}, kind)
     if not node:
-        raise Wrong(node, "nothing is expected here")
+        raise DocumentError(node, "nothing is expected here")
     for name in node:
         if name not in OPERATORS:
             raise _unknown_operator(name)
@@ -75,13 +75,13 @@ def _read(node: Node, kind: Kind[Datum]) -> Expect:
 
 def _said(node: Node, make: Callable[[], Expect]) -> Expect:
     if getattr(node, "null", False):
-        raise Wrong(node, "nothing is expected here")
+        raise DocumentError(node, "nothing is expected here")
     try:
         return make()
-    except Wrong:
+    except DocumentError:
         raise
     except ValueError as error:
-        raise Wrong(node, str(error)) from None
+        raise DocumentError(node, str(error)) from None
 
 
 @lru_cache(maxsize=1024)  # specs repeat the same words, such as `enabled`
@@ -151,21 +151,21 @@ def _operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
         return read(arg, kind)
     if name == "not":
         if isinstance(kind, SetOf):
-            raise Wrong(name, "`not` of a set reads two ways: say `none`")
+            raise DocumentError(name, "`not` of a set reads two ways: say `none`")
         return none_of([read(arg, kind)])
     if name == "equals":
         return _said(arg, lambda: _equals(arg, kind))
     if name == "matches":
         return _said(arg, lambda: matches(arg, kind))
     if name == "only":
-        raise Wrong(name, "`only` is for sets; a list is `one of`")
+        raise DocumentError(name, "`only` is for sets; a list is `one of`")
     raise _unknown_operator(name)
 
 
-def _unknown_operator(name: str) -> Wrong:
+def _unknown_operator(name: str) -> DocumentError:
     if " " in name or OPERATOR.match(name):
-        return Wrong(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
-    return Wrong(name, f"`{name}` is no expectation{nearest(name, (*OPERATORS, *WORDS))}")
+        return DocumentError(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
+    return DocumentError(name, f"`{name}` is no expectation{suggest_name(name, (*OPERATORS, *WORDS))}")
 
 
 def _quantifies(name: str, kind: Kind[Datum]) -> bool:
@@ -181,9 +181,9 @@ def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
     parts: Dict[str, List[Expect]] = {}
     for word, node in asks.items():
         if not isinstance(node, list):
-            raise Wrong(node, f"`{word}` wants a list")
+            raise DocumentError(node, f"`{word}` wants a list")
         if not node and word not in ("only", "equals"):
-            raise Wrong(node, f"`{word}` of nothing")
+            raise DocumentError(node, f"`{word}` of nothing")
         parts[word] = [read(one, inner) for one in node]
     if isinstance(kind, SetOf):
         equal = [_members({"equals": parts.pop("equals")})] if "equals" in parts else []
@@ -198,7 +198,7 @@ def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
 
 def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
     if not isinstance(arg, str):
-        raise Wrong(arg, "`equals` of a single value wants its text")
+        raise DocumentError(arg, "`equals` of a single value wants its text")
     if isinstance(kind, Presence):
         raise ValueError(f"`equals` says nothing of {kind.noun}")
     wanted: Datum = str(arg) if isinstance(kind, FreeText) else kind.read(arg)
@@ -213,7 +213,7 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
     It applies to a text, or to any member of a set.
     """
     if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
-        raise Wrong(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
+        raise DocumentError(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
     if len(arg) > LONGEST:
         raise ValueError(f"a pattern of {len(arg)} characters: {LONGEST} are the most")
     try:

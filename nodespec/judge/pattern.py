@@ -95,7 +95,7 @@ Params: TypeAlias = "Mapping[str, SpecParam]"
 def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
     """Decode a pattern. `row` is the row whose columns it names.
 
-    Raises `Wrong` or LookupError if the data is not a pattern.
+    Raises `DocumentError` or LookupError if the data is not a pattern.
     """
     for how in ("all", "any"):
         if how in data:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
-from nodespec.errors import Mistake, Wrong
+from nodespec.errors import DocumentError, UsageError
 from nodespec.judge.conclusion import Names, selects
 from nodespec.model.document import SIZE, Map, Node, known, listed, opened, parse_json, text
 from nodespec.model.plan import LANGUAGE
@@ -29,28 +29,28 @@ Parse: TypeAlias = "Callable[[bytes, str], Node]"
 def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
     """Read the waivers of a file.
 
-    A file with the suffix `.json` is parsed as JSON, any other by `parse`. Raises `Mistake` with all problems and their
-    positions.
+    A file with the suffix `.json` is parsed as JSON, any other by `parse`. Raises `UsageError` with all problems and
+    their positions.
     """
     read = parse_json if path.endswith(".json") else parse
     try:
         with open(path, "rb", opener=opened) as file:
             body = read(file.read(SIZE + 1), path)
     except OSError as error:
-        raise Mistake(f"{path}: {error.strerror or error}") from None
-    problems: List[Wrong] = []
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    problems: List[DocumentError] = []
     found: List[Waiver] = []
     try:
         entries = _entries(body)
-    except Wrong as wrong:
-        raise Mistake(str(wrong)) from None
+    except DocumentError as wrong:
+        raise UsageError(str(wrong)) from None
     for entry in entries:
         try:
             found.append(_waiver(entry))
-        except Wrong as wrong:
+        except DocumentError as wrong:
             problems.append(wrong)
     if problems:
-        raise Mistake(*map(str, problems))
+        raise UsageError(*map(str, problems))
     return tuple(found)
 
 
@@ -69,7 +69,7 @@ def refuse_broad(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
             said = ", ".join(f"`{glob}`" for glob in broad)
             problems.append(f"{waiver.source}: {said} covers {covered} of {len(ids)} requirements: name what may fail")
     if problems:
-        raise Mistake(*problems)
+        raise UsageError(*problems)
 
 
 def coverage(waiver: Waiver, ids: Sequence[str]) -> str:
@@ -80,23 +80,23 @@ def coverage(waiver: Waiver, ids: Sequence[str]) -> str:
 
 def _entries(body: Node) -> List[Node]:
     if not isinstance(body, Map):
-        raise Wrong(body, "waivers are a mapping that begins with `nodespec-waivers: 1`")
+        raise DocumentError(body, "waivers are a mapping that begins with `nodespec-waivers: 1`")
     known(body, TOP)
     if body.get("nodespec-waivers") != str(LANGUAGE):
-        raise Wrong(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE}` is wanted")
+        raise DocumentError(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE}` is wanted")
     return listed(body["waivers"]) if "waivers" in body else []
 
 
 def _waiver(node: Node) -> Waiver:
     if not isinstance(node, Map):
-        raise Wrong(node, "a waiver is a mapping")
+        raise DocumentError(node, "a waiver is a mapping")
     known(node, KEYS)
     for key in KEYS:
         if key not in node:
-            raise Wrong(node, f"`{key}` is missing: a waiver names ids, hosts, reason, owner and expires")
+            raise DocumentError(node, f"`{key}` is missing: a waiver names ids, hosts, reason, owner and expires")
     expires = text(node["expires"], "expires")
     if not _is_day(expires):
-        raise Wrong(node["expires"], f"`{expires}` is no day such as 2026-12-31")
+        raise DocumentError(node["expires"], f"`{expires}` is no day such as 2026-12-31")
     words = (text(node["reason"], "reason"), text(node["owner"], "owner"), expires, str(node.at))
     return Waiver(_globs(node["ids"], "ids", all_refused=True), _globs(node["hosts"], "hosts"), *words)
 
@@ -105,7 +105,7 @@ def _globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[str, ..
     globs = tuple(text(one, what) for one in listed(node))
     for one, glob in zip(listed(node), globs):
         if all_refused and not glob.strip("*."):
-            raise Wrong(one, f"`{glob}` would waive everything: name what may fail")
+            raise DocumentError(one, f"`{glob}` would waive everything: name what may fail")
     return globs
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Set, Tuple, Union
 
-from nodespec.errors import At, Mistake, Wrong, nearest
+from nodespec.errors import DocumentError, FilePosition, UsageError, suggest_name
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -22,7 +22,7 @@ class Word(str):
     """A scalar as written. `null` is true for an empty value, `~` or unquoted `null`."""
 
     __slots__ = ("at", "null")
-    at: At
+    at: FilePosition
     null: bool
 
 
@@ -36,33 +36,33 @@ else:
 class Seq(Nodes):
     """A list with its position."""
 
-    at: At
+    at: FilePosition
 
 
 class Map(Named):
     """A mapping with its position. Its keys are `Word` objects."""
 
-    at: At
+    at: FilePosition
 
 
 Node: TypeAlias = "Union[Word, Seq, Map]"
 
 
-def word(text: str, at: At, *, null: bool = False) -> Word:
+def word(text: str, at: FilePosition, *, null: bool = False) -> Word:
     """Return a scalar with its position."""
     made = Word(text)
     made.at, made.null = at, null
     return made
 
 
-def mapping(at: At, items: Iterable[Tuple[str, Node]] = ()) -> Map:
+def mapping(at: FilePosition, items: Iterable[Tuple[str, Node]] = ()) -> Map:
     """Return a mapping with its position."""
     made = Map(items)
     made.at = at
     return made
 
 
-def sequence(at: At, items: List[Node]) -> Seq:
+def sequence(at: FilePosition, items: List[Node]) -> Seq:
     """Return a list with its position."""
     made = Seq(items)
     made.at = at
@@ -72,29 +72,29 @@ def sequence(at: At, items: List[Node]) -> Seq:
 def parse_json(data: bytes, file: str) -> Node:
     """Parse JSON into nodes, for hosts without a YAML parser.
 
-    Every node has the position 1:1, because the JSON parser reports none. Raises `Mistake` if the data is not valid.
+    Every node has the position 1:1, because the JSON parser reports none. Raises `UsageError` if the data is not valid.
     """
     import json  # noqa: PLC0415
 
-    at = At(file, 1, 1)
+    at = FilePosition(file, 1, 1)
     if len(data) > SIZE:
-        raise Mistake(f"{at}: larger than {SIZE >> 20} MiB")
+        raise UsageError(f"{at}: larger than {SIZE >> 20} MiB")
     try:
         return _noded(json.loads(decoded(data, file), object_pairs_hook=lambda pairs: _unique(pairs, at)), at)
     except (ValueError, RecursionError) as error:
-        raise Mistake(f"{at}: not JSON: {error}") from None
+        raise UsageError(f"{at}: not JSON: {error}") from None
 
 
-def _unique(pairs: List[Tuple[str, object]], at: At) -> Dict[str, object]:
+def _unique(pairs: List[Tuple[str, object]], at: FilePosition) -> Dict[str, object]:
     found: Dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            raise Mistake(f"{at}: `{name}` stands here twice")
+            raise UsageError(f"{at}: `{name}` stands here twice")
         found[name] = value
     return found
 
 
-def _noded(data: object, at: At) -> Node:
+def _noded(data: object, at: FilePosition) -> Node:
     if isinstance(data, dict):
         return mapping(at, ((word(name, at), _noded(value, at)) for name, value in data.items()))
     if isinstance(data, list):
@@ -115,63 +115,67 @@ def opened(path: str, flags: int) -> int:
 
 
 def decoded(data: bytes, file: str) -> str:
-    """Decode UTF-8 text. Raises `Mistake` with the position of the first invalid byte."""
+    """Decode UTF-8 text. Raises `UsageError` with the position of the first invalid byte."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Mistake(f"{after(data[: error.start], file)}: not UTF-8 text") from None
+        raise UsageError(f"{after(data[: error.start], file)}: not UTF-8 text") from None
 
 
-def after(data: bytes, file: str) -> At:
+def after(data: bytes, file: str) -> FilePosition:
     """Return the position after these bytes of a file."""
-    return At(file, data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
+    return FilePosition(file, data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
 
 
 # checks of the shape of nodes
 
 
 def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
-    """Iterate over the keys and values of a mapping. Raises `Wrong` if it is empty."""
+    """Iterate over the keys and values of a mapping. Raises `DocumentError` if it is empty."""
     if not isinstance(node, Map):
-        raise Wrong(node, f"{what} wants a mapping")
+        raise DocumentError(node, f"{what} wants a mapping")
     if not node:
-        raise Wrong(node, f"{what} says nothing")
+        raise DocumentError(node, f"{what} says nothing")
     return iter([(key if isinstance(key, Word) else word(key, node.at), node[key]) for key in node])
 
 
 def listed(node: Node) -> Seq:
-    """Return a non-empty list without duplicates. Raises `Wrong` otherwise."""
+    """Return a non-empty list without duplicates. Raises `DocumentError` otherwise."""
     if not isinstance(node, Seq):
-        raise Wrong(node, "a list is wanted here")
+        raise DocumentError(node, "a list is wanted here")
     if not node:
-        raise Wrong(node, "an empty list says nothing")
+        raise DocumentError(node, "an empty list says nothing")
     return distinct(node)
 
 
 def distinct(node: Seq) -> Seq:
-    """Return a list without duplicate scalars. Raises `Wrong` otherwise."""
+    """Return a list without duplicate scalars. Raises `DocumentError` otherwise."""
     before: Set[str] = set()
     for one in node:
         if isinstance(one, Word):
             if one in before:
-                raise Wrong(one, f"`{one}` stands here twice")
+                raise DocumentError(one, f"`{one}` stands here twice")
             before.add(one)
     return node
 
 
 def text(node: Node, what: str) -> str:
-    """Return a non-empty text, white space folded. Raises `Wrong` otherwise."""
+    """Return a non-empty text, white space folded. Raises `DocumentError` otherwise."""
     if not isinstance(node, Word) or node.null or not node.strip():
-        raise Wrong(node, f"`{what}` wants a text")
+        raise DocumentError(node, f"`{what}` wants a text")
     return " ".join(node.split())
 
 
 def known(node: Map, names: Tuple[str, ...]) -> None:
-    """Raise `Wrong` for the first key that is not in `names`."""
+    """Raise `DocumentError` for the first key that is not in `names`."""
     for wrong in unknown_keys(node, names):
         raise wrong
 
 
-def unknown_keys(node: Map, names: Tuple[str, ...]) -> List[Wrong]:
+def unknown_keys(node: Map, names: Tuple[str, ...]) -> List[DocumentError]:
     """Return an error for each key that is not in `names`."""
-    return [Wrong(name, f"`{name}` is unknown here{nearest(name, names)}") for name in node if name not in names]
+    return [
+        DocumentError(name, f"`{name}` is unknown here{suggest_name(name, names)}")
+        for name in node
+        if name not in names
+    ]

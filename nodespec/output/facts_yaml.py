@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Dict, Iterable, Iterator, Mapping, Sequence, Tuple, Union
 
-from nodespec.errors import Mistake, nearest
-from nodespec.escape import visible
+from nodespec.errors import UsageError, suggest_name
+from nodespec.escape import escape_line
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.live import FactSource
@@ -110,13 +110,13 @@ def _line(seen: Observation[Datum], place: Place) -> str:
     The comment states why the value is missing.
     """
     if isinstance(seen, Unknown):
-        return f"  # not known ({seen.reason}): {visible(seen.say)}"
+        return f"  # not known ({seen.reason}): {escape_line(seen.say)}"
     if isinstance(seen, Absent):
-        return f" absent  # {visible(f'{absence(place, seen)}; {seen.evidence.source}')}"
-    source = f"{'inferred from ' if seen.evidence.inferred else ''}{visible(str(seen.evidence))}"
+        return f" absent  # {escape_line(f'{absence(place, seen)}; {seen.evidence.source}')}"
+    source = f"{'inferred from ' if seen.evidence.inferred else ''}{escape_line(str(seen.evidence))}"
     values = [_written(value, place) for value in (seen.value, *seen.others)]
     if not all(values) or not _can_be_asked(place):
-        said = " or ".join(visible(shown(value, place.kind)) for value in (seen.value, *seen.others))
+        said = " or ".join(escape_line(shown(value, place.kind)) for value in (seen.value, *seen.others))
         return f"  # {said}, which a spec cannot state  # {source}"
     value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
     return f" {value}  # {source}"
@@ -152,7 +152,7 @@ def _can_be_asked(place: Place) -> bool:
     if isinstance(place.fact, Leaf) or not place.key:
         return True
     try:
-        return visible(place.key) == place.key and declaration.row_key(place.fact, place.key) == place.key
+        return escape_line(place.key) == place.key and declaration.row_key(place.fact, place.key) == place.key
     except ValueError:
         return False
 
@@ -183,7 +183,7 @@ def _yaml(tree: Mapping[str, object], indent: str) -> Iterator[str]:
     """
     for name, value in tree.items():
         mark = "" if _states(value) else "# "
-        key = f"{indent}{mark}{_quoted(visible(name))}:"
+        key = f"{indent}{mark}{_quoted(escape_line(name))}:"
         if isinstance(value, dict):
             yield key
             yield from _yaml(value, f"{indent}  ")
@@ -201,13 +201,13 @@ def _states(value: object) -> bool:
 def find(what: str) -> Union[Group, Place]:
     """Return a family, a fact, a row or a column by its dotted name.
 
-    Raises `Mistake` if it is not found.
+    Raises `UsageError` if it is not found.
     """
     family, _, rest = what.partition(".")
     try:
         found = declaration.family(family)
     except LookupError:
-        raise Mistake(f"`{family}` is no family of facts{nearest(family, declaration.families())}") from None
+        raise UsageError(f"`{family}` is no family of facts{suggest_name(family, declaration.families())}") from None
     if isinstance(found, Table):
         return _in_table((family,), found, rest)
     if not rest:
@@ -215,7 +215,7 @@ def find(what: str) -> Union[Group, Place]:
     name, _, key = rest.partition(".")
     fact = found.members.get(name)
     if fact is None or (isinstance(fact, Leaf) and key):
-        raise Mistake(f"`{rest}` is no fact of `{family}`{nearest(name, found.members)}")
+        raise UsageError(f"`{rest}` is no fact of `{family}`{suggest_name(name, found.members)}")
     return Place((family, name), fact) if isinstance(fact, Leaf) else _in_table((family, name), fact, key)
 
 
@@ -234,5 +234,5 @@ def _in_table(owner: Tuple[str, ...], table: Table, rest: str) -> Place:
     try:
         key = declaration.row_key(table, key)
     except ValueError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     return Place((*owner, key, *filter(None, [column])), table, key, column)

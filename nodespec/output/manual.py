@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Iterator, Tuple
 
-from nodespec.errors import Mistake, nearest
+from nodespec.errors import UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.judge.pattern import Clause, Joined, Params, Pattern, clauses
@@ -80,11 +80,11 @@ def _first(about: str) -> str:
 
 
 def requirement(plan: Plan, wanted_: str) -> Iterator[str]:
-    """Return the page of one requirement of a plan. Raises `Mistake` if not found."""
+    """Return the page of one requirement of a plan. Raises `UsageError` if not found."""
     for one in plan.requirements:
         if one.id == wanted_:
             return _requirement(one, plan)
-    raise Mistake(f"`{wanted_}` is no requirement{nearest(wanted_, [one.id for one in plan.requirements])}")
+    raise UsageError(f"`{wanted_}` is no requirement{suggest_name(wanted_, [one.id for one in plan.requirements])}")
 
 
 def whole(plan: Plan) -> Iterator[str]:

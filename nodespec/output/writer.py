@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union
 
-from nodespec.errors import UNWRITTEN, Mistake, complain, hush, nearest
+from nodespec.errors import UNWRITTEN, UsageError, print_error, silence_stream, suggest_name
 from nodespec.model.report import Report, Style
 from nodespec.output.renderer import load_renderer
 from nodespec.records import NamedTuple
@@ -33,10 +33,10 @@ def formats() -> Tuple[str, ...]:
 
 
 def check_format(name: str) -> None:
-    """Raise `Mistake` for an unknown format."""
+    """Raise `UsageError` for an unknown format."""
     if name not in formats():
-        near = nearest(name, formats())
-        raise Mistake(f"-o {name}: no such format{near}; there are {', '.join(formats())}")
+        near = suggest_name(name, formats())
+        raise UsageError(f"-o {name}: no such format{near}; there are {', '.join(formats())}")
 
 
 def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
@@ -45,11 +45,11 @@ def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
     for target in found:
         check_format(target.format)
     if sum(not target.file for target in found) > 1:
-        raise Mistake("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
+        raise UsageError("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
     files = [os.path.realpath(target.file) for target in found if target.file]
     twice = next((path for path in files if files.count(path) > 1 and not path.startswith("/dev/")), "")
     if twice:
-        raise Mistake(f"-o: only one report can go to {twice}")
+        raise UsageError(f"-o: only one report can go to {twice}")
     return tuple(found)
 
 
@@ -113,9 +113,9 @@ def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, dead
             if goal.file or not isinstance(error, BrokenPipeError):  # A reader that closed the pipe has read enough.
                 failed.append(not_written(goal.file or "standard output", error))
             if not goal.file:
-                hush(sys.stdout)
+                silence_stream(sys.stdout)
     for line in failed:
-        complain(line)
+        print_error(line)
     return code if whole else code or UNWRITTEN
 
 
@@ -137,15 +137,15 @@ def not_written(name: str, error: OSError) -> str:
 def write_one(path: str, content: Union[str, bytes], access: Access, deadline: Optional[float] = None) -> int:
     """Write the single file of a command, and return the exit code.
 
-    Raises `Mistake` if its directory does not exist.
+    Raises `UsageError` if its directory does not exist.
     """
     from nodespec.output.file import write_file  # noqa: PLC0415 - only needed for a file
 
     try:
         write_file(path, (content.encode() if isinstance(content, str) else content,), access=access, deadline=deadline)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Mistake(f"{path}: {error.strerror}; make its directory first") from None
+        raise UsageError(f"{path}: {error.strerror}; make its directory first") from None
     except OSError as error:
-        complain(not_written(path, error))
+        print_error(not_written(path, error))
         return UNWRITTEN
     return 0

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def read_target(args: argparse.Namespace) -> Target:
-    """Return the host that the arguments of `options.looking` or `options.comparing` name."""
+    """Return the host that the arguments of `options.add_access_options` or `options.add_diff_access_options` name."""
     image, facts = getattr(args, "image", None) or "", getattr(args, "facts", None) or ""
     return Target(args.root, image, facts, args.kernel, args.platform, args.deadline)
 
 
 def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) -> JudgeOptions:
-    """Return the options of `options.judging`, with the waivers that the caller loaded."""
+    """Return the options of `options.add_judging_options`, with the waivers that the caller loaded."""
     return JudgeOptions(Choice(tuple(args.only), tuple(args.skip), args.strict), waivers, args.wait)
 
 
 def read_outputs(args: argparse.Namespace) -> Outputs:
-    """Return the reports that `-o` requests. Raises `Mistake` for an unknown format."""
+    """Return the reports that `-o` requests. Raises `UsageError` for an unknown format."""
     return Outputs(targets(args.output), args.all)
 
 
 def read_record_options(args: argparse.Namespace) -> RecordOptions:
-    """Return the options of `options.recording`."""
+    """Return the options of `options.add_recording_options`."""
     return RecordOptions(args.record or "", args.all, args.reveal)

@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING, List, Tuple, Union
 
 from nodespec import options
-from nodespec.entry import guarded
-from nodespec.errors import EXIT, Mistake, complain
-from nodespec.escape import visible
+from nodespec.entry import run_guarded
+from nodespec.errors import EXIT, UsageError, print_error
+from nodespec.escape import escape_line
 from nodespec.facts import declaration
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
@@ -66,8 +66,8 @@ def _parser() -> options.Parser:
     systemd_unit.placed(actions.add_parser("remove", help="remove what `gate install` wrote"))
     running = actions.add_parser("run", help="check this host; run by the systemd unit")
     running.add_argument("--unit", default="kubelet.service", help="the guarded unit, for messages")
-    options.looking(running)
-    options.judging(running)
+    options.add_access_options(running)
+    options.add_judging_options(running)
     return gate_
 
 
@@ -80,7 +80,7 @@ def _itself() -> str:
     except (OSError, ValueError):
         text = ""
     if systemd_unit.MARK not in text[:HEAD] or not text.endswith(LAST):
-        raise Mistake("gate install: run the bundle as a file: python3 -I ./preflight gate install")
+        raise UsageError("gate install: run the bundle as a file: python3 -I ./preflight gate install")
     return text
 
 
@@ -88,11 +88,11 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
     """Judge, report, and say whether what is guarded may start: 0 is yes."""
     over = override()
     reports: List[Report] = []
-    code = guarded(lambda _: _judged(plan, waivers, over, args, reports), [])
+    code = run_guarded(lambda _: _judged(plan, waivers, over, args, reports), [])
     if over:
         _kept(over, code)
     for line in _told(code, over, reports, args.unit):
-        print(visible(line))  # noqa: T201 - the journal has it
+        print(escape_line(line))  # noqa: T201 - the journal has it
     return 0 if over else code
 
 
@@ -106,9 +106,9 @@ def override() -> Union[Override, None]:
             reason = " ".join(str(seen.value).split())
             if reason:
                 return Override(source, reason)
-            complain(f"nodespec: {source} does not say why, and is not heeded")
+            print_error(f"nodespec: {source} does not say why, and is not heeded")
         elif isinstance(seen, Unknown):
-            complain(f"nodespec: {source}: {seen.say}")
+            print_error(f"nodespec: {source}: {seen.say}")
     return None
 
 
@@ -148,9 +148,9 @@ def _kept(over: Override, code: int) -> None:
 
     said = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {over.source}: {over.reason}"
     try:
-        append_line(f"{STATE}/overrides", visible(said))
+        append_line(f"{STATE}/overrides", escape_line(said))
     except OSError as error:
-        complain(f"nodespec: {STATE}/overrides: {error.strerror or error}: not written")
+        print_error(f"nodespec: {STATE}/overrides: {error.strerror or error}: not written")
 
 
 def _told(code: int, over: Union[Override, None], reports: List[Report], name: str) -> List[str]:

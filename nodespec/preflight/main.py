@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
 
 from nodespec import __version__, options
-from nodespec.entry import guarded
-from nodespec.errors import Mistake
+from nodespec.entry import run_guarded
+from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.model import plan
 from nodespec.model.plan import Plan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(carried: Mapping[str, Json], argv: List[str]) -> int:
     """Answer one command line with what the bundle carries: `plan` and `waivers`."""
-    return guarded(lambda args: _run(carried, args), argv)
+    return run_guarded(lambda args: _run(carried, args), argv)
 
 
 def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
@@ -37,7 +37,7 @@ def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
         return 0
     commands = {"check": _check, "facts": _facts, "explain": _explain}
     if args.command not in commands:
-        raise Mistake("expected a command: check, facts, explain or gate; --help lists the options")
+        raise UsageError("expected a command: check, facts, explain or gate; --help lists the options")
     return commands[args.command](args, asked, carried)
 
 
@@ -51,13 +51,13 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     top.add_argument("--version", action="store_true", help="print the version, and the specs with their digests")
     commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
     check = commands.add_parser("check", help="check this host", formatter_class=options.HelpFormatter)
-    options.looking(check)
-    options.judging(check)
-    options.writing(check, *writer.formats())
+    options.add_access_options(check)
+    options.add_judging_options(check)
+    options.add_report_options(check, *writer.formats())
     facts = commands.add_parser("facts", help="print or record facts of this host: those of the specs, or those named")
     facts.add_argument("what", nargs="*", metavar="PLACE", help="a fact, for example kernel or kernel.config.USER_NS")
-    options.recording(facts)
-    options.looking(facts)
+    options.add_recording_options(facts)
+    options.add_access_options(facts)
     explain = commands.add_parser("explain", help="explain a requirement or a fact")
     explain.add_argument(
         "what", nargs="?", metavar="ID|FACT", help="the id of a requirement, or a fact (default: the specs)"
@@ -89,9 +89,9 @@ def _waivers(path: str) -> Tuple[Waiver, ...]:
 
     try:
         return load(path)
-    except Mistake as mistake:
+    except UsageError as mistake:
         said = "a bundle reads waivers as JSON, and carries those of `nodespec bundle --waivers`"
-        raise Mistake(*mistake.said, *([said] if path.endswith((".yaml", ".yml")) else [])) from None
+        raise UsageError(*mistake.messages, *([said] if path.endswith((".yaml", ".yml")) else [])) from None
 
 
 def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:

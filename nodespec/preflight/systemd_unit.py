@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
 from nodespec import __version__, options
-from nodespec.errors import Mistake, complain
+from nodespec.errors import UsageError, print_error
 from nodespec.preflight.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def asked(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--wait",
-        type=options.seconds,
+        type=options.parse_seconds,
         default=60.0,
         metavar="S",
         help="retry for up to S seconds until the host conforms (default: 60)",
@@ -108,7 +108,7 @@ def remove(args: argparse.Namespace) -> int:
     try:
         found = [path for path in _installed(tree) if _ours(tree, path)]
         if not found:
-            raise Mistake(f"no gate is installed in {args.into}")
+            raise UsageError(f"no gate is installed in {args.into}")
         for path in found:
             tree.unlink(path)
             print(f"removed {os.path.join(args.into, path)}")  # noqa: T201
@@ -116,7 +116,7 @@ def remove(args: argparse.Namespace) -> int:
                 with suppress(OSError):  # other files are there
                     tree.remove_folder(os.path.dirname(path))
     except OSError as error:
-        raise Mistake(f"{_shown(args.into, error)}: {error.strerror or error}") from None
+        raise UsageError(f"{_shown(args.into, error)}: {error.strerror or error}") from None
     finally:
         tree.close()
     _reload(args.into)
@@ -127,9 +127,9 @@ def _tree(root: str) -> TreeWriter:
     try:
         return TreeWriter(root)
     except (FileNotFoundError, NotADirectoryError):
-        raise Mistake(f"--into {root}: directory not found") from None
+        raise UsageError(f"--into {root}: directory not found") from None
     except OSError as error:
-        raise Mistake(f"--into {root}: {error.strerror}") from None
+        raise UsageError(f"--into {root}: {error.strerror}") from None
 
 
 def _shown(root: str, error: OSError) -> str:
@@ -140,7 +140,7 @@ def _shown(root: str, error: OSError) -> str:
 def _named(unit: str) -> str:
     name = unit if "." in unit else f"{unit}.service"
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.(service|target|socket)", name) or name == GATE:
-        raise Mistake(f"--unit {unit}: expected a service, target or socket, such as kubelet.service")
+        raise UsageError(f"--unit {unit}: expected a service, target or socket, such as kubelet.service")
     return name
 
 
@@ -185,7 +185,7 @@ def _written(root: str, files: Dict[str, File]) -> None:
             tree.write(path, text.encode(), mode)
     except OSError as error:
         _undone(tree, undo)
-        raise Mistake(f"{_shown(root, error)}: {error.strerror or error}: nothing is installed") from None
+        raise UsageError(f"{_shown(root, error)}: {error.strerror or error}: nothing is installed") from None
     except BaseException:
         _undone(tree, undo)
         raise
@@ -200,7 +200,7 @@ def _before(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
     content = tree.read(path)
     if content is None or not _ours(tree, path):
         whole = os.path.join(tree.root, path)
-        raise Mistake(f"{whole} is there already, and nodespec did not make it: nothing is installed")
+        raise UsageError(f"{whole} is there already, and nodespec did not make it: nothing is installed")
     return "replace", path, content
 
 
@@ -214,7 +214,7 @@ def _undone(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
             elif tree.status(path) is not None:
                 tree.unlink(path)
         except OSError as error:
-            complain(f"nodespec: {os.path.join(tree.root, path)}: {error.strerror or error}: left as it is")
+            print_error(f"nodespec: {os.path.join(tree.root, path)}: {error.strerror or error}: left as it is")
 
 
 def _reload(root: str) -> None:
@@ -226,4 +226,4 @@ def _reload(root: str) -> None:
     try:
         subprocess.run(["/bin/systemctl", "daemon-reload"], check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise Mistake(f"systemd was not told: {error}: run `systemctl daemon-reload`") from None
+        raise UsageError(f"systemd was not told: {error}: run `systemctl daemon-reload`") from None

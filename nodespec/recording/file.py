@@ -13,7 +13,7 @@ import sys
 import zlib
 from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.model.document import opened
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
@@ -102,7 +102,7 @@ def data(recording: Recording, *, compressed: bool) -> bytes:
 def load(path: str) -> Recording:
     """Read the recording of a file; `-` is standard input.
 
-    Raises `Mistake` if it is not a recording.
+    Raises `UsageError` if it is not a recording.
     """
     try:
         if path == "-":
@@ -110,23 +110,23 @@ def load(path: str) -> Recording:
         with open(path, "rb", opener=opened) as file:
             return parse(file.read(SIZE + 1))
     except OSError as error:
-        raise Mistake(f"{path}: {error.strerror or error}") from None
+        raise UsageError(f"{path}: {error.strerror or error}") from None
     except RecursionError:
-        raise Mistake(f"{path}: no recording that nodespec made: lists and objects are nested too deep") from None
+        raise UsageError(f"{path}: no recording that nodespec made: lists and objects are nested too deep") from None
     except ValueError as error:
-        raise Mistake(f"{path}: no recording that nodespec made: {error}") from None
+        raise UsageError(f"{path}: no recording that nodespec made: {error}") from None
 
 
 def named(path: str) -> Tuple[str, ...]:
     """Return the path of a recording, or all paths of a directory, sorted by name.
 
-    Raises `Mistake` if the directory has no recordings.
+    Raises `UsageError` if the directory has no recordings.
     """
     if not os.path.isdir(path):
         return (path,)
     names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES) and name[0] != ".")
     if not names:
-        raise Mistake(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
+        raise UsageError(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
     return tuple(os.path.join(path, name) for name in names)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Tuple, Union
 
-from nodespec.errors import Mistake, nearest
+from nodespec.errors import UsageError, suggest_name
 from nodespec.facts.declaration import place
 from nodespec.facts.live import Alarm, Live, alarms
 from nodespec.formats.mountinfo import parsed, reached
@@ -88,14 +88,14 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
             tree = image.opened(target.image, target.platform)
     except TimedOut:
         say = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
-        raise Mistake(say) from None
+        raise UsageError(say) from None
     tree.kernel = target.kernel
     live = Live(tree, end)
     door = f"image {target.image}"
     if target.kernel:
         seen = live.look(place(("kernel", "release")))
         if isinstance(seen, Unknown):
-            raise Mistake(f"--kernel {target.kernel}: {seen.say}")
+            raise UsageError(f"--kernel {target.kernel}: {seen.say}")
         door += f", kernel {target.kernel}"
     return live, Seat("at rest", door, host_identity.host(tree, live))
 
@@ -103,17 +103,19 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
 def _check_target(target: Target) -> None:
     for option, value in (("--kernel", target.kernel), ("--platform", target.platform)):
         if value and not target.image:
-            raise Mistake(f"{option} {value}: of an image one is chosen, which --image names")
+            raise UsageError(f"{option} {value}: of an image one is chosen, which --image names")
 
 
 def open_machine(root: str) -> Machine:
     """Return the running host below a root.
 
-    Raises `Mistake` if no procfs is mounted there, which means that no host runs there.
+    Raises `UsageError` if no procfs is mounted there, which means that no host runs there.
     """
     host = Machine(root)
     if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
-        raise Mistake(f"--root {root}: {root}/proc is no procfs, so no host runs there: an image is named by --image")
+        raise UsageError(
+            f"--root {root}: {root}/proc is no procfs, so no host runs there: an image is named by --image"
+        )
     return host
 
 
@@ -123,7 +125,7 @@ def _is_procfs(path: str) -> bool:
 
 
 def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:
-    """Refuse waivers that cover nearly every requirement. Raises `Mistake`."""
+    """Refuse waivers that cover nearly every requirement. Raises `UsageError`."""
     if waivers:
         from nodespec.judge.waivers import refuse_broad  # noqa: PLC0415 - only needed for waivers
 
@@ -131,7 +133,7 @@ def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:
 
 
 def check_choice(choice: Choice, plan: Plan) -> None:
-    """Raise `Mistake` for a glob of --only or --skip that matches no requirement.
+    """Raise `UsageError` for a glob of --only or --skip that matches no requirement.
 
     Such a glob has no effect, although the user meant it to have one.
     """
@@ -139,4 +141,4 @@ def check_choice(choice: Choice, plan: Plan) -> None:
     for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
         for glob in globs:
             if not any(conclusion.left_out(Choice(skip=(glob,)), one) for one in ids):
-                raise Mistake(f"{option} {glob}: no requirement is called so{nearest(glob, ids)}")
+                raise UsageError(f"{option} {glob}: no requirement is called so{suggest_name(glob, ids)}")

@@ -13,7 +13,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
 
-from nodespec.errors import USAGE, Mistake, complain
+from nodespec.errors import USAGE, UsageError, print_error
 from nodespec.judge.fleet_summary import Gist, gist
 from nodespec.judge.judge import Terms, judge, not_judged
 from nodespec.judge.memo import Alike, Noted, Remembered
@@ -77,7 +77,7 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     An error names each damaged recording; the others are judged nevertheless.
     """
     if options.wait:
-        raise Mistake("--wait: a recording says the same however often it is judged")
+        raise UsageError("--wait: a recording says the same however often it is judged")
     paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers, patience=target.limit)
     goals, every = outputs.reports, outputs.every
     streams = tuple(stream(goal, every=every) for goal in goals)
@@ -113,7 +113,7 @@ def _all(
             findings = (_kept(finding, alike) for finding in one.report.findings)
             reports.append(one.report._replace(findings=tuple(findings)))
     if not gists:
-        raise Mistake(*damaged)
+        raise UsageError(*damaged)
     told = iter([_document(way, spool, gists) for way, spool in zip(ways, spools)])
     documents = (
         (goal, next(told) if way else rendered(goal, reports, every=every)) for goal, way in zip(goals, bench.streams)
@@ -121,9 +121,9 @@ def _all(
     written = put(documents, USAGE if damaged else code(gists), time.monotonic() + patience)
     for host in gists:
         if host.defect:
-            complain(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")
+            print_error(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")
     if damaged:
-        raise Mistake(*damaged, f"exit {USAGE}: {len(damaged)} of {len(paths)} recordings not judged")
+        raise UsageError(*damaged, f"exit {USAGE}: {len(damaged)} of {len(paths)} recordings not judged")
     return written
 
 
@@ -141,7 +141,7 @@ def _kept(item: T, alike: Dict[object, object]) -> T:
 
 
 def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Report:
-    """Judge one recording. Raises `Mistake` if it is not valid.
+    """Judge one recording. Raises `UsageError` if it is not valid.
 
     `note` is called with the seat of the host before it is judged.
     """
@@ -167,8 +167,8 @@ def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Jud
 
     try:
         return _told(bench, judged(bench, path, known))
-    except Mistake as mistake:
-        return mistake.said
+    except UsageError as mistake:
+        return mistake.messages
     except ImportError:  # A module that this Python lacks is missing for every host.
         raise
     except Exception as error:  # noqa: BLE001 - the other hosts are judged nevertheless

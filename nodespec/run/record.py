@@ -8,8 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
 
 from nodespec import __version__
-from nodespec.errors import Mistake, complain
-from nodespec.escape import visible
+from nodespec.errors import UsageError, print_error
+from nodespec.escape import escape_line
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
@@ -72,22 +72,22 @@ def answer(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOpt
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:
-            raise Mistake("--reveal: only what -o records is ever cut")
+            raise UsageError("--reveal: only what -o records is ever cut")
         for line in lines(asked, facts, every=options.every):
             print(line)  # noqa: T201 - the requested output
         return 0
     if not isinstance(facts, Live):
-        raise Mistake("-o: only a host is recorded, and --facts is a recording already")
+        raise UsageError("-o: only a host is recorded, and --facts is a recording already")
     taken, cut = take(asked, facts, seat, reveal=options.reveal)
     content = written(taken, compressed=options.file.endswith(".gz"))
     unwritten = write_one(options.file, content, Access(secret=options.reveal), deadline)
     if unwritten:
         return unwritten
     left = f"; {cut} values left out, which --reveal keeps" if cut else ""
-    host = visible(seat.host.name)
+    host = escape_line(seat.host.name)
     line = f"{options.file}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}"
     if _is_standard_output(options.file):
-        complain(line)
+        print_error(line)
     else:
         print(line)  # noqa: T201 - reports what was written
     return 0

@@ -15,7 +15,7 @@ from feed import Parser, bomb, by_bytes, by_parts
 from hosts import File, looked, planted, write
 from made_images import Put, filed, folder, hard, layout, link, saved, tar
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.formats.byte_source import PIECE, Damaged
 from nodespec.formats.byte_source import File as Opened
 from nodespec.formats.decompress import unpacked
@@ -34,7 +34,7 @@ def opened(data: bytes) -> None:
     """No image, or one that can be looked at."""
     path = f"{planted()}/image"
     write(path, data)
-    with contextlib.suppress(Mistake):
+    with contextlib.suppress(UsageError):
         looked(image.opened(path), FACTS)
 
 

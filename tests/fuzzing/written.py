@@ -15,7 +15,7 @@ from hosts import Reader, planted, write
 
 from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import EXIT, Mistake
+from nodespec.errors import EXIT, UsageError
 from nodespec.facts import declaration
 from nodespec.facts.live import Facts, Live
 from nodespec.judge import waivers
@@ -72,8 +72,8 @@ def spec(data: bytes) -> None:
     """Mistakes with their positions, or a plan by which a host is judged."""
     try:
         plan = resolve(["read.yaml"], Shelf(data), {})
-    except Mistake as mistake:
-        lost = [said for said in mistake.said or ("",) if not re.match(r"(?s)read\.yaml:\d+:\d+: .|param ", said)]
+    except UsageError as mistake:
+        lost = [said for said in mistake.messages or ("",) if not re.match(r"(?s)read\.yaml:\d+:\d+: .|param ", said)]
         if lost:
             raise AssertionError(f"without words or position: {lost}") from mistake
         return
@@ -83,7 +83,7 @@ def spec(data: bytes) -> None:
 def waiver(data: bytes) -> None:
     path = f"{planted()}/waivers.yaml"
     write(path, data)
-    with contextlib.suppress(Mistake):
+    with contextlib.suppress(UsageError):
         for one in waivers.load(path):
             assert one.ids
             assert one.hosts

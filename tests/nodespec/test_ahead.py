@@ -13,7 +13,7 @@ import pytest
 from nodespec.author.spec import precompiled
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 
 TOP = Path(__file__).parents[2]
 NAMES = Library().names()
@@ -48,11 +48,11 @@ def test_a_plan_made_ahead_is_the_plan_that_is_made_now(name: str) -> None:
 @pytest.mark.usefixtures("plans")
 def test_a_param_that_cannot_be_set_so_is_told_as_ever() -> None:
     for given in ({"role": "king"}, {"rule": "worker"}):
-        with pytest.raises(Mistake) as now:
+        with pytest.raises(UsageError) as now:
             resolve(["kubernetes/1.35"], Library(), given)
-        with pytest.raises(Mistake) as told:
+        with pytest.raises(UsageError) as told:
             precompiled.planned(["kubernetes/1.35"], Library(), given)
-        assert told.value.said == now.value.said
+        assert told.value.messages == now.value.messages
 
 
 @pytest.mark.usefixtures("plans")

@@ -8,15 +8,15 @@ import pytest
 from pretended import Shelf
 
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 
 
 def told(body: str, **others: str) -> List[str]:
     """The positions and the beginnings of what is told."""
-    with pytest.raises(Mistake) as mistake:
+    with pytest.raises(UsageError) as mistake:
         resolve(["a"], Shelf({"a": body, **others}), {})
-    assert not any("follows from" in line for line in mistake.value.said)
-    return [line.split(" ", 1)[0] for line in mistake.value.said]
+    assert not any("follows from" in line for line in mistake.value.messages)
+    return [line.split(" ", 1)[0] for line in mistake.value.messages]
 
 
 def test_a_misspelt_key_at_the_top_hides_nothing() -> None:

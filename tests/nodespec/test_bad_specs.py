@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from nodespec.__main__ import main
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 
 TABLE = Path(__file__).parent / "bad-specs.txt"
 PLACED = re.compile(r"(?s)(.+?):(\d+):(\d+): .+")
@@ -41,9 +41,9 @@ BAD = list(bad_specs())
 
 
 def mistakes(path: Path) -> List[str]:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         resolve([str(path)], Library(), {})
-    return list(caught.value.said)
+    return list(caught.value.messages)
 
 
 def told(path: Path, expected: str) -> re.Pattern[str]:
@@ -143,7 +143,7 @@ def test_a_byte_order_mark_moves_no_column(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_named_must_be_there(name: str, said: str) -> None:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         resolve([name], Library(), {})
     assert str(caught.value).startswith(said)
 
@@ -155,7 +155,7 @@ def test_a_name_leads_to_nothing_beside_the_library(tmp_path: Path) -> None:
     library = Library((str(tmp_path / "specs"),))
     assert resolve(["inner/x"], library, {}).specs[0].name == "inner/x"
     assert "inner/x" in library.names()
-    with pytest.raises(Mistake, match="is no spec of the library"):
+    with pytest.raises(UsageError, match="is no spec of the library"):
         resolve(["inner/../../x"], library, {})
 
 
@@ -238,7 +238,7 @@ def test_a_contradiction_among_three_is_found_that_no_two_have(tmp_path: Path) -
 
 def test_two_of_one_command_line_contradict_each_other(tmp_path: Path) -> None:
     written(tmp_path, a="require: {cpu: {count: '>=4'}}", b="require: {cpu: {count: '<4'}}")
-    with pytest.raises(Mistake, match=r"b\.yaml:2:17: `cpu\.count` contradicts .*a\.yaml:2:17: both must hold"):
+    with pytest.raises(UsageError, match=r"b\.yaml:2:17: `cpu\.count` contradicts .*a\.yaml:2:17: both must hold"):
         resolve([f"{tmp_path}/a.yaml", f"{tmp_path}/b.yaml"], Library(), {})
 
 
@@ -328,7 +328,7 @@ params:
   version: {default: '6'}
 require: {kernel: {version: {param: version}}}""",
     )
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         resolve([str(path)], Library(), bound)
     assert str(caught.value) == said.replace("{path}", str(path))
 
@@ -354,8 +354,8 @@ def test_no_text_is_more_than_a_mistake(tmp_path_factory: pytest.TempPathFactory
     path.write_bytes(b"nodespec: 1\n" + text.encode("utf-8", "surrogatepass"))
     try:
         resolve([str(path)], Library(), {})
-    except Mistake as mistake:
-        assert mistake.said  # noqa: PT017 - a plan is as good
+    except UsageError as mistake:
+        assert mistake.messages  # noqa: PT017 - a plan is as good
 
 
 @settings(max_examples=200, deadline=None)
@@ -369,5 +369,5 @@ def test_no_change_of_one_character_is_more_than_a_mistake(
     path.write_text(text)
     try:
         resolve([str(path)], Library(), {})
-    except Mistake as mistake:
-        assert mistake.said  # noqa: PT017 - a plan is as good
+    except UsageError as mistake:
+        assert mistake.messages  # noqa: PT017 - a plan is as good

@@ -13,7 +13,7 @@ from pretended import Shelf, planned, report
 from nodespec.__main__ import main
 from nodespec.author.commands import stored
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.judge.judge import ALL, Terms, judge
 from nodespec.judge.memo import Alike
 from nodespec.model.json_types import Json, check_depth
@@ -143,9 +143,9 @@ def test_deep_diamonds_resolve(depth: int) -> None:
 
 
 def test_a_circle_that_does_not_pass_through_the_first_file_is_told() -> None:
-    with pytest.raises(Mistake) as told:
+    with pytest.raises(UsageError) as told:
         planned("a", a="extends: [b]", b="extends: [c]", c="extends: [b]")
-    assert told.value.said == ("c:2:11: `b` extends itself",)
+    assert told.value.messages == ("c:2:11: `b` extends itself",)
 
 
 def test_judging_the_rows_of_a_recording_ends_at_the_deadline() -> None:

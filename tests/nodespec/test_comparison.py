@@ -19,7 +19,7 @@ from nodespec.author.diff import reports, specs
 from nodespec.author.diff.observations import compared, everywhere, told, within
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.facts import declaration
 from nodespec.facts.live import Live
 from nodespec.host.at_rest import AtRestTree
@@ -420,4 +420,4 @@ def test_no_recording_does_harm_to_a_comparison(facts: Notes, contexts: Tuple[st
     )
     found = compared(*views, everywhere(*views), contexts)
     assert len(list(told(found, ALWAYS))) == len(found.differing)
-    assert all("\n" not in visible(one.line) for one in found.silent)
+    assert all("\n" not in escape_line(one.line) for one in found.silent)

@@ -16,7 +16,7 @@ from nodespec.__main__ import main
 from nodespec.author.spec import json_schema, precompiled
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report
@@ -50,7 +50,7 @@ def params(one: Report) -> Tuple[str, ...]:
 
 
 def mistake(*names: str, **texts: str) -> str:
-    with pytest.raises(Mistake) as told:
+    with pytest.raises(UsageError) as told:
         planned(*names, **texts)
     return str(told.value)
 

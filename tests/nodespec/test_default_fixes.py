@@ -9,7 +9,7 @@ import pytest
 from pretended import found, planned
 
 from nodespec.author.spec.satisfiability import possible
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import Datum, Flag, Kind, Mode, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
@@ -161,7 +161,7 @@ def test_no_fix_is_shown_where_no_value_is_known_to_pass(expects: str) -> None:
     ],
 )
 def test_what_would_be_taken_otherwise_is_refused_with_what_to_write(body: str, say: str) -> None:
-    with pytest.raises(Mistake) as told:
+    with pytest.raises(UsageError) as told:
         planned(a=f"require: {{{body}}}")
     assert say in str(told.value)
     assert str(told.value).startswith("a:2:")

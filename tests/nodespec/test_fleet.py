@@ -18,7 +18,7 @@ from unhurried import PROGRAM
 
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.judge.fleet_summary import Gist
 from nodespec.judge.judge import Terms
 from nodespec.judge.memo import Alike
@@ -128,7 +128,7 @@ def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.
     gists: List[Gist] = []
     monkeypatch.setattr(fleet, "put", lambda _documents, code, _deadline: code)
     monkeypatch.setattr(fleet, "_document", lambda _way, _spool, found: gists.extend(found))
-    with pytest.raises(Mistake):
+    with pytest.raises(UsageError):
         fleet._all(bench(many, "text"), named(str(many)), [writer.ReportOutput("text")], every=False)  # noqa: SLF001
     assert len(gists) == COUNT - 1
     assert len({id(one.causes) for one in gists}) == len({id(one.headline) for one in gists}) == 2

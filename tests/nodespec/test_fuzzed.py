@@ -7,7 +7,7 @@ import time
 import pytest
 from pretended import found, planned
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts.versions import DEB
 from nodespec.output.facts_yaml import lines
 from nodespec.recording.replay import Recorded
@@ -31,13 +31,13 @@ def test_the_source_of_what_is_absent_is_shown_without_its_controls() -> None:
 )
 def test_an_expectation_is_read_in_time_or_refused(expects: str, said: str) -> None:
     begun = time.process_time()
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         planned(spec=f"require: {{{expects}}}")
     assert time.process_time() - begun < 10
 
 
 def test_a_choice_of_thousands_is_refused() -> None:
-    with pytest.raises(Mistake, match="`any` of 9000: 300 are the most"):
+    with pytest.raises(UsageError, match="`any` of 9000: 300 are the most"):
         planned(spec="rules: [{name: r, any: [" + "{swap: {total: 1}}, " * 9000 + "]}]")
 
 
@@ -57,5 +57,5 @@ def test_a_fix_of_what_shall_not_be_proposes_what_may(unwanted: str, proposed: s
 
 @pytest.mark.parametrize("version", ["1.2.3-4", "6.1.0-18-amd64", "v2-1"])
 def test_a_revision_in_a_range_of_releases_is_refused(version: str) -> None:
-    with pytest.raises(Mistake, match="what follows the `-` has no part in the order of releases"):
+    with pytest.raises(UsageError, match="what follows the `-` has no part in the order of releases"):
         planned(spec=f'require: {{packages: {{runc: {{version: ">={version}"}}}}}}')

@@ -8,7 +8,7 @@ import pytest
 from pretended import ABSENT, Said, Shelf, bound, found, planned
 
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.model.plan import Plan
 
 Place = Tuple[str, ...]
@@ -297,7 +297,7 @@ def test_a_child_changes_the_default_and_narrows_the_choices() -> None:
     ]
     narrow = "extends: [a]\nparams: {stage: {choices: [joining]}}"
     assert planned("b", a=PARAMS, b=narrow).params[0].choices == ("joining",)
-    with pytest.raises(Mistake, match="--set stage=joined: `joined` is not one of joining"):
+    with pytest.raises(UsageError, match="--set stage=joined: `joined` is not one of joining"):
         bound({"stage": "joined"}, "b", a=PARAMS, b=narrow)
     assert planned("b", a=PARAMS, b=narrow).params[0].why == "when"
     later = planned("b", a=PARAMS, b="extends: [a]\nparams: {stage: {default: joined, choices: [joined]}}")
@@ -400,7 +400,7 @@ def test_a_drop_acts_on_what_its_own_document_inherits_and_on_nothing_else() -> 
     assert set(ids(planned("both", **texts))) == {"cpu.count", "memory.total", "swap.total"}
     assert set(ids(planned("turned", **texts))) == {"cpu.count", "memory.total", "swap.total"}
     assert set(ids(planned("loose", "base", **texts))) == {"cpu.count", "memory.total"}
-    with pytest.raises(Mistake, match=r"`memory\.total` drops nothing that is inherited"):
+    with pytest.raises(UsageError, match=r"`memory\.total` drops nothing that is inherited"):
         planned("base", "other", **texts, other="drop: [memory.total]\nrequire: {swap: {total: 0}}")
 
 

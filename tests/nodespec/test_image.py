@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import PACKERS, Put, filed, folder, laid, layout, link, saved, tar, written
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.formats import decompress
 from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Entry, Tree
@@ -147,7 +147,7 @@ def test_a_tar_may_be_compressed(way: str, tmp_path: Path) -> None:
 
 def test_without_a_library_for_zstd_it_says_which_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompress, "ZSTD_LIBRARIES", ("no_such_library",))
-    with pytest.raises(Mistake, match=r"^--image .*/image: it is compressed with zstd.*`pip install zstandard`"):
+    with pytest.raises(UsageError, match=r"^--image .*/image: it is compressed with zstd.*`pip install zstandard`"):
         opened(written(tmp_path / "image", b"\x28\xb5\x2f\xfd" + bytes(99)))
 
 
@@ -215,12 +215,12 @@ def test_a_file_on_standard_input_is_read_as_a_file(tmp_path: Path, monkeypatch:
 
 
 def test_a_container_image_does_not_come_through_a_pipe(piped: Piped) -> None:
-    with pytest.raises(Mistake, match=r"^--image -: a container image is read from a file, not from a pipe"):
+    with pytest.raises(UsageError, match=r"^--image -: a container image is read from a file, not from a pipe"):
         piped(filed(saved([tar(ETC)])))
 
 
 def test_a_pipe_without_end_is_not_waited_for(piped: Piped) -> None:
-    with pytest.raises(Mistake, match=r"^--image -: no root file system: it holds nothing"):
+    with pytest.raises(UsageError, match=r"^--image -: no root file system: it holds nothing"):
         piped(bytes(64 << 20))
 
 
@@ -323,14 +323,14 @@ def test_an_archive_that_is_cut_off_is_never_judged(tmp_path: Path) -> None:
     whole = tar([*ETC, Put("etc/other", b"x" * 700)]).rstrip(b"\0")
     whole += bytes(-len(whole) % 512)
     for cut in (*cuts(whole), whole):
-        with pytest.raises(Mistake, match=r"^--image .*/image(.tar)?: "):
+        with pytest.raises(UsageError, match=r"^--image .*/image(.tar)?: "):
             opened(written(tmp_path / "image", cut))
     for pack in (gzip.compress, lzma.compress):
         packed = pack(whole)
         for cut in (packed[:-1], packed[:-9], packed[: len(packed) // 2], packed[:20]):
-            with pytest.raises(Mistake, match="cut off"):
+            with pytest.raises(UsageError, match="cut off"):
                 opened(written(tmp_path / "image", cut))
-        with pytest.raises(Mistake, match="cut off"):
+        with pytest.raises(UsageError, match="cut off"):
             opened(written(tmp_path / "image", pack(whole[:-512] + b"x")))
 
 
@@ -340,7 +340,7 @@ def test_a_sum_tells_that_a_compressed_archive_is_whole_without_its_end(tmp_path
     for end in (b"", bytes(-len(whole) % 512)):
         tree = opened(written(tmp_path / "image", gzip.compress(whole + end)))
         assert value(tree.read("/etc/hostname")) == b"node-17\n"
-    with pytest.raises(Mistake, match="cut off"):
+    with pytest.raises(UsageError, match="cut off"):
         opened(written(tmp_path / "image", gzip.compress(whole[:-1])))
 
 
@@ -363,16 +363,16 @@ def damaged(data: bytes, at: int) -> bytes:
     ],
 )
 def test_what_is_no_image_is_a_mistake(data: bytes, say: str, tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=rf"^--image .*/image: {say}$"):
+    with pytest.raises(UsageError, match=rf"^--image .*/image: {say}$"):
         opened(written(tmp_path / "image", data))
 
 
 def test_what_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Mistake, match=r"^--image .*/image: No such file or directory$"):
+    with pytest.raises(UsageError, match=r"^--image .*/image: No such file or directory$"):
         opened(str(tmp_path / "image"))
-    with pytest.raises(Mistake, match="no root file system: it holds nothing"):
+    with pytest.raises(UsageError, match="no root file system: it holds nothing"):
         opened(str(tmp_path))
     (tmp_path / "x").touch()
     monkeypatch.setattr("nodespec.host.directory.ENTRIES", 0)
-    with pytest.raises(Mistake, match=r"^--image .*: /: more than 0 entries$"):
+    with pytest.raises(UsageError, match=r"^--image .*: /: more than 0 entries$"):
         opened(str(tmp_path))

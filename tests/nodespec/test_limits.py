@@ -12,7 +12,7 @@ from made_images import Blobs, Put, laid, tar
 from pretended import Said, found, planned
 from test_good_specs import outcome
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts.value_types import Size
 from nodespec.facts.versions import RPM
 from nodespec.host import directory, machine
@@ -239,5 +239,5 @@ def test_an_index_lies_8_deep_within_indexes(tmp_path: Path, depth: int, taken: 
         assert isinstance(read, Value)
         assert read.value == b"node"
     else:
-        with pytest.raises(Mistake, match="too many manifests"):
+        with pytest.raises(UsageError, match="too many manifests"):
             opened(path)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_images import MEDIA, Blobs, Put, filed, folder, hard, laid, layout, link, saved, tar, written, zstd
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Tree
 from nodespec.images import oci
@@ -244,7 +244,7 @@ def test_the_platform_chooses(there: list[str], asked: str, expected: str, tmp_p
     ],
 )
 def test_without_one_image_it_lists_what_there_is(there: list[str], asked: str, say: str, tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=say):
+    with pytest.raises(UsageError, match=say):
         chosen(several(*there), tmp_path, asked)
 
 
@@ -254,7 +254,7 @@ def test_two_names_of_one_image_are_one(tmp_path: Path) -> None:
     tags = [{**image, "annotations": {"org.opencontainers.image.ref.name": name}} for name in ("a", "b")]
     assert chosen(blobs.index(tags), tmp_path / "one") == "node-17"
     other = blobs.image([tar([*ETC, Put("x")])], annotations={"org.opencontainers.image.ref.name": "c"})
-    with pytest.raises(Mistake, match=r"holds several images, a \(linux/amd64\), c \(linux/amd64\): copy one"):
+    with pytest.raises(UsageError, match=r"holds several images, a \(linux/amd64\), c \(linux/amd64\): copy one"):
         chosen(blobs.index([*tags[:1], other]), tmp_path / "two")
 
 
@@ -288,9 +288,9 @@ def test_an_attestation_is_no_image(tmp_path: Path) -> None:
 
 
 def test_a_platform_of_what_has_none_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"^--platform linux/amd64: only of container images there are several"):
+    with pytest.raises(UsageError, match=r"^--platform linux/amd64: only of container images there are several"):
         opened(written(tmp_path / "image.tar", tar(ETC)), "linux/amd64")
-    with pytest.raises(Mistake, match=r"^--platform linux/amd64: only of container images"):
+    with pytest.raises(UsageError, match=r"^--platform linux/amd64: only of container images"):
         opened(laid({"etc/x": b""}, tmp_path / "root"), "linux/amd64")
 
 
@@ -339,7 +339,7 @@ LAYER = {"mediaType": f"{MEDIA}.layer.v1.tar", "digest": DIGEST, "size": 1}
 )
 def test_what_a_manifest_should_not_say_is_a_mistake(change: Mapping[str, object], say: str, tmp_path: Path) -> None:
     broken(tmp_path / "sound", {})
-    with pytest.raises(Mistake, match=say):
+    with pytest.raises(UsageError, match=say):
         broken(tmp_path / "broken", change)
 
 
@@ -347,7 +347,7 @@ def test_a_layer_of_another_length_is_a_mistake(tmp_path: Path) -> None:
     files = layout([tar(ETC)])
     layer = next(name for name, data in files.items() if len(data) % 512 == 0)
     files[layer] += bytes(512)
-    with pytest.raises(Mistake, match=r"its layer .* is \d+ bytes long, where \d+ are told"):
+    with pytest.raises(UsageError, match=r"its layer .* is \d+ bytes long, where \d+ are told"):
         opened(laid(files, tmp_path))
 
 
@@ -355,7 +355,7 @@ def test_indexes_without_end_are_a_mistake(tmp_path: Path) -> None:
     blobs = Blobs()
     itself = {"mediaType": f"{MEDIA}.index.v1+json", "digest": DIGEST, "size": 1}
     blobs.files[f"blobs/{DIGEST.replace(':', '/')}"] = json.dumps({"manifests": [itself] * 9}).encode()
-    with pytest.raises(Mistake, match="its indexes name too many manifests"):
+    with pytest.raises(UsageError, match="its indexes name too many manifests"):
         opened(laid(blobs.index([itself]), tmp_path))
 
 
@@ -379,13 +379,13 @@ def test_no_json_breaks_the_reader(where: str, said: object) -> None:
         files = {}
     files[{"blob": f"blobs/{DIGEST.replace(':', '/')}"}.get(where, where)] = data
     store = ArchiveTree("image", [Held(filed(files))], layered=False)
-    with contextlib.suppress(Mistake, OSError):
+    with contextlib.suppress(UsageError, OSError):
         oci.layers(store, "linux/amd64")
     assert oci.is_store(store) in (True, False)
 
 
 def test_json_nested_without_end_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"/index.json: "):
+    with pytest.raises(UsageError, match=r"/index.json: "):
         opened(laid({"oci-layout": b"{}", "index.json": b"[" * 100_000}, tmp_path))
 
 
@@ -395,11 +395,11 @@ def test_a_layout_does_not_lead_out_of_itself(tmp_path: Path) -> None:
     outside = written(tmp_path / "outside.tar", files.pop(layer))
     root = laid(files, tmp_path / "layout")
     os.symlink(outside, f"{root}/{layer}")
-    with pytest.raises(Mistake, match=r"its layer .* cannot be read: No such file or directory"):
+    with pytest.raises(UsageError, match=r"its layer .* cannot be read: No such file or directory"):
         opened(root)
 
 
 def test_nothing_is_left_of_a_tree_of_which_all_was_hidden(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="no root file system: it holds nothing"):
+    with pytest.raises(UsageError, match="no root file system: it holds nothing"):
         opened(laid(layout([tar(ETC), tar([Put(".wh.etc")])]), tmp_path))
     assert isinstance(stacked(ETC, [Put(".wh.etc")]).read("/etc/hostname"), Absent)

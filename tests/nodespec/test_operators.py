@@ -17,7 +17,7 @@ from pretended import Said, planned
 from test_good_specs import CPUS, ID, MEANING, Place, outcome
 
 from nodespec.author.spec.json_schema import schema
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf
@@ -87,7 +87,7 @@ def test_the_schema_refuses_an_operator_that_is_misspelt(operator: str) -> None:
         if misspelt == expects:
             continue
         assert validated(PARAMS + written(place, misspelt))
-        with pytest.raises(Mistake):
+        with pytest.raises(UsageError):
             planned(a=PARAMS + written(place, misspelt))
 
 
@@ -119,7 +119,7 @@ def test_the_page_of_the_language_tells_no_operator_that_there_is_not() -> None:
 @pytest.mark.parametrize("name", ["above", "isnt", "one_of", "when"])
 @pytest.mark.parametrize("place", [CPUS, ID])
 def test_an_unregistered_operator_is_refused_by_loader_and_schema(place: Place, name: str) -> None:
-    with pytest.raises(Mistake, match=f"`{name}`"):
+    with pytest.raises(UsageError, match=f"`{name}`"):
         planned(a=written(place, f"{{{name}: 2}}"))
     assert validated(written(place, f"{{{name}: 2}}"))
 
@@ -185,6 +185,6 @@ def test_the_schema_takes_a_list_and_operators_of_every_fact(name: str) -> None:
         text = written(place, expects)
         try:
             planned(a=text)
-        except Mistake:
+        except UsageError:
             continue
         assert validated(text) == []

@@ -12,7 +12,7 @@ import yaml
 from pretended import HERE, Pretended, Said, Shelf
 
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place
 from nodespec.facts.live import Live
@@ -116,7 +116,7 @@ def test_any_value_is_stated_so_that_it_is_met_or_is_a_comment(name: str, value:
         return
     try:
         plan = resolve(["a"], Shelf({"a": pasted(made)}), {})
-    except Mistake as mistake:  # a total count of 0 or more says nothing: no host fails on it
+    except UsageError as mistake:  # a total count of 0 or more says nothing: no host fails on it
         pytest.fail(f"{made}: {mistake}")
     report = judge(plan, facts, Seat("running", "live", Host("x")), Terms(0))
     assert {one.outcome for one in report.findings} == {"pass"}, made

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nodespec.author.spec.satisfiability import possible
-from nodespec.errors import Wrong
+from nodespec.errors import DocumentError
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import (
     OTHER,
@@ -118,7 +118,7 @@ def clauses_of(data: st.DataObject, places: int, count: int) -> Drawn:
         node = data.draw(WRITTEN[worlds[at].kind])
         try:
             made.append(Clause(facts[at], expectation.read(node, facts[at].kind)))
-        except Wrong:
+        except DocumentError:
             assume(False)  # noqa: FBT003 - hypothesis' way to say that this is of no interest
     asked = {clause.place.path for clause in made}
     values = {
@@ -162,7 +162,7 @@ def test_one_expectation_comes_to_what_it_can_come_to(world: World, data: st.Dat
     node = data.draw(WRITTEN[world.kind])
     try:
         clause = Clause(fact, expectation.read(node, world.kind))
-    except Wrong:
+    except DocumentError:
         return
     values = [*world.values, *([ABSENT] if fact.optional else [])]
     assert possible(clause) == tried({fact.path: values}, clause, None)

@@ -22,7 +22,7 @@ from unhurried import PROGRAM
 from nodespec.__main__ import main
 from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
@@ -427,7 +427,7 @@ def test_what_is_no_recording_is_a_mistake(name: str, tmp_path: Path) -> None:
     content = BROKEN[name]
     file = tmp_path / "r.json"
     file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    with pytest.raises(Mistake, match="no recording that nodespec made"):
+    with pytest.raises(UsageError, match="no recording that nodespec made"):
         recording.load(str(file))
 
 
@@ -637,5 +637,5 @@ def test_of_a_folder_the_recordings_are_taken_in_the_order_of_their_names(tmp_pa
     assert recording.named(str(tmp_path)) == tuple(str(tmp_path / name) for name in ("a.json.gz", "b.json"))
     for name in ("b.json", "a.json.gz"):
         (tmp_path / name).unlink()
-    with pytest.raises(Mistake, match="holds no recording"):
+    with pytest.raises(UsageError, match="holds no recording"):
         recording.named(str(tmp_path))

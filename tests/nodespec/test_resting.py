@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.host import at_rest
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
@@ -93,13 +93,13 @@ def test_a_tree_that_is_in_memory_as_a_whole_is_looked_at(monkeypatch: pytest.Mo
 
 def test_of_a_live_root_in_memory_a_boot_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, "20 1 0:1 / / rw - rootfs rootfs rw\n")
-    with pytest.raises(Mistake, match=r"^--image /: the root is in memory itself"):
+    with pytest.raises(UsageError, match=r"^--image /: the root is in memory itself"):
         opened("/")
 
 
 def test_without_proc_the_live_root_is_not_judged(monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree) -> None:
     mounted(monkeypatch, "no mounts")
-    with pytest.raises(Mistake, match=r"^--image /: /proc/self/mountinfo does not say what is in memory only"):
+    with pytest.raises(UsageError, match=r"^--image /: /proc/self/mountinfo does not say what is in memory only"):
         opened("/")
     assert isinstance(opened(make_tree({"/etc/x": ""})).read("/etc/x"), Value)
 

@@ -12,7 +12,7 @@ from pretended import ABSENT, Said, Shelf, found
 from nodespec.__main__ import main
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 
 FILE = Path(__file__).parent / "specs" / "gke-like.yaml"
 PLAN = resolve([str(FILE)], Library(), {})
@@ -133,9 +133,9 @@ def test_what_it_means_on_a_host(said: Dict[str, Said], name: str, outcome: str)
     ],
 )
 def test_a_bad_sysspec_is_told_with_its_position(text: str, said: str) -> None:
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         resolve(["s"], Shelf({"s": f"{text}\n"}), {})
-    assert any(said in line for line in caught.value.said), caught.value.said
+    assert any(said in line for line in caught.value.messages), caught.value.messages
 
 
 @pytest.mark.parametrize("pattern", ["6[[.]1", "6[+--]1", "6[.&&]1", "6[.||]1", "6[.~~]1"])

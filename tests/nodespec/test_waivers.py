@@ -10,7 +10,7 @@ import yaml
 
 from nodespec.__main__ import main
 from nodespec.author.spec.yaml_source import parse
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.judge.conclusion import Named, Names, selects, standing
 from nodespec.judge.waivers import load, refuse_broad, schema
 from nodespec.model.report import Finding, Waiver
@@ -80,9 +80,9 @@ BAD = [
 @pytest.mark.parametrize(("entry", "said"), BAD, ids=[said for _, said in BAD])
 def test_a_bad_waiver_is_told_with_its_position(entry: str, said: str, tmp_path: Path) -> None:
     path = written(tmp_path, f"nodespec-waivers: 1\nwaivers:\n  - {entry}\n")
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load(str(path), parse)
-    (line,) = caught.value.said
+    (line,) = caught.value.messages
     assert line.startswith(f"{path}:{said}"), line
 
 
@@ -99,16 +99,16 @@ def test_a_bad_waiver_is_told_with_its_position(entry: str, said: str, tmp_path:
 )
 def test_a_file_that_holds_no_waivers(text: str, said: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load(str(path), parse)
-    assert caught.value.said[0].startswith(f"{path}:{said}")
+    assert caught.value.messages[0].startswith(f"{path}:{said}")
 
 
 def test_every_bad_waiver_is_told_at_once(tmp_path: Path) -> None:
     path = written(tmp_path, f"nodespec-waivers: 1\nwaivers:\n  - {BAD[0][0]}\n  - {ONE}\n  - {BAD[1][0]}\n")
-    with pytest.raises(Mistake) as caught:
+    with pytest.raises(UsageError) as caught:
         load(str(path), parse)
-    assert [line.split(":")[1] for line in caught.value.said] == ["3", "5"]
+    assert [line.split(":")[1] for line in caught.value.messages] == ["3", "5"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_every_bad_waiver_is_told_at_once(tmp_path: Path) -> None:
     [("/nowhere/w.yaml", "No such file or directory"), ("/", "Is a directory"), ("/dev/zero", "larger")],
 )
 def test_a_file_that_cannot_be_read(path: str, said: str) -> None:
-    with pytest.raises(Mistake, match=said):
+    with pytest.raises(UsageError, match=said):
         load(path)
 
 
@@ -149,7 +149,7 @@ IDS = [f"kernel.config.O{n}" for n in range(6)] + [f"modules.m{n}" for n in rang
     [(["*e*"], 12), (["*o*"], 12), (["*e*", "*o*"], 12), (["m*", "k*"], 12), (["*.m*", "k*"], 12), (["k*", "*m5"], 7)],
 )
 def test_a_waiver_that_covers_nearly_everything_is_refused(globs: list[str], covered: int) -> None:
-    with pytest.raises(Mistake, match=f"w.yaml:3:5: .* covers {covered} of 12 requirements: name what may fail"):
+    with pytest.raises(UsageError, match=f"w.yaml:3:5: .* covers {covered} of 12 requirements: name what may fail"):
         refuse_broad([waived(*globs)], IDS)
 
 
@@ -161,7 +161,7 @@ def test_a_waiver_that_names_what_may_fail_is_taken(globs: list[str]) -> None:
 def test_of_few_requirements_only_all_of_them_are_too_many() -> None:
     refuse_broad([waived("*m*")], ["modules.a", "modules.b", "os.id"])
     refuse_broad([waived("*")], ["modules.a"])
-    with pytest.raises(Mistake):
+    with pytest.raises(UsageError):
         refuse_broad([waived("*o*")], ["modules.a", "modules.b", "os.id"])
 
 
@@ -169,7 +169,7 @@ def test_of_few_requirements_only_all_of_them_are_too_many() -> None:
 def test_from_ten_requirements_on_more_than_half_are_too_many(count: int, *, refused: bool) -> None:
     ids = [f"modules.a{n}" for n in range(count - 2)] + ["os.id", "cpu.count"]
     if refused:
-        with pytest.raises(Mistake):
+        with pytest.raises(UsageError):
             refuse_broad([waived("*a*")], ids)
     else:
         refuse_broad([waived("*a*")], ids)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nodespec
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.observation import Evidence
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Observed, Part, Report, Style
 from nodespec.reports.html import render
@@ -279,14 +279,14 @@ def test_links_lead_to_the_web_or_to_what_is_on_the_page() -> None:
 )
 def test_what_is_no_address_of_the_web_is_no_link(see: str) -> None:
     found = page(sample.report(sample.finding("fail")._replace(see=see)))
-    assert f"See {visible(see).strip()}" in found.text("details", id_="fail.enforced")
+    assert f"See {escape_line(see).strip()}" in found.text("details", id_="fail.enforced")
     assert [one for one in found.values("href") if not one.startswith(("#", "data:image/svg+xml,"))] == []
 
 
 def test_hostile_text_is_shown_and_is_nothing_else() -> None:
     found = page(sample.hostile())
     _harmless(found)
-    words = " ".join(visible(" ".join(sample.HOSTILE)).split())
+    words = " ".join(escape_line(" ".join(sample.HOSTILE)).split())
     findings = found.all("details", class_="finding")
     assert len(findings) == len(sample.hostile().findings)
     for number in findings:
@@ -299,7 +299,7 @@ def test_hostile_text_is_shown_and_is_nothing_else() -> None:
 def test_each_kind_of_hostile_text_is_shown_as_it_is(words: str) -> None:
     found = page(sample.report(sample.finding("fail", words=words, name=words))._replace(notices=(words,)))
     _harmless(found)
-    assert found.text("main").count(" ".join(visible(words).split())) >= 8
+    assert found.text("main").count(" ".join(escape_line(words).split())) >= 8
 
 
 @given(
@@ -419,7 +419,7 @@ def test_what_hosts_share_is_shown_and_is_nothing_else() -> None:
     ]
     found = Page(render(hostile, Style()))
     _harmless(found)
-    assert visible(words) in _section(found, "_shared")
+    assert escape_line(words) in _section(found, "_shared")
 
 
 def test_one_host_has_nothing_together() -> None:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import sample
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports.junit import ELEMENT, render
 
@@ -141,4 +141,4 @@ def test_hostile_text_is_text() -> None:
     assert {element.tag for element in root.iter()} == tags
     message = root.find(".//failure")
     assert message is not None
-    assert message.get("message") == visible(" ".join(sample.HOSTILE))
+    assert message.get("message") == escape_line(" ".join(sample.HOSTILE))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports.markdown import MOST, escaped, quoted, render
 
@@ -110,7 +110,7 @@ def test_hostile_text_is_shown_and_renders_as_nothing() -> None:
     found = page(sample.hostile())
     assert set(found.tags) <= OURS
     assert found.links == []
-    words = visible(" ".join(sample.HOSTILE))
+    words = escape_line(" ".join(sample.HOSTILE))
     # every finding: its id, and in all but the cause's list its sentence
     assert found.text.count(words) > 2 * len(sample.hostile().findings)
 
@@ -118,7 +118,7 @@ def test_hostile_text_is_shown_and_renders_as_nothing() -> None:
 @pytest.mark.parametrize("words", sample.HOSTILE)
 def test_each_kind_of_hostile_text_is_shown_as_it_is(words: str) -> None:
     found = page(sample.report(sample.finding("fail", words=words, name=words)))
-    assert found.text.count(visible(words).strip()) >= 5  # id, sentence, where it was seen, why, fix, see, source
+    assert found.text.count(escape_line(words).strip()) >= 5  # id, sentence, where it was seen, why, fix, see, source
     assert set(found.tags) <= OURS
     assert found.links == []
 
@@ -127,7 +127,7 @@ def test_each_kind_of_hostile_text_is_shown_as_it_is(words: str) -> None:
 @given(st.text(st.sampled_from("`*_[]()<>!&#@:/\\~|$w.- x1\n"), max_size=20))
 @settings(max_examples=200)
 def test_text_and_code_render_as_themselves(words: str) -> None:
-    said = visible(words)
+    said = escape_line(words)
     assert _inline(f"x {escaped(said)} x") == _squeezed(f"x {said} x")
     assert _inline(f"x {quoted(said)} x") == _squeezed(f"x {said} x")
 

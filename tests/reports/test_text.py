@@ -9,7 +9,7 @@ import sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports import words
 from nodespec.reports.text import _wrapped, render
@@ -190,7 +190,7 @@ def test_hostile_text_is_shown_and_moves_no_cursor() -> None:
 
 
 def test_a_finding_named_by_its_host_is_still_whole() -> None:
-    words_ = " ".join(visible(" ".join(sample.HOSTILE)).split())
+    words_ = " ".join(escape_line(" ".join(sample.HOSTILE)).split())
     text = " ".join(render([sample.hostile()], Style(every=True)).split())
     assert text.count(words_) > 2 * len(sample.hostile().findings)
 

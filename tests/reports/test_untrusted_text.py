@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from nodespec.escape import visible
+from nodespec.escape import escape_line
 from nodespec.model.report import Report, Style
 from nodespec.model.subject import Host
 from nodespec.output.writer import formats
@@ -180,7 +180,7 @@ def add_nothing(words: str) -> None:
         markdown = render(reports, Style())
         assert elements(markdown) == plain
         shown = squeezed(Text(PARSER.render(markdown)).text)
-        assert shown.count(squeezed(visible(words))) >= 20
+        assert shown.count(squeezed(escape_line(words))) >= 20
 
 
 @pytest.mark.parametrize("words", [*BLOCKS, *INLINE, *NOTIFYING])
@@ -191,7 +191,7 @@ def test_no_text_adds_an_element_to_a_report(words: str) -> None:
 @given(st.text(st.sampled_from("#-+*_=~`|<>[]()!&@:/\\.$%^ 019axw\t\n\u00a0"), min_size=1, max_size=12))
 @settings(max_examples=60)
 def test_no_made_up_text_adds_an_element_to_a_report(words: str) -> None:
-    said = visible(words)
+    said = escape_line(words)
     for before in ("", "# x\n\n", "- **why** ", "> ", "x\n\n"):
         plain, found = f"{before}x\n\n- y\n", f"{before}{escaped(said)}\n\n- y\n"
         assert not said.strip() or elements(found) == elements(plain), found
@@ -202,7 +202,7 @@ def test_no_made_up_text_adds_an_element_to_a_report(words: str) -> None:
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30))
 @settings(max_examples=200)
 def test_text_in_any_script_is_shown_as_itself(words: str) -> None:
-    said = visible(words)
+    said = escape_line(words)
     found = escaped(said)
     assert not said.strip() or elements(found) == elements("x")
     assert squeezed(Text(PARSER.render(found)).text) == squeezed(said)

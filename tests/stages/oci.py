@@ -24,7 +24,7 @@ from debian import fetched, installed, said
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.errors import Mistake  # noqa: E402
+from nodespec.errors import UsageError  # noqa: E402
 from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.host.tree import Tree  # noqa: E402
 from nodespec.images.open import opened  # noqa: E402 - this folder is where Python starts, not the top
@@ -213,7 +213,7 @@ def chosen(layout: str) -> int:
     wrong = int(told(own, "/etc/os-release") != told(other, "/etc/os-release"))
     try:
         opened(layout, "linux/riscv64")
-    except Mistake as mistake:
+    except UsageError as mistake:
         sys.stdout.write(f"{mistake}\n")
         return wrong
     return 1

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Seque
 import nodespec
 from nodespec import __version__
 from nodespec.author.bundle import minify
-from nodespec.errors import Mistake
-from nodespec.escape import visible
+from nodespec.errors import UsageError
+from nodespec.escape import escape_line
 from nodespec.model import plan as plans
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def text(plan: Plan, waivers: Json) -> str:
         "plan": plans.packed(plan),
         "waivers": waivers,
     }
-    title = visible(
+    title = escape_line(
         ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
     )  # must stay one line, because it is a comment
     parts = {"carried": _lines(_packed(carried)), "sources": _lines(_packed({**modules}))}
@@ -200,7 +200,7 @@ def _source(name: str) -> str:
         with open(file, encoding="utf-8") as source:
             return source.read()
     except OSError as error:
-        raise Mistake(f"{name} cannot be carried in a bundle: {error.strerror}") from None
+        raise UsageError(f"{name} cannot be carried in a bundle: {error.strerror}") from None
 
 
 def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:

@@ -15,8 +15,8 @@ from nodespec.author.diff.observations import compared, everywhere, told, within
 from nodespec.author.diff.operands import View
 from nodespec.author.spec.library import Library, is_file
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import Mistake
-from nodespec.escape import visible
+from nodespec.errors import UsageError
+from nodespec.escape import escape_line
 from nodespec.facts.declaration import Place
 from nodespec.options import read_assignments
 from nodespec.output.facts_yaml import asking, facts_of, find
@@ -36,18 +36,18 @@ def diff(args: argparse.Namespace) -> int:
     """0 where both say the same of all that both say; else every difference, and 10."""
     words, asked = args.what[:2] or operands.NEXT_BOOT, args.what[2:]
     if len(words) == 1:
-        raise Mistake(
+        raise UsageError(
             f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(operands.NEXT_BOOT)}"
         )
     if args.root != "/" and not {*words} & {*operands.NEXT_BOOT}:
-        raise Mistake(f"--root {args.root}: it applies only to {' and '.join(operands.NEXT_BOOT)}")
+        raise UsageError(f"--root {args.root}: it applies only to {' and '.join(operands.NEXT_BOOT)}")
     kinds = [_kind(word, Library(tuple(args.specs))) for word in words]
     if kinds[0] != kinds[1]:
-        raise Mistake(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")
+        raise UsageError(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")
     if kinds[0] == VIEW:
         return _views(words, asked, args)
     if asked:
-        raise Mistake(f"diff: {asked[0]}: of two reports or specs all is compared")
+        raise UsageError(f"diff: {asked[0]}: of two reports or specs all is compared")
     lines = list(_reports(words) if kinds[0] == REPORT else _specs(words, args))
     _say(*lines, _count(lines))
     return DIFFERENT if lines else 0
@@ -72,7 +72,7 @@ def _kind(word: str, library: Library) -> str:
         with open(word, "rb") as file:
             content = file.read(recording.SIZE)
     except OSError as error:
-        raise Mistake(f"{word}: {error.strerror or error}") from None
+        raise UsageError(f"{word}: {error.strerror or error}") from None
     if f'"{recording.KIND}"'.encode() in content:
         return VIEW
     return REPORT if b'"reports"' in content else SPEC if is_file(word) and b"nodespec" in content else VIEW
@@ -84,7 +84,7 @@ def _count(different: Sequence[object]) -> str:
 
 def _say(*lines: str) -> None:
     for line in lines:
-        print(visible(line))  # noqa: T201 - this is what was asked for
+        print(escape_line(line))  # noqa: T201 - this is what was asked for
 
 
 # views

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 from nodespec.author.spec import resolver
 from nodespec.author.spec.gaps import find_gaps
 from nodespec.author.spec.library import Library
-from nodespec.errors import Mistake, Wrong
+from nodespec.errors import DocumentError, UsageError
 from nodespec.facts import declaration
 from nodespec.model.plan import Plan
 from nodespec.options import read_assignments
@@ -53,7 +53,7 @@ def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> Li
 def known(library: Library) -> Iterator[Plan]:
     """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
     for name in library.names():
-        with suppress(Mistake):  # that of a spec which nobody asked for
+        with suppress(UsageError):  # that of a spec which nobody asked for
             yield resolver.resolve([name], library, {}, trial=True)
 
 
@@ -78,7 +78,7 @@ def lint(args: argparse.Namespace) -> int:
     said: List[str] = []
     for name in args.spec:
         try:
-            warnings: List[Wrong] = []
+            warnings: List[DocumentError] = []
             library = Library(tuple(args.specs))
             plan = resolver.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
             _say(f"{name}: {_count(plan)}, no errors")
@@ -92,10 +92,10 @@ def lint(args: argparse.Namespace) -> int:
                 _say(f"{name}: cannot be converted: {note}")
             for gap in find_gaps(plan):
                 _say(f"{name}: warning: {gap}")
-        except Mistake as mistake:
-            said += mistake.said
+        except UsageError as mistake:
+            said += mistake.messages
     if said:
-        raise Mistake(*said)
+        raise UsageError(*said)
     return 0
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, List, Sequence, cast
 
 from nodespec import options
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.output import writer
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 def _check(check: argparse.ArgumentParser) -> None:
     check.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     _binding(check)
-    options.looking(check)
-    options.judging(check)
-    options.writing(check, *writer.formats())
+    options.add_access_options(check)
+    options.add_judging_options(check)
+    options.add_report_options(check, *writer.formats())
 
 
 def _facts(facts: argparse.ArgumentParser) -> None:
@@ -79,9 +79,9 @@ def _facts(facts: argparse.ArgumentParser) -> None:
         metavar="SPEC|PLACE",
         help="a fact, for example kernel or kernel.config.USER_NS, or a spec (default: all)",
     )
-    options.recording(facts)
+    options.add_recording_options(facts)
     _binding(facts)
-    options.looking(facts)
+    options.add_access_options(facts)
 
 
 def _explain(explain: argparse.ArgumentParser) -> None:
@@ -115,7 +115,7 @@ def _schema(schema: argparse.ArgumentParser) -> None:
 
 def _report(report: argparse.ArgumentParser) -> None:
     _stored(report)
-    options.writing(report, *writer.formats())
+    options.add_report_options(report, *writer.formats())
 
 
 def _stored(command: argparse.ArgumentParser) -> None:
@@ -131,7 +131,7 @@ def _diff(diff: argparse.ArgumentParser) -> None:
     )
     diff.add_argument("--all", action="store_true", help="all rows, and facts that only one side knows")
     _binding(diff)
-    options.comparing(diff)
+    options.add_diff_access_options(diff)
 
 
 def _gate(gate: argparse.ArgumentParser) -> None:
@@ -200,6 +200,6 @@ def run(argv: List[str]) -> int:
         return 0
     if not args.command:
         parser().print_help(sys.stderr)
-        raise Mistake("nodespec: expected a command; nodespec --help lists them")
+        raise UsageError("nodespec: expected a command; nodespec --help lists them")
     module = import_module(f"nodespec.author.commands.{MODULES.get(args.command, 'inquiry')}")
     return cast("int", getattr(module, args.command)(args))

@@ -8,8 +8,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple, cast
 
-from nodespec.errors import Mistake
-from nodespec.escape import visible
+from nodespec.errors import UsageError
+from nodespec.escape import escape_line
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, code, unpacked
@@ -92,16 +92,16 @@ def _library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
     try:
         known = {param.name for param in resolve([name], library, {}, trial=True).params}
         return resolve([name], library, {key: value for key, value in given if key in known}).specs[0].digest
-    except Mistake:  # this version's spec has other params
+    except UsageError:  # this version's spec has other params
         return "of other params"
 
 
 def _say(line: str) -> None:
-    print(visible(line))  # noqa: T201 - this is what was asked for
+    print(escape_line(line))  # noqa: T201 - this is what was asked for
 
 
 def load(path: str) -> Tuple[Report, ...]:
-    """Return the reports of a file. Raises `Mistake` if it is not a report."""
+    """Return the reports of a file. Raises `UsageError` if it is not a report."""
     try:
         data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
         if len(data) > SIZE:
@@ -112,11 +112,11 @@ def load(path: str) -> Tuple[Report, ...]:
         _valid(document)
         return unpacked(document)
     except OSError as error:
-        raise Mistake(f"{path}: {error.strerror or error}") from None
+        raise UsageError(f"{path}: {error.strerror or error}") from None
     except RecursionError:
-        raise Mistake(f"{path}: no report that nodespec wrote: lists and objects are nested too deep") from None
+        raise UsageError(f"{path}: no report that nodespec wrote: lists and objects are nested too deep") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Mistake(f"{path}: no report that nodespec wrote: {error}") from None
+        raise UsageError(f"{path}: no report that nodespec wrote: {error}") from None
 
 
 class _Sharing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Union
 
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.facts.live import Live
 from nodespec.recording import file
 from nodespec.recording.replay import Recorded
@@ -43,12 +43,12 @@ def is_door(word: str) -> bool:
 
 
 def open_view(word: str, target: Target) -> View:
-    """Open the view of an operand. Raises `Mistake` if it cannot be opened."""
+    """Open the view of an operand. Raises `UsageError` if it cannot be opened."""
     if not is_door(word):
         found = file.load(word)
         return View(word, found.seat, found.time, Recorded(found.facts))
     if word == IMAGE:
-        raise Mistake(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
+        raise UsageError(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
     image = target.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else ""
     platform = target.platform if image else ""  # the other operand may be the multi-platform image
     facts, seat = open_target(target._replace(facts="", image=image, platform=platform))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Sequence, Set,
 
 from nodespec.author.spec import sysspec
 from nodespec.author.spec.yaml_source import parse
-from nodespec.errors import Collecting, Mistake, Wrong, nearest
+from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_name
 from nodespec.facts.value_types import Version
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
@@ -62,7 +62,7 @@ class Documents:
     that it is not reported.
     """
 
-    def __init__(self, library: Library, problems: List[Wrong]) -> None:
+    def __init__(self, library: Library, problems: List[DocumentError]) -> None:
         self.library, self.problems = library, problems
         self.known: Dict[str, Document] = {}  # parents first
         self.lost: Set[str] = set()
@@ -74,7 +74,7 @@ class Documents:
         """
         asked: Dict[str, str] = {}
         for name in names:
-            with Collecting(self.problems):
+            with ErrorCollector(self.problems):
                 found = self.library.find(name)
                 self._collect(found)
                 if found.key in self.known:
@@ -113,10 +113,10 @@ class Documents:
 
     def _opened(self, node: Node, here: _OpenDocument, path: Dict[str, _OpenDocument]) -> bool:
         """Open a parent document. Return whether it could be read."""
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             found = self._parent(node, here.key)
             if found.key in path:
-                raise Wrong(node, f"`{node}` extends itself")
+                raise DocumentError(node, f"`{node}` extends itself")
             self._open(found, path)
             here.parents.append(found.key)
             return True
@@ -127,25 +127,25 @@ class Documents:
             return
         document = self._document(text_)
         parents: Sequence[Node] = ()
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             parents = document.list("extends")
         path[text_.key] = _OpenDocument(text_.key, document, iter(parents), [])
 
     def _parent(self, node: Node, beside: str) -> SpecText:
         """Find a spec that a document extends.
 
-        Raises `Wrong` with the position of its name if it is not found.
+        Raises `DocumentError` with the position of its name if it is not found.
         """
         name = text(node, "extends")
         try:
             return self.library.find(name, beside)
-        except Mistake as mistake:
-            raise Wrong(node, "; ".join(mistake.said)) from None
+        except UsageError as mistake:
+            raise DocumentError(node, "; ".join(mistake.messages)) from None
 
     def _document(self, text_: SpecText) -> Document:
         body: Node = parse(text_.data, text_.file, self.problems)
         if not isinstance(body, Map):
-            raise Wrong(body, "a spec is a mapping that begins with `nodespec: 1`")
+            raise DocumentError(body, "a spec is a mapping that begins with `nodespec: 1`")
         notes: Tuple[str, ...] = ()
         if sysspec.is_one(body):
             body, notes = sysspec.converted(body)
@@ -153,19 +153,19 @@ class Documents:
         document = Document(text_.file, body, (), notes)
         unknown = unknown_keys(body, TOP)
         self.problems += unknown
-        meant = " ".join(nearest(str(wrong.node), TOP) for wrong in unknown)
+        meant = " ".join(suggest_name(str(wrong.node), TOP) for wrong in unknown)
         self.lost |= {key for key in ("extends", "params") if f"`{key}`" in meant}
         for key in ("name", "title"):
-            with Collecting(self.problems):
+            with ErrorCollector(self.problems):
                 document.text(key)
         return document
 
 
-def _check_language(body: Map, problems: List[Wrong]) -> None:
+def _check_language(body: Map, problems: List[DocumentError]) -> None:
     """Refuse a document for another program or another version of nodespec."""
     said = body.get("nodespec")
     if said != str(LANGUAGE):
-        wrong = Wrong(said or body, f"`nodespec: {LANGUAGE}` is wanted: the version of the language")
+        wrong = DocumentError(said or body, f"`nodespec: {LANGUAGE}` is wanted: the version of the language")
         if said is not None or not CONTENT & {*body}:
             raise wrong
         problems.append(wrong)
@@ -177,7 +177,7 @@ def _check_version(node: Node) -> None:
     from nodespec import __version__  # noqa: PLC0415 - few specs require a version
 
     if not isinstance(node, Word):
-        raise Wrong(node, "`requires` wants a range of nodespec's versions; did you mean `require`?")
+        raise DocumentError(node, "`requires` wants a range of nodespec's versions; did you mean `require`?")
     needed = expectation.read(nodes(node), Version(RELEASE))
     if not needed.test(__version__):
-        raise Wrong(node, f"this spec requires nodespec {needed.text}, and this is {__version__}")
+        raise DocumentError(node, f"this spec requires nodespec {needed.text}, and this is {__version__}")

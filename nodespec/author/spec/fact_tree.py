@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
-from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
+from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf, Size
@@ -33,7 +33,7 @@ class Stated(NamedTuple):
     clause: Clause
     data: Data
     words: Said
-    at: At
+    at: FilePosition
 
     @property
     def id(self) -> str:
@@ -44,13 +44,15 @@ class Stated(NamedTuple):
 class FactWalk:
     """Walk mappings of facts. Errors are collected in `problems`."""
 
-    def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
+    def __init__(
+        self, params: Bound, problems: List[DocumentError], warnings: Optional[List[DocumentError]] = None
+    ) -> None:
         self.params, self.problems, self.warnings = params, problems, warnings
         self._tried: Dict[Tuple[str, int], Kind[Datum]] = {}  # parameters whose choices are all valid for a type
 
     def guarded(self, work: Iterator[T]) -> Iterator[T]:
         """Yield the items of an iteration up to its first error, and collect the error."""
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             yield from work
 
     def family(self, name: Word, node: Node) -> Iterator[Stated]:
@@ -58,7 +60,9 @@ class FactWalk:
         try:
             declared = declaration.family(name)
         except LookupError:
-            raise Wrong(name, f"`{name}` is no family of facts{nearest(name, declaration.families())}") from None
+            raise DocumentError(
+                name, f"`{name}` is no family of facts{suggest_name(name, declaration.families())}"
+            ) from None
         if isinstance(declared, Table):
             yield from self._table((name,), declared, node)
             return
@@ -68,16 +72,16 @@ class FactWalk:
     def _member(self, family: str, declared: Group, name: Word, node: Node) -> Iterator[Stated]:
         fact = declared.members.get(name)
         if fact is None:
-            raise Wrong(name, f"`{name}` is no fact of `{family}`{nearest(name, declared.members)}")
+            raise DocumentError(name, f"`{name}` is no fact of `{family}`{suggest_name(name, declared.members)}")
         if isinstance(fact, Table):
             yield from self._table((family, name), fact, node)
         else:
             try:
                 yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
-            except Consequence:
+            except ConsequentError:
                 raise
-            except Wrong as wrong:
-                raise Wrong(wrong.node, f"{wrong.args[0]}{_ordered(family, declared, wrong)}") from None
+            except DocumentError as wrong:
+                raise DocumentError(wrong.node, f"{wrong.args[0]}{_ordered(family, declared, wrong)}") from None
 
     def _table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[Stated]:
         rows: Dict[str, Word] = {}
@@ -89,11 +93,11 @@ class FactWalk:
     ) -> Iterator[Stated]:
         key = _key(table, name)
         if key in rows:
-            raise Wrong(name, f"`{name}` stands here twice: it is `{rows[key]}` of line {rows[key].at.line}")
+            raise DocumentError(name, f"`{name}` stands here twice: it is `{rows[key]}` of line {rows[key].at.line}")
         rows[key] = name
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
-    def row(self, place: Place, node: Node, at: At) -> Iterator[Stated]:
+    def row(self, place: Place, node: Node, at: FilePosition) -> Iterator[Stated]:
         """Yield the statements on one row: on the row itself, and on its columns.
 
         In a table with columns, the key `is` states the expectation of the row itself.
@@ -103,7 +107,7 @@ class FactWalk:
             yield self._stated(place, said, at)
             return
         if said.aliases:
-            raise Wrong(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
+            raise DocumentError(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
         for name, below in items(said.rest, f"`{'.'.join(place.path)}`"):
             if name == "is":
                 yield from self.guarded(iter([self._stated(place, said._replace(expect=below), at)]))
@@ -112,11 +116,13 @@ class FactWalk:
 
     def _column(self, row: Place, table: Table, name: Word, node: Node, words: Said) -> Iterator[Stated]:
         if name not in table.columns:
-            raise Wrong(name, f"`{name}` is no column of `{'.'.join(row.owner)}`{nearest(name, table.columns)}")
+            raise DocumentError(
+                name, f"`{name}` is no column of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
+            )
         place, said = row._replace(path=(*row.path, str(name)), column=str(name)), _parted(node)
         yield self._stated(place, said._replace(words={**words, **said.words}), name.at)
 
-    def _stated(self, place: Place, said: Parted, at: At) -> Stated:
+    def _stated(self, place: Place, said: Parted, at: FilePosition) -> Stated:
         expect, bound = self.expectation(said.expect, place.kind)
         data: Data = {"fact": nodes([*place.path]), "expect": nodes(bound)}
         if not said.aliases:
@@ -124,7 +130,7 @@ class FactWalk:
         try:
             place.kind.strength("")
         except ValueError:
-            raise Wrong(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
+            raise DocumentError(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
         keys = _aliases(place, said.aliases)
         others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
         return Stated(Clause(place, expect, others), {**data, "aliases": nodes(keys)}, said.words, at)
@@ -140,7 +146,7 @@ class FactWalk:
             for name, param in used:
                 self._try(node, name, param, kind)
             expect = expectation.read(nodes(self._bound(node, {})), kind)
-        except Wrong as wrong:
+        except DocumentError as wrong:
             self.problems += [
                 other for other in problems_within(self._bound(node, {}), kind) if str(other) != str(wrong)
             ]
@@ -204,17 +210,17 @@ def _parted(node: Node) -> Parted:
 
 def _name(node: Node) -> Word:
     if not isinstance(node, Word) or node.null:
-        raise Wrong(node, "`aliases` are names")
+        raise DocumentError(node, "`aliases` are names")
     return node
 
 
 def _aliases(place: Place, names: List[Word]) -> List[str]:
-    """Return the keys of the aliases. Raises `Wrong` for a duplicate."""
+    """Return the keys of the aliases. Raises `DocumentError` for a duplicate."""
     keys = {place.key: None}
     for name in names:
         key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
         if key in keys:
-            raise Wrong(name, f"`{name}` stands here already")
+            raise DocumentError(name, f"`{name}` stands here already")
         keys[key] = None
     return [*keys][1:]
 
@@ -222,12 +228,12 @@ def _aliases(place: Place, names: List[Word]) -> List[str]:
 def _asked(node: Node) -> Iterator[Word]:
     """Yield the parameters of an expectation.
 
-    Raises `Wrong` for a duplicate in a list.
+    Raises `DocumentError` for a duplicate in a list.
     """
     if isinstance(node, Map) and "param" in node:
         name = node["param"]
         if not isinstance(name, Word) or "is" in node:
-            raise Wrong(name, "`param` wants the name of a param, and stands in the place of `is`")
+            raise DocumentError(name, "`param` wants the name of a param, and stands in the place of `is`")
         yield name
     if isinstance(node, Seq):
         distinct(node)
@@ -235,7 +241,7 @@ def _asked(node: Node) -> Iterator[Word]:
         yield from _asked(below)
 
 
-def _ordered(family: str, declared: Group, wrong: Wrong) -> str:
+def _ordered(family: str, declared: Group, wrong: DocumentError) -> str:
     """Suggest the version of the family if a range is given for a text."""
     version = declared.members.get("version")
     meant = str(wrong.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
@@ -246,10 +252,10 @@ def _key(table: Table, name: Word) -> str:
     try:
         return declaration.row_key(table, str(name))
     except ValueError as error:
-        raise Wrong(name, str(error)) from None
+        raise DocumentError(name, str(error)) from None
 
 
-def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
+def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
     """Yield the errors of the parts of an expectation; each part is parsed separately."""
     inner = kind.element if isinstance(kind, SetOf) else kind
     if isinstance(node, Seq):
@@ -261,12 +267,12 @@ def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
     for part, of in parts:
         try:
             expectation.read(nodes(part), of)
-        except Wrong as wrong:
+        except DocumentError as wrong:
             within = list(problems_within(part, of))
             yield from within or [wrong]
 
 
-def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
+def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
     """Yield a warning for each size below 1 Ki without a unit.
 
     `>=2` of memory means two bytes, which is rarely intended.
@@ -274,6 +280,8 @@ def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[Wrong]:
     if isinstance(node, Word) and isinstance(kind, Size):
         for bound in re.findall(r"\w+", node):
             if bound.isascii() and bound.isdigit() and 0 < int(bound) < kind.UNITS["Ki"]:
-                yield Wrong(node, f"`{node}`: {bound} is a number of bytes; write a unit, as in {bound}Gi or {bound}Mi")
+                yield DocumentError(
+                    node, f"`{node}`: {bound} is a number of bytes; write a unit, as in {bound}Gi or {bound}Mi"
+                )
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
         yield from size_warnings(below, kind)

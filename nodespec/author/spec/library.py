@@ -7,7 +7,7 @@ import sys
 from typing import Iterator, Tuple
 
 import nodespec
-from nodespec.errors import Mistake, nearest
+from nodespec.errors import UsageError, suggest_name
 from nodespec.model.document import SIZE, opened
 from nodespec.records import NamedTuple
 
@@ -35,7 +35,7 @@ class Library:
     def find(self, name: str, beside: str = "") -> SpecText:
         """Find a spec by name or by path.
 
-        A path is relative to the file `beside`, which names it. Raises `Mistake` if the spec is not found.
+        A path is relative to the file `beside`, which names it. Raises `UsageError` if the spec is not found.
         """
         if name == "-":
             return SpecText("-", "-", sys.stdin.buffer.read(SIZE + 1))
@@ -46,8 +46,8 @@ class Library:
             path = os.path.join(folder, f"{name}.yaml")
             if _inside(path, folder) and os.path.isfile(path):
                 return _read(path, name if folder == OWN else path)
-        raise Mistake(
-            f"`{name}` is no spec of the library, and no file unless as ./{name}{nearest(name, self.names())}"
+        raise UsageError(
+            f"`{name}` is no spec of the library, and no file unless as ./{name}{suggest_name(name, self.names())}"
         )
 
     def names(self) -> Tuple[str, ...]:
@@ -77,4 +77,4 @@ def _read(path: str, name: str) -> SpecText:
         with open(path, "rb", opener=opened) as file:
             return SpecText(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
-        raise Mistake(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, List, Mapping, Optional, Set, Tuple
 
-from nodespec.errors import Collecting, Consequence, Wrong, nearest
+from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, suggest_name
 from nodespec.judge.pattern import TYPES, read_param
 from nodespec.model.document import Map, Node, Word, items, listed, text, unknown_keys
 from nodespec.model.plan import CONTEXTS, SpecParam
@@ -41,31 +41,31 @@ class Bound(Dict[str, SpecParam]):
     def known(self, name: Word) -> SpecParam:
         """Return a parameter by name.
 
-        Raises `Wrong` if it is not found, and `Consequence` if an error that explains this was reported.
+        Raises `DocumentError` if it is not found, and `ConsequentError` if an error that explains this was reported.
         """
         if name in self.broken or (name not in self and self.missing):
-            raise Consequence
+            raise ConsequentError
         if name not in self:
-            raise Wrong(name, f"`{name}` is no param{nearest(name, self)}")
+            raise DocumentError(name, f"`{name}` is no param{suggest_name(name, self)}")
         return self[name]
 
 
-def declared(name: Word, node: Node, inherited: Optional[SpecParam], problems: List[Wrong]) -> SpecParam:
+def declared(name: Word, node: Node, inherited: Optional[SpecParam], problems: List[DocumentError]) -> SpecParam:
     """Parse the declaration of a parameter. Errors are collected in `problems`.
 
     Without a default, its source is `unset`.
     """
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
-        raise Wrong(name, "the name of a param is of letters, digits, _ and -")
+        raise DocumentError(name, "the name of a param is of letters, digits, _ and -")
     if not isinstance(node, Map):
-        raise Wrong(node, "a param is a mapping of default, choices or type, and why")
+        raise DocumentError(node, "a param is a mapping of default, choices or type, and why")
     problems += unknown_keys(node, KEYS)
     param = inherited or SpecParam(str(name), "", UNSET, "", "text")
-    with Collecting(problems):
+    with ErrorCollector(problems):
         param = param._replace(why=text(node["why"], "why") if "why" in node else param.why)
-    with Collecting(problems):
+    with ErrorCollector(problems):
         param = param._replace(kind=_kind(node, inherited))
-    with Collecting(problems):
+    with ErrorCollector(problems):
         choices = _choices(node, inherited)
         param = param._replace(choices=choices, known=param.known or choices)
     defaults = _defaults(name, node, param, problems)
@@ -81,23 +81,25 @@ def bound(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) ->
         try:
             read_param(param, given)
         except ValueError as error:
-            raise Wrong(None, f"--set {name}={given}: {error}") from None
+            raise DocumentError(None, f"--set {name}={given}: {error}") from None
         return param._replace(value=given, source="set", defaults=())
     if param.source != UNSET:
         return param
     if not trial:
-        raise Wrong(name, f"`{name}` has no default: --set {name}={'|'.join(param.choices) or '...'}")
+        raise DocumentError(name, f"`{name}` has no default: --set {name}={'|'.join(param.choices) or '...'}")
     return param._replace(value=param.choices[0] if param.choices else SAMPLES[param.kind], source="default")
 
 
 def _kind(node: Map, inherited: Optional[SpecParam]) -> str:
     if "type" in node and "choices" in node:
-        raise Wrong(node["type"], "`choices` say it all: leave `type` out")
+        raise DocumentError(node["type"], "`choices` say it all: leave `type` out")
     kind = text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
     if kind not in TYPES:
-        raise Wrong(node["type"], f"`{kind}` is no type of a param: {', '.join(TYPES)}{nearest(kind, TYPES)}")
+        raise DocumentError(
+            node["type"], f"`{kind}` is no type of a param: {', '.join(TYPES)}{suggest_name(kind, TYPES)}"
+        )
     if inherited and kind != inherited.kind:
-        raise Wrong(node["type"], f"`{kind}`: the type is inherited, and is {inherited.kind}")
+        raise DocumentError(node["type"], f"`{kind}`: the type is inherited, and is {inherited.kind}")
     return kind
 
 
@@ -108,15 +110,17 @@ def _choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
     before = {*inherited.choices} if inherited else set()
     beyond = [one for one in choices if before and one not in before]
     if beyond:
-        raise Wrong(node["choices"], f"`{beyond[0]}` is beyond the inherited choices, which may only be narrowed")
+        raise DocumentError(
+            node["choices"], f"`{beyond[0]}` is beyond the inherited choices, which may only be narrowed"
+        )
     if len(choices) < 2 and not inherited:  # noqa: PLR2004
-        raise Wrong(node["choices"], "one choice is no choice")
+        raise DocumentError(node["choices"], "one choice is no choice")
     if len(choices) > MAX_CHOICES:
-        raise Wrong(node["choices"], f"{len(choices)} choices: at most {MAX_CHOICES} are allowed")
+        raise DocumentError(node["choices"], f"{len(choices)} choices: at most {MAX_CHOICES} are allowed")
     return choices
 
 
-def _defaults(name: Word, node: Map, param: SpecParam, problems: List[Wrong]) -> Mapping[str, str]:
+def _defaults(name: Word, node: Map, param: SpecParam, problems: List[DocumentError]) -> Mapping[str, str]:
     """Return the default of each context, or an empty mapping without a default.
 
     An extending spec inherits the defaults that it does not change.
@@ -124,11 +128,11 @@ def _defaults(name: Word, node: Map, param: SpecParam, problems: List[Wrong]) ->
     unset = param.source == UNSET
     before: Dict[str, str] = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
     written: Dict[str, Node] = {}
-    with Collecting(problems):
+    with ErrorCollector(problems):
         written = _written(node["default"], before) if "default" in node else {}
     found: Dict[str, str] = dict(before)
     for context in CONTEXTS:
-        with Collecting(problems):
+        with ErrorCollector(problems):
             if context in written:
                 found[context] = text(written[context], "default")
             if context in found:
@@ -146,7 +150,9 @@ def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
     found = {WRITTEN[key]: value for key, value in items(node, "`default`")}
     missing = [key for key, context in WRITTEN.items() if context not in found and context not in before]
     if missing:
-        raise Wrong(node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(WRITTEN)}")
+        raise DocumentError(
+            node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(WRITTEN)}"
+        )
     return found
 
 
@@ -156,5 +162,5 @@ def _readable(name: Word, param: SpecParam, value: str, node: Optional[Node], co
         read_param(param, value)
     except ValueError as error:
         if node is not None:
-            raise Wrong(node, str(error)) from None
-        raise Wrong(name, f"the inherited default of `{name}`{context}: {error}") from None
+            raise DocumentError(node, str(error)) from None
+        raise DocumentError(name, f"the inherited default of `{name}`{context}: {error}") from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, cast
 
 import nodespec
 from nodespec.author.spec.library import OWN, Library, SpecText, is_file
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.judge.pattern import read_param
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan
@@ -30,7 +30,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "plan
 def planned(names: Sequence[str], library: Library, given: Mapping[str, str]) -> Plan:
     """Return the plan of the named specs: a precompiled plan, or else a resolved one.
 
-    Raises `Mistake` with all errors of the specs.
+    Raises `UsageError` with all errors of the specs.
     """
     ready = _ready(names[0], library, given) if len(names) == 1 and not is_file(names[0]) else None
     if ready:
@@ -50,7 +50,7 @@ def _ready(name: str, library: Library, given: Mapping[str, str]) -> Optional[Pl
                 return None
         plan = plans.unpacked(cast("Dict[str, Json]", made["plan"]))
         return _bound(plan, given) if given and made["bindable"] else plan if not given else None
-    except (OSError, Mistake, LookupError, TypeError, ValueError, AttributeError, EOFError):
+    except (OSError, UsageError, LookupError, TypeError, ValueError, AttributeError, EOFError):
         return None
 
 
@@ -94,7 +94,7 @@ def make(folder: str) -> None:
     for name in library.names():
         try:
             plan = resolve([name], library, {})
-        except Mistake:  # for example a parameter without a default
+        except UsageError:  # for example a parameter without a default
             continue
         texts = [library.find(file[: -len(".yaml")]) for file in plan.specs[0].sources]
         made: Dict[str, Json] = {

@@ -9,7 +9,7 @@ from nodespec.author.spec.documents import Documents
 from nodespec.author.spec.params import Bound, bound, declared
 from nodespec.author.spec.satisfiability import possible
 from nodespec.author.spec.statements import Reader, Statement
-from nodespec.errors import At, Collecting, Mistake, Wrong, nearest
+from nodespec.errors import DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
 from nodespec.judge.conclusion import Names
 from nodespec.judge.expectation import WORDS
 from nodespec.judge.pattern import Joined
@@ -33,14 +33,14 @@ def resolve(
     given: Mapping[str, str],
     *,
     trial: bool = False,
-    warnings: Optional[List[Wrong]] = None,
+    warnings: Optional[List[DocumentError]] = None,
 ) -> Plan:
-    """Resolve the named specs into a plan. Raises `Mistake` with all errors.
+    """Resolve the named specs into a plan. Raises `UsageError` with all errors.
 
     `trial` is for reading specs without judging: unset parameters get a sample value, and unknown ones that are set are
     ignored. `warnings` receives statements that are valid but probably not intended.
     """
-    problems: List[Wrong] = []
+    problems: List[DocumentError] = []
     documents = Documents(library, problems)
     asked = documents.collect(names)
     params = _params(documents, given, problems, trial=trial)
@@ -49,14 +49,14 @@ def resolve(
     if params.used:  # the defaults of the other context must be satisfiable too
         _Composition(documents, params.at_rest(), problems, None).compose(asked)
     if not blocks and not problems:
-        problems.append(Wrong(word(names[0], At(names[0], 1, 1)), "requires nothing"))
+        problems.append(DocumentError(word(names[0], FilePosition(names[0], 1, 1)), "requires nothing"))
     if problems:
-        raise Mistake(*dict.fromkeys(map(str, sorted(problems, key=_position))))
+        raise UsageError(*dict.fromkeys(map(str, sorted(problems, key=_position))))
     heads = tuple(made.head(key, name) for key, name in asked.items())
     return Plan(heads, tuple(params.values()), _requirements(blocks))
 
 
-def _params(documents: Documents, given: Mapping[str, str], problems: List[Wrong], *, trial: bool) -> Bound:
+def _params(documents: Documents, given: Mapping[str, str], problems: List[DocumentError], *, trial: bool) -> Bound:
     """Return all parameters with their values.
 
     A parameter with an error is marked as broken, so that its uses are not reported as well.
@@ -64,24 +64,27 @@ def _params(documents: Documents, given: Mapping[str, str], problems: List[Wrong
     found = Bound(missing="params" in documents.lost)
     names: Dict[str, Word] = {}  # names with the position of their first declaration
     for document in documents.known.values():
-        with Collecting(problems):
+        with ErrorCollector(problems):
             for name, node in document.params():
                 names.setdefault(str(name), name)
                 if name in found.broken:
                     continue
                 before = len(problems)
-                with Collecting(problems):
+                with ErrorCollector(problems):
                     found[name] = declared(name, node, found.get(name), problems)
                 found.broken |= {str(name)} if len(problems) > before else set()
     for key, place in names.items():
-        with Collecting(problems):
+        with ErrorCollector(problems):
             if key not in found.broken:
                 found.broken.add(key)
                 found[key] = bound(found[key], place, given.get(key), trial=trial)
                 found.broken.remove(key)
     if not trial and not found.missing:
         unknown = [name for name in given if name not in names]
-        problems += [Wrong(None, f"--set {name}: no spec has such a param{nearest(name, names)}") for name in unknown]
+        problems += [
+            DocumentError(None, f"--set {name}: no spec has such a param{suggest_name(name, names)}")
+            for name in unknown
+        ]
     return found
 
 
@@ -89,7 +92,11 @@ class _Composition:
     """The composition of documents: inherited statements, minus drops, plus own ones."""
 
     def __init__(
-        self, documents: Documents, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]]
+        self,
+        documents: Documents,
+        params: Bound,
+        problems: List[DocumentError],
+        warnings: Optional[List[DocumentError]],
     ) -> None:
         self.documents, self.problems = documents, problems
         self.reader = Reader(params, problems, warnings)
@@ -128,7 +135,7 @@ class _Composition:
         blocks = self._joined(document.parents)
         self.drops[key] = []
         before = len(self.problems)
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             if "drop" in document.body:
                 whole = "extends" not in self.documents.lost and not self.damaged.intersection(document.parents)
                 self._drop(document.list("drop"), blocks, self.drops[key], whole=whole)
@@ -157,24 +164,26 @@ class _Composition:
         """
         dropping, missed = Dropping(blocks), 0
         for node in nodes_:
-            with Collecting(self.problems):
+            with ErrorCollector(self.problems):
                 name = text(node, "drop")
                 gone = dropping.drop(name)
                 if gone:
                     drops.append(f"{name} ({', '.join(gone)})" if gone != [name] else name)
                 elif whole:
                     missed += 1
-                    near = nearest(name, blocks) if missed <= MAX_SUGGESTIONS else ""
-                    raise Wrong(node, f"`{name}` drops nothing that is inherited{near}")
+                    near = suggest_name(name, blocks) if missed <= MAX_SUGGESTIONS else ""
+                    raise DocumentError(node, f"`{name}` drops nothing that is inherited{near}")
 
     def _with(self, blocks: Blocks, more: Sequence[Tuple[str, Statement]]) -> Blocks:
         named = any(new.rule for _, new in more)
         rules = {one.rule: key for block in blocks.values() for key, one in block.items()} if named else {}
         for key, new in more:
-            with Collecting(self.problems):
+            with ErrorCollector(self.problems):
                 if new.rule and rules.setdefault(new.rule, key) != key:
                     where = self.documents.known[rules[new.rule]].file
-                    raise Wrong(_at(new), f"rule `{new.rule}` stands in {where} too: drop that one to say it anew")
+                    raise DocumentError(
+                        _at(new), f"rule `{new.rule}` stands in {where} too: drop that one to say it anew"
+                    )
                 _add(blocks, key, new)
         return blocks
 
@@ -202,17 +211,17 @@ class Dropping:
 def _add(blocks: Blocks, key: str, new: Statement) -> None:
     """Add a statement to those of its id: all of them must hold.
 
-    Raises `Wrong` if they contradict each other.
+    Raises `DocumentError` if they contradict each other.
     """
     block = blocks.setdefault(new.id, {})
     if block.get(key) is new:
         return
     first = next(iter(block.values()), new)
     if first.data.get("fact") != new.data.get("fact"):
-        raise Wrong(_at(new), f"`{new.id}` reads like another place, at {first.at}")
+        raise DocumentError(_at(new), f"`{new.id}` reads like another place, at {first.at}")
     if block and "pass" not in possible(Joined("all", tuple(one.pattern for one in (*block.values(), new)))):
         said = ", ".join(str(one.at) for one in block.values())
-        raise Wrong(_at(new), f"`{new.id}` contradicts {said}: both must hold")
+        raise DocumentError(_at(new), f"`{new.id}` contradicts {said}: both must hold")
     block[key] = new
 
 
@@ -237,6 +246,6 @@ def _at(statement: Statement) -> Node:
     return word(statement.id, statement.at)
 
 
-def _position(wrong: Wrong) -> Tuple[str, int, int]:
+def _position(wrong: DocumentError) -> Tuple[str, int, int]:
     at = getattr(wrong.node, "at", None)
-    return at if isinstance(at, At) else ("", 0, 0)
+    return at if isinstance(at, FilePosition) else ("", 0, 0)

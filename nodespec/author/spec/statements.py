@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tupl
 
 from nodespec.author.spec.fact_tree import FactWalk, Said, Stated
 from nodespec.author.spec.satisfiability import ANY_ROW, Given, possible
-from nodespec.errors import At, Collecting, Consequence, Wrong, nearest
+from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
 from nodespec.judge.expectation import WORDS
@@ -43,7 +43,7 @@ class Statement(NamedTuple):
     when: Data
     condition: Optional[Pattern]
     words: Said
-    at: At
+    at: FilePosition
 
 
 Condition: TypeAlias = "Tuple[Data, Optional[Pattern]]"
@@ -62,7 +62,9 @@ class _Head(NamedTuple):
 class Reader:
     """Read the requirements of documents. Errors are collected in `problems`."""
 
-    def __init__(self, params: Bound, problems: List[Wrong], warnings: Optional[List[Wrong]] = None) -> None:
+    def __init__(
+        self, params: Bound, problems: List[DocumentError], warnings: Optional[List[DocumentError]] = None
+    ) -> None:
         self.params, self.problems = params, problems
         self.walk = FactWalk(params, problems, warnings)
         self.guarded = self.walk.guarded
@@ -73,7 +75,9 @@ class Reader:
         found: Dict[str, Statement] = {}
         for statement in self._all(document):
             if statement.id in found:
-                self.problems.append(Wrong(word(statement.id, statement.at), f"`{statement.id}` stands here twice"))
+                self.problems.append(
+                    DocumentError(word(statement.id, statement.at), f"`{statement.id}` stands here twice")
+                )
             found[statement.id] = statement
         return list(found.values())
 
@@ -82,7 +86,7 @@ class Reader:
             if level in document:
                 yield from self.guarded(self._placed(document[level], level, "", ALWAYS, {}))
         if "rules" in document:
-            names: Dict[str, At] = {}
+            names: Dict[str, FilePosition] = {}
             for node in self.guarded(iter(_each(document["rules"], self.problems))):
                 yield from self.guarded(self._rule(node, names))
 
@@ -91,7 +95,7 @@ class Reader:
         head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
         for name, below in items(node, f"`{level}`"):
             if name == PARAMS:
-                self.problems.append(Wrong(name, "a param is no fact of the node: it belongs in `when`"))
+                self.problems.append(DocumentError(name, "a param is no fact of the node: it belongs in `when`"))
                 continue
             for stated in self.guarded(self.walk.family(name, below)):
                 said = {**words, **stated.words}
@@ -103,7 +107,7 @@ class Reader:
     def _proven(self, made: Statement) -> Iterator[Statement]:
         """Yield the statement if it can pass and fail, also under its condition.
 
-        Raises `Wrong` otherwise.
+        Raises `DocumentError` otherwise.
         """
         at = word(made.id, made.at)
         said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
@@ -111,9 +115,9 @@ class Reader:
         for given, where in conditions[: 2 if made.condition else 1]:
             ways = possible(made.pattern, given)
             if ways == {"pass"}:
-                raise Wrong(at, f"{said} cannot fail{where}")
+                raise DocumentError(at, f"{said} cannot fail{where}")
             if len(ways) < 2:  # noqa: PLR2004 - pass and fail
-                raise Wrong(at, f"{said} can never hold{where}")
+                raise DocumentError(at, f"{said} can never hold{where}")
         yield made
 
     def _condition(self, made: Statement) -> Optional[Given]:
@@ -125,7 +129,7 @@ class Reader:
 
     # rules
 
-    def _rule(self, node: Map, names: Dict[str, At]) -> Iterator[Statement]:
+    def _rule(self, node: Map, names: Dict[str, FilePosition]) -> Iterator[Statement]:
         """Yield the statements of a rule.
 
         Its parts are parsed even after an error in its name, words or level, so that all errors are reported.
@@ -133,12 +137,12 @@ class Reader:
         before = len(self.problems)
         self.problems += unknown_keys(node, RULE)
         name, level, words = word("rule", node.at), "required", {}
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             name = _rule_name(node, names)
         for key in WORDS:
-            with Collecting(self.problems):
+            with ErrorCollector(self.problems):
                 words.update({key: text(node[key], key)} if key in node else {})
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             level = _level(node)
         when = self._when(node, name)
         form = self._form(node, name)
@@ -150,10 +154,10 @@ class Reader:
         """Return the condition of a rule, or None after an error."""
         if "when" not in node:
             return ALWAYS
-        with Collecting(self.problems):
+        with ErrorCollector(self.problems):
             when = self.condition(node["when"])
             if len(possible(when[1])) < 2:  # noqa: PLR2004
-                raise Wrong(node["when"], f"the `when` of `{name}` always comes out the same")
+                raise DocumentError(node["when"], f"the `when` of `{name}` always comes out the same")
             return when
         return None
 
@@ -173,12 +177,12 @@ class Reader:
         forms = [form for form in FORMS if form in node]
         plain = [level for level in LEVELS if level in node]
         if len(forms) > 1 or (not forms and not plain) or (forms == ["any"] and plain):
-            raise Wrong(name, f"`{name}` wants one of `require`/`recommend`, `any`, `every`, `some`")
+            raise DocumentError(name, f"`{name}` wants one of `require`/`recommend`, `any`, `every`, `some`")
         if forms and forms[0] != "any" and plain != ["require"]:
-            raise Wrong(name, f"`{forms[0]}` wants `require`")
+            raise DocumentError(name, f"`{forms[0]}` wants `require`")
         for key, needs in (("where", ("every", "some")), ("or-none", ("every", "some")), ("level", FORMS)):
             if key in node and not any(form in needs for form in forms):
-                raise Wrong(node[key], f"`{key}` goes with {' or '.join(f'`{need}`' for need in needs)}")
+                raise DocumentError(node[key], f"`{key}` goes with {' or '.join(f'`{need}`' for need in needs)}")
         return forms[0] if forms else "require"
 
     def condition(self, node: Node) -> Tuple[Data, Pattern]:
@@ -188,7 +192,7 @@ class Reader:
         for name, below in items(node, "a pattern"):
             parts += self.guarded(self._parts(name, below))
         if not parts or len(self.problems) > before:  # the error is already reported
-            raise Consequence
+            raise ConsequentError
         return self._joined("all", parts, node)
 
     def _parts(self, name: Word, below: Node) -> Iterator[Tuple[Data, Pattern]]:
@@ -203,7 +207,7 @@ class Reader:
         else:
             for stated in self.walk.family(name, below):
                 if stated.words:
-                    raise Wrong(name, "why, fix and see belong to the requirement, not to a pattern")
+                    raise DocumentError(name, "why, fix and see belong to the requirement, not to a pattern")
                 yield stated.data, stated.clause
 
     def _several(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
@@ -211,7 +215,7 @@ class Reader:
         before = len(self.problems)
         found = [one for node in patterns for one in self.guarded(iter_one(lambda: self.condition(node)))]  # noqa: B023
         if len(self.problems) > before or len(found) < len(patterns):
-            raise Consequence
+            raise ConsequentError
         return found
 
     def _param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
@@ -222,15 +226,15 @@ class Reader:
     def _any(self, node: Node) -> Tuple[Data, Pattern]:
         alternatives = listed(node)
         if len(alternatives) < 2:  # noqa: PLR2004
-            raise Wrong(node, "`any` of fewer than two is no choice")
+            raise DocumentError(node, "`any` of fewer than two is no choice")
         if len(alternatives) > CHOICES:
-            raise Wrong(node, f"`any` of {len(alternatives)}: {CHOICES} are the most")
+            raise DocumentError(node, f"`any` of {len(alternatives)}: {CHOICES} are the most")
         return self._joined("any", self._several(alternatives), node)
 
     @staticmethod
     def _joined(how: str, parts: List[Tuple[Data, Pattern]], node: Node) -> Tuple[Data, Pattern]:
         if not parts:
-            raise Wrong(node, "a pattern says nothing")
+            raise DocumentError(node, "a pattern says nothing")
         if len(parts) == 1:
             return parts[0]
         data: Data = {how: nodes([data for data, _ in parts])}
@@ -242,20 +246,20 @@ class Reader:
         before = len(self.problems)
         read: Dict[str, Tuple[Data, Pattern]] = {}
         for key in ("require", "where"):
-            with Collecting(self.problems):
+            with ErrorCollector(self.problems):
                 read.update({key: self._row(row, node[key])} if key in node else {})
         if len(self.problems) > before or "require" not in read or ("where" in node) > ("where" in read):
-            raise Consequence
+            raise ConsequentError
         require, pattern = read["require"]
         data: Data = {form: nodes([*row.owner]), "require": nodes(require)}
         if "where" in read:
             where, condition = read["where"]
             data["where"] = nodes(where)
             if len(possible(pattern, condition)) < 2:  # noqa: PLR2004
-                raise Wrong(node["where"], "where this holds, `require` always comes out the same")
+                raise DocumentError(node["where"], "where this holds, `require` always comes out the same")
         if "or-none" in node:
             if node["or-none"] != "true":
-                raise Wrong(node["or-none"], "`or-none` is true, or is left out")
+                raise DocumentError(node["or-none"], "`or-none` is true, or is left out")
             data["or-none"] = nodes("true")
         return data, pattern
 
@@ -271,9 +275,9 @@ class Reader:
         before = len(self.problems)
         stated = list(self.walk.row(row, node, node.at))
         if len(self.problems) > before or not stated:
-            raise Consequence
+            raise ConsequentError
         if any(one.words or one.clause.aliases for one in stated):
-            raise Wrong(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
+            raise DocumentError(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
         return self._joined("all", [({**_relative(one)}, one.clause) for one in stated], node)
 
 
@@ -298,18 +302,20 @@ def _table(node: Node) -> Place:
     except LookupError:
         place = None
     if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
-        raise Wrong(node, f"`{name}` is no table whose rows can be told{nearest(name, declaration.families())}")
+        raise DocumentError(
+            node, f"`{name}` is no table whose rows can be told{suggest_name(name, declaration.families())}"
+        )
     return place
 
 
-def _rule_name(node: Map, names: Dict[str, At]) -> Word:
+def _rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
     name = node.get("name")
     if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
-        raise Wrong(name or node, "a rule needs a name of small letters, digits and dashes")
+        raise DocumentError(name or node, "a rule needs a name of small letters, digits and dashes")
     if name in declaration.families() or name in ("recommended", PARAMS):
-        raise Wrong(name, f"`{name}` is the name of a family, not of a rule")
+        raise DocumentError(name, f"`{name}` is the name of a family, not of a rule")
     if name in names:
-        raise Wrong(name, f"`{name}` stands here twice: see line {names[name].line}")
+        raise DocumentError(name, f"`{name}` stands here twice: see line {names[name].line}")
     names[name] = name.at
     return name
 
@@ -317,16 +323,16 @@ def _rule_name(node: Map, names: Dict[str, At]) -> Word:
 def _level(node: Map) -> str:
     level = node.get("level")
     if level is not None and level not in LEVELS.values():
-        raise Wrong(level, f"`level` is one of {', '.join(LEVELS.values())}")
+        raise DocumentError(level, f"`level` is one of {', '.join(LEVELS.values())}")
     return str(level or "required")
 
 
-def _each(node: Node, problems: List[Wrong]) -> Iterator[Map]:
+def _each(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
     for one in listed(node):
         if isinstance(one, Map):
             yield one
         else:
-            problems.append(Wrong(one, "a rule is a mapping"))
+            problems.append(DocumentError(one, "a rule is a mapping"))
 
 
 def iter_one(make: Callable[[], T]) -> Iterator[T]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
-from nodespec.errors import At, Wrong
+from nodespec.errors import DocumentError, FilePosition
 from nodespec.judge.expectation import compiled
 from nodespec.model.document import Map, Node, Seq, Word, known, listed, mapping, sequence, text, word
 
@@ -49,7 +49,7 @@ def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     """Return the nodespec document, and notes on parts that cannot be converted."""
     known(body, TOP)
     if "os" in body and body["os"] != "Linux":
-        raise Wrong(body["os"], f"`{body['os']}`: nodespec judges Linux only")
+        raise DocumentError(body["os"], f"`{body['os']}`: nodespec judges Linux only")
     made: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
     rules: Dict[str, Tree] = {}
     for level, when, facts in (*_kernel(body), *_controllers(body)):
@@ -81,7 +81,7 @@ def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> T
 
 
 def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
-    """Merge facts. Raises `Wrong` for different expectations of one name.
+    """Merge facts. Raises `DocumentError` for different expectations of one name.
 
     `name` is the last key with a position.
     """
@@ -91,7 +91,7 @@ def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
         if inner is not value and isinstance(inner, dict) and isinstance(value, dict):
             _join(inner, value, name)
         elif inner != value and key in ("is", "aliases"):
-            raise Wrong(name, f"`{name}` is asked for twice, in two ways")
+            raise DocumentError(name, f"`{name}` is asked for twice, in two ways")
 
 
 ALWAYS: Condition = ("", {})
@@ -106,7 +106,7 @@ def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     if kernel is None:
         return
     if not isinstance(kernel, Map):
-        raise Wrong(kernel, "`kernelSpec` wants a mapping")
+        raise DocumentError(kernel, "`kernelSpec` wants a mapping")
     known(kernel, ("versions", "versionsNote", *KERNEL))
     if kernel.get("versions"):
         patterns = [_pattern(one) for one in listed(kernel["versions"])]
@@ -131,7 +131,7 @@ def _pattern(node: Node) -> str:
     try:
         compiled(pattern)
     except re.error as error:
-        raise Wrong(node, f"`{pattern}` is no regular expression: {error}") from None
+        raise DocumentError(node, f"`{pattern}` is no regular expression: {error}") from None
     return pattern.removeprefix("^")
 
 
@@ -206,14 +206,14 @@ def _entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
         return
     for one in node if isinstance(node, Seq) else [node]:
         if not isinstance(one, Map):
-            raise Wrong(one, f"`{key}` is a list of mappings")
+            raise DocumentError(one, f"`{key}` is a list of mappings")
         known(one, tuple(keys))
         yield one
 
 
 def _name(entry: Map) -> Word:
     if "name" not in entry:
-        raise Wrong(entry, "`name` is missing")
+        raise DocumentError(entry, "`name` is missing")
     return word(text(entry["name"], "name"), entry["name"].at)
 
 
@@ -222,13 +222,13 @@ def _why(entry: Map, otherwise: str) -> str:
     return text(said, "description") if isinstance(said, Word) and said.strip() else otherwise
 
 
-def _node(tree: object, at: At) -> Map:
+def _node(tree: object, at: FilePosition) -> Map:
     made = _made(tree, at)
     assert isinstance(made, Map)  # noqa: S101 - made here
     return made
 
 
-def _made(tree: object, at: At) -> Node:
+def _made(tree: object, at: FilePosition) -> Node:
     """Convert a tree to nodes.
 
     Nodes keep their position. Other parts get the position of the first positioned key in their mapping, else `at`.
@@ -243,5 +243,5 @@ def _made(tree: object, at: At) -> Node:
     return word(str(tree), at)
 
 
-def _key(key: object, at: At) -> Word:
+def _key(key: object, at: FilePosition) -> Word:
     return key if isinstance(key, Word) else word(str(key), at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterator, List, Optional, Union
 
-from nodespec.errors import At, Mistake, Wrong
+from nodespec.errors import DocumentError, FilePosition, UsageError
 from nodespec.model.document import DEPTH, SIZE, Map, Node, Seq, Word, after, decoded, mapping, sequence, word
 from nodespec.records import NamedTuple
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import yaml
 
 
-class _Unsupported(Wrong):
+class _Unsupported(DocumentError):
     """An unsupported YAML feature: the value may differ from what the author intended."""
 
 
@@ -28,35 +28,35 @@ class _OpenCollection(NamedTuple):
     key: List[Word]
 
 
-def parse(data: bytes, file: str, problems: Optional[List[Wrong]] = None) -> Node:
-    """Parse a YAML text with one document. Raises `Mistake` with a position.
+def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None) -> Node:
+    """Parse a YAML text with one document. Raises `UsageError` with a position.
 
     `problems` receives errors after which parsing continues, such as a duplicate key.
     """
-    kept: List[Wrong] = []
+    kept: List[DocumentError] = []
     try:
         found = _parsed(data, file, kept)
-    except Mistake as mistake:
-        raise Mistake(*map(str, kept), *mistake.said) from None
+    except UsageError as mistake:
+        raise UsageError(*map(str, kept), *mistake.messages) from None
     if kept and (problems is None or any(isinstance(one, _Unsupported) for one in kept)):
-        raise Mistake(*map(str, kept))
+        raise UsageError(*map(str, kept))
     if problems is not None:
         problems += kept
     return found
 
 
-def _parsed(data: bytes, file: str, problems: List[Wrong]) -> Node:
+def _parsed(data: bytes, file: str, problems: List[DocumentError]) -> Node:
     if len(data) > SIZE:
-        raise Mistake(f"{At(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
+        raise UsageError(f"{FilePosition(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
     import yaml  # noqa: PLC0415 - the import takes 24 ms
 
     text = decoded(data, file)
     try:
         return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file, problems)
     except yaml.MarkedYAMLError as error:
-        raise Mistake(_unreadable(error, text.splitlines(), file)) from None
+        raise UsageError(_unreadable(error, text.splitlines(), file)) from None
     except yaml.reader.ReaderError as error:
-        raise Mistake(f"{after(data[: int(error.position)], file)}: {error.reason}") from None
+        raise UsageError(f"{after(data[: int(error.position)], file)}: {error.reason}") from None
 
 
 # indicators of YAML that cannot start a plain scalar, except the header of a block scalar
@@ -65,9 +65,9 @@ _SIGN = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
 
 def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
     """Return the message of a syntax error, with a hint to quote if that helps."""
-    found: List[At] = []
+    found: List[FilePosition] = []
     for mark in filter(None, (error.problem_mark, error.context_mark)):
-        found.append(At(file, mark.line + 1, mark.column + 1))
+        found.append(FilePosition(file, mark.line + 1, mark.column + 1))
         rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
         if rest.startswith("\t"):
             return f"{found[-1]}: a tab: what stands beneath is indented by blanks"
@@ -77,23 +77,27 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
             return f"{found[-1]}: the quote that opens here is not closed"
     deep = "nesting depth" in str(error.problem)  # newer versions of libyaml check the depth themselves
     problem = f"nested deeper than {DEPTH}" if deep else error.problem or "not YAML"
-    return f"{found[0] if found else At(file, 1, 1)}: {problem}"
+    return f"{found[0] if found else FilePosition(file, 1, 1)}: {problem}"
 
 
-def _document(events: Iterator[yaml.Event], file: str, problems: List[Wrong]) -> Node:
+def _document(events: Iterator[yaml.Event], file: str, problems: List[DocumentError]) -> Node:
     import yaml  # noqa: PLC0415
 
     stack: List[_OpenCollection] = []
     root: Optional[Node] = None
     for event in events:
-        at = At(file, event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else At(file, 1, 1)
+        at = (
+            FilePosition(file, event.start_mark.line + 1, event.start_mark.column + 1)
+            if event.start_mark
+            else FilePosition(file, 1, 1)
+        )
         if isinstance(event, yaml.DocumentStartEvent) and root is not None:
-            raise Mistake(f"{at}: a second document: a file holds one")
+            raise UsageError(f"{at}: a second document: a file holds one")
         if isinstance(event, yaml.NodeEvent):
             _plain(event, at, problems)
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= DEPTH:
-                raise Mistake(f"{at}: nested deeper than {DEPTH}")
+                raise UsageError(f"{at}: nested deeper than {DEPTH}")
             stack.append(
                 _OpenCollection(mapping(at) if isinstance(event, yaml.MappingStartEvent) else sequence(at, []), [])
             )
@@ -104,17 +108,17 @@ def _document(events: Iterator[yaml.Event], file: str, problems: List[Wrong]) ->
             else:
                 root = node
     if root is None:
-        raise Mistake(f"{At(file, 1, 1)}: nothing stands here")
+        raise UsageError(f"{FilePosition(file, 1, 1)}: nothing stands here")
     return root
 
 
-def _plain(event: yaml.NodeEvent, at: At, problems: List[Wrong]) -> None:
+def _plain(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError]) -> None:
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
         if any(isinstance(one, _Unsupported) for one in problems):  # its anchor is already reported
-            raise Mistake
-        raise Mistake(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
+            raise UsageError
+        raise UsageError(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
     if event.anchor:
         say = "anchors are not part of the language; text that begins with `&` is put in quotes"
         problems.append(_Unsupported(word("", at), say))
@@ -123,22 +127,22 @@ def _plain(event: yaml.NodeEvent, at: At, problems: List[Wrong]) -> None:
         problems.append(_Unsupported(word("", at), say))
 
 
-def _scalar(event: yaml.ScalarEvent, at: At) -> Word:
+def _scalar(event: yaml.ScalarEvent, at: FilePosition) -> Word:
     return word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
 
 
-def _put(into: _OpenCollection, node: Node, problems: List[Wrong]) -> None:
+def _put(into: _OpenCollection, node: Node, problems: List[DocumentError]) -> None:
     if isinstance(into.node, Seq):
         into.node.append(node)
     elif into.key:
         key = into.key.pop()
         if key in into.node:
-            problems.append(Wrong(key, f"`{key}` stands here twice"))
+            problems.append(DocumentError(key, f"`{key}` stands here twice"))
         elif key == "<<":
             problems.append(_Unsupported(key, "merge keys are not part of the language"))
         else:
             into.node[key] = node
     elif not isinstance(node, Word):
-        raise Mistake(f"{node.at}: a key is a word")
+        raise UsageError(f"{node.at}: a key is a word")
     else:
         into.key.append(node)

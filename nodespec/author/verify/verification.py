@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec import BUILT, __version__
 from nodespec.author.verify import consistency
-from nodespec.errors import Mistake
+from nodespec.errors import UsageError
 from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
@@ -48,7 +48,7 @@ class ReportComparison(NamedTuple):
 def compare(said: Report) -> ReportComparison:
     """Judge a report again and compare.
 
-    Raises `Mistake` if its embedded data cannot be read.
+    Raises `UsageError` if its embedded data cannot be read.
     """
     try:
         found, plan = again(said), plans.unpacked(cast("Dict[str, Json]", said.plan))
@@ -63,7 +63,7 @@ def compare(said: Report) -> ReportComparison:
         ]
         return ReportComparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_missing(said)))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Mistake(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+        raise UsageError(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
 
 
 def again(said: Report) -> Report:
@@ -74,7 +74,7 @@ def again(said: Report) -> Report:
         terms = Terms(now, _chosen(said), said.waivers, built=_believed_from(said))
         return judge(plan, Recorded(said.facts), Seat(said.context, said.door, said.host, said.notices), terms)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Mistake(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+        raise UsageError(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
 
 
 def is_sealed(said: Report) -> bool:
