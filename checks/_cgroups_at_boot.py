@@ -209,7 +209,7 @@ def _without_controller(tree: Tree, name: str) -> Observation[str]:
 
 def _option(tree: Tree, name: str) -> Observation[str]:
     config = kernel.config.resting
-    row = config(tree).look(name) if config else Absent(Evidence(""))
+    row = config(tree).observe(name) if config else Absent(Evidence(""))
     return row.then(str)
 
 

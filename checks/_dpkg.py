@@ -111,7 +111,7 @@ class DpkgDatabase(NamedTuple):
     native: str
     rest: Lacking
 
-    def look(self, key: str) -> Optional[Observation[Record]]:
+    def observe(self, key: str) -> Optional[Observation[Record]]:
         """Return one package."""
         name, _, architecture = key.partition(":")
         found = self.by_name.get(name.lower(), {})

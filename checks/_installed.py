@@ -25,7 +25,7 @@ def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
         return path
     rows = rows_of(tree)
     for name in () if path.value.startswith((OWN, *DIRECTORIES)) else names:
-        row = rows.look(name)
+        row = rows.observe(name)
         if isinstance(row, Unknown) and row.reason not in ("not found", "unsupported"):
             return row
         if isinstance(row, Value) and isinstance(row.value, Columns):

@@ -168,7 +168,7 @@ def headline(data: bytes) -> str:
 def option(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the value of an option; None if the file does not mention it."""
     data = machine.once(file)
-    return rows(data.value, data.evidence).look(name) if isinstance(data, Value) else None
+    return rows(data.value, data.evidence).observe(name) if isinstance(data, Value) else None
 
 
 def rows(data: bytes, at: Evidence) -> Rows[str]:

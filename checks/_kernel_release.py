@@ -134,7 +134,7 @@ def _packaged(tree: Tree, release: str) -> Observation[str]:
 
     rows = rows_of(tree)
     for name in (*(name.format(release) for name in PACKAGES), *RPMS):
-        row = rows.look(name)
+        row = rows.observe(name)
         if isinstance(row, Value) and isinstance(row.value, Columns):
             whole, version = row.value["rpm"], row.value["version"].then(str)
             if not isinstance(whole, Value) or release.startswith(re.sub(r"^\d+:", "", str(whole.value))):

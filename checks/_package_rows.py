@@ -59,7 +59,7 @@ class Listed(NamedTuple):
     by_name: Mapping[str, Tuple[Package, ...]]
     rest: Absent
 
-    def look(self, key: str) -> Optional[Observation[Record]]:
+    def observe(self, key: str) -> Optional[Observation[Record]]:
         """Return one package, optionally by `name:architecture`."""
         name, _, architecture = key.partition(":")
         found = (one for one in self.by_name.get(name, ()) if architecture in ("", one.architecture))

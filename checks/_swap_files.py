@@ -94,7 +94,7 @@ def _not_built(tree: Tree) -> Union[Evidence, None]:
     from nodespec.checks import kernel  # noqa: PLC0415
 
     resting = kernel.config.resting
-    option = resting(tree).look("SWAP") if resting else None
+    option = resting(tree).observe("SWAP") if resting else None
     if isinstance(option, Value) and option.value in ("n", "undefined") and not option.others:
         return None if option.evidence.inferred else option.evidence
     return None

@@ -37,7 +37,7 @@ class Assigned(NamedTuple):
     order: Tuple[_sysctl_values.SysctlAssignment, ...]
     paths: Mapping[str, _sysctl_values.SysctlAssignment]
 
-    def look(self, key: str) -> Union[Value[str], Unknown, None]:
+    def observe(self, key: str) -> Union[Value[str], Unknown, None]:
         """Return the final value of a parameter; None if no assignment sets it.
 
         A name takes precedence over any wildcard.

@@ -30,7 +30,7 @@ def default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str]]:
     from nodespec.checks import kernel  # noqa: PLC0415
 
     config = kernel.config.resting
-    said = config(tree).look(BUILT[key]) if config else None
+    said = config(tree).observe(BUILT[key]) if config else None
     if not isinstance(said, Value) or not re.fullmatch(r"-?\d+", str(said.value)):
         return None
     return Value(str(said.value), said.evidence._replace(inferred=True))
@@ -60,7 +60,7 @@ def loader(tree: Tree) -> Observation[str]:
     """Return the program that loads modules, by kernel.modprobe; absent if not set."""
     key = "kernel.modprobe"
     files = _sysctl_at_boot.assigned(tree)
-    said = (files.value.look(key) if isinstance(files, Value) else None) or _given(tree, key)
+    said = (files.value.observe(key) if isinstance(files, Value) else None) or _given(tree, key)
     if said:
         return said
     if isinstance(files, Unknown) and files.reason != DEFERRED and _sysctl_at_boot.may_name(tree, "modprobe"):

@@ -149,7 +149,7 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
         return head
     rows = _config_at_rest(tree)
     for option, machine in ARCHITECTURES.items():
-        row = rows.look(option)
+        row = rows.observe(option)
         if isinstance(row, Value) and row.value == "y":
             return Value(machine, row.evidence)
     return Unknown(DEFERRED, f"only a running machine can tell: no file of the kernel {kernel.value.release} says it")
@@ -240,7 +240,7 @@ def _lockdown_at_rest(tree: Tree) -> Observation[str]:
     """
     from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-    built = _config_at_rest(tree).look("SECURITY_LOCKDOWN_LSM")
+    built = _config_at_rest(tree).observe("SECURITY_LOCKDOWN_LSM")
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence)
     line = _boot_cmdline.next_line(tree)

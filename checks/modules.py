@@ -174,7 +174,7 @@ def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
         return None
     resting = kernel.config.resting
     config = kernel.config.probe(machine) if isinstance(machine, Machine) else resting(machine) if resting else None
-    built = config.look(option) if config else None
+    built = config.observe(option) if config else None
     if not isinstance(built, Value):
         return None
     at, say = built.evidence._replace(inferred=True), f"built without {option}"
@@ -275,7 +275,7 @@ def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
     from nodespec.checks import _modules_at_boot, _sysctl_at_boot  # noqa: PLC0415
 
     assigned = _sysctl_at_boot.assigned(tree)
-    disabled = assigned.value.look("kernel.modules_disabled") if isinstance(assigned, Value) else None
+    disabled = assigned.value.observe("kernel.modules_disabled") if isinstance(assigned, Value) else None
     everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
     unread = assigned if isinstance(assigned, Unknown) and _sysctl_at_boot.may_name(tree, "modules_disabled") else None
     return {**_modules_at_boot.banned(tree), **everything}, unread

@@ -47,7 +47,7 @@ def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     rows = config(tree) if config else None
     found, at = {"mnt"}, Evidence("")
     for kind, option in OPTIONS.items():
-        row = rows.look(option) if rows else Absent(at)
+        row = rows.observe(option) if rows else Absent(at)
         if not isinstance(row, Value):
             return row
         at = row.evidence._replace(line=0, inferred=True)

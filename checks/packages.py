@@ -76,7 +76,7 @@ def rows_of(tree: Tree) -> Rows[Row]:
     found = tree.once(_database)
     if isinstance(found, Unknown):
         return Rows.lacking(found)
-    return Rows(found.look, lambda: tree.once(_all), found.rest)
+    return Rows(found.observe, lambda: tree.once(_all), found.rest)
 
 
 def _all(tree: Tree) -> Mapping[str, Observation[Record]]:

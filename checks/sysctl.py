@@ -95,7 +95,7 @@ def _at_rest(tree: Tree) -> Rows[str]:
         module = next((module for beginning, module in MODULES.items() if key.startswith(beginning)), "")
         closed = _secret(key) or (_sysctl_defaults.lacking(tree, module) if module else None)
         closed = closed or _sysctl_setters.disabled(tree, key)
-        said = closed or _sysctl_setters.applied(tree, key, assigned.value.look(key))
+        said = closed or _sysctl_setters.applied(tree, key, assigned.value.observe(key))
         said = said or _sysctl_defaults.default(tree, key, assigned.evidence)
         return said or assigned.value.refused(key) or rest
 

@@ -92,7 +92,7 @@ def observed(machine: Machine, places: List[Place]) -> Dict[str, str]:
     """Each place in words."""
     live = Live(machine, time.monotonic() + 60)
     live.patience = 20
-    return {".".join(place.path): worded(live.look(place)) for place in places}
+    return {".".join(place.path): worded(live.observe(place)) for place in places}
 
 
 def worded(seen: Observation[object]) -> str:

@@ -33,7 +33,7 @@ class Pretended:
         self.said = said
         self.asked: list[str] = []
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         name = ".".join(place.path)
         self.asked.append(name)
         seen = self.said.get(name, ABSENT)

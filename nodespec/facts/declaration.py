@@ -83,7 +83,7 @@ class Rows(Generic[T_co]):
         self.every, self.rest, self._look = every, rest, look
         self._names = names or every
 
-    def look(self, name: str) -> Observation[T_co]:
+    def observe(self, name: str) -> Observation[T_co]:
         """Return one row. If it is absent, suggest a row of a similar name."""
         row = self._look(name)
         if row is None:

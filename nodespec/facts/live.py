@@ -30,7 +30,7 @@ AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 class Facts(Protocol):
     """A source of facts: a host, or a recording of it."""
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place."""
         raise NotImplementedError
 
@@ -63,7 +63,7 @@ class Live:
         self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
         self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, memoized."""
         if place.path not in self._leaves:
             fact = place.fact
@@ -106,7 +106,7 @@ class Live:
         every = self._every.get(place.owner, {})
         row: Union[Observation[Row], None] = every.get(place.key) if isinstance(every, Mapping) else None
         if not isinstance(row, Value):
-            row = self._in_time(lambda: rows.look(place.key))
+            row = self._in_time(lambda: rows.observe(place.key))
         if not isinstance(row, Value):
             return row
         if not place.column:

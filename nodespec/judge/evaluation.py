@@ -92,9 +92,9 @@ class Known:
         self.rows = facts.rows
         self.late = False  # a timeout occurred: the result must not be memoized for other hosts
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of a place."""
-        return self.reading.given[place.path[1]] if place.path[0] == patterns.PARAMS else self.facts.look(place)
+        return self.reading.given[place.path[1]] if place.path[0] == patterns.PARAMS else self.facts.observe(place)
 
 
 def _judged(requirement: Requirement, facts: Known) -> Judged:
@@ -154,7 +154,7 @@ def _sights(pattern: Pattern, facts: Known, *, negated: bool = False) -> Tuple[S
 
 
 def _sight(clause: Clause, facts: Known, *, negated: bool) -> Sight:
-    looks = [(facts.look(place), place) for place in (clause.place, *clause.aliases)]
+    looks = [(facts.observe(place), place) for place in (clause.place, *clause.aliases)]
     if not clause.expect.opaque:
         return sighted(clause, *_strongest(clause, looks), negated=negated)
     try:  # a regular expression can backtrack exponentially
@@ -318,7 +318,7 @@ def _quick(pattern: Pattern, facts: Known) -> str:
     """
     if any(clause.expect.opaque for clause in patterns.clauses(pattern)):
         return _outcome(pattern, _sights(pattern, facts))
-    return patterns.outcome(pattern, lambda clause: met(clause, facts.look(clause.place)))
+    return patterns.outcome(pattern, lambda clause: met(clause, facts.observe(clause.place)))
 
 
 def _at_row(pattern: Pattern, name: str) -> Pattern:

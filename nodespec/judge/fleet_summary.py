@@ -283,7 +283,7 @@ def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[HostDi
 def _value(name: str, facts: Recorded) -> str:
     """Return the embedded value of a fact, empty if it is not known."""
     place = declaration.place(tuple(name.split(".")))
-    seen = facts.look(place)
+    seen = facts.observe(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
 
 

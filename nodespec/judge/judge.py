@@ -88,8 +88,8 @@ def _observe_head(noted: Noting, host: Host) -> None:
     """
     for field, path in HEAD_FACTS.items():
         place = declaration.place(path)
-        if getattr(host, field) and noted.facts.look(place) != NOT_RECORDED:
-            noted.look(place)
+        if getattr(host, field) and noted.facts.observe(place) != NOT_RECORDED:
+            noted.observe(place)
 
 
 class NotObserved:
@@ -98,7 +98,7 @@ class NotObserved:
     def __init__(self, reason: Unknown) -> None:
         self.reason = reason
 
-    def look(self, place: Place) -> Unknown:  # noqa: ARG002 - the same result for all places
+    def observe(self, place: Place) -> Unknown:  # noqa: ARG002 - the same result for all places
         """Return the observation of one place."""
         return self.reason
 

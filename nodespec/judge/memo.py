@@ -83,12 +83,12 @@ class Remembered(Recorded):
         self.memory, self.before = memory, memory.strange
         self._said: Dict[str, str] = {}  # by table: the text that applies to all its rows
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, the same object for equal text."""
         piece = self._piece(place)
         seen = self.memory.seen.get(piece) if piece else None
         if seen is None:
-            seen = super().look(place)
+            seen = super().observe(place)
             piece = piece or (place.path, repr(seen))
             size = len(str(piece[-1]))
             if size > LONGEST or (piece not in self.memory.seen and not self.memory.room(1 + size // THING)):
@@ -166,9 +166,9 @@ class Trace:
         self.facts = facts
         self.asked: List[Tuple[Place, bool, Seen]] = []
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place."""
-        seen = self.facts.look(place)
+        seen = self.facts.observe(place)
         self.asked.append((place, False, seen))
         return seen
 
@@ -191,7 +191,7 @@ class Alike(PreparedPlan):
         """Evaluate a requirement, or return the memoized result for its observations."""
         step = self.memory.found.get(requirement.id)
         while isinstance(step, Step):
-            seen = facts.rows(step.place) if step.whole else facts.look(step.place)
+            seen = facts.rows(step.place) if step.whole else facts.observe(step.place)
             found = step.then.get(id(seen))
             step = found[1] if found else None
         return step or self._anew(requirement, facts)

@@ -44,7 +44,7 @@ def lines(asked: Iterable[Union[str, Plan]], facts: FactSource, *, every: bool) 
 def _planned(plan: Plan, facts: FactSource) -> Iterator[Told]:
     for clause in asking(plan):
         for place in (clause.place, *clause.aliases):
-            yield place.path, _line(facts.look(place), place)
+            yield place.path, _line(facts.observe(place), place)
 
 
 def asking(plan: Plan) -> Iterator[Clause]:
@@ -70,7 +70,7 @@ def _of(what: str, facts: FactSource, *, every: bool) -> Iterator[Told]:
 
 def _fact(place: Place, facts: FactSource, *, every: bool, asked: bool) -> Iterator[Told]:
     if isinstance(place.fact, Leaf) or place.column or (place.key and not place.fact.columns):
-        yield place.path, _line(facts.look(place), place)
+        yield place.path, _line(facts.observe(place), place)
     elif place.key:
         yield from _row(place, place.fact, facts)
     elif not place.fact.closed and not (place.fact.optional is False and (every or asked)):
@@ -95,13 +95,13 @@ def _table(place: Place, table: Table, facts: FactSource, *, every: bool) -> Ite
 
 
 def _row(place: Place, table: Table, facts: FactSource) -> Iterator[Told]:
-    seen = facts.look(place)
+    seen = facts.observe(place)
     if isinstance(seen, (Absent, Unknown)):
         yield place.path, _line(seen, place)
         return
     for column in table.columns:
         at = place._replace(path=(*place.path, column), column=column)
-        yield at.path, _line(facts.look(at), at)
+        yield at.path, _line(facts.observe(at), at)
 
 
 def _line(seen: Observation[Datum], place: Place) -> str:

@@ -99,7 +99,7 @@ def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> in
 def override() -> Union[Override, None]:
     """The override, if there is one that says why."""
     host, place = Machine(), declaration.place(("kernel", "cmdline", WORD))
-    word = Live(host, time.monotonic() + SECONDS).look(place)
+    word = Live(host, time.monotonic() + SECONDS).observe(place)
     said = host.line(FILE)
     for source, seen in ((FILE, said), (WORD, word)):
         if isinstance(seen, Value):

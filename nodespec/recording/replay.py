@@ -26,7 +26,7 @@ class Recorded:
         said: Packed = notes if isinstance(notes, dict) else {}
         self.notes = {name: unrolled(note) if isinstance(note, dict) else note for name, note in said.items()}
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place; unknown (not recorded) if it is missing."""
         note = self.notes.get(".".join(place.owner))
         if note is None:

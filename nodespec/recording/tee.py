@@ -149,9 +149,9 @@ class Noting:
         self.facts = facts
         self._noted: Dict[str, Union[Observation[Datum], Note]] = {}
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, and record it."""
-        seen = self.facts.look(place)
+        seen = self.facts.observe(place)
         if isinstance(place.fact, Leaf):
             self._noted[".".join(place.path)] = seen
         else:

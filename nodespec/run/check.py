@@ -93,7 +93,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
     live = Live(tree, end)
     door = f"image {target.image}"
     if target.kernel:
-        seen = live.look(place(("kernel", "release")))
+        seen = live.observe(place(("kernel", "release")))
         if isinstance(seen, Unknown):
             raise UsageError(f"--kernel {target.kernel}: {seen.say}")
         door += f", kernel {target.kernel}"

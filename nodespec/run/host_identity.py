@@ -74,7 +74,7 @@ def _pending(tree: Tree, looked: Facts) -> str:
 def stated(looked: Facts, path: Tuple[str, ...]) -> str:
     """Return a fact as text; empty if it has several possible values or none."""
     place = declaration.place(path)
-    seen = looked.look(place)
+    seen = looked.observe(place)
     return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 
 

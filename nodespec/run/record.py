@@ -50,12 +50,12 @@ class Discreet:
             for place in (clause.place, *clause.aliases):
                 self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
 
-    def look(self, place: Place) -> Observation[Datum]:
+    def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, without its value if that may be secret.
 
         An empty value is kept.
         """
-        seen = self.facts.look(place)
+        seen = self.facts.observe(place)
         whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
         if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
             return seen
@@ -145,9 +145,9 @@ def _quantified(data: Data, params: Params, noting: Noting) -> None:
 
 def _look(place: Place, noting: Noting) -> None:
     """Observe a place; for a column also its row, which states whether the row exists."""
-    noting.look(place)
+    noting.observe(place)
     if place.column:
-        noting.look(Place(place.path[:-1], place.fact, place.key))
+        noting.observe(Place(place.path[:-1], place.fact, place.key))
 
 
 def _place(what: str, noting: Noting, live: Live) -> None:
@@ -162,9 +162,9 @@ def _place(what: str, noting: Noting, live: Live) -> None:
 
 
 def _row(place: Place, table: Table, noting: Noting) -> None:
-    seen = noting.look(place)
+    seen = noting.observe(place)
     for column in table.columns if isinstance(seen, Value) else ():
-        noting.look(Place((*place.path, column), table, place.key, column))
+        noting.observe(Place((*place.path, column), table, place.key, column))
 
 
 def _table(place: Place, table: Table, noting: Noting, live: Live) -> None:

@@ -80,7 +80,7 @@ def value(name: str, machine: Machine) -> Union[Datum, None]:
 
 
 def binding(name: str, machine: Machine) -> Observation[Datum]:
-    return cast("Observation[Datum]", cgroups.bindings.probe(machine).look(name))
+    return cast("Observation[Datum]", cgroups.bindings.probe(machine).observe(name))
 
 
 def words(text: str) -> frozenset[str]:
@@ -399,7 +399,7 @@ def observations(fact: Fact[object], machine: Machine) -> Iterator[Observation[o
         rows = fact.probe(machine)
         yield rows.rest
         yield from rows.every().values()
-        yield from (rows.look(name) for name in ("memory", "cpu", "nonsense"))
+        yield from (rows.observe(name) for name in ("memory", "cpu", "nonsense"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -46,7 +46,7 @@ def look(root: str, *path: str) -> Observation[Datum]:
         seen = fact.resting(DirectoryTree(root))
     else:
         assert isinstance(fact, Table)
-        row = fact.resting(DirectoryTree(root)).look(path[-1])
+        row = fact.resting(DirectoryTree(root)).observe(path[-1])
         assert not isinstance(row, Value) or isinstance(row.value, str)
         seen = row.then(str)
     if not isinstance(seen, Unknown):

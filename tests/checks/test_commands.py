@@ -25,12 +25,12 @@ def programs(make_tree: MakeTree, *paths: str, **links: str) -> str:
 
 def test_the_first_on_the_search_path_counts(make_tree: MakeTree) -> None:
     rows = commands.probe(Machine(programs(make_tree, "/usr/bin/socat", "/usr/local/bin/socat", "/sbin/ip")))
-    assert rows.look("socat") == Value("/usr/local/bin/socat", Evidence("/usr/local/bin/socat"))
-    assert rows.look("ip") == Value("/sbin/ip", Evidence("/sbin/ip"))
+    assert rows.observe("socat") == Value("/usr/local/bin/socat", Evidence("/usr/local/bin/socat"))
+    assert rows.observe("ip") == Value("/sbin/ip", Evidence("/sbin/ip"))
 
 
 def test_a_missing_program_is_absent_from_the_search_path(make_tree: MakeTree) -> None:
-    seen = commands.probe(Machine(programs(make_tree, "/usr/bin/socat"))).look("conntrack")
+    seen = commands.probe(Machine(programs(make_tree, "/usr/bin/socat"))).observe("conntrack")
     assert seen == Absent(Evidence("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"))
     assert any(fnmatchcase(seen.evidence.source, glob) for glob in commands.sources)
 
@@ -39,8 +39,8 @@ def test_the_callers_path_is_not_asked(make_tree: MakeTree, monkeypatch: pytest.
     root = programs(make_tree, "/usr/bin/socat", "/opt/bin/kubectl")
     monkeypatch.setenv("PATH", "/opt/bin")
     rows = commands.probe(Machine(root))
-    assert isinstance(rows.look("kubectl"), Absent)
-    assert isinstance(rows.look("socat"), Value)
+    assert isinstance(rows.observe("kubectl"), Absent)
+    assert isinstance(rows.observe("socat"), Value)
 
 
 def test_what_nobody_may_execute_is_no_program(make_tree: MakeTree) -> None:
@@ -48,31 +48,31 @@ def test_what_nobody_may_execute_is_no_program(make_tree: MakeTree) -> None:
     (Path(root) / "usr/bin/socat").chmod(0o644)
     (Path(root) / "usr/bin/ip").mkdir()
     rows = commands.probe(Machine(root))
-    assert isinstance(rows.look("socat"), Absent)
-    assert isinstance(rows.look("ip"), Absent)
+    assert isinstance(rows.observe("socat"), Absent)
+    assert isinstance(rows.observe("ip"), Absent)
 
 
 def test_a_link_is_followed_and_its_own_path_told(make_tree: MakeTree) -> None:
     root = programs(make_tree, "/usr/sbin/iptables-nft", iptables="/usr/sbin/iptables-nft", gone="/usr/bin/nothing")
     rows = commands.probe(Machine(root))
-    assert rows.look("iptables") == Value("/usr/bin/iptables", Evidence("/usr/bin/iptables"))
-    assert isinstance(rows.look("gone"), Absent)
+    assert rows.observe("iptables") == Value("/usr/bin/iptables", Evidence("/usr/bin/iptables"))
+    assert isinstance(rows.observe("gone"), Absent)
 
 
 def test_where_looking_fails_nothing_is_absent(make_tree: MakeTree) -> None:
-    seen = commands.probe(Machine(programs(make_tree, "/bin/sh", socat="socat"))).look("socat")
+    seen = commands.probe(Machine(programs(make_tree, "/bin/sh", socat="socat"))).observe("socat")
     assert isinstance(seen, Unknown)
     assert (seen.reason, seen.say) == ("failed", "/usr/bin/socat: too many links")
 
 
 def test_without_a_search_path_nothing_is_absent(make_tree: MakeTree) -> None:
-    seen = commands.probe(Machine(make_tree({"/etc/passwd": ""}))).look("sh")
+    seen = commands.probe(Machine(make_tree({"/etc/passwd": ""}))).observe("sh")
     assert seen == Unknown("not found", "no folder of the search path is there")
 
 
 def test_at_rest_says_the_same(make_tree: MakeTree) -> None:
     assert commands.resting is not None
-    assert isinstance(commands.resting(DirectoryTree(programs(make_tree, "/usr/bin/socat"))).look("socat"), Value)
+    assert isinstance(commands.resting(DirectoryTree(programs(make_tree, "/usr/bin/socat"))).observe("socat"), Value)
 
 
 @pytest.mark.parametrize("name", ["", "/usr/bin/ip", "bin/ip", "..", "a\0b"])
@@ -82,6 +82,6 @@ def test_a_program_is_named_without_path(name: str) -> None:
 
 
 def test_this_machine_has_a_shell() -> None:
-    seen = commands.probe(Machine()).look("sh")
+    seen = commands.probe(Machine()).observe("sh")
     assert isinstance(seen, Value)
     assert seen.value in [f"{folder}/sh" for folder in PROGRAMS]

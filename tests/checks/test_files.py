@@ -43,7 +43,7 @@ def root(make_tree: MakeTree) -> str:
 
 
 def column(root: str, path: str, name: str) -> Observation[Datum]:
-    row = files.probe(Machine(root)).look(path)
+    row = files.probe(Machine(root)).observe(path)
     assert isinstance(row, Value), row
     return cast("Record", row.value)[name]
 
@@ -93,15 +93,15 @@ def test_a_socket_and_a_device_are_told_by_their_type(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_absent(root: str) -> None:
     rows = files.probe(Machine(root))
-    assert rows.look("/etc/nothing") == Absent(Evidence("/etc/nothing"))
-    assert rows.look("/etc/passwd/x") == Absent(Evidence("/etc/passwd/x"))
-    assert rows.look("/etc/dangling") == Absent(Evidence("/etc/dangling"), "a link that leads nowhere")
+    assert rows.observe("/etc/nothing") == Absent(Evidence("/etc/nothing"))
+    assert rows.observe("/etc/passwd/x") == Absent(Evidence("/etc/passwd/x"))
+    assert rows.observe("/etc/dangling") == Absent(Evidence("/etc/dangling"), "a link that leads nowhere")
 
 
 def test_what_cannot_be_looked_at_is_unknown(root: str) -> None:
     rows = files.probe(Machine(root))
     for path, reason in (("/etc/loop", "failed"), ("/proc/sys", "hidden")):
-        seen = rows.look(path)
+        seen = rows.observe(path)
         assert isinstance(seen, Unknown)
         assert seen.reason == reason
 
@@ -124,7 +124,7 @@ def test_a_file_that_only_says_it_is_empty_is_read() -> None:
 
 def test_at_rest_says_the_same(root: str) -> None:
     assert files.resting is not None
-    assert isinstance(files.resting(DirectoryTree(root)).look("/etc/passwd"), Value)
+    assert isinstance(files.resting(DirectoryTree(root)).observe("/etc/passwd"), Value)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 for path in sys.argv[1:]:
     for tree in (DirectoryTree(), Machine()):
-        row = files.probe(tree).look(path).value
+        row = files.probe(tree).observe(path).value
         print(*(getattr(row[name], "reason", None) or row[name].value for name in ("owner", "group")))
 """
 

@@ -46,7 +46,7 @@ def host(**files: Union[str, bytes, None]) -> dict[str, Union[str, bytes, None]]
 
 
 def option(root: str, name: str) -> Observation[Row]:
-    return kernel.config.probe(Machine(root)).look(kernel.config.key(name))
+    return kernel.config.probe(Machine(root)).observe(kernel.config.key(name))
 
 
 def test_release_is_what_uname_prints(make_tree: MakeTree) -> None:
@@ -111,13 +111,13 @@ def test_cmdline_is_parted_as_the_kernel_does(make_tree: MakeTree) -> None:
         "dyndbg": "file a",
         "x y": "1 2",
     }
-    assert isinstance(rows.look("single"), Absent)
+    assert isinstance(rows.observe("single"), Absent)
     assert kernel.cmdline.key("cgroup-disable") == "cgroup_disable"
     assert kernel.cmdline.sensitive
 
 
 def test_cmdline_without_proc_is_hidden(make_tree: MakeTree) -> None:
-    row = kernel.cmdline.probe(Machine(make_tree({"/proc/x": ""}))).look("quiet")
+    row = kernel.cmdline.probe(Machine(make_tree({"/proc/x": ""}))).observe("quiet")
     assert isinstance(row, Unknown)
     assert row.reason == "hidden"
 
@@ -245,9 +245,9 @@ def test_a_file_without_permission_is_passed_over(make_tree: MakeTree) -> None:
 
     own = f"/lib/modules/{RELEASE}/config"
     root = make_tree(host(**{AT: CONFIG, own: CONFIG}))
-    assert kernel.config.probe(Denied(root)).look("HZ") == Value("250", Evidence(own, 8))
+    assert kernel.config.probe(Denied(root)).observe("HZ") == Value("250", Evidence(own, 8))
     os.remove(f"{root}{own}")
-    assert kernel.config.probe(Denied(root)).look("HZ") == Unknown(
+    assert kernel.config.probe(Denied(root)).observe("HZ") == Unknown(
         "no permission", f"{AT} may not be read by uid 1", "run as root"
     )
 
@@ -302,7 +302,7 @@ def test_one_option_is_found_as_all_are(data: bytes) -> None:
     rows = _kernel_config.rows(b"\n" + data + b"\n", Evidence("x"))
     every = rows.every()
     for name in ("A", "AB", "B", "A_B", "a8x16"):
-        assert rows.look(name) in (every.get(name, rows.rest), rows.rest)
+        assert rows.observe(name) in (every.get(name, rows.rest), rows.rest)
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("utf-8", "backslashreplace")))

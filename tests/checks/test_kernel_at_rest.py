@@ -37,7 +37,7 @@ def look(root: str, *path: str, kernel: str = "") -> Observation[Datum]:
         seen = fact.resting(tree)
     else:
         assert isinstance(fact, Table)
-        row = fact.resting(tree).look(path[-1])
+        row = fact.resting(tree).observe(path[-1])
         seen = row.then(str)
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(seen.evidence.source, glob) for glob in fact.resting_sources), seen

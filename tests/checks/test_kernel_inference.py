@@ -39,7 +39,7 @@ def may_be(row: Observation[Row]) -> set[str]:
 @pytest.mark.parametrize("host", BUILT)
 def test_enough_is_decided_and_nothing_wrongly(host: str) -> None:
     rows = kernel.config.probe(Machine(str(HOSTS / host)))
-    open_ = {name: may_be(rows.look(name)) for name in LIVING}
+    open_ = {name: may_be(rows.observe(name)) for name in LIVING}
     assert [name for name, built in truth(host).items() if built not in open_[name]] == []
     assert sum(values <= ON or values <= NOT_ON for values in open_.values()) >= BAR
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_seen_decides_nothing(host: str, hidden: str, tmp_path: P
     elif gone.exists():
         gone.unlink()
     rows = kernel.config.probe(Machine(str(root)))
-    assert [name for name, built in truth(host).items() if built not in may_be(rows.look(name))] == []
+    assert [name for name, built in truth(host).items() if built not in may_be(rows.observe(name))] == []
 
 
 def test_every_option_that_lives_has_a_way_to_be_shown() -> None:
@@ -260,7 +260,7 @@ def test_a_process_that_is_hidden_says_nothing(make_tree: MakeTree) -> None:
 def test_what_is_not_decided_is_one_cause(make_tree: MakeTree) -> None:
     root = make_tree({"/proc/self/stat": "", "/proc/sys/kernel/osrelease": "6.1.9"})
     rows = kernel.config.probe(Machine(root))
-    assert {rows.look(name) for name in ("VETH", "HZ", "NETFILTER_ADVANCED")} == {rows.rest}
+    assert {rows.observe(name) for name in ("VETH", "HZ", "NETFILTER_ADVANCED")} == {rows.rest}
     assert isinstance(rows.rest, Unknown)
 
 
@@ -273,7 +273,7 @@ def test_a_file_that_says_it_is_not_overruled(make_tree: MakeTree) -> None:
             "/boot/config-6.1.9": "CONFIG_HZ=1\n",
         }
     )
-    assert kernel.config.probe(Machine(root)).look("EXT4_FS") == Value("undefined", Evidence("/boot/config-6.1.9"))
+    assert kernel.config.probe(Machine(root)).observe("EXT4_FS") == Value("undefined", Evidence("/boot/config-6.1.9"))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/config.gz"), reason="this kernel does not say how it was built")
@@ -282,7 +282,7 @@ def test_nothing_is_inferred_wrongly_of_the_kernel_that_runs() -> None:
     built, inferred = kernel.config.probe(machine), _kernel_config_inferred.options(machine)
     wrong = {}
     for name, row in inferred.items():
-        said = built.look(name)
+        said = built.observe(name)
         if not isinstance(said, Value) or said.value not in may_be(row):
             wrong[name] = (said, row)
     assert wrong == {}

@@ -45,7 +45,7 @@ def table(make_tree: MakeTree, files: Mapping[str, Optional[str]] = BASE) -> Row
 
 
 def row(make_tree: MakeTree, name: str, files: Mapping[str, Optional[str]] = BASE) -> Observation[Row]:
-    return table(make_tree, files).look(modules.modules.key(name))
+    return table(make_tree, files).observe(modules.modules.key(name))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_folder_that_may_not_be_listed_says_nothing(make_tree: MakeTree) -> No
     Path(root, f".{TREE}/kernel").chmod(0o700)
     os.seteuid(65534)
     try:
-        seen = modules.modules.probe(Machine(root)).look("bridge")
+        seen = modules.modules.probe(Machine(root)).observe("bridge")
     finally:
         os.seteuid(0)
     assert isinstance(seen, Unknown)
@@ -164,7 +164,7 @@ def test_a_hint_that_takes_too_long_costs_no_verdict() -> None:
         raise TimedOut
 
     rows: Rows[str] = Rows(lambda _: None, never, Absent(Evidence("x")))
-    assert rows.look("y") == Absent(Evidence("x"))
+    assert rows.observe("y") == Absent(Evidence("x"))
 
 
 def test_all_are_enumerated(make_tree: MakeTree) -> None:
@@ -180,7 +180,7 @@ def test_all_are_enumerated(make_tree: MakeTree) -> None:
         "bridge": "loadable",
         "zfs": "loadable",
     }
-    assert all(rows.look(name) == seen for name, seen in rows.every().items())
+    assert all(rows.observe(name) == seen for name, seen in rows.every().items())
     assert rows.rest == Absent(Evidence(TREE))
 
 
@@ -256,13 +256,13 @@ def test_what_may_not_be_loaded_is_blocked(
     files: Mapping[str, Optional[str]], state: Optional[str], evidence: Optional[Evidence], make_tree: MakeTree
 ) -> None:
     rows = table(make_tree, {**BASE, **files})
-    seen = rows.look("bridge")
+    seen = rows.observe("bridge")
     if state is None:
         assert isinstance(seen, Unknown)
     else:
         assert seen == Value(state, evidence or Evidence(f"{TREE}/modules.dep", 2))
-    assert rows.look("overlay") == Value("loaded", Evidence("/proc/modules", 1)), "what is in stays in"
-    assert rows.look("ext4") == Value("builtin", Evidence(f"{TREE}/modules.builtin", 1))
+    assert rows.observe("overlay") == Value("loaded", Evidence("/proc/modules", 1)), "what is in stays in"
+    assert rows.observe("ext4") == Value("builtin", Evidence(f"{TREE}/modules.builtin", 1))
 
 
 def test_what_needs_a_blocked_module_is_blocked(make_tree: MakeTree) -> None:

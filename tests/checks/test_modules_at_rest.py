@@ -39,7 +39,7 @@ def rows(root: str) -> Rows[Row]:
 def look(root: str, name: str) -> Observation[Row]:
     """One row at rest; whatever it names as its source is declared."""
     fact = place(("modules", "x")).fact
-    seen = rows(root).look(name)
+    seen = rows(root).observe(name)
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(one, glob) for one in seen.evidence.source.split(":") for glob in fact.resting_sources)
     return seen

@@ -51,7 +51,7 @@ def dpkg(make_tree: MakeTree) -> Dpkg:
 
 
 def test_a_package_is_told_with_the_lines_that_say_it() -> None:
-    row = packages.packages.probe(Machine(DEBIAN)).look("libc6")
+    row = packages.packages.probe(Machine(DEBIAN)).observe("libc6")
     assert values(row) == {
         "version": "2.36",
         "deb": "2.36-9+deb12u14",
@@ -64,7 +64,7 @@ def test_a_package_is_told_with_the_lines_that_say_it() -> None:
 
 
 def test_a_missing_package_is_absent_and_the_nearest_is_named() -> None:
-    seen = packages.packages.probe(Machine(DEBIAN)).look("zlib2g")
+    seen = packages.packages.probe(Machine(DEBIAN)).observe("zlib2g")
     assert seen == Absent(Evidence(STATUS), "there is `zlib1g`")
 
 
@@ -72,15 +72,15 @@ def test_the_table_is_enumerated_and_says_what_asking_says() -> None:
     rows = packages.packages.probe(Machine(DEBIAN))
     every = rows.every()
     assert len(every) == 33
-    assert {name: values(row) for name, row in every.items()} == {name: values(rows.look(name)) for name in every}
+    assert {name: values(row) for name, row in every.items()} == {name: values(rows.observe(name)) for name in every}
     assert {row.evidence for row in every.values() if isinstance(row, Value)} == {
-        row.evidence for row in map(rows.look, every) if isinstance(row, Value)
+        row.evidence for row in map(rows.observe, every) if isinstance(row, Value)
     }
 
 
 def test_at_rest_says_the_same() -> None:
     assert packages.packages.resting is not None
-    assert values(packages.packages.resting(DirectoryTree(DEBIAN)).look("bash"))["status"] == "installed"
+    assert values(packages.packages.resting(DirectoryTree(DEBIAN)).observe("bash"))["status"] == "installed"
 
 
 def test_evidence_is_among_the_declared_sources(make_tree: MakeTree) -> None:
@@ -99,28 +99,28 @@ def test_evidence_is_among_the_declared_sources(make_tree: MakeTree) -> None:
 class TestStatus:
     def test_removed_with_its_configuration_left_is_not_installed(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("bash"), stanza("nginx", status="deinstall ok config-files"))
-        seen = rows.look("nginx")
+        seen = rows.observe("nginx")
         assert seen == Absent(Evidence(STATUS, 7), "it was removed, and only its configuration is left")
         assert list(rows.every()) == ["bash"]
 
     @pytest.mark.parametrize("status", ["deinstall ok not-installed", "install ok not-installed"])
     def test_merely_known_is_not_installed(self, dpkg: Dpkg, status: str) -> None:
-        assert isinstance(dpkg(stanza("bash"), stanza("nginx", status=status)).look("nginx"), Absent)
+        assert isinstance(dpkg(stanza("bash"), stanza("nginx", status=status)).observe("nginx"), Absent)
 
     @pytest.mark.parametrize("state", packages.STATES)
     def test_half_way_is_there_and_says_so(self, dpkg: Dpkg, state: str) -> None:
-        assert values(dpkg(stanza("nginx", status=f"install reinstreq {state}")).look("nginx"))["status"] == state
+        assert values(dpkg(stanza("nginx", status=f"install reinstreq {state}")).observe("nginx"))["status"] == state
 
     def test_what_dpkg_never_writes_is_malformed(self, dpkg: Dpkg) -> None:
-        seen = dpkg(stanza("nginx", status="installed")).look("nginx")
+        seen = dpkg(stanza("nginx", status="installed")).observe("nginx")
         assert isinstance(seen, Unknown)
         assert seen.reason == "malformed"
 
     def test_without_status_in_the_one_file_nothing_is_installed(self, dpkg: Dpkg) -> None:
-        assert isinstance(dpkg(stanza("bash"), "Package: nginx\nVersion: 1\n").look("nginx"), Absent)
+        assert isinstance(dpkg(stanza("bash"), "Package: nginx\nVersion: 1\n").observe("nginx"), Absent)
 
     def test_a_column_that_is_not_there_is_malformed(self, dpkg: Dpkg) -> None:
-        row = dpkg("Package: nginx\nStatus: install ok half-installed\n").look("nginx")
+        row = dpkg("Package: nginx\nStatus: install ok half-installed\n").observe("nginx")
         assert record(row)["version"] == Unknown("malformed", f"{STATUS}:1: a package without Version")
 
 
@@ -130,41 +130,41 @@ class TestArchitectures:
 
     def test_a_plain_name_means_the_machines_own(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("dpkg"), self.I386, self.AMD64)
-        assert values(rows.look("libc6"))["deb"] == "2.36-9"
-        assert values(rows.look("libc6:i386"))["deb"] == "2.36-8"
-        assert values(rows.look("libc6:amd64"))["deb"] == "2.36-9"
-        assert isinstance(rows.look("libc6:arm64"), Absent)
+        assert values(rows.observe("libc6"))["deb"] == "2.36-9"
+        assert values(rows.observe("libc6:i386"))["deb"] == "2.36-8"
+        assert values(rows.observe("libc6:amd64"))["deb"] == "2.36-9"
+        assert isinstance(rows.observe("libc6:arm64"), Absent)
         assert set(rows.every()) == {"dpkg", "libc6", "libc6:i386"}
 
     def test_another_is_meant_where_the_own_is_not_installed(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("dpkg"), self.I386, stanza("libc6", status="deinstall ok config-files"))
-        assert values(rows.look("libc6"))["architecture"] == "i386"
+        assert values(rows.observe("libc6"))["architecture"] == "i386"
 
     def test_what_fits_every_architecture_is_the_machines_own(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("dpkg"), stanza("tzdata", architecture="i386"), stanza("tzdata", architecture="all"))
-        assert values(rows.look("tzdata"))["architecture"] == "all"
+        assert values(rows.observe("tzdata"))["architecture"] == "all"
 
 
 class TestDatabase:
     def test_a_description_is_not_taken_for_a_package(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("bash", more="Description: x\n Package: nginx\n .\n Status: install ok installed\n"))
-        assert isinstance(rows.look("nginx"), Absent)
+        assert isinstance(rows.observe("nginx"), Absent)
         assert list(rows.every()) == ["bash"]
 
     def test_one_name_is_not_taken_for_a_longer_one(self, dpkg: Dpkg) -> None:
-        assert isinstance(dpkg(stanza("libc6-dev"), stanza("xlibc6")).look("libc6"), Absent)
+        assert isinstance(dpkg(stanza("libc6-dev"), stanza("xlibc6")).observe("libc6"), Absent)
 
     def test_a_stanza_is_of_one_package(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("apt"), "Package: bash\nPackage: nginx\nStatus: install ok installed\n")
-        seen = rows.look("nginx")
+        seen = rows.observe("nginx")
         assert isinstance(seen, Unknown)
         assert (seen.reason, seen.say) == ("malformed", f"{STATUS}: line 7: `package` stands here twice")
-        assert rows.look("bash") == Unknown("malformed", f"{STATUS}: line 7: `package` stands here twice")
-        assert values(rows.look("apt"))["status"] == "installed"
+        assert rows.observe("bash") == Unknown("malformed", f"{STATUS}: line 7: `package` stands here twice")
+        assert values(rows.observe("apt"))["status"] == "installed"
 
     def test_what_dpkg_has_not_merged_yet_counts_the_last_first(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("a"), _0001=stanza("a", "2.0-1"), _0002=stanza("a", "3.0-1"), tmp=stanza("a", "4.0-1"))
-        assert values(rows.look("a"))["deb"] == "3.0-1"
+        assert values(rows.observe("a"))["deb"] == "3.0-1"
         assert values(rows.every()["a"])["deb"] == "3.0-1"
 
     def test_one_file_a_package_as_in_images_without_a_package_manager(self, make_tree: MakeTree) -> None:
@@ -175,13 +175,13 @@ class TestDatabase:
             f"{ALONE}/libc6.md5sums": "Package: fake\n0123456789abcdef0123456789abcdef  lib/libc.so.6\n",
         }
         rows = packages.packages.probe(Machine(make_tree(files)))
-        assert values(rows.look("base-files")) == {
+        assert values(rows.observe("base-files")) == {
             "version": "12.4",
             "deb": "12.4+deb12u11",
             "status": "installed",
             "architecture": "amd64",
         }
-        assert rows.look("bash") == Absent(Evidence(f"{ALONE}/*"))
+        assert rows.observe("bash") == Absent(Evidence(f"{ALONE}/*"))
         assert set(rows.every()) == {"base-files", "libc6"}
 
     @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ class TestDatabase:
         self, make_tree: MakeTree, files: Mapping[str, str], reason: str
     ) -> None:
         rows = packages.packages.probe(Machine(make_tree(files)))
-        seen = rows.look("bash")
+        seen = rows.observe("bash")
         assert isinstance(seen, Unknown)
         assert seen.reason == reason
         assert not rows.every()
@@ -210,8 +210,8 @@ class TestDatabase:
     def test_nothing_is_absent_from_a_database_that_was_read_in_part(self, make_tree: MakeTree) -> None:
         root = make_tree({STATUS: stanza("bash"), f"{ALONE}/nginx": None})
         rows = packages.packages.probe(Machine(root))
-        assert values(rows.look("bash"))["status"] == "installed"
-        seen = rows.look("nginx")
+        assert values(rows.observe("bash"))["status"] == "installed"
+        seen = rows.observe("nginx")
         assert isinstance(seen, Unknown)
         assert seen.reason == "failed"
 
@@ -251,16 +251,16 @@ class TestForms:
     @pytest.mark.parametrize("form", FORMS)
     def test_what_dpkg_reads_is_read(self, dpkg: Dpkg, form: str) -> None:
         rows = dpkg(stanza("bash"), f"{FORMS[form]}Architecture: amd64\n", stanza("zlib1g"))
-        assert values(rows.look("nginx"))["deb"] == "1.0-1"
+        assert values(rows.observe("nginx"))["deb"] == "1.0-1"
         assert set(rows.every()) == {"bash", "nginx", "zlib1g"}
-        assert isinstance(rows.look("nosuch"), Absent)
+        assert isinstance(rows.observe("nosuch"), Absent)
 
     @pytest.mark.parametrize("form", REFUSED)
     def test_what_dpkg_refuses_leaves_nothing_absent(self, dpkg: Dpkg, form: str) -> None:
         rows = dpkg(stanza("bash"), stanza("vi", status="deinstall ok config-files"), REFUSED[form])
-        assert values(rows.look("bash"))["status"] == "installed"
+        assert values(rows.observe("bash"))["status"] == "installed"
         for name in ("nosuch", "vi"):
-            seen = rows.look(name)
+            seen = rows.observe(name)
             assert isinstance(seen, Unknown)
             assert seen.reason == "malformed"
             assert seen.say.startswith(f"{STATUS}: line ")
@@ -268,17 +268,17 @@ class TestForms:
 
     def test_an_update_that_is_cut_makes_its_package_unknown(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("bash"), stanza("nginx"), _0001="Package: nginx\nStatus: install ok unpa")
-        assert isinstance(rows.look("nginx"), Unknown)
-        assert values(rows.look("bash"))["status"] == "installed"
+        assert isinstance(rows.observe("nginx"), Unknown)
+        assert values(rows.observe("bash"))["status"] == "installed"
 
     def test_of_two_stanzas_the_last_counts(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("nginx", "1.0-1", "install ok not-installed"), stanza("nginx", "2.0-1"))
-        assert values(rows.look("nginx"))["deb"] == "2.0-1"
+        assert values(rows.observe("nginx"))["deb"] == "2.0-1"
 
     def test_an_update_takes_the_place_of_another_architecture(self, dpkg: Dpkg) -> None:
         rows = dpkg(stanza("dpkg"), stanza("nginx"), _0001=stanza("nginx", "2.0-1", architecture="i386"))
-        assert values(rows.look("nginx"))["deb"] == "2.0-1"
-        assert isinstance(rows.look("nginx:amd64"), Absent)
+        assert values(rows.observe("nginx"))["deb"] == "2.0-1"
+        assert isinstance(rows.observe("nginx:amd64"), Absent)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_asking_and_enumerating_agree_whatever_stands_there(text: str) -> None:
     found = database(text)
     every = found.every()
     for name in ("a", "b"):
-        seen = found.look(name)
+        seen = found.observe(name)
         assert isinstance(seen, type(every.get(name, seen)))
         assert isinstance(seen, (Absent, type(None))) == (name not in every) or isinstance(found.rest, Unknown)
         if isinstance(seen, Value):
@@ -359,7 +359,7 @@ def test_asking_and_enumerating_agree_whatever_stands_there(text: str) -> None:
 @given(st.text(max_size=200))
 def test_no_text_is_too_strange(text: str) -> None:
     for found in (database(text), database(stanza("a", text, text, text)), database(f"Package: a\nVersion: {text}")):
-        for row in (*found.every().values(), found.look("a")):
+        for row in (*found.every().values(), found.observe("a")):
             if isinstance(row, Value):
                 kinds = {column: type(seen) for column, seen in row.value.items()}
                 assert kinds.pop("rpm") is kinds.pop("apk") is Absent
@@ -382,7 +382,7 @@ def test_what_is_written_is_read_line_by_line(rows: list[tuple[str, str]]) -> No
     found = database(text)
     assert set(found.every()) == {name for name, _ in rows}
     for number, (name, version) in enumerate(rows):
-        row = found.look(name)
+        row = found.observe(name)
         assert row is not None
         assert record(row)["deb"] == Value(version, Evidence(STATUS, 5 * number + 4))
 
@@ -395,7 +395,7 @@ def test_the_live_machine_says_what_dpkg_query_says() -> None:
     rows = packages.packages.probe(Machine())
     installed = 0
     for name, architecture, version, status in (line.split("\t") for line in said.splitlines()):
-        seen = rows.look(f"{name}:{architecture}")
+        seen = rows.observe(f"{name}:{architecture}")
         if status in ("config-files", "not-installed"):
             assert isinstance(seen, Absent)
             continue

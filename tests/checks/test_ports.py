@@ -56,7 +56,7 @@ def host(tables: Dict[str, str]) -> Dict[str, str]:
     ],
 )
 def test_what_waits_for_others_listens(make_tree: MakeTree, key: str, value: str, source: str, line: int) -> None:
-    seen = ports.ports.probe(Machine(make_tree(host(TABLES)))).look(key)
+    seen = ports.ports.probe(Machine(make_tree(host(TABLES)))).observe(key)
     assert seen == Value(value, Evidence(f"/proc/1/net/{source}", line))
     assert any(fnmatchcase(f"/proc/1/net/{source}", glob) for glob in ports.ports.sources)
 
@@ -70,7 +70,7 @@ def test_what_listens_is_enumerated_and_the_rest_is_free(make_tree: MakeTree) ->
 
 def test_without_ipv6_nothing_is_missed(make_tree: MakeTree) -> None:
     rows = ports.ports.probe(Machine(make_tree(host({"tcp": TCP, "udp": UDP}))))
-    assert rows.look("6443") == Value("free", Evidence("/proc/1/net/tcp"))
+    assert rows.observe("6443") == Value("free", Evidence("/proc/1/net/tcp"))
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_without_ipv6_nothing_is_missed(make_tree: MakeTree) -> None:
 )
 def test_what_cannot_be_read_is_not_free(make_tree: MakeTree, files: Dict[str, str], reason: str) -> None:
     rows = ports.ports.probe(Machine(make_tree(files)))
-    for seen in (rows.look("6443"), rows.rest):
+    for seen in (rows.observe("6443"), rows.rest):
         assert isinstance(seen, Unknown)
         assert seen.reason == reason
 
 
 def test_one_protocol_is_told_without_the_other(make_tree: MakeTree) -> None:
     rows = ports.ports.probe(Machine(make_tree(host({"udp": UDP}))))
-    assert rows.look("53/udp") == Value("listening", Evidence("/proc/1/net/udp", 2))
-    assert rows.look("54/udp") == Value("free", Evidence("/proc/1/net/udp"))
-    assert isinstance(rows.look("53"), Unknown)
+    assert rows.observe("53/udp") == Value("listening", Evidence("/proc/1/net/udp", 2))
+    assert rows.observe("54/udp") == Value("free", Evidence("/proc/1/net/udp"))
+    assert isinstance(rows.observe("53"), Unknown)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ CONNECTED, EITHER, FREE = ("connected", ()), ("connected", ("free",)), ("free", 
 def test_a_connection_keeps_its_local_port(
     make_tree: MakeTree, rows: List[Tuple[int, int, str]], seen: Tuple[str, Tuple[str, ...]]
 ) -> None:
-    found = ports.ports.probe(Machine(make_tree(tables(*rows)))).look(str(rows[0][0]))
+    found = ports.ports.probe(Machine(make_tree(tables(*rows)))).observe(str(rows[0][0]))
     assert isinstance(found, Value)
     assert (found.value, found.others) == seen
 
@@ -170,18 +170,18 @@ def test_a_connection_keeps_its_local_port(
 def test_the_range_of_ephemeral_ports_is_the_machines(make_tree: MakeTree) -> None:
     files = {**tables((10250, 40000, "01")), ports.RANGE: "10000\t60999\n"}
     rows = ports.ports.probe(Machine(make_tree(files)))
-    assert rows.look("10250") == Value("connected", Evidence("/proc/1/net/tcp", 2))
+    assert rows.observe("10250") == Value("connected", Evidence("/proc/1/net/tcp", 2))
 
 
 def test_a_table_that_is_not_read_may_have_the_listener(make_tree: MakeTree) -> None:
     files = {**tables((10250, 443, "01"), (22, 0, "0A")), "/proc/1/net/tcp6/x": ""}
     rows = ports.ports.probe(Machine(make_tree(files)))
-    assert rows.look("22") == Value("listening", Evidence("/proc/1/net/tcp", 3))
-    assert isinstance(rows.look("10250"), Unknown)
+    assert rows.observe("22") == Value("listening", Evidence("/proc/1/net/tcp", 3))
+    assert isinstance(rows.observe("10250"), Unknown)
 
 
 def state(port: int) -> str:
-    seen = ports.ports.probe(Machine()).look(str(port))
+    seen = ports.ports.probe(Machine()).observe(str(port))
     assert isinstance(seen, Value)
     return str(seen.value) if not seen.others else "either"
 
@@ -216,9 +216,9 @@ def test_a_real_listener_is_seen_while_it_listens(kind: socket.SocketKind, suffi
         if kind is socket.SOCK_STREAM:
             listener.listen()
         key = f"{listener.getsockname()[1]}{suffix}"
-        seen = ports.ports.probe(Machine()).look(key)
+        seen = ports.ports.probe(Machine()).observe(key)
         assert isinstance(seen, Value)
         assert seen.value == "listening"
-    seen = ports.ports.probe(Machine()).look(key)
+    seen = ports.ports.probe(Machine()).observe(key)
     assert isinstance(seen, Value)
     assert seen.value == "free"

@@ -60,10 +60,10 @@ class TestReal:
 
     def test_every_package_is_there_in_its_newest_version(self, real: Rows[Row]) -> None:
         assert {name: values(row)["rpm"] for name, row in real.every().items()} == NEWEST
-        assert {name: values(real.look(name))["rpm"] for name in NEWEST} == NEWEST
+        assert {name: values(real.observe(name))["rpm"] for name in NEWEST} == NEWEST
 
     def test_a_row_has_all_of_it(self, real: Rows[Row]) -> None:
-        row = real.look("cri-o")
+        row = real.observe("cri-o")
         assert values(row) == {
             "version": "1.35.0-rc1",
             "rpm": NEWEST["cri-o"],
@@ -74,20 +74,20 @@ class TestReal:
         assert record(row)["apk"] == record(row)["deb"]
 
     def test_an_architecture_may_be_asked_for(self, real: Rows[Row]) -> None:
-        assert values(real.look("glibc"))["architecture"] == "x86_64"
-        assert values(real.look("glibc:i686"))["architecture"] == "i686"
-        assert values(real.look("python3.11-pip:noarch"))["version"] == "22.3.1^20240101git"
-        assert isinstance(real.look("glibc:s390x"), Absent)
+        assert values(real.observe("glibc"))["architecture"] == "x86_64"
+        assert values(real.observe("glibc:i686"))["architecture"] == "i686"
+        assert values(real.observe("python3.11-pip:noarch"))["version"] == "22.3.1^20240101git"
+        assert isinstance(real.observe("glibc:s390x"), Absent)
 
     def test_what_is_missing_is_absent_and_the_nearest_is_named(self, real: Rows[Row]) -> None:
-        assert real.look("kubelets") == Absent(Evidence(PATH), "there is `kubelet`")
+        assert real.observe("kubelets") == Absent(Evidence(PATH), "there is `kubelet`")
 
     @pytest.mark.parametrize("path", _rpm.FILES)
     def test_wherever_it_is_kept(self, make_tree: MakeTree, path: str) -> None:
         assert set(rows(make_tree({path: REAL})).every()) == set(NEWEST)
 
     def test_one_that_cannot_be_understood_says_so(self, make_tree: MakeTree) -> None:
-        seen = rows(make_tree({PATH: REAL[:9000]})).look("glibc")
+        seen = rows(make_tree({PATH: REAL[:9000]})).observe("glibc")
         assert isinstance(seen, Unknown)
         assert seen.reason == "malformed"
         assert seen.say.startswith(PATH)
@@ -103,7 +103,7 @@ class TestReal:
     [("/var/lib/rpm/Packages", "Berkeley DB"), ("/usr/lib/sysimage/rpm/Packages.db", "NDB")],
 )
 def test_older_formats_are_known_and_not_read(make_tree: MakeTree, path: str, form: str) -> None:
-    seen = rows(make_tree({path: "x"})).look("bash")
+    seen = rows(make_tree({path: "x"})).observe("bash")
     assert isinstance(seen, Unknown)
     assert (seen.reason, seen.say) == ("unsupported", f"{path}: RPM's database as {form} cannot be read")
 
@@ -159,15 +159,15 @@ A:noarch
 @pytest.mark.parametrize("path", ["/lib/apk/db/installed", "/usr/lib/apk/db/installed"])
 def test_apk_s_packages_have_their_line(make_tree: MakeTree, path: str) -> None:
     seen = rows(make_tree({path: APK}))
-    assert values(seen.look("busybox")) == {
+    assert values(seen.observe("busybox")) == {
         "version": "1.36.1",
         "apk": "1.36.1-r29",
         "status": "installed",
         "architecture": "x86_64",
     }
-    assert record(seen.look("containerd"))["version"] == Value("2.0.0-rc3", Evidence(path, 10))
+    assert record(seen.observe("containerd"))["version"] == Value("2.0.0-rc3", Evidence(path, 10))
     assert set(seen.every()) == {"busybox", "containerd", ".build-deps"}
-    assert seen.look("busybax") == Absent(Evidence(path), "there is `busybox`")
+    assert seen.observe("busybax") == Absent(Evidence(path), "there is `busybox`")
 
 
 @settings(max_examples=100)

@@ -64,7 +64,7 @@ def root(make_tree: MakeTree) -> str:
 
 
 def row(machine: Machine, name: str) -> Mapping[str, Observation[Datum]]:
-    found = runtime.runtime.probe(machine).look(name)
+    found = runtime.runtime.probe(machine).observe(name)
     assert isinstance(found, Value)
     assert isinstance(found.value, Columns)
     return found.value
@@ -330,11 +330,11 @@ def test_a_runtime_is_there_by_its_program_or_by_its_socket(root: str) -> None:
     rows = runtime.runtime.probe(Machine(root))
     assert set(rows.every()) == set(RUNTIMES)
     Path(f"{root}/usr/bin/dockerd").unlink()
-    found = runtime.runtime.probe(Machine(root)).look("docker")
+    found = runtime.runtime.probe(Machine(root)).observe("docker")
     assert found == Absent(Evidence(f"{PROGRAMS}, /run/docker.sock"), "docker is not installed")
     assert "docker" not in runtime.runtime.probe(Machine(root)).every()
     with Fake(root, SOCKETS["docker"], fake_peers.silent):
-        found = runtime.runtime.probe(Machine(root)).look("docker")
+        found = runtime.runtime.probe(Machine(root)).observe("docker")
         assert isinstance(found, Value)
         assert found.evidence == Evidence("/run/docker.sock")
     with Fake(root, "/run/k3s/containerd/containerd.sock", fake_peers.grpc(ONE)):

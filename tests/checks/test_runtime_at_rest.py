@@ -45,7 +45,7 @@ def host(make_tree: MakeTree, *programs: str, files: Files, links: Mapping[str, 
 
 def row(tree: Tree, name: str) -> Mapping[str, Observation[Datum]]:
     assert runtime.resting
-    found = runtime.resting(tree).look(name)
+    found = runtime.resting(tree).observe(name)
     assert isinstance(found, Value), found
     assert isinstance(found.value, Columns)
     return found.value
@@ -164,7 +164,7 @@ def test_only_what_is_installed_is_a_row(make_tree: MakeTree) -> None:
     assert runtime.resting
     rows: Rows[Row] = runtime.resting(tree)
     assert set(rows.every()) == {"crun", "crio"}
-    assert rows.look("containerd") == Absent(SEARCHED, "containerd is not installed")
+    assert rows.observe("containerd") == Absent(SEARCHED, "containerd is not installed")
     assert seen(tree, "crio")["cgroup_driver"] == "systemd"
 
 
@@ -172,7 +172,7 @@ def test_without_a_search_path_nothing_is_missing(make_tree: MakeTree) -> None:
     tree = DirectoryTree(make_tree({"/etc/os-release": "ID=debian\n"}))
     assert runtime.resting
     assert kubelet.path.resting
-    for seen in (runtime.resting(tree).look("docker"), kubelet.path.resting(tree)):
+    for seen in (runtime.resting(tree).observe("docker"), kubelet.path.resting(tree)):
         assert seen == Unknown("not found", "no folder of the search path is there")
 
 

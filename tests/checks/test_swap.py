@@ -30,7 +30,7 @@ def test_a_heading_alone_is_no_swap(make_tree: MakeTree) -> None:
     host = machine(make_tree, HEADING)
     assert swap.total.probe(host) == Value(0, Evidence("/proc/swaps"))
     assert swap.devices.probe(host).every() == {}
-    assert swap.devices.probe(host).look("/dev/sda2") == Absent(Evidence("/proc/swaps"))
+    assert swap.devices.probe(host).observe("/dev/sda2") == Absent(Evidence("/proc/swaps"))
 
 
 def test_total_is_the_sum_in_bytes(make_tree: MakeTree) -> None:
@@ -44,21 +44,21 @@ def test_devices(make_tree: MakeTree) -> None:
         "/dev/dm-1": Value({"type": Value("partition", disk), "size": Value(8388604 * 1024, disk)}, disk),
         FILE: Value({"type": Value("file", file), "size": Value(1048572 * 1024, file)}, file),
     }
-    assert rows.look("/dev/dm-0") == Absent(Evidence("/proc/swaps"), "there is `/dev/dm-1`")
+    assert rows.observe("/dev/dm-0") == Absent(Evidence("/proc/swaps"), "there is `/dev/dm-1`")
 
 
 def test_a_kernel_without_swap_has_none(make_tree: MakeTree) -> None:
     host = Machine(make_tree({"/proc/self/stat": "", "/proc/uptime": "1"}))
     inferred = Evidence("/proc/swaps", 0, inferred=True)
     assert swap.total.probe(host) == Value(0, inferred)
-    assert swap.devices.probe(host).look("/dev/sda2") == Absent(inferred)
+    assert swap.devices.probe(host).observe("/dev/sda2") == Absent(inferred)
 
 
 def test_without_proc_nothing_is_known(make_tree: MakeTree) -> None:
     host = Machine(make_tree({"/etc/hostname": "bare\n"}))
     hidden = Unknown("hidden", "/proc is not mounted here", "mount /proc")
     assert swap.total.probe(host) == hidden
-    assert swap.devices.probe(host).look("/dev/sda2") == hidden
+    assert swap.devices.probe(host).observe("/dev/sda2") == hidden
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_without_proc_nothing_is_known(make_tree: MakeTree) -> None:
 )
 def test_what_cannot_be_read_is_malformed(swaps: str, make_tree: MakeTree) -> None:
     host = machine(make_tree, swaps)
-    total, row = swap.total.probe(host), swap.devices.probe(host).look("/dev/sda2")
+    total, row = swap.total.probe(host), swap.devices.probe(host).observe("/dev/sda2")
     assert isinstance(total, Unknown)
     assert total.reason == "malformed"
     assert row == total

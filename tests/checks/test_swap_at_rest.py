@@ -55,7 +55,7 @@ class TestNothing:
     def test_what_declares_none_switches_none_on(self, make_tree: MakeTree, files: Files) -> None:
         root = make_tree(files, SYSTEMD)
         assert total(root) == NONE
-        assert devices(root).look("/dev/sda2") == Absent(Evidence(FSTAB))
+        assert devices(root).observe("/dev/sda2") == Absent(Evidence(FSTAB))
 
     @pytest.mark.parametrize(
         "line",
@@ -84,7 +84,7 @@ class TestFstab:
         root = make_tree({FSTAB: f"{what} none swap defaults,nofail 0 0\n"}, SYSTEMD)
         assert total(root) == Value(1, Evidence(FSTAB, 1, inferred=True), (MORE,))
         assert types(root) == {what: "partition"}
-        row = devices(root).look(what)
+        row = devices(root).observe(what)
         assert isinstance(row, Value)
         assert isinstance(row.value, dict)
         assert row.value["size"] == Unknown("deferred", f"only a running machine can tell the size of {what}")
@@ -92,7 +92,7 @@ class TestFstab:
     def test_a_file_that_does_not_exist_may_be_made(self, make_tree: MakeTree) -> None:
         root = make_tree({FSTAB: "/swapfile none swap sw\n"}, SYSTEMD)
         why = Unknown("deferred", f"{FSTAB}:1 switches on /swapfile, which does not exist yet")
-        assert total(root) == devices(root).look("/swapfile") == why
+        assert total(root) == devices(root).observe("/swapfile") == why
 
     def test_known_and_unknown_sizes_add_up(self, make_tree: MakeTree) -> None:
         files: Files = {FSTAB: "/swapfile none swap sw\n/dev/sda2 none swap sw\n", "/swapfile": b"\0" * 12288}
@@ -192,7 +192,7 @@ def test_a_table_that_is_none_is_unknown(make_tree: MakeTree) -> None:
     root = make_tree({FSTAB: None}, SYSTEMD)
     assert isinstance(total(root), Unknown)
     assert devices(root).every() == {}
-    assert isinstance(devices(root).look("/dev/sda2"), Unknown)
+    assert isinstance(devices(root).observe("/dev/sda2"), Unknown)
 
 
 WORDS = st.lists(

@@ -47,7 +47,7 @@ def table() -> Table:
 def look(root: str, key: str) -> Observation[Row]:
     """One row as a spec asks for it; whatever it names as its source is declared."""
     fact = table()
-    seen = fact.probe(Machine(root)).look(fact.key(key))
+    seen = fact.probe(Machine(root)).observe(fact.key(key))
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(seen.evidence.source, declared) for declared in fact.sources)
     return seen

@@ -34,7 +34,7 @@ def look(root: str, key: str) -> Observation[Row]:
     """One row at rest; whatever it names as its source is declared."""
     fact = place(("sysctl", "x.y")).fact
     assert isinstance(fact, Table)
-    seen = rows(root).look(fact.key(key))
+    seen = rows(root).observe(fact.key(key))
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(seen.evidence.source, declared) for declared in fact.resting_sources)
     return seen
@@ -180,7 +180,7 @@ class TestReaders:
     ) -> None:
         for reader, value in (("systemd", systemd), ("procps", procps), ("busybox", busybox)):
             assigned = files.ordered(files.parse("f", text, reader), reader)
-            seen = assigned.look(self.KEY)
+            seen = assigned.observe(self.KEY)
             assert (seen.value if isinstance(seen, Value) else seen) == value, reader
 
     def test_busybox_is_the_reader_where_sysctl_leads_to_it(self, make_tree: MakeTree) -> None:
@@ -407,7 +407,7 @@ LINES = st.lists(
 def test_what_is_left_is_what_a_line_says(lines: list[str]) -> None:
     assigned = files.ordered(files.parse("f", "\n".join(lines), files.SYSTEMD), files.SYSTEMD)
     found = assigned.paths
-    seen = assigned.look("net.ipv4.conf.all.x")
+    seen = assigned.observe("net.ipv4.conf.all.x")
     named = [one for one in found.values() if one.path == "net/ipv4/conf/all/x"]
     if named:
         assert seen == (None if named[0].value is None else Value(named[0].value, named[0].at))

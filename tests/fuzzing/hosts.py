@@ -99,7 +99,7 @@ def looked(host: Tree, file: File) -> None:
     with unhurried():  # the fuzzer's own bound is on the processor's time
         live = Live(host, float("inf"))
         for place in places(live, file):
-            observed(place, live.look(place), running=host.running)
+            observed(place, live.observe(place), running=host.running)
 
 
 def places(live: Live, file: File) -> Iterator[Place]:

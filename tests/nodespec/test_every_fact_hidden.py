@@ -80,7 +80,7 @@ def broken(base: Type[Tree], root: str, path: str, number: int, seen: Set[str]) 
 def observed(tree: Tree) -> Dict[str, Observation[object]]:
     live = Live(tree, time.monotonic() + 600)
     live.patience = 60
-    return {".".join(place.path): live.look(place) for place in PLACES}
+    return {".".join(place.path): live.observe(place) for place in PLACES}
 
 
 def meant(seen: Observation[object]) -> Optional[Set[str]]:
@@ -149,6 +149,6 @@ def test_a_malformed_source(tmp_path: Path, path: str) -> None:
     live = Live(Host(str(tmp_path)), time.monotonic() + 600)
     for name in MALFORMED[path]:
         parts = name.split(".", 2 if name.startswith(("cgroups.bindings", "swap.devices")) else 1)
-        seen = live.look(declaration.place(tuple(parts)))
+        seen = live.observe(declaration.place(tuple(parts)))
         assert isinstance(seen, Unknown), name
         assert seen.reason == "malformed"

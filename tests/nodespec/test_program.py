@@ -176,7 +176,7 @@ CASES: Dict[int, Dict[str, Said]] = {0: {"cpu.count": 4}, 10: {"cpu.count": 0}, 
 def test_the_exit_code_of_a_check_is_its_verdict(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Live, "look", Pretended(CASES[code]).look)
+    monkeypatch.setattr(Live, "observe", Pretended(CASES[code]).observe)
     target = tmp_path / "r.json"
     assert main(["check", spec(tmp_path, GOOD), "-o", f"json={target}", "-o", "text"]) == code
     (made,) = json.loads(target.read_text())["reports"]
@@ -191,7 +191,7 @@ def test_the_exit_code_of_a_check_is_its_verdict(
 def test_a_report_that_cannot_be_written_replaces_0_only(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Live, "look", Pretended(CASES[code]).look)
+    monkeypatch.setattr(Live, "observe", Pretended(CASES[code]).observe)
     for target in (tmp_path / "no" / "r.json", tmp_path, Path("/dev/full")):
         asked = ["check", spec(tmp_path, GOOD), "-o", f"json={target}", "-o", f"junit={tmp_path}/r.xml"]
         assert main(asked) == (code or 74)

@@ -97,11 +97,11 @@ MODULES = {
 
 def test_what_may_be_loaded_is_not_called_loadable_only(make_tree: MakeTree) -> None:
     rows = modules.modules.probe(Machine(make_tree(MODULES)))
-    seen = rows.look("overlay")
+    seen = rows.observe("overlay")
     assert isinstance(seen, Value)
     assert (seen.value, seen.others) == ("blocked", ("loaded",))  # no modprobe is here to load it
-    assert isinstance(rows.look("ext4"), Value)
-    assert isinstance(rows.look("nosuch"), Unknown)
+    assert isinstance(rows.observe("ext4"), Value)
+    assert isinstance(rows.observe("nosuch"), Unknown)
     assert isinstance(rows.rest, Unknown)
 
 

@@ -197,16 +197,16 @@ def test_every_fact_is_recorded_as_it_is(host: str) -> None:
 def _same(seen: Live, recorded: Recorded) -> None:
     for place in tables():
         if isinstance(place.fact, Leaf):
-            assert recorded.look(place) == seen.look(place)
+            assert recorded.observe(place) == seen.observe(place)
             continue
         assert recorded.rows(place) == seen.rows(place) or not place.fact.closed
         names = seen.names(place)
         for name in () if isinstance(names, Unknown) else names:
             row = place._replace(path=(*place.path, name), key=name)
-            assert recorded.look(row) == seen.look(row)
+            assert recorded.observe(row) == seen.observe(row)
             for column in place.fact.columns:
                 one = row._replace(path=(*row.path, column), column=column)
-                assert recorded.look(one) == seen.look(one)
+                assert recorded.observe(one) == seen.observe(one)
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -219,7 +219,7 @@ def test_what_is_not_there_and_what_is_not_recorded_stay_apart(host: str) -> Non
         place = declaration.place((*path, name))
         if isinstance(place.fact, Table) and not _is_name(place.fact, name):
             continue
-        ours, theirs = seen.look(place), recorded.look(place)
+        ours, theirs = seen.observe(place), recorded.observe(place)
         assert isinstance(theirs, Unknown) or type(ours) is type(theirs)
         if isinstance(theirs, Value):
             assert isinstance(ours, Value)
@@ -245,8 +245,8 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
     some = Recorded(taken(host, [plan("small")]).facts)
     every = Recorded(whole(host).facts)
     evr = next(name for name in ("deb", "evr") if name in _packages().columns)
-    assert isinstance(every.look(declaration.place(("packages", "bash", evr))), Value)
-    assert isinstance(some.look(declaration.place(("packages", "bash"))), Value)  # with the column, the row
+    assert isinstance(every.observe(declaration.place(("packages", "bash", evr))), Value)
+    assert isinstance(some.observe(declaration.place(("packages", "bash"))), Value)  # with the column, the row
     for path in (
         ("packages", "bash", evr),
         ("packages", "coreutils:amd64"),
@@ -255,12 +255,12 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
         ("modules", "no_other"),
         ("files", "/etc/passwd"),
     ):
-        assert getattr(some.look(declaration.place(path)), "reason", "") == "not recorded", path
-    absent = every.look(declaration.place(("packages", "bsh")))
+        assert getattr(some.observe(declaration.place(path)), "reason", "") == "not recorded", path
+    absent = every.observe(declaration.place(("packages", "bsh")))
     assert isinstance(absent, Absent)
     assert absent.say == "there is `bash`"
-    assert absent == live(host).look(declaration.place(("packages", "bsh")))
-    other = every.look(declaration.place(("packages", "bash:amd64")))  # may be another name of what is there
+    assert absent == live(host).observe(declaration.place(("packages", "bsh")))
+    other = every.observe(declaration.place(("packages", "bash:amd64")))  # may be another name of what is there
     assert getattr(other, "reason", "") == "not recorded"
 
 
@@ -296,7 +296,7 @@ def test_any_table_reads_as_it_was_noted(
     note.names = tuple(rows) if enumerated else None
     read = Recorded(json.loads(json.dumps({"sysctl": note.packed()})))
     for name, seen in rows.items():
-        assert read.look(TABLE._replace(path=("sysctl", name), key=name)) == seen
+        assert read.observe(TABLE._replace(path=("sysctl", name), key=name)) == seen
 
 
 # what is left out
@@ -319,11 +319,11 @@ def test_values_that_may_be_secret_are_cut_unless_they_are_to_be_revealed(host_w
     assert "s3cret" not in recording.text(made)
     assert cut == 4
     read = Recorded(made.facts)
-    token = read.look(declaration.place(("kernel", "cmdline", "token")))
+    token = read.observe(declaration.place(("kernel", "cmdline", "token")))
     assert isinstance(token, Unknown)
     assert (token.reason, token.look) == ("refused", "record with --reveal")
     for name, kind in (("nosmt", Value), ("splash", Absent)):  # a bare word has no value, and what is not there neither
-        assert isinstance(read.look(declaration.place(("kernel", "cmdline", name))), kind)
+        assert isinstance(read.observe(declaration.place(("kernel", "cmdline", name))), kind)
     shown, none = record.take(["kernel.cmdline"], seen, SEAT, reveal=True)
     assert none == 0
     assert "s3cret" in recording.text(shown)
@@ -335,7 +335,7 @@ def test_a_value_that_a_recorded_spec_itself_says_is_kept(host_with_a_secret: st
     for asked in wanted:
         made, _ = record.take(asked, seen, SEAT)
         read = Recorded(made.facts)
-        assert read.look(declaration.place(("kernel", "cmdline", "psi"))) == seen.look(
+        assert read.observe(declaration.place(("kernel", "cmdline", "psi"))) == seen.observe(
             declaration.place(("kernel", "cmdline", "psi"))
         )
         assert "s3cret" not in recording.text(made)
@@ -485,7 +485,7 @@ def test_a_piece_that_cannot_be_read_spoils_no_other(name: str, data: st.DataObj
     spoilt = Recorded({**facts, name: data.draw(ANYTHING)})
     for place, seen in sound:
         if ".".join(place.path) != name:
-            assert spoilt.look(place) == seen
+            assert spoilt.observe(place) == seen
 
 
 @cache
@@ -493,7 +493,7 @@ def fit() -> Tuple[Mapping[str, Json], List[Tuple[Place, Observation[Datum]]]]:
     """What is recorded of a host, and what that says of each fact that is no table."""
     facts = whole("fit-node").facts
     sound = Recorded(facts)
-    return facts, [(place, sound.look(place)) for place in tables() if isinstance(place.fact, Leaf)]
+    return facts, [(place, sound.observe(place)) for place in tables() if isinstance(place.fact, Leaf)]
 
 
 @settings(max_examples=100, deadline=None)
@@ -627,7 +627,7 @@ def test_the_recording_that_the_documents_show_is_one() -> None:
         for place in places:
             for name in read.names(place) if isinstance(place.fact, Table) else ("",):
                 one = place._replace(path=(*place.path, name), key=name) if name else place
-                assert not isinstance(read.look(one), Unknown), one.path
+                assert not isinstance(read.observe(one), Unknown), one.path
     assert shown
 
 

@@ -160,5 +160,5 @@ ANYTHING = st.recursive(
 def test_a_run_that_cannot_be_read_does_no_harm(said: Json, usual: Json, rows: Json) -> None:
     place = declaration.place(("kernel", "config", "A"))
     read = Recorded({"kernel.config": {"runs": [said, [7, "B"]], "usual": usual, "rows": rows}})
-    assert isinstance(read.look(place), (Value, Absent, Unknown))
+    assert isinstance(read.observe(place), (Value, Absent, Unknown))
     assert "B" in read.names(place)

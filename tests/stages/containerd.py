@@ -122,7 +122,7 @@ def different(title: str, wanted: Mapping[str, object], name: str, patience: flo
     sys.stdout.write(f"{title}\n")
     machine = Machine()
     machine.patience = patience
-    row = runtime.probe(machine).look(name)
+    row = runtime.probe(machine).observe(name)
     columns = row.value if isinstance(row, Value) and isinstance(row.value, Columns) else Columns()
     for column, observation in columns.items():
         sys.stdout.write(f"    {column:14}{told(observation)}\n")

@@ -155,7 +155,7 @@ def here(root: Path) -> tuple[set[Row], dict[str, str]]:
             found.add((name.partition(":")[0], said[0], said[1], said[2]))
     listed = {name.partition(":")[0] for name in rows.every()}
     names = {name for name in ("nosuch", *NAMES[:7]) if name.lower() not in listed}
-    answers = {name: rows.look(name) for name in names}
+    answers = {name: rows.observe(name) for name in names}
     words = {Absent: "absent", Unknown: "unknown", Value: "there"}
     return found, {name: words[type(answer)] for name, answer in answers.items()}
 

@@ -335,7 +335,7 @@ def rows(root: Path) -> Rows[object]:
 
 
 def seen(table: Rows[object], name: str) -> str:
-    found = table.look(modules.modules.key(name))
+    found = table.observe(modules.modules.key(name))
     return str(found.value) if isinstance(found, Value) else "absent" if isinstance(found, Absent) else "unknown"
 
 

@@ -122,7 +122,7 @@ def differences(looker: Looker, root: Recorded, theirs: Recorded) -> Iterator[st
     """Where a value is another than root's, for no reason that is known."""
     for place in places():
         for cell in cells(place, theirs) if place.path[0] not in looker.differs else ():
-            mine, other = root.look(cell), theirs.look(cell)
+            mine, other = root.observe(cell), theirs.observe(cell)
             if isinstance(other, Value) and not (isinstance(mine, Value) and mine.value == other.value):
                 said = repr(mine.value) if isinstance(mine, Value) else str(mine)
                 yield f"{looker.name}: {'.'.join(cell.path)} is {other.value!r}, and root's is {said}"
@@ -149,7 +149,7 @@ def cells(place: Place, seen: Recorded) -> Iterator[Place]:
 
 def state(place: Place, seen: Recorded) -> str:
     """Whether a fact is seen: yes; in part; or why not."""
-    found = seen.look(place) if isinstance(place.fact, Leaf) else seen.rows(place)
+    found = seen.observe(place) if isinstance(place.fact, Leaf) else seen.rows(place)
     if not isinstance(found, Unknown):
         return "yes"
     part = not isinstance(place.fact, Leaf) and bool(seen.names(place))

@@ -120,7 +120,7 @@ def differences(root: Path) -> Iterator[str]:
         known = newest.get((name, architecture), "")
         newest[name, architecture] = whole if not known or RPM.key(whole) > RPM.key(known) else known
     for (name, architecture), whole in newest.items():
-        seen = cell(table.look(f"{name}:{architecture}"), "rpm")
+        seen = cell(table.observe(f"{name}:{architecture}"), "rpm")
         if seen != whole:
             yield f"{name}:{architecture}: rpm says {whole}, nodespec {seen}"
     plain = {name for name, _ in newest}

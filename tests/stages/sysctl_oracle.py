@@ -200,7 +200,7 @@ def compare_reader(
     assigned = _sysctl_at_boot.ordered(_sysctl_at_boot.parse(str(file), text, reader), reader)
     unknown, differ = 0, []
     for key, before in present.items():
-        seen = assigned.look(key)
+        seen = assigned.observe(key)
         said: Optional[str] = (
             before if seen is None else seen.value if isinstance(seen, Value) and not seen.others else None
         )

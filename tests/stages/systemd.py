@@ -119,7 +119,7 @@ def misread(tree: Path) -> Iterator[str]:
     assert sysctl.resting, "it is read at rest"
     rows = sysctl.resting(DirectoryTree(str(tree)))
     for key, value in zip(KEYS, found):
-        seen = rows.look(key)
+        seen = rows.observe(key)
         if (seen.value if isinstance(seen, Value) else "0") != value:
             texts = said("sh", "-c", f"cd '{tree}' && grep -r '' {' '.join(FOLDERS)} || true")
             yield f"{key}: systemd sets {value}, nodespec says {seen}, from\n{texts}"

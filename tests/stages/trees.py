@@ -97,7 +97,7 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
             break
     seen = Recorded(load(str(file)).facts)
     wrong = [f"{node}: {one}" for one in (*differing(said, seen), *unlisted(said, seen), *flowing(tree, cache, node))]
-    total = seen.look(declaration.place(("swap", "total")))
+    total = seen.observe(declaration.place(("swap", "total")))
     if Path(f"{tree}{GPT_AUTO}").exists() and not (isinstance(total, Unknown) and total.reason == DEFERRED):
         wrong.append(f"{node}: swap.total: a boot may switch on a swap partition, and nodespec says {total}")
     if state(tree) != before:
@@ -223,7 +223,7 @@ def place(name: str) -> Place:
 
 def told(at: Place, seen: Recorded) -> str:
     """A value in words, `absent`, or why it is unknown."""
-    found = seen.look(at)
+    found = seen.observe(at)
     if isinstance(found, Value):
         return shown(found.value, at.kind).strip('"')
     return "absent" if isinstance(found, Absent) else f"{found.reason}: {found.say}"

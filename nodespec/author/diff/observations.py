@@ -66,7 +66,7 @@ def compared(
     before: FactSource, after: FactSource, places: Iterable[Place], contexts: Sequence[str] = ("", "")
 ) -> ViewComparison:
     """Compare two views at these places."""
-    found = [PlaceDifference(place, before.look(place), after.look(place)) for place in places]
+    found = [PlaceDifference(place, before.observe(place), after.observe(place)) for place in places]
     other = [one for one in found if not _same(one, contexts)]
     return ViewComparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
 
@@ -84,7 +84,7 @@ def within(place: Place, before: FactSource, after: FactSource) -> Iterator[Plac
         yield place
     elif place.key:
         yield place
-        if all(isinstance(view.look(place), Value) for view in (before, after)):
+        if all(isinstance(view.observe(place), Value) for view in (before, after)):
             for column in place.fact.columns:
                 yield Place((*place.path, column), place.fact, place.key, column)
     else:

@@ -93,7 +93,7 @@ def _host(said: Report, access: str) -> Iterator[str]:
     for field, path in HEAD_FACTS.items():
         stated = getattr(said.host, field)
         place = declaration.place(path)
-        if facts.look(place) == NOT_RECORDED:
+        if facts.observe(place) == NOT_RECORDED:
             if stated and sealed and not own:
                 yield f"host.{field}: the report says {stated}, and its facts do not"
             continue
