@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tupl
 from nodespec.checks._boot_offers import MAX_BYTES, PLACES, LoaderMenu, Offer
 from nodespec.checks._boot_systemd_boot import files_of, loaders
 from nodespec.formats.boot_entry import parse as parse_entry
-from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, Undecided, environment
+from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, UndecidedError, environment
 from nodespec.formats.grub_menu import GrubMenu as Script
 from nodespec.formats.grub_syntax import parse
 from nodespec.formats.grub_test import ANY
@@ -50,7 +50,7 @@ def _menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
         fallbacks = tuple(tuple(map(_offer, kernels)) for kernels in script.fallbacks())
         offers = tuple(map(_offer, script.offers())) if tree.kernel else ()
     except ValueError as error:
-        reason = "hidden" if isinstance(error, Undecided) else "unsupported"
+        reason = "hidden" if isinstance(error, UndecidedError) else "unsupported"
         return files.unread or Unknown(reason, f"GRUB: {error}", LOOK)
     return Value(LoaderMenu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
 
@@ -116,7 +116,7 @@ class TreeFiles:
                 raise ValueError(text.say)
             texts[path] = text.value if isinstance(text, Value) else ""
         if len(found) > 1:
-            raise Undecided(f"{found[0]} and {found[1]} both have entries")
+            raise UndecidedError(f"{found[0]} and {found[1]} both have entries")
         newest = sorted(texts, key=cmp_to_key(_compare), reverse=True)
         return [entry for path in newest if (entry := _entry(path, texts[path]))]
 

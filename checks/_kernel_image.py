@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Callable, Iterator, Optional
 
-from nodespec.formats.byte_source import ByteSource, Damaged
+from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.host.tree import LIMIT, Tree
 from nodespec.model.observation import Observation, Unknown
 
@@ -159,7 +159,7 @@ def _sought(source: ByteSource) -> Optional[bytes]:
                 packed = window[start + len(MARK) :] + source.read(at, STEP)
                 return zlib.decompressobj(31).decompress(packed, LIMIT)
             tail = window[-len(MARK) :]
-    except (Damaged, zlib.error):
+    except (DamagedError, zlib.error):
         return None  # The data is not compressed, or is followed by other data.
     return None
 

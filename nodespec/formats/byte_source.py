@@ -7,7 +7,7 @@ import os
 PIECE = 1 << 16  # Bytes of one step.
 
 
-class Damaged(OSError):
+class DamagedError(OSError):
     """The input is truncated or not valid."""
 
 
@@ -111,7 +111,7 @@ class Pipe(Flow):
         self._handle = handle
 
     def _begin(self, offset: int) -> int:
-        raise Damaged(f"byte {offset} has flowed by, and a pipe is read only once")
+        raise DamagedError(f"byte {offset} has flowed by, and a pipe is read only once")
 
     def _next(self) -> bytes:
         data = bytearray()

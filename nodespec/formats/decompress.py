@@ -11,7 +11,7 @@ import zlib
 from importlib import import_module
 from typing import Callable, List, Mapping, Optional, Pattern, Protocol, Tuple, Type, cast
 
-from nodespec.formats.byte_source import PIECE, ByteSource, Damaged, Flow
+from nodespec.formats.byte_source import PIECE, ByteSource, DamagedError, Flow
 from nodespec.records import NamedTuple
 
 FEED = 1 << 14  # Compressed bytes of one step.
@@ -88,10 +88,10 @@ class Unpacked(Flow):
         try:
             piece = self._step()
         except self.way.error as error:
-            raise Damaged(f"its compressed data are damaged: {error}") from None
+            raise DamagedError(f"its compressed data are damaged: {error}") from None
         self._made += len(piece)
         if self._made > LONGEST:
-            raise Damaged(f"unpacked it is longer than {LONGEST >> 30} GiB")
+            raise DamagedError(f"unpacked it is longer than {LONGEST >> 30} GiB")
         self._mark()
         return piece
 
@@ -100,7 +100,7 @@ class Unpacked(Flow):
             state = self._state = self._state or self.way.make()
             data = self._of.read(self._fed, self.way.feed) if state.needs_input else b""
             if state.needs_input and not data:
-                raise Damaged("it is cut off within its compressed data")
+                raise DamagedError("it is cut off within its compressed data")
             self._fed += len(data)
             piece = state.decompress(data, PIECE)
             if state.eof:
@@ -122,7 +122,7 @@ class Unpacked(Flow):
                 return True
             zeros = len(head) - len(head.lstrip(b"\0"))
             if not zeros:
-                raise Damaged("something else follows its compressed data")
+                raise DamagedError("something else follows its compressed data")
             self._fed += zeros
         return False
 

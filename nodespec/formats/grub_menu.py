@@ -76,11 +76,11 @@ class GrubKernel(NamedTuple):
     entry: str
 
 
-class Undecided(ValueError):
+class UndecidedError(ValueError):
     """The default entry depends on state that only the machine knows."""
 
 
-class _Jump(Exception):
+class _MenuReplacedError(Exception):
     """`configfile`: the menu of another file replaces this one."""
 
     def __init__(self, state: State) -> None:
@@ -88,7 +88,7 @@ class _Jump(Exception):
         self.state = state
 
 
-class _Left(Exception):
+class _BlockEndedError(Exception):
     """`return`, `exit` or `break`."""
 
 
@@ -182,15 +182,15 @@ class GrubMenu:
         self.top.variables.update((name, (value[:MAX_CHARS],)) for name, value in kept.items())
         try:
             self._run(self.top, _parsed(path, text))
-        except _Jump as jump:
+        except _MenuReplacedError as jump:
             self.top = jump.state
-        except _Left:
+        except _BlockEndedError:
             pass
 
     def started(self) -> List[GrubKernel]:
         """Return the kernel of the default entry; several if it is not decided.
 
-        Raises `Undecided` or ValueError, see the module.
+        Raises `UndecidedError` or ValueError, see the module.
         """
         return self._selected(self.top, "default")
 
@@ -244,9 +244,9 @@ class GrubMenu:
         self._steps = self._calls = 0
         try:
             self._run(inner, entry.body)
-        except _Jump as jump:
+        except _MenuReplacedError as jump:
             return jump.state
-        except _Left:
+        except _BlockEndedError:
             pass
         named = (kernel._replace(entry=entry.title) if kernel else None for kernel in inner.kernels)
         inner.kernels = tuple(dict.fromkeys(named))
@@ -288,9 +288,9 @@ class GrubMenu:
         left, right = state.copy(), state.copy()
         try:
             results = self._run(left, body), self._if(right, statement, branch + 1)
-        except (_Jump, _Left):
+        except (_MenuReplacedError, _BlockEndedError):
             where = f"{state.file}:{statement.line}"
-            raise Undecided(f"{where}: a condition on what only the machine knows decides what is read") from None
+            raise UndecidedError(f"{where}: a condition on what only the machine knows decides what is read") from None
         state.merge(left, right)
         return results[0] if results[0] == results[1] else None
 
@@ -320,7 +320,7 @@ class GrubMenu:
         state.args = tuple(_either(choices, at) for at in range(1, min(map(len, choices))))
         try:
             return self._run(state, state.functions[name])
-        except _Left:
+        except _BlockEndedError:
             return None
         finally:
             self._calls -= 1
@@ -334,7 +334,7 @@ class GrubMenu:
     def file(self, state: State, path: str, line: int) -> Optional[str]:
         """Return the content of a file that a command names."""
         if ANY in path.rpartition(")")[2]:
-            raise Undecided(f"{state.file}:{line}: reads a file whose name only the machine knows")
+            raise UndecidedError(f"{state.file}:{line}: reads a file whose name only the machine knows")
         return self._files.text(path)
 
     def source(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
@@ -347,7 +347,7 @@ class GrubMenu:
         outer, state.file = state.file, path
         try:
             return self._run(state, _parsed(path, text))
-        except _Left:
+        except _BlockEndedError:
             return None
         finally:
             self._calls -= 1
@@ -362,12 +362,12 @@ class GrubMenu:
         self._enter(state)
         inner = state.context(path)
         inner.variables.update(config_file=(path,), config_directory=(path.rpartition("/")[0],))
-        with contextlib.suppress(_Left):
+        with contextlib.suppress(_BlockEndedError):
             self._run(inner, _parsed(path, text))
         self._calls -= 1
         if not inner.items:
             return None
-        raise _Jump(inner)
+        raise _MenuReplacedError(inner)
 
     def load(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `load_env [--file FILE] [NAME...]`: load variables that survive a boot."""
@@ -399,7 +399,7 @@ class GrubMenu:
         """Run `eval WORDS`: evaluate the words as a script."""
         text = " ".join(_either(choices, at) for at in range(1, min(map(len, choices))))
         if ANY in text:
-            raise Undecided(f"{state.file}:{command.line}: evaluates what only the machine knows")
+            raise UndecidedError(f"{state.file}:{command.line}: evaluates what only the machine knows")
         return self._run(state, _parsed(state.file, text))
 
 
@@ -542,20 +542,22 @@ def _picked(state: State, name: str) -> GrubEntry:
     if not state.items:
         raise ValueError(f"{state.file}: the menu has no entries")
     if ANY in name:
-        raise Undecided(f"{state.file}: only the machine knows which entry is the default")
+        raise UndecidedError(f"{state.file}: only the machine knows which entry is the default")
     number = _number(name)
     for at, (entry, sure) in enumerate(state.items if name else ()):
         if name in (entry.id, entry.title):
             if number not in (None, at) and number < len(state.items):
-                raise Undecided(f"{entry.file}:{entry.line}: `{name}` is this entry, or the one with that number")
+                raise UndecidedError(f"{entry.file}:{entry.line}: `{name}` is this entry, or the one with that number")
             if not sure:
-                raise Undecided(f"{entry.file}:{entry.line}: only the machine knows if the entry `{name}` is there")
+                raise UndecidedError(
+                    f"{entry.file}:{entry.line}: only the machine knows if the entry `{name}` is there"
+                )
             return entry
         if number is None and ANY in entry.id + entry.title:
-            raise Undecided(f"{entry.file}:{entry.line}: only the machine knows what this entry is called")
+            raise UndecidedError(f"{entry.file}:{entry.line}: only the machine knows what this entry is called")
     at = number if number is not None and number < len(state.items) else 0
     if not all(sure for _, sure in state.items[: at + 1]):
-        raise Undecided(f"{state.file}: only the machine knows which entry has the number {at}")
+        raise UndecidedError(f"{state.file}: only the machine knows which entry has the number {at}")
     return state.items[at][0]
 
 
@@ -644,7 +646,7 @@ def _search(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[
 
 def _leave(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del state, command, choices
-    raise _Left
+    raise _BlockEndedError
 
 
 def _done(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:

@@ -1,7 +1,7 @@
 """Read the members of a tar archive: ustar, pax, GNU and V7.
 
 Python's tarfile treats a truncated or damaged archive as complete. It also keeps all headers, and reads as much as a
-header requests. This reader raises `Damaged`, keeps nothing, and is bounded.
+header requests. This reader raises `DamagedError`, keeps nothing, and is bounded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import stat
 from typing import Dict, Iterator, Optional, Tuple
 
 from nodespec.formats import tar_sparse
-from nodespec.formats.byte_source import PIECE, ByteSource, Damaged
+from nodespec.formats.byte_source import PIECE, ByteSource, DamagedError
 from nodespec.formats.tar_header import BLOCK, ZEROS, checked, decimal, number, records, text
 from nodespec.records import NamedTuple
 
@@ -52,7 +52,7 @@ class Member(NamedTuple):
 def members(source: ByteSource) -> Iterator[Member]:
     """Yield all members in order.
 
-    Raises `Damaged` if the archive cannot be read to its end.
+    Raises `DamagedError` if the archive cannot be read to its end.
     """
     offset, end, everywhere, here = 0, 0, _Said(), _Said()
     while block := _block(source, end):
@@ -70,10 +70,10 @@ def members(source: ByteSource) -> Iterator[Member]:
                 if kind not in _PASSED:
                     yield member
         except (ValueError, LookupError) as error:
-            raise Damaged(f"byte {offset} of the archive: {error}") from None
+            raise DamagedError(f"byte {offset} of the archive: {error}") from None
         offset = end + -end % BLOCK
     if not source.whole:
-        raise Damaged(f"it is cut off: the archive has no end after its {end} bytes")
+        raise DamagedError(f"it is cut off: the archive has no end after its {end} bytes")
 
 
 def begins(source: ByteSource) -> bool:
@@ -93,14 +93,14 @@ def _block(source: ByteSource, end: int) -> bytes:
     before, filling = min(1, end), -end % BLOCK
     data = source.read(end - before, before + filling + BLOCK)
     if len(data) < before:
-        raise Damaged(f"it is cut off before byte {end} of the archive")
+        raise DamagedError(f"it is cut off before byte {end} of the archive")
     return data[before + filling :]
 
 
 def _ended(source: ByteSource, offset: int) -> None:
     """Verify the end: two blocks of zeros, or one block at the end of the data."""
     if source.read(offset, BLOCK).strip(b"\0"):
-        raise Damaged(f"byte {offset} of the archive: it ends, and goes on")
+        raise DamagedError(f"byte {offset} of the archive: it ends, and goes on")
     for step in range(0, BEHIND, PIECE):
         if len(source.read(offset + step, PIECE)) < PIECE:
             return

@@ -12,7 +12,7 @@ from nodespec.formats.byte_source import ByteSource, File
 from nodespec.formats.mountinfo import parsed, reached
 from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.machine import Machine
-from nodespec.host.tree import Unseen
+from nodespec.host.tree import UnreadableError
 from nodespec.model.observation import Value
 
 T = TypeVar("T")
@@ -49,7 +49,9 @@ class AtRestTree(DirectoryTree):
             if walk.path(name) in self._covers:
                 found = os.stat(name, dir_fd=walk.folder, follow_symlinks=False)
                 if not stat.S_ISDIR(found.st_mode):
-                    raise Unseen("hidden", "is covered by a file in memory", f"look before {path} is mounted over")
+                    raise UnreadableError(
+                        "hidden", "is covered by a file in memory", f"look before {path} is mounted over"
+                    )
             return act(name, walk.folder)
 
 

@@ -22,7 +22,7 @@ class DirectoryTree(Tree):
         super().__init__(os.path.realpath(root))
 
     def _admit(self, path: str, found: os.stat_result) -> None:
-        """Raise Unseen if the file at a path is not the one that belongs there."""
+        """Raise UnreadableError if the file at a path is not the one that belongs there."""
 
     def _read_start(self, path: str, size: int) -> bytes:
         found = self._status(path, follow=True)

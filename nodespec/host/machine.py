@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Iterator, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
 from nodespec.host.directory import DirectoryTree, PathWalk
-from nodespec.host.tree import PROGRAMS, Unseen
+from nodespec.host.tree import PROGRAMS, UnreadableError
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -118,7 +118,7 @@ class Machine(DirectoryTree):
     def _list_names(self, path: str) -> Tuple[str, ...]:
         names = super()._list_names(path)
         if not names and self._is_sealed(f"{path}/"):
-            raise Unseen("hidden", SEALED, pseudofs.UNMASKED)
+            raise UnreadableError("hidden", SEALED, pseudofs.UNMASKED)
         if not names and path in pseudofs.MOUNT_POINTS:
             pseudofs.require_mounted(self, path, self._status(path, follow=True).st_dev)
         return names

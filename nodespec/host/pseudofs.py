@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Dict, FrozenSet, List, Optional, Tuple, Union
 
-from nodespec.host.tree import Unseen
+from nodespec.host.tree import UnreadableError
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -52,19 +52,19 @@ def is_below(path: str) -> bool:
 
 
 def require_unmasked(machine: Machine, path: str, device: int) -> None:
-    """Raise Unseen (hidden) if the file at a path is a mask.
+    """Raise UnreadableError (hidden) if the file at a path is a mask.
 
     `device` is the device number of the file.
     """
     if device not in machine.once(_devices) and not _belongs(machine, path, device):
-        raise Unseen("hidden", "is masked by another mount", UNMASKED)
+        raise UnreadableError("hidden", "is masked by another mount", UNMASKED)
 
 
 def require_mounted(machine: Machine, path: str, device: int) -> None:
-    """Raise Unseen (hidden) if a mount point has no file system of its type."""
+    """Raise UnreadableError (hidden) if a mount point has no file system of its type."""
     kind = MOUNT_POINTS.get(path, ("",))[0]
     if kind and machine.once(_kinds).get(device) != kind:
-        raise Unseen("hidden", f"has no {kind} mounted", f"mount -t {kind} {kind} {path}")
+        raise UnreadableError("hidden", f"has no {kind} mounted", f"mount -t {kind} {kind} {path}")
 
 
 def missing(machine: Machine, path: str) -> Union[Absent, Unknown]:

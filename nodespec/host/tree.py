@@ -36,7 +36,7 @@ PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin
 NO_PROGRAMS = Unknown("not found", "no folder of the search path is there")
 
 
-class Unseen(OSError):
+class UnreadableError(OSError):
     """Raised if the reason is known better than errno states it.
 
     `reason` is a reason of `Unknown`. `look` is the hint: what would let nodespec observe the file.
@@ -138,7 +138,7 @@ class Tree(ABC):
             return self._missing(path)
         except PermissionError:
             return Unknown("no permission", f"{path} may not be read by {_reader()}", _more_rights())
-        except Unseen as unseen:
+        except UnreadableError as unseen:
             return Unknown(unseen.reason, f"{path} {unseen.say}", unseen.look)
         except OSError as error:
             return Unknown("failed", f"{path}: {error.strerror or error}")

@@ -16,10 +16,10 @@ import re
 import stat
 from typing import Dict, List, Sequence, Tuple, Union
 
-from nodespec.formats.byte_source import ByteSource, Damaged, SourceRange
+from nodespec.formats.byte_source import ByteSource, DamagedError, SourceRange
 from nodespec.formats.tar import Member, members
 from nodespec.formats.tar_sparse import Segments
-from nodespec.host.tree import ENTRIES, Entry, Tree, Unseen, decoded, kind
+from nodespec.host.tree import ENTRIES, Entry, Tree, UnreadableError, decoded, kind
 from nodespec.images.inodes import WHITEOUT, Inodes, lexical
 
 MAX_UNPACKED = 64 << 30  # Bytes of all compressed or piped layers, counted for each reference.
@@ -39,7 +39,7 @@ _BULK = re.compile(rb"\x7fELF|\x1f\x8b|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh")
 class ArchiveTree(Tree):
     """A tree whose files are members of archives: the layers of an image, or one tar.
 
-    Raises `Damaged` if an archive cannot be read to its end. Otherwise files that were not read would count as absent.
+    Raises `DamagedError` if an archive cannot be read to its end: otherwise unread files would count as absent.
     """
 
     maps_ids = False
@@ -58,7 +58,7 @@ class ArchiveTree(Tree):
         """Return the content of a file as a source."""
         inodes, row = self._inodes, self._file(path)
         if row in inodes.segments:
-            raise Damaged(f"{path} in it is sparse")
+            raise DamagedError(f"{path} in it is sparse")
         return SourceRange(self._sources[inodes.source[row]], inodes.data[row], inodes.size[row])
 
     def _take(self, layer: int, source: ByteSource, *, layered: bool) -> None:
@@ -66,7 +66,7 @@ class ArchiveTree(Tree):
         for member in members(source):
             end = 0 if source.quick else member.data + member.size
             if self._unpacked + end > MAX_UNPACKED:
-                raise Damaged(f"unpacked it is longer than {MAX_UNPACKED >> 30} GiB")
+                raise DamagedError(f"unpacked it is longer than {MAX_UNPACKED >> 30} GiB")
             parts = lexical(member.name)
             if layered and parts and parts[-1].startswith(WHITEOUT):
                 self._inodes.whiteout(parts, layer)
@@ -90,7 +90,7 @@ class ArchiveTree(Tree):
         source = self._sources[self._inodes.source[row]]
         if not source.again:
             say, look = "has flowed by: of what is piped not every file is kept", "give the image as a file"
-            raise Unseen("unsupported", say, look)
+            raise UnreadableError("unsupported", say, look)
         try:
             if row in self._inodes.segments:
                 return _filled(source, data, self._inodes.size[row], self._inodes.segments[row])[:size]
@@ -128,7 +128,7 @@ class ArchiveTree(Tree):
 def _whole(source: ByteSource, data: int, size: int) -> bytes:
     content = source.read(data, size)
     if len(content) < size:
-        raise Damaged("the archive was cut off since it was opened")
+        raise DamagedError("the archive was cut off since it was opened")
     return content
 
 

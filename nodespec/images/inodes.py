@@ -14,7 +14,7 @@ import stat
 from array import array
 from typing import Dict, List, Optional, Sequence
 
-from nodespec.formats.byte_source import Damaged
+from nodespec.formats.byte_source import DamagedError
 from nodespec.formats.tar import Member
 from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import DEPTH, LINKS
@@ -27,11 +27,11 @@ _FOLDER = Member(b"", stat.S_IFDIR | 0o755, 0, 0, 0, 0, b"")
 _ROW, _FIRST, _SIDE, _SEGMENT = 150, 330, 140, 120  # Estimated bytes of a row, a first child, a link, a segment.
 
 
-class Loop(OSError):
+class LinkLoopError(OSError):
     """A path through too many links."""
 
 
-_LOST = (FileNotFoundError, NotADirectoryError, Loop)
+_LOST = (FileNotFoundError, NotADirectoryError, LinkLoopError)
 
 
 class Inodes:
@@ -70,7 +70,7 @@ class Inodes:
             return 0
         try:
             folder = self._walk(parts[:-1], follow=True, make=layer)
-        except Loop:
+        except LinkLoopError:
             return 0
         old = self.children.get(folder, {}).get(parts[-1], 0)
         if not member.mode:
@@ -117,7 +117,7 @@ class Inodes:
                 links += 1
                 ahead += _reversed(target.split(b"/"))
                 if links > LINKS or len(ahead) > DEPTH:
-                    raise Loop(errno.ELOOP, "too many links")
+                    raise LinkLoopError(errno.ELOOP, "too many links")
                 if target.startswith(b"/"):
                     stack = [0]
                 continue
@@ -208,7 +208,7 @@ class Inodes:
     def _weigh(self, size: int) -> None:
         self.weight += size
         if self.weight > WEIGHT:
-            raise Damaged(f"it holds more names than nodespec takes in: {len(self.mode)} and more")
+            raise DamagedError(f"it holds more names than nodespec takes in: {len(self.mode)} and more")
 
 
 def lexical(name: bytes) -> List[bytes]:

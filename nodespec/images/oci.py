@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Protocol, Type, TypeVar
 
-from nodespec.formats.byte_source import ByteSource, Damaged
+from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.formats.decompress import unpacked
 from nodespec.images.platform import Image, Platform, chosen, plain
 from nodespec.model.observation import Absent, Observation, Value
@@ -56,7 +56,7 @@ def layers(store: Store, wanted: str) -> List[ByteSource]:
     images = _layout(store) if isinstance(store.read("/oci-layout"), Value) else _saved(store)
     image = chosen(store.root, list(images), wanted)
     if len(image.layers) > LAYERS:
-        raise Damaged(f"an image of {len(image.layers)} layers")
+        raise DamagedError(f"an image of {len(image.layers)} layers")
     return [_layer(store, path, size) for path, size in image.layers]
 
 
@@ -66,7 +66,7 @@ def is_store(store: Store) -> bool:
         return True
     try:
         return bool(_entries(store))
-    except Damaged:
+    except DamagedError:
         return False
 
 
@@ -74,9 +74,9 @@ def _layer(store: Store, path: str, size: int) -> ByteSource:
     try:
         source = store.source(path)
     except OSError as error:
-        raise Damaged(f"its layer {path} cannot be read: {error.strerror or error}") from None
+        raise DamagedError(f"its layer {path} cannot be read: {error.strerror or error}") from None
     if size not in (-1, source.size):
-        raise Damaged(f"its layer {path} is {source.size} bytes long, where {size} are told")
+        raise DamagedError(f"its layer {path} is {source.size} bytes long, where {size} are told")
     return unpacked(source)
 
 
@@ -92,7 +92,7 @@ def _layout(store: Store) -> Iterator[Image]:
         for descriptor in _each(index, "manifests"):
             seen += 1
             if seen > MANIFESTS or depth > DEPTH:
-                raise Damaged("its indexes name too many manifests")
+                raise DamagedError("its indexes name too many manifests")
             kind, path = _field(descriptor, "mediaType", str), _blob(descriptor)
             name = _field(_field(descriptor, "annotations", dict), _NAME, str) or named
             if not _there(store, path):
@@ -129,9 +129,9 @@ def _image(store: Store, descriptor: Json, name: str) -> Iterator[Image]:
     for layer in _each(manifest, "layers"):
         kind, size = _field(layer, "mediaType", str), layer.get("size")
         if not _LAYER.fullmatch(kind):
-            raise Damaged(f"it has a layer of type {kind or '(none)'}, which nodespec does not read")
+            raise DamagedError(f"it has a layer of type {kind or '(none)'}, which nodespec does not read")
         if type(size) is not int or size < 0:
-            raise Damaged(f"{path}: a layer without a size")
+            raise DamagedError(f"{path}: a layer without a size")
         found.append((_blob(layer), size))
     yield Image(platform, name, path, tuple(found))
 
@@ -147,7 +147,7 @@ def _saved(store: Store) -> Iterator[Image]:
 def _entries(store: Store) -> List[Json]:
     entries = _each({"entries": _json(store, "/manifest.json")}, "entries")
     if not all("Layers" in entry for entry in entries):
-        raise Damaged("/manifest.json names no layers")
+        raise DamagedError("/manifest.json names no layers")
     return entries
 
 
@@ -158,39 +158,39 @@ def _told(document: Json) -> Platform:
 def _blob(descriptor: Json) -> str:
     digest = _DIGEST.fullmatch(_field(descriptor, "digest", str))
     if not digest:
-        raise Damaged("a descriptor has no digest")
+        raise DamagedError("a descriptor has no digest")
     return f"/blobs/{digest[1]}/{digest[2]}"
 
 
 def _document(store: Store, path: str) -> Json:
     document = _json(store, path)
     if not isinstance(document, dict):
-        raise Damaged(f"{path} is no JSON object")
+        raise DamagedError(f"{path} is no JSON object")
     return document
 
 
 def _json(store: Store, path: str) -> object:
     data = store.read(path, DOCUMENT)
     if not isinstance(data, Value):
-        raise Damaged(f"{path} is not in it" if isinstance(data, Absent) else data.say)
+        raise DamagedError(f"{path} is not in it" if isinstance(data, Absent) else data.say)
     try:
         document: object = json.loads(data.value)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path}: {error}") from None
+        raise DamagedError(f"{path}: {error}") from None
     return document
 
 
 def _each(document: Json, key: str) -> List[Json]:
     found = _field(document, key, list)
     if not all(isinstance(one, dict) for one in found):
-        raise Damaged(f"`{key}` of its JSON is no list of objects")
+        raise DamagedError(f"`{key}` of its JSON is no list of objects")
     return found
 
 
 def _texts(document: Json, key: str) -> List[str]:
     found = _field(document, key, list)
     if not all(isinstance(one, str) for one in found):
-        raise Damaged(f"`{key}` of its JSON is no list of texts")
+        raise DamagedError(f"`{key}` of its JSON is no list of texts")
     return found
 
 
@@ -200,5 +200,5 @@ def _field(document: Json, key: str, kind: Type[T]) -> T:
     if found is None:
         return kind()
     if not isinstance(found, kind):
-        raise Damaged(f"`{key}` of its JSON is no {kind.__name__}")
+        raise DamagedError(f"`{key}` of its JSON is no {kind.__name__}")
     return found

@@ -16,7 +16,7 @@ from hosts import File, looked, planted, write
 from made_images import Put, filed, folder, hard, layout, link, saved, tar
 
 from nodespec.errors import UsageError
-from nodespec.formats.byte_source import PIECE, Damaged
+from nodespec.formats.byte_source import PIECE, DamagedError
 from nodespec.formats.byte_source import File as Opened
 from nodespec.formats.decompress import unpacked
 from nodespec.formats.tar_header import BLOCK
@@ -84,10 +84,10 @@ def _summed(block: bytes) -> bytes:
 
 
 def compressed(data: bytes) -> None:
-    """Damaged, or unpacked to its end."""
+    """Truncated, or unpacked to its end."""
     path = f"{planted()}/packed"
     write(path, data)
-    with contextlib.suppress(Damaged):
+    with contextlib.suppress(DamagedError):
         source, at = unpacked(Opened(os.open(path, os.O_RDONLY))), 0
         while piece := source.read(at, PIECE):
             at += len(piece)

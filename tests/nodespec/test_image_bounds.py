@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Iterator, List, Optional
 import pytest
 
 from nodespec.__main__ import main
-from nodespec.formats.byte_source import ByteSource, Damaged
+from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.formats.tar import Member
 from nodespec.images import archive
 from nodespec.images.archive import ArchiveTree
@@ -89,13 +89,13 @@ def test_all_layers_together_are_at_most_64_gib(monkeypatch: pytest.MonkeyPatch)
     assert archive.MAX_UNPACKED == 68_719_476_736
     for beyond in (-1, 0):
         ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + beyond)], layered=True)
-    with pytest.raises(Damaged, match="unpacked it is longer than 64 GiB"):
+    with pytest.raises(DamagedError, match="unpacked it is longer than 64 GiB"):
         ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + 1)], layered=True)
 
 
 def test_one_layer_that_is_named_many_times_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive._Kept, "offer", lambda *_: None)  # noqa: SLF001 - likewise
-    with pytest.raises(Damaged, match="longer than 64 GiB"):
+    with pytest.raises(DamagedError, match="longer than 64 GiB"):
         ArchiveTree("x", [Claims(1 << 30)] * 65, layered=True)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from made_images import Put, folder, tar, written
 
 from nodespec.formats import tar_sparse
-from nodespec.formats.byte_source import ByteSource, Damaged, File
+from nodespec.formats.byte_source import ByteSource, DamagedError, File
 from nodespec.formats.tar import Member, members
 from nodespec.host.tree import Entry
 from nodespec.images.archive import ArchiveTree
@@ -210,7 +210,7 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
     ],
 )
 def test_what_cannot_be_read_is_damaged(data: bytes, say: str) -> None:
-    with pytest.raises(Damaged, match=say):
+    with pytest.raises(DamagedError, match=say):
         read(data)
 
 
@@ -228,7 +228,7 @@ def test_no_archive_breaks_the_reader(data: st.DataObject) -> None:
             whole[start + 148 : start + 156] = b"%06o\0 " % sum(whole[start : start + 512])
     try:
         tree = ArchiveTree("image", [Held(bytes(whole))], layered=False)
-    except Damaged:
+    except DamagedError:
         return
     for path in ("/etc/x", f"/{LONG}", "/y", "/etc/sparse"):
         seen = tree.read(path)
@@ -273,12 +273,12 @@ def test_python_reads_the_same(puts: list[Put], form: int) -> None:
 def test_more_names_than_memory_may_hold_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodespec.images.inodes.WEIGHT", 10_000)
     ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(50)))], layered=False)
-    with pytest.raises(Damaged, match=r"it holds more names than nodespec takes in: \d+ and more"):
+    with pytest.raises(DamagedError, match=r"it holds more names than nodespec takes in: \d+ and more"):
         ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(70)))], layered=False)
-    with pytest.raises(Damaged, match="more names"):
+    with pytest.raises(DamagedError, match="more names"):
         ArchiveTree("image", [Held(tar([Put("/".join("ab" * 30))] * 30))], layered=False)
     links = [Put(f"{number}", type=tarfile.SYMTYPE, link="x" * 300) for number in range(30)]
-    with pytest.raises(Damaged, match="more names"):
+    with pytest.raises(DamagedError, match="more names"):
         ArchiveTree("image", [Held(tar(links))], layered=False)
 
 

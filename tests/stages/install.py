@@ -45,7 +45,7 @@ FORMATS = ("text", "json", "junit", "markdown", "html")
 SECOND = "import sys; from nodespec.__main__ import main; main(sys.argv[1:]); print(*sys.modules, sep='\\n')"
 
 
-class Wrong(RuntimeError):
+class StageError(RuntimeError):
     """Something is not as it must be."""
 
 
@@ -60,7 +60,7 @@ def main() -> int:
             wheel = built(folder, clone)
             installed(folder, wheel)
             bare(folder, clone)
-        except Wrong as wrong:
+        except StageError as wrong:
             print(f"wrong    {wrong}")
             return 1
     return 0
@@ -175,13 +175,13 @@ def ran(codes: int | tuple[int, ...], *argv: str, cwd: Path = Path("/")) -> str:
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode not in (codes if isinstance(codes, tuple) else (codes,)):
-        raise Wrong(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise StageError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
 
 
 def same(what: str, found: object, wanted: object) -> None:
     if found != wanted:
-        raise Wrong(f"{what}: found {str(found)[:2000]}, wanted {str(wanted)[:2000]}")
+        raise StageError(f"{what}: found {str(found)[:2000]}, wanted {str(wanted)[:2000]}")
 
 
 if __name__ == "__main__":

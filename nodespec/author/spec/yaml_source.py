@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import yaml
 
 
-class _Unsupported(DocumentError):
+class UnsupportedError(DocumentError):
     """An unsupported YAML feature: the value may differ from what the author intended."""
 
 
@@ -38,7 +38,7 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
         found = _parsed(data, file, kept)
     except UsageError as mistake:
         raise UsageError(*map(str, kept), *mistake.messages) from None
-    if kept and (problems is None or any(isinstance(one, _Unsupported) for one in kept)):
+    if kept and (problems is None or any(isinstance(one, UnsupportedError) for one in kept)):
         raise UsageError(*map(str, kept))
     if problems is not None:
         problems += kept
@@ -116,15 +116,15 @@ def _plain(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
-        if any(isinstance(one, _Unsupported) for one in problems):  # its anchor is already reported
+        if any(isinstance(one, UnsupportedError) for one in problems):  # its anchor is already reported
             raise UsageError
         raise UsageError(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
     if event.anchor:
         say = "anchors are not part of the language; text that begins with `&` is put in quotes"
-        problems.append(_Unsupported(word("", at), say))
+        problems.append(UnsupportedError(word("", at), say))
     if getattr(event, "tag", None) not in (None, "!"):
         say = "tags are not part of the language; text that begins with `!` is put in quotes"
-        problems.append(_Unsupported(word("", at), say))
+        problems.append(UnsupportedError(word("", at), say))
 
 
 def _scalar(event: yaml.ScalarEvent, at: FilePosition) -> Word:
@@ -139,7 +139,7 @@ def _put(into: _OpenCollection, node: Node, problems: List[DocumentError]) -> No
         if key in into.node:
             problems.append(DocumentError(key, f"`{key}` stands here twice"))
         elif key == "<<":
-            problems.append(_Unsupported(key, "merge keys are not part of the language"))
+            problems.append(UnsupportedError(key, "merge keys are not part of the language"))
         else:
             into.node[key] = node
     elif not isinstance(node, Word):
