@@ -167,10 +167,11 @@ def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
     """
     if isinstance(seen, Absent) and not place.optional:
         return Unknown("not found", f"{seen.evidence.source} does not say", seen.say)
-    if isinstance(seen, Value) and place.kind.spans:
+    kind = place.kind
+    if isinstance(seen, Value) and kind.spans:
         try:
             for value in (seen.value, *seen.others):
-                place.kind.position(value)
+                kind.position(value)
         except ValueError as error:
             return Unknown("malformed", f"{seen.evidence}: {error}")
     return seen

@@ -6,6 +6,7 @@ A version in a spec names a span: `6.1` is every 6.1.x.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Callable, Tuple, Union
 
 from nodespec.records import NamedTuple
@@ -53,6 +54,7 @@ def _release(text: str) -> tuple[tuple[int, ...], Key]:
     return numbers, (0, _STAGES[match[2].lower()] + 1, int(match[3] or 0)) if match[2] else _FINAL
 
 
+@lru_cache(maxsize=1024)
 def _release_key(text: str) -> Key:
     return _trimmed(*_release(text))
 
@@ -82,6 +84,7 @@ def _release_span(text: str) -> Span:
 _DEB = r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)"  # Compiled when it is first used.
 
 
+@lru_cache(maxsize=1024)
 def _deb_key(text: str) -> Key:
     match = re.fullmatch(_DEB, text, re.ASCII)
     if not match or (":" in match[2] and not match[1]):
@@ -106,6 +109,7 @@ _RPM = r"(?:(\d{1,9}):)?([^\s:-]+)(?:-([^\s:-]+))?"
 _RPM_RANK = {"~": 0, "": 1, "^": 2}  # The end of a version is ordered between them; letters are 3, numbers 4.
 
 
+@lru_cache(maxsize=1024)
 def _rpm_key(text: str) -> Key:
     match = re.fullmatch(_RPM, text, re.ASCII)
     if not match or not re.search("[A-Za-z0-9]", match[2]):

@@ -51,6 +51,8 @@ def met(clause: Clause, seen: Observation[Datum]) -> str:
         return DEFERRED if seen.reason == DEFERRED else "unknown"
     if isinstance(seen, Absent):
         return "pass" if clause.expect.absent else "fail"
+    if not seen.others:
+        return "pass" if clause.expect.test(seen.value) else "fail"
     values: Tuple[Case, ...] = (seen.value, *seen.others)
     if MORE in seen.others:  # any larger number: test the larger values that the expectation distinguishes
         values += tuple(case for case in clause.expect.cases if _exceeds(case, seen.value))

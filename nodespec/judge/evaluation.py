@@ -316,6 +316,8 @@ def _quick(pattern: Pattern, facts: Known) -> str:
 
     Tables can have many rows, and the report shows few of them.
     """
+    if isinstance(pattern, Clause) and not pattern.expect.opaque:
+        return met(pattern, facts.observe(pattern.place))
     if any(clause.expect.opaque for clause in patterns.clauses(pattern)):
         return _outcome(pattern, _sights(pattern, facts))
     return patterns.outcome(pattern, lambda clause: met(clause, facts.observe(clause.place)))
@@ -326,7 +328,8 @@ def _at_row(pattern: Pattern, name: str) -> Pattern:
     if isinstance(pattern, Clause):
         path, place = pattern.place.path, pattern.place
         depth = len(place.owner)
-        return pattern._replace(place=place._replace(path=(*path[:depth], name, *path[depth + 1 :]), key=name))
+        at_row = Place((*path[:depth], name, *path[depth + 1 :]), place.fact, name, place.column)
+        return Clause(at_row, pattern.expect, pattern.aliases)
     return pattern._replace(parts=tuple(_at_row(part, name) for part in pattern.parts))
 
 

@@ -44,19 +44,19 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     For several hosts, pass as `reading` their plan, prepared for the context of this host.
     """
     reading = reading or PreparedPlan(plan, seat.context)
-    noted = looked if isinstance(looked, Noting) else Noting(looked)
+    noted = None if not terms.embeds else looked if isinstance(looked, Noting) else Noting(looked)
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
     if terms.choice not in reading.parts:
         asked = tuple(one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id))
         reading.parts[terms.choice] = plan._replace(requirements=asked)
     part = reading.parts[terms.choice]
-    judged = {one.finding.id: one for one in evaluation.judge(part, noted, end, reading)}
+    judged = {one.finding.id: one for one in evaluation.judge(part, noted or looked, end, reading)}
     findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
     named = conclusion.Named(findings) if terms.waivers else None
     waivers = tuple(conclusion.standing(one, named, hosts, today, terms.built) for one in terms.waivers if named)
-    if terms.embeds:
+    if noted:
         _observe_head(noted, seat.host)
     disposed = reading.disposed(findings, waivers, terms.choice)
     return Report(
@@ -76,8 +76,8 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         asked=len(part.requirements),
         only=terms.choice.only,
         skip=terms.choice.skip,
-        plan=reading.packed if terms.embeds else None,
-        facts=cast("Json", noted.notes) if terms.embeds else None,
+        plan=reading.packed if noted else None,
+        facts=cast("Json", noted.notes) if noted else None,
     )
 
 

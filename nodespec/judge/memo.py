@@ -67,6 +67,11 @@ class Memory:
         self.kept: Set[int] = set()  # the findings in `found`, by id()
         self.disposed: Dict[Tuple[object, ...], Finding] = {}  # by id() of the finding
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be stored."""
+        return self.count > self.most
+
     def room(self, things: int = 1) -> bool:
         """Count more entries, and return whether they may be stored."""
         self.count += things
@@ -77,7 +82,7 @@ class Remembered(Recorded):
     """A recording that decodes only pieces which no earlier recording contained."""
 
     def __init__(self, notes: Json, memory: Memory) -> None:
-        if memory.count > memory.most:
+        if memory.full:
             memory.forget()
         super().__init__(notes)
         self.memory, self.before = memory, memory.strange
@@ -85,6 +90,11 @@ class Remembered(Recorded):
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, the same object for equal text."""
+        if (
+            self.memory.full
+        ):  # A table with more rows than the memory holds: comparing each row costs more than it saves.
+            self.memory.strange += 1
+            return super().observe(place)
         piece = self._piece(place)
         seen = self.memory.seen.get(piece) if piece else None
         if seen is None:

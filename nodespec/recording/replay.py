@@ -5,7 +5,7 @@ A place that was not recorded is unknown, unless all rows of its table were reco
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Dict, Optional, Tuple, Union
 
 from nodespec.facts.declaration import Leaf, Place, Table, meant
 from nodespec.facts.live import sound
@@ -24,16 +24,23 @@ class Recorded:
 
     def __init__(self, notes: Json) -> None:
         said: Packed = notes if isinstance(notes, dict) else {}
+        self._tables: Dict[Table, RecordedTable] = {}
         self.notes = {name: unrolled(note) if isinstance(note, dict) else note for name, note in said.items()}
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place; unknown (not recorded) if it is missing."""
+        fact = place.fact
+        if isinstance(fact, Table) and fact in self._tables:
+            return sound(place, _row(place, fact, self._tables[fact]))
         note = self.notes.get(".".join(place.owner))
         if note is None:
             return NOT_RECORDED
-        if isinstance(place.fact, Leaf):
+        if isinstance(fact, Leaf):
             return sound(place, unpacked(note, place.kind))
-        return sound(place, _row(place, place.fact, note) if isinstance(note, dict) else malformed("no table"))
+        if not isinstance(note, dict):
+            return sound(place, malformed("no table"))
+        self._tables[fact] = RecordedTable(note)
+        return sound(place, _row(place, fact, self._tables[fact]))
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """Return the names of all rows of a table."""
@@ -53,16 +60,30 @@ class Recorded:
         return note if isinstance(note, dict) else {}
 
 
-def _row(place: Place, table: Table, note: Packed) -> Observation[Datum]:
-    for part in ("rows", "asked"):
-        rows = note.get(part)
-        if isinstance(rows, dict) and place.key in rows:
-            row = rows[place.key]
-            if row is None:
-                return _rest(note, place) or NOT_RECORDED
-            home, usual = at(_home(note), place.key), note.get("usual") if part == "rows" else None
-            return _column(place, row, home, usual) if table.columns else unpacked(row, table.row, home)
-    return _other(place, table, note)
+class RecordedTable:
+    """A table of a recording, prepared once for all its rows."""
+
+    def __init__(self, note: Packed) -> None:
+        rows, asked = note.get("rows"), note.get("asked")
+        self.note, self.home, self.usual = note, _home(note), note.get("usual")
+        self.rows: Packed = rows if isinstance(rows, dict) else {}
+        self.asked: Packed = asked if isinstance(asked, dict) else {}
+
+    def source(self, name: str) -> str:
+        """Return the default source of a row."""
+        return at(self.home, name) if "*" in self.home else self.home
+
+
+def _row(place: Place, table: Table, recorded: RecordedTable) -> Observation[Datum]:
+    key, rows, usual = place.key, recorded.rows, recorded.usual
+    if key not in rows:
+        rows, usual = recorded.asked, None
+        if key not in rows:
+            return _other(place, table, recorded.note)
+    row, home = rows[key], recorded.source(key)
+    if row is None:
+        return _rest(recorded.note, place) or NOT_RECORDED
+    return _column(place, row, home, usual) if table.columns else unpacked(row, table.row, home)
 
 
 def _other(place: Place, table: Table, note: Packed) -> Observation[Datum]:

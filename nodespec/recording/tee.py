@@ -148,14 +148,16 @@ class Noting:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._noted: Dict[str, Union[Observation[Datum], Note]] = {}
+        self._tables: Dict[Table, Note] = {}
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, and record it."""
         seen = self.facts.observe(place)
         if isinstance(place.fact, Leaf):
             self._noted[".".join(place.path)] = seen
-        else:
-            self.note(place).rows.setdefault(place.key, {})[place.column] = seen
+            return seen
+        note = self._tables.get(place.fact) or self.note(place)
+        note.rows.setdefault(place.key, {})[place.column] = seen
         return seen
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
@@ -171,7 +173,8 @@ class Noting:
         """Return the recorded part of the table of a place."""
         name = ".".join(place.owner)
         if name not in self._noted:
-            self._noted[name] = Note(Place(place.owner, place.fact), cast("Table", place.fact))
+            table = cast("Table", place.fact)
+            self._noted[name] = self._tables[table] = Note(Place(place.owner, table), table)
         return cast("Note", self._noted[name])
 
     @property

@@ -22,7 +22,7 @@ from nodespec.model.plan import CONTEXTS
 from nodespec.model.report import Report, code
 from nodespec.model.subject import Host, Seat
 from nodespec.output.spool import Spool, stream
-from nodespec.output.writer import ReportOutput, put, rendered, write
+from nodespec.output.writer import ReportOutput, embeds, put, rendered, write
 from nodespec.recording.file import load, named
 from nodespec.records import NamedTuple
 
@@ -81,6 +81,8 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers, patience=target.limit)
     goals, every = outputs.reports, outputs.every
     streams = tuple(stream(goal, every=every) for goal in goals)
+    if len(paths) == 1:  # The summary of several hosts needs their facts.
+        terms = terms._replace(embeds=any(map(embeds, goals)))
     bench = Bench(plan, terms, {context: Alike(plan, context=context) for context in CONTEXTS}, streams)
     gc.disable()  # Nothing here creates reference cycles, and searching for them takes a seventh of the time.
     try:
@@ -149,8 +151,8 @@ def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> R
     seat = found.through(path)
     note(seat)
     reading = bench.readings[seat.context]
-    facts = Noted(Remembered(found.facts, reading.memory))
-    return judge(bench.plan, facts, seat, bench.terms, reading)
+    facts = Remembered(found.facts, reading.memory)
+    return judge(bench.plan, Noted(facts) if bench.terms.embeds else facts, seat, bench.terms, reading)
 
 
 def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
