@@ -77,7 +77,7 @@ def built(folder: Path, clone: Path) -> Path:
     contents, again = zipped(wheel), zipped(direct)
     wanted = {moved(name) for name in tracked if name.partition("/")[0] in ("nodespec", *FOLDERS)} - LINKS
     plans = {name.replace("/specs/", "/plans/").replace(".yaml", ".plan") for name in wanted if name.endswith(".yaml")}
-    lies = {name for name in contents if ".dist-info/" not in name}
+    lies = {name for name in contents if ".dist-info/" not in name and ".data/" not in name}
     same("the wheel, the four folders and the plans of the library", lies, wanted | plans)
     same("the wheel by way of the source distribution and without", contents, again)
     same("the licence", sum(name.endswith(".dist-info/licenses/LICENSE") for name in contents), 1)
