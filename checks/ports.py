@@ -83,7 +83,7 @@ def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Ob
     lacking: List[Lacking] = []
     for version in ("", "6"):  # Without IPv6 the second table does not exist, and nothing is missed.
         path = f"{machine.process}/net/{protocol}{version}"
-        found = machine.text(path).then(_parse_table)
+        found = machine.socket_table(path).then(_parse_table)
         if isinstance(found, Unknown) or (isinstance(found, Absent) and not version):
             lacking.append(found)
         elif isinstance(found, Value):

@@ -25,6 +25,10 @@ class DirectoryTree(Tree):
         """Raise UnreadableError if the file at a path is not the one that belongs there."""
 
     def _read_start(self, path: str, size: int) -> bytes:
+        return self._read_file(path, size)
+
+    def _read_file(self, path: str, size: int, least: int = 1) -> bytes:
+        """Return up to `size` bytes of a regular file. A read of fewer than `least` bytes is the last."""
         found = self._status(path, follow=True)
         self._admit(path, found)
         _require_regular(found)  # A device must not be opened at all.
@@ -32,8 +36,11 @@ class DirectoryTree(Tree):
         try:
             _require_regular(os.fstat(handle))  # The file may have been replaced since it was checked.
             data = bytearray()
-            while len(data) < size and (piece := os.read(handle, CHUNK)):
+            while len(data) < size:
+                piece = os.read(handle, CHUNK)
                 data += piece
+                if len(piece) < least:
+                    break
             return bytes(data[:size])
         finally:
             os.close(handle)

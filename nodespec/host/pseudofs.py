@@ -56,7 +56,7 @@ def require_unmasked(machine: Machine, path: str, device: int) -> None:
 
     `device` is the device number of the file.
     """
-    if device not in machine.once(_devices) and not _belongs(machine, path, device):
+    if device not in machine.once(devices) and not _belongs(machine, path, device):
         raise UnreadableError("hidden", "is masked by another mount", UNMASKED)
 
 
@@ -82,7 +82,7 @@ def missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
     mounted = machine.names(folder) if folder in MOUNT_POINTS else None
     if isinstance(mounted, Unknown):
         return mounted
-    if device not in machine.once(_devices) and not _belongs(machine, folder, device):
+    if device not in machine.once(devices) and not _belongs(machine, folder, device):
         return Unknown("hidden", f"{folder} is masked by another mount", UNMASKED)
     return _lacking(machine, path) if folder == PROC else Absent(Evidence(path))
 
@@ -93,7 +93,7 @@ def mounts(machine: Machine) -> Observation[List[Mount]]:
 
     path = f"{machine.process}/mountinfo"
     # Otherwise the mask of mountinfo would be searched for in mountinfo itself.
-    if machine.device(path) not in (None, *machine.once(_devices)):
+    if machine.device(path) not in (None, *machine.once(devices)):
         return Unknown("hidden", f"{path} is masked by another mount", UNMASKED)
     return machine.text(path).then(parsed)
 
@@ -116,15 +116,15 @@ def _root(path: str) -> str:
     return next((root for root in NATIVE if path == root or path.startswith(f"{root}/")), "")
 
 
-def _devices(machine: Machine) -> FrozenSet[int]:
+def devices(machine: Machine) -> FrozenSet[int]:
     """Return the device numbers of /proc and /sys."""
     return frozenset(device for device in map(machine.device, NATIVE) if device is not None)
 
 
 def _recognized(machine: Machine) -> Dict[str, bool]:
     """Return whether /proc is a procfs, and /sys a sysfs."""
-    devices = machine.once(_devices)
-    sysfs = any(machine.device(mark) in devices and machine.listed(mark) for mark in SYSFS_MARKS)
+    native = machine.once(devices)
+    sysfs = any(machine.device(mark) in native and machine.listed(mark) for mark in SYSFS_MARKS)
     return {PROC: machine.device(f"{PROC}/self/stat") is not None, SYS: sysfs}
 
 

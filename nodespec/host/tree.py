@@ -169,10 +169,14 @@ class Tree(ABC):
         """
 
     def _read_whole(self, path: str, limit: int) -> bytes:
-        data = self._read_start(path, limit + 1)
-        if len(data) > limit:
-            raise OSError(errno.EFBIG, f"longer than {limit} bytes")
-        return data
+        return require_size(self._read_start(path, limit + 1), limit)
+
+
+def require_size(data: bytes, limit: int) -> bytes:
+    """Return the data; OSError if it is longer than `limit` bytes."""
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"longer than {limit} bytes")
+    return data
 
 
 def has_programs(tree: Tree) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Dict, List, Tuple
@@ -222,3 +224,44 @@ def test_a_real_listener_is_seen_while_it_listens(kind: socket.SocketKind, suffi
     seen = ports.ports.probe(Machine()).observe(key)
     assert isinstance(seen, Value)
     assert seen.value == "free"
+
+
+def test_the_kernel_walks_a_table_of_sockets_once_where_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: Dict[str, List[int]] = {}
+    real = os.read
+
+    def read(handle: int, size: int) -> bytes:
+        data = real(handle, size)
+        reads.setdefault(os.readlink(f"/proc/self/fd/{handle}").rpartition("/net/")[2], []).append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "read", read)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        seen = ports.ports.probe(Machine()).observe(str(listener.getsockname()[1]))
+    assert isinstance(seen, Value)
+    assert seen.value == "listening"
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        sizes = reads.get(name, [])
+        assert all(size >= 3584 for size in sizes[:-1]), (name, sizes)
+
+
+@pytest.mark.parametrize("more", [0, 1, 19, 20, 21, 200])
+def test_a_table_of_sockets_is_read_to_its_end(more: int) -> None:
+    """A page has room for 26 rows and the heading."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(more)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+        rows = ports.ports.probe(Machine())
+        states = {rows.observe(str(listener.getsockname()[1])).value for listener in listeners}  # type: ignore[union-attr]
+    assert states <= {"listening"}
+
+
+@pytest.mark.parametrize("rows", [22, 23, 24, 25, 26, 27, 28, 60])
+def test_no_row_of_a_long_table_is_lost(make_tree: MakeTree, rows: int) -> None:
+    text = HEAD + "".join(f"{row:4}: 0100007F:{row + 1024:04X} {NOBODY} 0A {TAIL}" for row in range(rows))
+    seen = ports.ports.probe(Machine(make_tree(host({"tcp": text, "tcp6": HEAD, "udp": HEAD, "udp6": HEAD}))))
+    assert seen.observe(str(rows + 1023)) == Value("listening", Evidence("/proc/1/net/tcp", rows + 1))

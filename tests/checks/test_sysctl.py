@@ -283,3 +283,21 @@ def test_the_running_kernel_agrees_with_itself() -> None:
     path: Optional[str] = next(seen.evidence.source for seen in every.values() if isinstance(seen, Value))
     assert path
     assert path.startswith("/proc/sys/")
+
+
+@pytest.mark.parametrize(("spare", "opens"), [(2, 1), (1, 1), (0, 2), (-1, 2)])
+def test_a_parameter_is_read_at_once_and_never_cut(monkeypatch: pytest.MonkeyPatch, spare: int, opens: int) -> None:
+    path = Path("/proc/sys/kernel/osrelease")
+    whole = path.read_bytes()
+    opened = []
+    real = os.open
+
+    def spy(name: str, *args: object, **named: object) -> int:
+        opened.append(name)
+        return real(name, *args, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("nodespec.host.machine.PAGE", len(whole) + spare)
+    monkeypatch.setattr(os, "open", spy)
+    assert Machine().read(str(path)) == Value(whole, Evidence(str(path)))
+    assert opened == [str(path)] * opens
+    assert Machine().head(str(path), 3) == Value(whole[:3], Evidence(str(path)))
