@@ -9,7 +9,7 @@ from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 from nodespec.checks import _kernel_version
 from nodespec.facts.declaration import Rows
 from nodespec.host.tree import LIMIT, Tree
-from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, first
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, select_first
 
 # The first readable file counts: that of the kernel itself, then of its package, then of its build tree. `{}` is the
 # release. A file without a release in its path must name the kernel in its header.
@@ -48,7 +48,7 @@ WORDS = (*dict.fromkeys(PLACES.values()), "module", "other")
 
 def file(machine: Tree) -> Observation[bytes]:
     """Return the content of the first file that exists, after a line break."""
-    return first(_files(machine))
+    return select_first(_files(machine))
 
 
 def _files(machine: Tree) -> Iterator[Observation[bytes]]:

@@ -20,7 +20,7 @@ from nodespec.facts.versions import RELEASE
 from nodespec.host import cri, peer
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, first
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, select_first
 
 T = TypeVar("T")
 AT_REST = Unknown(DEFERRED, "only a running machine can tell")
@@ -153,7 +153,7 @@ def _row(machine: Machine, name: str) -> Observation[Row]:
         "cgroup_driver": _cgroup_driver,
         "snapshotter": _snapshotter,
     }
-    there = first(look(machine, name) for look in (_path, _socket))
+    there = select_first(look(machine, name) for look in (_path, _socket))
     if isinstance(there, Absent):
         return there._replace(say=f"{name} is not installed")
     return there.then(lambda _: Columns(**{column: partial(look, machine, name) for column, look in looks.items()}))
@@ -179,7 +179,7 @@ def _socket(machine: Machine, name: str) -> Observation[str]:
     sockets = RUNTIMES[name].sockets
     if not sockets:
         return _runtime_catalogue.no_service(name)
-    found = first(_listening(machine, path) for path in sockets)
+    found = select_first(_listening(machine, path) for path in sockets)
     if isinstance(found, Absent):
         return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
     return found
@@ -254,7 +254,7 @@ def _docker_handlers(info: object) -> FrozenSet[str]:
 
 
 def _version(machine: Machine, name: str) -> Observation[str]:
-    return first(look(machine, name) for look in (_version_said, _version_printed))
+    return select_first(look(machine, name) for look in (_version_said, _version_printed))
 
 
 def _version_said(machine: Machine, name: str) -> Observation[str]:
@@ -295,14 +295,14 @@ def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
         elif name in INFO:
             yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][0])))
 
-    asked = first(looks())
+    asked = select_first(looks())
     if isinstance(asked, Value) or name not in CONFIGURED:
         return asked
     files = _configured(machine, name, "cgroup_driver")
     default = isinstance(files, Value) and files.evidence.inferred
     if default and isinstance(asked, Unknown) and asked.reason != "unsupported":
         return asked  # The running process may have started with another configuration.
-    return first([asked, files])
+    return select_first([asked, files])
 
 
 def _configured(machine: Machine, name: str, column: str) -> Observation[str]:
@@ -324,7 +324,7 @@ def _snapshotter(machine: Machine, name: str) -> Observation[str]:
 
     if name not in CONFIGURED:
         return _runtime_catalogue.no_images(name)
-    return first(looks())
+    return select_first(looks())
 
 
 def _nonempty(said: object) -> str:

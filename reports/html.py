@@ -13,15 +13,15 @@ from importlib.resources import files
 from typing import Dict, List, Sequence, Tuple
 
 from nodespec.escape import escape_line
-from nodespec.judge.fleet_summary import summary
-from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style, code
+from nodespec.judge.fleet_summary import summarize_reports
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style, compute_exit_code
 from nodespec.records import NamedTuple
 from nodespec.reports import words
 
-TICKED = re.compile(r"(?<!`)`([^`]+)`(?!`)")
+CODE_SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # A line must not break within an option.
-FEW = 8  # Hosts or requirements that are listed at first.
-FOLDED = {words.NOT_APPLICABLE: 16, words.PASS: 0}  # Findings of a section that are listed at first.
+MAX_LISTED = 8  # Hosts or requirements that are listed at first.
+FOLDED_AFTER = {words.NOT_APPLICABLE: 16, words.PASS: 0}  # Findings of a section that are listed at first.
 
 
 class HostPage(NamedTuple):
@@ -45,43 +45,43 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(_source),
+        loader=jinja2.FunctionLoader(_read_template),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    css, script = _source("report.css"), _source("report.js")
-    shown = [words.escaped(report, escape_line) for report in reports]
-    pages = _pages(shown)
-    together = words.escaped(summary(reports), escape_line) if len(reports) > 1 else None
+    css, script = _read_template("report.css"), _read_template("report.js")
+    shown = [words.escape_record(report, escape_line) for report in reports]
+    pages = _make_pages(shown)
+    together = words.escape_record(summarize_reports(reports), escape_line) if len(reports) > 1 else None
     return environment.get_template("report.html.j2").render(
         pages=pages,
         together=together,
         anchors={row.host: page.anchor() for row, page in zip(together.matrix, pages)} if together else {},
-        few=FEW,
-        exit=code(reports),
-        worst=words.CONCLUSION[code(reports)],
-        counts=[_counts(shown, 0, OUTCOMES), _counts(shown, 1, DISPOSITIONS)],
+        few=MAX_LISTED,
+        exit=compute_exit_code(reports),
+        worst=words.CONCLUSION_BY_CODE[compute_exit_code(reports)],
+        counts=[_count_findings(shown, 0, OUTCOMES), _count_findings(shown, 1, DISPOSITIONS)],
         css=css,
         script=script,
-        policy=f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(script)}; img-src data:; "
+        policy=f"default-src 'none'; style-src {_hash_source(css)}; script-src {_hash_source(script)}; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         words=words,
         linked=words.LINK.fullmatch,
-        ticked=TICKED.split,
+        ticked=CODE_SPAN.split,
         optioned=OPTION.split,
-        folded=FOLDED,
+        folded=FOLDED_AFTER,
     )
 
 
-def _source(name: str) -> str:
+def _read_template(name: str) -> str:
     return (files("nodespec.reports") / "templates" / name).read_text("utf-8")
 
 
-def _hash(text: str) -> str:
+def _hash_source(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _pages(reports: Sequence[Report]) -> List[HostPage]:
+def _make_pages(reports: Sequence[Report]) -> List[HostPage]:
     """Return the pages; links of several hosts get a prefix.
 
     Repeated names are numbered.
@@ -97,7 +97,7 @@ def _pages(reports: Sequence[Report]) -> List[HostPage]:
     return pages
 
 
-def _counts(reports: Sequence[Report], which: int, names: Sequence[str]) -> List[Tuple[str, int]]:
+def _count_findings(reports: Sequence[Report], which: int, names: Sequence[str]) -> List[Tuple[str, int]]:
     """Return the count of findings of each outcome (0) or disposition (1).
 
     Counts of zero are omitted.

@@ -21,7 +21,7 @@ from nodespec.model.report import (
     Report,
     Style,
     Waiver,
-    packed,
+    encode_reports,
 )
 from nodespec.model.subject import Host
 
@@ -36,7 +36,7 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
 
     Escapes keep the text of a host unchanged.
     """
-    return json.dumps(packed(reports), indent=1) + "\n"
+    return json.dumps(encode_reports(reports), indent=1) + "\n"
 
 
 class Stream:
@@ -55,26 +55,26 @@ class Stream:
 
     def part(self, report: Report) -> str:
         """Render one host."""
-        if self.size > MOST:
+        if self.size > MAX_KEPT_CHARS:
             self.written.clear()
             self.size = 0
-        lines = (f'"{name}": {self._field(name, value)}' for name, value in report._asdict().items())
+        lines = (f'"{name}": {self._encode_field(name, value)}' for name, value in report._asdict().items())
         return "{\n   " + ",\n   ".join(lines) + "\n  }"
 
-    def _field(self, name: str, value: object) -> str:
+    def _encode_field(self, name: str, value: object) -> str:
         if name == "findings" and value:
-            findings = (self._once(one, 4) for one in cast("Sequence[Finding]", value))
-            return f"[\n    {NEXT.join(findings)}\n   ]"
+            findings = (self._encode_once(one, 4) for one in cast("Sequence[Finding]", value))
+            return f"[\n    {ITEM_SEPARATOR.join(findings)}\n   ]"
         if name == "facts" and isinstance(value, dict) and value:
-            facts = (f"{json.dumps(fact)}: {self._once(note, 4)}" for fact, note in value.items())
-            return f"{{\n    {NEXT.join(facts)}\n   }}"
-        return self._once(value, 3)
+            facts = (f"{json.dumps(fact)}: {self._encode_once(note, 4)}" for fact, note in value.items())
+            return f"{{\n    {ITEM_SEPARATOR.join(facts)}\n   }}"
+        return self._encode_once(value, 3)
 
-    def _once(self, item: object, depth: int) -> str:
+    def _encode_once(self, item: object, depth: int) -> str:
         if not isinstance(item, (tuple, list, dict)):
             return json.dumps(item)
         if id(item) not in self.written:
-            text = _laid(item, depth)
+            text = _encode_indented(item, depth)
             self.size += len(text)
             self.written[id(item)] = item, text
         return self.written[id(item)][1]
@@ -84,17 +84,17 @@ class Stream:
         return "\n ]\n}\n"
 
 
-def _laid(item: object, depth: int) -> str:
+def _encode_indented(item: object, depth: int) -> str:
     """Encode an object as json.dumps does, at an indentation depth.
 
     json.dumps creates a reference cycle in each call.
     """
     if isinstance(item, dict) or hasattr(item, "_asdict"):
         fields = item if isinstance(item, dict) else cast("Report", item)._asdict()
-        inner = [f"{json.dumps(name)}: {_laid(value, depth + 1)}" for name, value in fields.items()]
+        inner = [f"{json.dumps(name)}: {_encode_indented(value, depth + 1)}" for name, value in fields.items()]
         first, last = "{}"
     elif isinstance(item, (tuple, list)):
-        inner = [_laid(one, depth + 1) for one in item]
+        inner = [_encode_indented(one, depth + 1) for one in item]
         first, last = "[]"
     else:
         return json.dumps(item)
@@ -102,13 +102,13 @@ def _laid(item: object, depth: int) -> str:
     return f"{first}{line} {f',{line} '.join(inner)}{line}{last}" if inner else first + last
 
 
-MOST = 4 << 20  # Characters that are kept.
-NEXT = ",\n    "
-ANYTHING: Dict[str, Json] = {}
-TEXT: Dict[str, Json] = {"type": "string"}
-STATES = ("value", "absent", "unknown", "deferred")
-STANDINGS = ("valid", "expired", "elsewhere", "unmatched", "unneeded", "void")
-CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
+MAX_KEPT_CHARS = 4 << 20  # Characters that are kept.
+ITEM_SEPARATOR = ",\n    "
+ANY_SCHEMA: Dict[str, Json] = {}
+TEXT_SCHEMA: Dict[str, Json] = {"type": "string"}
+OBSERVED_STATES = ("value", "absent", "unknown", "deferred")
+WAIVER_STATES = ("valid", "expired", "elsewhere", "unmatched", "unneeded", "void")
+ALLOWED_VALUES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Report, "conclusion"): tuple(EXIT),
     (Report, "context"): CONTEXTS,
     (Finding, "level"): LEVELS,
@@ -116,15 +116,15 @@ CHOICES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
     (Finding, "disposition"): DISPOSITIONS,
     (Part, "outcome"): OUTCOMES,
     (Cause, "outcome"): OUTCOMES,
-    (Observed, "state"): STATES,
-    (Waiver, "state"): STANDINGS,
+    (Observed, "state"): OBSERVED_STATES,
+    (Waiver, "state"): WAIVER_STATES,
     (Param, "source"): ("default", *(f"default ({context})" for context in CONTEXTS), "set"),
 }
-LATER: Mapping[object, Tuple[str, ...]] = {
+LATER_FIELDS: Mapping[object, Tuple[str, ...]] = {
     Host: ("next", "product", "addresses"),
     Report: ("only", "skip", "defect"),
 }  # Fields that reports of earlier versions lack.
-MEANINGS: Mapping[object, Mapping[str, str]] = {
+FIELD_DESCRIPTIONS: Mapping[object, Mapping[str, str]] = {
     Report: {
         "conclusion": "What the enforced findings come to",
         "context": "Whether a running machine was looked at, or what its next boot would be",
@@ -227,49 +227,49 @@ MEANINGS: Mapping[object, Mapping[str, str]] = {
 
 def schema() -> Dict[str, Json]:
     """Return the JSON Schema of the document, generated from the records."""
-    reports: Dict[str, Json] = {"type": "array", "items": _reference(Report)}
+    reports: Dict[str, Json] = {"type": "array", "items": _make_reference(Report)}
     version: Dict[str, Json] = {"const": 1, "description": "The version of this format"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Reports of nodespec",
-        **_closed({"nodespec": version, "reports": reports}),
-        "$defs": {_name(record): _record(record) for record in MEANINGS},
+        **_make_object_schema({"nodespec": version, "reports": reports}),
+        "$defs": {_name_record(record): _make_record_schema(record) for record in FIELD_DESCRIPTIONS},
     }
 
 
-def _record(record: object) -> Dict[str, Json]:
+def _make_record_schema(record: object) -> Dict[str, Json]:
     from typing import get_type_hints  # noqa: PLC0415 - only needed for a schema
 
     from nodespec.model import json_types  # noqa: PLC0415 - only needed for a schema
 
-    meanings = MEANINGS[record]
+    meanings = FIELD_DESCRIPTIONS[record]
     fields: Dict[str, Json] = {}
     for name, kind in get_type_hints(record, localns=vars(json_types)).items():
-        allowed: Dict[str, Json] = _kind(kind)
-        if (record, name) in CHOICES:
-            allowed = {"enum": list(CHOICES[record, name])}
+        allowed: Dict[str, Json] = _make_type_schema(kind)
+        if (record, name) in ALLOWED_VALUES:
+            allowed = {"enum": list(ALLOWED_VALUES[record, name])}
         fields[name] = {**allowed, "description": meanings[name]}
-    return _closed(fields, LATER.get(record, ()))
+    return _make_object_schema(fields, LATER_FIELDS.get(record, ()))
 
 
-def _closed(fields: Dict[str, Json], later: Tuple[str, ...] = ()) -> Dict[str, Json]:
+def _make_object_schema(fields: Dict[str, Json], later: Tuple[str, ...] = ()) -> Dict[str, Json]:
     required: List[Json] = [name for name in fields if name not in later]
     return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
 
-def _kind(kind: object) -> Dict[str, Json]:
+def _make_type_schema(kind: object) -> Dict[str, Json]:
     """Return the schema of a field's type: a record, a tuple, a scalar, or any JSON."""
-    if kind in MEANINGS:
-        return _reference(kind)
+    if kind in FIELD_DESCRIPTIONS:
+        return _make_reference(kind)
     if getattr(kind, "__origin__", None) is tuple:
-        return {"type": "array", "items": _kind(getattr(kind, "__args__")[0])}  # noqa: B009 - typing does not declare it
-    scalars: Mapping[object, Dict[str, Json]] = {str: TEXT, int: {"type": "integer"}, bool: {"type": "boolean"}}
-    return scalars.get(kind, ANYTHING)
+        return {"type": "array", "items": _make_type_schema(getattr(kind, "__args__")[0])}  # noqa: B009 - typing does not declare it
+    scalars: Mapping[object, Dict[str, Json]] = {str: TEXT_SCHEMA, int: {"type": "integer"}, bool: {"type": "boolean"}}
+    return scalars.get(kind, ANY_SCHEMA)
 
 
-def _name(record: object) -> str:
+def _name_record(record: object) -> str:
     return str(getattr(record, "__name__")).lower()  # noqa: B009 - object does not declare it, a record has it
 
 
-def _reference(record: object) -> Dict[str, Json]:
-    return {"$ref": f"#/$defs/{_name(record)}"}
+def _make_reference(record: object) -> Dict[str, Json]:
+    return {"$ref": f"#/$defs/{_name_record(record)}"}

@@ -45,17 +45,21 @@ MARKUP = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord('"'): "&quo
 
 def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
     """Render the document in ASCII, so that it is valid in any encoding."""
-    suites = [Suite(words.escaped(report, escape_line), number) for number, report in enumerate(reports)]
-    total = {name: str(sum(suite.count(kind) for suite in suites)) for name, kind in COUNTS if kind != SKIPPED}
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', _tag("testsuites", {"name": "nodespec", **total})]
+    suites = [Suite(words.escape_record(report, escape_line), number) for number, report in enumerate(reports)]
+    total = {
+        name: str(sum(suite.count_cases(kind) for suite in suites))
+        for name, kind in COUNT_ATTRIBUTES
+        if kind != SKIPPED
+    }
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', _render_tag("testsuites", {"name": "nodespec", **total})]
     for suite in suites:
-        lines += suite.lines()
+        lines += suite.render_lines()
     text = "\n".join([*lines, "</testsuites>", ""])
     return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-ALL = "all"
-COUNTS = (("tests", ALL), ("failures", FAILURE), ("errors", ERROR), ("skipped", SKIPPED))
+ANY_KIND = "all"
+COUNT_ATTRIBUTES = (("tests", ANY_KIND), ("failures", FAILURE), ("errors", ERROR), ("skipped", SKIPPED))
 
 
 class Suite(NamedTuple):
@@ -67,36 +71,36 @@ class Suite(NamedTuple):
     report: Report
     number: int
 
-    def count(self, kind: str) -> int:
+    def count_cases(self, kind: str) -> int:
         """Return the count of cases of a kind."""
-        return sum(kind in (ALL, _element(finding)[0]) for finding in self.report.findings)
+        return sum(kind in (ANY_KIND, _select_element(finding)[0]) for finding in self.report.findings)
 
-    def lines(self) -> Iterator[str]:
+    def render_lines(self) -> Iterator[str]:
         """Yield the XML of the suite."""
         report = self.report
-        specs = words.names(report)
-        yield _tag(
+        specs = words.format_names(report)
+        yield _render_tag(
             "testsuite",
             {
                 "name": f"{specs} on {report.host.name}",
-                **{name: str(self.count(kind)) for name, kind in COUNTS},
+                **{name: str(self.count_cases(kind)) for name, kind in COUNT_ATTRIBUTES},
                 "hostname": report.host.name,
                 "timestamp": report.time.removesuffix("Z"),  # The format requires UTC without the letter.
                 "id": str(self.number),
             },
         )
         yield "<properties>"
-        for name, value in _properties(report):
-            yield _tag("property", {"name": name, "value": value}, empty=True)
+        for name, value in _list_properties(report):
+            yield _render_tag("property", {"name": name, "value": value}, empty=True)
         yield "</properties>"
         for finding in report.findings:
-            yield from _case(report, finding, specs)
-        said = [report.headline, *report.notices, *_aside(report)]
-        yield f"<system-out>{_escaped(chr(10).join(said))}</system-out>"
+            yield from _render_case(report, finding, specs)
+        said = [report.headline, *report.notices, *_list_notes(report)]
+        yield f"<system-out>{_escape_markup(chr(10).join(said))}</system-out>"
         yield "</testsuite>"
 
 
-def _properties(report: Report) -> Iterator[Tuple[str, str]]:
+def _list_properties(report: Report) -> Iterator[Tuple[str, str]]:
     yield from (("conclusion", report.conclusion), ("context", report.context), ("door", report.door))
     yield from ((f"host {name}", value) for name, value in zip(report.host._fields, report.host) if value)
     yield "tool", report.tool
@@ -107,60 +111,63 @@ def _properties(report: Report) -> Iterator[Tuple[str, str]]:
         yield f"param {param.name}", param.value
 
 
-def _aside(report: Report) -> Iterator[str]:
+def _list_notes(report: Report) -> Iterator[str]:
     """Yield notes that belong to no case.
 
     They are waivers, drops, unsupported parts of a foreign spec, and passes of recommendations.
     """
     for disposition in ("advisory", "waived"):
-        if passes := report.chosen("pass", disposition):
+        if passes := report.select_findings("pass", disposition):
             yield f"{ELEMENT['pass', disposition][1]}: {', '.join(one.id for one in passes)}"
-    for waiver, _ in words.waivers(report):
-        covered = words.covered(waiver, report)
+    for waiver, _ in words.list_waivers(report):
+        covered = words.format_coverage(waiver, report)
         wide = f"; {covered}" if covered else ""
-        yield f"waiver {', '.join(waiver.ids)}: {words.standing(waiver)}: {words.permission(waiver)}{wide}"
+        state = f"{words.format_waiver_state(waiver)}: {words.format_permission(waiver)}"
+        yield f"waiver {', '.join(waiver.ids)}: {state}{wide}"
     for spec in report.specs:
         yield from (f"dropped by {spec.name}: {drop}" for drop in spec.drops)
         yield from (f"{spec.name} asks what nodespec cannot: {note}" for note in spec.notes)
 
 
-def _element(finding: Finding) -> Tuple[str, str]:
+def _select_element(finding: Finding) -> Tuple[str, str]:
     return ELEMENT[finding.outcome, finding.disposition]
 
 
-def _case(report: Report, finding: Finding, specs: str) -> Iterator[str]:
-    element, kind = _element(finding)
+def _render_case(report: Report, finding: Finding, specs: str) -> Iterator[str]:
+    element, kind = _select_element(finding)
     case = {"name": finding.id, "classname": specs}
     if not element:
-        yield _tag("testcase", case, empty=True)
+        yield _render_tag("testcase", case, empty=True)
         return
-    yield _tag("testcase", case)
-    start = _tag(element, {"type": kind, "message": "; ".join([finding.sentence, *_waived(report, finding)])})
-    yield f"{start}{_escaped(chr(10).join(_body(finding)))}</{element}>"
+    yield _render_tag("testcase", case)
+    start = _render_tag(
+        element, {"type": kind, "message": "; ".join([finding.sentence, *_describe_waiver(report, finding)])}
+    )
+    yield f"{start}{_escape_markup(chr(10).join(_render_body(finding)))}</{element}>"
     yield "</testcase>"
 
 
-def _waived(report: Report, finding: Finding) -> List[str]:
+def _describe_waiver(report: Report, finding: Finding) -> List[str]:
     if finding.disposition != "waived" or finding.waiver not in range(len(report.waivers)):
         return []
     waiver = report.waivers[finding.waiver]
-    return [f"waived {words.standing(waiver)}: {words.permission(waiver)}"]
+    return [f"waived {words.format_waiver_state(waiver)}: {words.format_permission(waiver)}"]
 
 
-def _body(finding: Finding) -> Iterator[str]:
+def _render_body(finding: Finding) -> Iterator[str]:
     """Yield the details of a finding: observations, sources, why and fix."""
     for part in finding.parts:
-        where = ", ".join(map(words.origin, part.evidence))
-        yield f"{part.place} ({part.outcome}): {words.said(part)}{f' [{where}]' if where else ''}"
-    details = (("why", finding.why), ("look", words.looks(finding)), ("fix", finding.fix), ("see", finding.see))
+        where = ", ".join(map(words.format_origin, part.evidence))
+        yield f"{part.place} ({part.outcome}): {words.format_part(part)}{f' [{where}]' if where else ''}"
+    details = (("why", finding.why), ("look", words.format_hints(finding)), ("fix", finding.fix), ("see", finding.see))
     yield from (f"{label}: {text}" for label, text in details if text)
     yield from (f"source: {source}" for source in finding.source)
 
 
-def _tag(name: str, attributes: Mapping[str, str], *, empty: bool = False) -> str:
-    said = "".join(f' {key}="{_escaped(value)}"' for key, value in attributes.items())
+def _render_tag(name: str, attributes: Mapping[str, str], *, empty: bool = False) -> str:
+    said = "".join(f' {key}="{_escape_markup(value)}"' for key, value in attributes.items())
     return f"<{name}{said}{'/' if empty else ''}>"
 
 
-def _escaped(text: str) -> str:
+def _escape_markup(text: str) -> str:
     return text.translate(MARKUP)

@@ -6,9 +6,9 @@ import re
 from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
 from nodespec.errors import DEFECT, EXIT
-from nodespec.judge.conclusion import selects
+from nodespec.judge.conclusion import matches_glob
 from nodespec.model.observation import Evidence
-from nodespec.model.report import Cause, Concluded, Finding, Part, Report, Waiver, code
+from nodespec.model.report import Cause, Concluded, Finding, Part, Report, Waiver, compute_exit_code
 from nodespec.records import NamedTuple
 
 T = TypeVar("T")
@@ -17,7 +17,7 @@ FAIL, UNKNOWN, WARNING, WAIVED = "fail", "unknown", "warning", "waived"
 DEFERRED, SKIPPED, NOT_APPLICABLE, PASS = "deferred", "skipped", "not-applicable", "pass"
 # In the order in which a reader needs them.
 SECTIONS = (FAIL, UNKNOWN, WARNING, WAIVED, DEFERRED, SKIPPED, NOT_APPLICABLE, PASS)
-SECTION = {
+SECTION_BY_RESULT = {
     ("fail", "enforced"): FAIL,
     ("fail", "advisory"): WARNING,
     ("fail", "waived"): WAIVED,
@@ -43,12 +43,12 @@ SECTION = {
     ("pass", "waived"): PASS,
     ("pass", "skipped"): SKIPPED,
 }
-CONCLUSION = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
+CONCLUSION_BY_CODE = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
 # The only links in a report: web pages whose host is written out, without a user name before it.
 LINK = re.compile(r"https?://[A-Za-z0-9][\w.-]*(?::\d+)?(?:[/?#][\w.~:/?#@!$&'()*+,;=%\[\]-]*)?", re.ASCII)
 
 
-def escaped(item: T, escape: Callable[[str], str]) -> T:
+def escape_record(item: T, escape: Callable[[str], str]) -> T:
     """Return a record with every text in it escaped, at any depth.
 
     So no renderer can omit the escaping of a field. JSON values are unchanged.
@@ -57,25 +57,25 @@ def escaped(item: T, escape: Callable[[str], str]) -> T:
         return cast("T", escape(item))
     if not isinstance(item, tuple):
         return item
-    inner = [escape(one) if isinstance(one, str) else escaped(one, escape) for one in item]
+    inner = [escape(one) if isinstance(one, str) else escape_record(one, escape) for one in item]
     return cast("T", tuple.__new__(type(item), inner))  # This also creates a record, whatever its fields are.
 
 
-def sections(report: Report) -> Dict[str, List[Finding]]:
+def group_by_section(report: Report) -> Dict[str, List[Finding]]:
     """Return findings by section, in the order of the spec.
 
     Failures precede unknowns.
     """
     found: Dict[str, List[Finding]] = {section: [] for section in SECTIONS}
     for finding in sorted(report.findings, key=lambda one: one.outcome == "unknown"):
-        found[SECTION[finding.outcome, finding.disposition]].append(finding)
+        found[SECTION_BY_RESULT[finding.outcome, finding.disposition]].append(finding)
     return found
 
 
 # Head
 
 
-def subject(report: Report) -> str:
+def format_subject(report: Report) -> str:
     """Return which host was judged by which specs, and how it was accessed."""
     host = report.host
     how = [report.context]
@@ -83,54 +83,56 @@ def subject(report: Report) -> str:
     how += [f"as {host.user}"] if host.user else []
     how += [f"in {host.container}"] if host.container else []
     how += ["recommendations enforced"] if report.strict else []
-    return f"{names(report)} on {host.name or 'a host without a name'} ({', '.join(how)})"
+    return f"{format_names(report)} on {host.name or 'a host without a name'} ({', '.join(how)})"
 
 
-def names(report: Report) -> str:
+def format_names(report: Report) -> str:
     """Return the names of the given specs."""
     return " + ".join(spec.name for spec in report.specs)
 
 
-def machine(report: Report) -> str:
+def format_machine(report: Report) -> str:
     """Return operating system, kernel and architecture of the host."""
     host = report.host
-    return ", ".join(one for one in (host.os, kernel(report) and f"kernel {kernel(report)}", host.arch) if one)
+    return ", ".join(
+        one for one in (host.os, format_kernel(report) and f"kernel {format_kernel(report)}", host.arch) if one
+    )
 
 
-def kernel(report: Report) -> str:
+def format_kernel(report: Report) -> str:
     """Return the running kernel, and that of the next boot if it differs."""
     host = report.host
     return f"{host.kernel} (the next boot starts {host.next})" if host.next else host.kernel
 
 
-def params(report: Report) -> str:
+def format_params(report: Report) -> str:
     """Return the parameters, with the source of each value that is not the default."""
-    return ", ".join(f"{one.name}={one.value}{_chosen_by(one.source)}" for one in report.params)
+    return ", ".join(f"{one.name}={one.value}{_format_source(one.source)}" for one in report.params)
 
 
-def _chosen_by(source: str) -> str:
+def _format_source(source: str) -> str:
     """Return the source of a parameter's value, unless it is its only default."""
     return "" if source == "default" else f" ({source.replace('(', '').replace(')', '')})"
 
 
-def judged(report: Report) -> str:
+def format_judged(report: Report) -> str:
     """Return when the report was judged, and by which tool."""
     return f"{report.time} by {report.tool}"
 
 
-def advice(reports: Sequence[Concluded]) -> str:
+def format_advice(reports: Sequence[Concluded]) -> str:
     """Return the meaning of the exit code as advice."""
-    number_ = code(reports)
+    number_ = compute_exit_code(reports)
     if number_ == DEFECT:
-        return f"do not join: nodespec failed to judge {number(sum(bool(one.defect) for one in reports), 'host')}"
+        return f"do not join: nodespec failed to judge {format_count(sum(bool(one.defect) for one in reports), 'host')}"
     if number_:
-        return "do not join" if CONCLUSION[number_] == "nonconformant" else "do not join: too little is known"
+        return "do not join" if CONCLUSION_BY_CODE[number_] == "nonconformant" else "do not join: too little is known"
     if any(report.context == "at rest" for report in reports):
         return "fit at rest; what is deferred only the running machine can tell"
     return "fit as far as was asked" if any(report.partial for report in reports) else "fit to join"
 
 
-def number(count: int, noun: str = "requirement") -> str:
+def format_count(count: int, noun: str = "requirement") -> str:
     """Return a count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -138,42 +140,42 @@ def number(count: int, noun: str = "requirement") -> str:
 # Findings
 
 
-def telling(finding: Finding) -> Tuple[Part, ...]:
+def select_deciding_parts(finding: Finding) -> Tuple[Part, ...]:
     """Return the parts that decide the outcome of the finding."""
     return tuple(part for part in finding.parts if part.outcome == finding.outcome) or finding.parts
 
 
-def said(part: Part) -> str:
+def format_part(part: Part) -> str:
     """Return a part in one line."""
     lead = {"unknown": "not known: ", "deferred": ""}.get(part.observed.state, "found ")
     return f"wanted {part.expected}, {lead}{part.observed.text}"
 
 
-def origin(evidence: Evidence) -> str:
+def format_origin(evidence: Evidence) -> str:
     """Return where an observation comes from."""
     place = f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
     return f"inferred from {place}" if evidence.inferred else place
 
 
-def seen(finding: Finding) -> List[str]:
+def format_evidence(finding: Finding) -> List[str]:
     """Return the evidence of a finding, and the parts that its sentence omits."""
-    parts = telling(finding)
+    parts = select_deciding_parts(finding)
     if len(finding.parts) == 1:
-        return [where] if (where := _origins(parts[0])) else []
+        return [where] if (where := _format_origins(parts[0])) else []
     together: Dict[str, List[str]] = {}
     for part in parts:
-        told = part.place if part.place in finding.sentence else f"{part.place} {said(part)}"
-        together.setdefault(_origins(part), []).append(told)
+        told = part.place if part.place in finding.sentence else f"{part.place} {format_part(part)}"
+        together.setdefault(_format_origins(part), []).append(told)
     return [", ".join(told) + (f": {where}" if where else "") for where, told in together.items()]
 
 
-def _origins(part: Part) -> str:
-    return ", ".join(map(origin, part.evidence))
+def _format_origins(part: Part) -> str:
+    return ", ".join(map(format_origin, part.evidence))
 
 
-def looks(finding: Finding) -> str:
+def format_hints(finding: Finding) -> str:
     """Return the hints: what would let nodespec observe the facts."""
-    return "; ".join(dict.fromkeys(part.observed.look for part in telling(finding) if part.observed.look))
+    return "; ".join(dict.fromkeys(part.observed.look for part in select_deciding_parts(finding) if part.observed.look))
 
 
 class CauseGroup(NamedTuple):
@@ -183,7 +185,7 @@ class CauseGroup(NamedTuple):
     findings: Tuple[Finding, ...]
 
 
-def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[CauseGroup], List[Finding]]:
+def group_by_cause(report: Report, findings: Sequence[Finding]) -> Tuple[List[CauseGroup], List[Finding]]:
     """Split findings into groups with a common cause, and the others."""
     groups = [
         CauseGroup(cause, tuple(one for one in findings if one.outcome == cause.outcome and one.id in set(cause.ids)))
@@ -197,7 +199,7 @@ def grouped(report: Report, findings: Sequence[Finding]) -> Tuple[List[CauseGrou
 # Waivers
 
 
-def waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
+def list_waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
     """Return every waiver with the findings that it permits to fail."""
     return [
         (waiver, [one for one in report.findings if one.disposition == "waived" and one.waiver == index])
@@ -205,18 +207,18 @@ def waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
     ]
 
 
-def unwaived(report: Report) -> List[Finding]:
+def list_unwaived(report: Report) -> List[Finding]:
     """Return waived findings without a waiver in the report.
 
     Only a report that was edited by hand has them.
     """
     numbers = range(len(report.waivers))
-    return [one for one in sections(report)[WAIVED] if one.waiver not in numbers]
+    return [one for one in group_by_section(report)[WAIVED] if one.waiver not in numbers]
 
 
-def standing(waiver: Waiver) -> str:
+def format_waiver_state(waiver: Waiver) -> str:
     """Return the state of a waiver in words."""
-    days = number(abs(waiver.days), "day")
+    days = format_count(abs(waiver.days), "day")
     return {
         "valid": f"until {waiver.expires}, {days} left",
         "expired": f"expired on {waiver.expires}, {days} ago",
@@ -227,16 +229,16 @@ def standing(waiver: Waiver) -> str:
     }[waiver.state]
 
 
-def covered(waiver: Waiver, report: Report) -> str:
+def format_coverage(waiver: Waiver, report: Report) -> str:
     """Return how many requirements each glob of a waiver covers; empty without globs.
 
     A short glob may cover many.
     """
     globs = [glob for glob in waiver.ids if "*" in glob]
-    counts = [f"{glob} covers {sum(selects(glob, one.id) for one in report.findings)}" for glob in globs]
-    return f"{', '.join(counts)} of {number(len(report.findings), 'requirement')}" if counts else ""
+    counts = [f"{glob} covers {sum(matches_glob(glob, one.id) for one in report.findings)}" for glob in globs]
+    return f"{', '.join(counts)} of {format_count(len(report.findings), 'requirement')}" if counts else ""
 
 
-def permission(waiver: Waiver) -> str:
+def format_permission(waiver: Waiver) -> str:
     """Return the reason of a waiver, its owner and its source."""
     return f"{waiver.reason} ({waiver.owner}, {waiver.source})"

@@ -11,7 +11,7 @@ from nodespec.facts.declaration import Place
 from nodespec.facts.live import sound
 from nodespec.facts.value_types import Datum
 from nodespec.judge.conclusion import Choice
-from nodespec.judge.judge import ALL, Terms, judge
+from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.report import Finding, Report, Waiver
@@ -80,7 +80,7 @@ def report(
     plan: Plan,
     said: Mapping[str, Said],
     *,
-    choice: Choice = ALL,
+    choice: Choice = ALL_REQUIREMENTS,
     waivers: Sequence[Waiver] = (),
     now: float = NOW,
     context: str = "running",

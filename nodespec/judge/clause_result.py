@@ -16,7 +16,7 @@ from nodespec.recording import observation_json
 from nodespec.records import NamedTuple
 
 
-class Sight(NamedTuple):
+class ClauseResult(NamedTuple):
     """The result of one clause, and the part of the report that shows it.
 
     `lack` describes what a failing value is missing.
@@ -30,22 +30,22 @@ class Sight(NamedTuple):
     lack: str = ""
 
 
-def sighted(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> Sight:
+def evaluate_clause(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> ClauseResult:
     """Evaluate an observation by a clause.
 
     `name` is the alias that supplied the value; it is empty for the name of the place itself.
     """
-    outcome = met(clause, seen)
+    outcome = compare_observation(clause, seen)
     fails = outcome == "fail" and not negated
     lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
     wanted = f"not {clause.expect.text}" if negated else clause.expect.text
     evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
     shows = pattern.OPPOSITE.get(outcome, outcome) if negated else outcome
-    part = Part(".".join(clause.place.path), wanted, _observed(clause, seen, name), evidence, shows)
-    return Sight(clause, seen, outcome, part, negated, lack)
+    part = Part(".".join(clause.place.path), wanted, _make_observed(clause, seen, name), evidence, shows)
+    return ClauseResult(clause, seen, outcome, part, negated, lack)
 
 
-def met(clause: Clause, seen: Observation[Datum]) -> str:
+def compare_observation(clause: Clause, seen: Observation[Datum]) -> str:
     """Return whether an observation meets the clause: pass, fail, unknown or deferred."""
     if isinstance(seen, Unknown):
         return DEFERRED if seen.reason == DEFERRED else "unknown"
@@ -64,25 +64,25 @@ def _exceeds(case: Case, value: Datum) -> bool:
     return isinstance(case, int) and isinstance(value, int) and case > value
 
 
-def _observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
+def _make_observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
     if isinstance(seen, Unknown):
         state = DEFERRED if seen.reason == DEFERRED else "unknown"
         return Observed(state, seen.say, None, (), seen.reason, seen.look)
     if isinstance(seen, Absent):
-        return Observed("absent", absence(clause.place, seen))
+        return Observed("absent", describe_absence(clause.place, seen))
     kind = clause.place.kind
-    text = " or ".join(shown(value, kind) for value in (seen.value, *seen.others))
+    text = " or ".join(format_value(value, kind) for value in (seen.value, *seen.others))
     others = tuple(observation_json.plain(value) for value in seen.others)
     return Observed("value", f"{text} (as {name})" if name else text, observation_json.plain(seen.value), others)
 
 
-def absence(place: Place, seen: Absent) -> str:
+def describe_absence(place: Place, seen: Absent) -> str:
     """Describe an absence."""
     noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
     return f"{noun}: {seen.say}" if seen.say else noun
 
 
-def shown(value: Datum, kind: Kind[Datum]) -> str:
+def format_value(value: Datum, kind: Kind[Datum]) -> str:
     """Format a value."""
     if isinstance(value, frozenset):
         return ", ".join(sorted(value)) or "nothing"
@@ -95,21 +95,23 @@ def shown(value: Datum, kind: Kind[Datum]) -> str:
     return str(value) or "empty"
 
 
-def sentence(outcome: str, sights: Sequence[Sight], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
+def format_sentence(outcome: str, sights: Sequence[ClauseResult], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
     """Return the one-line text of a finding, from the clause results that decided it."""
     if alternatives and outcome == "fail":
-        return "none of: " + "; ".join(dict.fromkeys(f"{s.part.place} {_pair(s)}" for s in sights if _bad(s)))
+        return "none of: " + "; ".join(
+            dict.fromkeys(f"{s.part.place} {_format_result(s)}" for s in sights if _is_unmet(s))
+        )
     telling = [sight for sight in sights if sight.part.outcome == outcome] or list(sights)
     if len(sights) == 1:
-        return _pair(telling[0])
-    return "; ".join(f"{s.part.place} {_pair(s)}" for s in telling)
+        return _format_result(telling[0])
+    return "; ".join(f"{s.part.place} {_format_result(s)}" for s in telling)
 
 
-def _bad(sight: Sight) -> bool:
+def _is_unmet(sight: ClauseResult) -> bool:
     return sight.part.outcome != "pass"
 
 
-def _pair(sight: Sight) -> str:
+def _format_result(sight: ClauseResult) -> str:
     observed, wanted = sight.part.observed, sight.part.expected
     if observed.state in ("unknown", DEFERRED):
         return f"wanted {wanted}, not known: {observed.text}" if observed.state == "unknown" else observed.text
@@ -117,13 +119,13 @@ def _pair(sight: Sight) -> str:
     return f"{found} ({sight.lack})" if sight.lack else found
 
 
-def unmet(when: Sequence[Sight]) -> str:
+def describe_unmet_condition(when: Sequence[ClauseResult]) -> str:
     """Describe why a requirement does not apply."""
     part = next((sight for sight in when if sight.part.outcome == "fail"), when[0]).part
     return f"applies only where {part.place} is {part.expected}; found {part.observed.text}"
 
 
-def default_fix(sights: Sequence[Sight]) -> str:
+def select_default_fix(sights: Sequence[ClauseResult]) -> str:
     """Return the default fix of the first clause that fails, with a value that passes."""
     for sight in sights:
         place, expect = sight.clause.place, sight.clause.expect
@@ -132,31 +134,31 @@ def default_fix(sights: Sequence[Sight]) -> str:
         if hinted:
             continue
         if sight.part.outcome == "fail" and place.fix and not unwanted:
-            return _filled(place.fix, sight.clause)
+            return _fill_fix(place.fix, sight.clause)
     return ""
 
 
-def _filled(fix: str, clause: Clause) -> str:
+def _fill_fix(fix: str, clause: Clause) -> str:
     """Return a fix with a value that passes.
 
     The result is empty if the fix needs a value and none is known.
     """
     if "{want}" not in fix and "{word}" not in fix:
         return fix
-    wanted = _example(clause)
-    return fix.replace("{want}", wanted).replace("{word}", _one_word(wanted)) if wanted else ""
+    wanted = _find_passing_value(clause)
+    return fix.replace("{want}", wanted).replace("{word}", _quote_shell_word(wanted)) if wanted else ""
 
 
-def _example(clause: Clause) -> str:
+def _find_passing_value(clause: Clause) -> str:
     """Return a value that passes, or an empty string if none is known."""
     expect, kind = clause.expect, clause.place.kind
     cases = (kind.written(case) for case in (*expect.cases, *reversed((*kind.others(),))) if expect.test(case))
     named = expect.named[::-1] if kind.spans else expect.named  # for a range, prefer its upper end
     near = (text for one in named for text in kind.near(one))
-    return next((text for text in chain(named, filter(None, cases), near) if passes(text, clause)), "")
+    return next((text for text in chain(named, filter(None, cases), near) if is_passing_value(text, clause)), "")
 
 
-def passes(text: str, clause: Clause) -> bool:
+def is_passing_value(text: str, clause: Clause) -> bool:
     """Return whether a value, as written in a spec, meets an expectation."""
     try:
         return clause.expect.test(clause.place.kind.read(text))
@@ -164,6 +166,6 @@ def passes(text: str, clause: Clause) -> bool:
         return False
 
 
-def _one_word(text: str) -> str:
+def _quote_shell_word(text: str) -> str:
     """Quote a value as one word of a shell."""
     return text if re.fullmatch(r"[\w.,:/@%+=-]+", text, re.ASCII) else "'" + text.replace("'", "'\\''") + "'"

@@ -24,7 +24,7 @@ class Choice(NamedTuple):
     left: FrozenSet[str] = frozenset()  # ids that a stored report skipped, for any reason
 
 
-def selects(pattern: str, name: str) -> bool:
+def matches_glob(pattern: str, name: str) -> bool:
     """Return whether a glob selects an id.
 
     `*` is the only wildcard; it also matches dots.
@@ -44,7 +44,7 @@ def selects(pattern: str, name: str) -> bool:
     return True
 
 
-class Names:
+class GlobIndex:
     """An index of names for fast selection by globs.
 
     A glob is tested only on names that contain the longest of its literal parts.
@@ -58,9 +58,9 @@ class Names:
         self.names = tuple(self.known)
         self.ends = tuple(accumulate(len(name) + 1 for name in self.known))
 
-    def matching(self, pattern: str) -> List[str]:
+    def find_matches(self, pattern: str) -> List[str]:
         """Return the names that a glob selects, in their order."""
-        others = [name for name in self.others if selects(pattern, name)]
+        others = [name for name in self.others if matches_glob(pattern, name)]
         if "*" not in pattern:
             return [*([pattern] if pattern in self.known else []), *others]
         part = max(pattern.split("*"), key=len)
@@ -70,28 +70,28 @@ class Names:
         at = self.text.find(part)
         while at >= 0:
             row = bisect_right(self.ends, at)
-            if selects(pattern, self.names[row]):
+            if matches_glob(pattern, self.names[row]):
                 found.append(self.names[row])
             at = self.text.find(part, self.ends[row])
         return [*found, *others]
 
 
-def left_out(choice: Choice, name: str) -> bool:
+def is_left_out(choice: Choice, name: str) -> bool:
     """Return whether a requirement is skipped. An id also selects the ids below it."""
 
     def chosen(patterns: Sequence[str]) -> bool:
-        return any(selects(one, name) or selects(f"{one}.*", name) for one in patterns)
+        return any(matches_glob(one, name) or matches_glob(f"{one}.*", name) for one in patterns)
 
     return name in choice.left or (bool(choice.only) and not chosen(choice.only)) or chosen(choice.skip)
 
 
-def disposed(findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
+def assign_dispositions(findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
     """Return the findings with their dispositions. Only valid waivers count."""
-    permits = _permits(waivers) if waivers else None
-    return tuple(_disposed(finding, permits, choice) for finding in findings)
+    permits = _index_waivers(waivers) if waivers else None
+    return tuple(_assign_disposition(finding, permits, choice) for finding in findings)
 
 
-class _Permits:
+class _WaiverIndex:
     """Valid waivers, indexed by id, so that only globs are compared one by one."""
 
     def __init__(self, waivers: Sequence[Waiver]) -> None:
@@ -105,38 +105,38 @@ class _Permits:
                 else:
                     self.exact.setdefault(glob, number)
 
-    def first(self, name: str) -> int:
+    def find_first(self, name: str) -> int:
         """Return the index of the first waiver that permits an id to fail."""
         exact = self.exact.get(name, len(self.waivers))
-        number = next((number for number, glob in self.globs if number < exact and selects(glob, name)), exact)
+        number = next((number for number, glob in self.globs if number < exact and matches_glob(glob, name)), exact)
         return number if number < len(self.waivers) else NO_WAIVER
 
 
-def _permits(waivers: Sequence[Waiver]) -> _Permits:
+def _index_waivers(waivers: Sequence[Waiver]) -> _WaiverIndex:
     """Return the index of waivers; reuse the last index for the same object.
 
-    A memoized plan calls `disposed` for each finding separately.
+    A memoized plan calls `assign_dispositions` for each finding separately.
     """
-    if not _LAST or _LAST[0].waivers is not waivers:
-        _LAST[:] = [_Permits(waivers)]
-    return _LAST[0]
+    if not _LAST_INDEX or _LAST_INDEX[0].waivers is not waivers:
+        _LAST_INDEX[:] = [_WaiverIndex(waivers)]
+    return _LAST_INDEX[0]
 
 
-_LAST: List[_Permits] = []
+_LAST_INDEX: List[_WaiverIndex] = []
 
 
-def _disposed(finding: Finding, permits: Optional[_Permits], choice: Choice) -> Finding:
+def _assign_disposition(finding: Finding, permits: Optional[_WaiverIndex], choice: Choice) -> Finding:
     if finding.outcome == "skipped":
         return finding._replace(disposition="skipped")
     if permits and finding.outcome in ("fail", "unknown"):
-        number = permits.first(finding.id)
+        number = permits.find_first(finding.id)
         if number != NO_WAIVER:
             return finding._replace(disposition="waived", waiver=number)
     advisory = finding.level == "recommended" and not choice.strict
     return finding._replace(disposition="advisory" if advisory else "enforced", waiver=NO_WAIVER)
 
 
-def conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
+def derive_conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
     """Return the conclusion of the enforced findings.
 
     A report in which no required requirement passes is not conformant. Deferred findings do not count for an offline
@@ -151,19 +151,19 @@ def conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:
     return "conformant" if passed and not unknown & outcomes else "indeterminate"
 
 
-class Named:
+class FindingIndex:
     """An index of findings for the globs of waivers."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = {finding.id: finding for finding in findings}
-        self.names = Names(self.findings)
+        self.names = GlobIndex(self.findings)
 
-    def by(self, waiver: Waiver) -> List[Finding]:
+    def find_covered(self, waiver: Waiver) -> List[Finding]:
         """Return the findings that a waiver covers."""
-        return [self.findings[id_] for glob in waiver.ids for id_ in self.names.matching(glob)]
+        return [self.findings[id_] for glob in waiver.ids for id_ in self.names.find_matches(glob)]
 
 
-def standing(waiver: Waiver, named: Named, hosts: Sequence[str], today: str, built: str) -> Waiver:
+def evaluate_waiver(waiver: Waiver, named: FindingIndex, hosts: Sequence[str], today: str, built: str) -> Waiver:
     """Return a waiver with its state and remaining days on the day `today`.
 
     A clock that shows a day before `built`, the day of the build, is not trusted. Days are in ISO 8601 format.
@@ -174,9 +174,9 @@ def standing(waiver: Waiver, named: Named, hosts: Sequence[str], today: str, bui
     states: List[Tuple[str, Callable[[], bool]]] = [
         ("void", lambda: today < built),
         ("expired", lambda: days < 0),
-        ("elsewhere", lambda: not any(selects(glob, host) for glob in waiver.hosts for host in hosts if host)),
-        ("unmatched", lambda: not named.by(waiver)),
-        ("unneeded", lambda: not any(f.outcome in ("fail", "unknown") for f in named.by(waiver))),
+        ("elsewhere", lambda: not any(matches_glob(glob, host) for glob in waiver.hosts for host in hosts if host)),
+        ("unmatched", lambda: not named.find_covered(waiver)),
+        ("unneeded", lambda: not any(f.outcome in ("fail", "unknown") for f in named.find_covered(waiver))),
     ]
     state = next((name for name, holds in states if holds()), "valid")
     return waiver._replace(state=state, days=days + (days >= 0))

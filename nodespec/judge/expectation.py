@@ -18,11 +18,11 @@ from nodespec.model.plan import Node
 from nodespec.records import NamedTuple
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
-WORDS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
-LATER = re.compile(r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*")
-MOST = 1000  # maximum values that one expectation distinguishes; each of them is tested
-LONGEST = 1000  # maximum characters of a regular expression
-MATCHED = 4096  # maximum characters of a text that is matched
+REQUIREMENT_KEYS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
+OR_LATER = re.compile(r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*")
+MAX_CASES = 1000  # maximum values that one expectation distinguishes; each of them is tested
+MAX_PATTERN_CHARS = 1000  # maximum characters of a regular expression
+MAX_MATCHED_CHARS = 4096  # maximum characters of a text that is matched
 
 
 class Expect(NamedTuple):
@@ -45,35 +45,35 @@ PRESENT = Expect("present", lambda _: True)
 ABSENT = Expect("absent", lambda _: False, absent=True)
 
 
-def read(node: Node, kind: Kind[Datum]) -> Expect:
+def parse_expectation(node: Node, kind: Kind[Datum]) -> Expect:
     """Parse the expectation of a fact of this kind, for example `>=1.7 <2`.
 
     Raises `DocumentError` if the node is not a valid expectation.
     """
-    expect = _read(node, kind)
-    if len(expect.cases) > MOST:
-        raise DocumentError(node, f"{len(expect.cases)} values are told apart here: {MOST} are the most")
+    expect = _parse_node(node, kind)
+    if len(expect.cases) > MAX_CASES:
+        raise DocumentError(node, f"{len(expect.cases)} values are told apart here: {MAX_CASES} are the most")
     return expect
 
 
-def _read(node: Node, kind: Kind[Datum]) -> Expect:
+def _parse_node(node: Node, kind: Kind[Datum]) -> Expect:
     if isinstance(node, str):
-        return _said(node, lambda: scalar(node, kind))
+        return _locate_errors(node, lambda: parse_scalar(node, kind))
     if isinstance(node, list):
-        return _quantified({"all" if isinstance(kind, SetOf) else "any": node}, kind)
+        return _parse_quantifiers({"all" if isinstance(kind, SetOf) else "any": node}, kind)
     if not node:
         raise DocumentError(node, "nothing is expected here")
     for name in node:
         if name not in OPERATORS:
-            raise _unknown_operator(name)
-    quantified = {name: arg for name, arg in node.items() if _quantifies(name, kind)}
-    parts = [_operator(name, arg, kind) for name, arg in node.items() if name not in quantified]
+            raise _make_operator_error(name)
+    quantified = {name: arg for name, arg in node.items() if _is_quantifier(name, kind)}
+    parts = [_parse_operator(name, arg, kind) for name, arg in node.items() if name not in quantified]
     if quantified:
-        parts.append(_quantified(quantified, kind))
-    return parts[0] if len(parts) == 1 else all_of(parts)
+        parts.append(_parse_quantifiers(quantified, kind))
+    return parts[0] if len(parts) == 1 else join_all(parts)
 
 
-def _said(node: Node, make: Callable[[], Expect]) -> Expect:
+def _locate_errors(node: Node, make: Callable[[], Expect]) -> Expect:
     if getattr(node, "null", False):
         raise DocumentError(node, "nothing is expected here")
     try:
@@ -85,21 +85,23 @@ def _said(node: Node, make: Callable[[], Expect]) -> Expect:
 
 
 @lru_cache(maxsize=1024)  # specs repeat the same words, such as `enabled`
-def scalar(text: str, kind: Kind[Datum]) -> Expect:
+def parse_scalar(text: str, kind: Kind[Datum]) -> Expect:
     """Parse one word or range. Raises ValueError if it is not valid."""
     if text in ("present", "absent"):
         return PRESENT if text == "present" else ABSENT
     if text in kind.words:
         group = kind.words[text]
         return Expect(text, lambda value: value in group, cases=group, only=frozenset(group), named=group)
-    later = LATER.fullmatch(text) if kind.ordered else None
+    later = OR_LATER.fullmatch(text) if kind.ordered else None
     if later:
         raise ValueError(f"`{text}`: write `>={later[1]}` for {later[1]} and everything after it")
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
-        return _range(text, kind)
+        return _parse_range(text, kind)
     wanted = kind.read(text)
     if kind.repeats:
-        return Expect(text, lambda value: value == wanted or wanted in _set(value), cases=(wanted,), named=(text,))
+        return Expect(
+            text, lambda value: value == wanted or wanted in _get_members(value), cases=(wanted,), named=(text,)
+        )
     return Expect(text, lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(text,))
 
 
@@ -116,22 +118,22 @@ _COMPARE: Mapping[str, Callable[[Position, Span], bool]] = {
 _TERM = re.compile(r"\s*(>=|<=|!=|>|<|=|)\s*([^\s,<>=!|]+)[\s,]*")
 
 
-def _range(text: str, kind: Kind[Datum]) -> Expect:
-    alternatives = [all_of(list(_terms(part, kind))) for part in text.split("||")]
-    return any_of(alternatives)._replace(text=" ".join(text.split()))
+def _parse_range(text: str, kind: Kind[Datum]) -> Expect:
+    alternatives = [join_all(list(_parse_terms(part, kind))) for part in text.split("||")]
+    return join_any(alternatives)._replace(text=" ".join(text.split()))
 
 
-def _terms(text: str, kind: Kind[Datum]) -> Iterator[Expect]:
+def _parse_terms(text: str, kind: Kind[Datum]) -> Iterator[Expect]:
     at = 0
     while at < len(text) or not at:
         match = _TERM.match(text, at)
         if not match:
             raise ValueError(f"`{text}` is not a range such as `>=1.7 <3`")
-        yield _term(match[1] or "=", match[2], kind)
+        yield _make_term(match[1] or "=", match[2], kind)
         at = match.end()
 
 
-def _term(operator: str, bound: str, kind: Kind[Datum]) -> Expect:
+def _make_term(operator: str, bound: str, kind: Kind[Datum]) -> Expect:
     compare, span = _COMPARE[operator], kind.span(bound)
 
     def test(value: Case) -> bool:
@@ -146,33 +148,33 @@ def _term(operator: str, bound: str, kind: Kind[Datum]) -> Expect:
 # operators
 
 
-def _operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
+def _parse_operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
     if name == "is":
-        return read(arg, kind)
+        return parse_expectation(arg, kind)
     if name == "not":
         if isinstance(kind, SetOf):
             raise DocumentError(name, "`not` of a set reads two ways: say `none`")
-        return none_of([read(arg, kind)])
+        return join_none([parse_expectation(arg, kind)])
     if name == "equals":
-        return _said(arg, lambda: _equals(arg, kind))
+        return _locate_errors(arg, lambda: _parse_equals(arg, kind))
     if name == "matches":
-        return _said(arg, lambda: matches(arg, kind))
+        return _locate_errors(arg, lambda: parse_matches(arg, kind))
     if name == "only":
         raise DocumentError(name, "`only` is for sets; a list is `one of`")
-    raise _unknown_operator(name)
+    raise _make_operator_error(name)
 
 
-def _unknown_operator(name: str) -> DocumentError:
+def _make_operator_error(name: str) -> DocumentError:
     if " " in name or OPERATOR.match(name):
         return DocumentError(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
-    return DocumentError(name, f"`{name}` is no expectation{suggest_name(name, (*OPERATORS, *WORDS))}")
+    return DocumentError(name, f"`{name}` is no expectation{suggest_name(name, (*OPERATORS, *REQUIREMENT_KEYS))}")
 
 
-def _quantifies(name: str, kind: Kind[Datum]) -> bool:
+def _is_quantifier(name: str, kind: Kind[Datum]) -> bool:
     return name in ("any", "all", "none") or (name in ("only", "equals") and isinstance(kind, SetOf))
 
 
-def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
+def _parse_quantifiers(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
     """Parse `any`, `all` and `none`, and for sets also `only` and `equals`.
 
     For a set they apply to its members, else to several expectations of one value.
@@ -184,19 +186,19 @@ def _quantified(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
             raise DocumentError(node, f"`{word}` wants a list")
         if not node and word not in ("only", "equals"):
             raise DocumentError(node, f"`{word}` of nothing")
-        parts[word] = [read(one, inner) for one in node]
+        parts[word] = [parse_expectation(one, inner) for one in node]
     if isinstance(kind, SetOf):
-        equal = [_members({"equals": parts.pop("equals")})] if "equals" in parts else []
-        return all_of([*([_members(parts)] if parts else []), *equal])
-    join = {"all": all_of, "any": any_of, "none": none_of}
-    joined = all_of([join[word](made) for word, made in parts.items()])
+        equal = [_make_set_expectation({"equals": parts.pop("equals")})] if "equals" in parts else []
+        return join_all([*([_make_set_expectation(parts)] if parts else []), *equal])
+    join = {"all": join_all, "any": join_any, "none": join_none}
+    joined = join_all([join[word](made) for word, made in parts.items()])
     if kind.repeats:  # a fact with several values at once needs a case that has them all
         several = frozenset(case for case in joined.cases if isinstance(case, str))
         return joined._replace(cases=(*joined.cases, several))
     return joined
 
 
-def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
+def _parse_equals(arg: Node, kind: Kind[Datum]) -> Expect:
     if not isinstance(arg, str):
         raise DocumentError(arg, "`equals` of a single value wants its text")
     if isinstance(kind, Presence):
@@ -207,17 +209,17 @@ def _equals(arg: Node, kind: Kind[Datum]) -> Expect:
     )
 
 
-def matches(arg: Node, kind: Kind[Datum]) -> Expect:
+def parse_matches(arg: Node, kind: Kind[Datum]) -> Expect:
     """Return the expectation of a full match by a regular expression.
 
     It applies to a text, or to any member of a set.
     """
     if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
         raise DocumentError(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
-    if len(arg) > LONGEST:
-        raise ValueError(f"a pattern of {len(arg)} characters: {LONGEST} are the most")
+    if len(arg) > MAX_PATTERN_CHARS:
+        raise ValueError(f"a pattern of {len(arg)} characters: {MAX_PATTERN_CHARS} are the most")
     try:
-        pattern = compiled(arg)
+        pattern = compile_pattern(arg)
         if _matches_everything(pattern):
             raise ValueError(f"`{arg}` matches everything and cannot fail")
     except (re.error, RecursionError, OverflowError) as error:
@@ -225,12 +227,14 @@ def matches(arg: Node, kind: Kind[Datum]) -> Expect:
 
     def test(value: Case) -> bool:
         texts = value if isinstance(value, frozenset) else (value,)
-        return any(isinstance(text, str) and len(text) <= MATCHED and bool(pattern.fullmatch(text)) for text in texts)
+        return any(
+            isinstance(text, str) and len(text) <= MAX_MATCHED_CHARS and bool(pattern.fullmatch(text)) for text in texts
+        )
 
     return Expect(f"matching {arg}", test, opaque=True)
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile a regular expression without the FutureWarning of Python's parser.
 
     The warning announces a change of syntax in later Python versions, and would reach the output.
@@ -257,39 +261,39 @@ def _matches_everything(pattern: re.Pattern[str]) -> bool:
 # joining
 
 
-def _joined(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *, absent: bool) -> Expect:
+def _join_parts(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *, absent: bool) -> Expect:
     cases = tuple(chain.from_iterable(part.cases for part in parts))
-    text = word.join(_within(part.text) for part in parts)
+    text = word.join(_bracket_text(part.text) for part in parts)
     named = tuple(chain.from_iterable(part.named for part in parts))
     return Expect(text, test, absent, cases, any(part.opaque for part in parts), named=named)
 
 
-def _within(text: str) -> str:
+def _bracket_text(text: str) -> str:
     """Put a text in brackets if it joins several parts."""
     return f"({text})" if re.search(" and | or |none of|; ", text) else text
 
 
-def all_of(parts: Sequence[Expect]) -> Expect:
+def join_all(parts: Sequence[Expect]) -> Expect:
     """Return the expectation that all parts hold."""
     if len(parts) == 1:
         return parts[0]
-    joined = _joined(
+    joined = _join_parts(
         parts, " and ", lambda value: all(p.test(value) for p in parts), absent=all(p.absent for p in parts)
     )
     return joined._replace(lack=lambda value: "; ".join(filter(None, (p.lack(value) for p in parts))))
 
 
-def any_of(parts: Sequence[Expect]) -> Expect:
+def join_any(parts: Sequence[Expect]) -> Expect:
     """Return the expectation that at least one part holds."""
     if len(parts) == 1:
         return parts[0]
-    some = _some(parts)
-    joined = _joined(parts, " or ", some, absent=any(p.absent for p in parts))
+    some = _make_any_test(parts)
+    joined = _join_parts(parts, " or ", some, absent=any(p.absent for p in parts))
     only = frozenset(chain.from_iterable(part.only for part in parts)) if all(part.only for part in parts) else ()
     return joined._replace(only=frozenset(only))
 
 
-def _some(parts: Sequence[Expect]) -> Callable[[Case], bool]:
+def _make_any_test(parts: Sequence[Expect]) -> Callable[[Case], bool]:
     """Return a test whether a value passes at least one part.
 
     Parts that accept only single values are combined into one set lookup.
@@ -299,19 +303,19 @@ def _some(parts: Sequence[Expect]) -> Callable[[Case], bool]:
     return lambda value: value in only or any(test(value) for test in others)
 
 
-def none_of(parts: Sequence[Expect]) -> Expect:
+def join_none(parts: Sequence[Expect]) -> Expect:
     """Return the expectation that no part holds.
 
     An absence satisfies only `not: present`.
     """
-    several = f"none of {', '.join(_within(part.text) for part in parts)}"
-    text = several if len(parts) > 1 else f"not {_within(parts[0].text)}"
+    several = f"none of {', '.join(_bracket_text(part.text) for part in parts)}"
+    text = several if len(parts) > 1 else f"not {_bracket_text(parts[0].text)}"
     absent = len(parts) == 1 and parts[0] is PRESENT
-    some = _some(parts)
-    return _joined(parts, "", lambda value: not some(value), absent=absent)._replace(text=text)
+    some = _make_any_test(parts)
+    return _join_parts(parts, "", lambda value: not some(value), absent=absent)._replace(text=text)
 
 
-def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
+def _make_set_expectation(asks: Mapping[str, Sequence[Expect]]) -> Expect:
     """Return the expectation of a set by the operators on its members.
 
     `all`: these members; `any`: at least one of them; `none`: none of them; `only`: no other members; `equals`: exactly
@@ -321,7 +325,7 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
     if "equals" in asks:
         asks = {**asks, "all": asks["equals"], "only": asks["equals"]}
     every, some, none = (asks.get(word, ()) for word in ("all", "any", "none"))
-    allowed, is_some, is_none = _some(asks.get("only", ())), _some(some), _some(none)
+    allowed, is_some, is_none = _make_any_test(asks.get("only", ())), _make_any_test(some), _make_any_test(none)
 
     def may(member: str) -> bool:
         return ("only" not in asks or allowed(member)) and not is_none(member)
@@ -330,11 +334,11 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
         return not part.only.isdisjoint(have) if part.only else any(map(part.test, have))
 
     def test(value: Case) -> bool:
-        have = _set(value)
+        have = _get_members(value)
         return all(has(have, part) for part in every) and (not some or any(map(is_some, have))) and all(map(may, have))
 
     def lack(value: Case) -> str:
-        have = _set(value)
+        have = _get_members(value)
         missing = [part.text for part in every if not has(have, part)]
         beyond = sorted(member for member in have if not may(member))
         said = (f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has", beyond)) if names)
@@ -342,7 +346,9 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
 
     parts = [part for word in asks for part in asks[word]]
     words = {"all": "{}", "any": "some of {}", "none": "none of {}", "only": "only {}", "equals": "exactly {}"}
-    text = "; ".join(words[word].format(", ".join(_within(p.text) for p in asks[word]) or "nothing") for word in shown)
+    text = "; ".join(
+        words[word].format(", ".join(_bracket_text(p.text) for p in asks[word]) or "nothing") for word in shown
+    )
     named = frozenset(case for part in parts for case in part.cases if isinstance(case, str)) | {OTHER}
     # `all` and `any` need more members, `none` and `only` need fewer. The cases are therefore the empty set, all named
     # members, the largest allowed set, and the smallest required set.
@@ -351,5 +357,5 @@ def _members(asks: Mapping[str, Sequence[Expect]]) -> Expect:
     return Expect(text, test, cases=cases, opaque=any(part.opaque for part in parts), lack=lack)
 
 
-def _set(value: Case) -> FrozenSet[str]:
+def _get_members(value: Case) -> FrozenSet[str]:
     return value if isinstance(value, frozenset) else frozenset()

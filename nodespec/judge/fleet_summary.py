@@ -24,8 +24,8 @@ from typing import (
 
 from nodespec.errors import DEFECT, EXIT
 from nodespec.facts import declaration
-from nodespec.judge.clause_result import shown
-from nodespec.judge.conclusion import conclusion
+from nodespec.judge.clause_result import format_value
+from nodespec.judge.conclusion import derive_conclusion
 from nodespec.model.observation import Value
 from nodespec.model.plan import Spec
 from nodespec.model.report import Finding, Report
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 # what must be unique to a host, and why
-APART: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
+UNIQUE_VALUES: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
     "hostname": (lambda one: [one.host.name], "a cluster knows its nodes by name"),
     "machine-id": (
         lambda one: [one.host.id],
@@ -53,12 +53,12 @@ APART: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
     ),
 }
 # what should be equal on all hosts of a cluster: fields of the head of each report, and facts that specs require
-ALIKE: Mapping[str, Callable[[Report], str]] = {
+EQUAL_HEAD_FIELDS: Mapping[str, Callable[[Report], str]] = {
     "os.pretty_name": lambda report: report.host.os,
     "kernel.release": lambda report: report.host.kernel,
     "kernel.arch": lambda report: report.host.arch,
 }
-ASKED = (
+EQUAL_FACTS = (
     "cgroups.version",
     "kubelet.version",
     "runtime.containerd.version",
@@ -66,10 +66,10 @@ ASKED = (
     "runtime.docker.version",
     "runtime.runc.version",
 )
-FAMILIES = {name.partition(".")[0] for name in ASKED}
+EQUAL_FACT_FAMILIES = {name.partition(".")[0] for name in EQUAL_FACTS}
 
 
-Cause: TypeAlias = (
+HostCause: TypeAlias = (
     "Tuple[str, str, str, str, str]"  # a cause that several hosts may share: outcome, key, id, text, hint
 )
 
@@ -87,7 +87,7 @@ class Gist(NamedTuple):
     headline: str
     partial: bool
     cells: Tuple[Tuple[str, str], ...]  # the name of each spec, and its result
-    causes: Tuple[Cause, ...]
+    causes: Tuple[HostCause, ...]
     alike: Tuple[Tuple[str, str], ...]  # each fact that should be equal on all hosts, and its value
     defect: str = ""  # why nodespec could not judge the host
 
@@ -146,12 +146,15 @@ class Summary(NamedTuple):
     differences: Tuple[HostDifference, ...]
 
 
-def gist(report: Report) -> Gist:
+def make_gist(report: Report) -> Gist:
     """Return the gist of a report."""
     facts = report.facts if isinstance(report.facts, dict) else {}
-    asked = {name for name in ASKED if {name, name.partition(".")[0]} & facts.keys()}
-    noted = Recorded({name: note for name, note in facts.items() if name in FAMILIES or name in asked})
-    alike = {**{name: ask(report) for name, ask in ALIKE.items()}, **{name: _value(name, noted) for name in asked}}
+    asked = {name for name in EQUAL_FACTS if {name, name.partition(".")[0]} & facts.keys()}
+    noted = Recorded({name: note for name, note in facts.items() if name in EQUAL_FACT_FAMILIES or name in asked})
+    alike = {
+        **{name: ask(report) for name, ask in EQUAL_HEAD_FIELDS.items()},
+        **{name: _read_embedded_value(name, noted) for name in asked},
+    }
     return Gist(
         report.host,
         report.door,
@@ -159,34 +162,36 @@ def gist(report: Report) -> Gist:
         report.conclusion,
         report.headline,
         report.partial,
-        tuple((spec.name, _cell(report, spec)) for spec in report.specs),
-        tuple(_causes(report)),
-        tuple((name, alike.get(name, "")) for name in (*ALIKE, *ASKED)),
+        tuple((spec.name, _format_cell(report, spec)) for spec in report.specs),
+        tuple(_list_host_causes(report)),
+        tuple((name, alike.get(name, "")) for name in (*EQUAL_HEAD_FIELDS, *EQUAL_FACTS)),
         report.defect,
     )
 
 
-def summary(reports: Sequence[Report]) -> Summary:
+def summarize_reports(reports: Sequence[Report]) -> Summary:
     """Summarize several reports."""
-    return together([gist(report) for report in reports])
+    return summarize_gists([make_gist(report) for report in reports])
 
 
-def together(gists: Sequence[Gist]) -> Summary:
+def summarize_gists(gists: Sequence[Gist]) -> Summary:
     """Summarize several hosts by their gists."""
     specs = tuple(dict.fromkeys(name for one in gists for name, _ in one.cells))
-    hosts = labels(gists)
+    hosts = label_hosts(gists)
     cells = [dict(reversed(one.cells)) for one in gists]  # if several specs have the same name, the first counts
     matrix = tuple(HostRow(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
     shared = (
         Shared(what, value, why, owners)
-        for what, (ask, why) in APART.items()
-        for value, owners in _by_value(hosts, map(ask, gists)).items()
+        for what, (ask, why) in UNIQUE_VALUES.items()
+        for value, owners in _group_hosts(hosts, map(ask, gists)).items()
         if len(owners) > 1
     )
-    return Summary(specs, matrix, tuple(_hits(hosts, gists)), tuple(shared), tuple(_differences(hosts, gists)))
+    return Summary(
+        specs, matrix, tuple(_find_hits(hosts, gists)), tuple(shared), tuple(_find_differences(hosts, gists))
+    )
 
 
-def labels(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
+def label_hosts(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
     """Return a label for the host of each report.
 
     The label is the hostname, with the access if several hosts have the same name.
@@ -196,7 +201,7 @@ def labels(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
     return tuple(name if counts[name] == 1 else f"{name} ({report.door})" for name, report in zip(names, reports))
 
 
-def told(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) -> Iterator[Tuple[str, str]]:
+def format_summary(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) -> Iterator[Tuple[str, str]]:
     """Format a summary, without the matrix, as pairs of a label and a text.
 
     `few` shortens long lists.
@@ -218,31 +223,31 @@ def told(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) 
 # the matrix
 
 
-def _cell(report: Report, spec: Spec) -> str:
+def _format_cell(report: Report, spec: Spec) -> str:
     sources = frozenset(spec.sources)
-    own = [one for one in report.findings if not _files(one.source).isdisjoint(sources)]
+    own = [one for one in report.findings if not _list_files(one.source).isdisjoint(sources)]
     enforced = [one.outcome for one in own if one.disposition == "enforced"]
     counts = ", ".join(f"{enforced.count(one)} {one}" for one in ("fail", "unknown") if one in enforced)
-    return counts or conclusion(own, report.context)
+    return counts or derive_conclusion(own, report.context)
 
 
 @lru_cache(4096)
-def _files(source: Tuple[str, ...]) -> FrozenSet[str]:
+def _list_files(source: Tuple[str, ...]) -> FrozenSet[str]:
     return frozenset(at.rsplit(":", 2)[0] for at in source)
 
 
 # causes
 
 
-def _causes(report: Report) -> Iterator[Cause]:
+def _list_host_causes(report: Report) -> Iterator[HostCause]:
     """Yield the causes of the findings of a report."""
     for one in report.findings:
         if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
-            for key, say, look in _of(one, report):
+            for key, say, look in _list_finding_causes(one, report):
                 yield one.outcome, key, one.id, say, look
 
 
-def _of(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
+def _list_finding_causes(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
     """Return the causes of a finding: a key, the text, and the hint of each."""
     if finding.outcome == "unknown":
         seen = [part.observed for part in finding.parts if part.outcome == "unknown"]
@@ -253,18 +258,18 @@ def _of(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
     return list(dict.fromkeys(causes)) or [(finding.id, "", "")]
 
 
-def _hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
+def _find_hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
     """Return causes that occur on several hosts, the most common first."""
     found: Dict[Tuple[str, str], List[Tuple[str, str, str, str]]] = {}
     for host, one in zip(hosts, gists):
         for outcome, key, name, say, look in one.causes:
             found.setdefault((outcome, key), []).append((host, name, say, look))
-    hits = [_hit(outcome, members) for (outcome, _), members in found.items()]
+    hits = [_make_hit(outcome, members) for (outcome, _), members in found.items()]
     several = [hit for hit in hits if len(hit.hosts) > 1]
     return sorted(several, key=lambda hit: (-len(hit.hosts), hit.outcome))
 
 
-def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
+def _make_hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
     hosts, ids, says, looks = (tuple(dict.fromkeys(one)) for one in zip(*members))
     say = says[0] if len(says) == 1 else f"{says[0]}, and {len(says) - 1} more like it"
     return Hit(outcome, say, looks[0], ids, hosts)
@@ -273,21 +278,21 @@ def _hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
 # what should be equal
 
 
-def _differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[HostDifference]:
-    for at, name in enumerate((*ALIKE, *ASKED)):
-        values = _by_value(hosts, ((one.alike[at][1],) for one in gists))
+def _find_differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[HostDifference]:
+    for at, name in enumerate((*EQUAL_HEAD_FIELDS, *EQUAL_FACTS)):
+        values = _group_hosts(hosts, ((one.alike[at][1],) for one in gists))
         if len(values) > 1:
             yield HostDifference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
 
 
-def _value(name: str, facts: Recorded) -> str:
+def _read_embedded_value(name: str, facts: Recorded) -> str:
     """Return the embedded value of a fact, empty if it is not known."""
     place = declaration.place(tuple(name.split(".")))
     seen = facts.observe(place)
-    return shown(seen.value, place.kind) if isinstance(seen, Value) else ""
+    return format_value(seen.value, place.kind) if isinstance(seen, Value) else ""
 
 
-def _by_value(hosts: Sequence[str], values: Iterable[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
+def _group_hosts(hosts: Sequence[str], values: Iterable[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
     """Return the hosts of each value. Hosts without a value are left out."""
     found: Dict[str, List[str]] = {}
     for host, own in zip(hosts, values):

@@ -24,14 +24,14 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-ALL = Choice()
+ALL_REQUIREMENTS = Choice()
 
 
 class Terms(NamedTuple):
     """Settings of a judgment. `now` is the time in seconds since the epoch."""
 
     now: float
-    choice: Choice = ALL
+    choice: Choice = ALL_REQUIREMENTS
     waivers: Tuple[Waiver, ...] = ()
     embeds: bool = True  # embed the plan and all observations: needed only if the report is stored
     built: str = BUILT  # the earliest day on which the clock is trusted
@@ -47,20 +47,22 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     noted = None if not terms.embeds else looked if isinstance(looked, Noting) else Noting(looked)
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
     if terms.choice not in reading.parts:
-        asked = tuple(one for one in plan.requirements if not conclusion.left_out(terms.choice, one.id))
+        asked = tuple(one for one in plan.requirements if not conclusion.is_left_out(terms.choice, one.id))
         reading.parts[terms.choice] = plan._replace(requirements=asked)
     part = reading.parts[terms.choice]
-    judged = {one.finding.id: one for one in evaluation.judge(part, noted or looked, end, reading)}
-    findings = tuple(judged[one.id].finding if one.id in judged else _skipped(one) for one in plan.requirements)
+    judged = {one.finding.id: one for one in evaluation.evaluate_plan(part, noted or looked, end, reading)}
+    findings = tuple(
+        judged[one.id].finding if one.id in judged else _make_skipped_finding(one) for one in plan.requirements
+    )
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
-    named = conclusion.Named(findings) if terms.waivers else None
-    waivers = tuple(conclusion.standing(one, named, hosts, today, terms.built) for one in terms.waivers if named)
+    named = conclusion.FindingIndex(findings) if terms.waivers else None
+    waivers = tuple(conclusion.evaluate_waiver(one, named, hosts, today, terms.built) for one in terms.waivers if named)
     if noted:
         _observe_head(noted, seat.host)
     disposed = reading.disposed(findings, waivers, terms.choice)
     return Report(
-        conclusion=conclusion.conclusion(disposed, seat.context),
+        conclusion=conclusion.derive_conclusion(disposed, seat.context),
         context=seat.context,
         door=seat.door,
         time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(terms.now)),
@@ -70,7 +72,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         params=tuple(Param(one.name, one.value, one.source, one.why) for one in reading.bound.params),
         waivers=waivers,
         findings=disposed,
-        causes=evaluation.causes(list(judged.values())),
+        causes=evaluation.group_causes(list(judged.values())),
         notices=seat.notices,
         strict=terms.choice.strict,
         asked=len(part.requirements),
@@ -107,7 +109,7 @@ class NotObserved:
         return self.reason
 
 
-def not_judged(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str) -> Report:
+def make_failed_report(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str) -> Report:
     """Return the report on a host that nodespec failed to judge.
 
     Every requirement is unknown, and the exit code is 70.
@@ -118,6 +120,6 @@ def not_judged(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str) -> Rep
     return report._replace(conclusion="indeterminate", defect=say)
 
 
-def _skipped(requirement: Requirement) -> Finding:
+def _make_skipped_finding(requirement: Requirement) -> Finding:
     said = (requirement.why, "", requirement.see, requirement.source, ())
     return Finding(requirement.id, requirement.level, "skipped", "skipped", "left out on the command line", *said)

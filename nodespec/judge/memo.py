@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple, Un
 
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import conclusion
-from nodespec.judge.evaluation import Judged, Known, PreparedPlan
+from nodespec.judge.evaluation import BoundFacts, PreparedPlan, RequirementResult
 from nodespec.model.observation import Unknown
 from nodespec.recording.observation_json import Packed, packed
 from nodespec.recording.replay import Recorded
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from nodespec.model.plan import Plan, Requirement
     from nodespec.model.report import Finding, Waiver
 
-MOST = 20_000  # maximum entries; the memory is cleared when it is full
-LONGEST = 2000  # maximum characters of a memoized piece; a longer piece is decoded each time
-THING = 100  # characters of a piece that count as one entry
+MAX_ENTRIES = 20_000  # maximum entries; the memory is cleared when it is full
+MAX_PIECE_CHARS = 2000  # maximum characters of a memoized piece; a longer piece is decoded each time
+CHARS_PER_ENTRY = 100  # characters of a piece that count as one entry
 
-Names: TypeAlias = "Union[Tuple[str, ...], Unknown]"
-Seen: TypeAlias = "Union[Observation[Datum], Names]"
+RowNames: TypeAlias = "Union[Tuple[str, ...], Unknown]"
+ReadResult: TypeAlias = "Union[Observation[Datum], RowNames]"
 
 
 class Step(NamedTuple):
@@ -46,46 +46,46 @@ class Step(NamedTuple):
 
     place: Place
     whole: bool
-    then: Dict[int, Tuple[Seen, Union[Step, Judged]]]  # by id(), with the object
+    then: Dict[int, Tuple[ReadResult, Union[Step, RequirementResult]]]  # by id(), with the object
 
 
 class Memory:
     """The memoized data of all hosts so far, limited to `most` entries."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self.most = most
-        self.strange = 0  # number of observations that were not memoized; results that read them are not either
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
+        self.max_entries = most
+        self.unmemoized = 0  # number of observations that were not memoized; results that read them are not either
         self.forget()
 
     def forget(self) -> None:
         """Clear the memory. Must be called between two hosts, not while one is judged."""
         self.count = 0
         self.seen: Dict[Tuple[object, ...], Observation[Datum]] = {}
-        self.names: Dict[Tuple[object, ...], Names] = {}
+        self.names: Dict[Tuple[object, ...], RowNames] = {}
         self.noted: Dict[Tuple[object, ...], Tuple[object, Json]] = {}
-        self.found: Dict[str, Union[Step, Judged]] = {}
+        self.found: Dict[str, Union[Step, RequirementResult]] = {}
         self.kept: Set[int] = set()  # the findings in `found`, by id()
         self.disposed: Dict[Tuple[object, ...], Finding] = {}  # by id() of the finding
 
     @property
     def full(self) -> bool:
         """Whether nothing more may be stored."""
-        return self.count > self.most
+        return self.count > self.max_entries
 
-    def room(self, things: int = 1) -> bool:
+    def reserve(self, things: int = 1) -> bool:
         """Count more entries, and return whether they may be stored."""
         self.count += things
-        return self.count <= self.most
+        return self.count <= self.max_entries
 
 
-class Remembered(Recorded):
+class MemoizedRecording(Recorded):
     """A recording that decodes only pieces which no earlier recording contained."""
 
     def __init__(self, notes: Json, memory: Memory) -> None:
         if memory.full:
             memory.forget()
         super().__init__(notes)
-        self.memory, self.before = memory, memory.strange
+        self.memory, self.before = memory, memory.unmemoized
         self._said: Dict[str, str] = {}  # by table: the text that applies to all its rows
 
     def observe(self, place: Place) -> Observation[Datum]:
@@ -93,31 +93,35 @@ class Remembered(Recorded):
         if (
             self.memory.full
         ):  # A table with more rows than the memory holds: comparing each row costs more than it saves.
-            self.memory.strange += 1
+            self.memory.unmemoized += 1
             return super().observe(place)
-        piece = self._piece(place)
+        piece = self._find_piece(place)
         seen = self.memory.seen.get(piece) if piece else None
         if seen is None:
             seen = super().observe(place)
             piece = piece or (place.path, repr(seen))
             size = len(str(piece[-1]))
-            if size > LONGEST or (piece not in self.memory.seen and not self.memory.room(1 + size // THING)):
-                self.memory.strange += 1
+            if size > MAX_PIECE_CHARS or (
+                piece not in self.memory.seen and not self.memory.reserve(1 + size // CHARS_PER_ENTRY)
+            ):
+                self.memory.unmemoized += 1
                 return seen
             return self.memory.seen.setdefault(piece, seen)
         return seen
 
-    def rows(self, place: Place) -> Names:
+    def rows(self, place: Place) -> RowNames:
         """Return the names of all rows of a table, the same object for equal names."""
         names = super().rows(place)
         key = (isinstance(names, Unknown), names)
         size = sum(map(len, names))
-        if size > LONGEST or (key not in self.memory.names and not self.memory.room(1 + size // THING)):
-            self.memory.strange += 1
+        if size > MAX_PIECE_CHARS or (
+            key not in self.memory.names and not self.memory.reserve(1 + size // CHARS_PER_ENTRY)
+        ):
+            self.memory.unmemoized += 1
             return names
         return self.memory.names.setdefault(key, names)
 
-    def _piece(self, place: Place) -> Optional[Tuple[object, ...]]:
+    def _find_piece(self, place: Place) -> Optional[Tuple[object, ...]]:
         """Return the text from which an observation is decoded, as a key.
 
         Returns None if the text is too long, or if the observation depends on the names of all rows.
@@ -141,30 +145,30 @@ class Remembered(Recorded):
                 said = (part, "", repr(written))
         except RecursionError:
             return None
-        return (place.path, *said) if len(said[1]) + len(said[2]) <= LONGEST else None
+        return (place.path, *said) if len(said[1]) + len(said[2]) <= MAX_PIECE_CHARS else None
 
 
-class Noted(Noting):
+class MemoizedTee(Noting):
     """A tee that captures facts as they are read, and shares the JSON of equal tables."""
 
-    facts: Remembered
+    facts: MemoizedRecording
 
     @property
     def notes(self) -> Packed:
         """The captured facts as JSON. Other hosts share it: it must not be changed."""
-        return {name: self._shared(name, one) for name, one in self._noted.items()}
+        return {name: self._encode_shared(name, one) for name, one in self._noted.items()}
 
-    def _shared(self, name: str, one: Union[Observation[Datum], Note]) -> Json:
-        memory, key = self.facts.memory, (name, *(_identity(one) if isinstance(one, Note) else (id(one),)))
+    def _encode_shared(self, name: str, one: Union[Observation[Datum], Note]) -> Json:
+        memory, key = self.facts.memory, (name, *(_identify_note(one) if isinstance(one, Note) else (id(one),)))
         if key not in memory.noted:
             said = one.packed() if isinstance(one, Note) else packed(one)
-            if memory.strange != self.facts.before or not memory.room():
+            if memory.unmemoized != self.facts.before or not memory.reserve():
                 return said
             memory.noted[key] = one, said
         return memory.noted[key][1]
 
 
-def _identity(note: Note) -> Tuple[object, ...]:
+def _identify_note(note: Note) -> Tuple[object, ...]:
     rows = ((key, column, id(seen)) for key, row in note.rows.items() for column, seen in row.items())
     return (id(note.names), id(note.rest), *rows)
 
@@ -174,7 +178,7 @@ class Trace:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self.asked: List[Tuple[Place, bool, Seen]] = []
+        self.asked: List[Tuple[Place, bool, ReadResult]] = []
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place."""
@@ -182,41 +186,43 @@ class Trace:
         self.asked.append((place, False, seen))
         return seen
 
-    def rows(self, place: Place) -> Names:
+    def rows(self, place: Place) -> RowNames:
         """Return the names of all rows of a table."""
         names = self.facts.rows(place)
         self.asked.append((place, True, names))
         return names
 
 
-class Alike(PreparedPlan):
+class MemoizedPlan(PreparedPlan):
     """A memoized plan: results are shared by hosts with equal observations."""
 
     def __init__(self, plan: Plan, memory: Optional[Memory] = None, context: str = "running") -> None:
         super().__init__(plan, context)
         self.memory = memory or Memory()
-        self.disposed = self._disposed
+        self.disposed = self._assign_dispositions
 
-    def judged(self, requirement: Requirement, facts: Known) -> Judged:
+    def evaluate(self, requirement: Requirement, facts: BoundFacts) -> RequirementResult:
         """Evaluate a requirement, or return the memoized result for its observations."""
         step = self.memory.found.get(requirement.id)
         while isinstance(step, Step):
             seen = facts.rows(step.place) if step.whole else facts.observe(step.place)
             found = step.then.get(id(seen))
             step = found[1] if found else None
-        return step or self._anew(requirement, facts)
+        return step or self._evaluate_anew(requirement, facts)
 
-    def _anew(self, requirement: Requirement, facts: Known) -> Judged:
-        strange, trace = self.memory.strange, Trace(facts.facts)
-        known = Known(trace, self, facts.end)
-        judged = super().judged(requirement, known)
-        if not known.late and strange == self.memory.strange and self.memory.room(len(trace.asked) + 1):
-            self._learn(requirement.id, trace.asked, judged)
+    def _evaluate_anew(self, requirement: Requirement, facts: BoundFacts) -> RequirementResult:
+        strange, trace = self.memory.unmemoized, Trace(facts.facts)
+        known = BoundFacts(trace, self, facts.end)
+        judged = super().evaluate(requirement, known)
+        if not known.late and strange == self.memory.unmemoized and self.memory.reserve(len(trace.asked) + 1):
+            self._store_result(requirement.id, trace.asked, judged)
             self.memory.kept.add(id(judged.finding))
         return judged
 
-    def _learn(self, name: str, asked: Sequence[Tuple[Place, bool, Seen]], judged: Judged) -> None:
-        known: Union[Step, Judged] = judged
+    def _store_result(
+        self, name: str, asked: Sequence[Tuple[Place, bool, ReadResult]], judged: RequirementResult
+    ) -> None:
+        known: Union[Step, RequirementResult] = judged
         for place, whole, seen in reversed(asked):
             known = Step(place, whole, {id(seen): (seen, known)})
         before = self.memory.found.setdefault(name, known)
@@ -224,14 +230,16 @@ class Alike(PreparedPlan):
             ((same, (seen, after)),) = known.then.items()
             before, known = before.then.setdefault(same, (seen, after))[1], after
 
-    def _disposed(self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice) -> Tuple[Finding, ...]:
+    def _assign_dispositions(
+        self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice
+    ) -> Tuple[Finding, ...]:
         """Return the findings with their dispositions, the same object for each finding."""
         valid = tuple(number for number, one in enumerate(waivers) if one.state == "valid")
         known = self.memory.disposed
         found = [known.get((id(finding), valid, choice.strict)) for finding in findings]
         for at, finding in enumerate(findings):
             if found[at] is None:
-                (found[at],) = conclusion.disposed((finding,), waivers, choice)
-                if id(finding) in self.memory.kept and self.memory.room():
+                (found[at],) = conclusion.assign_dispositions((finding,), waivers, choice)
+                if id(finding) in self.memory.kept and self.memory.reserve():
                     known[id(finding), valid, choice.strict] = cast("Finding", found[at])
         return cast("Tuple[Finding, ...]", tuple(found))

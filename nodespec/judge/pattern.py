@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 PARAMS = "params"  # the family of parameters
 
 # the outcomes of a pattern by precedence: the first that occurs is the outcome of `all` or `any`
-ALL = ("fail", "unknown", "deferred", "pass")
-ANY = ("pass", "unknown", "deferred", "fail")
+ALL_PRECEDENCE = ("fail", "unknown", "deferred", "pass")
+ANY_PRECEDENCE = ("pass", "unknown", "deferred", "fail")
 OPPOSITE = {"pass": "fail", "fail": "pass"}
 
-TYPES: Mapping[str, Kind[Datum]] = {
+PARAM_TYPES: Mapping[str, Kind[Datum]] = {
     "text": FreeText(),
     "number": Whole(),
     "size": Size(),
@@ -59,100 +59,100 @@ class Joined(NamedTuple):
 Pattern: TypeAlias = "Union[Clause, Joined]"
 
 
-def param_kind(param: SpecParam) -> Kind[Datum]:
+def find_param_kind(param: SpecParam) -> Kind[Datum]:
     """Return the type that parses the text of a parameter in a condition."""
-    return OneOf(*param.known) if param.known else TYPES[param.kind]
+    return OneOf(*param.known) if param.known else PARAM_TYPES[param.kind]
 
 
-def read_param(param: SpecParam, text: str) -> Datum:
+def parse_param(param: SpecParam, text: str) -> Datum:
     """Parse a text as the type of a parameter.
 
     Free text is not parsed, because it may be a range for the fact that uses it. Raises ValueError if it is not valid.
     """
     if param.choices:
         return OneOf(*param.choices).read(text)
-    return text if param.kind == "text" else param_kind(param).read(text)
+    return text if param.kind == "text" else find_param_kind(param).read(text)
 
 
 def observe_param(param: SpecParam) -> Observation[Datum]:
     """Return the value of a parameter as an observation, for use in a condition."""
     default = f"default of {param.name}{param.source[len('default') :]}"  # with the context, if it selected the default
     source = f"--set {param.name}" if param.source == "set" else default
-    return Value(param.value, Evidence(source)).then(lambda text: read_param(param, text))
+    return Value(param.value, Evidence(source)).then(lambda text: parse_param(param, text))
 
 
 @cache
-def param_place(param: SpecParam) -> Place:
+def make_param_place(param: SpecParam) -> Place:
     """Return the place of a parameter in the tree of facts."""
     leaf = Leaf(lambda _: observe_param(param), (), "", sensitive=False)
-    leaf.kind = param_kind(param)
+    leaf.kind = find_param_kind(param)
     return Place((PARAMS, param.name), leaf)
 
 
 Params: TypeAlias = "Mapping[str, SpecParam]"
 
 
-def read(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
+def parse_pattern(data: Data, params: Params, row: Union[Place, None] = None) -> Pattern:
     """Decode a pattern. `row` is the row whose columns it names.
 
     Raises `DocumentError` or LookupError if the data is not a pattern.
     """
     for how in ("all", "any"):
         if how in data:
-            return Joined(how, tuple(read(one, params, row) for one in cast("List[Data]", data[how])))
+            return Joined(how, tuple(parse_pattern(one, params, row) for one in cast("List[Data]", data[how])))
     if "not" in data:
-        return Joined("not", (read(cast("Data", data["not"]), params, row),))
+        return Joined("not", (parse_pattern(cast("Data", data["not"]), params, row),))
     if "param" in data:
-        place = param_place(params[cast("str", data["param"])])
+        place = make_param_place(params[cast("str", data["param"])])
     elif "column" in data and row is not None:
         place = declaration.place((*row.path, *filter(None, [cast("str", data["column"])])))
     else:
         place = declaration.place(tuple(cast("List[str]", data["fact"])))
     aliases = (place._replace(path=(*place.owner, key), key=key) for key in cast("List[str]", data.get("aliases", [])))
-    return Clause(place, expected(bound(data["expect"], params), place), tuple(aliases))
+    return Clause(place, parse_place_expectation(bind_params(data["expect"], params), place), tuple(aliases))
 
 
-def bound(node: Node, params: Params) -> Node:
+def bind_params(node: Node, params: Params) -> Node:
     """Replace each parameter in an expectation by its text."""
     if isinstance(node, str):
         return node
     if isinstance(node, list):
-        return [bound(one, params) for one in node]
-    below = {key: bound(one, params) for key, one in node.items() if key != "param"}
+        return [bind_params(one, params) for one in node]
+    below = {key: bind_params(one, params) for key, one in node.items() if key != "param"}
     if "param" not in node:
         return below
     value = params[cast("str", node["param"])].value
     return {"is": value, **below} if below else value
 
 
-def expected(node: Node, place: Place) -> Expect:
+def parse_place_expectation(node: Node, place: Place) -> Expect:
     """Return the parsed expectation of a place."""
-    return expectation.read(node, place.kind)
+    return expectation.parse_expectation(node, place.kind)
 
 
-def clauses(pattern: Pattern) -> Iterable[Clause]:
+def list_clauses(pattern: Pattern) -> Iterable[Clause]:
     """Return all clauses of a pattern."""
     if isinstance(pattern, Clause):
         return (pattern,)
-    return (clause for part in pattern.parts for clause in clauses(part))
+    return (clause for part in pattern.parts for clause in list_clauses(part))
 
 
-def join(how: str, outcomes: Sequence[str]) -> str:
+def join_outcomes(how: str, outcomes: Sequence[str]) -> str:
     """Join several outcomes by `all`, `any` or `not`."""
     if how == "not":
         return OPPOSITE.get(outcomes[0], outcomes[0])
-    order = ANY if how == "any" else ALL
+    order = ANY_PRECEDENCE if how == "any" else ALL_PRECEDENCE
     return min(outcomes, key=order.index)
 
 
-def outcome(pattern: Pattern, ask: Callable[[Clause], str]) -> str:
+def compute_outcome(pattern: Pattern, ask: Callable[[Clause], str]) -> str:
     """Return the outcome of a pattern from the outcomes of its clauses."""
     if isinstance(pattern, Clause):
         return ask(pattern)
-    return join(pattern.how, [outcome(part, ask) for part in pattern.parts])
+    return join_outcomes(pattern.how, [compute_outcome(part, ask) for part in pattern.parts])
 
 
-def conditional(condition: str, required: str) -> str:
+def apply_condition(condition: str, required: str) -> str:
     """Return the outcome of a requirement under a condition (`when` or `where`).
 
     It is that of the implication: the condition implies the requirement.

@@ -9,9 +9,18 @@ import re
 from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
 from nodespec.errors import DocumentError, UsageError
-from nodespec.judge.conclusion import Names, selects
-from nodespec.model.document import SIZE, Map, Node, known, listed, opened, parse_json, text
-from nodespec.model.plan import LANGUAGE
+from nodespec.judge.conclusion import GlobIndex, matches_glob
+from nodespec.model.document import (
+    MAX_DOCUMENT_BYTES,
+    Map,
+    Node,
+    open_nonblocking,
+    parse_json,
+    require_known_keys,
+    require_list,
+    require_text,
+)
+from nodespec.model.plan import LANGUAGE_VERSION
 from nodespec.model.report import Waiver
 
 if TYPE_CHECKING:
@@ -19,9 +28,9 @@ if TYPE_CHECKING:
 
     from nodespec.model.json_types import Json
 
-TOP = ("nodespec-waivers", "waivers")
-MANY = 10  # requirements; among fewer, a specific glob can also cover most of them
-KEYS = ("ids", "hosts", "reason", "owner", "expires")
+TOP_KEYS = ("nodespec-waivers", "waivers")
+MIN_BROAD_REQUIREMENTS = 10  # requirements; among fewer, a specific glob can also cover most of them
+WAIVER_KEYS = ("ids", "hosts", "reason", "owner", "expires")
 
 Parse: TypeAlias = "Callable[[bytes, str], Node]"
 
@@ -34,19 +43,19 @@ def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
     """
     read = parse_json if path.endswith(".json") else parse
     try:
-        with open(path, "rb", opener=opened) as file:
-            body = read(file.read(SIZE + 1), path)
+        with open(path, "rb", opener=open_nonblocking) as file:
+            body = read(file.read(MAX_DOCUMENT_BYTES + 1), path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     problems: List[DocumentError] = []
     found: List[Waiver] = []
     try:
-        entries = _entries(body)
+        entries = _read_entries(body)
     except DocumentError as wrong:
         raise UsageError(str(wrong)) from None
     for entry in entries:
         try:
-            found.append(_waiver(entry))
+            found.append(_parse_waiver(entry))
         except DocumentError as wrong:
             problems.append(wrong)
     if problems:
@@ -54,56 +63,56 @@ def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
     return tuple(found)
 
 
-def refuse_broad(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
+def refuse_broad_waivers(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
     """Refuse a waiver whose globs cover nearly every requirement, as `*` does.
 
     A waiver is too broad if it covers all requirements, or more than half of at least ten. Only globs without a
     complete first segment count, because a complete id or a glob such as `kernel.*` is specific.
     """
     problems: List[str] = []
-    names = Names(ids)
+    names = GlobIndex(ids)
     for waiver in waivers:
         broad = [glob for glob in waiver.ids if "*" in glob and "." not in glob.split("*")[0]]
-        covered = len({id_ for glob in broad for id_ in names.matching(glob)})
-        if broad and (covered == len(ids) > 1 or (len(ids) >= MANY and covered * 2 > len(ids))):
+        covered = len({id_ for glob in broad for id_ in names.find_matches(glob)})
+        if broad and (covered == len(ids) > 1 or (len(ids) >= MIN_BROAD_REQUIREMENTS and covered * 2 > len(ids))):
             said = ", ".join(f"`{glob}`" for glob in broad)
             problems.append(f"{waiver.source}: {said} covers {covered} of {len(ids)} requirements: name what may fail")
     if problems:
         raise UsageError(*problems)
 
 
-def coverage(waiver: Waiver, ids: Sequence[str]) -> str:
+def describe_coverage(waiver: Waiver, ids: Sequence[str]) -> str:
     """Describe how many requirements each id or glob of a waiver covers."""
-    counts = [(glob, sum(selects(glob, id_) for id_ in ids)) for glob in waiver.ids]
+    counts = [(glob, sum(matches_glob(glob, id_) for id_ in ids)) for glob in waiver.ids]
     return f"{', '.join(f'{glob} covers {count}' for glob, count in counts)} of {len(ids)} requirements"
 
 
-def _entries(body: Node) -> List[Node]:
+def _read_entries(body: Node) -> List[Node]:
     if not isinstance(body, Map):
         raise DocumentError(body, "waivers are a mapping that begins with `nodespec-waivers: 1`")
-    known(body, TOP)
-    if body.get("nodespec-waivers") != str(LANGUAGE):
-        raise DocumentError(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE}` is wanted")
-    return listed(body["waivers"]) if "waivers" in body else []
+    require_known_keys(body, TOP_KEYS)
+    if body.get("nodespec-waivers") != str(LANGUAGE_VERSION):
+        raise DocumentError(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE_VERSION}` is wanted")
+    return require_list(body["waivers"]) if "waivers" in body else []
 
 
-def _waiver(node: Node) -> Waiver:
+def _parse_waiver(node: Node) -> Waiver:
     if not isinstance(node, Map):
         raise DocumentError(node, "a waiver is a mapping")
-    known(node, KEYS)
-    for key in KEYS:
+    require_known_keys(node, WAIVER_KEYS)
+    for key in WAIVER_KEYS:
         if key not in node:
             raise DocumentError(node, f"`{key}` is missing: a waiver names ids, hosts, reason, owner and expires")
-    expires = text(node["expires"], "expires")
+    expires = require_text(node["expires"], "expires")
     if not _is_day(expires):
         raise DocumentError(node["expires"], f"`{expires}` is no day such as 2026-12-31")
-    words = (text(node["reason"], "reason"), text(node["owner"], "owner"), expires, str(node.at))
-    return Waiver(_globs(node["ids"], "ids", all_refused=True), _globs(node["hosts"], "hosts"), *words)
+    words = (require_text(node["reason"], "reason"), require_text(node["owner"], "owner"), expires, str(node.at))
+    return Waiver(_parse_globs(node["ids"], "ids", all_refused=True), _parse_globs(node["hosts"], "hosts"), *words)
 
 
-def _globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[str, ...]:
-    globs = tuple(text(one, what) for one in listed(node))
-    for one, glob in zip(listed(node), globs):
+def _parse_globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[str, ...]:
+    globs = tuple(require_text(one, what) for one in require_list(node))
+    for one, glob in zip(require_list(node), globs):
         if all_refused and not glob.strip("*."):
             raise DocumentError(one, f"`{glob}` would waive everything: name what may fail")
     return globs
@@ -126,7 +135,7 @@ def schema() -> Dict[str, Json]:
     waiver: Dict[str, Json] = {
         "type": "object",
         "additionalProperties": False,
-        "required": [*KEYS],
+        "required": [*WAIVER_KEYS],
         "properties": {"ids": texts, "hosts": texts, "reason": line, "owner": line, "expires": day},
     }
     return {
@@ -135,5 +144,5 @@ def schema() -> Dict[str, Json]:
         "type": "object",
         "additionalProperties": False,
         "required": ["nodespec-waivers"],
-        "properties": {"nodespec-waivers": {"const": LANGUAGE}, "waivers": {"type": "array", "items": waiver}},
+        "properties": {"nodespec-waivers": {"const": LANGUAGE_VERSION}, "waivers": {"type": "array", "items": waiver}},
     }

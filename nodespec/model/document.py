@@ -14,8 +14,8 @@ from nodespec.errors import DocumentError, FilePosition, UsageError, suggest_nam
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-SIZE = 1 << 20  # maximum size of one file in bytes
-DEPTH = 32  # maximum nesting of a YAML document
+MAX_DOCUMENT_BYTES = 1 << 20  # maximum size of one file in bytes
+MAX_YAML_DEPTH = 32  # maximum nesting of a YAML document
 
 
 class Word(str):
@@ -48,21 +48,21 @@ class Map(Named):
 Node: TypeAlias = "Union[Word, Seq, Map]"
 
 
-def word(text: str, at: FilePosition, *, null: bool = False) -> Word:
+def make_word(text: str, at: FilePosition, *, null: bool = False) -> Word:
     """Return a scalar with its position."""
     made = Word(text)
     made.at, made.null = at, null
     return made
 
 
-def mapping(at: FilePosition, items: Iterable[Tuple[str, Node]] = ()) -> Map:
+def make_mapping(at: FilePosition, items: Iterable[Tuple[str, Node]] = ()) -> Map:
     """Return a mapping with its position."""
     made = Map(items)
     made.at = at
     return made
 
 
-def sequence(at: FilePosition, items: List[Node]) -> Seq:
+def make_sequence(at: FilePosition, items: List[Node]) -> Seq:
     """Return a list with its position."""
     made = Seq(items)
     made.at = at
@@ -77,15 +77,17 @@ def parse_json(data: bytes, file: str) -> Node:
     import json  # noqa: PLC0415
 
     at = FilePosition(file, 1, 1)
-    if len(data) > SIZE:
-        raise UsageError(f"{at}: larger than {SIZE >> 20} MiB")
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise UsageError(f"{at}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
     try:
-        return _noded(json.loads(decoded(data, file), object_pairs_hook=lambda pairs: _unique(pairs, at)), at)
+        return _make_node(
+            json.loads(decode_utf8(data, file), object_pairs_hook=lambda pairs: _reject_duplicate_keys(pairs, at)), at
+        )
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{at}: not JSON: {error}") from None
 
 
-def _unique(pairs: List[Tuple[str, object]], at: FilePosition) -> Dict[str, object]:
+def _reject_duplicate_keys(pairs: List[Tuple[str, object]], at: FilePosition) -> Dict[str, object]:
     found: Dict[str, object] = {}
     for name, value in pairs:
         if name in found:
@@ -94,17 +96,17 @@ def _unique(pairs: List[Tuple[str, object]], at: FilePosition) -> Dict[str, obje
     return found
 
 
-def _noded(data: object, at: FilePosition) -> Node:
+def _make_node(data: object, at: FilePosition) -> Node:
     if isinstance(data, dict):
-        return mapping(at, ((word(name, at), _noded(value, at)) for name, value in data.items()))
+        return make_mapping(at, ((make_word(name, at), _make_node(value, at)) for name, value in data.items()))
     if isinstance(data, list):
-        return sequence(at, [_noded(value, at) for value in data])
+        return make_sequence(at, [_make_node(value, at) for value in data])
     if data is None or isinstance(data, bool):  # checked before the lookup, because 1 == True
-        return word({None: "", True: "true", False: "false"}[data], at, null=data is None)
-    return word(str(data), at)
+        return make_word({None: "", True: "true", False: "false"}[data], at, null=data is None)
+    return make_word(str(data), at)
 
 
-def opened(path: str, flags: int) -> int:
+def open_nonblocking(path: str, flags: int) -> int:
     """Open a file without waiting for a writer: a FIFO that has none reads as empty.
 
     For use as the `opener` of `open`.
@@ -114,15 +116,15 @@ def opened(path: str, flags: int) -> int:
     return handle
 
 
-def decoded(data: bytes, file: str) -> str:
+def decode_utf8(data: bytes, file: str) -> str:
     """Decode UTF-8 text. Raises `UsageError` with the position of the first invalid byte."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{after(data[: error.start], file)}: not UTF-8 text") from None
+        raise UsageError(f"{locate_end(data[: error.start], file)}: not UTF-8 text") from None
 
 
-def after(data: bytes, file: str) -> FilePosition:
+def locate_end(data: bytes, file: str) -> FilePosition:
     """Return the position after these bytes of a file."""
     return FilePosition(file, data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
 
@@ -130,25 +132,25 @@ def after(data: bytes, file: str) -> FilePosition:
 # checks of the shape of nodes
 
 
-def items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
+def iterate_items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
     """Iterate over the keys and values of a mapping. Raises `DocumentError` if it is empty."""
     if not isinstance(node, Map):
         raise DocumentError(node, f"{what} wants a mapping")
     if not node:
         raise DocumentError(node, f"{what} says nothing")
-    return iter([(key if isinstance(key, Word) else word(key, node.at), node[key]) for key in node])
+    return iter([(key if isinstance(key, Word) else make_word(key, node.at), node[key]) for key in node])
 
 
-def listed(node: Node) -> Seq:
+def require_list(node: Node) -> Seq:
     """Return a non-empty list without duplicates. Raises `DocumentError` otherwise."""
     if not isinstance(node, Seq):
         raise DocumentError(node, "a list is wanted here")
     if not node:
         raise DocumentError(node, "an empty list says nothing")
-    return distinct(node)
+    return require_distinct(node)
 
 
-def distinct(node: Seq) -> Seq:
+def require_distinct(node: Seq) -> Seq:
     """Return a list without duplicate scalars. Raises `DocumentError` otherwise."""
     before: Set[str] = set()
     for one in node:
@@ -159,20 +161,20 @@ def distinct(node: Seq) -> Seq:
     return node
 
 
-def text(node: Node, what: str) -> str:
+def require_text(node: Node, what: str) -> str:
     """Return a non-empty text, white space folded. Raises `DocumentError` otherwise."""
     if not isinstance(node, Word) or node.null or not node.strip():
         raise DocumentError(node, f"`{what}` wants a text")
     return " ".join(node.split())
 
 
-def known(node: Map, names: Tuple[str, ...]) -> None:
+def require_known_keys(node: Map, names: Tuple[str, ...]) -> None:
     """Raise `DocumentError` for the first key that is not in `names`."""
-    for wrong in unknown_keys(node, names):
+    for wrong in find_unknown_keys(node, names):
         raise wrong
 
 
-def unknown_keys(node: Map, names: Tuple[str, ...]) -> List[DocumentError]:
+def find_unknown_keys(node: Map, names: Tuple[str, ...]) -> List[DocumentError]:
     """Return an error for each key that is not in `names`."""
     return [
         DocumentError(name, f"`{name}` is unknown here{suggest_name(name, names)}")

@@ -115,7 +115,7 @@ Observation = Union[Value[T], Absent, Unknown]  # not a string, so that the code
 Lacking = Union[Absent, Unknown]
 
 
-def first(looks: Iterable[Observation[T]]) -> Observation[T]:
+def select_first(looks: Iterable[Observation[T]]) -> Observation[T]:
     """Return the first value of several observations, in their order.
 
     If there is none, return the first unknown observation, else an absence with the sources of all of them.

@@ -18,7 +18,7 @@ Node: TypeAlias = "Union[str, List[Node], Dict[str, Node]]"  # an expectation as
 Data: TypeAlias = "Dict[str, Node]"  # a pattern as data
 
 CONTEXTS = ("running", "at rest")
-LANGUAGE = 1  # version of the spec language, of plans and of recordings
+LANGUAGE_VERSION = 1  # version of the spec language, of plans and of recordings
 
 
 class Spec(NamedTuple):
@@ -41,7 +41,7 @@ class SpecParam(NamedTuple):
 
     `kind` names a type, unless there are choices. `known` holds the choices before an extending spec narrowed them;
     conditions may name all of them. `defaults` holds the defaults of a running and of an offline host if they differ;
-    `value` is then the first until `bind` selects one.
+    `value` is then the first until `bind_defaults` selects one.
     """
 
     name: str
@@ -79,34 +79,34 @@ class Plan(NamedTuple):
     requirements: Tuple[Requirement, ...]
 
 
-def packed(plan: Plan) -> Dict[str, Json]:
+def encode_plan(plan: Plan) -> Dict[str, Json]:
     """Encode a plan as JSON."""
     return {
-        "nodespec": LANGUAGE,
-        "specs": [cast("Json", _listed(spec._asdict())) for spec in plan.specs],
-        "params": [cast("Json", _listed(_stated(param))) for param in plan.params],
-        "requirements": [cast("Json", _listed(requirement._asdict())) for requirement in plan.requirements],
+        "nodespec": LANGUAGE_VERSION,
+        "specs": [cast("Json", _convert_tuples(spec._asdict())) for spec in plan.specs],
+        "params": [cast("Json", _convert_tuples(_encode_param(param))) for param in plan.params],
+        "requirements": [cast("Json", _convert_tuples(requirement._asdict())) for requirement in plan.requirements],
     }
 
 
-def bind(plan: Plan, context: str) -> Plan:
+def bind_defaults(plan: Plan, context: str) -> Plan:
     """Return the plan with the defaults of a context, `running` or `at rest`.
 
     A parameter that was set keeps its value.
     """
     if not any(param.defaults for param in plan.params):
         return plan
-    return plan._replace(params=tuple(_bound(param, context) for param in plan.params))
+    return plan._replace(params=tuple(_bind_param(param, context) for param in plan.params))
 
 
-def _bound(param: SpecParam, context: str) -> SpecParam:
+def _bind_param(param: SpecParam, context: str) -> SpecParam:
     if not param.defaults:
         return param
     value = param.defaults[CONTEXTS.index(context)]
     return param._replace(value=value, source=f"default ({context})", defaults=())
 
 
-def _stated(param: SpecParam) -> Dict[str, object]:
+def _encode_param(param: SpecParam) -> Dict[str, object]:
     """Return the fields of a parameter, without `defaults` if it is empty.
 
     Earlier versions reject the unknown field.
@@ -114,58 +114,58 @@ def _stated(param: SpecParam) -> Dict[str, object]:
     return {name: value for name, value in param._asdict().items() if name != "defaults" or value}
 
 
-def _listed(fields: Mapping[str, object]) -> Dict[str, object]:
+def _convert_tuples(fields: Mapping[str, object]) -> Dict[str, object]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
-def unpacked(data: Mapping[str, Json]) -> Plan:
-    """Decode a plan that `packed` encoded.
+def decode_plan(data: Mapping[str, Json]) -> Plan:
+    """Decode a plan that `encode_plan` encoded.
 
     Raises KeyError, TypeError or ValueError for other data.
     """
-    if data["nodespec"] != LANGUAGE:
+    if data["nodespec"] != LANGUAGE_VERSION:
         raise ValueError("made by another version of nodespec")
     whens: Dict[str, Data] = {}  # requirements of one rule share one condition object, so that it is evaluated once
     return Plan(
-        tuple(Spec(**_tupled(one)) for one in _objects(data["specs"])),  # type: ignore[arg-type]
-        tuple(SpecParam(**_tupled(one)) for one in _objects(data["params"])),  # type: ignore[arg-type]
-        tuple(_requirement(one, whens) for one in _objects(data["requirements"])),
+        tuple(Spec(**_convert_lists(one)) for one in _cast_objects(data["specs"])),  # type: ignore[arg-type]
+        tuple(SpecParam(**_convert_lists(one)) for one in _cast_objects(data["params"])),  # type: ignore[arg-type]
+        tuple(_decode_requirement(one, whens) for one in _cast_objects(data["requirements"])),
     )
 
 
-def _requirement(said: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
+def _decode_requirement(said: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
     id_, level, pattern, when, source, *words = map(said.__getitem__, Requirement._fields)
     known = whens.setdefault(repr(when), cast("Data", when))
     return Requirement(id_, level, pattern, known, tuple(cast("List[str]", source)), *words)  # type: ignore[arg-type]
 
 
-def _objects(value: Json) -> List[Dict[str, Json]]:
+def _cast_objects(value: Json) -> List[Dict[str, Json]]:
     return cast("List[Dict[str, Json]]", value)
 
 
-def _tupled(fields: Mapping[str, Json]) -> Dict[str, object]:
+def _convert_lists(fields: Mapping[str, Json]) -> Dict[str, object]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecParam, ...]) -> str:
+def compute_digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecParam, ...]) -> str:
     """Return the SHA-256 of a resolved spec, independent of the path of its file."""
     import json  # noqa: PLC0415 - a decoded plan already has its digests
 
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
     said = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
-    bound = [[*_stated(param).values()] for param in params]
+    bound = [[*_encode_param(param).values()] for param in params]
     text = json.dumps([said, bound], sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hex()
 
 
-def sealed(plan: Plan) -> Dict[str, Json]:
+def encode_sealed_plan(plan: Plan) -> Dict[str, Json]:
     """Encode a plan for a report: JSON with a digest over all of it."""
-    data = packed(plan)
-    return {**data, "digest": seal(data)}
+    data = encode_plan(plan)
+    return {**data, "digest": compute_seal(data)}
 
 
-def seal(data: Mapping[str, Json]) -> str:
+def compute_seal(data: Mapping[str, Json]) -> str:
     """Return the SHA-256 of a plan as JSON, without its `digest`.
 
     Unlike the digest of a spec, it covers titles, files and positions.
@@ -178,6 +178,6 @@ def seal(data: Mapping[str, Json]) -> str:
     return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hex()
 
 
-def nodes(value: object) -> Node:
+def cast_node(value: object) -> Node:
     """Cast data to the node of an expectation."""
     return cast("Node", value)

@@ -155,7 +155,7 @@ class Report(NamedTuple):
         """Whether requirements were left out on the command line."""
         return any(finding.disposition == "skipped" for finding in self.findings)
 
-    def chosen(self, outcome: str, disposition: str) -> Tuple[Finding, ...]:
+    def select_findings(self, outcome: str, disposition: str) -> Tuple[Finding, ...]:
         """Return the findings with this outcome and disposition."""
         return tuple(f for f in self.findings if (f.outcome, f.disposition) == (outcome, disposition))
 
@@ -172,20 +172,20 @@ class Report(NamedTuple):
             (sum(count["deferred", d] for d in DISPOSITIONS), "deferred"),
         ]
         otherwise = "all pass" if self.conclusion == "conformant" else "nothing required passes"
-        said = ", ".join(f"{n} {_plural(word, n)}" for n, word in parts if n) or otherwise
+        said = ", ".join(f"{n} {_pluralize(word, n)}" for n, word in parts if n) or otherwise
         total = len(self.findings)
-        all_of = f"{total} {_plural('requirement', total)}"
+        all_of = f"{total} {_pluralize('requirement', total)}"
         of = f"the {self.asked} of {all_of} asked for" if self.partial else all_of
         at_rest = " at rest" if self.context == "at rest" else ""
         failed = f"not judged (exit {DEFECT}), " if self.defect else ""
         return f"{self.conclusion}{at_rest}: {failed}{said}; {of}"
 
 
-def _plural(word: str, count: int) -> str:
+def _pluralize(word: str, count: int) -> str:
     return f"{word}s" if word in ("warning", "requirement") and count != 1 else word
 
 
-def code(reports: Sequence[Concluded]) -> int:
+def compute_exit_code(reports: Sequence[Concluded]) -> int:
     """Return the exit code of several reports: the worst.
 
     The order is 10 (nonconformant), 70 (defect), 11 (indeterminate), 0.
@@ -193,26 +193,26 @@ def code(reports: Sequence[Concluded]) -> int:
     return max((report.exit for report in reports), key=(0, 11, DEFECT, 10).index, default=0)
 
 
-def packed(reports: Sequence[Report]) -> Dict[str, Json]:
+def encode_reports(reports: Sequence[Report]) -> Dict[str, Json]:
     """Encode reports as the JSON document that other tools read."""
-    return {"nodespec": 1, "reports": [_packed(report) for report in reports]}
+    return {"nodespec": 1, "reports": [_encode_item(report) for report in reports]}
 
 
-def _packed(item: object) -> Json:
+def _encode_item(item: object) -> Json:
     record = getattr(item, "_asdict", None)
     if record:
-        return {name: _packed(value) for name, value in cast("Dict[str, object]", record()).items()}
+        return {name: _encode_item(value) for name, value in cast("Dict[str, object]", record()).items()}
     if isinstance(item, (tuple, list)):
-        return [_packed(value) for value in item]
+        return [_encode_item(value) for value in item]
     return cast("Json", item)
 
 
-def unpacked(document: Mapping[str, Json]) -> Tuple[Report, ...]:
-    """Decode reports that `packed` encoded.
+def decode_reports(document: Mapping[str, Json]) -> Tuple[Report, ...]:
+    """Decode reports that `encode_reports` encoded.
 
     Raises KeyError or TypeError for another document.
     """
-    return cast("Tuple[Report, ...]", _field("reports", document["reports"]))
+    return cast("Tuple[Report, ...]", _decode_field("reports", document["reports"]))
 
 
 RECORDS = {
@@ -227,32 +227,32 @@ RECORDS = {
     "observed": Observed,
     "evidence": Evidence,
 }
-VERBATIM = ("plan", "facts", "value")
+VERBATIM_FIELDS = ("plan", "facts", "value")
 
 
-def _field(name: str, value: Json) -> object:
+def _decode_field(name: str, value: Json) -> object:
     kind = RECORDS.get(name)
-    if name in VERBATIM:
+    if name in VERBATIM_FIELDS:
         return value
     if isinstance(value, list):
-        return tuple(_made(kind, item) if kind else item for item in value)
-    return _made(kind, value) if kind else value
+        return tuple(_decode_record(kind, item) if kind else item for item in value)
+    return _decode_record(kind, value) if kind else value
 
 
-def waiver(data: Json) -> Waiver:
+def decode_waiver(data: Json) -> Waiver:
     """Decode a waiver from JSON."""
-    return cast("Waiver", _made(Waiver, data))
+    return cast("Waiver", _decode_record(Waiver, data))
 
 
-def listed(waiver_: Waiver) -> Json:
+def encode_waiver(waiver_: Waiver) -> Json:
     """Encode a waiver as JSON."""
-    return _packed(waiver_)
+    return _encode_item(waiver_)
 
 
-def _made(kind: Callable[..., object], data: Json) -> object:
+def _decode_record(kind: Callable[..., object], data: Json) -> object:
     if not isinstance(data, dict):
         raise TypeError(f"{data!r} is no {kind}")
-    return kind(**{name: _field(name, value) for name, value in data.items()})
+    return kind(**{name: _decode_field(name, value) for name, value in data.items()})
 
 
 class Style(NamedTuple):

@@ -13,9 +13,9 @@ from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind, Option, SetOf
 from nodespec.judge import expectation
-from nodespec.judge.clause_result import absence, shown
-from nodespec.judge.pattern import PARAMS, Clause, clauses
-from nodespec.judge.pattern import read as read_pattern
+from nodespec.judge.clause_result import describe_absence, format_value
+from nodespec.judge.pattern import PARAMS, Clause, list_clauses
+from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.observation import Absent, Observation, Unknown
 from nodespec.model.plan import Node, Plan
 
@@ -53,7 +53,7 @@ def asking(plan: Plan) -> Iterator[Clause]:
     for requirement in plan.requirements:
         for data in (requirement.pattern, requirement.when):
             if data and not {"every", "some"} & data.keys():
-                for clause in clauses(read_pattern(data, params)):
+                for clause in list_clauses(read_pattern(data, params)):
                     if clause.place.path[0] != PARAMS:
                         yield clause
 
@@ -112,11 +112,11 @@ def _line(seen: Observation[Datum], place: Place) -> str:
     if isinstance(seen, Unknown):
         return f"  # not known ({seen.reason}): {escape_line(seen.say)}"
     if isinstance(seen, Absent):
-        return f" absent  # {escape_line(f'{absence(place, seen)}; {seen.evidence.source}')}"
+        return f" absent  # {escape_line(f'{describe_absence(place, seen)}; {seen.evidence.source}')}"
     source = f"{'inferred from ' if seen.evidence.inferred else ''}{escape_line(str(seen.evidence))}"
     values = [_written(value, place) for value in (seen.value, *seen.others)]
     if not all(values) or not _can_be_asked(place):
-        said = " or ".join(escape_line(shown(value, place.kind)) for value in (seen.value, *seen.others))
+        said = " or ".join(escape_line(format_value(value, place.kind)) for value in (seen.value, *seen.others))
         return f"  # {said}, which a spec cannot state  # {source}"
     value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
     return f" {value}  # {source}"
@@ -131,7 +131,7 @@ def _written(value: Datum, place: Place) -> str:
         members = [_quoted(one) for one in sorted(value)]
         stated = _meets([*sorted(value)], value, place.kind) and all(members)
         return f"[{', '.join(members)}]" if stated else "" if value else "{equals: []}"
-    text = shown(value, place.kind) if isinstance(value, bool) else place.kind.written(value) or str(value)
+    text = format_value(value, place.kind) if isinstance(value, bool) else place.kind.written(value) or str(value)
     option = isinstance(place.kind, Option) and value not in place.kind.PLAIN and not re.fullmatch("-?[0-9a-fx]+", text)
     text = f'"{text}"' if option else text
     if text not in ("present", "absent", *place.kind.words) and _meets(text, value, place.kind):
@@ -142,7 +142,7 @@ def _written(value: Datum, place: Place) -> str:
 def _meets(stated: Node, value: Datum, kind: Kind[Datum]) -> bool:
     """Return whether a text is a valid expectation that the value meets."""
     try:
-        return expectation.read(stated, kind).test(value)
+        return expectation.parse_expectation(stated, kind).test(value)
     except ValueError:
         return False
 

@@ -8,8 +8,8 @@ from typing import Iterator, Tuple
 from nodespec.errors import UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
-from nodespec.judge.pattern import Clause, Joined, Params, Pattern, clauses
-from nodespec.judge.pattern import read as read_pattern
+from nodespec.judge.pattern import Clause, Joined, Params, Pattern, list_clauses
+from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.plan import Plan, Requirement
 from nodespec.output.facts_yaml import find
 
@@ -117,7 +117,7 @@ def _requirement(requirement: Requirement, plan: Plan) -> Iterator[str]:
             yield f"{label:8} {text}"
     yield f"stated   {', '.join(requirement.source)}"
     if not {"every", "some"} & requirement.pattern.keys():
-        for place in dict.fromkeys(clause.place for clause in clauses(read_pattern(requirement.pattern, params))):
+        for place in dict.fromkeys(clause.place for clause in list_clauses(read_pattern(requirement.pattern, params))):
             yield f"seen     {', '.join(place.fact.sources)}"
             if place.fix and not requirement.fix:
                 yield f"fix      {place.fix}"

@@ -171,7 +171,7 @@ def _told(code: int, over: Union[Override, None], reports: List[Report], name: s
 def _why(code: int, reports: List[Report]) -> str:
     if code not in EXIT.values() or not reports:
         return f"exit {code}, see above"
-    outcome = "fail" if reports[0].chosen("fail", "enforced") else "unknown"
-    ids = [finding.id for finding in reports[0].chosen(outcome, "enforced")]
+    outcome = "fail" if reports[0].select_findings("fail", "enforced") else "unknown"
+    ids = [finding.id for finding in reports[0].select_findings(outcome, "enforced")]
     more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
     return f"{outcome} {', '.join(ids[:NAMED])}{more}" if ids else f"{reports[0].conclusion}, nothing required passes"

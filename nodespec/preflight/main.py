@@ -10,7 +10,7 @@ from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.model import plan
 from nodespec.model.plan import Plan
-from nodespec.model.report import Waiver, waiver
+from nodespec.model.report import Waiver, decode_waiver
 from nodespec.output import writer
 from nodespec.preflight.arguments import read_judge_options, read_outputs, read_record_options, read_target
 
@@ -26,7 +26,7 @@ def main(carried: Mapping[str, Json], argv: List[str]) -> int:
 
 
 def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
-    asked = plan.unpacked(cast("Dict[str, Json]", carried["plan"]))
+    asked = plan.decode_plan(cast("Dict[str, Json]", carried["plan"]))
     if argv[:1] == ["gate"]:
         from nodespec.preflight import gate as boot  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -
 
 
 def _carried(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
-    return tuple(waiver(one) for one in cast("List[Json]", carried["waivers"]))
+    return tuple(decode_waiver(one) for one in cast("List[Json]", carried["waivers"]))
 
 
 def _waivers(path: str) -> Tuple[Waiver, ...]:

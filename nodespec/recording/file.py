@@ -14,10 +14,10 @@ import zlib
 from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
 
 from nodespec.errors import UsageError
-from nodespec.model.document import opened
+from nodespec.model.document import open_nonblocking
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
-from nodespec.model.plan import CONTEXTS, LANGUAGE
+from nodespec.model.plan import CONTEXTS, LANGUAGE_VERSION
 from nodespec.model.subject import Host, Seat
 from nodespec.records import NamedTuple
 
@@ -51,7 +51,7 @@ def text(recording: Recording) -> str:
     """Return the document, with a line for each fact and each row."""
     seat = recording.seat
     head: Dict[str, Json] = {
-        KIND: LANGUAGE,
+        KIND: LANGUAGE_VERSION,
         "context": seat.context,
         "door": seat.door,
         "host": cast("Json", seat.host._asdict()),
@@ -107,7 +107,7 @@ def load(path: str) -> Recording:
     try:
         if path == "-":
             return parse(sys.stdin.buffer.read(SIZE + 1))
-        with open(path, "rb", opener=opened) as file:
+        with open(path, "rb", opener=open_nonblocking) as file:
             return parse(file.read(SIZE + 1))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
@@ -140,8 +140,8 @@ def parse(content: bytes) -> Recording:
     check_depth(document)
     if not isinstance(document, dict):
         raise ValueError("a JSON object is wanted")
-    if document.get(KIND) != LANGUAGE:
-        raise ValueError(f'`"{KIND}": {LANGUAGE}` is wanted')
+    if document.get(KIND) != LANGUAGE_VERSION:
+        raise ValueError(f'`"{KIND}": {LANGUAGE_VERSION}` is wanted')
     facts, notices = document.get("facts"), document.get("notices", [])
     if not isinstance(facts, dict) or not isinstance(notices, list):
         raise ValueError("`facts` wants an object, and `notices` a list")
@@ -226,7 +226,7 @@ def schema() -> Dict[str, Json]:
     runs: Dict[str, Json] = {"type": "array", "items": run}
     table = _object({"from": words, "rest": seen, "usual": usual, "runs": runs, "rows": rows, "asked": rows})
     head: Dict[str, Json] = {
-        KIND: {"const": LANGUAGE, "description": "The version of this format"},
+        KIND: {"const": LANGUAGE_VERSION, "description": "The version of this format"},
         "context": {"enum": [*CONTEXTS]},
         "door": {**words, "description": "How the host was looked at: live, root DIR or image PATH"},
         "host": _object(dict.fromkeys(Host._fields, words)),

@@ -18,7 +18,7 @@ from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Waiver, code
+from nodespec.model.report import Report, Waiver, compute_exit_code
 from nodespec.model.subject import Seat
 from nodespec.output.writer import embeds, write
 from nodespec.run import host_identity
@@ -45,7 +45,7 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
         return fleet.run(plan, target, options, outputs)
     deadline = time.monotonic() + target.limit
     report = judge_host(plan, target, options, embeds=any(map(embeds, outputs.reports)))
-    return write([report], outputs.reports, code([report]), every=outputs.every, deadline=deadline)
+    return write([report], outputs.reports, compute_exit_code([report]), every=outputs.every, deadline=deadline)
 
 
 def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: bool = True) -> Report:
@@ -127,9 +127,9 @@ def _is_procfs(path: str) -> bool:
 def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:
     """Refuse waivers that cover nearly every requirement. Raises `UsageError`."""
     if waivers:
-        from nodespec.judge.waivers import refuse_broad  # noqa: PLC0415 - only needed for waivers
+        from nodespec.judge.waivers import refuse_broad_waivers  # noqa: PLC0415 - only needed for waivers
 
-        refuse_broad(waivers, [requirement.id for requirement in plan.requirements])
+        refuse_broad_waivers(waivers, [requirement.id for requirement in plan.requirements])
 
 
 def check_choice(choice: Choice, plan: Plan) -> None:
@@ -140,5 +140,5 @@ def check_choice(choice: Choice, plan: Plan) -> None:
     ids = [requirement.id for requirement in plan.requirements]
     for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
         for glob in globs:
-            if not any(conclusion.left_out(Choice(skip=(glob,)), one) for one in ids):
+            if not any(conclusion.is_left_out(Choice(skip=(glob,)), one) for one in ids):
                 raise UsageError(f"{option} {glob}: no requirement is called so{suggest_name(glob, ids)}")

@@ -14,12 +14,12 @@ import traceback
 from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
 
 from nodespec.errors import USAGE, UsageError, print_error
-from nodespec.judge.fleet_summary import Gist, gist
-from nodespec.judge.judge import Terms, judge, not_judged
-from nodespec.judge.memo import Alike, Noted, Remembered
+from nodespec.judge.fleet_summary import Gist, make_gist
+from nodespec.judge.judge import Terms, judge, make_failed_report
+from nodespec.judge.memo import MemoizedPlan, MemoizedRecording, MemoizedTee
 from nodespec.model import plan as plans
 from nodespec.model.plan import CONTEXTS
-from nodespec.model.report import Report, code
+from nodespec.model.report import Report, compute_exit_code
 from nodespec.model.subject import Host, Seat
 from nodespec.output.spool import Spool, stream
 from nodespec.output.writer import ReportOutput, embeds, put, rendered, write
@@ -47,7 +47,7 @@ class Bench(NamedTuple):
 
     plan: Plan
     terms: Terms
-    readings: Dict[str, Alike]  # Memoized plans by context.
+    readings: Dict[str, MemoizedPlan]  # Memoized plans by context.
     streams: Tuple[Union[Stream, None], ...] = ()
 
     @property
@@ -83,7 +83,7 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     streams = tuple(stream(goal, every=every) for goal in goals)
     if len(paths) == 1:  # The summary of several hosts needs their facts.
         terms = terms._replace(embeds=any(map(embeds, goals)))
-    bench = Bench(plan, terms, {context: Alike(plan, context=context) for context in CONTEXTS}, streams)
+    bench = Bench(plan, terms, {context: MemoizedPlan(plan, context=context) for context in CONTEXTS}, streams)
     gc.disable()  # Nothing here creates reference cycles, and searching for them takes a seventh of the time.
     try:
         if len(paths) == 1:
@@ -120,7 +120,7 @@ def _all(
     documents = (
         (goal, next(told) if way else rendered(goal, reports, every=every)) for goal, way in zip(goals, bench.streams)
     )
-    written = put(documents, USAGE if damaged else code(gists), time.monotonic() + patience)
+    written = put(documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + patience)
     for host in gists:
         if host.defect:
             print_error(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")
@@ -151,8 +151,8 @@ def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> R
     seat = found.through(path)
     note(seat)
     reading = bench.readings[seat.context]
-    facts = Remembered(found.facts, reading.memory)
-    return judge(bench.plan, Noted(facts) if bench.terms.embeds else facts, seat, bench.terms, reading)
+    facts = MemoizedRecording(found.facts, reading.memory)
+    return judge(bench.plan, MemoizedTee(facts) if bench.terms.embeds else facts, seat, bench.terms, reading)
 
 
 def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
@@ -183,11 +183,11 @@ def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Jud
 
 def _told(bench: Bench, report: Report) -> Told:
     parts = tuple(way.part(report) for way in bench.streams if way)
-    return Told(gist(report), parts, report if bench.whole else None)
+    return Told(make_gist(report), parts, report if bench.whole else None)
 
 
 def _lost(bench: Bench, seat: Seat, say: str, hint: str) -> Told:
-    return _told(bench, not_judged(bench.plan, seat, bench.terms, say, hint))
+    return _told(bench, make_failed_report(bench.plan, seat, bench.terms, say, hint))
 
 
 def _nameless(path: str) -> Seat:
@@ -214,7 +214,7 @@ def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterat
         said = f"the process that judged this host {ending}"
         return _lost(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
 
-    packed = plans.sealed(bench.plan)
+    packed = plans.encode_sealed_plan(bench.plan)
     for one in Pool(Work(paths, do, lost), processors).run():
         yield _planned(one, packed)
 

@@ -11,7 +11,7 @@ from typing import Iterator, Tuple
 from nodespec.facts import declaration
 from nodespec.facts.live import Facts
 from nodespec.host.tree import Tree
-from nodespec.judge.clause_result import shown
+from nodespec.judge.clause_result import format_value
 from nodespec.model.observation import Value
 from nodespec.model.subject import HEAD_FACTS, Host
 from nodespec.sha256 import sha256
@@ -75,7 +75,7 @@ def stated(looked: Facts, path: Tuple[str, ...]) -> str:
     """Return a fact as text; empty if it has several possible values or none."""
     place = declaration.place(path)
     seen = looked.observe(place)
-    return shown(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
+    return format_value(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 
 
 def _machine(tree: Tree) -> str:

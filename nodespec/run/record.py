@@ -13,8 +13,8 @@ from nodespec.escape import escape_line
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
-from nodespec.judge.pattern import clauses
-from nodespec.judge.pattern import read as read_pattern
+from nodespec.judge.pattern import list_clauses
+from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.observation import Observation, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.subject import Seat
@@ -139,7 +139,7 @@ def _quantified(data: Data, params: Params, noting: Noting) -> None:
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)
         for part in ("where", "require"):
-            for clause in clauses(read_pattern(cast("Data", data[part]), params, row)) if part in data else ():
+            for clause in list_clauses(read_pattern(cast("Data", data[part]), params, row)) if part in data else ():
                 _look(clause.place, noting)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nodespec.checks import _kernel_version
 from nodespec.facts import declaration
 from nodespec.facts.value_types import Datum, FreeText, Repeated
-from nodespec.judge.expectation import read
+from nodespec.judge.expectation import parse_expectation
 from nodespec.model.observation import Evidence, Value
 from nodespec.model.plan import Node
 from nodespec.recording.observation_json import packed, unpacked
@@ -69,13 +69,17 @@ SEVERAL = frozenset({"tty0", "ttyS0,115200"})
     ],
 )
 def test_one_value_that_meets_the_expectation_is_enough(expectation: Node, holds: bool) -> None:  # noqa: FBT001
-    assert read(expectation, Repeated()).test(SEVERAL) is holds
+    assert parse_expectation(expectation, Repeated()).test(SEVERAL) is holds
 
 
 def test_an_expectation_of_several_values_is_satisfiable() -> None:
     several: Node = {"all": ["tty0", "ttyS0"]}
-    assert any(read(several, Repeated()).test(case) for case in read(several, Repeated()).cases)
-    assert not any(read(several, FreeText()).test(case) for case in read(several, FreeText()).cases)
+    assert any(
+        parse_expectation(several, Repeated()).test(case) for case in parse_expectation(several, Repeated()).cases
+    )
+    assert not any(
+        parse_expectation(several, FreeText()).test(case) for case in parse_expectation(several, FreeText()).cases
+    )
 
 
 def test_several_values_survive_a_recording() -> None:

@@ -184,10 +184,10 @@ def test_no_database_of_apk_is_too_strange(lines: list[str]) -> None:
     [("rpm", ">=0:2.1.5-1.el9 <1:2", ">=a:b:c"), ("deb", ">=1.6.20~ds1-1", ">=a"), ("apk", "1.36.1-r29", ">=1.36")],
 )
 def test_each_system_s_versions_have_its_own_order(column: str, good: str, bad: str) -> None:
-    from nodespec.judge.expectation import read  # noqa: PLC0415 - for this test
+    from nodespec.judge.expectation import parse_expectation  # noqa: PLC0415 - for this test
 
     table = place(("packages",)).fact
     assert isinstance(table, Table)
-    assert read(good, table.columns[column])
+    assert parse_expectation(good, table.columns[column])
     with pytest.raises(ValueError):  # noqa: PT011 - each kind has its own words
-        read(bad, table.columns[column])
+        parse_expectation(bad, table.columns[column])

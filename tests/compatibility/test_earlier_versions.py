@@ -88,11 +88,11 @@ def outcomes(report: Dict[str, Json]) -> Dict[Json, Json]:
 @pytest.mark.parametrize("name", files("plans"))
 def test_a_plan_of_an_earlier_version_is_read(name: str) -> None:
     data = cast("Dict[str, Json]", json.loads((HERE / name).read_text(encoding="utf-8")))
-    plan = plans.unpacked(data)
-    packed = plans.packed(plan)
+    plan = plans.decode_plan(data)
+    packed = plans.encode_plan(plan)
     assert {key: packed[key] for key in data} == data
     if len(plan.specs) == 1:
-        assert plans.digest(plan.requirements, plan.params) == plan.specs[0].digest
+        assert plans.compute_digest(plan.requirements, plan.params) == plan.specs[0].digest
 
 
 @pytest.mark.parametrize("version", [path.name for path in VERSIONS])
@@ -137,7 +137,7 @@ def test_what_only_a_later_version_can_read_is_refused(
 
 def test_a_plan_with_further_keys_is_read() -> None:
     data = cast("Dict[str, Json]", json.loads((HERE / "557f55d/plans/running.json").read_text(encoding="utf-8")))
-    assert plans.unpacked({**data, "more": 1}) == plans.unpacked(data)
+    assert plans.decode_plan({**data, "more": 1}) == plans.decode_plan(data)
 
 
 def test_the_digest_of_a_spec_is_that_of_the_earlier_version() -> None:

@@ -15,7 +15,7 @@ from nodespec.facts.live import Alarm
 from nodespec.judge import evaluation, memo, pattern
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
-from nodespec.judge.memo import Alike, Memory, Noted, Remembered
+from nodespec.judge.memo import MemoizedPlan, MemoizedRecording, MemoizedTee, Memory
 from nodespec.model.json_types import Json
 from nodespec.model.observation import TimedOut
 from nodespec.model.plan import Plan
@@ -92,8 +92,8 @@ def seat(name: str) -> Seat:
     return Seat("running", f"facts {name}.json", Host(name))
 
 
-def told(plan: Plan, reading: Alike, facts: Json, terms: Terms = TERMS, name: str = "a") -> Report:
-    return judge(plan, Noted(Remembered(facts, reading.memory)), seat(name), terms, reading)
+def told(plan: Plan, reading: MemoizedPlan, facts: Json, terms: Terms = TERMS, name: str = "a") -> Report:
+    return judge(plan, MemoizedTee(MemoizedRecording(facts, reading.memory)), seat(name), terms, reading)
 
 
 def alone(plan: Plan, facts: Json, terms: Terms = TERMS, name: str = "a") -> Report:
@@ -120,10 +120,10 @@ def varied(chance: random.Random) -> Json:
     return made
 
 
-@pytest.mark.parametrize("most", [0, 1, 40, memo.MOST])
+@pytest.mark.parametrize("most", [0, 1, 40, memo.MAX_ENTRIES])
 def test_each_is_judged_as_it_would_be_alone(most: int) -> None:
     plan, chance = planned("s", s=SPEC), random.Random(most)  # noqa: S311 - the same every time
-    reading, forgotten = Alike(plan, Memory(most)), 0
+    reading, forgotten = MemoizedPlan(plan, Memory(most)), 0
     waivers = (
         Waiver(("swap.*", "memory.*"), ("a1*",), "r", "o", "2030-01-01", "w.yaml:1:1"),
         Waiver(("sysctl.*",), ("*",), "r", "o", "2030-01-01", "w.yaml:2:1"),
@@ -146,9 +146,9 @@ def counted(make: Callable[[], object]) -> Dict[str, int]:
     """How often what costs is done meanwhile."""
     spied = (
         (observation_json, "_said"),
-        (pattern, "read"),
-        (evaluation, "_judged"),
-        (evaluation, "sighted"),
+        (pattern, "parse_pattern"),
+        (evaluation, "_evaluate_requirement"),
+        (evaluation, "evaluate_clause"),
         (Note, "packed"),
     )
     with ExitStack() as stack:
@@ -162,7 +162,7 @@ def counted(make: Callable[[], object]) -> Dict[str, int]:
 
 def test_what_hosts_say_alike_is_read_judged_and_written_down_once() -> None:
     plan = planned("s", s=SPEC)
-    reading = Alike(plan)
+    reading = MemoizedPlan(plan)
     first = counted(lambda: told(plan, reading, deepcopy(FACTS)))
     assert min(first.values()) >= 4, first
     names = [f"node-{number}" for number in range(50)]
@@ -178,11 +178,11 @@ def test_what_hosts_say_alike_is_read_judged_and_written_down_once() -> None:
 
 def test_one_thing_said_differently_costs_what_asks_it() -> None:
     plan = planned("s", s=SPEC)
-    reading, base = Alike(plan), alone(plan, FACTS)
+    reading, base = MemoizedPlan(plan), alone(plan, FACTS)
     told(plan, reading, FACTS)
     other: Dict[str, Json] = {**deepcopy(FACTS), "memory.total": [1 << 30, 1, "/proc/meminfo"]}
     more = counted(lambda: told(plan, reading, other))
-    assert more["_judged"] == 2  # the requirement, and the rule that asks it too
+    assert more["_evaluate_requirement"] == 2  # the requirement, and the rule that asks it too
     changed = [finding.id for finding, was in zip(told(plan, reading, other).findings, base.findings) if finding != was]
     assert changed == ["memory.total"]  # of the rule the first alternative holds
 
@@ -194,7 +194,7 @@ def kept(memory: Memory) -> int:
 def test_what_is_kept_is_bounded_in_number_and_length() -> None:
     plan = planned("s", s=SPEC)
     memory = Memory(500)
-    reading = Alike(plan, memory)
+    reading = MemoizedPlan(plan, memory)
     for number in range(200):
         facts = deepcopy(FACTS)
         facts["memory.total"] = [number << 30, 1, "/proc/meminfo"]
@@ -202,10 +202,10 @@ def test_what_is_kept_is_bounded_in_number_and_length() -> None:
         facts["kernel.release"] = ["6." + str(number) * 400, "/proc/sys/kernel/osrelease"]
         told(plan, reading, facts)
         assert kept(memory) <= 500
-        assert not [key for key in memory.seen if len(str(key)) > memo.LONGEST + 500]
-        assert not [one for one in memory.disposed.values() if len(one.sentence) > memo.LONGEST + 500]
+        assert not [key for key in memory.seen if len(str(key)) > memo.MAX_PIECE_CHARS + 500]
+        assert not [one for one in memory.disposed.values() if len(one.sentence) > memo.MAX_PIECE_CHARS + 500]
     few = Memory(10)
-    told(plan, Alike(plan, few), FACTS)
+    told(plan, MemoizedPlan(plan, few), FACTS)
     assert kept(few) <= 10
 
 
@@ -214,12 +214,12 @@ def test_pieces_that_are_written_alike_and_are_not() -> None:
     usual: Json = {"architecture": ["amd64"], "status": ["installed"], "version": ["5.2"]}
     row: Json = {"bash": {"is": ["there", 1]}}
     plan = planned("s", s="require: {packages: {bash: {version: '>=5'}}}")
-    reading = Alike(plan)
+    reading = MemoizedPlan(plan)
     parts = ("rows", "asked", "rows")
     said = [told(plan, reading, {"packages": {"usual": usual, part: row}}).findings[0].outcome for part in parts]
     assert said == ["pass", "unknown", "pass"]
     plan = planned("s", s="rules: [{name: all, every: packages, require: {version: '>=5'}}]")
-    reading = Alike(plan)
+    reading = MemoizedPlan(plan)
     names: Json = {"rows": {name: {"is": ["there"], "version": ["5"]} for name in ("hidden", "there", "too")}}
     table: Json = {"rest": {"unknown": "hidden", "say": "there", "look": "too"}}
     for facts in ({"packages": names}, {"packages": table}, {"packages": names}):
@@ -228,7 +228,7 @@ def test_pieces_that_are_written_alike_and_are_not() -> None:
 
 def test_what_took_too_long_on_one_host_says_nothing_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned("s", s="require: {kernel: {release: {matches: '6.*'}}}")
-    reading, slow = Alike(plan), [True]
+    reading, slow = MemoizedPlan(plan), [True]
 
     class Soon(Alarm):
         def __enter__(self) -> None:
@@ -243,7 +243,7 @@ def test_what_took_too_long_on_one_host_says_nothing_of_another(monkeypatch: pyt
 
 def test_a_row_that_is_not_there_is_told_by_the_rows_that_are() -> None:
     plan = planned("s", s="require: {modules: {overlai: usable}}")
-    reading = Alike(plan)
+    reading = MemoizedPlan(plan)
     rows: List[Dict[str, Json]] = [{"overlay": ["loadable"]}, {"overlaid": ["loadable"]}, {"overlay": ["loadable"]}]
     tables: List[Json] = [{"rest": {"absent": ""}, "rows": dict(one)} for one in rows]
     said = [told(plan, reading, {"modules": table}).findings[0].sentence for table in tables]

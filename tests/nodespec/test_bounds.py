@@ -14,8 +14,8 @@ from nodespec.__main__ import main
 from nodespec.author.commands import stored
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
-from nodespec.judge.judge import ALL, Terms, judge
-from nodespec.judge.memo import Alike
+from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
+from nodespec.judge.memo import MemoizedPlan
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.report import Waiver
 from nodespec.model.subject import Host, Seat
@@ -177,7 +177,13 @@ def test_judging_the_rows_of_a_recording_ends_at_the_deadline() -> None:
     plan = planned(a="rules: [{name: r, every: packages, require: {version: '!=9'}}]")
     kept: Dict[str, Json] = {f"p{n}": {"is": ["there", 1], "version": ["1", 2]} for n in range(300)}
     facts: Json = {"packages": {"from": "/x", "rest": {"absent": "/x"}, "rows": kept}}
-    late = judge(plan, Recorded(facts), Seat("running", "x", Host("x")), Terms(0, ALL, patience=-1.0), Alike(plan))
+    late = judge(
+        plan,
+        Recorded(facts),
+        Seat("running", "x", Host("x")),
+        Terms(0, ALL_REQUIREMENTS, patience=-1.0),
+        MemoizedPlan(plan),
+    )
     assert late.findings[0].outcome == "unknown"
     assert "--deadline gives more" in late.findings[0].sentence
 

@@ -12,8 +12,8 @@ from pretended import HIDDEN, Said, found, planned, report
 
 from nodespec import BUILT
 from nodespec.errors import EXIT
-from nodespec.judge.conclusion import Choice, conclusion, disposed, left_out, selects
-from nodespec.model.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, code
+from nodespec.judge.conclusion import Choice, assign_dispositions, derive_conclusion, is_left_out, matches_glob
+from nodespec.model.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, compute_exit_code
 
 WAIVER = Waiver(("cpu.*",), ("node-*",), "the vendor is slow", "ann@example.com", "2027-03-31", "w:3:5")
 
@@ -35,7 +35,7 @@ def finding(outcome: str, level: str = "required", disposition: str = "enforced"
 )
 def test_the_disposition_of_every_outcome(outcome: str, level: str, state: Optional[str], strict: bool) -> None:  # noqa: FBT001
     waivers = [WAIVER._replace(state=state)] if state else []
-    (made,) = disposed([finding(outcome, level)], waivers, Choice(strict=strict))
+    (made,) = assign_dispositions([finding(outcome, level)], waivers, Choice(strict=strict))
     if outcome == "skipped":
         expected = "skipped"
     elif state == "valid" and outcome in ("fail", "unknown"):
@@ -51,7 +51,7 @@ def test_the_disposition_of_every_outcome(outcome: str, level: str, state: Optio
 
 def test_the_first_valid_waiver_counts() -> None:
     waivers = [WAIVER._replace(state="expired"), WAIVER._replace(ids=("os.*",)), WAIVER, WAIVER]
-    assert disposed([finding("fail")], waivers, Choice())[0].waiver == 2
+    assert assign_dispositions([finding("fail")], waivers, Choice())[0].waiver == 2
 
 
 # conclusion
@@ -68,18 +68,20 @@ def test_the_conclusion_of_every_combination(size: int) -> None:
             expected = "nonconformant"
         elif ("pass", "required") in enforced and not any(outcome == "unknown" for outcome, _ in enforced):
             expected = "conformant"
-        assert conclusion(findings) == expected, findings
+        assert derive_conclusion(findings) == expected, findings
         if expected == "conformant" and any(outcome == "deferred" for outcome, _ in enforced):
             expected = "indeterminate"  # what runs can be asked now
-        assert conclusion(findings, "running") == expected, findings
+        assert derive_conclusion(findings, "running") == expected, findings
 
 
 def test_many_passes_do_not_outweigh_one_fail_or_unknown() -> None:
     passes = [finding("pass")] * 100
-    assert conclusion(passes) == "conformant"
-    assert conclusion([*passes, finding("unknown")]) == "indeterminate"
-    assert conclusion([*passes, finding("unknown"), finding("fail")]) == "nonconformant"
-    assert conclusion([*passes, *(finding(o) for o in ("deferred", "not-applicable", "skipped"))]) == "conformant"
+    assert derive_conclusion(passes) == "conformant"
+    assert derive_conclusion([*passes, finding("unknown")]) == "indeterminate"
+    assert derive_conclusion([*passes, finding("unknown"), finding("fail")]) == "nonconformant"
+    assert (
+        derive_conclusion([*passes, *(finding(o) for o in ("deferred", "not-applicable", "skipped"))]) == "conformant"
+    )
 
 
 def test_exit_codes() -> None:
@@ -89,7 +91,7 @@ def test_exit_codes() -> None:
     for one, two, three in product(EXIT, repeat=3):
         codes = [EXIT[one], EXIT[two], EXIT[three]]
         worst = 10 if 10 in codes else 11 if 11 in codes else 0
-        assert code([made[one], made[two], made[three]]) == worst
+        assert compute_exit_code([made[one], made[two], made[three]]) == worst
 
 
 # waivers
@@ -222,7 +224,7 @@ def test_what_is_skipped_needs_no_waiver() -> None:
     ],
 )
 def test_the_star_is_the_only_wildcard_and_matches_dots(glob: str, name: str, selected: bool) -> None:  # noqa: FBT001
-    assert selects(glob, name) is selected
+    assert matches_glob(glob, name) is selected
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_what_is_left_out_is_listed_and_not_looked_at(choice: Choice, left: List
     assert [one.id for one in made.findings if one.disposition == "skipped"] == left
     assert len(made.findings) == 4
     assert (made.asked, made.partial) == (4 - len(left), bool(left))
-    assert [name for name in left if left_out(choice, name)] == left
+    assert [name for name in left if is_left_out(choice, name)] == left
     facts = made.facts
     assert isinstance(facts, dict)
     kept = {one.id.replace("recommended.", "") for one in made.findings if one.outcome != "skipped"}
@@ -272,5 +274,5 @@ def test_what_is_deferred_does_not_spoil_the_conclusion() -> None:
     deferred = found(planned(a="require: {cpu: {count: 2}}"), {})["cpu.count"]._replace(outcome="deferred")
     made = report(planned(a=SPEC), {"cpu.count": 8, "memory.total": 8, "os.id": "x"}, context="at rest")
     made = made._replace(findings=(*made.findings, deferred))
-    assert conclusion(made.findings) == "conformant"
+    assert derive_conclusion(made.findings) == "conformant"
     assert made.headline == "conformant at rest: 1 deferred; 5 requirements"

@@ -93,16 +93,16 @@ def test_set_overrides_both_defaults() -> None:
 
 def test_a_plan_keeps_both_defaults_on_its_way_through_json() -> None:
     plan = planned(a=SPEC)
-    again = plans.unpacked(json.loads(json.dumps(plans.packed(plan))))
+    again = plans.decode_plan(json.loads(json.dumps(plans.encode_plan(plan))))
     assert outcomes(report(again, SAID)) == RUNNING
     assert outcomes(report(again, SAID, context="at rest")) == AT_REST
-    assert plans.digest(again.requirements, again.params) == plan.specs[0].digest
-    assert plans.packed(plan)["params"] == plans.packed(again)["params"]
+    assert plans.compute_digest(again.requirements, again.params) == plan.specs[0].digest
+    assert plans.encode_plan(plan)["params"] == plans.encode_plan(again)["params"]
 
 
 def test_a_plan_without_such_a_param_is_written_as_earlier_versions_read_it() -> None:
     plan = planned(a="params: {least: {default: 2}}\nrequire: {cpu: {count: {param: least}}}")
-    (param,) = json.loads(json.dumps(plans.packed(plan)["params"]))
+    (param,) = json.loads(json.dumps(plans.encode_plan(plan)["params"]))
     assert [*param] == ["name", "value", "source", "why", "kind", "choices", "known"]
     assert plan.specs[0].digest == "1fc309df926a110f41ba2e02e1580ff828b12d875b4a0d40fe4b69a5bb59ec69"
 
@@ -126,14 +126,17 @@ def test_the_digest_is_that_of_the_spec_whatever_the_context() -> None:
 )
 def test_a_child_changes_the_default_of_either_context(child: str, defaults: Tuple[str, str]) -> None:
     plan = planned("b", a=SPEC, b=f"extends: [a]\nparams: {{stage: {{default: {child}}}}}")
-    bound_ = [plans.bind(plan, context).params[0].value for context in ("running", "at rest")]
+    bound_ = [plans.bind_defaults(plan, context).params[0].value for context in ("running", "at rest")]
     assert tuple(bound_) == defaults
 
 
 def test_a_grandchild_changes_what_a_child_changed() -> None:
     child = "extends: [a]\nparams: {stage: {default: {at-rest: joined}, choices: [joining, joined]}}"
     plan = planned("c", a=SPEC, b=child, c="extends: [b]\nparams: {stage: {default: {running: joined}}}")
-    assert [plans.bind(plan, context).params[0].value for context in ("running", "at rest")] == ["joined", "joined"]
+    assert [plans.bind_defaults(plan, context).params[0].value for context in ("running", "at rest")] == [
+        "joined",
+        "joined",
+    ]
 
 
 def test_a_grandchild_cannot_widen_what_a_child_narrowed() -> None:
@@ -264,7 +267,7 @@ def test_a_precompiled_plan_keeps_both_defaults(tmp_path: Path, monkeypatch: pyt
         assert isinstance(ready, Plan)
         assert ready == now
         for context, stage in (("running", "joining"), ("at rest", "image")):
-            assert plans.bind(ready, context).params[0].value == given.get("stage", stage)
+            assert plans.bind_defaults(ready, context).params[0].value == given.get("stage", stage)
 
 
 def test_the_shelf_is_asked_once_for_each_document() -> None:

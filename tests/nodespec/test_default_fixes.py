@@ -13,8 +13,8 @@ from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import Datum, Flag, Kind, Mode, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
-from nodespec.judge.clause_result import default_fix, passes, sighted
-from nodespec.judge.expectation import read
+from nodespec.judge.clause_result import evaluate_clause, is_passing_value, select_default_fix
+from nodespec.judge.expectation import parse_expectation
 from nodespec.judge.pattern import Clause
 from nodespec.model.observation import Absent, Evidence, Value
 from nodespec.model.plan import Node
@@ -76,12 +76,12 @@ def test_a_fix_that_is_shown_has_a_value_that_passes(place: Place) -> None:
     shown = 0
     for form in forms(place.kind):
         try:
-            clause = Clause(place, read(form, place.kind))
+            clause = Clause(place, parse_expectation(form, place.kind))
         except ValueError:
             continue
         if len(possible(clause)) < 2:
             continue
-        fix = default_fix([sighted(clause, Absent(HERE))])
+        fix = select_default_fix([evaluate_clause(clause, Absent(HERE))])
         if not fix:
             continue
         shown += 1
@@ -90,7 +90,7 @@ def test_a_fix_that_is_shown_has_a_value_that_passes(place: Place) -> None:
         assert fix.startswith(before)
         value = fix[len(before) : fix.index(after, len(before)) if after else None]
         text = shlex.split(value)[0] if "{word}" in place.fix else value
-        assert passes(text, clause), (form, fix)
+        assert is_passing_value(text, clause), (form, fix)
     assert shown
 
 

@@ -21,7 +21,7 @@ from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
 from nodespec.judge.fleet_summary import Gist
 from nodespec.judge.judge import Terms
-from nodespec.judge.memo import Alike
+from nodespec.judge.memo import MemoizedPlan
 from nodespec.output import writer
 from nodespec.output.spool import stream
 from nodespec.output.writer import formats
@@ -112,7 +112,7 @@ def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> No
 def bench(many: Path, *names: str) -> fleet.Bench:
     plan = resolve([str(many / "spec.yaml")], Library(), {})
     streams = tuple(stream(writer.ReportOutput(name), every=False) for name in names)
-    return fleet.Bench(plan, Terms(0), {"running": Alike(plan)}, streams)
+    return fleet.Bench(plan, Terms(0), {"running": MemoizedPlan(plan)}, streams)
 
 
 def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None:

@@ -19,7 +19,7 @@ from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Absent, Value
-from nodespec.model.report import Report, Style, packed
+from nodespec.model.report import Report, Style, encode_reports
 from nodespec.model.subject import Seat
 from nodespec.reports import html, junit, markdown, text
 from nodespec.reports import json as json_
@@ -82,7 +82,7 @@ def test_nothing_is_said_at_rest_or_from_inside_a_container(make_tree: MakeTree)
 
 
 def test_a_report_of_before_the_field_is_read_all_the_same(make_tree: MakeTree) -> None:
-    document = json.loads(json.dumps(packed([report(Machine(make_tree({"/proc/self/stat": "1 (x)"})), BOTH)])))
+    document = json.loads(json.dumps(encode_reports([report(Machine(make_tree({"/proc/self/stat": "1 (x)"})), BOTH)])))
     jsonschema.validate(document, json_.schema())
     del document["reports"][0]["host"]["next"]
     jsonschema.validate(document, json_.schema())

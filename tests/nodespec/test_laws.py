@@ -18,7 +18,7 @@ from nodespec.facts import declaration
 from nodespec.facts.declaration import Fact, Group, Leaf, Place, Table
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
-from nodespec.judge.expectation import OPERATORS, WORDS
+from nodespec.judge.expectation import OPERATORS, REQUIREMENT_KEYS
 
 ROOT = Path(checks.__file__).parent.parent
 ENGINE = Path(nodespec.__file__).parent
@@ -178,7 +178,7 @@ def test_a_probe_of_what_does_not_run_is_given_a_tree(name: str, fact: Fact[obje
 
 @every_fact
 def test_no_name_is_a_word_of_the_grammar(name: str, fact: Fact[object]) -> None:
-    words = {*OPERATORS, *WORDS, "aliases", "present", "absent", "*"}
+    words = {*OPERATORS, *REQUIREMENT_KEYS, "aliases", "present", "absent", "*"}
     assert not set(name.split(".")) & words
     if isinstance(fact, Table):
         assert not set(fact.columns) & words

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge.expectation import PRESENT
-from nodespec.judge.pattern import Clause, Joined, Pattern, conditional, join, outcome
+from nodespec.judge.pattern import Clause, Joined, Pattern, apply_condition, compute_outcome, join_outcomes
 from nodespec.model.observation import Absent, Evidence
 
 OUTCOMES = ("fail", "unknown", "deferred", "pass")
@@ -23,11 +23,11 @@ UNDECIDED = ("unknown", "deferred")
 def test_all_and_any_of_two(one: str, two: str) -> None:
     first = {"all": ("fail", "unknown", "deferred", "pass"), "any": ("pass", "unknown", "deferred", "fail")}
     for how, order in first.items():
-        assert join(how, [one, two]) == next(outcome_ for outcome_ in order if outcome_ in (one, two))
+        assert join_outcomes(how, [one, two]) == next(outcome_ for outcome_ in order if outcome_ in (one, two))
 
 
 def test_not_exchanges_pass_and_fail_and_nothing_else() -> None:
-    assert [join("not", [one]) for one in OUTCOMES] == ["pass", "unknown", "deferred", "fail"]
+    assert [join_outcomes("not", [one]) for one in OUTCOMES] == ["pass", "unknown", "deferred", "fail"]
 
 
 @pytest.mark.parametrize("required", OUTCOMES)
@@ -39,7 +39,7 @@ def test_a_condition(when: str, required: str) -> None:
         "unknown": {"pass": "pass", "fail": "unknown", "unknown": "unknown", "deferred": "unknown"},
         "deferred": {"pass": "pass", "fail": "deferred", "unknown": "unknown", "deferred": "deferred"},
     }
-    assert conditional(when, required) == table[when][required]
+    assert apply_condition(when, required) == table[when][required]
 
 
 # against possible worlds: what cannot be seen is one or the other, and what does not run yet likewise
@@ -110,5 +110,5 @@ def pattern(formula: Formula) -> Pattern:
 def test_a_pattern_is_decided_where_every_world_agrees(drawn: Formula, values: List[str]) -> None:
     outcomes: List[str] = []
     formula = numbered(drawn, outcomes, values)
-    found = outcome(pattern(formula), lambda clause: outcomes[int(clause.place.path[0])])
+    found = compute_outcome(pattern(formula), lambda clause: outcomes[int(clause.place.path[0])])
     assert found == expected(formula, outcomes)

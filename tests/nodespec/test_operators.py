@@ -21,7 +21,7 @@ from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf
-from nodespec.judge.expectation import OPERATORS, WORDS
+from nodespec.judge.expectation import OPERATORS, REQUIREMENT_KEYS
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 LANGUAGE = (Path(__file__).parents[2] / "docs/spec-language.md").read_text()
@@ -107,7 +107,7 @@ def operators_of_the_schema() -> FrozenSet[str]:
 
 
 def test_the_schema_knows_the_operators_of_the_loader_and_no_other() -> None:
-    assert operators_of_the_schema() == {*OPERATORS, *WORDS, "aliases"}
+    assert operators_of_the_schema() == {*OPERATORS, *REQUIREMENT_KEYS, "aliases"}
 
 
 def test_the_page_of_the_language_tells_no_operator_that_there_is_not() -> None:
@@ -127,7 +127,7 @@ def test_an_unregistered_operator_is_refused_by_loader_and_schema(place: Place, 
 # words
 
 
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("name", REQUIREMENT_KEYS)
 def test_a_word_stands_beside_an_expectation_a_rule_and_a_row(name: str) -> None:
     places = (
         f"require: {{cpu: {{count: {{is: 2, {name}: the text}}}}}}",

@@ -15,7 +15,7 @@ ENDLESS = ["(a+)+b", "(a|a)*b", "(?:a?){30}a{30}b", r"(\w+\s?)*:"]
 
 
 def judged(text: str, said: dict[str, Said], seconds: float) -> dict[str, Finding]:
-    found = evaluation.judge(planned(a=text), Pretended(said), time.monotonic() + seconds)
+    found = evaluation.evaluate_plan(planned(a=text), Pretended(said), time.monotonic() + seconds)
     return {one.finding.id: one.finding for one in found}
 
 

@@ -28,7 +28,7 @@ from nodespec.facts.value_types import (
 )
 from nodespec.facts.versions import DEB, RELEASE
 from nodespec.judge import expectation
-from nodespec.judge.pattern import Clause, Joined, Pattern, outcome
+from nodespec.judge.pattern import Clause, Joined, Pattern, compute_outcome
 from nodespec.model.observation import Absent, Evidence
 from nodespec.model.plan import Node
 
@@ -117,7 +117,7 @@ def clauses_of(data: st.DataObject, places: int, count: int) -> Drawn:
         at = data.draw(st.integers(0, places - 1))
         node = data.draw(WRITTEN[worlds[at].kind])
         try:
-            made.append(Clause(facts[at], expectation.read(node, facts[at].kind)))
+            made.append(Clause(facts[at], expectation.parse_expectation(node, facts[at].kind)))
         except DocumentError:
             assume(False)  # noqa: FBT003 - hypothesis' way to say that this is of no interest
     asked = {clause.place.path for clause in made}
@@ -149,8 +149,8 @@ def tried(worlds: Mapping[Tuple[str, ...], Sequence[object]], pattern: Pattern, 
     found = set()
     for world in product(*worlds.values()):
         values = dict(zip(worlds, world))
-        if when is None or outcome(when, lambda clause: met(clause, values)) == "pass":  # noqa: B023 - used at once
-            found.add(outcome(pattern, lambda clause: met(clause, values)))  # noqa: B023
+        if when is None or compute_outcome(when, lambda clause: met(clause, values)) == "pass":  # noqa: B023 - used at once
+            found.add(compute_outcome(pattern, lambda clause: met(clause, values)))  # noqa: B023
     return found
 
 
@@ -161,7 +161,7 @@ def test_one_expectation_comes_to_what_it_can_come_to(world: World, data: st.Dat
     fact = place("x", world.kind, optional=data.draw(st.booleans(), label="optional"))
     node = data.draw(WRITTEN[world.kind])
     try:
-        clause = Clause(fact, expectation.read(node, world.kind))
+        clause = Clause(fact, expectation.parse_expectation(node, world.kind))
     except DocumentError:
         return
     values = [*world.values, *([ABSENT] if fact.optional else [])]
@@ -186,7 +186,7 @@ def test_under_a_condition_too(data: st.DataObject, places: int, count: int) -> 
 
 
 def clause(expects: Node, kind: Kind[Datum], name: str = "x") -> Clause:
-    return Clause(place(name, kind, optional=False), expectation.read(expects, kind))
+    return Clause(place(name, kind, optional=False), expectation.parse_expectation(expects, kind))
 
 
 def test_a_pattern_of_characters_is_given_the_benefit_of_the_doubt() -> None:
@@ -204,7 +204,7 @@ def test_so_is_what_would_take_too_long() -> None:
 
 def test_names_of_one_thing_are_proved_without_knowing_which_is_the_strongest() -> None:
     first, second = (place(name, Option(), optional=False) for name in ("first", "second"))
-    disabled = expectation.read("disabled", Option())
+    disabled = expectation.parse_expectation("disabled", Option())
     both = Clause(first, disabled, (second,))
     assert possible(both) == {"pass", "fail"}
     assert possible(both, Clause(second, disabled)) == {"pass", "fail"}

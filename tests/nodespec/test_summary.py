@@ -11,7 +11,7 @@ import pytest
 from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
-from nodespec.judge.fleet_summary import APART, labels, summary, told
+from nodespec.judge.fleet_summary import UNIQUE_VALUES, format_summary, label_hosts, summarize_reports
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Unknown
 from nodespec.model.plan import Plan
@@ -51,7 +51,7 @@ def three() -> List[Report]:
 
 
 def test_each_spec_on_each_host() -> None:
-    found = summary(three())
+    found = summarize_reports(three())
     assert found.specs == ("first", "second")
     assert [row.host for row in found.matrix] == ["a", "b", "c"]
     assert [row.cells for row in found.matrix] == [
@@ -63,11 +63,11 @@ def test_each_spec_on_each_host() -> None:
 
 def test_a_spec_that_was_not_asked_for_on_a_host_has_an_empty_cell() -> None:
     only = judge(planned("first", first=FIRST), Pretended(FIT), Seat("running", "live", Host("d")), Terms(NOW))
-    assert summary([*three(), only]).matrix[-1].cells == ("conformant", "")
+    assert summarize_reports([*three(), only]).matrix[-1].cells == ("conformant", "")
 
 
 def test_causes_stand_by_how_many_hosts_they_hit_and_once_for_all_that_they_hit() -> None:
-    hits = summary(three()).hits
+    hits = summarize_reports(three()).hits
     assert [(hit.outcome, hit.say, hit.ids, hit.hosts) for hit in hits] == [
         ("fail", "", ("swap.total",), ("a", "b")),
         ("unknown", HIDDEN.say, ("kernel.config.VETH", "kernel.config.VXLAN"), ("a", "c")),
@@ -78,12 +78,14 @@ def test_causes_stand_by_how_many_hosts_they_hit_and_once_for_all_that_they_hit(
 def test_what_a_waiver_permits_and_what_is_only_recommended_is_no_cause() -> None:
     plan = planned("advice", advice="recommend: {swap: {total: 0}}\nrequire: {cgroups: {version: 2}}")
     seats = [Seat("running", "live", Host(name)) for name in "ab"]
-    assert not summary([judge(plan, Pretended({**FIT, "swap.total": 1}), seat, Terms(NOW)) for seat in seats]).hits
+    assert not summarize_reports(
+        [judge(plan, Pretended({**FIT, "swap.total": 1}), seat, Terms(NOW)) for seat in seats]
+    ).hits
 
 
 def test_what_is_a_host_s_own_and_is_shared() -> None:
     twins = [*three(), report("a", {}, "id-9")]
-    assert [(one.what, one.hosts) for one in summary(twins).shared] == [
+    assert [(one.what, one.hosts) for one in summarize_reports(twins).shared] == [
         ("hostname", ("a (facts a.json)", "a (facts a.json)")),
         ("machine-id", ("a (facts a.json)", "c")),
     ]
@@ -95,29 +97,29 @@ def test_what_a_copied_virtual_machine_keeps_is_shared() -> None:
         judge(planned("first", first=FIRST), Pretended(FIT), Seat("running", "live", host), Terms(NOW))
         for host in hosts
     ]
-    assert [(one.what, one.value, one.hosts) for one in summary(reports).shared] == [
+    assert [(one.what, one.value, one.hosts) for one in summarize_reports(reports).shared] == [
         ("product_uuid", "p", ("a", "b")),
         ("hardware address", "m2", ("a", "b")),
     ]
 
 
 def test_hosts_without_an_identity_share_none() -> None:
-    assert not summary([report("a", {}), report("b", {})]).shared
+    assert not summarize_reports([report("a", {}), report("b", {})]).shared
 
 
 def test_what_should_be_alike_and_differs() -> None:
-    assert [(one.place, one.values) for one in summary(three()).differences] == [
+    assert [(one.place, one.values) for one in summarize_reports(three()).differences] == [
         ("kernel.release", (("6.1", ("a", "b")), ("6.12", ("c",)))),
         ("cgroups.version", (("2", ("a", "c")), ("1", ("b",)))),
     ]
 
 
 def test_what_is_not_known_of_a_host_does_not_differ() -> None:
-    assert not summary([report("a", {}), report("b", {"cgroups.version": HIDDEN})]).differences
+    assert not summarize_reports([report("a", {}), report("b", {"cgroups.version": HIDDEN})]).differences
 
 
 def test_a_summary_in_words_names_each_thing() -> None:
-    assert list(told(summary(three()))) == [
+    assert list(format_summary(summarize_reports(three()))) == [
         ("fail", "2 of 3 hosts (a, b): swap.total"),
         (
             "unknown",
@@ -125,7 +127,7 @@ def test_a_summary_in_words_names_each_thing() -> None:
         ),
         (
             "shared",
-            f"a, c have one machine-id: {APART['machine-id'][1]}",
+            f"a, c have one machine-id: {UNIQUE_VALUES['machine-id'][1]}",
         ),
         ("differs", "kernel.release: 6.1 on a, b; 6.12 on c"),
         ("differs", "cgroups.version: 2 on a, c; 1 on b"),
@@ -152,15 +154,15 @@ def test_what_a_host_says_is_escaped_in_it() -> None:
 
 def test_a_thousand_reports_of_nothing_are_no_trouble() -> None:
     one = report("a", {})
-    found = summary([one] * 1000)
+    found = summarize_reports([one] * 1000)
     assert len(found.matrix) == 1000
-    assert set(labels([one] * 1000)) == {"a (facts a.json)"}
+    assert set(label_hosts([one] * 1000)) == {"a (facts a.json)"}
 
 
 @pytest.mark.parametrize("facts", [None, [], {"cgroups.version": 5}, {"runtime": []}, {"kubelet.version": {"rows": 1}}])
 def test_embedded_facts_that_cannot_be_read_differ_from_none(facts: object) -> None:
     odd = report("a", {})._replace(facts=json.loads(json.dumps(facts)))
-    assert not [one for one in summary([odd, report("b", {})]).differences if one.place == "cgroups.version"]
+    assert not [one for one in summarize_reports([odd, report("b", {})]).differences if one.place == "cgroups.version"]
 
 
 # a directory of recordings

@@ -31,13 +31,13 @@ from nodespec.facts.value_types import (
 )
 from nodespec.judge import pattern
 from nodespec.judge.conclusion import Choice
-from nodespec.judge.pattern import clauses
+from nodespec.judge.pattern import list_clauses
 from nodespec.model.json_types import Json
 from nodespec.model.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
-from nodespec.model.plan import Plan, packed, unpacked
+from nodespec.model.plan import Plan, decode_plan, encode_plan
 from nodespec.model.report import Cause, Param, Report, Waiver
-from nodespec.model.report import packed as packed_report
-from nodespec.model.report import unpacked as unpacked_report
+from nodespec.model.report import decode_reports as unpacked_report
+from nodespec.model.report import encode_reports as packed_report
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ PLACES = {
     if not {"every", "some"} & one.pattern.keys()
     for data in (one.pattern, one.when)
     if data
-    for clause in clauses(pattern.read(data, {param.name: param for param in PLAN.params}))
+    for clause in list_clauses(pattern.parse_pattern(data, {param.name: param for param in PLAN.params}))
     for place in (clause.place, *clause.aliases)
     if place.path[0] != pattern.PARAMS
 }
@@ -158,7 +158,7 @@ def test_a_report_comes_to_the_same_again(
 
 def test_a_plan_is_data() -> None:
     for plan in (PLAN, resolve(["kubernetes/1.35"], Library(), {}), planned("b", b="extends: [a]", a=SPEC)):
-        back = unpacked(cast("Dict[str, Json]", json.loads(json.dumps(packed(plan)))))
+        back = decode_plan(cast("Dict[str, Json]", json.loads(json.dumps(encode_plan(plan)))))
         assert back == plan
 
 

@@ -18,12 +18,12 @@ from nodespec.author.spec.resolver import resolve
 from nodespec.author.verify import verification
 from nodespec.judge import clause_result, evaluation
 from nodespec.judge.conclusion import Choice
-from nodespec.judge.judge import Terms, judge, not_judged
+from nodespec.judge.judge import Terms, judge, make_failed_report
 from nodespec.model import plan as plans
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.model.plan import Plan, Requirement, Spec, SpecParam
-from nodespec.model.report import Waiver, packed, unpacked
+from nodespec.model.report import Waiver, decode_reports, encode_reports
 from nodespec.model.subject import Host, Seat
 from nodespec.recording.replay import Recorded
 from nodespec.reports.json import schema
@@ -86,7 +86,7 @@ def maximal(plan: Plan = PLAN, choice: Choice = CHOICE, waivers: Tuple[Waiver, .
     """A report with something in every field, as its file holds it."""
     seat = Seat("running", "live", HOST, host_identity.notices(HOST, "/"))
     made = judge(plan, Pretended(FACTS), seat, Terms(NOW, choice, waivers))
-    return cast("Dict[str, Json]", json.loads(json.dumps(packed([made]))))
+    return cast("Dict[str, Json]", json.loads(json.dumps(encode_reports([made]))))
 
 
 def fields(document: Json, prefix: str = "") -> Iterator[str]:
@@ -260,9 +260,9 @@ def skip_failures(report: Dict[str, Json]) -> None:
             )
     judged = sum(one["outcome"] != "skipped" for one in findings(report))
     report.update(conclusion="conformant", asked=judged, causes=[], waivers=[])
-    (made,) = unpacked({"nodespec": 1, "reports": [report]})
+    (made,) = decode_reports({"nodespec": 1, "reports": [report]})
     report["facts"] = judge(
-        plans.unpacked(cast("Dict[str, Json]", report["plan"])),
+        plans.decode_plan(cast("Dict[str, Json]", report["plan"])),
         Recorded(report["facts"]),
         Seat(made.context, made.door, made.host),
         Terms(NOW, Choice(left=frozenset(one.id for one in made.findings if one.outcome == "skipped"))),
@@ -305,7 +305,7 @@ def test_a_why_that_plan_and_finding_both_change_is_noticed(tmp_path: Path, caps
             if one["id"] == "kernel.version":
                 one["why"] = "another reason"
         if reseal:
-            plan["digest"] = plans.seal(plan)
+            plan["digest"] = plans.compute_seal(plan)
         code, said = verified(document, tmp_path, capsys)
         assert code == 10
         assert "digest of spec: the report says" in said
@@ -397,8 +397,8 @@ def test_a_host_that_was_not_judged_is_verified(tmp_path: Path, capsys: pytest.C
     recorded = "recorded on 2026-11-28T12:00:00Z (live) by nodespec 0.1.0"
     for choice in (Choice(), CHOICE):
         seat = Seat("running", "facts x.json", HOST, (*host_identity.notices(HOST, "/"), recorded))
-        made = not_judged(PLAN, seat, Terms(NOW, choice, WAIVERS), "a worker was killed", "")
-        document = cast("Dict[str, Json]", json.loads(json.dumps(packed([made]))))
+        made = make_failed_report(PLAN, seat, Terms(NOW, choice, WAIVERS), "a worker was killed", "")
+        document = cast("Dict[str, Json]", json.loads(json.dumps(encode_reports([made]))))
         code, said = verified(document, tmp_path, capsys)
         assert code == 0, said
         only_report(document)["notices"] = [recorded]
@@ -449,7 +449,7 @@ def test_the_head_of_a_recording_may_say_less_than_its_facts(
     for host, code in ((Host("n"), 0), (Host("n", kernel="6.1.0"), 0), (Host("n", kernel="6.1.1"), 10)):
         seat = Seat("running", "facts x.json", host, (recorded,))
         plan = planned(a="require: {kernel: {release: 6.1.0}}")
-        document = packed([judge(plan, Pretended(FACTS), seat, Terms(NOW))])
+        document = encode_reports([judge(plan, Pretended(FACTS), seat, Terms(NOW))])
         assert verified(document, tmp_path, capsys)[0] == code, host
 
 
@@ -458,7 +458,7 @@ def test_no_reboot_is_pending_where_the_next_kernel_runs(tmp_path: Path, capsys:
     for starts, code in (("6.1.0", 0), ("6.2.0", 10)):
         seat = Seat("running", "root /host", Host("n", kernel="6.1.0"))
         made = judge(plan, Pretended({**FACTS, "kernel.next": starts}), seat, Terms(NOW))
-        assert verified(packed([made]), tmp_path, capsys)[0] == code
+        assert verified(encode_reports([made]), tmp_path, capsys)[0] == code
 
 
 # other versions
@@ -493,14 +493,14 @@ def test_a_version_that_words_everything_otherwise_verifies_earlier_reports(
 ) -> None:
     """Rewording is no difference: only values are compared."""
     for module, function in (
-        (evaluation, "sentence"),
-        (evaluation, "unmet"),
-        (evaluation, "default_fix"),
-        (clause_result, "absence"),
+        (evaluation, "format_sentence"),
+        (evaluation, "describe_unmet_condition"),
+        (evaluation, "select_default_fix"),
+        (clause_result, "describe_absence"),
     ):
         monkeypatch.setattr(module, function, lambda *_: "in other words")
-    shown = clause_result.shown
-    monkeypatch.setattr(clause_result, "shown", lambda value, kind: f"now {shown(value, kind)}")
+    shown = clause_result.format_value
+    monkeypatch.setattr(clause_result, "format_value", lambda value, kind: f"now {shown(value, kind)}")
     monkeypatch.setattr(host_identity, "notices_by_kind", other_notices)
     code, said = verified(json.loads(gzip.decompress((EARLIER / f"{name}.json.gz").read_bytes())), tmp_path, capsys)
     assert code == 0, said
@@ -570,7 +570,7 @@ def test_a_clock_that_the_earlier_version_did_not_believe_is_not_believed(
     seat = Seat("running", "live", HOST, host_identity.notices(HOST, "/"))
     made = judge(PLAN, Pretended(FACTS), seat, Terms(0.0, CHOICE, WAIVERS))
     assert {waiver.state for waiver in made.waivers} == {"void"}
-    assert verified(packed([made._replace(tool="nodespec 0.0.9")]), tmp_path, capsys)[0] == 0
+    assert verified(encode_reports([made._replace(tool="nodespec 0.0.9")]), tmp_path, capsys)[0] == 0
 
 
 def test_this_machine_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -586,7 +586,7 @@ def test_an_unknown_of_a_host_may_say_anything(tmp_path: Path, capsys: pytest.Ca
     seat = Seat("running", "live", Host("n"))
     said: Dict[str, Said] = {"sysctl.kernel.pid_max": Unknown("failed", "\x1b[31m", "\u202e")}
     made = judge(plan, Pretended(said), seat, Terms(NOW))
-    assert verified(packed([made]), tmp_path, capsys)[0] == 0
+    assert verified(encode_reports([made]), tmp_path, capsys)[0] == 0
 
 
 def test_a_key_that_stands_twice_makes_it_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

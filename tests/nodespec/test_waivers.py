@@ -11,8 +11,8 @@ import yaml
 from nodespec.__main__ import main
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import UsageError
-from nodespec.judge.conclusion import Named, Names, selects, standing
-from nodespec.judge.waivers import load, refuse_broad, schema
+from nodespec.judge.conclusion import FindingIndex, GlobIndex, evaluate_waiver, matches_glob
+from nodespec.judge.waivers import load, refuse_broad_waivers, schema
 from nodespec.model.report import Finding, Waiver
 
 if TYPE_CHECKING:
@@ -150,19 +150,19 @@ IDS = [f"kernel.config.O{n}" for n in range(6)] + [f"modules.m{n}" for n in rang
 )
 def test_a_waiver_that_covers_nearly_everything_is_refused(globs: list[str], covered: int) -> None:
     with pytest.raises(UsageError, match=f"w.yaml:3:5: .* covers {covered} of 12 requirements: name what may fail"):
-        refuse_broad([waived(*globs)], IDS)
+        refuse_broad_waivers([waived(*globs)], IDS)
 
 
 @pytest.mark.parametrize("globs", [["k*"], ["*m1*"], ["kernel.*", "modules.*"], IDS, ["kernel.config.*", "*m5"]])
 def test_a_waiver_that_names_what_may_fail_is_taken(globs: list[str]) -> None:
-    refuse_broad([waived(*globs)], IDS)
+    refuse_broad_waivers([waived(*globs)], IDS)
 
 
 def test_of_few_requirements_only_all_of_them_are_too_many() -> None:
-    refuse_broad([waived("*m*")], ["modules.a", "modules.b", "os.id"])
-    refuse_broad([waived("*")], ["modules.a"])
+    refuse_broad_waivers([waived("*m*")], ["modules.a", "modules.b", "os.id"])
+    refuse_broad_waivers([waived("*")], ["modules.a"])
     with pytest.raises(UsageError):
-        refuse_broad([waived("*o*")], ["modules.a", "modules.b", "os.id"])
+        refuse_broad_waivers([waived("*o*")], ["modules.a", "modules.b", "os.id"])
 
 
 @pytest.mark.parametrize(("count", "refused"), [(9, False), (10, True), (11, True)])
@@ -170,9 +170,9 @@ def test_from_ten_requirements_on_more_than_half_are_too_many(count: int, *, ref
     ids = [f"modules.a{n}" for n in range(count - 2)] + ["os.id", "cpu.count"]
     if refused:
         with pytest.raises(UsageError):
-            refuse_broad([waived("*a*")], ids)
+            refuse_broad_waivers([waived("*a*")], ids)
     else:
-        refuse_broad([waived("*a*")], ids)
+        refuse_broad_waivers([waived("*a*")], ids)
 
 
 def test_lint_counts_what_each_glob_covers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,12 +206,12 @@ def test_check_refuses_a_waiver_that_covers_everything(tmp_path: Path, capsys: p
     ],
 )
 def test_a_glob_selects_what_it_selects_in_any_way_of_looking(glob: str, name: str, *, selected: bool) -> None:
-    assert selects(glob, name) is selected
-    assert Names(["other", name, "x.y"]).matching(glob).count(name) == selected
+    assert matches_glob(glob, name) is selected
+    assert GlobIndex(["other", name, "x.y"]).find_matches(glob).count(name) == selected
 
 
 @pytest.mark.parametrize(("today", "state"), [("2026-11-20", "void"), ("2026-11-21", "valid"), ("2026-11-22", "valid")])
 def test_waivers_are_believed_from_the_day_of_the_release_on(today: str, state: str) -> None:
     failing = Finding("os.id", "required", "fail", "enforced", "", "", "", "", (), ())
-    made = standing(waived("os.id"), Named([failing]), ("x",), today, "2026-11-21")
+    made = evaluate_waiver(waived("os.id"), FindingIndex([failing]), ("x",), today, "2026-11-21")
     assert made.state == state

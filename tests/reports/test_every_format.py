@@ -20,11 +20,11 @@ import pytest
 import sample
 from markdown_it import MarkdownIt
 
-from nodespec.judge.conclusion import conclusion
-from nodespec.judge.fleet_summary import gist
+from nodespec.judge.conclusion import derive_conclusion
+from nodespec.judge.fleet_summary import make_gist
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style
 from nodespec.reports import FORMATS
-from nodespec.reports.json import CHOICES
+from nodespec.reports.json import ALLOWED_VALUES
 
 ALL = Style(every=True)
 STYLES = (Style(), ALL, Style(colour=True, every=True, width=60))
@@ -54,7 +54,7 @@ def judged(outcome: str, disposition: str, beside: str = "fail") -> Report:
     part = one.parts[0]._replace(outcome=outcome)
     one = one._replace(outcome=outcome, disposition=disposition, sentence="1 2", parts=(part,))
     findings = (constant, one)
-    return sample.report(*findings, conclusion=conclusion(findings))
+    return sample.report(*findings, conclusion=derive_conclusion(findings))
 
 
 @cache
@@ -129,7 +129,7 @@ def leaves(record: object, path: Path = ()) -> Iterator[Path]:
         yield path
     elif hasattr(record, "_fields"):
         for name in record._fields:
-            if (type(record), name) not in CHOICES and name not in ("plan", "facts"):
+            if (type(record), name) not in ALLOWED_VALUES and name not in ("plan", "facts"):
                 yield from leaves(getattr(record, name), (*path, name))
     elif isinstance(record, tuple):
         for index, one in enumerate(record):
@@ -316,7 +316,7 @@ def test_a_stream_says_what_render_says(form: str, name: str, style: Style) -> N
     module, reports = import_module(f"nodespec.reports.{form}"), documents()[name]
     if not hasattr(module, "Stream"):
         pytest.skip("told at once")
-    stream, gists = module.Stream(style), [gist(report) for report in reports]
+    stream, gists = module.Stream(style), [make_gist(report) for report in reports]
     parts = [stream.part(report) for report in reports]
     assert stream.begin(gists) + stream.between.join(parts) + stream.end(gists) == module.render(reports, style)
 

@@ -12,7 +12,7 @@ from typing import Mapping, Sequence, Tuple
 import pytest
 import sample
 
-from nodespec.model.report import Report, Style, code
+from nodespec.model.report import Report, Style, compute_exit_code
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = Style()
@@ -34,7 +34,12 @@ CASES: Mapping[str, Tuple[Sequence[Report], Style, Sequence[str]]] = {
     "none": ([], PLAIN, ["text", "json", "junit", "markdown"]),
 }
 FILES = [
-    pytest.param(reports, style, f"{case}.{code(reports)}.{format_}", id=f"{case}.{code(reports)}.{format_}")
+    pytest.param(
+        reports,
+        style,
+        f"{case}.{compute_exit_code(reports)}.{format_}",
+        id=f"{case}.{compute_exit_code(reports)}.{format_}",
+    )
     for case, (reports, style, formats) in CASES.items()
     for format_ in formats
 ]

@@ -13,11 +13,11 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.model import json_types
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence
-from nodespec.model.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Style, packed, unpacked
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Style, decode_reports, encode_reports
 from nodespec.model.subject import Seat
 from nodespec.output import writer
 from nodespec.reports import FORMATS
-from nodespec.reports.json import CHOICES, LATER, MEANINGS, render, schema
+from nodespec.reports.json import ALLOWED_VALUES, FIELD_DESCRIPTIONS, LATER_FIELDS, render, schema
 
 SAMPLES = [
     sample.every(),
@@ -42,12 +42,12 @@ def test_a_report_comes_back_as_it_went(report: Report) -> None:
     text = render([report], Style())
     assert text.isascii()
     assert text.endswith("}\n")
-    assert unpacked(json.loads(text)) == (report,)
-    assert render(unpacked(json.loads(text)), Style()) == text
+    assert decode_reports(json.loads(text)) == (report,)
+    assert render(decode_reports(json.loads(text)), Style()) == text
 
 
 def test_several_reports_and_none_stand_in_one_document() -> None:
-    assert unpacked(json.loads(render(sample.several(), Style()))) == sample.several()
+    assert decode_reports(json.loads(render(sample.several(), Style()))) == sample.several()
     assert json.loads(render([], Style())) == {"nodespec": 1, "reports": []}
 
 
@@ -60,7 +60,7 @@ def test_every_finding_stands_with_its_outcome_and_disposition() -> None:
 def test_hostile_text_is_escaped_and_stays_what_it_was() -> None:
     text = render([sample.hostile()], Style())
     assert not [char for char in text if ord(char) < 0x20 and char != "\n"]
-    assert unpacked(json.loads(text))[0].host.name == " ".join(sample.HOSTILE)
+    assert decode_reports(json.loads(text))[0].host.name == " ".join(sample.HOSTILE)
 
 
 # the schema
@@ -79,10 +79,10 @@ def test_the_schema_names_every_field_of_every_record_and_no_other() -> None:
         fields = definitions[kind.__name__.lower()]["properties"]
         assert tuple(fields) == getattr(kind, "_fields", None)
         required = cast("List[str]", definitions[kind.__name__.lower()]["required"])
-        assert [*required, *LATER.get(kind, ())] == list(fields)
+        assert [*required, *LATER_FIELDS.get(kind, ())] == list(fields)
         assert all(field["description"] for field in fields.values())
-    assert {record for record, _ in CHOICES} <= set(MEANINGS)
-    assert all(name in get_type_hints(record, localns=vars(json_types)) for record, name in CHOICES)
+    assert {record for record, _ in ALLOWED_VALUES} <= set(FIELD_DESCRIPTIONS)
+    assert all(name in get_type_hints(record, localns=vars(json_types)) for record, name in ALLOWED_VALUES)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_the_schema_refuses_what_is_no_report(where: List[object], value: object
 
 def test_the_schema_refuses_a_report_that_lacks_a_field() -> None:
     for name in Report._fields:
-        document = cast("Dict[str, List[Dict[str, Json]]]", packed([sample.fit()]))
+        document = cast("Dict[str, List[Dict[str, Json]]]", encode_reports([sample.fit()]))
         del document["reports"][0][name]
-        assert VALIDATOR.is_valid(document) is (name in LATER[Report]), name
+        assert VALIDATOR.is_valid(document) is (name in LATER_FIELDS[Report]), name
 
 
 def test_a_record_can_be_told_from_text() -> None:
-    part = cast("Dict[str, List[Dict[str, Json]]]", packed([sample.lacking()]))["reports"][0]["findings"]
+    part = cast("Dict[str, List[Dict[str, Json]]]", encode_reports([sample.lacking()]))["reports"][0]["findings"]
     first = cast("List[Dict[str, List[Dict[str, List[Json]]]]]", part)[0]["parts"][0]["evidence"][0]
     assert first == Evidence("/proc/sys/net")._asdict()
 

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 from nodespec.escape import escape_line
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
-from nodespec.reports.markdown import MOST, escaped, quoted, render
+from nodespec.reports.markdown import MAX_BYTES, escape_markdown, quote_code, render
 
 BLOCKS = {"h1", "h2", "h3", "h4", "p", "ul", "li", "blockquote", "details", "summary"}
 OURS = BLOCKS | {"a", "code", "strong", "table", "thead", "tbody", "tr", "th", "td"}
@@ -128,8 +128,8 @@ def test_each_kind_of_hostile_text_is_shown_as_it_is(words: str) -> None:
 @settings(max_examples=200)
 def test_text_and_code_render_as_themselves(words: str) -> None:
     said = escape_line(words)
-    assert _inline(f"x {escaped(said)} x") == _squeezed(f"x {said} x")
-    assert _inline(f"x {quoted(said)} x") == _squeezed(f"x {said} x")
+    assert _inline(f"x {escape_markdown(said)} x") == _squeezed(f"x {said} x")
+    assert _inline(f"x {quote_code(said)} x") == _squeezed(f"x {said} x")
 
 
 def _inline(markdown: str) -> str:
@@ -152,7 +152,7 @@ def _squeezed(text: str) -> str:
 )
 def test_a_summary_stays_below_a_megabyte(reports: Sequence[Report]) -> None:
     text = render(reports, Style())
-    assert len(text.encode()) <= MOST
+    assert len(text.encode()) <= MAX_BYTES
     assert text.startswith("#")
     for name in {finding.id[:3] for finding in reports[0].findings} if len(reports) == 1 else ():
         assert name in text

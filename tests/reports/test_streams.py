@@ -11,7 +11,7 @@ import pytest
 import sample
 from test_golden import CASES
 
-from nodespec.judge.fleet_summary import gist
+from nodespec.judge.fleet_summary import make_gist
 from nodespec.model.report import Report, Style
 from nodespec.reports import json, text, words
 
@@ -26,7 +26,7 @@ SEVERAL = [reports for reports, *_ in CASES.values() if reports] + [
 def streamed(format_: ModuleType, reports: Sequence[Report], style: Style) -> str:
     stream = format_.Stream(style)
     parts = [stream.part(report) for report in reports]
-    gists = [gist(report) for report in reports]
+    gists = [make_gist(report) for report in reports]
     return str(stream.begin(gists) + stream.between.join(parts) + stream.end(gists))
 
 
@@ -41,7 +41,7 @@ def test_parts_are_the_whole(format_: ModuleType, reports: Sequence[Report], sty
 def test_parts_are_the_whole_however_little_is_kept(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     reports = [report for reports in SEVERAL for report in reports] * 2
     wanted = [format_.render(reports, Style()) for format_ in (json, text)]
-    for module, name in ((json, "MOST"), (text, "MOST"), (text, "LARGE")):
+    for module, name in ((json, "MAX_KEPT_CHARS"), (text, "MAX_MEMOIZED"), (text, "MAX_MEMOIZED_CHARS")):
         monkeypatch.setattr(module, name, limit)
     assert [streamed(format_, reports, Style()) for format_ in (json, text)] == wanted
 
@@ -60,16 +60,16 @@ def test_what_is_one_object_is_written_and_escaped_once() -> None:
     findings = len(report.findings)
     counts = []
     for times in (1, 50):
-        with mock.patch.object(json, "_laid", side_effect=json._laid) as laid:  # noqa: SLF001 - what is written of it
+        with mock.patch.object(json, "_encode_indented", side_effect=json._encode_indented) as laid:  # noqa: SLF001 - what is written of it
             streamed(json, [report] * times, Style())
         counts.append(laid.call_count)
     assert counts[0] == counts[1] > findings
-    with mock.patch.object(words, "escaped", side_effect=words.escaped) as escaped:
+    with mock.patch.object(words, "escape_record", side_effect=words.escape_record) as escaped:
         streamed(text, [report] * 50, Style())
     assert [call.args[0] for call in escaped.call_args_list].count(report.findings[0]) == 1
-    text._wrapped.cache_clear()  # noqa: SLF001 - what is wrapped is kept across all
+    text._wrap_text.cache_clear()  # noqa: SLF001 - what is wrapped is kept across all
     streamed(text, [report] * 50, Style())
-    assert text._wrapped.cache_info().misses < findings * 8  # noqa: SLF001 - likewise
+    assert text._wrap_text.cache_info().misses < findings * 8  # noqa: SLF001 - likewise
 
 
 def test_what_is_kept_is_bounded() -> None:
@@ -79,9 +79,9 @@ def test_what_is_kept_is_bounded() -> None:
         one = [finding._replace(why=f"{number}" * 500) for finding in report.findings]
         for way in (stream, page):
             way.part(report._replace(findings=tuple(one)))
-    assert stream.size < json.MOST + len(stream.part(report))
-    assert len(page.escaped) < text.MOST + len(report.findings)
-    large = report._replace(findings=(report.findings[0]._replace(why="x" * text.LARGE),))
+    assert stream.size < json.MAX_KEPT_CHARS + len(stream.part(report))
+    assert len(page.escaped) < text.MAX_MEMOIZED + len(report.findings)
+    large = report._replace(findings=(report.findings[0]._replace(why="x" * text.MAX_MEMOIZED_CHARS),))
     page = text.Stream(Style())
     page.part(large)
     assert not page.escaped

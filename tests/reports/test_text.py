@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nodespec.escape import escape_line
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
 from nodespec.reports import words
-from nodespec.reports.text import _wrapped, render
+from nodespec.reports.text import _wrap_text, render
 
 LABELS = {
     "fail.enforced": "fail",
@@ -34,7 +34,11 @@ def lines(*reports: Report, every: bool = False, width: int = 100) -> List[str]:
 
 
 def test_every_outcome_of_every_disposition_is_listed_under_its_label() -> None:
-    assert set(LABELS) == set(map(".".join, words.SECTION)) == {f"{o}.{d}" for o in OUTCOMES for d in DISPOSITIONS}
+    assert (
+        set(LABELS)
+        == set(map(".".join, words.SECTION_BY_RESULT))
+        == {f"{o}.{d}" for o in OUTCOMES for d in DISPOSITIONS}
+    )
     shown = lines(sample.every(), every=True, width=120)
     for name, label in LABELS.items():
         [line] = [one for one in shown if re.match(rf"{label} +{re.escape(name)} ", one)]
@@ -206,7 +210,7 @@ def test_lines_are_wrapped_as_textwrap_does(text: str, lead: int, hang: int, wid
         break_long_words=False,
         break_on_hyphens=False,
     )
-    assert _wrapped(start, text, hang, width) == (expected or [start])
+    assert _wrap_text(start, text, hang, width) == (expected or [start])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nodespec.escape import escape_line
 from nodespec.model.report import Report, Style
 from nodespec.model.subject import Host
 from nodespec.output.writer import formats
-from nodespec.reports.markdown import escaped, render
+from nodespec.reports.markdown import escape_markdown, render
 
 PARSER = MarkdownIt("gfm-like")
 BLOCKS = (
@@ -193,7 +193,7 @@ def test_no_text_adds_an_element_to_a_report(words: str) -> None:
 def test_no_made_up_text_adds_an_element_to_a_report(words: str) -> None:
     said = escape_line(words)
     for before in ("", "# x\n\n", "- **why** ", "> ", "x\n\n"):
-        plain, found = f"{before}x\n\n- y\n", f"{before}{escaped(said)}\n\n- y\n"
+        plain, found = f"{before}x\n\n- y\n", f"{before}{escape_markdown(said)}\n\n- y\n"
         assert not said.strip() or elements(found) == elements(plain), found
         shown = squeezed(Text(PARSER.render(found)).text)
         assert squeezed(said) in shown
@@ -203,19 +203,19 @@ def test_no_made_up_text_adds_an_element_to_a_report(words: str) -> None:
 @settings(max_examples=200)
 def test_text_in_any_script_is_shown_as_itself(words: str) -> None:
     said = escape_line(words)
-    found = escaped(said)
+    found = escape_markdown(said)
     assert not said.strip() or elements(found) == elements("x")
     assert squeezed(Text(PARSER.render(found)).text) == squeezed(said)
 
 
 @pytest.mark.parametrize("words", NOTIFYING)
 def test_a_reference_of_a_forge_is_code(words: str) -> None:
-    assert escaped(f"x {words} x") == f"x `{words}` x"
+    assert escape_markdown(f"x {words} x") == f"x `{words}` x"
 
 
 def test_ordinary_sentences_stay_readable() -> None:
     said = "wanted >=5.8, found 6.1.176: the kubelet needs 1073741824 bytes (1Gi)"
-    assert escaped(said) == said.replace(">", "&#62;")
+    assert escape_markdown(said) == said.replace(">", "&#62;")
 
 
 @pytest.mark.parametrize("see", [*LINKS, *NO_LINKS])

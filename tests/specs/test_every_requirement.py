@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, List, Mapping, Name
 import pytest
 from fit_node import Change, Node, aufs, containerd_1, image, joined, legacy, listening, plan, planted, report, swapping
 
-from nodespec.judge.pattern import clauses, read
+from nodespec.judge.pattern import list_clauses, parse_pattern
 from nodespec.model.report import Report
 
 if TYPE_CHECKING:
@@ -368,7 +368,10 @@ def families_of(spec: str, params: Given) -> Mapping[str, FrozenSet[str]]:
     bound = {param.name: param for param in whole.params}
     return {
         one.id: frozenset(
-            clause.place.path[0] for data in (one.pattern, one.when) if data for clause in clauses(read(data, bound))
+            clause.place.path[0]
+            for data in (one.pattern, one.when)
+            if data
+            for clause in list_clauses(parse_pattern(data, bound))
         )
         for one in whole.requirements
     }

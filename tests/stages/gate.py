@@ -225,7 +225,7 @@ def bundled(out: Path) -> Iterator[str]:
     codes = {text(out, "bare.code"), text(out, "stdin.code")}
     if (found.conclusion, codes) != ("nonconformant", {"10"}):
         yield f"a machine without kubelet and runtime is {found.conclusion}, exit status {codes}"
-    failing = {finding.id for finding in found.chosen("fail", "enforced")}
+    failing = {finding.id for finding in found.select_findings("fail", "enforced")}
     if "container-runtime" not in failing:
         yield f"what fails on a bare node is {sorted(failing)}"
     if [(f.id, f.outcome) for f in found.findings] != [(f.id, f.outcome) for f in again.findings]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, List, Mapping, NamedTuple, TypedDict, cast
 
 import debian
 
-from nodespec.model.report import unpacked
+from nodespec.model.report import decode_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,7 @@ def told_by_library(said: Said) -> dict[str, str]:
 
 
 def report(file: Path) -> Report:
-    return unpacked(cast("Mapping[str, Json]", json.loads(file.read_text())))[0]
+    return decode_reports(cast("Mapping[str, Json]", json.loads(file.read_text())))[0]
 
 
 def told_by_nodespec(said: Report) -> dict[str, str]:

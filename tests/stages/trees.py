@@ -23,7 +23,7 @@ import asking
 import debian
 
 from nodespec.facts import declaration
-from nodespec.judge.clause_result import shown
+from nodespec.judge.clause_result import format_value
 from nodespec.model.observation import DEFERRED, Absent, Unknown, Value
 from nodespec.recording.file import load
 from nodespec.recording.replay import Recorded
@@ -225,7 +225,7 @@ def told(at: Place, seen: Recorded) -> str:
     """A value in words, `absent`, or why it is unknown."""
     found = seen.observe(at)
     if isinstance(found, Value):
-        return shown(found.value, at.kind).strip('"')
+        return format_value(found.value, at.kind).strip('"')
     return "absent" if isinstance(found, Absent) else f"{found.reason}: {found.say}"
 
 

@@ -119,7 +119,7 @@ def text(plan: Plan, waivers: Json) -> str:
     carried: Dict[str, Json] = {
         "modules": [*modules],
         "packages": [name for name in modules if _is_package(name)],
-        "plan": plans.packed(plan),
+        "plan": plans.encode_plan(plan),
         "waivers": waivers,
     }
     title = escape_line(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, List
 from nodespec.author.bundle import build
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.model.report import listed
+from nodespec.model.report import encode_waiver
 from nodespec.options import read_assignments
 from nodespec.output.file import Access
 from nodespec.output.writer import write_one
@@ -35,4 +35,4 @@ def _load_waivers(path: str) -> List[Json]:
     from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
     from nodespec.judge.waivers import load  # noqa: PLC0415
 
-    return [listed(waiver) for waiver in load(path, parse)]
+    return [encode_waiver(waiver) for waiver in load(path, parse)]

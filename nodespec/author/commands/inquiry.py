@@ -104,13 +104,13 @@ def _coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
     if not args.waivers:
         return
     from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
-    from nodespec.judge.waivers import coverage, load, refuse_broad  # noqa: PLC0415 - likewise
+    from nodespec.judge.waivers import describe_coverage, load, refuse_broad_waivers  # noqa: PLC0415 - likewise
 
     waivers = load(args.waivers, parse)
     ids = [one.id for one in plan.requirements]
-    refuse_broad(waivers, ids)
+    refuse_broad_waivers(waivers, ids)
     for waiver in waivers:
-        yield f"{waiver.source}: {coverage(waiver, ids)}"
+        yield f"{waiver.source}: {describe_coverage(waiver, ids)}"
 
 
 def schema(args: argparse.Namespace) -> int:

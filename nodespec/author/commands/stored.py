@@ -12,7 +12,7 @@ from nodespec.errors import UsageError
 from nodespec.escape import escape_line
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
-from nodespec.model.report import Param, Report, code, unpacked
+from nodespec.model.report import Param, Report, compute_exit_code, decode_reports
 from nodespec.output.writer import targets, write
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ UNSIGNED = "a report is not signed: nothing here shows who wrote it, or that the
 def report(args: argparse.Namespace) -> int:
     """`nodespec report`: the exit code is that of the verdict which is rendered."""
     reports = load(args.file)
-    return write(reports, targets(args.output), code(reports), every=args.all)
+    return write(reports, targets(args.output), compute_exit_code(reports), every=args.all)
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -110,7 +110,7 @@ def load(path: str) -> Tuple[Report, ...]:
         del data
         check_depth(document)
         _valid(document)
-        return unpacked(document)
+        return decode_reports(document)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except RecursionError:

@@ -8,7 +8,7 @@ from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind
-from nodespec.judge.clause_result import absence, shown
+from nodespec.judge.clause_result import describe_absence, format_value
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.output.facts_yaml import facts_of
 from nodespec.records import NamedTuple
@@ -186,8 +186,8 @@ def _words(seen: Observation[Datum], place: Place) -> str:
     if isinstance(seen, Unknown):
         return f"not known ({seen.reason}: {seen.say})"
     if isinstance(seen, Absent):
-        return absence(place, seen)
-    return " or ".join(shown(value, place.kind) for value in (seen.value, *seen.others))
+        return describe_absence(place, seen)
+    return " or ".join(format_value(value, place.kind) for value in (seen.value, *seen.others))
 
 
 def _where(seen: Observation[Datum]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, Sequence, Tuple, Union
 
-from nodespec.judge.fleet_summary import labels
+from nodespec.judge.fleet_summary import label_hosts
 from nodespec.model.report import Finding, Report
 
 NOT_ASKED, NOT_JUDGED = "not asked", "not judged"
@@ -28,7 +28,7 @@ def changes(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:
 
 
 def _by_host(reports: Sequence[Report]) -> Dict[str, Report]:
-    return dict(zip(labels(reports), reports))
+    return dict(zip(label_hosts(reports), reports))
 
 
 def _changes(before: Report, after: Report) -> Iterator[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, Iterator, Set, Tuple
 
 from nodespec.author.spec.satisfiability import possible
-from nodespec.judge.pattern import Clause, Joined, Params, Pattern, clauses
-from nodespec.judge.pattern import read as read_pattern
+from nodespec.judge.pattern import Clause, Joined, Params, Pattern, list_clauses
+from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.plan import Plan, Requirement
 from nodespec.output.manual import wanted
 
@@ -66,7 +66,7 @@ def _asks(one: Requirement, plan: Plan) -> Set[Path]:
 
     Two requirements with only a condition in common are not related.
     """
-    found = clauses(read_pattern(one.pattern, _params(plan)))
+    found = list_clauses(read_pattern(one.pattern, _params(plan)))
     return {place.path for clause in found for place in (clause.place, *clause.aliases)}
 
 

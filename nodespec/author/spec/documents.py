@@ -10,8 +10,8 @@ from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_n
 from nodespec.facts.value_types import Version
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
-from nodespec.model.document import Map, Node, Word, items, listed, text, unknown_keys
-from nodespec.model.plan import LANGUAGE, nodes
+from nodespec.model.document import Map, Node, Word, find_unknown_keys, iterate_items, require_list, require_text
+from nodespec.model.plan import LANGUAGE_VERSION, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ class Document(NamedTuple):
 
     def text(self, key: str) -> str:
         """Return a text of the top level, or an empty string."""
-        return text(self.body[key], key) if key in self.body else ""
+        return require_text(self.body[key], key) if key in self.body else ""
 
     def list(self, key: str) -> Sequence[Node]:
         """Return a list of the top level, or an empty tuple."""
-        return listed(self.body[key]) if key in self.body else ()
+        return require_list(self.body[key]) if key in self.body else ()
 
     def params(self) -> Iterable[Tuple[Word, Node]]:
         """Return the parameters that the document declares."""
-        return items(self.body["params"], "`params`") if "params" in self.body else ()
+        return iterate_items(self.body["params"], "`params`") if "params" in self.body else ()
 
 
 class _OpenDocument(NamedTuple):
@@ -136,7 +136,7 @@ class Documents:
 
         Raises `DocumentError` with the position of its name if it is not found.
         """
-        name = text(node, "extends")
+        name = require_text(node, "extends")
         try:
             return self.library.find(name, beside)
         except UsageError as mistake:
@@ -151,7 +151,7 @@ class Documents:
             body, notes = sysspec.converted(body)
         _check_language(body, self.problems)
         document = Document(text_.file, body, (), notes)
-        unknown = unknown_keys(body, TOP)
+        unknown = find_unknown_keys(body, TOP)
         self.problems += unknown
         meant = " ".join(suggest_name(str(wrong.node), TOP) for wrong in unknown)
         self.lost |= {key for key in ("extends", "params") if f"`{key}`" in meant}
@@ -164,8 +164,8 @@ class Documents:
 def _check_language(body: Map, problems: List[DocumentError]) -> None:
     """Refuse a document for another program or another version of nodespec."""
     said = body.get("nodespec")
-    if said != str(LANGUAGE):
-        wrong = DocumentError(said or body, f"`nodespec: {LANGUAGE}` is wanted: the version of the language")
+    if said != str(LANGUAGE_VERSION):
+        wrong = DocumentError(said or body, f"`nodespec: {LANGUAGE_VERSION}` is wanted: the version of the language")
         if said is not None or not CONTENT & {*body}:
             raise wrong
         problems.append(wrong)
@@ -178,6 +178,6 @@ def _check_version(node: Node) -> None:
 
     if not isinstance(node, Word):
         raise DocumentError(node, "`requires` wants a range of nodespec's versions; did you mean `require`?")
-    needed = expectation.read(nodes(node), Version(RELEASE))
+    needed = expectation.parse_expectation(cast_node(node), Version(RELEASE))
     if not needed.test(__version__):
         raise DocumentError(node, f"this spec requires nodespec {needed.text}, and this is {__version__}")

@@ -10,10 +10,22 @@ from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.value_types import Datum, Kind, SetOf, Size
 from nodespec.judge import expectation
-from nodespec.judge.expectation import WORDS
+from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import Clause
-from nodespec.model.document import Map, Node, Seq, Word, distinct, items, listed, mapping, sequence, text, word
-from nodespec.model.plan import Data, nodes
+from nodespec.model.document import (
+    Map,
+    Node,
+    Seq,
+    Word,
+    iterate_items,
+    make_mapping,
+    make_sequence,
+    make_word,
+    require_distinct,
+    require_list,
+    require_text,
+)
+from nodespec.model.plan import Data, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -66,7 +78,7 @@ class FactWalk:
         if isinstance(declared, Table):
             yield from self._table((name,), declared, node)
             return
-        for member, below in items(node, f"`{name}`"):
+        for member, below in iterate_items(node, f"`{name}`"):
             yield from self.guarded(self._member(name, declared, member, below))
 
     def _member(self, family: str, declared: Group, name: Word, node: Node) -> Iterator[Stated]:
@@ -85,7 +97,7 @@ class FactWalk:
 
     def _table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[Stated]:
         rows: Dict[str, Word] = {}
-        for name, below in items(node, f"`{'.'.join(owner)}`"):
+        for name, below in iterate_items(node, f"`{'.'.join(owner)}`"):
             yield from self.guarded(self._named(owner, table, name, below, rows))
 
     def _named(
@@ -108,7 +120,7 @@ class FactWalk:
             return
         if said.aliases:
             raise DocumentError(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
-        for name, below in items(said.rest, f"`{'.'.join(place.path)}`"):
+        for name, below in iterate_items(said.rest, f"`{'.'.join(place.path)}`"):
             if name == "is":
                 yield from self.guarded(iter([self._stated(place, said._replace(expect=below), at)]))
             else:
@@ -124,7 +136,7 @@ class FactWalk:
 
     def _stated(self, place: Place, said: Parted, at: FilePosition) -> Stated:
         expect, bound = self.expectation(said.expect, place.kind)
-        data: Data = {"fact": nodes([*place.path]), "expect": nodes(bound)}
+        data: Data = {"fact": cast_node([*place.path]), "expect": cast_node(bound)}
         if not said.aliases:
             return Stated(Clause(place, expect), data, said.words, at)
         try:
@@ -133,7 +145,7 @@ class FactWalk:
             raise DocumentError(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
         keys = _aliases(place, said.aliases)
         others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
-        return Stated(Clause(place, expect, others), {**data, "aliases": nodes(keys)}, said.words, at)
+        return Stated(Clause(place, expect, others), {**data, "aliases": cast_node(keys)}, said.words, at)
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
         """Parse an expectation, and return it with its data.
@@ -145,7 +157,7 @@ class FactWalk:
         try:
             for name, param in used:
                 self._try(node, name, param, kind)
-            expect = expectation.read(nodes(self._bound(node, {})), kind)
+            expect = expectation.parse_expectation(cast_node(self._bound(node, {})), kind)
         except DocumentError as wrong:
             self.problems += [
                 other for other in problems_within(self._bound(node, {}), kind) if str(other) != str(wrong)
@@ -166,25 +178,25 @@ class FactWalk:
         if alone in self._tried:
             return
         for choice in param.choices:
-            expectation.read(nodes(self._bound(node, {name: choice})), kind)
+            expectation.parse_expectation(cast_node(self._bound(node, {name: choice})), kind)
         if alone:
             self._tried[alone] = kind
 
     def _bound(self, node: Node, instead: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
         """Replace the parameters in a node by their text, except those in `keep`."""
         if isinstance(node, Seq):
-            return sequence(node.at, [self._bound(one, instead, keep) for one in node])
+            return make_sequence(node.at, [self._bound(one, instead, keep) for one in node])
         if not isinstance(node, Map):
             return node
         below = {key: self._bound(one, instead, keep) for key, one in node.items()}
         name = below.get("param")
         if isinstance(name, Word) and name not in keep:
             del below["param"]
-            value = word(instead.get(name, self.params[name].value), name.at)
+            value = make_word(instead.get(name, self.params[name].value), name.at)
             if not below:
                 return value
             below = {"is": value, **below}
-        return mapping(node.at, below.items())
+        return make_mapping(node.at, below.items())
 
 
 class Parted(NamedTuple):
@@ -202,9 +214,11 @@ class Parted(NamedTuple):
 def _parted(node: Node) -> Parted:
     if not isinstance(node, Map):
         return Parted(node, {}, [], node)
-    words = {name: text(node[name], name) for name in WORDS if name in node}
-    aliases = [_name(one) for one in listed(node["aliases"])] if "aliases" in node else []
-    rest = mapping(node.at, ((name, below) for name, below in node.items() if name not in (*WORDS, "aliases")))
+    words = {name: require_text(node[name], name) for name in REQUIREMENT_KEYS if name in node}
+    aliases = [_name(one) for one in require_list(node["aliases"])] if "aliases" in node else []
+    rest = make_mapping(
+        node.at, ((name, below) for name, below in node.items() if name not in (*REQUIREMENT_KEYS, "aliases"))
+    )
     return Parted(rest["is"] if list(rest) == ["is"] else rest, words, aliases, rest)
 
 
@@ -236,7 +250,7 @@ def _asked(node: Node) -> Iterator[Word]:
             raise DocumentError(name, "`param` wants the name of a param, and stands in the place of `is`")
         yield name
     if isinstance(node, Seq):
-        distinct(node)
+        require_distinct(node)
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
         yield from _asked(below)
 
@@ -266,7 +280,7 @@ def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
         parts = []
     for part, of in parts:
         try:
-            expectation.read(nodes(part), of)
+            expectation.parse_expectation(cast_node(part), of)
         except DocumentError as wrong:
             within = list(problems_within(part, of))
             yield from within or [wrong]

@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, Sequence, Tuple
 from nodespec.author.spec.satisfiability import possible, value_ways
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import expectation
-from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, clauses, read
+from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, list_clauses, parse_pattern
 from nodespec.model.plan import Plan, Requirement
 
 Condition = Tuple[Pattern, Requirement]
@@ -24,9 +24,9 @@ def find_gaps(plan: Plan) -> Iterator[str]:
     """
     params = {param.name: param for param in plan.params}
     conditions = _conditions(plan, params)
-    places = {clause.place.path: clause.place for pattern, _ in conditions for clause in clauses(pattern)}
+    places = {clause.place.path: clause.place for pattern, _ in conditions for clause in list_clauses(pattern)}
     for path, place in places.items():
-        asking = [one for one in conditions if any(clause.place.path == path for clause in clauses(one[0]))]
+        asking = [one for one in conditions if any(clause.place.path == path for clause in list_clauses(one[0]))]
         optional = path[0] != PARAMS and isinstance(place.fact, Leaf) and place.optional
         if (
             optional
@@ -42,7 +42,7 @@ def _conditions(plan: Plan, params: Params) -> List[Condition]:
     found: Dict[str, Condition] = {}
     for one in plan.requirements:
         if one.when and one.level == "required":
-            found.setdefault(json.dumps(one.when, sort_keys=True), (read(one.when, params), one))
+            found.setdefault(json.dumps(one.when, sort_keys=True), (parse_pattern(one.when, params), one))
     return list(found.values())
 
 
@@ -51,7 +51,7 @@ def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
     union = Joined("any", tuple(pattern for pattern, _ in asking))
     if possible(union, _absent(place)) != {"fail"}:
         return False
-    asked = [clause for clause in clauses(union) if clause.place.path == place.path]
+    asked = [clause for clause in list_clauses(union) if clause.place.path == place.path]
     for way in value_ways(place, [clause.expect for clause in asked]):
         given = [clause if holds else Joined("not", (clause,)) for clause, holds in zip(asked, way)]
         if "pass" not in possible(union, Joined("all", (_present(place), *given))):
@@ -62,15 +62,15 @@ def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
 def _is_required(plan: Plan, params: Params, place: Place) -> bool:
     """Return whether a required requirement fails on every host without the fact."""
     plain = [one for one in plan.requirements if one.level == "required" and not {"every", "some"} & set(one.pattern)]
-    failing = [one for one in plain if possible(read(one.pattern, params), _absent(place)) == {"fail"}]
+    failing = [one for one in plain if possible(parse_pattern(one.pattern, params), _absent(place)) == {"fail"}]
     if any(not one.when for one in failing):
         return True
-    whens = tuple(read(one.when, params) for one in failing)
+    whens = tuple(parse_pattern(one.when, params) for one in failing)
     return bool(whens) and possible(Joined("any", whens), _absent(place)) == {"pass"}
 
 
 def _present(place: Place) -> Clause:
-    return Clause(place, expectation.read("present", place.kind))
+    return Clause(place, expectation.parse_expectation("present", place.kind))
 
 
 def _absent(place: Place) -> Pattern:

@@ -15,9 +15,9 @@ from nodespec.author.spec.statements import FORMS, LEVELS, RULE
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
-from nodespec.judge.expectation import WORDS
-from nodespec.judge.pattern import PARAMS, TYPES
-from nodespec.model.plan import LANGUAGE
+from nodespec.judge.expectation import REQUIREMENT_KEYS
+from nodespec.judge.pattern import PARAM_TYPES, PARAMS
+from nodespec.model.plan import LANGUAGE_VERSION
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -30,7 +30,7 @@ Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # the schema of an expectati
 SCALAR: Json = ["string", "number", "boolean"]
 TEXT: Node = {"type": SCALAR}
 LINE: Node = {**TEXT, "minLength": 1}
-SAID: Dict[str, Node] = dict.fromkeys(WORDS, LINE)
+SAID: Dict[str, Node] = dict.fromkeys(REQUIREMENT_KEYS, LINE)
 
 
 def schema() -> Node:
@@ -58,7 +58,7 @@ def schema() -> Node:
 
 def _top() -> Dict[str, Node]:
     said: Dict[str, Node] = {
-        "nodespec": {"enum": [LANGUAGE, str(LANGUAGE)], "description": "the version of the language"},
+        "nodespec": {"enum": [LANGUAGE_VERSION, str(LANGUAGE_VERSION)], "description": "the version of the language"},
         "requires": {**LINE, "description": "the versions of nodespec that it needs, such as >=1.2"},
         "extends": {**_list(LINE), "description": "specs that must hold too: of the library, or files"},
         "params": {**_mapping(_ref("param")), "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"}},
@@ -70,7 +70,7 @@ def _top() -> Dict[str, Node]:
 
 def _param() -> Node:
     default: Node = {"anyOf": [LINE, {**_closed(dict.fromkeys(WRITTEN, LINE)), "minProperties": 1}]}
-    said = {"default": default, "choices": _list(LINE), "type": _one_of(*TYPES), "why": LINE}
+    said = {"default": default, "choices": _list(LINE), "type": _one_of(*PARAM_TYPES), "why": LINE}
     return {**_closed(said), "not": {"required": ["type", "choices"]}}
 
 

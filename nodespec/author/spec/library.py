@@ -8,7 +8,7 @@ from typing import Iterator, Tuple
 
 import nodespec
 from nodespec.errors import UsageError, suggest_name
-from nodespec.model.document import SIZE, opened
+from nodespec.model.document import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.records import NamedTuple
 
 OWN = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "specs")
@@ -38,7 +38,7 @@ class Library:
         A path is relative to the file `beside`, which names it. Raises `UsageError` if the spec is not found.
         """
         if name == "-":
-            return SpecText("-", "-", sys.stdin.buffer.read(SIZE + 1))
+            return SpecText("-", "-", sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1))
         if is_file(name):
             path = os.path.join(os.path.dirname(beside), name.removeprefix("./")) if beside else name
             return _read(path, name)
@@ -74,7 +74,9 @@ def _inside(path: str, folder: str) -> bool:
 def _read(path: str, name: str) -> SpecText:
     """Read a file up to one byte more than the size limit."""
     try:
-        with open(path, "rb", opener=opened) as file:
-            return SpecText(path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(SIZE + 1))
+        with open(path, "rb", opener=open_nonblocking) as file:
+            return SpecText(
+                path if is_file(name) else f"{name}.yaml", os.path.realpath(path), file.read(MAX_DOCUMENT_BYTES + 1)
+            )
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or a lone surrogate
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None

@@ -6,8 +6,8 @@ import re
 from typing import Dict, List, Mapping, Optional, Set, Tuple
 
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, suggest_name
-from nodespec.judge.pattern import TYPES, read_param
-from nodespec.model.document import Map, Node, Word, items, listed, text, unknown_keys
+from nodespec.judge.pattern import PARAM_TYPES, parse_param
+from nodespec.model.document import Map, Node, Word, find_unknown_keys, iterate_items, require_list, require_text
 from nodespec.model.plan import CONTEXTS, SpecParam
 
 KEYS = ("default", "choices", "type", "why")
@@ -59,10 +59,10 @@ def declared(name: Word, node: Node, inherited: Optional[SpecParam], problems: L
         raise DocumentError(name, "the name of a param is of letters, digits, _ and -")
     if not isinstance(node, Map):
         raise DocumentError(node, "a param is a mapping of default, choices or type, and why")
-    problems += unknown_keys(node, KEYS)
+    problems += find_unknown_keys(node, KEYS)
     param = inherited or SpecParam(str(name), "", UNSET, "", "text")
     with ErrorCollector(problems):
-        param = param._replace(why=text(node["why"], "why") if "why" in node else param.why)
+        param = param._replace(why=require_text(node["why"], "why") if "why" in node else param.why)
     with ErrorCollector(problems):
         param = param._replace(kind=_kind(node, inherited))
     with ErrorCollector(problems):
@@ -79,7 +79,7 @@ def bound(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) ->
     """Bind a parameter to its value. With `trial`, an unset one gets a sample value."""
     if given is not None and not (trial and param.choices and given not in param.choices):
         try:
-            read_param(param, given)
+            parse_param(param, given)
         except ValueError as error:
             raise DocumentError(None, f"--set {name}={given}: {error}") from None
         return param._replace(value=given, source="set", defaults=())
@@ -93,10 +93,10 @@ def bound(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) ->
 def _kind(node: Map, inherited: Optional[SpecParam]) -> str:
     if "type" in node and "choices" in node:
         raise DocumentError(node["type"], "`choices` say it all: leave `type` out")
-    kind = text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
-    if kind not in TYPES:
+    kind = require_text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
+    if kind not in PARAM_TYPES:
         raise DocumentError(
-            node["type"], f"`{kind}` is no type of a param: {', '.join(TYPES)}{suggest_name(kind, TYPES)}"
+            node["type"], f"`{kind}` is no type of a param: {', '.join(PARAM_TYPES)}{suggest_name(kind, PARAM_TYPES)}"
         )
     if inherited and kind != inherited.kind:
         raise DocumentError(node["type"], f"`{kind}`: the type is inherited, and is {inherited.kind}")
@@ -106,7 +106,7 @@ def _kind(node: Map, inherited: Optional[SpecParam]) -> str:
 def _choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
     if "choices" not in node:
         return inherited.choices if inherited else ()
-    choices = tuple(text(one, "choices") for one in listed(node["choices"]))
+    choices = tuple(require_text(one, "choices") for one in require_list(node["choices"]))
     before = {*inherited.choices} if inherited else set()
     beyond = [one for one in choices if before and one not in before]
     if beyond:
@@ -134,7 +134,7 @@ def _defaults(name: Word, node: Map, param: SpecParam, problems: List[DocumentEr
     for context in CONTEXTS:
         with ErrorCollector(problems):
             if context in written:
-                found[context] = text(written[context], "default")
+                found[context] = require_text(written[context], "default")
             if context in found:
                 _readable(name, param, found[context], written.get(context), f" ({context})" if param.defaults else "")
     return found if len(found) == len(CONTEXTS) else {}
@@ -144,10 +144,10 @@ def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
     """Return the default as written, by context: one for all contexts, or a mapping."""
     if not isinstance(node, Map):
         return dict.fromkeys(CONTEXTS, node)
-    wrong = unknown_keys(node, tuple(WRITTEN))
+    wrong = find_unknown_keys(node, tuple(WRITTEN))
     if wrong:
         raise wrong[0]
-    found = {WRITTEN[key]: value for key, value in items(node, "`default`")}
+    found = {WRITTEN[key]: value for key, value in iterate_items(node, "`default`")}
     missing = [key for key, context in WRITTEN.items() if context not in found and context not in before]
     if missing:
         raise DocumentError(
@@ -159,7 +159,7 @@ def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
 def _readable(name: Word, param: SpecParam, value: str, node: Optional[Node], context: str) -> None:
     """Validate a default by its type or choices. An inherited default has no node."""
     try:
-        read_param(param, value)
+        parse_param(param, value)
     except ValueError as error:
         if node is not None:
             raise DocumentError(node, str(error)) from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, cast
 import nodespec
 from nodespec.author.spec.library import OWN, Library, SpecText, is_file
 from nodespec.errors import UsageError
-from nodespec.judge.pattern import read_param
+from nodespec.judge.pattern import parse_param
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan
 
@@ -48,7 +48,7 @@ def _ready(name: str, library: Library, given: Mapping[str, str]) -> Optional[Pl
         for source, stamp in cast("Dict[str, Json]", made["sources"]).items():
             if _stamp(found if source == name else library.find(source)) != stamp:
                 return None
-        plan = plans.unpacked(cast("Dict[str, Json]", made["plan"]))
+        plan = plans.decode_plan(cast("Dict[str, Json]", made["plan"]))
         return _bound(plan, given) if given and made["bindable"] else plan if not given else None
     except (OSError, UsageError, LookupError, TypeError, ValueError, AttributeError, EOFError):
         return None
@@ -69,13 +69,13 @@ def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
     """
     known = {param.name: param for param in plan.params}
     for name, value in given.items():
-        read_param(known[name], value)
+        parse_param(known[name], value)
     params = tuple(
         one._replace(value=given[one.name], source="set", defaults=()) if one.name in given else one
         for one in plan.params
     )
     (head,) = plan.specs
-    digest = plans.digest(plan.requirements, params)
+    digest = plans.compute_digest(plan.requirements, params)
     return plan._replace(params=params, specs=(head._replace(digest=digest),))
 
 
@@ -100,7 +100,7 @@ def make(folder: str) -> None:
         made: Dict[str, Json] = {
             "sources": {text.file[: -len(".yaml")]: _stamp(text) for text in texts},
             "bindable": not any(re.search(rb"\bparam\b", text.data) for text in texts),
-            "plan": plans.packed(plan),
+            "plan": plans.encode_plan(plan),
         }
         path = os.path.join(folder, f"{name}.plan")
         os.makedirs(os.path.dirname(path), exist_ok=True)

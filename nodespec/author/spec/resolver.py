@@ -10,12 +10,12 @@ from nodespec.author.spec.params import Bound, bound, declared
 from nodespec.author.spec.satisfiability import possible
 from nodespec.author.spec.statements import Reader, Statement
 from nodespec.errors import DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
-from nodespec.judge.conclusion import Names
-from nodespec.judge.expectation import WORDS
+from nodespec.judge.conclusion import GlobIndex
+from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import Joined
 from nodespec.model import plan
-from nodespec.model.document import Node, Word, text, word
-from nodespec.model.plan import Plan, Requirement, Spec, nodes
+from nodespec.model.document import Node, Word, make_word, require_text
+from nodespec.model.plan import Plan, Requirement, Spec, cast_node
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -49,7 +49,7 @@ def resolve(
     if params.used:  # the defaults of the other context must be satisfiable too
         _Composition(documents, params.at_rest(), problems, None).compose(asked)
     if not blocks and not problems:
-        problems.append(DocumentError(word(names[0], FilePosition(names[0], 1, 1)), "requires nothing"))
+        problems.append(DocumentError(make_word(names[0], FilePosition(names[0], 1, 1)), "requires nothing"))
     if problems:
         raise UsageError(*dict.fromkeys(map(str, sorted(problems, key=_position))))
     heads = tuple(made.head(key, name) for key, name in asked.items())
@@ -122,7 +122,7 @@ class _Composition:
         return Spec(
             name=last.text("name") or name,
             title=last.text("title"),
-            digest=plan.digest(_requirements(self.stated[key]), params),
+            digest=plan.compute_digest(_requirements(self.stated[key]), params),
             sources=tuple(document.file for document in documents),
             extends=tuple(document.text("name") or document.file for document in others),
             drops=tuple(drop for one in line for drop in self.drops[one]),
@@ -165,7 +165,7 @@ class _Composition:
         dropping, missed = Dropping(blocks), 0
         for node in nodes_:
             with ErrorCollector(self.problems):
-                name = text(node, "drop")
+                name = require_text(node, "drop")
                 gone = dropping.drop(name)
                 if gone:
                     drops.append(f"{name} ({', '.join(gone)})" if gone != [name] else name)
@@ -193,7 +193,7 @@ class Dropping:
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
-        self.names = Names(blocks)
+        self.names = GlobIndex(blocks)
         self.rules: Dict[str, List[str]] = {}
         for id_, block in blocks.items():
             for rule in {one.rule for one in block.values()}:
@@ -201,7 +201,7 @@ class Dropping:
 
     def drop(self, name: str) -> List[str]:
         """Remove the statements that a name selects. Return their ids, in order."""
-        found = [*self.names.matching(name), *(self.rules.get(name, ()) if name else ())]
+        found = [*self.names.find_matches(name), *(self.rules.get(name, ()) if name else ())]
         gone = [id_ for id_ in dict.fromkeys(found) if id_ in self.blocks]
         for id_ in gone:
             del self.blocks[id_]
@@ -235,15 +235,15 @@ def _requirement(block: Sequence[Statement]) -> Requirement:
     return Requirement(
         first.id,
         first.level,
-        first.data if len(asked) == 1 else {"all": nodes(asked)},
+        first.data if len(asked) == 1 else {"all": cast_node(asked)},
         first.when,
         tuple(str(one.at) for one in block),
-        *(words.get(word, "") for word in WORDS),
+        *(words.get(word, "") for word in REQUIREMENT_KEYS),
     )
 
 
 def _at(statement: Statement) -> Node:
-    return word(statement.id, statement.at)
+    return make_word(statement.id, statement.at)
 
 
 def _position(wrong: DocumentError) -> Tuple[str, int, int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator,
 from nodespec.facts.declaration import Place
 from nodespec.facts.value_types import OTHER, Case, SetOf
 from nodespec.judge.expectation import Expect
-from nodespec.judge.pattern import Clause, Joined, Pattern, clauses, outcome
+from nodespec.judge.pattern import Clause, Joined, Pattern, compute_outcome, list_clauses
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -63,7 +63,7 @@ def _conjuncts(pattern: Pattern) -> Iterator[Pattern]:
 
 
 def _paths(pattern: Pattern) -> Iterator[Path]:
-    for clause in clauses(pattern):
+    for clause in list_clauses(pattern):
         for place in (clause.place, *clause.aliases):
             yield place.path
 
@@ -78,7 +78,7 @@ def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set
     if given is None and isinstance(pattern, Clause) and not pattern.aliases:
         return _alone(pattern)
     facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
-    asked = tuple(chain(clauses(pattern), clauses(given) if given else ()))
+    asked = tuple(chain(list_clauses(pattern), list_clauses(given) if given else ()))
     for clause in asked:
         for place in (clause.place, *clause.aliases):
             facts.setdefault(place.path, (place, {}))[1][id(clause.expect)] = clause.expect
@@ -96,8 +96,8 @@ def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set
         says = {(path, one): yes for path, way in zip(ways, world) for one, yes in zip(facts[path][1], way)}
         for joined in joins:
             met = partial(_met, says, joined)
-            if given is None or outcome(given, met) == "pass":
-                found.add(outcome(pattern, met))
+            if given is None or compute_outcome(given, met) == "pass":
+                found.add(compute_outcome(pattern, met))
     return found
 
 

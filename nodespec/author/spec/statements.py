@@ -13,10 +13,20 @@ from nodespec.author.spec.satisfiability import ANY_ROW, Given, possible
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
-from nodespec.judge.expectation import WORDS
-from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, param_place
-from nodespec.model.document import Map, Node, Seq, Word, items, listed, text, unknown_keys, word
-from nodespec.model.plan import Data, nodes
+from nodespec.judge.expectation import REQUIREMENT_KEYS
+from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, make_param_place
+from nodespec.model.document import (
+    Map,
+    Node,
+    Seq,
+    Word,
+    find_unknown_keys,
+    iterate_items,
+    make_word,
+    require_list,
+    require_text,
+)
+from nodespec.model.plan import Data, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ T = TypeVar("T")
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # forms of a rule, besides require and recommend
 CHOICES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
-RULE = ("name", *WORDS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
+RULE = ("name", *REQUIREMENT_KEYS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
 
 
 class Statement(NamedTuple):
@@ -76,7 +86,7 @@ class Reader:
         for statement in self._all(document):
             if statement.id in found:
                 self.problems.append(
-                    DocumentError(word(statement.id, statement.at), f"`{statement.id}` stands here twice")
+                    DocumentError(make_word(statement.id, statement.at), f"`{statement.id}` stands here twice")
                 )
             found[statement.id] = statement
         return list(found.values())
@@ -93,7 +103,7 @@ class Reader:
     def _placed(self, node: Node, level: str, rule: str, when: Condition, words: Said) -> Iterator[Statement]:
         """Yield the statements under `require` or `recommend` of a document or rule."""
         head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
-        for name, below in items(node, f"`{level}`"):
+        for name, below in iterate_items(node, f"`{level}`"):
             if name == PARAMS:
                 self.problems.append(DocumentError(name, "a param is no fact of the node: it belongs in `when`"))
                 continue
@@ -109,7 +119,7 @@ class Reader:
 
         Raises `DocumentError` otherwise.
         """
-        at = word(made.id, made.at)
+        at = make_word(made.id, made.at)
         said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
         conditions = [(None, ""), (self._condition(made), " where its `when` holds")]
         for given, where in conditions[: 2 if made.condition else 1]:
@@ -135,13 +145,13 @@ class Reader:
         Its parts are parsed even after an error in its name, words or level, so that all errors are reported.
         """
         before = len(self.problems)
-        self.problems += unknown_keys(node, RULE)
-        name, level, words = word("rule", node.at), "required", {}
+        self.problems += find_unknown_keys(node, RULE)
+        name, level, words = make_word("rule", node.at), "required", {}
         with ErrorCollector(self.problems):
             name = _rule_name(node, names)
-        for key in WORDS:
+        for key in REQUIREMENT_KEYS:
             with ErrorCollector(self.problems):
-                words.update({key: text(node[key], key)} if key in node else {})
+                words.update({key: require_text(node[key], key)} if key in node else {})
         with ErrorCollector(self.problems):
             level = _level(node)
         when = self._when(node, name)
@@ -189,7 +199,7 @@ class Reader:
         """Parse a pattern of facts and parameters, joined by any, all and not."""
         parts: List[Tuple[Data, Pattern]] = []
         before = len(self.problems)
-        for name, below in items(node, "a pattern"):
+        for name, below in iterate_items(node, "a pattern"):
             parts += self.guarded(self._parts(name, below))
         if not parts or len(self.problems) > before:  # the error is already reported
             raise ConsequentError
@@ -197,12 +207,12 @@ class Reader:
 
     def _parts(self, name: Word, below: Node) -> Iterator[Tuple[Data, Pattern]]:
         if name in ("any", "all"):
-            yield self._joined(name, self._several(listed(below)), below)
+            yield self._joined(name, self._several(require_list(below)), below)
         elif name == "not":
             data, pattern = self.condition(below)
-            yield {"not": nodes(data)}, Joined("not", (pattern,))
+            yield {"not": cast_node(data)}, Joined("not", (pattern,))
         elif name == PARAMS:
-            for param, value in items(below, "`params`"):
+            for param, value in iterate_items(below, "`params`"):
                 yield from self.guarded(iter_one(lambda: self._param(param, value)))  # noqa: B023 - called at once
         else:
             for stated in self.walk.family(name, below):
@@ -219,12 +229,12 @@ class Reader:
         return found
 
     def _param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
-        place = param_place(self.params.known(name))
+        place = make_param_place(self.params.known(name))
         expect, bound = self.walk.expectation(node, place.kind)
-        return {"param": nodes(str(name)), "expect": nodes(bound)}, Clause(place, expect)
+        return {"param": cast_node(str(name)), "expect": cast_node(bound)}, Clause(place, expect)
 
     def _any(self, node: Node) -> Tuple[Data, Pattern]:
-        alternatives = listed(node)
+        alternatives = require_list(node)
         if len(alternatives) < 2:  # noqa: PLR2004
             raise DocumentError(node, "`any` of fewer than two is no choice")
         if len(alternatives) > CHOICES:
@@ -237,7 +247,7 @@ class Reader:
             raise DocumentError(node, "a pattern says nothing")
         if len(parts) == 1:
             return parts[0]
-        data: Data = {how: nodes([data for data, _ in parts])}
+        data: Data = {how: cast_node([data for data, _ in parts])}
         return data, Joined(how, tuple(pattern for _, pattern in parts))
 
     def _quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
@@ -251,16 +261,16 @@ class Reader:
         if len(self.problems) > before or "require" not in read or ("where" in node) > ("where" in read):
             raise ConsequentError
         require, pattern = read["require"]
-        data: Data = {form: nodes([*row.owner]), "require": nodes(require)}
+        data: Data = {form: cast_node([*row.owner]), "require": cast_node(require)}
         if "where" in read:
             where, condition = read["where"]
-            data["where"] = nodes(where)
+            data["where"] = cast_node(where)
             if len(possible(pattern, condition)) < 2:  # noqa: PLR2004
                 raise DocumentError(node["where"], "where this holds, `require` always comes out the same")
         if "or-none" in node:
             if node["or-none"] != "true":
                 raise DocumentError(node["or-none"], "`or-none` is true, or is left out")
-            data["or-none"] = nodes("true")
+            data["or-none"] = cast_node("true")
         return data, pattern
 
     def _row(self, row: Place, node: Node) -> Tuple[Data, Pattern]:
@@ -270,8 +280,8 @@ class Reader:
             below = node[how]
             if how == "not":
                 data, pattern = self._row(row, below)
-                return {"not": nodes(data)}, Joined("not", (pattern,))
-            return self._joined(how, [self._row(row, one) for one in listed(below)], node)
+                return {"not": cast_node(data)}, Joined("not", (pattern,))
+            return self._joined(how, [self._row(row, one) for one in require_list(below)], node)
         before = len(self.problems)
         stated = list(self.walk.row(row, node, node.at))
         if len(self.problems) > before or not stated:
@@ -291,11 +301,11 @@ def _patterns(node: Map) -> bool:
 
 
 def _relative(stated: Stated) -> Data:
-    return {"column": nodes(stated.clause.place.column), "expect": stated.data["expect"]}
+    return {"column": cast_node(stated.clause.place.column), "expect": stated.data["expect"]}
 
 
 def _table(node: Node) -> Place:
-    name = text(node, "every")
+    name = require_text(node, "every")
     path = tuple(name.split("."))
     try:
         place = declaration.place((*path, ANY_ROW))
@@ -328,7 +338,7 @@ def _level(node: Map) -> str:
 
 
 def _each(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
-    for one in listed(node):
+    for one in require_list(node):
         if isinstance(one, Map):
             yield one
         else:

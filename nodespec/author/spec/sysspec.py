@@ -11,8 +11,19 @@ import re
 from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec.errors import DocumentError, FilePosition
-from nodespec.judge.expectation import compiled
-from nodespec.model.document import Map, Node, Seq, Word, known, listed, mapping, sequence, text, word
+from nodespec.judge.expectation import compile_pattern
+from nodespec.model.document import (
+    Map,
+    Node,
+    Seq,
+    Word,
+    make_mapping,
+    make_sequence,
+    make_word,
+    require_known_keys,
+    require_list,
+    require_text,
+)
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -47,7 +58,7 @@ def is_one(body: Map) -> bool:
 
 def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     """Return the nodespec document, and notes on parts that cannot be converted."""
-    known(body, TOP)
+    require_known_keys(body, TOP)
     if "os" in body and body["os"] != "Linux":
         raise DocumentError(body["os"], f"`{body['os']}`: nodespec judges Linux only")
     made: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
@@ -107,11 +118,11 @@ def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
         return
     if not isinstance(kernel, Map):
         raise DocumentError(kernel, "`kernelSpec` wants a mapping")
-    known(kernel, ("versions", "versionsNote", *KERNEL))
+    require_known_keys(kernel, ("versions", "versionsNote", *KERNEL))
     if kernel.get("versions"):
-        patterns = [_pattern(one) for one in listed(kernel["versions"])]
+        patterns = [_pattern(one) for one in require_list(kernel["versions"])]
         why = (
-            text(kernel["versionsNote"], "versionsNote")
+            require_text(kernel["versionsNote"], "versionsNote")
             if "versionsNote" in kernel
             else "the versions that were validated"
         )
@@ -121,15 +132,15 @@ def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
         for entry in _entries(kernel, key, ("name", "aliases", "description")):
             option: Tree = {"is": expected, "why": _why(entry, "Kubernetes' node e2e suite asks for it"), "see": SEE}
             if "aliases" in entry:
-                option["aliases"] = listed(entry["aliases"])
+                option["aliases"] = require_list(entry["aliases"])
             yield level, _cgroup(version), {"kernel": {"config": {_name(entry): option}}}
 
 
 def _pattern(node: Node) -> str:
     """Return a regular expression without `^`, because nodespec matches in full."""
-    pattern = text(node, "versions")
+    pattern = require_text(node, "versions")
     try:
-        compiled(pattern)
+        compile_pattern(pattern)
     except re.error as error:
         raise DocumentError(node, f"`{pattern}` is no regular expression: {error}") from None
     return pattern.removeprefix("^")
@@ -138,7 +149,11 @@ def _pattern(node: Node) -> str:
 def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     for key, (level, version) in CGROUPS.items():
         if body.get(key):
-            wanted: Tree = {"all": listed(body[key]), "why": "the kubelet accounts and limits with them", "see": SEE}
+            wanted: Tree = {
+                "all": require_list(body[key]),
+                "why": "the kubelet accounts and limits with them",
+                "see": SEE,
+            }
             yield level, _cgroup(version), {"cgroups": {"controllers": wanted}}
 
 
@@ -152,7 +167,7 @@ def _packages(body: Map) -> Tuple[List[Rows], List[str]]:
     overrides = list(_entries(body, "packageSpecOverrides", ("osDistro", "subtractions", "additions")))
     without: Dict[str, FrozenSet[str]] = {}
     for entry in overrides:
-        distro = text(entry.get("osDistro", entry), "osDistro")
+        distro = require_text(entry.get("osDistro", entry), "osDistro")
         for one in _entries(entry, "subtractions", ("name", "versionRange", "description")):
             without[_name(one)] = without.get(_name(one), frozenset()) | {distro}
     rows = [
@@ -183,9 +198,9 @@ def _range(node: Node) -> Word:
 
     `==1.2.x` becomes `=1.2`, and `!1.2` becomes `!=1.2`.
     """
-    said = text(node, "versionRange")
+    said = require_text(node, "versionRange")
     said = re.sub(r"\.[xX*]\b|\.\*", "", said).replace("==", "=")
-    return word(re.sub(r"!(?!=)", "!=", said), node.at)
+    return make_word(re.sub(r"!(?!=)", "!=", said), node.at)
 
 
 def _on(distros: FrozenSet[str], *, there: bool) -> Condition:
@@ -207,19 +222,19 @@ def _entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
     for one in node if isinstance(node, Seq) else [node]:
         if not isinstance(one, Map):
             raise DocumentError(one, f"`{key}` is a list of mappings")
-        known(one, tuple(keys))
+        require_known_keys(one, tuple(keys))
         yield one
 
 
 def _name(entry: Map) -> Word:
     if "name" not in entry:
         raise DocumentError(entry, "`name` is missing")
-    return word(text(entry["name"], "name"), entry["name"].at)
+    return make_word(require_text(entry["name"], "name"), entry["name"].at)
 
 
 def _why(entry: Map, otherwise: str) -> str:
     said = entry.get("description")
-    return text(said, "description") if isinstance(said, Word) and said.strip() else otherwise
+    return require_text(said, "description") if isinstance(said, Word) and said.strip() else otherwise
 
 
 def _node(tree: object, at: FilePosition) -> Map:
@@ -237,11 +252,13 @@ def _made(tree: object, at: FilePosition) -> Node:
         return tree
     if isinstance(tree, dict):
         own = next((key.at for key in tree if isinstance(key, Word)), at)
-        return mapping(own, ((_key(key, own), _made(value, getattr(key, "at", own))) for key, value in tree.items()))
+        return make_mapping(
+            own, ((_key(key, own), _made(value, getattr(key, "at", own))) for key, value in tree.items())
+        )
     if isinstance(tree, list):
-        return sequence(at, [_made(one, at) for one in tree])
-    return word(str(tree), at)
+        return make_sequence(at, [_made(one, at) for one in tree])
+    return make_word(str(tree), at)
 
 
 def _key(key: object, at: FilePosition) -> Word:
-    return key if isinstance(key, Word) else word(str(key), at)
+    return key if isinstance(key, Word) else make_word(str(key), at)

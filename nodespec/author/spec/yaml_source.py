@@ -10,7 +10,19 @@ import re
 from typing import TYPE_CHECKING, Iterator, List, Optional, Union
 
 from nodespec.errors import DocumentError, FilePosition, UsageError
-from nodespec.model.document import DEPTH, SIZE, Map, Node, Seq, Word, after, decoded, mapping, sequence, word
+from nodespec.model.document import (
+    MAX_DOCUMENT_BYTES,
+    MAX_YAML_DEPTH,
+    Map,
+    Node,
+    Seq,
+    Word,
+    decode_utf8,
+    locate_end,
+    make_mapping,
+    make_sequence,
+    make_word,
+)
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -46,17 +58,17 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
 
 
 def _parsed(data: bytes, file: str, problems: List[DocumentError]) -> Node:
-    if len(data) > SIZE:
-        raise UsageError(f"{FilePosition(file, 1, 1)}: larger than {SIZE >> 20} MiB, which no spec is")
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise UsageError(f"{FilePosition(file, 1, 1)}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB, which no spec is")
     import yaml  # noqa: PLC0415 - the import takes 24 ms
 
-    text = decoded(data, file)
+    text = decode_utf8(data, file)
     try:
         return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file, problems)
     except yaml.MarkedYAMLError as error:
         raise UsageError(_unreadable(error, text.splitlines(), file)) from None
     except yaml.reader.ReaderError as error:
-        raise UsageError(f"{after(data[: int(error.position)], file)}: {error.reason}") from None
+        raise UsageError(f"{locate_end(data[: int(error.position)], file)}: {error.reason}") from None
 
 
 # indicators of YAML that cannot start a plain scalar, except the header of a block scalar
@@ -76,7 +88,7 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
         if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
             return f"{found[-1]}: the quote that opens here is not closed"
     deep = "nesting depth" in str(error.problem)  # newer versions of libyaml check the depth themselves
-    problem = f"nested deeper than {DEPTH}" if deep else error.problem or "not YAML"
+    problem = f"nested deeper than {MAX_YAML_DEPTH}" if deep else error.problem or "not YAML"
     return f"{found[0] if found else FilePosition(file, 1, 1)}: {problem}"
 
 
@@ -96,10 +108,12 @@ def _document(events: Iterator[yaml.Event], file: str, problems: List[DocumentEr
         if isinstance(event, yaml.NodeEvent):
             _plain(event, at, problems)
         if isinstance(event, yaml.CollectionStartEvent):
-            if len(stack) >= DEPTH:
-                raise UsageError(f"{at}: nested deeper than {DEPTH}")
+            if len(stack) >= MAX_YAML_DEPTH:
+                raise UsageError(f"{at}: nested deeper than {MAX_YAML_DEPTH}")
             stack.append(
-                _OpenCollection(mapping(at) if isinstance(event, yaml.MappingStartEvent) else sequence(at, []), [])
+                _OpenCollection(
+                    make_mapping(at) if isinstance(event, yaml.MappingStartEvent) else make_sequence(at, []), []
+                )
             )
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
             node = _scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
@@ -121,14 +135,14 @@ def _plain(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError
         raise UsageError(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
     if event.anchor:
         say = "anchors are not part of the language; text that begins with `&` is put in quotes"
-        problems.append(UnsupportedError(word("", at), say))
+        problems.append(UnsupportedError(make_word("", at), say))
     if getattr(event, "tag", None) not in (None, "!"):
         say = "tags are not part of the language; text that begins with `!` is put in quotes"
-        problems.append(UnsupportedError(word("", at), say))
+        problems.append(UnsupportedError(make_word("", at), say))
 
 
 def _scalar(event: yaml.ScalarEvent, at: FilePosition) -> Word:
-    return word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
+    return make_word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
 
 
 def _put(into: _OpenCollection, node: Node, problems: List[DocumentError]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Set, 
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.judge.pattern import PARAMS, clauses, read
+from nodespec.judge.pattern import PARAMS, list_clauses, parse_pattern
 from nodespec.model.observation import DEFERRED
 from nodespec.model.plan import Data, Plan, Requirement
 from nodespec.model.report import Report
@@ -174,13 +174,13 @@ def _asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns
             row = table._replace(path=(*table.path, "*"), key="*")
             _add(asked, row)
             for part in (data[name] for name in ("where", "require") if name in data):
-                for clause in clauses(read(cast("Data", part), params, row)):
+                for clause in list_clauses(parse_pattern(cast("Data", part), params, row)):
                     _add(asked, clause.place)
     return asked
 
 
 def _places(data: Data, plan: Plan) -> Iterator[Place]:
-    for clause in clauses(read(data, {param.name: param for param in plan.params})):
+    for clause in list_clauses(parse_pattern(data, {param.name: param for param in plan.params})):
         if clause.place.path[0] != PARAMS:
             yield from (clause.place, *clause.aliases)
 

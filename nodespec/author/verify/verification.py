@@ -51,7 +51,7 @@ def compare(said: Report) -> ReportComparison:
     Raises `UsageError` if its embedded data cannot be read.
     """
     try:
-        found, plan = again(said), plans.unpacked(cast("Dict[str, Json]", said.plan))
+        found, plan = again(said), plans.decode_plan(cast("Dict[str, Json]", said.plan))
         wording: List[Tuple[str, str]] = []
         differences = [
             *_head(said, found),
@@ -69,7 +69,7 @@ def compare(said: Report) -> ReportComparison:
 def again(said: Report) -> Report:
     """Judge the embedded plan, facts, waivers and time, and return the new report."""
     try:
-        plan = plans.unpacked(cast("Dict[str, Json]", said.plan))
+        plan = plans.decode_plan(cast("Dict[str, Json]", said.plan))
         now = datetime.strptime(said.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
         terms = Terms(now, _chosen(said), said.waivers, built=_believed_from(said))
         return judge(plan, Recorded(said.facts), Seat(said.context, said.door, said.host, said.notices), terms)
@@ -144,13 +144,13 @@ def _plan(said: Report, plan: Plan) -> Iterator[str]:
     """Check the digest of the plan, and that of a single spec, which covers the plan."""
     if is_sealed(said):
         embedded = cast("Dict[str, Json]", said.plan)
-        digest = plans.seal(embedded)
+        digest = plans.compute_seal(embedded)
         if digest != embedded["digest"]:
             yield f"digest of the plan: the report says {embedded['digest']}, and it comes to {digest}"
     elif said.tool != UNSEALED:
         yield f"digest of the plan: the report has none, and {said.tool} writes one"
     if len(said.specs) == 1:
-        digest = plans.digest(plan.requirements, plan.params)
+        digest = plans.compute_digest(plan.requirements, plan.params)
         if digest != said.specs[0].digest:
             yield f"digest of {said.specs[0].name}: the report says {said.specs[0].digest}, and it comes to {digest}"
 
@@ -163,7 +163,7 @@ def _choice(said: Report) -> Iterator[str]:
     ids = [finding.id for finding in said.findings]
     for option, globs in (("only", said.only), ("skip", said.skip)):
         for glob in globs:
-            if not any(conclusion.left_out(Choice(skip=(glob,)), one) for one in ids):
+            if not any(conclusion.is_left_out(Choice(skip=(glob,)), one) for one in ids):
                 yield f"{option}: the report says {glob}, and no requirement is called so"
 
 
