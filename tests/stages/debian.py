@@ -1,10 +1,17 @@
-"""What the stages take from Debian: packages unpacked without being installed, and trees of whole systems."""
+"""What the stages take from Debian: packages unpacked without being installed, and trees of whole systems.
+
+    python tests/stages/debian.py CACHE SUITE...
+
+As root, with debootstrap: make the trees of these suites in the directory CACHE, where they are not there yet. Other
+stages need them. The exit status is 1 if one cannot be made.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import MappingProxyType
@@ -149,3 +156,8 @@ def said(*argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = No
     if done.returncode:
         raise RuntimeError(f"{' '.join(argv)}: exit status {done.returncode}\n{done.stdout[-4000:]}{done.stderr}")
     return done.stdout
+
+
+if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        print(node(name, Path(sys.argv[1]).resolve()))
