@@ -13,7 +13,7 @@ from typing import Iterator
 import shtab
 from completion_functions import BASH_JOINED, completer
 
-from nodespec.author.commands.main import parser
+from nodespec.author.commands.main import make_parser
 
 SHELLS = ("bash", "zsh", "fish")
 FREE = ("S", "RELEASE", "UNIT")  # metavars whose values are not completed
@@ -22,7 +22,7 @@ FREE = ("S", "RELEASE", "UNIT")  # metavars whose values are not completed
 def script(shell: str) -> str:
     """Return the completion script of a shell."""
     os.environ["COLUMNS"] = "100"  # help texts are the same on every terminal
-    top = parser()
+    top = make_parser()
     for action in actions(top):
         found = completer(str(action.metavar or ""))
         if found and not action.choices:

@@ -13,7 +13,7 @@ from argparse_manpage.manpage import Manpage  # type: ignore[import-untyped]
 
 import nodespec
 from nodespec.author.commands.examples import EXAMPLES
-from nodespec.author.commands.main import parser
+from nodespec.author.commands.main import make_parser
 
 PURPOSE = "check whether a Linux machine conforms to a spec"
 EXITS = (
@@ -35,7 +35,7 @@ FILES = (
 def page() -> str:
     """Return the page in the man macros of roff."""
     os.environ["COLUMNS"] = "4000"  # man wraps the lines
-    top = parser()
+    top = make_parser()
     top.epilog = None  # examples and exit codes have sections
     data = {"project_name": "nodespec", "version": nodespec.__version__, "date": nodespec.BUILT}
     manual = Manpage(top, {**data, "description": PURPOSE, "manual_title": "User Commands"}, "single-commands-section")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Iterator, List, Tuple
 
-from nodespec.author.spec.library import OWN, Library
+from nodespec.author.spec.library import BUILT_IN_DIR, Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf
@@ -21,7 +21,7 @@ SIDES = ["running", "at-rest", "image:"]  # what `diff` compares, beside files
 def library() -> Library:
     """Return the library without the specs of this machine."""
     found = Library()
-    found.folders = (OWN,)
+    found.folders = (BUILT_IN_DIR,)
     return found
 
 
@@ -62,4 +62,4 @@ def _of_family(name: str) -> Iterator[str]:
 
 def formats() -> List[str]:
     """Return the names of the report formats."""
-    return list(writer.formats())
+    return list(writer.list_formats())

@@ -24,10 +24,10 @@ from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Style, Waiver
 from nodespec.model.subject import Seat
 from nodespec.run.check import check_choice, open_target
-from nodespec.run.request import DEADLINE, Target
+from nodespec.run.request import DEFAULT_SECONDS, Target
 
 if TYPE_CHECKING:
-    from nodespec.recording.replay import Recorded
+    from nodespec.recording.replay import ReplayedFacts
 
 __all__ = [
     "ObservedHost",
@@ -49,7 +49,7 @@ class ObservedHost(NamedTuple):
     A fact is observed when a requirement first asks for it.
     """
 
-    facts: Union[Live, Recorded]
+    facts: Union[Live, ReplayedFacts]
     subject: Seat
 
 
@@ -60,9 +60,9 @@ def load_spec(*names: str, params: Optional[Mapping[str, str]] = None, search: S
     `search` are directories searched before /etc/nodespec/specs and the library. Needs PyYAML. Raises `SpecError`.
     """
     from nodespec.author.spec.library import Library  # noqa: PLC0415 - judging recordings does not need YAML
-    from nodespec.author.spec.precompiled import planned  # noqa: PLC0415
+    from nodespec.author.spec.precompiled import load_plan  # noqa: PLC0415
 
-    return planned(names, Library(tuple(search)), dict(params or {}))
+    return load_plan(names, Library(tuple(search)), dict(params or {}))
 
 
 def load_waivers(path: str) -> Tuple[Waiver, ...]:
@@ -80,7 +80,7 @@ def observe(
     recording: str = "",
     kernel: str = "",
     platform: str = "",
-    deadline: float = DEADLINE,
+    deadline: float = DEFAULT_SECONDS,
 ) -> ObservedHost:
     """Open a host: the running host below `root`, an offline image, or a recording.
 

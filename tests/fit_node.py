@@ -253,6 +253,6 @@ def report(node: Node, asked: Plan) -> Report:
     """The report on a node as it would be read on it, by root."""
     host = Host(str(node.root))
     live = Live(host, float("inf"))
-    found = host_identity.host(host, live)._replace(user="root")
-    seat = Seat("running", "live", found, host_identity.notices(found, "/"))
+    found = host_identity.identify_host(host, live)._replace(user="root")
+    seat = Seat("running", "live", found, host_identity.list_notices(found, "/"))
     return judge(asked, live, seat, Terms(NOW))

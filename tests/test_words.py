@@ -17,7 +17,7 @@ from typing import Callable, Dict, Iterator, List, Tuple
 import pytest
 import yaml
 
-from nodespec.author.commands.main import parser
+from nodespec.author.commands.main import make_parser
 
 TOP = Path(__file__).parents[1]
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
@@ -168,7 +168,7 @@ def test_specs_use_standard_words(spec: Path) -> None:
 
 
 def test_help_uses_standard_words() -> None:
-    assert [line for where, text in help_texts(parser()) for line in complaints(text, where)] == []
+    assert [line for where, text in help_texts(make_parser()) for line in complaints(text, where)] == []
 
 
 @pytest.mark.parametrize("room", REWRITTEN_ROOMS)

@@ -72,8 +72,8 @@ def _make_observed(clause: Clause, seen: Observation[Datum], name: str) -> Obser
         return Observed("absent", describe_absence(clause.place, seen))
     kind = clause.place.kind
     text = " or ".join(format_value(value, kind) for value in (seen.value, *seen.others))
-    others = tuple(observation_json.plain(value) for value in seen.others)
-    return Observed("value", f"{text} (as {name})" if name else text, observation_json.plain(seen.value), others)
+    others = tuple(observation_json.encode_value(value) for value in seen.others)
+    return Observed("value", f"{text} (as {name})" if name else text, observation_json.encode_value(seen.value), others)
 
 
 def describe_absence(place: Place, seen: Absent) -> str:

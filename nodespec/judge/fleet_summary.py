@@ -30,7 +30,7 @@ from nodespec.model.observation import Value
 from nodespec.model.plan import Spec
 from nodespec.model.report import Finding, Report
 from nodespec.model.subject import Host
-from nodespec.recording.replay import Recorded
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def make_gist(report: Report) -> Gist:
     """Return the gist of a report."""
     facts = report.facts if isinstance(report.facts, dict) else {}
     asked = {name for name in EQUAL_FACTS if {name, name.partition(".")[0]} & facts.keys()}
-    noted = Recorded({name: note for name, note in facts.items() if name in EQUAL_FACT_FAMILIES or name in asked})
+    noted = ReplayedFacts({name: note for name, note in facts.items() if name in EQUAL_FACT_FAMILIES or name in asked})
     alike = {
         **{name: ask(report) for name, ask in EQUAL_HEAD_FIELDS.items()},
         **{name: _read_embedded_value(name, noted) for name in asked},
@@ -285,7 +285,7 @@ def _find_differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[H
             yield HostDifference(name, tuple(sorted(values.items(), key=lambda one: -len(one[1]))))
 
 
-def _read_embedded_value(name: str, facts: Recorded) -> str:
+def _read_embedded_value(name: str, facts: ReplayedFacts) -> str:
     """Return the embedded value of a fact, empty if it is not known."""
     place = declaration.place(tuple(name.split(".")))
     seen = facts.observe(place)

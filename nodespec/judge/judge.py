@@ -18,7 +18,7 @@ from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import Finding, Param, Report, Waiver
 from nodespec.model.subject import HEAD_FACTS, Host, Seat
 from nodespec.recording.observation_json import NOT_RECORDED
-from nodespec.recording.tee import Noting
+from nodespec.recording.tee import TeeFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     For several hosts, pass as `reading` their plan, prepared for the context of this host.
     """
     reading = reading or PreparedPlan(plan, seat.context)
-    noted = None if not terms.embeds else looked if isinstance(looked, Noting) else Noting(looked)
+    noted = None if not terms.embeds else looked if isinstance(looked, TeeFacts) else TeeFacts(looked)
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
     if terms.choice not in reading.parts:
         asked = tuple(one for one in plan.requirements if not conclusion.is_left_out(terms.choice, one.id))
@@ -83,7 +83,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     )
 
 
-def _observe_head(noted: Noting, host: Host) -> None:
+def _observe_head(noted: TeeFacts, host: Host) -> None:
     """Capture the facts that the head of the report repeats.
 
     `verify` compares the head with them.

@@ -13,9 +13,9 @@ from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import conclusion
 from nodespec.judge.evaluation import BoundFacts, PreparedPlan, RequirementResult
 from nodespec.model.observation import Unknown
-from nodespec.recording.observation_json import Packed, packed
-from nodespec.recording.replay import Recorded
-from nodespec.recording.tee import Note, Noting
+from nodespec.recording.observation_json import EncodedObject, encode_observation
+from nodespec.recording.replay import ReplayedFacts
+from nodespec.recording.tee import CapturedTable, TeeFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Memory:
         return self.count <= self.max_entries
 
 
-class MemoizedRecording(Recorded):
+class MemoizedRecording(ReplayedFacts):
     """A recording that decodes only pieces which no earlier recording contained."""
 
     def __init__(self, notes: Json, memory: Memory) -> None:
@@ -148,27 +148,30 @@ class MemoizedRecording(Recorded):
         return (place.path, *said) if len(said[1]) + len(said[2]) <= MAX_PIECE_CHARS else None
 
 
-class MemoizedTee(Noting):
+class MemoizedTee(TeeFacts):
     """A tee that captures facts as they are read, and shares the JSON of equal tables."""
 
     facts: MemoizedRecording
 
     @property
-    def notes(self) -> Packed:
+    def notes(self) -> EncodedObject:
         """The captured facts as JSON. Other hosts share it: it must not be changed."""
         return {name: self._encode_shared(name, one) for name, one in self._noted.items()}
 
-    def _encode_shared(self, name: str, one: Union[Observation[Datum], Note]) -> Json:
-        memory, key = self.facts.memory, (name, *(_identify_note(one) if isinstance(one, Note) else (id(one),)))
+    def _encode_shared(self, name: str, one: Union[Observation[Datum], CapturedTable]) -> Json:
+        memory, key = (
+            self.facts.memory,
+            (name, *(_identify_note(one) if isinstance(one, CapturedTable) else (id(one),))),
+        )
         if key not in memory.noted:
-            said = one.packed() if isinstance(one, Note) else packed(one)
+            said = one.encode() if isinstance(one, CapturedTable) else encode_observation(one)
             if memory.unmemoized != self.facts.before or not memory.reserve():
                 return said
             memory.noted[key] = one, said
         return memory.noted[key][1]
 
 
-def _identify_note(note: Note) -> Tuple[object, ...]:
+def _identify_note(note: CapturedTable) -> Tuple[object, ...]:
     rows = ((key, column, id(seen)) for key, row in note.rows.items() for column, seen in row.items())
     return (id(note.names), id(note.rest), *rows)
 

@@ -11,13 +11,13 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Optional, Tuple
 
-from nodespec.output.path import OTHERS, require_own
+from nodespec.output.path import OTHERS_ACCESS, require_own
 
 if TYPE_CHECKING:
     from nodespec.output.path import Destination
 
-ACL = "system.posix_acl_access"
-LABEL = "security.selinux"
+ACL_ATTRIBUTE = "system.posix_acl_access"
+LABEL_ATTRIBUTE = "security.selinux"
 
 
 def set_access(handle: int, destination: Destination, *, secret: bool, executable: bool, exact: int) -> None:
@@ -26,10 +26,10 @@ def set_access(handle: int, destination: Destination, *, secret: bool, executabl
     The access is never wider than that of the file that it replaces.
     """
     mode = 0o755 if executable else 0o600
-    before, acl = _copied(handle, destination)
+    before, acl = _copy_access(handle, destination)
     if before:
-        owner, group = _give(handle, before)
-        mode = narrowed(stat.S_IMODE(before.st_mode) & 0o777, owner=owner, group=group)
+        owner, group = _set_owner(handle, before)
+        mode = narrow_mode(stat.S_IMODE(before.st_mode) & 0o777, owner=owner, group=group)
         if acl and not (owner and group):
             mode, acl = mode & stat.S_IRWXU, None
         mode |= (mode & 0o444) >> 2 if executable else 0
@@ -37,14 +37,14 @@ def set_access(handle: int, destination: Destination, *, secret: bool, executabl
         mode, acl = exact or mode & stat.S_IRWXU, None
     _set_acl(handle, acl)
     _set_mode(handle, mode)
-    if secret and os.fstat(handle).st_mode & OTHERS:
+    if secret and os.fstat(handle).st_mode & OTHERS_ACCESS:
         raise PermissionError(
             errno.EACCES,
             "this file system lets others read every file, and the values may be secret; write to another place",
         )
 
 
-def _copied(handle: int, destination: Destination) -> Tuple[Optional[os.stat_result], Optional[bytes]]:
+def _copy_access(handle: int, destination: Destination) -> Tuple[Optional[os.stat_result], Optional[bytes]]:
     """Copy the SELinux label of the replaced file; return its stat(2) and its ACL."""
     try:
         old = os.open(destination.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=destination.folder)
@@ -56,12 +56,12 @@ def _copied(handle: int, destination: Destination) -> Tuple[Optional[os.stat_res
             return destination.found, None
         require_own(before, destination.folder, "file")
         _copy_label(old, handle)
-        return before, _attribute(old, ACL)
+        return before, _read_attribute(old, ACL_ATTRIBUTE)
     finally:
         os.close(old)
 
 
-def _give(handle: int, before: os.stat_result) -> Tuple[bool, bool]:
+def _set_owner(handle: int, before: os.stat_result) -> Tuple[bool, bool]:
     """Set owner and group of the replaced file; return whether each was set."""
     with suppress(OSError):
         os.fchown(handle, -1, before.st_gid)
@@ -71,7 +71,7 @@ def _give(handle: int, before: os.stat_result) -> Tuple[bool, bool]:
     return made.st_uid == before.st_uid, made.st_gid == before.st_gid
 
 
-def narrowed(mode: int, *, owner: bool, group: bool) -> int:
+def narrow_mode(mode: int, *, owner: bool, group: bool) -> int:
     """Return the mode of a file whose owner or group may have changed.
 
     A user who falls into another class gains no access.
@@ -90,13 +90,13 @@ def narrowed(mode: int, *, owner: bool, group: bool) -> int:
 
 def _copy_label(old: int, new: int) -> None:
     """Copy the SELinux label, if there is one and the policy permits it."""
-    label = _attribute(old, LABEL)
-    if label and label != _attribute(new, LABEL):
+    label = _read_attribute(old, LABEL_ATTRIBUTE)
+    if label and label != _read_attribute(new, LABEL_ATTRIBUTE):
         with suppress(OSError):
-            os.setxattr(new, LABEL, label)
+            os.setxattr(new, LABEL_ATTRIBUTE, label)
 
 
-def _attribute(handle: int, name: str) -> Optional[bytes]:
+def _read_attribute(handle: int, name: str) -> Optional[bytes]:
     try:
         return os.getxattr(f"/proc/self/fd/{handle}", name)  # By path, since O_PATH does not permit fgetxattr(2).
     except OSError:
@@ -106,14 +106,14 @@ def _attribute(handle: int, name: str) -> Optional[bytes]:
 def _set_acl(handle: int, acl: Optional[bytes]) -> None:
     """Set an access control list, or remove the one that the directory's default made."""
     if acl:
-        os.setxattr(handle, ACL, acl)
-    elif _attribute(handle, ACL):
-        os.removexattr(handle, ACL)
+        os.setxattr(handle, ACL_ATTRIBUTE, acl)
+    elif _read_attribute(handle, ACL_ATTRIBUTE):
+        os.removexattr(handle, ACL_ATTRIBUTE)
 
 
 def _set_mode(handle: int, mode: int) -> None:
     try:
         os.fchmod(handle, mode)
     except PermissionError:  # A file system without modes.
-        if stat.S_IMODE(os.fstat(handle).st_mode) & ~mode & OTHERS:
+        if stat.S_IMODE(os.fstat(handle).st_mode) & ~mode & OTHERS_ACCESS:
             raise

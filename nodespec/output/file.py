@@ -15,21 +15,21 @@ import time
 from contextlib import suppress
 from typing import Callable, Iterable, Iterator, Optional
 
-from nodespec.output.path import OTHERS, Destination, require_own, resolve
+from nodespec.output.path import OTHERS_ACCESS, Destination, require_own, resolve_destination
 from nodespec.records import NamedTuple
 
-DEADLINE = 20.0  # Seconds that a reader has, if the command has no --deadline.
-GRACE = 1.0  # Seconds that a reader always has, even if the deadline has passed.
-PAUSE = 0.05  # Seconds between two tries.
-PIPE_PIECE = 4096  # Bytes that a pipe accepts without blocking after poll(2) reports it as writable.
-COPY_PIECE = 1 << 18  # Bytes.
-FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-NOT_CREATED = (errno.EACCES, errno.EPERM, errno.EROFS)  # Errors of a directory that accepts no new file.
+DEFAULT_WRITE_SECONDS = 20.0  # Seconds that a reader has, if the command has no --deadline.
+MIN_WRITE_SECONDS = 1.0  # Seconds that a reader always has, even if the deadline has passed.
+RETRY_SECONDS = 0.05  # Seconds between two tries.
+PIPE_BYTES = 4096  # Bytes that a pipe accepts without blocking after poll(2) reports it as writable.
+COPY_BYTES = 1 << 18  # Bytes.
+OPEN_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+NOT_CREATED_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS)  # Errors of a directory that accepts no new file.
 # Errors for a target that is a mount point, or in a sticky directory.
-NOT_RENAMED = (errno.EBUSY, errno.EXDEV, *NOT_CREATED)
+NOT_RENAMED_ERRORS = (errno.EBUSY, errno.EXDEV, *NOT_CREATED_ERRORS)
 
 
-class Access(NamedTuple):
+class FileAccess(NamedTuple):
     """The access to the file.
 
     `exact` is its mode, independent of the replaced file. 0 keeps the mode, or uses that of the umask.
@@ -40,37 +40,39 @@ class Access(NamedTuple):
     exact: int = 0
 
 
-USUAL = Access()
+DEFAULT_ACCESS = FileAccess()
 
 
-def write_file(path: str, pieces: Iterable[bytes], *, access: Access = USUAL, deadline: Optional[float] = None) -> None:
+def write_file(
+    path: str, pieces: Iterable[bytes], *, access: FileAccess = DEFAULT_ACCESS, deadline: Optional[float] = None
+) -> None:
     """Write pieces to a path; OSError, with a sentence.
 
     Readers are awaited until `deadline` (of time.monotonic).
     """
-    until = time.monotonic() + DEADLINE if deadline is None else deadline
-    destination = resolve(path)
+    until = time.monotonic() + DEFAULT_WRITE_SECONDS if deadline is None else deadline
+    destination = resolve_destination(path)
     try:
         if destination.found is None or stat.S_ISREG(destination.found.st_mode):
             replace_file(destination, pieces, access, until)
         else:
-            _stream(destination, destination.found, pieces, access, until)
+            _write_stream(destination, destination.found, pieces, access, until)
     finally:
         os.close(destination.folder)
 
 
 def append_line(path: str, line: str) -> None:
     """Append a line to a regular file, which is created if missing; OSError."""
-    destination = resolve(path)
+    destination = resolve_destination(path)
     try:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | FLAGS
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | OPEN_FLAGS
         handle = os.open(destination.name, flags, 0o666, dir_fd=destination.folder)
         try:
             found = os.fstat(handle)
             require_own(found, destination.folder, "file")
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file; remove it")
-            _fill(handle, (f"{line}\n".encode("utf-8", "backslashreplace"),))
+            _write_pieces(handle, (f"{line}\n".encode("utf-8", "backslashreplace"),))
         finally:
             os.close(handle)
     finally:
@@ -80,46 +82,48 @@ def append_line(path: str, line: str) -> None:
 # Regular files
 
 
-def replace_file(destination: Destination, pieces: Iterable[bytes], access: Access, deadline: float) -> None:
+def replace_file(destination: Destination, pieces: Iterable[bytes], access: FileAccess, deadline: float) -> None:
     """Create a regular file, or replace it by a new one of the same name."""
     folder, _, before = destination
     if before:
         require_own(before, folder, "file")
     temporary = f".nodespec-{os.urandom(8).hex()}.tmp"
-    mode = 0o666 if before is None and access == USUAL else 0o600
+    mode = 0o666 if before is None and access == DEFAULT_ACCESS else 0o600
     try:
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, mode, dir_fd=folder)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, mode, dir_fd=folder)
     except OSError as error:
-        if before is None or error.errno not in NOT_CREATED:
+        if before is None or error.errno not in NOT_CREATED_ERRORS:
             raise
-        _overwrite(destination, [*pieces], access, deadline)  # Collect all pieces before the old content is lost.
+        _overwrite_file(destination, [*pieces], access, deadline)  # Collect all pieces before the old content is lost.
         return
     try:
-        _fill(handle, pieces)
-        if before or access != USUAL:
+        _write_pieces(handle, pieces)
+        if before or access != DEFAULT_ACCESS:
             from nodespec.output.access import set_access  # noqa: PLC0415 - most files are new and have the mode of the umask
 
             set_access(handle, destination, secret=access.secret, executable=access.executable, exact=access.exact)
-        _rename(handle, temporary, destination, access, deadline)
+        _rename_temporary(handle, temporary, destination, access, deadline)
     finally:
         os.close(handle)
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
 
 
-def _rename(handle: int, temporary: str, destination: Destination, access: Access, deadline: float) -> None:
+def _rename_temporary(
+    handle: int, temporary: str, destination: Destination, access: FileAccess, deadline: float
+) -> None:
     folder, name, before = destination
     try:
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
-        if before is None or error.errno not in NOT_RENAMED:
+        if before is None or error.errno not in NOT_RENAMED_ERRORS:
             raise
-        _overwrite(destination, _content(handle), access, deadline)
+        _overwrite_file(destination, _iter_content(handle), access, deadline)
 
 
-def _overwrite(destination: Destination, pieces: Iterable[bytes], access: Access, deadline: float) -> None:
+def _overwrite_file(destination: Destination, pieces: Iterable[bytes], access: FileAccess, deadline: float) -> None:
     """Write a regular file in place, one writer at a time."""
-    handle = os.open(destination.name, os.O_WRONLY | os.O_NONBLOCK | FLAGS, dir_fd=destination.folder)
+    handle = os.open(destination.name, os.O_WRONLY | os.O_NONBLOCK | OPEN_FLAGS, dir_fd=destination.folder)
     try:
         found = os.fstat(handle)
         require_own(found, destination.folder, "file")
@@ -127,16 +131,16 @@ def _overwrite(destination: Destination, pieces: Iterable[bytes], access: Access
             raise OSError(errno.ESTALE, "something else took its place while it was written; try again")
         if access.secret:
             _require_private(found)
-        _lock(handle, deadline)
+        _lock_file(handle, deadline)
         os.ftruncate(handle, 0)
-        _fill(handle, pieces)
+        _write_pieces(handle, pieces)
         if access.executable or access.exact:
             os.fchmod(handle, access.exact or found.st_mode & 0o777 | (found.st_mode & 0o444) >> 2)
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, deadline: float) -> None:
+def _lock_file(handle: int, deadline: float) -> None:
     from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415 - for bind mounts and similar files
 
     def lock() -> bool:
@@ -146,35 +150,35 @@ def _lock(handle: int, deadline: float) -> None:
             return False
         return True
 
-    if not _tried(lock, deadline):
+    if not _retry_until(lock, deadline):
         raise OSError(errno.ETIMEDOUT, "another program keeps it locked; end that, or write to another place")
 
 
-def _tried(attempt: Callable[[], bool], deadline: float) -> bool:
+def _retry_until(attempt: Callable[[], bool], deadline: float) -> bool:
     """Repeat an attempt until the deadline; return whether it succeeded."""
-    until = max(deadline, time.monotonic() + GRACE)
+    until = max(deadline, time.monotonic() + MIN_WRITE_SECONDS)
     while not attempt():
         if time.monotonic() >= until:
             return False
-        time.sleep(PAUSE)
+        time.sleep(RETRY_SECONDS)
     return True
 
 
-def _fill(handle: int, pieces: Iterable[bytes]) -> None:
+def _write_pieces(handle: int, pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(handle, rest) :]
 
 
-def _content(handle: int) -> Iterator[bytes]:
+def _iter_content(handle: int) -> Iterator[bytes]:
     os.lseek(handle, 0, os.SEEK_SET)
-    yield from iter(lambda: os.read(handle, COPY_PIECE), b"")
+    yield from iter(lambda: os.read(handle, COPY_BYTES), b"")
 
 
 def _require_private(found: os.stat_result) -> None:
     """Refuse to write secrets to a file that others can read."""
-    if not stat.S_ISCHR(found.st_mode) and found.st_mode & OTHERS:
+    if not stat.S_ISCHR(found.st_mode) and found.st_mode & OTHERS_ACCESS:
         raise PermissionError(
             errno.EACCES,
             f"values that may be secret are not written where others may read them (mode {found.st_mode & 0o777:04o});"
@@ -185,17 +189,17 @@ def _require_private(found: os.stat_result) -> None:
 # FIFOs, devices, open descriptors
 
 
-def _stream(
-    destination: Destination, found: os.stat_result, pieces: Iterable[bytes], access: Access, deadline: float
+def _write_stream(
+    destination: Destination, found: os.stat_result, pieces: Iterable[bytes], access: FileAccess, deadline: float
 ) -> None:
-    handle = _opened(destination, found, deadline)
+    handle = _open_stream(destination, found, deadline)
     try:
         opened = os.fstat(handle)
         if stat.S_ISFIFO(opened.st_mode) and not stat.S_ISLNK(found.st_mode):
             require_own(opened, destination.folder, "FIFO")
         if access.secret and not _is_pipe_without_name(opened, found):
             _require_private(opened)
-        _send(handle, pieces, deadline)
+        _send_pieces(handle, pieces, deadline)
     finally:
         os.close(handle)
 
@@ -205,13 +209,13 @@ def _is_pipe_without_name(opened: os.stat_result, found: os.stat_result) -> bool
     return stat.S_ISSOCK(opened.st_mode) or (stat.S_ISFIFO(opened.st_mode) and stat.S_ISLNK(found.st_mode))
 
 
-def _opened(destination: Destination, found: os.stat_result, deadline: float) -> int:
+def _open_stream(destination: Destination, found: os.stat_result, deadline: float) -> int:
     """Open a file that is not a regular file."""
     folder, name, _ = destination
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a directory; name a file")
     if stat.S_ISLNK(found.st_mode):
-        return _descriptor(folder, name)
+        return _duplicate_descriptor(folder, name)
     if stat.S_ISFIFO(found.st_mode):
         require_own(found, folder, "FIFO")
     handle = -1
@@ -219,18 +223,18 @@ def _opened(destination: Destination, found: os.stat_result, deadline: float) ->
     def attempt() -> bool:
         nonlocal handle
         try:
-            handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | FLAGS, dir_fd=folder)
+            handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | OPEN_FLAGS, dir_fd=folder)
         except OSError as error:
             if error.errno != errno.ENXIO or not stat.S_ISFIFO(found.st_mode):
                 raise
         return handle >= 0
 
-    if not _tried(attempt, deadline):
+    if not _retry_until(attempt, deadline):
         raise OSError(errno.ETIMEDOUT, "nobody reads from this FIFO; start its reader, or set a longer --deadline")
     return handle
 
 
-def _descriptor(folder: int, name: str) -> int:
+def _duplicate_descriptor(folder: int, name: str) -> int:
     """Duplicate an open descriptor, given by its link in procfs.
 
     Standard output is flushed first, so that the new output follows it.
@@ -244,7 +248,7 @@ def _descriptor(folder: int, name: str) -> int:
     return os.open(name, flags, dir_fd=folder)
 
 
-def _send(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
+def _send_pieces(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
     """Write to a descriptor that may block.
 
     A reader that keeps reading gets more time.
@@ -253,7 +257,7 @@ def _send(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
 
     ready = poll()
     ready.register(handle, POLLOUT)
-    until = max(deadline, time.monotonic() + GRACE)
+    until = max(deadline, time.monotonic() + MIN_WRITE_SECONDS)
     for piece in pieces:
         rest = memoryview(piece)
         while rest:
@@ -261,7 +265,7 @@ def _send(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
             if left <= 0 or not ready.poll(left * 1000):
                 raise OSError(errno.ETIMEDOUT, "its reader stopped reading before the deadline; not all was written")
             try:
-                rest = rest[os.write(handle, rest[:PIPE_PIECE]) :]
-                until = max(deadline, time.monotonic() + GRACE)
+                rest = rest[os.write(handle, rest[:PIPE_BYTES]) :]
+                until = max(deadline, time.monotonic() + MIN_WRITE_SECONDS)
             except BlockingIOError:
-                time.sleep(PAUSE)
+                time.sleep(RETRY_SECONDS)

@@ -11,19 +11,19 @@ from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.judge.pattern import Clause, Joined, Params, Pattern, list_clauses
 from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.plan import Plan, Requirement
-from nodespec.output.facts_yaml import find
+from nodespec.output.facts_yaml import find_place
 
 
-def fact(what: str) -> Iterator[str]:
+def format_fact(what: str) -> Iterator[str]:
     """Yield the page of a family, a fact or a row."""
-    found = find(what)
+    found = find_place(what)
     if isinstance(found, Group):
         yield from inspect.cleandoc(found.about).splitlines()
         yield ""
         for name, fact in found.members.items():
-            yield f"  {what}.{name:14} {_first(fact.about)}"
+            yield f"  {what}.{name:14} {_get_first_line(fact.about)}"
         return
-    yield f"{'.'.join(found.path)}: {_type(found)}"
+    yield f"{'.'.join(found.path)}: {_format_type(found)}"
     yield ""
     yield from inspect.cleandoc(found.fact.about).splitlines()
     yield ""
@@ -37,13 +37,13 @@ def fact(what: str) -> Iterator[str]:
             yield f"  .{name:14} {kind.noun}"
 
 
-def everything() -> Iterator[str]:
+def format_manual() -> Iterator[str]:
     """Yield the pages of all families, as Markdown."""
     yield "# Facts"
     yield ""
     yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
     for name in declaration.families():
-        found = find(name)
+        found = find_place(name)
         members = found.members if isinstance(found, Group) else {"": found.fact}
         yield f"\n## {name}\n"
         if isinstance(found, Group):
@@ -51,12 +51,12 @@ def everything() -> Iterator[str]:
         for member, fact in members.items():
             path = (name, *filter(None, [member]))
             yield f"\n### {'.'.join(path)}\n"
-            yield from _page(Place(path, fact))
+            yield from _format_page(Place(path, fact))
 
 
-def _page(place: Place) -> Iterator[str]:
+def _format_page(place: Place) -> Iterator[str]:
     fact = place.fact
-    yield f"*{_type(place)}*\n"
+    yield f"*{_format_type(place)}*\n"
     yield inspect.cleandoc(fact.about)
     if isinstance(fact, Table) and fact.columns:
         yield ""
@@ -66,7 +66,7 @@ def _page(place: Place) -> Iterator[str]:
     yield f"At rest: {resting or 'only a running machine can tell'}."
 
 
-def _type(place: Place) -> str:
+def _format_type(place: Place) -> str:
     fact = place.fact
     if isinstance(fact, Table) and not place.column:
         size = "every row is known" if fact.closed else "a row is looked at when it is asked for"
@@ -75,19 +75,19 @@ def _type(place: Place) -> str:
     return place.kind.noun + (" (a sound machine may lack it)" if isinstance(fact, Leaf) and fact.optional else "")
 
 
-def _first(about: str) -> str:
+def _get_first_line(about: str) -> str:
     return inspect.cleandoc(about).split("\n")[0]
 
 
-def requirement(plan: Plan, wanted_: str) -> Iterator[str]:
+def format_requirement(plan: Plan, wanted_: str) -> Iterator[str]:
     """Return the page of one requirement of a plan. Raises `UsageError` if not found."""
     for one in plan.requirements:
         if one.id == wanted_:
-            return _requirement(one, plan)
+            return _iter_requirement_lines(one, plan)
     raise UsageError(f"`{wanted_}` is no requirement{suggest_name(wanted_, [one.id for one in plan.requirements])}")
 
 
-def whole(plan: Plan) -> Iterator[str]:
+def format_plan(plan: Plan) -> Iterator[str]:
     """Yield a plan in words: spec, params, and each requirement with its reason."""
     spec = plan.specs[0]
     yield f"{spec.name}: {spec.title}" if spec.title else spec.name
@@ -103,15 +103,15 @@ def whole(plan: Plan) -> Iterator[str]:
     for requirement in plan.requirements:
         yield ""
         yield f"{requirement.id}  ({requirement.level})"
-        yield f"    wanted {' '.join(wanted(requirement, params))}"
+        yield f"    wanted {' '.join(iter_conditions(requirement, params))}"
         if requirement.why:
             yield f"    why    {requirement.why}"
 
 
-def _requirement(requirement: Requirement, plan: Plan) -> Iterator[str]:
+def _iter_requirement_lines(requirement: Requirement, plan: Plan) -> Iterator[str]:
     params = {param.name: param for param in plan.params}
     yield f"{requirement.id}  ({requirement.level})"
-    yield f"wanted   {' '.join(wanted(requirement, params))}"
+    yield f"wanted   {' '.join(iter_conditions(requirement, params))}"
     for label, text in (("why", requirement.why), ("fix", requirement.fix), ("see", requirement.see)):
         if text:
             yield f"{label:8} {text}"
@@ -123,27 +123,27 @@ def _requirement(requirement: Requirement, plan: Plan) -> Iterator[str]:
                 yield f"fix      {place.fix}"
 
 
-def wanted(requirement: Requirement, params: Params) -> Iterator[str]:
+def iter_conditions(requirement: Requirement, params: Params) -> Iterator[str]:
     """Yield the condition of a requirement in words."""
     data = requirement.pattern
     if "every" in data or "some" in data:
         how = "every" if "every" in data else "some"
         yield f"{how} row of {'.'.join(map(str, data[how]))}"
     else:
-        yield words(read_pattern(data, params))
+        yield format_pattern(read_pattern(data, params))
     if requirement.when:
-        yield f"where {words(read_pattern(requirement.when, params))}"
+        yield f"where {format_pattern(read_pattern(requirement.when, params))}"
 
 
-def words(pattern: Pattern) -> str:
+def format_pattern(pattern: Pattern) -> str:
     """Return a pattern in words."""
     if isinstance(pattern, Clause):
         names = " or ".join(".".join(place.path) for place in (pattern.place, *pattern.aliases))
         return f"{names} {pattern.expect.text}"
-    return _joined(pattern, tuple(map(words, pattern.parts)))
+    return _format_joined(pattern, tuple(map(format_pattern, pattern.parts)))
 
 
-def _joined(pattern: Joined, parts: Tuple[str, ...]) -> str:
+def _format_joined(pattern: Joined, parts: Tuple[str, ...]) -> str:
     if pattern.how == "not":
         return f"not ({parts[0]})"
     return f" {'and' if pattern.how == 'all' else 'or'} ".join(

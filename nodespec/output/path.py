@@ -15,11 +15,11 @@ from typing import List, Optional
 
 from nodespec.records import NamedTuple
 
-FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 MAX_LINKS = 40  # The limit of the kernel.
-ANYONE = stat.S_ISVTX | stat.S_IWOTH
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
-PROCFS_ROOT = 1  # The inode number of the root of procfs.
+SHARED_STICKY = stat.S_ISVTX | stat.S_IWOTH
+OTHERS_ACCESS = stat.S_IRWXG | stat.S_IRWXO
+PROCFS_ROOT_INODE = 1  # The inode number of the root of procfs.
 
 
 class Destination(NamedTuple):
@@ -33,26 +33,26 @@ class Destination(NamedTuple):
     found: Optional[os.stat_result]
 
 
-def resolve(path: str) -> Destination:
+def resolve_destination(path: str) -> Destination:
     """Resolve a path as open(2) does, but refuse links of other users; OSError.
 
     The caller closes `folder`.
     """
-    ahead, links = _components(path), 0
-    folder = os.open("/" if path.startswith("/") else ".", FOLDER)
+    ahead, links = _split_path(path), 0
+    folder = os.open("/" if path.startswith("/") else ".", FOLDER_FLAGS)
     try:
         while ahead:
             name = ahead.pop()
-            found = _status(name, folder, missing=not ahead)
-            if found is not None and stat.S_ISLNK(found.st_mode) and not _in_procfs(found):
+            found = _stat_component(name, folder, missing=not ahead)
+            if found is not None and stat.S_ISLNK(found.st_mode) and not _is_in_procfs(found):
                 links += 1
-                target = _target(name, folder, links)
-                ahead += _components(target)
-                folder = _moved(folder, "/") if target.startswith("/") else folder
+                target = _read_target(name, folder, links)
+                ahead += _split_path(target)
+                folder = _enter_folder(folder, "/") if target.startswith("/") else folder
             elif not ahead or found is None:
                 return Destination(folder, name, found)
             else:
-                folder = _moved(folder, name, 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW)
+                folder = _enter_folder(folder, name, 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW)
         return Destination(folder, os.curdir, os.fstat(folder))
     except BaseException:
         os.close(folder)
@@ -61,7 +61,7 @@ def resolve(path: str) -> Destination:
 
 def open_folder(path: str) -> int:
     """Open a directory by the same rules (O_PATH)."""
-    return resolve(f"{path}/").folder
+    return resolve_destination(f"{path}/").folder
 
 
 def require_own(found: os.stat_result, folder: int, what: str) -> None:
@@ -75,11 +75,11 @@ def require_own(found: os.stat_result, folder: int, what: str) -> None:
 
 
 def _is_planted(found: os.stat_result, folder: os.stat_result) -> bool:
-    shared = folder.st_mode & ANYONE == ANYONE
+    shared = folder.st_mode & SHARED_STICKY == SHARED_STICKY
     return shared and found.st_uid not in (os.geteuid(), folder.st_uid)
 
 
-def _components(path: str) -> List[str]:
+def _split_path(path: str) -> List[str]:
     """Return the components of a path, last first.
 
     A path that ends with a slash names a directory.
@@ -88,7 +88,7 @@ def _components(path: str) -> List[str]:
     return [os.curdir, *names] if path.endswith(("/", "/.")) else names
 
 
-def _status(name: str, folder: int, *, missing: bool) -> Optional[os.stat_result]:
+def _stat_component(name: str, folder: int, *, missing: bool) -> Optional[os.stat_result]:
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -97,7 +97,7 @@ def _status(name: str, folder: int, *, missing: bool) -> Optional[os.stat_result
         raise
 
 
-def _target(name: str, folder: int, links: int) -> str:
+def _read_target(name: str, folder: int, links: int) -> str:
     """Return the target of a link, read from the inode that was checked."""
     if links > MAX_LINKS:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -109,14 +109,14 @@ def _target(name: str, folder: int, links: int) -> str:
         os.close(handle)
 
 
-def _moved(folder: int, name: str, flags: int = 0) -> int:
+def _enter_folder(folder: int, name: str, flags: int = 0) -> int:
     """Open the directory `name` in a directory, which is closed."""
-    below = os.open(name, FOLDER | flags, dir_fd=folder)
+    below = os.open(name, FOLDER_FLAGS | flags, dir_fd=folder)
     os.close(folder)
     return below
 
 
-def _in_procfs(found: os.stat_result) -> bool:
+def _is_in_procfs(found: os.stat_result) -> bool:
     """Return whether a link is in procfs.
 
     The kernel follows such a link to an open file, and its text is only a description.
@@ -125,4 +125,4 @@ def _in_procfs(found: os.stat_result) -> bool:
         procfs = os.stat("/proc")
     except OSError:
         return False
-    return found.st_dev == procfs.st_dev and procfs.st_ino == PROCFS_ROOT
+    return found.st_dev == procfs.st_dev and procfs.st_ino == PROCFS_ROOT_INODE

@@ -7,19 +7,19 @@ import os
 from typing import IO, TYPE_CHECKING, Iterator, List, Optional
 
 from nodespec.output.renderer import load_renderer
-from nodespec.output.writer import ReportOutput, look
+from nodespec.output.writer import ReportOutput, make_output_style
 
 if TYPE_CHECKING:
     from nodespec.output.renderer import Stream
 
-SHORT = 1 << 20  # Bytes that stay in memory.
-PIECE = 1 << 18  # Characters of one read.
+MAX_MEMORY_BYTES = 1 << 20  # Bytes that stay in memory.
+READ_CHARS = 1 << 18  # Characters of one read.
 
 
-def stream(goal: ReportOutput, *, every: bool) -> Optional[Stream]:
+def make_stream(goal: ReportOutput, *, every: bool) -> Optional[Stream]:
     """Return the stream of a format, or None if it needs all reports at once."""
     make = load_renderer(goal.format).stream
-    return make(look(goal, every=every)) if make else None
+    return make(make_output_style(goal, every=every)) if make else None
 
 
 class Spool:
@@ -42,18 +42,18 @@ class Spool:
             data = text.encode("utf-8", "surrogatepass")
             self.parts.append(data)
             self.size += len(data)
-            if self.size > SHORT:
-                self._put()
+            if self.size > MAX_MEMORY_BYTES:
+                self._flush()
 
-    def _put(self) -> None:
-        self.file = self.file or self._opened()
+    def _flush(self) -> None:
+        self.file = self.file or self._open_file()
         try:
             self.file.write(b"".join(self.parts))
         except OSError as error:  # Raised in `text`, since other reports may still have room.
             self.error = error
         self.parts, self.size = [], 0
 
-    def _opened(self) -> IO[bytes]:
+    def _open_file(self) -> IO[bytes]:
         from tempfile import TemporaryFile  # noqa: PLC0415 - 10 ms, only for long text
 
         for folder in (self.folder, None):
@@ -68,9 +68,9 @@ class Spool:
         file = self.file or io.BytesIO()
         if not self.error:
             self.file = file
-            self._put()
+            self._flush()
         if self.error:
             raise self.error
         file.seek(0)
         with io.TextIOWrapper(file, "utf-8", "surrogatepass", newline="") as reader:
-            yield from iter(lambda: reader.read(PIECE), "")
+            yield from iter(lambda: reader.read(READ_CHARS), "")

@@ -12,10 +12,10 @@ from nodespec.output.renderer import load_renderer
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from nodespec.output.file import Access
+    from nodespec.output.file import FileAccess
 
 
-COLUMNS = 80  # The width of a terminal that does not report it.
+DEFAULT_COLUMNS = 80  # The width of a terminal that does not report it.
 
 
 class ReportOutput(NamedTuple):
@@ -25,7 +25,7 @@ class ReportOutput(NamedTuple):
     file: str = ""
 
 
-def formats() -> Tuple[str, ...]:
+def list_formats() -> Tuple[str, ...]:
     """Return the formats that nodespec contains."""
     from nodespec.reports import FORMATS  # noqa: PLC0415 - only needed to list the formats
 
@@ -34,12 +34,12 @@ def formats() -> Tuple[str, ...]:
 
 def check_format(name: str) -> None:
     """Raise `UsageError` for an unknown format."""
-    if name not in formats():
-        near = suggest_name(name, formats())
-        raise UsageError(f"-o {name}: no such format{near}; there are {', '.join(formats())}")
+    if name not in list_formats():
+        near = suggest_name(name, list_formats())
+        raise UsageError(f"-o {name}: no such format{near}; there are {', '.join(list_formats())}")
 
 
-def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
+def parse_outputs(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
     """Parse the values of `-o FORMAT[=FILE]`; the default is text on standard output."""
     found = [ReportOutput(*one.split("=", 1)) for one in said] or [ReportOutput("text")]
     for target in found:
@@ -53,17 +53,17 @@ def targets(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
     return tuple(found)
 
 
-def style(stream: TextIO, *, every: bool) -> Style:
+def make_style(stream: TextIO, *, every: bool) -> Style:
     """Return the style for a stream; only a terminal that supports it gets color."""
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     try:
-        width = os.get_terminal_size(stream.fileno()).columns or COLUMNS if terminal else Style().width
+        width = os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS if terminal else Style().width
     except OSError:
         width = Style().width
     return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))
 
 
-def embeds(goal: ReportOutput) -> bool:
+def embeds_facts(goal: ReportOutput) -> bool:
     """Return whether a format contains the plan and all observations.
 
     Such a report can be verified.
@@ -71,17 +71,17 @@ def embeds(goal: ReportOutput) -> bool:
     return load_renderer(goal.format).embeds
 
 
-def rendered(goal: ReportOutput, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
+def render_reports(goal: ReportOutput, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
     """Render several reports at once."""
-    return (load_renderer(goal.format).render(reports, look(goal, every=every)),)
+    return (load_renderer(goal.format).render(reports, make_output_style(goal, every=every)),)
 
 
-def look(goal: ReportOutput, *, every: bool) -> Style:
+def make_output_style(goal: ReportOutput, *, every: bool) -> Style:
     """Return the style for the output of a format."""
-    return Style(every=every) if goal.file else style(sys.stdout, every=every)
+    return Style(every=every) if goal.file else make_style(sys.stdout, every=every)
 
 
-def write(
+def write_reports(
     reports: Sequence[Report],
     goals: Sequence[ReportOutput],
     code: int,
@@ -93,11 +93,13 @@ def write(
 
     If a report was not written completely, 74 replaces 0.
     """
-    return put(((goal, rendered(goal, reports, every=every)) for goal in goals), code, deadline)
+    return write_documents(((goal, render_reports(goal, reports, every=every)) for goal in goals), code, deadline)
 
 
-def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, deadline: Optional[float] = None) -> int:
-    """Write texts, given in pieces, and return the exit code as `write` does."""
+def write_documents(
+    documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, deadline: Optional[float] = None
+) -> int:
+    """Write texts, given in pieces, and return the exit code as `write_reports` does."""
     failed: List[str] = []
     whole = True
     for goal, pieces in documents:
@@ -107,11 +109,11 @@ def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, dead
 
                 write_file(goal.file, (piece.encode() for piece in pieces), deadline=deadline)
             else:
-                _print(pieces, sys.stdout)
+                _print_pieces(pieces, sys.stdout)
         except OSError as error:
             whole = False
             if goal.file or not isinstance(error, BrokenPipeError):  # A reader that closed the pipe has read enough.
-                failed.append(not_written(goal.file or "standard output", error))
+                failed.append(format_not_written(goal.file or "standard output", error))
             if not goal.file:
                 silence_stream(sys.stdout)
     for line in failed:
@@ -119,7 +121,7 @@ def put(documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, dead
     return code if whole else code or UNWRITTEN
 
 
-def _print(pieces: Iterable[str], stream: TextIO) -> None:
+def _print_pieces(pieces: Iterable[str], stream: TextIO) -> None:
     """Print text; characters that the stream's encoding lacks are escaped.
 
     LC_ALL=C must not make a report fail.
@@ -129,12 +131,12 @@ def _print(pieces: Iterable[str], stream: TextIO) -> None:
     stream.flush()
 
 
-def not_written(name: str, error: OSError) -> str:
+def format_not_written(name: str, error: OSError) -> str:
     """Return the message that an output was not written, and why."""
     return f"nodespec: {name}: not written: {error.strerror or error}"
 
 
-def write_one(path: str, content: Union[str, bytes], access: Access, deadline: Optional[float] = None) -> int:
+def write_one(path: str, content: Union[str, bytes], access: FileAccess, deadline: Optional[float] = None) -> int:
     """Write the single file of a command, and return the exit code.
 
     Raises `UsageError` if its directory does not exist.
@@ -146,6 +148,6 @@ def write_one(path: str, content: Union[str, bytes], access: Access, deadline: O
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path}: {error.strerror}; make its directory first") from None
     except OSError as error:
-        print_error(not_written(path, error))
+        print_error(format_not_written(path, error))
         return UNWRITTEN
     return 0

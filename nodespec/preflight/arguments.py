@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Tuple
 
 from nodespec.judge.conclusion import Choice
-from nodespec.output.writer import targets
+from nodespec.output.writer import parse_outputs
 from nodespec.run.request import JudgeOptions, Outputs, RecordOptions, Target
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) ->
 
 def read_outputs(args: argparse.Namespace) -> Outputs:
     """Return the reports that `-o` requests. Raises `UsageError` for an unknown format."""
-    return Outputs(targets(args.output), args.all)
+    return Outputs(parse_outputs(args.output), args.all)
 
 
 def read_record_options(args: argparse.Namespace) -> RecordOptions:

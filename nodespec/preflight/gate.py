@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from nodespec.model.plan import Plan
     from nodespec.model.report import Report, Waiver
 
-FILE = "/run/nodespec-override"
-WORD = "nodespec.override"  # on the kernel's command line
-WAIVERS = "/etc/nodespec/waivers.json"
-STATE = "/var/lib/nodespec"
-HEAD = 4096  # characters of a bundle that say what made it
-LAST = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
-SECONDS = 20.0  # to look for an override
-NAMED = 5  # findings that the last line names
-WARNING = "<4>"  # as systemd reads the beginning of a line
+OVERRIDE_FILE = "/run/nodespec-override"
+OVERRIDE_WORD = "nodespec.override"  # on the kernel's command line
+WAIVERS_FILE = "/etc/nodespec/waivers.json"
+STATE_DIR = "/var/lib/nodespec"
+HEAD_CHARS = 4096  # characters of a bundle that say what made it
+LAST_LINE = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
+OVERRIDE_SECONDS = 20.0  # to look for an override
+MAX_NAMED_FINDINGS = 5  # findings that the last line names
+WARNING_PREFIX = "<4>"  # as systemd reads the beginning of a line
 
 
 class Override(NamedTuple):
@@ -51,19 +51,21 @@ class Override(NamedTuple):
     reason: str
 
 
-def answer(argv: List[str], plan: Plan, own: Tuple[Waiver, ...]) -> int:
+def run_gate_command(argv: List[str], plan: Plan, own: Tuple[Waiver, ...]) -> int:
     """Answer `gate` on the command line of a bundle."""
-    args = _parser().parse_args(argv)
+    args = _make_parser().parse_args(argv)
     if args.action == "install":
-        return systemd_unit.install(_itself(), args)
-    return systemd_unit.remove(args) if args.action == "remove" else run(plan, own, args)
+        return systemd_unit.install_gate(_read_own_text(), args)
+    return systemd_unit.remove_gate(args) if args.action == "remove" else run_gate(plan, own, args)
 
 
-def _parser() -> options.Parser:
+def _make_parser() -> options.Parser:
     gate_ = options.Parser(prog="preflight gate")
     actions = gate_.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
-    systemd_unit.asked(actions.add_parser("install", help="install this bundle and the systemd unit that runs it"))
-    systemd_unit.placed(actions.add_parser("remove", help="remove what `gate install` wrote"))
+    systemd_unit.add_install_options(
+        actions.add_parser("install", help="install this bundle and the systemd unit that runs it")
+    )
+    systemd_unit.add_root_option(actions.add_parser("remove", help="remove what `gate install` wrote"))
     running = actions.add_parser("run", help="check this host; run by the systemd unit")
     running.add_argument("--unit", default="kubelet.service", help="the guarded unit, for messages")
     options.add_access_options(running)
@@ -71,7 +73,7 @@ def _parser() -> options.Parser:
     return gate_
 
 
-def _itself() -> str:
+def _read_own_text() -> str:
     """Read the text of the bundle that runs; a file named `-` in the current directory is not it."""
     path = getattr(sys.modules["__main__"], "__file__", None) or ""
     try:
@@ -79,29 +81,29 @@ def _itself() -> str:
             text = file.read()
     except (OSError, ValueError):
         text = ""
-    if systemd_unit.MARK not in text[:HEAD] or not text.endswith(LAST):
+    if systemd_unit.MADE_BY not in text[:HEAD_CHARS] or not text.endswith(LAST_LINE):
         raise UsageError("gate install: run the bundle as a file: python3 -I ./preflight gate install")
     return text
 
 
-def run(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
+def run_gate(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
     """Judge, report, and say whether what is guarded may start: 0 is yes."""
-    over = override()
+    over = find_override()
     reports: List[Report] = []
-    code = run_guarded(lambda _: _judged(plan, waivers, over, args, reports), [])
+    code = run_guarded(lambda _: _judge_machine(plan, waivers, over, args, reports), [])
     if over:
-        _kept(over, code)
-    for line in _told(code, over, reports, args.unit):
+        _log_override(over, code)
+    for line in _format_verdict(code, over, reports, args.unit):
         print(escape_line(line))  # noqa: T201 - the journal has it
     return 0 if over else code
 
 
-def override() -> Union[Override, None]:
+def find_override() -> Union[Override, None]:
     """The override, if there is one that says why."""
-    host, place = Machine(), declaration.place(("kernel", "cmdline", WORD))
-    word = Live(host, time.monotonic() + SECONDS).observe(place)
-    said = host.line(FILE)
-    for source, seen in ((FILE, said), (WORD, word)):
+    host, place = Machine(), declaration.place(("kernel", "cmdline", OVERRIDE_WORD))
+    word = Live(host, time.monotonic() + OVERRIDE_SECONDS).observe(place)
+    said = host.line(OVERRIDE_FILE)
+    for source, seen in ((OVERRIDE_FILE, said), (OVERRIDE_WORD, word)):
         if isinstance(seen, Value):
             reason = " ".join(str(seen.value).split())
             if reason:
@@ -112,7 +114,7 @@ def override() -> Union[Override, None]:
     return None
 
 
-def _judged(
+def _judge_machine(
     plan: Plan,
     waivers: Tuple[Waiver, ...],
     over: Union[Override, None],
@@ -120,7 +122,7 @@ def _judged(
     reports: List[Report],
 ) -> int:
     wait = 0.0 if over else args.wait
-    options = JudgeOptions(Choice(strict=args.strict), (*waivers, *_local()), wait)
+    options = JudgeOptions(Choice(strict=args.strict), (*waivers, *_load_local_waivers()), wait)
     check.check_waivers(options.waivers, plan)
     report = check.judge_host(plan, read_target(args), options)
     if over and report.exit:
@@ -128,50 +130,57 @@ def _judged(
         report = report._replace(notices=(*report.notices, said))
     reports.append(report)
     goals = [writer.ReportOutput("text")]
-    if os.path.isdir(STATE):  # which the unit makes
-        goals += [writer.ReportOutput("text", f"{STATE}/gate.txt"), writer.ReportOutput("json", f"{STATE}/gate.json")]
-    return writer.write([report], goals, report.exit, every=False)
+    if os.path.isdir(STATE_DIR):  # which the unit makes
+        goals += [
+            writer.ReportOutput("text", f"{STATE_DIR}/gate.txt"),
+            writer.ReportOutput("json", f"{STATE_DIR}/gate.json"),
+        ]
+    return writer.write_reports([report], goals, report.exit, every=False)
 
 
-def _local() -> Tuple[Waiver, ...]:
+def _load_local_waivers() -> Tuple[Waiver, ...]:
     """The waivers of this machine alone."""
-    if not os.path.lexists(WAIVERS):
+    if not os.path.lexists(WAIVERS_FILE):
         return ()
     from nodespec.judge.waivers import load  # noqa: PLC0415 - only where there are any
 
-    return load(WAIVERS)
+    return load(WAIVERS_FILE)
 
 
-def _kept(over: Override, code: int) -> None:
+def _log_override(over: Override, code: int) -> None:
     """A line in the list of overrides."""
     from nodespec.output.file import append_line  # noqa: PLC0415 - an override is rare
 
     said = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {over.source}: {over.reason}"
     try:
-        append_line(f"{STATE}/overrides", escape_line(said))
+        append_line(f"{STATE_DIR}/overrides", escape_line(said))
     except OSError as error:
-        print_error(f"nodespec: {STATE}/overrides: {error.strerror or error}: not written")
+        print_error(f"nodespec: {STATE_DIR}/overrides: {error.strerror or error}: not written")
 
 
-def _told(code: int, over: Union[Override, None], reports: List[Report], name: str) -> List[str]:
+def _format_verdict(code: int, over: Union[Override, None], reports: List[Report], name: str) -> List[str]:
     """Return the last lines of the output, which `systemctl status` shows."""
     if not code:
         return [f"{name} may start"]
-    mark = WARNING if "JOURNAL_STREAM" in os.environ else ""
+    mark = WARNING_PREFIX if "JOURNAL_STREAM" in os.environ else ""
     if over:
         why = f"{mark}OVERRIDDEN by {over.source}: {over.reason}"
-        return [why, f"{mark}{name} starts, though: {_why(code, reports)}"]
+        return [why, f"{mark}{name} starts, though: {_format_cause(code, reports)}"]
     return [
-        f"{mark}{name} is kept from starting: {_why(code, reports)}",
+        f"{mark}{name} is kept from starting: {_format_cause(code, reports)}",
         f"fix it, then: systemctl start {name}",
-        f"or, until the next boot: echo WHO and WHY >{FILE}; systemctl start {name}",
+        f"or, until the next boot: echo WHO and WHY >{OVERRIDE_FILE}; systemctl start {name}",
     ]
 
 
-def _why(code: int, reports: List[Report]) -> str:
+def _format_cause(code: int, reports: List[Report]) -> str:
     if code not in EXIT.values() or not reports:
         return f"exit {code}, see above"
     outcome = "fail" if reports[0].select_findings("fail", "enforced") else "unknown"
     ids = [finding.id for finding in reports[0].select_findings(outcome, "enforced")]
-    more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
-    return f"{outcome} {', '.join(ids[:NAMED])}{more}" if ids else f"{reports[0].conclusion}, nothing required passes"
+    more = f" and {len(ids) - MAX_NAMED_FINDINGS} more" if len(ids) > MAX_NAMED_FINDINGS else ""
+    return (
+        f"{outcome} {', '.join(ids[:MAX_NAMED_FINDINGS])}{more}"
+        if ids
+        else f"{reports[0].conclusion}, nothing required passes"
+    )

@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 def main(carried: Mapping[str, Json], argv: List[str]) -> int:
     """Answer one command line with what the bundle carries: `plan` and `waivers`."""
-    return run_guarded(lambda args: _run(carried, args), argv)
+    return run_guarded(lambda args: _run_command(carried, args), argv)
 
 
-def _run(carried: Mapping[str, Json], argv: List[str]) -> int:
+def _run_command(carried: Mapping[str, Json], argv: List[str]) -> int:
     asked = plan.decode_plan(cast("Dict[str, Json]", carried["plan"]))
     if argv[:1] == ["gate"]:
         from nodespec.preflight import gate as boot  # noqa: PLC0415
 
-        return boot.answer(argv[1:], asked, _carried(carried))
-    args = _parser(asked).parse_args(argv)
+        return boot.run_gate_command(argv[1:], asked, _read_bundled_waivers(carried))
+    args = _make_parser(asked).parse_args(argv)
     if args.version:
-        print(_version(asked))  # noqa: T201
+        print(_format_version(asked))  # noqa: T201
         return 0
-    commands = {"check": _check, "facts": _facts, "explain": _explain}
+    commands = {"check": _check_host, "facts": _print_facts, "explain": _explain_name}
     if args.command not in commands:
         raise UsageError("expected a command: check, facts, explain or gate; --help lists the options")
     return commands[args.command](args, asked, carried)
 
 
-def _parser(asked: Plan) -> argparse.ArgumentParser:
+def _make_parser(asked: Plan) -> argparse.ArgumentParser:
     names = ", ".join(spec.name for spec in asked.specs)
     top = options.Parser(
         prog="preflight",
@@ -53,7 +53,7 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check this host", formatter_class=options.HelpFormatter)
     options.add_access_options(check)
     options.add_judging_options(check)
-    options.add_report_options(check, *writer.formats())
+    options.add_report_options(check, *writer.list_formats())
     facts = commands.add_parser("facts", help="print or record facts of this host: those of the specs, or those named")
     facts.add_argument("what", nargs="*", metavar="PLACE", help="a fact, for example kernel or kernel.config.USER_NS")
     options.add_recording_options(facts)
@@ -66,22 +66,22 @@ def _parser(asked: Plan) -> argparse.ArgumentParser:
     return top
 
 
-def _version(asked: Plan) -> str:
+def _format_version(asked: Plan) -> str:
     return "\n".join([f"nodespec {__version__}", *(f"{spec.name} sha256:{spec.digest}" for spec in asked.specs)])
 
 
-def _check(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
+def _check_host(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
     from nodespec.run import check as gate  # noqa: PLC0415 - a module is compiled when it is asked for, at every start
 
-    options = read_judge_options(args, (*_carried(carried), *_waivers(args.waivers)))
+    options = read_judge_options(args, (*_read_bundled_waivers(carried), *_load_waivers(args.waivers)))
     return gate.run(asked, read_target(args), options, read_outputs(args))
 
 
-def _carried(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
+def _read_bundled_waivers(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
     return tuple(decode_waiver(one) for one in cast("List[Json]", carried["waivers"]))
 
 
-def _waivers(path: str) -> Tuple[Waiver, ...]:
+def _load_waivers(path: str) -> Tuple[Waiver, ...]:
     """Waivers as JSON: a bare node reads no YAML."""
     if not path:
         return ()
@@ -94,25 +94,25 @@ def _waivers(path: str) -> Tuple[Waiver, ...]:
         raise UsageError(*mistake.messages, *([said] if path.endswith((".yaml", ".yml")) else [])) from None
 
 
-def _facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+def _print_facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
     from nodespec.run import record  # noqa: PLC0415 - likewise
 
     everything = declaration.families() if args.all and args.record else ()
     asked_for = [*everything, *(args.what or [asked])]
-    return record.answer(asked_for, read_target(args), read_record_options(args))
+    return record.print_or_record(asked_for, read_target(args), read_record_options(args))
 
 
-def _explain(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+def _explain_name(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
     from nodespec.output import manual  # noqa: PLC0415 - likewise
 
     if not args.what:
-        said = manual.whole(asked)
+        said = manual.format_plan(asked)
     elif args.what in {one.id for one in asked.requirements}:
-        said = manual.requirement(asked, args.what)
+        said = manual.format_requirement(asked, args.what)
     elif args.what.split(".")[0] in declaration.families():
-        said = manual.fact(args.what)
+        said = manual.format_fact(args.what)
     else:
-        said = manual.requirement(asked, args.what)
+        said = manual.format_requirement(asked, args.what)
     for line in said:
         print(line)  # noqa: T201 - this is what was asked for
     return 0

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     import argparse
     from typing import TypeAlias
 
-BUNDLE = "etc/nodespec/preflight"
-GATE = "nodespec-gate.service"
-FOLDER = "etc/systemd/system"
-TIE = "50-nodespec-gate.conf"
-MARK = "# Made by nodespec"  # every file that may be replaced or removed contains it
-EXECUTABLE, PLAIN = 0o755, 0o644
-SLACK = 120  # seconds that the unit has beside those of --wait
+BUNDLE_PATH = "etc/nodespec/preflight"
+GATE_UNIT = "nodespec-gate.service"
+UNIT_DIR = "etc/systemd/system"
+DROP_IN_NAME = "50-nodespec-gate.conf"
+MADE_BY = "# Made by nodespec"  # every file that may be replaced or removed contains it
+EXECUTABLE_MODE, PLAIN_MODE = 0o755, 0o644
+EXTRA_SECONDS = 120  # seconds that the unit has beside those of --wait
 
-UNIT = f"""\
-{MARK} {{version}} (gate install); `python3 -I /{BUNDLE} gate remove` takes it away.
+UNIT_TEMPLATE = f"""\
+{MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` takes it away.
 [Unit]
 Description=Is this machine fit to be a node? (before {{unit}})
 Before={{unit}}
@@ -39,7 +39,7 @@ RefuseManualStop=yes
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=python3 -I -S /{BUNDLE} gate run --unit {{unit}} --wait {{wait}}{{strict}}
+ExecStart=python3 -I -S /{BUNDLE_PATH} gate run --unit {{unit}} --wait {{wait}}{{strict}}
 TimeoutStartSec={{patience}}
 SyslogIdentifier=nodespec-gate
 StateDirectory=nodespec
@@ -53,17 +53,17 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 """
-TIED = f"""\
-{MARK} {{version}} (gate install); `python3 -I /{BUNDLE} gate remove` takes it away.
+DROP_IN_TEMPLATE = f"""\
+{MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` takes it away.
 [Unit]
-Requires={GATE}
-After={GATE}
+Requires={GATE_UNIT}
+After={GATE_UNIT}
 """
 
-File: TypeAlias = "Tuple[str, int]"  # a text and its mode
+ModeFile: TypeAlias = "Tuple[str, int]"  # a text and its mode
 
 
-def asked(command: argparse.ArgumentParser) -> None:
+def add_install_options(command: argparse.ArgumentParser) -> None:
     """The options of installing."""
     command.add_argument(
         "--unit", default="kubelet.service", metavar="UNIT", help="the unit to guard (default: kubelet.service)"
@@ -77,53 +77,53 @@ def asked(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--strict", action="store_true", help="enforce recommendations like requirements")
     command.add_argument("--print", action="store_true", help="print the units and write nothing")
-    placed(command)
+    add_root_option(command)
 
 
-def placed(command: argparse.ArgumentParser) -> None:
+def add_root_option(command: argparse.ArgumentParser) -> None:
     """The option of where."""
     command.add_argument(
         "--into", default="/", metavar="DIR", help="the root directory of an image to change instead of this machine"
     )
 
 
-def install(bundle: str, args: argparse.Namespace) -> int:
+def install_gate(bundle: str, args: argparse.Namespace) -> int:
     """Write the files of the gate, all or none, and say so."""
-    files = _files(bundle, _named(args.unit), args)
+    files = _make_files(bundle, _normalize_unit(args.unit), args)
     if args.print:
         for path, (text, _) in list(files.items())[1:]:
             print(f"# /{path}\n{text}")  # noqa: T201 - this is what was asked for
         return 0
-    _written(args.into, files)
+    _write_files(args.into, files)
     for path in files:
         print(f"wrote {os.path.join(args.into, path)}")  # noqa: T201
-    _reload(args.into)
-    print(f"{_named(args.unit)} starts only where {GATE} passes; gate remove undoes this")  # noqa: T201
+    _reload_systemd(args.into)
+    print(f"{_normalize_unit(args.unit)} starts only where {GATE_UNIT} passes; gate remove undoes this")  # noqa: T201
     return 0
 
 
-def remove(args: argparse.Namespace) -> int:
-    """Remove the files of `install`: first the drop-in of the guarded unit."""
-    tree = _tree(args.into)
+def remove_gate(args: argparse.Namespace) -> int:
+    """Remove the files of `install_gate`: first the drop-in of the guarded unit."""
+    tree = _open_tree(args.into)
     try:
-        found = [path for path in _installed(tree) if _ours(tree, path)]
+        found = [path for path in _iter_installed(tree) if _is_ours(tree, path)]
         if not found:
             raise UsageError(f"no gate is installed in {args.into}")
         for path in found:
             tree.unlink(path)
             print(f"removed {os.path.join(args.into, path)}")  # noqa: T201
-            if os.path.dirname(path) != FOLDER:
+            if os.path.dirname(path) != UNIT_DIR:
                 with suppress(OSError):  # other files are there
                     tree.remove_folder(os.path.dirname(path))
     except OSError as error:
-        raise UsageError(f"{_shown(args.into, error)}: {error.strerror or error}") from None
+        raise UsageError(f"{_locate_error(args.into, error)}: {error.strerror or error}") from None
     finally:
         tree.close()
-    _reload(args.into)
+    _reload_systemd(args.into)
     return 0
 
 
-def _tree(root: str) -> TreeWriter:
+def _open_tree(root: str) -> TreeWriter:
     try:
         return TreeWriter(root)
     except (FileNotFoundError, NotADirectoryError):
@@ -132,79 +132,79 @@ def _tree(root: str) -> TreeWriter:
         raise UsageError(f"--into {root}: {error.strerror}") from None
 
 
-def _shown(root: str, error: OSError) -> str:
+def _locate_error(root: str, error: OSError) -> str:
     """The place of an error, as the user knows it."""
     return os.path.join(root, error.filename) if isinstance(error.filename, str) else root
 
 
-def _named(unit: str) -> str:
+def _normalize_unit(unit: str) -> str:
     name = unit if "." in unit else f"{unit}.service"
-    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.(service|target|socket)", name) or name == GATE:
+    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.(service|target|socket)", name) or name == GATE_UNIT:
         raise UsageError(f"--unit {unit}: expected a service, target or socket, such as kubelet.service")
     return name
 
 
-def _files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, File]:
+def _make_files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, ModeFile]:
     """By their paths below the root, in the order of writing: what ties the unit comes last."""
     said = {
         "version": __version__,
         "unit": unit,
         "wait": f"{args.wait:g}",
         "strict": " --strict" if args.strict else "",
-        "patience": f"{args.wait + SLACK:g}",
+        "patience": f"{args.wait + EXTRA_SECONDS:g}",
     }
     return {
-        BUNDLE: (bundle, EXECUTABLE),
-        f"{FOLDER}/{GATE}": (UNIT.format(**said), PLAIN),
-        f"{FOLDER}/{unit}.d/{TIE}": (TIED.format(**said), PLAIN),
+        BUNDLE_PATH: (bundle, EXECUTABLE_MODE),
+        f"{UNIT_DIR}/{GATE_UNIT}": (UNIT_TEMPLATE.format(**said), PLAIN_MODE),
+        f"{UNIT_DIR}/{unit}.d/{DROP_IN_NAME}": (DROP_IN_TEMPLATE.format(**said), PLAIN_MODE),
     }
 
 
-def _installed(tree: TreeWriter) -> Iterator[str]:
-    yield from (f"{FOLDER}/{name}/{TIE}" for name in tree.names(FOLDER) if name.endswith(".d"))
-    yield from (f"{FOLDER}/{GATE}", BUNDLE)
+def _iter_installed(tree: TreeWriter) -> Iterator[str]:
+    yield from (f"{UNIT_DIR}/{name}/{DROP_IN_NAME}" for name in tree.names(UNIT_DIR) if name.endswith(".d"))
+    yield from (f"{UNIT_DIR}/{GATE_UNIT}", BUNDLE_PATH)
 
 
-def _ours(tree: TreeWriter, path: str) -> bool:
+def _is_ours(tree: TreeWriter, path: str) -> bool:
     """Whether a file is there that we wrote; a link is not ours, whatever it leads to."""
-    return MARK.encode() in (tree.read(path) or b"")[:4096]
+    return MADE_BY.encode() in (tree.read(path) or b"")[:4096]
 
 
 # writing
 
 
-def _written(root: str, files: Dict[str, File]) -> None:
+def _write_files(root: str, files: Dict[str, ModeFile]) -> None:
     """Write all files, or leave everything as it was."""
-    tree = _tree(root)
+    tree = _open_tree(root)
     undo: List[Tuple[str, str, bytes]] = []  # how, path, content
     try:
         for path, (text, mode) in files.items():
             for folder in tree.make_folders(path):
                 undo.append(("rmdir", folder, b""))  # noqa: PERF401 - those that were made before an error too
-            undo.append(_before(tree, path))
+            undo.append(_plan_undo(tree, path))
             tree.write(path, text.encode(), mode)
     except OSError as error:
-        _undone(tree, undo)
-        raise UsageError(f"{_shown(root, error)}: {error.strerror or error}: nothing is installed") from None
+        _undo_writes(tree, undo)
+        raise UsageError(f"{_locate_error(root, error)}: {error.strerror or error}: nothing is installed") from None
     except BaseException:
-        _undone(tree, undo)
+        _undo_writes(tree, undo)
         raise
     finally:
         tree.close()
 
 
-def _before(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
+def _plan_undo(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
     """How the file comes to be again what it is now."""
     if tree.status(path) is None:
         return "unlink", path, b""
     content = tree.read(path)
-    if content is None or not _ours(tree, path):
+    if content is None or not _is_ours(tree, path):
         whole = os.path.join(tree.root, path)
         raise UsageError(f"{whole} is there already, and nodespec did not make it: nothing is installed")
     return "replace", path, content
 
 
-def _undone(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
+def _undo_writes(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
     for how, path, content in reversed(undo):
         try:
             if how == "replace":
@@ -217,7 +217,7 @@ def _undone(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
             print_error(f"nodespec: {os.path.join(tree.root, path)}: {error.strerror or error}: left as it is")
 
 
-def _reload(root: str) -> None:
+def _reload_systemd(root: str) -> None:
     """Tell systemd, where this is the machine that runs it."""
     if root != "/" or not os.path.isdir("/run/systemd/system"):
         return

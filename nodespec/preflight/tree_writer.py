@@ -9,10 +9,10 @@ import time
 from typing import Iterator, List, Optional
 
 from nodespec.host.directory import PathWalk
-from nodespec.output.file import DEADLINE, USUAL, Access, replace_file
+from nodespec.output.file import DEFAULT_ACCESS, DEFAULT_WRITE_SECONDS, FileAccess, replace_file
 from nodespec.output.path import Destination, open_folder
 
-MAX_READ = 16 << 20  # bytes of a file
+MAX_READ_BYTES = 16 << 20  # bytes of a file
 FOLDER_MODE = 0o755
 
 
@@ -44,7 +44,7 @@ class TreeWriter:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             handle = os.open(walk.to(path, follow=False), flags, dir_fd=walk.folder)
         with open(handle, "rb") as file:
-            return file.read(MAX_READ)
+            return file.read(MAX_READ_BYTES)
 
     def names(self, path: str) -> List[str]:
         """Return the sorted names in a directory; no names if it does not exist."""
@@ -66,8 +66,10 @@ class TreeWriter:
             found = self.status(path)
             if found and not stat.S_ISREG(found.st_mode):
                 raise OSError(errno.EEXIST, "it is not a regular file", path)
-            access = Access(exact=mode) if mode else USUAL
-            replace_file(Destination(walk.folder, name, found), (content,), access, time.monotonic() + DEADLINE)
+            access = FileAccess(exact=mode) if mode else DEFAULT_ACCESS
+            replace_file(
+                Destination(walk.folder, name, found), (content,), access, time.monotonic() + DEFAULT_WRITE_SECONDS
+            )
 
     def make_folders(self, path: str) -> Iterator[str]:
         """Make the directories that a file needs; those that are made, one after the other."""
@@ -81,11 +83,11 @@ class TreeWriter:
         if found is None:
             with PathWalk(self._folder) as walk:
                 os.mkdir(walk.to(path, follow=False), FOLDER_MODE, dir_fd=walk.folder)
-        elif not stat.S_ISDIR((found if not stat.S_ISLNK(found.st_mode) else self._behind(path)).st_mode):
+        elif not stat.S_ISDIR((found if not stat.S_ISLNK(found.st_mode) else self._stat_target(path)).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "it is not a directory; move it away", path)
         return found is None
 
-    def _behind(self, path: str) -> os.stat_result:
+    def _stat_target(self, path: str) -> os.stat_result:
         with PathWalk(self._folder) as walk:
             try:
                 return os.stat(walk.to(path, follow=True), dir_fd=walk.folder, follow_symlinks=False)

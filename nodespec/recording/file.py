@@ -24,10 +24,10 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-SIZE = 16 << 20  # Bytes of a recording, uncompressed.
+MAX_RECORDING_BYTES = 16 << 20  # Bytes of a recording, uncompressed.
 KIND = "nodespec-facts"
 SUFFIXES = (".json", ".json.gz")  # The names of recordings in a directory.
-MOMENT = r"^\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z$"
+TIME_PATTERN = r"^\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z$"
 
 
 class Recording(NamedTuple):
@@ -47,7 +47,7 @@ class Recording(NamedTuple):
         return self.seat._replace(door=f"facts {path}", notices=(*self.seat.notices, said))
 
 
-def text(recording: Recording) -> str:
+def format_recording(recording: Recording) -> str:
     """Return the document, with a line for each fact and each row."""
     seat = recording.seat
     head: Dict[str, Json] = {
@@ -59,36 +59,39 @@ def text(recording: Recording) -> str:
         "tool": recording.tool,
         "time": recording.time,
     }
-    facts = {name: _laid(fact) for name, fact in recording.facts.items()}
-    return _braced({**{name: _plain(said) for name, said in head.items()}, "facts": _braced(facts)}) + "\n"
+    facts = {name: _format_fact(fact) for name, fact in recording.facts.items()}
+    return (
+        _format_object({**{name: _format_json(said) for name, said in head.items()}, "facts": _format_object(facts)})
+        + "\n"
+    )
 
 
-def _laid(fact: Json) -> str:
+def _format_fact(fact: Json) -> str:
     if not isinstance(fact, dict) or not {"rows", "asked"} & fact.keys():
-        return _plain(fact)
-    lays = {"rows": _rows, "asked": _rows, "runs": _runs}
-    return _braced({name: lays.get(name, _plain)(part) for name, part in fact.items()})
+        return _format_json(fact)
+    lays = {"rows": _format_rows, "asked": _format_rows, "runs": _format_runs}
+    return _format_object({name: lays.get(name, _format_json)(part) for name, part in fact.items()})
 
 
-def _runs(runs: Json) -> str:
-    return "[\n" + ",\n".join(map(_plain, cast("List[Json]", runs))) + "\n]"
+def _format_runs(runs: Json) -> str:
+    return "[\n" + ",\n".join(map(_format_json, cast("List[Json]", runs))) + "\n]"
 
 
-def _rows(rows: Json) -> str:
-    return _braced({name: _plain(row) for name, row in cast("Dict[str, Json]", rows).items()})
+def _format_rows(rows: Json) -> str:
+    return _format_object({name: _format_json(row) for name, row in cast("Dict[str, Json]", rows).items()})
 
 
-def _braced(parts: Mapping[str, str]) -> str:
+def _format_object(parts: Mapping[str, str]) -> str:
     return "{\n" + ",\n".join(f"{json.dumps(name)}:{part}" for name, part in parts.items()) + "\n}" if parts else "{}"
 
 
-def _plain(value: Json) -> str:
+def _format_json(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def data(recording: Recording, *, compressed: bool) -> bytes:
+def encode_recording(recording: Recording, *, compressed: bool) -> bytes:
     """Return the content of the file; equal recordings have equal content."""
-    content = text(recording).encode()
+    content = format_recording(recording).encode()
     if not compressed:
         return content
     import gzip  # noqa: PLC0415 - only needed for a compressed recording
@@ -99,16 +102,16 @@ def data(recording: Recording, *, compressed: bool) -> bytes:
 # Reading
 
 
-def load(path: str) -> Recording:
+def load_recording(path: str) -> Recording:
     """Read the recording of a file; `-` is standard input.
 
     Raises `UsageError` if it is not a recording.
     """
     try:
         if path == "-":
-            return parse(sys.stdin.buffer.read(SIZE + 1))
+            return parse_recording(sys.stdin.buffer.read(MAX_RECORDING_BYTES + 1))
         with open(path, "rb", opener=open_nonblocking) as file:
-            return parse(file.read(SIZE + 1))
+            return parse_recording(file.read(MAX_RECORDING_BYTES + 1))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except RecursionError:
@@ -117,7 +120,7 @@ def load(path: str) -> Recording:
         raise UsageError(f"{path}: no recording that nodespec made: {error}") from None
 
 
-def named(path: str) -> Tuple[str, ...]:
+def list_recordings(path: str) -> Tuple[str, ...]:
     """Return the path of a recording, or all paths of a directory, sorted by name.
 
     Raises `UsageError` if the directory has no recordings.
@@ -130,13 +133,13 @@ def named(path: str) -> Tuple[str, ...]:
     return tuple(os.path.join(path, name) for name in names)
 
 
-def parse(content: bytes) -> Recording:
+def parse_recording(content: bytes) -> Recording:
     """Parse the content of a file. Raises ValueError if it is not a recording."""
     if content[:2] == b"\x1f\x8b":
-        content = _inflated(content)
-    if len(content) > SIZE:
-        raise ValueError(f"larger than {SIZE >> 20} MiB")
-    document = json.loads(content.decode(), parse_constant=_refused, parse_int=_number)
+        content = _decompress(content)
+    if len(content) > MAX_RECORDING_BYTES:
+        raise ValueError(f"larger than {MAX_RECORDING_BYTES >> 20} MiB")
+    document = json.loads(content.decode(), parse_constant=_refuse_constant, parse_int=_parse_number)
     check_depth(document)
     if not isinstance(document, dict):
         raise ValueError("a JSON object is wanted")
@@ -145,49 +148,51 @@ def parse(content: bytes) -> Recording:
     facts, notices = document.get("facts"), document.get("notices", [])
     if not isinstance(facts, dict) or not isinstance(notices, list):
         raise ValueError("`facts` wants an object, and `notices` a list")
-    context, moment = _said(document, "context"), _said(document, "time")
+    context, moment = _read_field(document, "context"), _read_field(document, "time")
     if context not in CONTEXTS:
         raise ValueError(f"`context` is {' or '.join(CONTEXTS)}")
-    if not re.fullmatch(MOMENT, moment, re.ASCII) or moment.endswith("\n"):
+    if not re.fullmatch(TIME_PATTERN, moment, re.ASCII) or moment.endswith("\n"):
         raise ValueError("`time` is written as in 2026-12-31T23:59:59Z")
-    seat = Seat(context, _said(document, "door"), _host(document.get("host")), tuple(map(_text, notices)))
-    return Recording(seat, moment, _said(document, "tool"), facts)
+    seat = Seat(
+        context, _read_field(document, "door"), _read_host(document.get("host")), tuple(map(_read_text, notices))
+    )
+    return Recording(seat, moment, _read_field(document, "tool"), facts)
 
 
-def _inflated(content: bytes) -> bytes:
+def _decompress(content: bytes) -> bytes:
     try:
         stream = zlib.decompressobj(31)
-        inflated = stream.decompress(content, SIZE + 1)
+        inflated = stream.decompress(content, MAX_RECORDING_BYTES + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if len(inflated) <= SIZE and (not stream.eof or stream.unused_data):
+    if len(inflated) <= MAX_RECORDING_BYTES and (not stream.eof or stream.unused_data):
         raise ValueError("the compressed data is cut short, or goes on")
     return inflated
 
 
-def _refused(word: str) -> NoReturn:
+def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
 
 
-def _number(digits: str) -> int:
+def _parse_number(digits: str) -> int:
     if len(digits) > 20:  # noqa: PLR2004 - the digits of 64 bits
         raise ValueError("a number of more than 64 bits")
     return int(digits)
 
 
-def _host(said: Json) -> Host:
+def _read_host(said: Json) -> Host:
     if not isinstance(said, dict) or not said.keys() <= set(Host._fields):
         raise ValueError(f"`host` is an object of {', '.join(Host._fields)}")
-    return Host(**{"name": "", **{name: _text(value) for name, value in said.items()}})
+    return Host(**{"name": "", **{name: _read_text(value) for name, value in said.items()}})
 
 
-def _said(document: Mapping[str, Json], name: str) -> str:
+def _read_field(document: Mapping[str, Json], name: str) -> str:
     if name not in document:
         raise ValueError(f"`{name}` is missing")
-    return _text(document[name])
+    return _read_text(document[name])
 
 
-def _text(value: Json) -> str:
+def _read_text(value: Json) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.80} is no text")
     return value
@@ -212,8 +217,8 @@ def schema() -> Dict[str, Json]:
         "items": False,
         "minItems": 1,
     }
-    unknown = _object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
-    full = _object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
+    unknown = _make_object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
+    full = _make_object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
     usual: Dict[str, Json] = {"type": "object", "additionalProperties": seen}
     named: Dict[str, Json] = {"type": "array", "prefixItems": [words, value], "items": False, "minItems": 2}
     run: Dict[str, Json] = {
@@ -224,24 +229,24 @@ def schema() -> Dict[str, Json]:
         "minItems": 2,
     }
     runs: Dict[str, Json] = {"type": "array", "items": run}
-    table = _object({"from": words, "rest": seen, "usual": usual, "runs": runs, "rows": rows, "asked": rows})
+    table = _make_object({"from": words, "rest": seen, "usual": usual, "runs": runs, "rows": rows, "asked": rows})
     head: Dict[str, Json] = {
         KIND: {"const": LANGUAGE_VERSION, "description": "The version of this format"},
         "context": {"enum": [*CONTEXTS]},
         "door": {**words, "description": "How the host was looked at: live, root DIR or image PATH"},
-        "host": _object(dict.fromkeys(Host._fields, words)),
+        "host": _make_object(dict.fromkeys(Host._fields, words)),
         "notices": {"type": "array", "items": words, "description": "What must be known before it is believed"},
         "tool": words,
-        "time": {**words, "pattern": MOMENT},
+        "time": {**words, "pattern": TIME_PATTERN},
         "facts": {"type": "object", "additionalProperties": {"anyOf": [seen, table]}},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A recording of nodespec",
-        **_object(head, *(name for name in head if name != "notices")),
-        "$defs": {"observation": {"anyOf": [short, full, _object({"absent": words, **at}, "absent"), unknown]}},
+        **_make_object(head, *(name for name in head if name != "notices")),
+        "$defs": {"observation": {"anyOf": [short, full, _make_object({"absent": words, **at}, "absent"), unknown]}},
     }
 
 
-def _object(fields: Dict[str, Json], *required: str) -> Dict[str, Json]:
+def _make_object(fields: Dict[str, Json], *required: str) -> Dict[str, Json]:
     return {"type": "object", "properties": fields, "required": [*required], "additionalProperties": False}

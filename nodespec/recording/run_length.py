@@ -13,22 +13,22 @@ from collections import Counter
 from typing import TYPE_CHECKING, Dict, List, Mapping
 
 from nodespec.model.observation import Evidence, Observation, Value
-from nodespec.recording.observation_json import Packed, plain
+from nodespec.recording.observation_json import EncodedObject, encode_value
 
 if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
     from nodespec.model.json_types import Json
 
-WORTH = 4  # Rows. For fewer rows the encoding saves nothing.
+MIN_ROWS = 4  # Rows. For fewer rows the encoding saves nothing.
 
 
-def rolled(rows: Mapping[str, Observation[Datum]], home: str) -> Packed:
+def encode_runs(rows: Mapping[str, Observation[Datum]], home: str) -> EncodedObject:
     """Encode the rows that are a plain value with a line in `home`.
 
     Returns the runs and the usual value, or an empty object for a few rows.
     """
     plainly = {name: seen for name, seen in rows.items() if isinstance(seen, Value) and _is_plain(seen, home)}
-    if len(plainly) < WORTH:
+    if len(plainly) < MIN_ROWS:
         return {}
     [(usual, _)] = Counter(seen.value for seen in plainly.values()).most_common(1)
     runs: List[Json] = []
@@ -39,9 +39,9 @@ def rolled(rows: Mapping[str, Observation[Datum]], home: str) -> Packed:
             run = [line]
             runs.append(run)
         value = plainly[name].value
-        run.append(name if value == usual else [name, plain(value)])
+        run.append(name if value == usual else [name, encode_value(value)])
         after = line + 1
-    return {"usual": {"is": [plain(usual)]}, "runs": runs}
+    return {"usual": {"is": [encode_value(usual)]}, "runs": runs}
 
 
 def _is_plain(seen: Value[Datum], home: str) -> bool:
@@ -49,7 +49,7 @@ def _is_plain(seen: Value[Datum], home: str) -> bool:
     return bool(line) and not seen.others and seen.evidence == Evidence(home, line)
 
 
-def unrolled(note: Packed) -> Packed:
+def decode_runs(note: EncodedObject) -> EncodedObject:
     """Decode the runs of a table into its rows; a malformed run is ignored."""
     runs, usual, own = note.get("runs"), note.get("usual"), note.get("rows")
     if not isinstance(runs, list):
@@ -61,11 +61,11 @@ def unrolled(note: Packed) -> Packed:
         first = run[0] if isinstance(run, list) and run else None
         if isinstance(run, list) and type(first) is int:
             for line, one in enumerate(run[1:], first):
-                _add(rows, one, bare, line)
+                _add_row(rows, one, bare, line)
     return {**note, "rows": {**rows, **(own if isinstance(own, dict) else {})}}
 
 
-def _add(rows: Dict[str, Json], one: Json, bare: List[Json], line: int) -> None:
+def _add_row(rows: Dict[str, Json], one: Json, bare: List[Json], line: int) -> None:
     if isinstance(one, str):
         rows[one] = [*bare, line]
     elif isinstance(one, list) and len(one) == 2 and isinstance(one[0], str):  # noqa: PLR2004 - a name and a value

@@ -22,8 +22,8 @@ from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Facts
 from nodespec.facts.value_types import Datum
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
-from nodespec.recording.observation_json import Packed, packed
-from nodespec.recording.run_length import rolled, unrolled
+from nodespec.recording.observation_json import EncodedObject, encode_observation
+from nodespec.recording.run_length import decode_runs, encode_runs
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
 T = TypeVar("T")
-NOWHERE = Evidence("")
-EXCHANGED = str.maketrans("./", "/.")
+NO_EVIDENCE = Evidence("")
+EXCHANGE_DOTS = str.maketrans("./", "/.")
 Row: TypeAlias = "Dict[str, Observation[Datum]]"  # Observations by column; the whole row has an empty name.
 
 
-class Note:
+class CapturedTable:
     """The recorded part of a table: rows by name, enumerated `names`, and the `rest`."""
 
     def __init__(self, place: Place, table: Table) -> None:
@@ -45,71 +45,75 @@ class Note:
         self.names: Optional[Tuple[str, ...]] = None
         self.rest: Optional[Observation[Datum]] = None
 
-    def packed(self) -> Packed:
+    def encode(self) -> EncodedObject:
         """Encode the table as JSON."""
-        home = self._home()
+        home = self._find_home()
         every = {name: self.rows.get(name, {}) for name in self.names or ()}
         further = {name: row for name, row in self.rows.items() if name not in every}
-        usual = self._usual(tuple(every.values()))
-        said: Packed = {"from": home} if home else {}
-        said.update({} if self.rest is None else {"rest": packed(self.rest, at(home))})
+        usual = self._find_usual(tuple(every.values()))
+        said: EncodedObject = {"from": home} if home else {}
+        said.update({} if self.rest is None else {"rest": encode_observation(self.rest, expand_home(home))})
         if usual:
-            said["usual"] = {column: packed(seen) for column, seen in usual.items()}
+            said["usual"] = {column: encode_observation(seen) for column, seen in usual.items()}
         if self.names is not None:
             single = {} if self.table.columns or "*" in home else {n: row[""] for n, row in every.items() if "" in row}
-            runs = rolled(single, home)
+            runs = encode_runs(single, home)
             said.update(runs)
-            inside = cast("Mapping[str, Json]", unrolled(runs).get("rows", {}))
+            inside = cast("Mapping[str, Json]", decode_runs(runs).get("rows", {}))
             left = {name: row for name, row in every.items() if name not in inside}
-            said["rows"] = {name: self._row(_unusual(row, usual), at(home, name)) for name, row in left.items()}
+            said["rows"] = {
+                name: self._encode_row(_omit_usual(row, usual), expand_home(home, name)) for name, row in left.items()
+            }
         if further:
-            said["asked"] = {name: self._row(row, at(home, name)) for name, row in further.items()}
+            said["asked"] = {name: self._encode_row(row, expand_home(home, name)) for name, row in further.items()}
         return said
 
-    def _home(self) -> str:
+    def _find_home(self) -> str:
         """Return the source that most observations name, or its pattern.
 
         In a pattern `*` replaces the name of the row.
         """
         seen = [(name, one) for name, row in self.rows.items() for one in row.values()]
         sources = [(name, one.evidence.source) for name, one in seen if not isinstance(one, Unknown)]
-        return _most([home for name, source in sources for home in _homes(name, source)]) or ""
+        return _find_most_frequent([home for name, source in sources for home in _list_homes(name, source)]) or ""
 
-    def _usual(self, rows: Sequence[Row]) -> Row:
+    def _find_usual(self, rows: Sequence[Row]) -> Row:
         """Return the columns that are equal in most rows, if all rows are complete."""
         full = {"", *self.table.columns}
         if not self.table.columns or not all(row.keys() == full and isinstance(row[""], Value) for row in rows):
             return {}
-        alike = {column: _most([_bare(row, column) for row in rows]) for column in self.table.columns}
+        alike = {
+            column: _find_most_frequent([_make_relative(row, column) for row in rows]) for column in self.table.columns
+        }
         return {column: seen for column, seen in alike.items() if seen is not None}
 
-    def _row(self, row: Row, home: str) -> Json:
+    def _encode_row(self, row: Row, home: str) -> Json:
         """Encode a row; columns that are as absent or unknown as the row are omitted."""
         whole = row.get("")
         if whole is not None and whole == self.rest and all(seen == whole for seen in row.values()):
             return None
         if not self.table.columns:
-            return packed(whole, home) if whole is not None else {}
+            return encode_observation(whole, home) if whole is not None else {}
         kept = {c: seen for c, seen in row.items() if c and (isinstance(whole, Value) or seen != whole)}
-        said: Packed = {} if whole is None else {"is": packed(whole, home)}
-        return {**said, **{column: packed(seen, home) for column, seen in kept.items()}}
+        said: EncodedObject = {} if whole is None else {"is": encode_observation(whole, home)}
+        return {**said, **{column: encode_observation(seen, home) for column, seen in kept.items()}}
 
 
-def at(home: str, name: str = "") -> str:
+def expand_home(home: str, name: str = "") -> str:
     """Return the default source of a row, or of a table if `name` is empty.
 
     A source that contains the name of the row is a default only within a row.
     """
-    return home.replace("*", name.translate(EXCHANGED), 1) if name or "*" not in home else ""
+    return home.replace("*", name.translate(EXCHANGE_DOTS), 1) if name or "*" not in home else ""
 
 
-def _homes(name: str, source: str) -> Tuple[str, ...]:
+def _list_homes(name: str, source: str) -> Tuple[str, ...]:
     """Return a source, and its pattern if it contains the name of the row."""
-    before, itself, after = source.rpartition(name.translate(EXCHANGED))
+    before, itself, after = source.rpartition(name.translate(EXCHANGE_DOTS))
     return (source, f"{before}*{after}") if itself else (source,)
 
 
-def _most(found: Sequence[T]) -> Union[T, None]:
+def _find_most_frequent(found: Sequence[T]) -> Union[T, None]:
     """Return the most frequent element, the first of several."""
     counts: Dict[T, int] = {}
     for one in found:
@@ -117,14 +121,14 @@ def _most(found: Sequence[T]) -> Union[T, None]:
     return max(counts, key=lambda one: counts[one], default=None)
 
 
-def moved(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
+def replace_evidence(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
     """Return an observation with other evidence."""
     if isinstance(seen, Unknown):
         return seen
     return Value(seen.value, evidence, seen.others) if isinstance(seen, Value) else Absent(evidence, seen.say)
 
 
-def _bare(row: Row, column: str) -> Union[Observation[Datum], None]:
+def _make_relative(row: Row, column: str) -> Union[Observation[Datum], None]:
     """Return a column whose evidence is only its distance below the row, in lines.
 
     Returns None if the column has another source or is above the row.
@@ -135,20 +139,24 @@ def _bare(row: Row, column: str) -> Union[Observation[Datum], None]:
     if isinstance(whole, Unknown) or seen.evidence._replace(line=whole.evidence.line) != whole.evidence:
         return None
     below = seen.evidence.line - whole.evidence.line
-    return moved(seen, NOWHERE._replace(line=below)) if below >= 0 else None
+    return replace_evidence(seen, NO_EVIDENCE._replace(line=below)) if below >= 0 else None
 
 
-def _unusual(row: Row, usual: Row) -> Row:
-    return {column: seen for column, seen in row.items() if column not in usual or _bare(row, column) != usual[column]}
+def _omit_usual(row: Row, usual: Row) -> Row:
+    return {
+        column: seen
+        for column, seen in row.items()
+        if column not in usual or _make_relative(row, column) != usual[column]
+    }
 
 
-class Noting:
+class TeeFacts:
     """Facts that record every observation."""
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self._noted: Dict[str, Union[Observation[Datum], Note]] = {}
-        self._tables: Dict[Table, Note] = {}
+        self._noted: Dict[str, Union[Observation[Datum], CapturedTable]] = {}
+        self._tables: Dict[Table, CapturedTable] = {}
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, and record it."""
@@ -169,20 +177,23 @@ class Noting:
         note.rest = names if isinstance(names, Unknown) else note.rest
         return names
 
-    def note(self, place: Place) -> Note:
+    def note(self, place: Place) -> CapturedTable:
         """Return the recorded part of the table of a place."""
         name = ".".join(place.owner)
         if name not in self._noted:
             table = cast("Table", place.fact)
-            self._noted[name] = self._tables[table] = Note(Place(place.owner, table), table)
-        return cast("Note", self._noted[name])
+            self._noted[name] = self._tables[table] = CapturedTable(Place(place.owner, table), table)
+        return cast("CapturedTable", self._noted[name])
 
     @property
-    def tables(self) -> Iterator[Note]:
+    def tables(self) -> Iterator[CapturedTable]:
         """The recorded tables."""
-        return (note for note in self._noted.values() if isinstance(note, Note))
+        return (note for note in self._noted.values() if isinstance(note, CapturedTable))
 
     @property
-    def notes(self) -> Packed:
+    def notes(self) -> EncodedObject:
         """All recorded facts, as JSON."""
-        return {name: one.packed() if isinstance(one, Note) else packed(one) for name, one in self._noted.items()}
+        return {
+            name: one.encode() if isinstance(one, CapturedTable) else encode_observation(one)
+            for name, one in self._noted.items()
+        }

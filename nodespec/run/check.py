@@ -20,15 +20,15 @@ from nodespec.model.observation import TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Waiver, compute_exit_code
 from nodespec.model.subject import Seat
-from nodespec.output.writer import embeds, write
+from nodespec.output.writer import embeds_facts, write_reports
 from nodespec.run import host_identity
 from nodespec.run.request import JudgeOptions, Outputs, Target
 
 if TYPE_CHECKING:
-    from nodespec.recording.replay import Recorded
+    from nodespec.recording.replay import ReplayedFacts
 
-LEAST = 0.001  # Seconds. An alarm of 0 s would be switched off and never ring.
-PAUSE = 1.0  # Seconds between two tries of --wait.
+MIN_ALARM_SECONDS = 0.001  # Seconds. An alarm of 0 s would be switched off and never ring.
+RETRY_SECONDS = 1.0  # Seconds between two tries of --wait.
 
 
 def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
@@ -42,10 +42,10 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
     if target.facts:
         from nodespec.run import fleet  # noqa: PLC0415 - only needed for recordings
 
-        return fleet.run(plan, target, options, outputs)
+        return fleet.run_fleet(plan, target, options, outputs)
     deadline = time.monotonic() + target.limit
-    report = judge_host(plan, target, options, embeds=any(map(embeds, outputs.reports)))
-    return write([report], outputs.reports, compute_exit_code([report]), every=outputs.every, deadline=deadline)
+    report = judge_host(plan, target, options, embeds=any(map(embeds_facts, outputs.reports)))
+    return write_reports([report], outputs.reports, compute_exit_code([report]), every=outputs.every, deadline=deadline)
 
 
 def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: bool = True) -> Report:
@@ -55,20 +55,20 @@ def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: boo
         with alarms():
             live, seat = _open_live(target)
             report = judge(plan, live, seat, Terms(time.time(), options.choice, options.waivers, embeds))
-        if report.exit == 0 or time.monotonic() + PAUSE > end:
+        if report.exit == 0 or time.monotonic() + RETRY_SECONDS > end:
             return report
-        time.sleep(PAUSE)
+        time.sleep(RETRY_SECONDS)
 
 
-def open_target(target: Target) -> Tuple[Union[Live, Recorded], Seat]:
+def open_target(target: Target) -> Tuple[Union[Live, ReplayedFacts], Seat]:
     """Open a host, an image or a recording, to observe its facts."""
     _check_target(target)
     if target.facts:
         from nodespec.recording import file  # noqa: PLC0415 - only needed for recordings
-        from nodespec.recording.replay import Recorded  # noqa: PLC0415
+        from nodespec.recording.replay import ReplayedFacts  # noqa: PLC0415
 
-        found = file.load(target.facts)
-        return Recorded(found.facts), found.through(target.facts)
+        found = file.load_recording(target.facts)
+        return ReplayedFacts(found.facts), found.through(target.facts)
     return _open_live(target)
 
 
@@ -78,13 +78,13 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         host = open_machine(target.root)
         live = Live(host, time.monotonic() + target.limit)
         door = "live" if host.root == "/" else f"root {target.root}"
-        found = host_identity.host(host, live)
-        return live, Seat("running", door, found, host_identity.notices(found, host.root))
+        found = host_identity.identify_host(host, live)
+        return live, Seat("running", door, found, host_identity.list_notices(found, host.root))
     from nodespec.images import open as image  # noqa: PLC0415 - archive readers are only needed for an image
 
     end = time.monotonic() + target.limit
     try:
-        with Alarm(max(target.limit, LEAST)):
+        with Alarm(max(target.limit, MIN_ALARM_SECONDS)):
             tree = image.opened(target.image, target.platform)
     except TimedOut:
         say = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
@@ -97,7 +97,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         if isinstance(seen, Unknown):
             raise UsageError(f"--kernel {target.kernel}: {seen.say}")
         door += f", kernel {target.kernel}"
-    return live, Seat("at rest", door, host_identity.host(tree, live))
+    return live, Seat("at rest", door, host_identity.identify_host(tree, live))
 
 
 def _check_target(target: Target) -> None:

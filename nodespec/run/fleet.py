@@ -21,9 +21,9 @@ from nodespec.model import plan as plans
 from nodespec.model.plan import CONTEXTS
 from nodespec.model.report import Report, compute_exit_code
 from nodespec.model.subject import Host, Seat
-from nodespec.output.spool import Spool, stream
-from nodespec.output.writer import ReportOutput, embeds, put, rendered, write
-from nodespec.recording.file import load, named
+from nodespec.output.spool import Spool, make_stream
+from nodespec.output.writer import ReportOutput, embeds_facts, render_reports, write_documents, write_reports
+from nodespec.recording.file import list_recordings, load_recording
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from nodespec.run.request import JudgeOptions, Outputs, Target
 
 T = TypeVar("T")
-MANY = 64  # Recordings. Fewer are judged before a second process has started.
-BAR = 40  # The width of the progress bar in columns.
+MIN_PARALLEL_RECORDINGS = 64  # Recordings. Fewer are judged before a second process has started.
+BAR_COLUMNS = 40  # The width of the progress bar in columns.
 
 
-class Bench(NamedTuple):
+class FleetTask(NamedTuple):
     """The plan and terms that judge a recording, and the stream of each format.
 
     A stream is None if the format needs all reports at once.
@@ -56,7 +56,7 @@ class Bench(NamedTuple):
         return None in self.streams
 
 
-class Told(NamedTuple):
+class JudgedHost(NamedTuple):
     """A judged recording: its summary, and its part of each format that takes parts."""
 
     gist: Gist
@@ -64,38 +64,41 @@ class Told(NamedTuple):
     report: Union[Report, None]
 
 
-Judged: TypeAlias = "Union[Told, Tuple[str, ...]]"  # A result, or the errors of the recording.
+FleetResult: TypeAlias = "Union[JudgedHost, Tuple[str, ...]]"  # A result, or the errors of the recording.
 
 
-def _ignore(_seat: Seat) -> None:
+def _ignore_seat(_seat: Seat) -> None:
     """Ignore the host that is being judged."""
 
 
-def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
+def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> int:
     """Judge the named recordings, write reports, return the exit code.
 
     An error names each damaged recording; the others are judged nevertheless.
     """
     if options.wait:
         raise UsageError("--wait: a recording says the same however often it is judged")
-    paths, terms = named(target.facts), Terms(time.time(), options.choice, options.waivers, patience=target.limit)
+    paths, terms = (
+        list_recordings(target.facts),
+        Terms(time.time(), options.choice, options.waivers, patience=target.limit),
+    )
     goals, every = outputs.reports, outputs.every
-    streams = tuple(stream(goal, every=every) for goal in goals)
+    streams = tuple(make_stream(goal, every=every) for goal in goals)
     if len(paths) == 1:  # The summary of several hosts needs their facts.
-        terms = terms._replace(embeds=any(map(embeds, goals)))
-    bench = Bench(plan, terms, {context: MemoizedPlan(plan, context=context) for context in CONTEXTS}, streams)
+        terms = terms._replace(embeds=any(map(embeds_facts, goals)))
+    bench = FleetTask(plan, terms, {context: MemoizedPlan(plan, context=context) for context in CONTEXTS}, streams)
     gc.disable()  # Nothing here creates reference cycles, and searching for them takes a seventh of the time.
     try:
         if len(paths) == 1:
-            report = judged(bench, paths[0])
-            return write([report], goals, report.exit, every=every, deadline=time.monotonic() + target.limit)
-        return _all(bench, paths, goals, every=every, patience=target.limit)
+            report = judge_recording(bench, paths[0])
+            return write_reports([report], goals, report.exit, every=every, deadline=time.monotonic() + target.limit)
+        return _judge_all(bench, paths, goals, every=every, patience=target.limit)
     finally:
         gc.enable()
 
 
-def _all(
-    bench: Bench, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool, patience: float = 20.0
+def _judge_all(
+    bench: FleetTask, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool, patience: float = 20.0
 ) -> int:
     spools = [Spool(goal.file) for goal, way in zip(goals, bench.streams) if way]
     ways = [way for way in bench.streams if way]
@@ -103,24 +106,27 @@ def _all(
     reports: List[Report] = []
     damaged: List[str] = []
     alike: Dict[object, object] = {}  # Equal texts and findings of several hosts, kept once.
-    for one in _watched(_each(bench, paths), len(paths)):
-        if not isinstance(one, Told):
+    for one in _show_progress(_iter_results(bench, paths), len(paths)):
+        if not isinstance(one, JudgedHost):
             damaged += one
             continue
         for spool, way, part in zip(spools, ways, one.parts):
             spool.add(way.between + part if gists else part)
-        causes = tuple(_kept(cause, alike) for cause in one.gist.causes)
-        gists.append(one.gist._replace(headline=_kept(one.gist.headline, alike), causes=_kept(causes, alike)))
+        causes = tuple(_deduplicate(cause, alike) for cause in one.gist.causes)
+        gists.append(
+            one.gist._replace(headline=_deduplicate(one.gist.headline, alike), causes=_deduplicate(causes, alike))
+        )
         if one.report:
-            findings = (_kept(finding, alike) for finding in one.report.findings)
+            findings = (_deduplicate(finding, alike) for finding in one.report.findings)
             reports.append(one.report._replace(findings=tuple(findings)))
     if not gists:
         raise UsageError(*damaged)
-    told = iter([_document(way, spool, gists) for way, spool in zip(ways, spools)])
+    told = iter([_iter_document(way, spool, gists) for way, spool in zip(ways, spools)])
     documents = (
-        (goal, next(told) if way else rendered(goal, reports, every=every)) for goal, way in zip(goals, bench.streams)
+        (goal, next(told) if way else render_reports(goal, reports, every=every))
+        for goal, way in zip(goals, bench.streams)
     )
-    written = put(documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + patience)
+    written = write_documents(documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + patience)
     for host in gists:
         if host.defect:
             print_error(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")
@@ -129,25 +135,25 @@ def _all(
     return written
 
 
-def _document(way: Stream, spool: Spool, gists: Sequence[Gist]) -> Iterator[str]:
+def _iter_document(way: Stream, spool: Spool, gists: Sequence[Gist]) -> Iterator[str]:
     yield way.begin(gists)
     yield from spool.text()
     yield way.end(gists)
 
 
-def _kept(item: T, alike: Dict[object, object]) -> T:
+def _deduplicate(item: T, alike: Dict[object, object]) -> T:
     try:
         return cast("T", alike.setdefault(item, item))
     except TypeError:  # The value of a set is a list in a report, and a list has no hash.
         return item
 
 
-def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Report:
+def judge_recording(bench: FleetTask, path: str, note: Callable[[Seat], None] = _ignore_seat) -> Report:
     """Judge one recording. Raises `UsageError` if it is not valid.
 
     `note` is called with the seat of the host before it is judged.
     """
-    found = load(path)
+    found = load_recording(path)
     seat = found.through(path)
     note(seat)
     reading = bench.readings[seat.context]
@@ -155,12 +161,12 @@ def judged(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> R
     return judge(bench.plan, MemoizedTee(facts) if bench.terms.embeds else facts, seat, bench.terms, reading)
 
 
-def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Judged:
+def _judge_guarded(bench: FleetTask, path: str, note: Callable[[Seat], None] = _ignore_seat) -> FleetResult:
     """Judge one recording; a defect of nodespec affects only this host.
 
     `note` is called with the seat of the host before it is judged.
     """
-    seat = _nameless(path)
+    seat = _make_unread_seat(path)
 
     def known(better: Seat) -> None:
         nonlocal seat
@@ -168,7 +174,7 @@ def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Jud
         note(better)
 
     try:
-        return _told(bench, judged(bench, path, known))
+        return _summarize_report(bench, judge_recording(bench, path, known))
     except UsageError as mistake:
         return mistake.messages
     except ImportError:  # A module that this Python lacks is missing for every host.
@@ -178,62 +184,66 @@ def _one(bench: Bench, path: str, note: Callable[[Seat], None] = _ignore) -> Jud
             traceback.print_exc()
         for reading in bench.readings.values():
             reading.memory.forget()
-        return _lost(bench, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where")
+        return _make_lost_host(
+            bench, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where"
+        )
 
 
-def _told(bench: Bench, report: Report) -> Told:
+def _summarize_report(bench: FleetTask, report: Report) -> JudgedHost:
     parts = tuple(way.part(report) for way in bench.streams if way)
-    return Told(make_gist(report), parts, report if bench.whole else None)
+    return JudgedHost(make_gist(report), parts, report if bench.whole else None)
 
 
-def _lost(bench: Bench, seat: Seat, say: str, hint: str) -> Told:
-    return _told(bench, make_failed_report(bench.plan, seat, bench.terms, say, hint))
+def _make_lost_host(bench: FleetTask, seat: Seat, say: str, hint: str) -> JudgedHost:
+    return _summarize_report(bench, make_failed_report(bench.plan, seat, bench.terms, say, hint))
 
 
-def _nameless(path: str) -> Seat:
+def _make_unread_seat(path: str) -> Seat:
     """Return the seat of a host whose recording was not read, named after its file."""
     return Seat("running", f"facts {path}", Host(os.path.basename(path)))
 
 
-def _each(bench: Bench, paths: Sequence[str]) -> Iterator[Judged]:
+def _iter_results(bench: FleetTask, paths: Sequence[str]) -> Iterator[FleetResult]:
     """Yield the result of each recording, in the order of their names."""
     processors = len(os.sched_getaffinity(0))
-    if len(paths) >= MANY and processors > 1:
-        return _side_by_side(bench, paths, processors)
-    return (_one(bench, path) for path in paths)
+    if len(paths) >= MIN_PARALLEL_RECORDINGS and processors > 1:
+        return _judge_in_parallel(bench, paths, processors)
+    return (_judge_guarded(bench, path) for path in paths)
 
 
-def _side_by_side(bench: Bench, paths: Sequence[str], processors: int) -> Iterator[Judged]:
+def _judge_in_parallel(bench: FleetTask, paths: Sequence[str], processors: int) -> Iterator[FleetResult]:
     from nodespec.run.workers import Pool, Work  # noqa: PLC0415 - only needed for many recordings
 
-    def do(path: str, note: Callable[[object], None]) -> Judged:  # The plan is not sent, since all processes share it.
-        return _planned(_one(bench, path, note), None)
+    def do(
+        path: str, note: Callable[[object], None]
+    ) -> FleetResult:  # The plan is not sent, since all processes share it.
+        return _replace_plan(_judge_guarded(bench, path, note), None)
 
-    def lost(path: str, note: object, ending: str) -> Judged:
-        seat = note if isinstance(note, Seat) else _nameless(path)
+    def lost(path: str, note: object, ending: str) -> FleetResult:
+        seat = note if isinstance(note, Seat) else _make_unread_seat(path)
         said = f"the process that judged this host {ending}"
-        return _lost(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
+        return _make_lost_host(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
 
     packed = plans.encode_sealed_plan(bench.plan)
     for one in Pool(Work(paths, do, lost), processors).run():
-        yield _planned(one, packed)
+        yield _replace_plan(one, packed)
 
 
-def _planned(one: Judged, plan: Json) -> Judged:
-    return one._replace(report=one.report._replace(plan=plan)) if isinstance(one, Told) and one.report else one
+def _replace_plan(one: FleetResult, plan: Json) -> FleetResult:
+    return one._replace(report=one.report._replace(plan=plan)) if isinstance(one, JudgedHost) and one.report else one
 
 
-def _watched(found: Iterable[Judged], total: int) -> Iterator[Judged]:
+def _show_progress(found: Iterable[FleetResult], total: int) -> Iterator[FleetResult]:
     """Yield the same results, with a progress bar if standard error is a terminal."""
     shown = -1
     bar = total > 1 and sys.stderr is not None and sys.stderr.isatty()
     for number, one in enumerate(found, 1):
-        if bar and shown != (shown := number * BAR // total):
-            _tell(f"\r[{'#' * shown}{' ' * (BAR - shown)}] {number} of {total} recordings")
+        if bar and shown != (shown := number * BAR_COLUMNS // total):
+            _print_progress(f"\r[{'#' * shown}{' ' * (BAR_COLUMNS - shown)}] {number} of {total} recordings")
         yield one
     if bar:
-        _tell("\r\x1b[K")
+        _print_progress("\r\x1b[K")
 
 
-def _tell(text: str) -> None:
+def _print_progress(text: str) -> None:
     print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 - removed before the report is written

@@ -17,37 +17,37 @@ from nodespec.model.subject import HEAD_FACTS, Host
 from nodespec.sha256 import sha256
 
 # The application id of the hashes; sd-id128(3) requires each application to have its own.
-APPLICATION = b"nodespec host identity 1"
-DEVICES = "/sys/class/net"
-MOST = 64  # Network devices to read.
-BLOCK = 64  # The block size of SHA-256 in bytes.
+APPLICATION_ID = b"nodespec host identity 1"
+DEVICES_DIR = "/sys/class/net"
+MAX_DEVICES = 64  # Network devices to read.
+BLOCK_BYTES = 64  # The block size of SHA-256 in bytes.
 
 
-def host(tree: Tree, looked: Facts) -> Host:
+def identify_host(tree: Tree, looked: Facts) -> Host:
     """Return the identity of the observed host; unknown parts are empty."""
     name = tree.line("/proc/sys/kernel/hostname" if tree.running else "/etc/hostname")
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
     shown = name.value.split("\n")[0] if isinstance(name, Value) else ""
     return Host(
         name=shown or "unnamed",
-        id=_machine(tree),
-        product=_product(tree),
-        addresses=" ".join(dict.fromkeys(map(_hashed, _addresses(tree)))),
-        os=stated(looked, HEAD_FACTS["os"]),
-        kernel=stated(looked, HEAD_FACTS["kernel"]),
-        next=_pending(tree, looked),
-        arch=stated(looked, HEAD_FACTS["arch"]),
-        container=stated(looked, HEAD_FACTS["container"]),
+        id=_hash_machine_id(tree),
+        product=_hash_product_id(tree),
+        addresses=" ".join(dict.fromkeys(map(_hash_identity, _iter_addresses(tree)))),
+        os=read_fact_text(looked, HEAD_FACTS["os"]),
+        kernel=read_fact_text(looked, HEAD_FACTS["kernel"]),
+        next=_find_pending_kernel(tree, looked),
+        arch=read_fact_text(looked, HEAD_FACTS["arch"]),
+        container=read_fact_text(looked, HEAD_FACTS["container"]),
         user=user,
     )
 
 
-def notices(found: Host, root: str) -> Tuple[str, ...]:
+def list_notices(found: Host, root: str) -> Tuple[str, ...]:
     """Return the notices that a reader must know before the findings."""
-    return tuple(text for _, _, text in notices_by_kind(found, root))
+    return tuple(text for _, _, text in iter_notices(found, root))
 
 
-def notices_by_kind(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
+def iter_notices(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
     """Yield each notice: its kind, the values of the host that it names, and its text."""
     if found.container and root == "/":
         banner = (
@@ -60,56 +60,56 @@ def notices_by_kind(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ..
         yield "pending reboot", (found.next, found.kernel), text
 
 
-def _pending(tree: Tree, looked: Facts) -> str:
+def _find_pending_kernel(tree: Tree, looked: Facts) -> str:
     """Return the kernel of the next boot if another runs, or an empty string.
 
     A container boots no kernel, whatever its /boot contains.
     """
-    if not tree.running or (stated(looked, HEAD_FACTS["container"]) and tree.root == "/"):
+    if not tree.running or (read_fact_text(looked, HEAD_FACTS["container"]) and tree.root == "/"):
         return ""
-    runs, starts = (stated(looked, HEAD_FACTS[name]) for name in ("kernel", "next"))
+    runs, starts = (read_fact_text(looked, HEAD_FACTS[name]) for name in ("kernel", "next"))
     return starts if runs and starts != runs else ""
 
 
-def stated(looked: Facts, path: Tuple[str, ...]) -> str:
+def read_fact_text(looked: Facts, path: Tuple[str, ...]) -> str:
     """Return a fact as text; empty if it has several possible values or none."""
     place = declaration.place(path)
     seen = looked.observe(place)
     return format_value(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 
 
-def _machine(tree: Tree) -> str:
+def _hash_machine_id(tree: Tree) -> str:
     machine_id = tree.line("/etc/machine-id")
     if not isinstance(machine_id, Value) or len(machine_id.value) != 32:  # noqa: PLR2004 - 128 bits in hexadecimal digits
         return ""
-    return _hashed(machine_id.value)
+    return _hash_identity(machine_id.value)
 
 
-def _product(tree: Tree) -> str:
+def _hash_product_id(tree: Tree) -> str:
     """Return the hash of the firmware's id of the machine, which only root can read."""
     uuid = tree.line("/sys/class/dmi/id/product_uuid") if tree.running else None
-    return _hashed(uuid.value.lower()) if isinstance(uuid, Value) and uuid.value else ""
+    return _hash_identity(uuid.value.lower()) if isinstance(uuid, Value) and uuid.value else ""
 
 
-def _addresses(tree: Tree) -> Iterator[str]:
+def _iter_addresses(tree: Tree) -> Iterator[str]:
     """Yield the hardware addresses of physical network devices.
 
     Virtual devices are omitted: a bridge may have the address of another host.
     """
-    devices = tree.names(DEVICES) if tree.running else None
-    for name in devices.value[:MOST] if isinstance(devices, Value) else ():
-        address = tree.line(f"{DEVICES}/{name}/address")
-        hardware = isinstance(tree.entry(f"{DEVICES}/{name}/device"), Value)
+    devices = tree.names(DEVICES_DIR) if tree.running else None
+    for name in devices.value[:MAX_DEVICES] if isinstance(devices, Value) else ():
+        address = tree.line(f"{DEVICES_DIR}/{name}/address")
+        hardware = isinstance(tree.entry(f"{DEVICES_DIR}/{name}/device"), Value)
         if hardware and isinstance(address, Value) and address.value.strip("0:"):
             yield address.value.lower()
 
 
-def _hashed(identity: str) -> str:
+def _hash_identity(identity: str) -> str:
     """Return an app-specific id, as sd_id128_get_machine_app_specific(3) computes it.
 
     Ids of two applications cannot be correlated. It is half of HMAC-SHA256 (RFC 2104), with the identity as the key.
     """
     key = identity.encode()
-    padded = (sha256(key) if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
+    padded = (sha256(key) if len(key) > BLOCK_BYTES else key).ljust(BLOCK_BYTES, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
-    return sha256(outer + sha256(inner + APPLICATION)).hex()[:32]
+    return sha256(outer + sha256(inner + APPLICATION_ID)).hex()[:32]

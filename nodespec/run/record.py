@@ -18,12 +18,12 @@ from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.observation import Observation, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.subject import Seat
-from nodespec.output.facts_yaml import asking, facts_of, lines
-from nodespec.output.file import Access
+from nodespec.output.facts_yaml import format_facts, iter_clauses, list_places
+from nodespec.output.file import FileAccess
 from nodespec.output.writer import write_one
 from nodespec.recording.file import Recording
-from nodespec.recording.file import data as written
-from nodespec.recording.tee import Noting
+from nodespec.recording.file import encode_recording as written
+from nodespec.recording.tee import TeeFacts
 from nodespec.run.check import open_target
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from nodespec.model.plan import Data
     from nodespec.run.request import RecordOptions, Target
 
-CUT = Unknown("refused", "the recording leaves its value out", "record with --reveal")
+VALUE_OMITTED = Unknown("refused", "the recording leaves its value out", "record with --reveal")
 
 
-class Discreet:
+class RedactedFacts:
     """Facts without values that may be secret; the recording states that they exist."""
 
     def __init__(self, facts: Live) -> None:
@@ -44,9 +44,9 @@ class Discreet:
         self.cut: Set[Tuple[str, ...]] = set()
         self.spoken: Set[Tuple[Tuple[str, ...], Case]] = set()
 
-    def heed(self, plan: Plan) -> None:
+    def allow_named_values(self, plan: Plan) -> None:
         """Allow the values that a spec itself names, since they are not secret."""
-        for clause in asking(plan):
+        for clause in iter_clauses(plan):
             for place in (clause.place, *clause.aliases):
                 self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
 
@@ -63,24 +63,24 @@ class Discreet:
         if all((place.path, value) in self.spoken for value in values):
             return seen
         self.cut.add(place.path)
-        return CUT
+        return VALUE_OMITTED
 
 
-def answer(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
+def print_or_record(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
     """Print the requested facts, or record them."""
     deadline = time.monotonic() + target.limit
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:
             raise UsageError("--reveal: only what -o records is ever cut")
-        for line in lines(asked, facts, every=options.every):
+        for line in format_facts(asked, facts, every=options.every):
             print(line)  # noqa: T201 - the requested output
         return 0
     if not isinstance(facts, Live):
         raise UsageError("-o: only a host is recorded, and --facts is a recording already")
-    taken, cut = take(asked, facts, seat, reveal=options.reveal)
+    taken, cut = record_host(asked, facts, seat, reveal=options.reveal)
     content = written(taken, compressed=options.file.endswith(".gz"))
-    unwritten = write_one(options.file, content, Access(secret=options.reveal), deadline)
+    unwritten = write_one(options.file, content, FileAccess(secret=options.reveal), deadline)
     if unwritten:
         return unwritten
     left = f"; {cut} values left out, which --reveal keeps" if cut else ""
@@ -104,72 +104,74 @@ def _is_standard_output(path: str) -> bool:
         return False
 
 
-def take(asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False) -> Tuple[Recording, int]:
+def record_host(
+    asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False
+) -> Tuple[Recording, int]:
     """Record what plans and places name; also return the count of omitted values."""
-    discreet = Discreet(live)
-    noting = Noting(live if reveal else discreet)
+    discreet = RedactedFacts(live)
+    noting = TeeFacts(live if reveal else discreet)
     for plan in asked:
         if isinstance(plan, Plan):
-            discreet.heed(plan)
+            discreet.allow_named_values(plan)
     for what in asked:
         if isinstance(what, Plan):
-            _plan(what, noting)
+            _observe_plan(what, noting)
         else:
-            _place(what, noting, live)
+            _observe_named(what, noting, live)
     for note in noting.tables:
         note.rest = live.rest(note.place) if note.rest is None else note.rest
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return Recording(seat, now, f"nodespec {__version__}", noting.notes), len(discreet.cut)
 
 
-def _plan(plan: Plan, noting: Noting) -> None:
+def _observe_plan(plan: Plan, noting: TeeFacts) -> None:
     """Observe all places that a plan can read, whatever its conditions are."""
-    for clause in asking(plan):
+    for clause in iter_clauses(plan):
         for place in (clause.place, *clause.aliases):
-            _look(place, noting)
+            _observe_place(place, noting)
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:
         if {"every", "some"} & requirement.pattern.keys():
-            _quantified(requirement.pattern, params, noting)
+            _observe_quantified(requirement.pattern, params, noting)
 
 
-def _quantified(data: Data, params: Params, noting: Noting) -> None:
+def _observe_quantified(data: Data, params: Params, noting: TeeFacts) -> None:
     table = declaration.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
     names = noting.rows(table)
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)
         for part in ("where", "require"):
             for clause in list_clauses(read_pattern(cast("Data", data[part]), params, row)) if part in data else ():
-                _look(clause.place, noting)
+                _observe_place(clause.place, noting)
 
 
-def _look(place: Place, noting: Noting) -> None:
+def _observe_place(place: Place, noting: TeeFacts) -> None:
     """Observe a place; for a column also its row, which states whether the row exists."""
     noting.observe(place)
     if place.column:
         noting.observe(Place(place.path[:-1], place.fact, place.key))
 
 
-def _place(what: str, noting: Noting, live: Live) -> None:
+def _observe_named(what: str, noting: TeeFacts, live: Live) -> None:
     """Observe all facts of a family, all rows of a table, or all columns of a row."""
-    for place in facts_of(what):
+    for place in list_places(what):
         if isinstance(place.fact, Leaf) or place.column:
-            _look(place, noting)
+            _observe_place(place, noting)
         elif place.key:
-            _row(place, place.fact, noting)
+            _observe_row(place, place.fact, noting)
         else:
-            _table(place, place.fact, noting, live)
+            _observe_table(place, place.fact, noting, live)
 
 
-def _row(place: Place, table: Table, noting: Noting) -> None:
+def _observe_row(place: Place, table: Table, noting: TeeFacts) -> None:
     seen = noting.observe(place)
     for column in table.columns if isinstance(seen, Value) else ():
         noting.observe(Place((*place.path, column), table, place.key, column))
 
 
-def _table(place: Place, table: Table, noting: Noting, live: Live) -> None:
+def _observe_table(place: Place, table: Table, noting: TeeFacts, live: Live) -> None:
     note, names = noting.note(place), live.names(place)
     note.names = () if isinstance(names, Unknown) else names
     note.rest = names if isinstance(names, Unknown) else live.rest(place)
     for name in note.names:
-        _row(Place((*place.path, name), table, name), table, noting)
+        _observe_row(Place((*place.path, name), table, name), table, noting)

@@ -12,7 +12,10 @@ from nodespec.model.report import Waiver
 from nodespec.output.writer import ReportOutput
 from nodespec.records import NamedTuple
 
-DEADLINE, IMAGE_DEADLINE = 20.0, 300.0  # Default time limits in seconds. That of an image includes reading it.
+DEFAULT_SECONDS, DEFAULT_IMAGE_SECONDS = (
+    20.0,
+    300.0,
+)  # Default time limits in seconds. That of an image includes reading it.
 
 
 class Target(NamedTuple):
@@ -33,7 +36,7 @@ class Target(NamedTuple):
     @property
     def limit(self) -> float:
         """The time limit in seconds."""
-        default = IMAGE_DEADLINE if self.image else DEADLINE
+        default = DEFAULT_IMAGE_SECONDS if self.image else DEFAULT_SECONDS
         return default if self.deadline is None else self.deadline
 
 

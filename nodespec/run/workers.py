@@ -19,11 +19,11 @@ from nodespec.host.lifeline import Lifeline
 
 T = TypeVar("T")
 
-QUEUE = 2  # Items queued at a worker, including the current item. A slow item delays only one other.
-AHEAD = 32  # Items for each worker that are queued before the first of them is taken.
-PIECE = 1 << 16  # Bytes of one read.
-IDLE_DEATHS = 8  # Workers that may die before they begin an item. After that this process does the work itself.
-HEAD = struct.Struct("!cI")  # The header of a message: its kind, and the size of its pickle in bytes.
+QUEUED_ITEMS = 2  # Items queued at a worker, including the current item. A slow item delays only one other.
+ITEMS_AHEAD = 32  # Items for each worker that are queued before the first of them is taken.
+READ_BYTES = 1 << 16  # Bytes of one read.
+MAX_IDLE_DEATHS = 8  # Workers that may die before they begin an item. After that this process does the work itself.
+HEADER = struct.Struct("!cI")  # The header of a message: its kind, and the size of its pickle in bytes.
 REQUEST = struct.Struct("!I")  # The index of an item.
 BEGUN, NOTE, DONE, RAISED = b"b", b"n", b"d", b"r"  # Kinds of messages.
 
@@ -63,12 +63,12 @@ class Worker:
 
     def messages(self) -> Iterator[Tuple[bytes, object]]:
         """Yield kind and content of each message that has arrived completely."""
-        while len(self.data) >= HEAD.size:
-            kind, size = HEAD.unpack_from(self.data)
-            if len(self.data) < HEAD.size + size:
+        while len(self.data) >= HEADER.size:
+            kind, size = HEADER.unpack_from(self.data)
+            if len(self.data) < HEADER.size + size:
                 return
-            body = bytes(memoryview(self.data)[HEAD.size : HEAD.size + size])
-            del self.data[: HEAD.size + size]
+            body = bytes(memoryview(self.data)[HEADER.size : HEADER.size + size])
+            del self.data[: HEADER.size + size]
             yield kind, pickle.loads(body)  # noqa: S301 - the sender is a child of this process
 
     def close(self) -> None:
@@ -98,43 +98,43 @@ class Pool(Generic[T]):
         try:
             for index in range(len(self.work.items)):
                 while index not in self.results:
-                    self._step(index)
+                    self._work_toward(index)
                 yield self.results.pop(index)
         finally:
             for worker in self.workers:
                 worker.end()
 
-    def _step(self, index: int) -> None:
+    def _work_toward(self, index: int) -> None:
         """Work toward the result of an item, the first that has not been taken."""
-        self._staff()
+        self._start_missing()
         if not self.workers:  # No process could be started.
             self.left.remove(index)
-            self.results[index] = self.work.do(self.work.items[index], _forget)
+            self.results[index] = self.work.do(self.work.items[index], _ignore_note)
             return
-        self._give(index + AHEAD * self.count)
+        self._distribute(index + ITEMS_AHEAD * self.count)
         poll, by_answers = select.poll(), {worker.answers: worker for worker in self.workers}
         for handle in by_answers:
             poll.register(handle, select.POLLIN)
         for handle, _ in poll.poll():
-            self._receive(by_answers[handle])
+            self._receive_messages(by_answers[handle])
 
-    def _staff(self) -> None:
+    def _start_missing(self) -> None:
         """Start missing workers."""
-        wanted = min(self.count, len(self.workers) + len(self.left)) if self.deaths < IDLE_DEATHS else 0
+        wanted = min(self.count, len(self.workers) + len(self.left)) if self.deaths < MAX_IDLE_DEATHS else 0
         while len(self.workers) < wanted:
             try:
-                self._start()
+                self._start_worker()
             except OSError:  # No more processes or descriptors are available, so the existing workers must suffice.
                 return
 
-    def _give(self, end: int) -> None:
+    def _distribute(self, end: int) -> None:
         """Distribute items below an index, in turns."""
-        for worker in sorted(self.workers, key=lambda one: len(one.queue)) * QUEUE:
-            if self.left and self.left[0] < end and len(worker.queue) < QUEUE:
+        for worker in sorted(self.workers, key=lambda one: len(one.queue)) * QUEUED_ITEMS:
+            if self.left and self.left[0] < end and len(worker.queue) < QUEUED_ITEMS:
                 worker.give(self.left.popleft())
 
-    def _receive(self, worker: Worker) -> None:
-        piece = os.read(worker.answers, PIECE)
+    def _receive_messages(self, worker: Worker) -> None:
+        piece = os.read(worker.answers, READ_BYTES)
         worker.data += piece
         for kind, said in worker.messages():
             if kind == BEGUN:
@@ -147,20 +147,20 @@ class Pool(Generic[T]):
                 self.results[worker.queue.popleft()] = cast("T", said)
                 worker.begun, worker.note = False, None
         if not piece:
-            self._bury(worker)
+            self._remove_dead(worker)
 
-    def _bury(self, worker: Worker) -> None:
+    def _remove_dead(self, worker: Worker) -> None:
         """Remove a dead worker; its current item is lost, its other items go to others."""
         self.workers.remove(worker)
         status = worker.end()
         if worker.begun:
             index = worker.queue.popleft()
-            self.results[index] = self.work.lost(self.work.items[index], worker.note, _ending(status))
+            self.results[index] = self.work.lost(self.work.items[index], worker.note, _describe_end(status))
         else:
             self.deaths += 1
         self.left.extendleft(reversed(worker.queue))
 
-    def _start(self) -> None:
+    def _start_worker(self) -> None:
         handles: List[int] = []
         try:
             for _ in range(2):
@@ -174,12 +174,12 @@ class Pool(Generic[T]):
             raise
         requests, their_answers, answers, their_requests = handles[1], handles[3], handles[2], handles[0]
         if pid == 0:
-            self._serve(their_requests, their_answers, (requests, answers), lifeline)
+            self._serve_requests(their_requests, their_answers, (requests, answers), lifeline)
         for handle in (their_requests, their_answers, lifeline.reader):
             os.close(handle)
         self.workers.append(Worker(pid, requests, answers, lifeline.writer))
 
-    def _serve(self, requests: int, answers: int, unused: Sequence[int], lifeline: Lifeline) -> NoReturn:
+    def _serve_requests(self, requests: int, answers: int, unused: Sequence[int], lifeline: Lifeline) -> NoReturn:
         """Run as a worker and never return, so that no code of the parent continues here."""
         status = DEFECT
         try:
@@ -192,33 +192,33 @@ class Pool(Generic[T]):
             if lifeline.bind_self():
                 while request := os.read(requests, REQUEST.size):
                     index = cast("int", REQUEST.unpack(request)[0])
-                    self._answer(answers, self.work.items[index])
+                    self._answer_request(answers, self.work.items[index])
             status = 0
         finally:
             os._exit(status)
 
-    def _answer(self, answers: int, item: str) -> None:
-        _send(answers, BEGUN, None)
+    def _answer_request(self, answers: int, item: str) -> None:
+        _send_message(answers, BEGUN, None)
         try:
-            result = self.work.do(item, lambda note: _send(answers, NOTE, note))
+            result = self.work.do(item, lambda note: _send_message(answers, NOTE, note))
         except Exception as error:  # noqa: BLE001 - the parent raises the error
-            _send(answers, RAISED, error)
+            _send_message(answers, RAISED, error)
         else:
-            _send(answers, DONE, result)
+            _send_message(answers, DONE, result)
 
 
-def _send(handle: int, kind: bytes, said: object) -> None:
+def _send_message(handle: int, kind: bytes, said: object) -> None:
     body = pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
-    data = memoryview(HEAD.pack(kind, len(body)) + body)
+    data = memoryview(HEADER.pack(kind, len(body)) + body)
     while data:
         data = data[os.write(handle, data) :]
 
 
-def _forget(_note: object) -> None:
+def _ignore_note(_note: object) -> None:
     """Ignore a note: this process itself does the work, so the note is not needed."""
 
 
-def _ending(status: int) -> str:
+def _describe_end(status: int) -> str:
     """Describe how a process ended, from its wait status: `was killed by SIGKILL`."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)

@@ -12,7 +12,7 @@ from nodespec.facts.value_types import Datum, FreeText, Repeated
 from nodespec.judge.expectation import parse_expectation
 from nodespec.model.observation import Evidence, Value
 from nodespec.model.plan import Node
-from nodespec.recording.observation_json import packed, unpacked
+from nodespec.recording.observation_json import decode_observation, encode_observation
 
 LINE = "console=tty0 hugepagesz=1G hugepages=8 hugepagesz=2M hugepages=512 console=ttyS0,115200 panic=1 panic=2 quiet\n"
 
@@ -87,4 +87,4 @@ def test_several_values_survive_a_recording() -> None:
     values: tuple[Datum, ...] = ("tty0", frozenset({"tty0", "ttyS0"}))
     for value in values:
         seen = Value(value, Evidence("/proc/cmdline"))
-        assert unpacked(packed(seen, "/proc/cmdline"), kind, "/proc/cmdline") == seen
+        assert decode_observation(encode_observation(seen, "/proc/cmdline"), kind, "/proc/cmdline") == seen

@@ -95,7 +95,7 @@ def change(name: str, host_: Dict[str, str], facts: Dict[str, List[str]]) -> Non
     made = json.loads(Path("recordings/running-small.json").read_text(encoding="utf-8"))
     made["door"] = "live"
     made["host"].update({**host_, "name": f"node-{name}"})
-    made["notices"] = [*host_identity.notices(Host(**made["host"]), "/")]
+    made["notices"] = [*host_identity.list_notices(Host(**made["host"]), "/")]
     made["facts"].update(facts)
     Path(f"recordings/{name}.json").write_text(json.dumps(made) + "\n", encoding="utf-8")
 

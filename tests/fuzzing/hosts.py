@@ -21,7 +21,7 @@ from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Observation, Unknown
-from nodespec.recording.observation_json import packed
+from nodespec.recording.observation_json import encode_observation
 
 if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
@@ -131,4 +131,4 @@ def observed(place: Place, seen: Observation[Datum], *, running: bool) -> None:
                 raise AssertionError(f"{'.'.join(place.path)}: {source} is not among {known}")
     elif seen.reason in {"defect", "timed out"}:
         raise AssertionError(f"{'.'.join(place.path)}: {seen}")
-    json.dumps(packed(seen))
+    json.dumps(encode_observation(seen))

@@ -23,11 +23,11 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.model.plan import Plan
 from nodespec.model.report import Style
 from nodespec.model.subject import Host, Seat
-from nodespec.output.facts_yaml import lines
+from nodespec.output.facts_yaml import format_facts
 from nodespec.recording import file
-from nodespec.recording.replay import Recorded
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.reports import text
-from nodespec.run.record import take
+from nodespec.run.record import record_host
 
 if TYPE_CHECKING:
     from mutation import Json
@@ -52,7 +52,9 @@ class Shelf(Library):
 def fit() -> file.Recording:
     """All that a fit node says."""
     live = Live(Reader(planted("fit-node")), float("inf"))
-    return file.parse(file.data(take(declaration.families(), live, SEAT, reveal=True)[0], compressed=False))
+    return file.parse_recording(
+        file.encode_recording(record_host(declaration.families(), live, SEAT, reveal=True)[0], compressed=False)
+    )
 
 
 def verdict(plan: Plan, facts: Facts, *, show: bool) -> None:
@@ -77,7 +79,7 @@ def spec(data: bytes) -> None:
         if lost:
             raise AssertionError(f"without words or position: {lost}") from mistake
         return
-    verdict(plan, Recorded(fit().facts), show=True)
+    verdict(plan, ReplayedFacts(fit().facts), show=True)
 
 
 def waiver(data: bytes) -> None:
@@ -114,18 +116,18 @@ def small() -> Plan:
 def recorded(data: bytes) -> None:
     """No recording, or one that is judged and told."""
     try:
-        made = file.parse(data)
+        made = file.parse_recording(data)
     except (ValueError, RecursionError):  # which `load` makes a mistake of
         return
-    facts = Recorded(made.facts)
+    facts = ReplayedFacts(made.facts)
     sometimes = len(data) % 8 == 0
     verdict(small(), facts, show=sometimes)
-    for line in lines(declaration.families() if sometimes else (), facts, every=True):
+    for line in format_facts(declaration.families() if sometimes else (), facts, every=True):
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e]", line)
 
 
 def recordings() -> Parser:
-    whole = cast("Dict[str, Json]", json.loads(file.text(fit())))
+    whole = cast("Dict[str, Json]", json.loads(file.format_recording(fit())))
     facts = cast("Dict[str, Json]", whole["facts"])
     few = [dict(list(facts.items())[at::5]) for at in range(5)]
     seeds: Tuple[Json, ...] = tuple({**whole, "facts": _short(one)} for one in few)

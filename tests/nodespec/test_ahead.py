@@ -22,18 +22,18 @@ NAMES = Library().names()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("plans")
-    precompiled.make(str(made))
+    precompiled.write_plans(str(made))
     return made
 
 
 @pytest.fixture
 def plans(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(precompiled, "FOLDER", str(folder))
+    monkeypatch.setattr(precompiled, "PLANS_DIR", str(folder))
     return folder
 
 
 def ready(name: str, given: Dict[str, str], library: Library | None = None) -> object:
-    return precompiled._ready(name, library or Library(), given)  # noqa: SLF001 - whether one lies there is what is asked
+    return precompiled._load_precompiled(name, library or Library(), given)  # noqa: SLF001 - whether one lies there is what is asked
 
 
 @pytest.mark.usefixtures("plans")
@@ -51,7 +51,7 @@ def test_a_param_that_cannot_be_set_so_is_told_as_ever() -> None:
         with pytest.raises(UsageError) as now:
             resolve(["kubernetes/1.35"], Library(), given)
         with pytest.raises(UsageError) as told:
-            precompiled.planned(["kubernetes/1.35"], Library(), given)
+            precompiled.load_plan(["kubernetes/1.35"], Library(), given)
         assert told.value.messages == now.value.messages
 
 
@@ -61,7 +61,7 @@ def test_another_text_of_that_name_is_what_counts(tmp_path: Path) -> None:
     Path(tmp_path, "container-host.yaml").write_text(body)
     library = Library((str(tmp_path),))
     assert ready("kubernetes/1.35", {}, library) is None  # which extends it
-    assert [one.id for one in precompiled.planned(["container-host"], library, {}).requirements] == ["memory.total"]
+    assert [one.id for one in precompiled.load_plan(["container-host"], library, {}).requirements] == ["memory.total"]
 
 
 def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
@@ -74,10 +74,10 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
         text = f"nodespec: 1\n{params}\nrequire: {{memory: {{total: {want}}}}}"
         Path(library, f"{name}.yaml").write_text(text)
     Path(library, "unset.yaml").write_text(text.replace("default: 1Gi, ", ""))
-    monkeypatch.setattr("nodespec.author.spec.library.OWN", str(library))
-    monkeypatch.setattr(precompiled, "OWN", str(library))
-    monkeypatch.setattr(precompiled, "FOLDER", str(made))
-    precompiled.make(str(made))
+    monkeypatch.setattr("nodespec.author.spec.library.BUILT_IN_DIR", str(library))
+    monkeypatch.setattr(precompiled, "BUILT_IN_DIR", str(library))
+    monkeypatch.setattr(precompiled, "PLANS_DIR", str(made))
+    precompiled.write_plans(str(made))
     assert sorted(os.listdir(made)) == ["bound.plan", "free.plan"]
     assert ready("bound", {}) == resolve(["bound"], Library(), {})
     assert ready("bound", {"least": "2Gi"}) is None
@@ -89,11 +89,11 @@ def test_a_plan_whose_params_stand_in_expectations_is_not_bound(
 DAMAGED = {
     "empty": b"",
     "no plan": b"[]",
-    "no object": marshal.dumps([], precompiled.FORMAT),
-    "no sources": marshal.dumps({}, precompiled.FORMAT),
-    "nothing in it": marshal.dumps({"sources": {}, "bindable": True, "plan": {}}, precompiled.FORMAT),
-    "sources of another kind": marshal.dumps({"sources": 1}, precompiled.FORMAT),
-    "cut off": marshal.dumps({"sources": {"a": ["b", 1, 2]}}, precompiled.FORMAT)[:-3],
+    "no object": marshal.dumps([], precompiled.MARSHAL_VERSION),
+    "no sources": marshal.dumps({}, precompiled.MARSHAL_VERSION),
+    "nothing in it": marshal.dumps({"sources": {}, "bindable": True, "plan": {}}, precompiled.MARSHAL_VERSION),
+    "sources of another kind": marshal.dumps({"sources": 1}, precompiled.MARSHAL_VERSION),
+    "cut off": marshal.dumps({"sources": {"a": ["b", 1, 2]}}, precompiled.MARSHAL_VERSION)[:-3],
 }
 
 
@@ -102,13 +102,13 @@ def test_a_plan_that_cannot_be_read_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bytes
 ) -> None:
     Path(tmp_path, "container-host.plan").write_bytes(damaged)
-    monkeypatch.setattr(precompiled, "FOLDER", str(tmp_path))
-    assert precompiled.planned(["container-host"], Library(), {}) == resolve(["container-host"], Library(), {})
+    monkeypatch.setattr(precompiled, "PLANS_DIR", str(tmp_path))
+    assert precompiled.load_plan(["container-host"], Library(), {}) == resolve(["container-host"], Library(), {})
 
 
 def test_with_a_plan_nothing_is_imported_that_reads_specs(folder: Path) -> None:
     code = (
-        "import sys; from nodespec.author.spec import precompiled; precompiled.FOLDER = sys.argv.pop(1);"
+        "import sys; from nodespec.author.spec import precompiled; precompiled.PLANS_DIR = sys.argv.pop(1);"
         "from nodespec.__main__ import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(

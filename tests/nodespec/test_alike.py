@@ -22,8 +22,8 @@ from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Waiver
 from nodespec.model.subject import Host, Seat
 from nodespec.recording import observation_json
-from nodespec.recording.replay import Recorded
-from nodespec.recording.tee import Note
+from nodespec.recording.replay import ReplayedFacts
+from nodespec.recording.tee import CapturedTable
 
 SPEC = """
 require:
@@ -97,7 +97,7 @@ def told(plan: Plan, reading: MemoizedPlan, facts: Json, terms: Terms = TERMS, n
 
 
 def alone(plan: Plan, facts: Json, terms: Terms = TERMS, name: str = "a") -> Report:
-    return judge(plan, Recorded(facts), seat(name), terms)
+    return judge(plan, ReplayedFacts(facts), seat(name), terms)
 
 
 def varied(chance: random.Random) -> Json:
@@ -149,7 +149,7 @@ def counted(make: Callable[[], object]) -> Dict[str, int]:
         (pattern, "parse_pattern"),
         (evaluation, "_evaluate_requirement"),
         (evaluation, "evaluate_clause"),
-        (Note, "packed"),
+        (CapturedTable, "packed"),
     )
     with ExitStack() as stack:
         spies = {

@@ -19,7 +19,7 @@ from nodespec.judge.memo import MemoizedPlan
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.report import Waiver
 from nodespec.model.subject import Host, Seat
-from nodespec.recording.replay import Recorded
+from nodespec.recording.replay import ReplayedFacts
 
 
 def calls(work: Callable[[], object]) -> int:
@@ -101,7 +101,7 @@ def rows(count: int) -> Callable[[], object]:
     kept: Dict[str, Json] = {f"p{n}": {"is": ["there", n + 1], "version": [f"1.{n}", n + 2]} for n in range(count)}
     facts: Json = {"packages": {"from": "/x", "rest": {"absent": "/x"}, "rows": kept}}
     seat = Seat("running", "live", Host("x"))
-    return lambda: judge(plan, Recorded(facts), seat, Terms(0, embeds=False))
+    return lambda: judge(plan, ReplayedFacts(facts), seat, Terms(0, embeds=False))
 
 
 def waivers(count: int) -> Callable[[], object]:
@@ -179,7 +179,7 @@ def test_judging_the_rows_of_a_recording_ends_at_the_deadline() -> None:
     facts: Json = {"packages": {"from": "/x", "rest": {"absent": "/x"}, "rows": kept}}
     late = judge(
         plan,
-        Recorded(facts),
+        ReplayedFacts(facts),
         Seat("running", "x", Host("x")),
         Terms(0, ALL_REQUIREMENTS, patience=-1.0),
         MemoizedPlan(plan),
@@ -231,7 +231,7 @@ def test_what_is_nested_too_deep_is_told_with_exit_2(
 
 
 def test_equal_texts_and_objects_of_a_stored_report_are_one() -> None:
-    share = stored._Sharing()  # noqa: SLF001 - what is shared shows only there
+    share = stored._ObjectCache()  # noqa: SLF001 - what is shared shows only there
     text = json.dumps([{"a": "some text", "b": ["some text"], "c": {"d": "e" * 9}} for _ in range(2)])
     one, other = json.loads(text, object_pairs_hook=share.object)
     assert one["a"] is other["a"] is one["b"][0]

@@ -131,11 +131,11 @@ def test_a_mistake_is_one_line_and_exits_2(preflight: Path, args: tuple[str, ...
 
 def test_the_same_inputs_give_the_same_bytes_and_only_what_is_named_is_carried() -> None:
     plan = resolve(["kubernetes/1.35"], Library(), {})
-    text = build.text(plan, [])
-    assert text == build.text(plan, [])
+    text = build.build_bundle(plan, [])
+    assert text == build.build_bundle(plan, [])
     assert text.isascii()
     assert len(text) < 800_000
-    assert build.named(plan) <= set(families())
+    assert build.find_used_families(plan) <= set(families())
 
 
 def test_nothing_of_the_author_s_half_is_needed(preflight: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_python_without_json_gets_one_sentence(preflight: Path) -> None:
 
 def test_no_module_of_the_author_s_half_is_carried_nor_a_family_that_no_spec_names(preflight: Path) -> None:
     whole, small = (
-        build.sources(sorted({*build.HEAD, *build.named(resolve([spec], Library(), {}))}))
+        build.collect_sources(sorted({*build.HEAD_FAMILIES, *build.find_used_families(resolve([spec], Library(), {}))}))
         for spec in ("kubernetes/1.35", str(preflight.parent / "small.yaml"))
     )
     assert not [name for name in {*whole, *small} if name.startswith("nodespec.author")]

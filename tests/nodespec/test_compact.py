@@ -19,8 +19,8 @@ from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 
 PLAN = resolve(["kubernetes/1.35"], Library(), {})
-FAMILIES = sorted({*build.HEAD, *build.named(PLAN)})
-MODULES = build.sources(FAMILIES)
+FAMILIES = sorted({*build.HEAD_FAMILIES, *build.find_used_families(PLAN)})
+MODULES = build.collect_sources(FAMILIES)
 SOURCE = '''\
 """What it is.
 
@@ -57,7 +57,7 @@ def read(node: ast.AST) -> str:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_bare_source_says_the_same_on_the_same_lines(name: str) -> None:
-    whole, bare = MODULES[name], minify.bare(name, MODULES[name])
+    whole, bare = MODULES[name], minify.minify_source(name, MODULES[name])
     assert read(ast.parse(bare)) == read(ast.parse(whole))
     assert bare.count("\n") == whole.count("\n")
     lines = [[getattr(node, "lineno", 0) for node in ast.walk(ast.parse(text))] for text in (bare, whole)]
@@ -66,7 +66,7 @@ def test_a_bare_source_says_the_same_on_the_same_lines(name: str) -> None:
 
 
 def test_comments_and_docstrings_are_left_out_and_the_manual_is_not() -> None:
-    lines = minify.bare("nodespec.escape", SOURCE).split("\n")
+    lines = minify.minify_source("nodespec.escape", SOURCE).split("\n")
     assert lines[:7] == ['""', "", "", "", "", "from __future__ import annotations", ""]
     assert [line.strip() for line in lines if line.strip()][2:] == [
         'NAME = "# no comment"',
@@ -79,16 +79,16 @@ def test_comments_and_docstrings_are_left_out_and_the_manual_is_not() -> None:
         '""',
         "raise ValueError(1)",
     ]
-    family = minify.bare("nodespec.checks.memory", SOURCE)
+    family = minify.minify_source("nodespec.checks.memory", SOURCE)
     assert '"""What it is.\n\nOf several lines.\n"""' in family
     assert '"""The manual."""' in family
     assert '"""Said."""' not in family
 
 
 def codes(sources: Dict[str, str], room: int) -> List[str]:
-    data = minify.compiled(sources, room)
+    data = minify.compile_modules(sources, room)
     assert len(data) <= max(room, 20)
-    assert data == minify.compiled(sources, room)
+    assert data == minify.compile_modules(sources, room)
     return [*marshal.loads(zlib.decompress(data))]  # noqa: S302 - our own
 
 
@@ -103,7 +103,7 @@ def test_code_is_that_of_as_many_modules_as_there_is_room_for() -> None:
 
 
 def test_what_a_check_imports_at_once_is_compiled() -> None:
-    started = build.started(FAMILIES, MODULES)
+    started = build.list_start_modules(FAMILIES, MODULES)
     assert {"nodespec.run.check", "nodespec.judge.evaluation", "nodespec.reports.text", "nodespec.checks.kernel"} <= {
         *started
     }
@@ -116,7 +116,7 @@ def test_what_a_check_imports_at_once_is_compiled() -> None:
 @pytest.fixture(scope="module")
 def preflight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "preflight"
-    path.write_text(build.text(PLAN, []))
+    path.write_text(build.build_bundle(PLAN, []))
     unhurry(path)
     return path
 

@@ -16,7 +16,7 @@ from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
 from nodespec.author.diff import reports, specs
-from nodespec.author.diff.observations import compared, everywhere, told, within
+from nodespec.author.diff.observations import compare_views, format_differences, iter_all_places, iter_places_within
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.escape import escape_line
@@ -28,8 +28,8 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.model.json_types import Json
 from nodespec.model.report import Report
 from nodespec.model.subject import Host, Seat
-from nodespec.output.facts_yaml import facts_of
-from nodespec.recording.replay import Recorded
+from nodespec.output.facts_yaml import list_places
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import record
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ NEVER, ALWAYS = (lambda _: False), (lambda _: True)
 
 
 def lines_of(before: Notes, after: Notes, contexts: Sequence[str] = ("", "")) -> Tuple[List[str], int]:
-    views = Recorded(before), Recorded(after)
-    found = compared(*views, everywhere(*views), contexts)
-    return list(told(found, NEVER)), len(found.silent)
+    views = ReplayedFacts(before), ReplayedFacts(after)
+    found = compare_views(*views, iter_all_places(*views), contexts)
+    return list(format_differences(found, NEVER)), len(found.silent)
 
 
 def bare(lines: Sequence[str]) -> List[str]:
@@ -58,7 +58,7 @@ def machine(host: str) -> Live:
 
 
 def whole(host: str) -> Notes:
-    return record.take(declaration.families(), machine(host), SEAT)[0].facts
+    return record.record_host(declaration.families(), machine(host), SEAT)[0].facts
 
 
 # two recordings
@@ -66,7 +66,7 @@ def whole(host: str) -> Notes:
 
 def test_a_recording_says_the_same_as_itself_and_as_another_of_its_host() -> None:
     for host in ("fit-node", "debian-12-minbase"):
-        some = record.take(["os", "kernel.config.USER_NS", "sysctl.net.ipv4.ip_forward"], machine(host), SEAT)[0]
+        some = record.record_host(["os", "kernel.config.USER_NS", "sysctl.net.ipv4.ip_forward"], machine(host), SEAT)[0]
         assert lines_of(whole(host), whole(host)) == ([], 0)
         found, silent = lines_of(whole(host), some.facts)
         assert not found
@@ -149,11 +149,11 @@ def test_that_the_kernel_will_load_on_demand_what_is_loaded_is_no_difference() -
 
 def test_a_table_of_many_differences_is_counted_unless_it_is_asked_for() -> None:
     rows: Dict[str, Json] = {one: {f"OPTION_{n}": [one] for n in range(100)} for one in ("y", "m")}
-    y, m = (Recorded({"kernel.config": {"from": f"/boot/{one}", "rows": rows[one]}}) for one in rows)
-    found = compared(y, m, everywhere(y, m))
+    y, m = (ReplayedFacts({"kernel.config": {"from": f"/boot/{one}", "rows": rows[one]}}) for one in rows)
+    found = compare_views(y, m, iter_all_places(y, m))
     counted = "kernel.config: 100 rows differ: ask for kernel.config to list them  # /boot/y; /boot/m"
-    assert list(told(found, NEVER)) == [counted]
-    assert len(list(told(found, ALWAYS))) == 100
+    assert list(format_differences(found, NEVER)) == [counted]
+    assert len(list(format_differences(found, ALWAYS))) == 100
 
 
 def test_rows_that_go_for_one_reason_are_told_together() -> None:
@@ -185,8 +185,8 @@ def test_what_the_next_boot_changes_is_told_with_the_file_that_is_responsible(ma
         {"/sbin/init": "/usr/lib/systemd/systemd"},
     )
     running, resting = (Live(one, time.monotonic() + 60) for one in (Machine(root), AtRestTree(root)))
-    found = compared(running, resting, within(declaration.place(("sysctl",)), running, resting), BOOT)
-    assert list(told(found, NEVER)) == [
+    found = compare_views(running, resting, iter_places_within(declaration.place(("sysctl",)), running, resting), BOOT)
+    assert list(format_differences(found, NEVER)) == [
         "sysctl.vm.swappiness: 60 -> 10  # /proc/sys/vm/swappiness; /etc/sysctl.d/99-x.conf:3"
     ]
     assert "sysctl.fs.file-max" in {one.name for one in found.silent}
@@ -205,8 +205,10 @@ def report(said: Dict[str, Said], name: str = "a", spec: str = SPEC) -> Report:
 
 
 def test_reports_differ_in_what_came_out_otherwise() -> None:
-    assert list(reports.changes([report({})], [report({})])) == []
-    assert list(reports.changes([report({})], [report({"swap.total": 1, "kernel.lockdown": "integrity"}, "b")])) == [
+    assert list(reports.diff_reports([report({})], [report({})])) == []
+    assert list(
+        reports.diff_reports([report({})], [report({"swap.total": 1, "kernel.lockdown": "integrity"}, "b")])
+    ) == [
         "conformant -> nonconformant",
         "swap.total: pass -> fail: wanted 0, found 1  # /pretended:7",
         "recommended.kernel.lockdown: pass (advisory) -> fail (advisory): wanted none, found integrity  # /pretended:7",
@@ -215,7 +217,7 @@ def test_reports_differ_in_what_came_out_otherwise() -> None:
 
 def test_reports_of_two_specs_differ_in_what_they_ask() -> None:
     less = report({"swap.total": 1}, spec="name: first\nrequire: {cgroups: {version: 2}}")
-    digest, spec, *rest = reports.changes([report({"swap.total": 1})], [less])
+    digest, spec, *rest = reports.diff_reports([report({"swap.total": 1})], [less])
     assert (digest, rest[0]) == (
         "nonconformant -> conformant",
         "swap.total: fail -> not asked: wanted 0, found 1  # /pretended:7",
@@ -226,7 +228,7 @@ def test_reports_of_two_specs_differ_in_what_they_ask() -> None:
 def test_reports_on_several_hosts_are_compared_host_by_host() -> None:
     before = [report({}), report({}, "b"), report({}, "c")]
     after = [report({"swap.total": 1}, "b"), report({}), report({}, "d")]
-    assert list(reports.changes(before, after)) == [
+    assert list(reports.diff_reports(before, after)) == [
         "b: conformant -> nonconformant",
         "b: swap.total: pass -> fail: wanted 0, found 1  # /pretended:7",
         "d: not judged -> conformant: all pass; 3 requirements",
@@ -239,7 +241,7 @@ def test_reports_on_several_hosts_are_compared_host_by_host() -> None:
 
 def moves(before: str, after: str) -> List[str]:
     one, other = (planned("s", s=f"name: s\n{text}") for text in (before, after))
-    return bare(list(specs.moves(one, other)))
+    return bare(list(specs.diff_plans(one, other)))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ def test_a_move_from_one_spec_to_another_newly_demands_what_may_fail(before: str
 @pytest.mark.parametrize("name", ["container-host", "kubernetes/1.35", "sig-node/system-validators"])
 def test_a_spec_demands_no_more_than_itself(name: str) -> None:
     plan = resolve([name], Library(), {}, trial=True)
-    assert list(specs.moves(plan, plan)) == []
+    assert list(specs.diff_plans(plan, plan)) == []
 
 
 # the command line
@@ -396,7 +398,7 @@ def test_a_mistake_is_told_and_exits_2(args: Sequence[str], said: str, folder: P
 
 # what anybody may have written
 
-NAMES = [".".join(place.path) for family in declaration.families() for place in facts_of(family)]
+NAMES = [".".join(place.path) for family in declaration.families() for place in list_places(family)]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 1 << 65) | st.text(max_size=8),
     lambda inner: (
@@ -415,9 +417,9 @@ ANYTHING = st.recursive(
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6), st.sampled_from([("", ""), BOOT]))
 def test_no_recording_does_harm_to_a_comparison(facts: Notes, contexts: Tuple[str, str]) -> None:
     views = (
-        Recorded(facts),
-        Recorded({"os.id": ["debian", "/etc/os-release"], "modules": {"rows": {"bash": ["loaded"]}}}),
+        ReplayedFacts(facts),
+        ReplayedFacts({"os.id": ["debian", "/etc/os-release"], "modules": {"rows": {"bash": ["loaded"]}}}),
     )
-    found = compared(*views, everywhere(*views), contexts)
-    assert len(list(told(found, ALWAYS))) == len(found.differing)
+    found = compare_views(*views, iter_all_places(*views), contexts)
+    assert len(list(format_differences(found, ALWAYS))) == len(found.differing)
     assert all("\n" not in escape_line(one.line) for one in found.silent)

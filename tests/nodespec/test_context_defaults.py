@@ -20,7 +20,7 @@ from nodespec.errors import UsageError
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report
-from nodespec.output.manual import whole
+from nodespec.output.manual import format_plan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,7 +190,7 @@ def test_a_contradiction_in_one_context_is_told() -> None:
 
 
 def test_the_manual_shows_both_defaults() -> None:
-    text = "\n".join(whole(planned(a=SPEC)))
+    text = "\n".join(format_plan(planned(a=SPEC)))
     assert "--set stage=joining (at rest: image) of joining, image, joined: when" in text
 
 
@@ -258,12 +258,12 @@ def test_a_bundle_has_the_defaults_of_both_contexts(spec: str, tmp_path: Path) -
 
 
 def test_a_precompiled_plan_keeps_both_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    precompiled.make(str(tmp_path))
-    monkeypatch.setattr(precompiled, "FOLDER", str(tmp_path))
+    precompiled.write_plans(str(tmp_path))
+    monkeypatch.setattr(precompiled, "PLANS_DIR", str(tmp_path))
     assert os.listdir(tmp_path)
     for given in ({}, {"role": "control-plane"}, {"stage": "joined"}):
         now = resolve(["kubernetes/1.35"], Library(), given)
-        ready = precompiled._ready("kubernetes/1.35", Library(), given)  # noqa: SLF001 - whether one lies there is asked
+        ready = precompiled._load_precompiled("kubernetes/1.35", Library(), given)  # noqa: SLF001 - whether one lies there is asked
         assert isinstance(ready, Plan)
         assert ready == now
         for context, stage in (("running", "joining"), ("at rest", "image")):

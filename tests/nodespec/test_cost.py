@@ -37,7 +37,7 @@ sys.addaudithook(hook)
 there = set(sys.modules)
 if os.environ.get("PLANS"):
     from nodespec.author.spec import precompiled
-    precompiled.FOLDER = os.environ["PLANS"]
+    precompiled.PLANS_DIR = os.environ["PLANS"]
 from nodespec.__main__ import main
 before = read()
 code = main(sys.argv[1:])
@@ -62,7 +62,7 @@ def cost() -> Dict[str, object]:
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Dict[str, object]:
     """As it is installed, with plans made ahead."""
     folder = tmp_path_factory.mktemp("plans")
-    precompiled.make(str(folder))
+    precompiled.write_plans(str(folder))
     return counted(PLANS=str(folder))
 
 

@@ -8,7 +8,7 @@ from typing import Iterator, List, Tuple
 import pytest
 from pretended import found, planned
 
-from nodespec.author.spec.satisfiability import possible
+from nodespec.author.spec.satisfiability import find_outcomes
 from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
@@ -79,7 +79,7 @@ def test_a_fix_that_is_shown_has_a_value_that_passes(place: Place) -> None:
             clause = Clause(place, parse_expectation(form, place.kind))
         except ValueError:
             continue
-        if len(possible(clause)) < 2:
+        if len(find_outcomes(clause)) < 2:
             continue
         fix = select_default_fix([evaluate_clause(clause, Absent(HERE))])
         if not fix:

@@ -23,16 +23,16 @@ from nodespec.judge.fleet_summary import Gist
 from nodespec.judge.judge import Terms
 from nodespec.judge.memo import MemoizedPlan
 from nodespec.output import writer
-from nodespec.output.spool import stream
-from nodespec.output.writer import formats
-from nodespec.recording.file import named
+from nodespec.output.spool import make_stream
+from nodespec.output.writer import list_formats
+from nodespec.recording.file import list_recordings
 from nodespec.run import fleet
 
 if TYPE_CHECKING:
     from io import FileIO
 
 TOP = Path(__file__).parents[2]
-COUNT = fleet.MANY + 9
+COUNT = fleet.MIN_PARALLEL_RECORDINGS + 9
 CODE = """
 import os, sys
 from nodespec.__main__ import main
@@ -98,7 +98,7 @@ def said(screen: FileIO) -> bytes:
 def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> None:
     texts = []
     for processors in (2, 1):
-        files = {name: tmp_path / f"{processors}.{name}" for name in formats()}
+        files = {name: tmp_path / f"{processors}.{name}" for name in list_formats()}
         done = check(many, processors, *(word for name, file in files.items() for word in ("-o", f"{name}={file}")))
         assert done.returncode % 100 == 2, done.stderr
         assert not done.stdout
@@ -109,16 +109,20 @@ def test_every_format_is_the_same_side_by_side(many: Path, tmp_path: Path) -> No
     assert all(f"node-{number}" in text for text in texts[0].values() for number in range(COUNT) if number != 7)
 
 
-def bench(many: Path, *names: str) -> fleet.Bench:
+def bench(many: Path, *names: str) -> fleet.FleetTask:
     plan = resolve([str(many / "spec.yaml")], Library(), {})
-    streams = tuple(stream(writer.ReportOutput(name), every=False) for name in names)
-    return fleet.Bench(plan, Terms(0), {"running": MemoizedPlan(plan)}, streams)
+    streams = tuple(make_stream(writer.ReportOutput(name), every=False) for name in names)
+    return fleet.FleetTask(plan, Terms(0), {"running": MemoizedPlan(plan)}, streams)
 
 
 def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None:
     for names, whole in ((("text", "json"), False), ((), False), (("text", "html"), True)):
         by = bench(many, *names)
-        told = [one for one in map(partial(fleet._one, by), named(str(many))) if isinstance(one, fleet.Told)]  # noqa: SLF001
+        told = [
+            one
+            for one in map(partial(fleet._judge_guarded, by), list_recordings(str(many)))  # noqa: SLF001
+            if isinstance(one, fleet.JudgedHost)
+        ]
         assert len(told) == COUNT - 1
         assert {one.report is not None for one in told} == {whole}
         assert {len(one.parts) for one in told} == {len({*names} & {"text", "json"})}
@@ -126,10 +130,10 @@ def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None
 
 def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gists: List[Gist] = []
-    monkeypatch.setattr(fleet, "put", lambda _documents, code, _deadline: code)
-    monkeypatch.setattr(fleet, "_document", lambda _way, _spool, found: gists.extend(found))
+    monkeypatch.setattr(fleet, "write_documents", lambda _documents, code, _deadline: code)
+    monkeypatch.setattr(fleet, "_iter_document", lambda _way, _spool, found: gists.extend(found))
     with pytest.raises(UsageError):
-        fleet._all(bench(many, "text"), named(str(many)), [writer.ReportOutput("text")], every=False)  # noqa: SLF001
+        fleet._judge_all(bench(many, "text"), list_recordings(str(many)), [writer.ReportOutput("text")], every=False)  # noqa: SLF001
     assert len(gists) == COUNT - 1
     assert len({id(one.causes) for one in gists}) == len({id(one.headline) for one in gists}) == 2
     assert len(pickle.dumps(gists[-1])) < 2000
@@ -144,8 +148,8 @@ def test_a_bar_grows_on_a_terminal_and_leaves_nothing(many: Path) -> None:
             done = subprocess.run(argv, cwd="/", env=env, stderr=terminal, check=False)
         shown = "".join(piece.decode() for piece in iter(lambda: said(screen), b""))
     assert done.returncode == 2
-    assert shown.count("\r[") == fleet.BAR + 1
-    assert f"[{'#' * fleet.BAR}] {COUNT} of {COUNT} recordings\r\x1b[K" in shown
+    assert shown.count("\r[") == fleet.BAR_COLUMNS + 1
+    assert f"[{'#' * fleet.BAR_COLUMNS}] {COUNT} of {COUNT} recordings\r\x1b[K" in shown
 
 
 def test_where_no_process_can_be_begun_one_judges_them_all(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +158,6 @@ def test_where_no_process_can_be_begun_one_judges_them_all(many: Path, monkeypat
 
     monkeypatch.setattr(os, "fork", none)
     before = os.listdir("/proc/self/fd")
-    found = list(fleet._side_by_side(bench(many), named(str(many)), 2))  # noqa: SLF001
+    found = list(fleet._judge_in_parallel(bench(many), list_recordings(str(many)), 2))  # noqa: SLF001
     assert len(found) == COUNT
     assert len(os.listdir("/proc/self/fd")) == len(before)

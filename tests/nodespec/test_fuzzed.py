@@ -9,13 +9,13 @@ from pretended import found, planned
 
 from nodespec.errors import UsageError
 from nodespec.facts.versions import DEB
-from nodespec.output.facts_yaml import lines
-from nodespec.recording.replay import Recorded
+from nodespec.output.facts_yaml import format_facts
+from nodespec.recording.replay import ReplayedFacts
 
 
 def test_the_source_of_what_is_absent_is_shown_without_its_controls() -> None:
-    facts = Recorded({"os.codename": {"absent": "", "from": "\x1b[2J\n/etc/os-release"}})
-    (line,) = [line for line in lines(["os"], facts, every=True) if "codename" in line]
+    facts = ReplayedFacts({"os.codename": {"absent": "", "from": "\x1b[2J\n/etc/os-release"}})
+    (line,) = [line for line in format_facts(["os"], facts, every=True) if "codename" in line]
     assert line == r"  codename: absent  # absent; \x1b[2J\n/etc/os-release"
 
 

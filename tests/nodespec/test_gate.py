@@ -222,7 +222,7 @@ def test_a_list_of_overrides_that_is_a_fifo_does_not_hang(
 ) -> None:
     (tmp_path / "override").write_text("ann: INC-42", encoding="utf-8")
     os.mkfifo(tmp_path / "state/overrides")
-    assert gate.answer(["run"], plans["unfit"], ()) == 0  # and it does not wait for a reader
+    assert gate.run_gate_command(["run"], plans["unfit"], ()) == 0  # and it does not wait for a reader
     assert "overrides: " in capsys.readouterr().err
 
 
@@ -237,16 +237,16 @@ def plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Plan]:
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
         found[name] = resolve([str(tmp_path / f"{name}.yaml")], Library(), {})
     (tmp_path / "state").mkdir()
-    monkeypatch.setattr(gate, "STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(gate, "FILE", str(tmp_path / "override"))
-    monkeypatch.setattr(gate, "WAIVERS", str(tmp_path / "waivers.json"))
+    monkeypatch.setattr(gate, "STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(gate, "OVERRIDE_FILE", str(tmp_path / "override"))
+    monkeypatch.setattr(gate, "WAIVERS_FILE", str(tmp_path / "waivers.json"))
     return found
 
 
 def test_an_unfit_machine_is_told_what_to_do(
     plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert gate.answer(["run"], plans["unfit"], ()) == 10
+    assert gate.run_gate_command(["run"], plans["unfit"], ()) == 10
     last = capsys.readouterr().out.splitlines()[-3:]
     assert last[0] == "kubelet.service is kept from starting: fail memory.total"
     assert f"echo WHO and WHY >{tmp_path}/override" in last[2]
@@ -255,7 +255,7 @@ def test_an_unfit_machine_is_told_what_to_do(
 
 
 def test_a_fit_machine_may_start(plans: dict[str, Plan], capsys: pytest.CaptureFixture[str]) -> None:
-    assert gate.answer(["run", "--unit", "k3s.service"], plans["fit"], ()) == 0
+    assert gate.run_gate_command(["run", "--unit", "k3s.service"], plans["fit"], ()) == 0
     assert capsys.readouterr().out.endswith("k3s.service may start\n")
 
 
@@ -268,7 +268,7 @@ def test_an_override_opens_and_leaves_its_trace(
     monkeypatch.setattr("nodespec.run.check.time.sleep", slept)
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
     (tmp_path / "override").write_text("ann: INC-42\x1b[2J,\nno other node left\n", encoding="utf-8")
-    assert gate.answer(["run", "--wait", "600"], plans["unfit"], ()) == 0  # and does not wait
+    assert gate.run_gate_command(["run", "--wait", "600"], plans["unfit"], ()) == 0  # and does not wait
     reason = "ann: INC-42\\x1b[2J, no other node left"
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2:] == [
@@ -286,7 +286,7 @@ def test_an_override_without_a_reason_is_none(
     plans: dict[str, Plan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "override").write_text(" \n", encoding="utf-8")
-    assert gate.answer(["run"], plans["unfit"], ()) == 10
+    assert gate.run_gate_command(["run"], plans["unfit"], ()) == 10
     assert "does not say why" in capsys.readouterr().err
 
 
@@ -297,18 +297,18 @@ def test_an_override_opens_even_where_the_gate_itself_is_broken(
         raise ZeroDivisionError
 
     (tmp_path / "waivers.json").write_text("{", encoding="utf-8")
-    assert gate.answer(["run"], plans["fit"], ()) == 2
+    assert gate.run_gate_command(["run"], plans["fit"], ()) == 2
     assert "kept from starting: exit 2, see above" in capsys.readouterr().out
     monkeypatch.setattr("nodespec.run.check.judge_host", broken)
     (tmp_path / "override").write_text("bob: the gate is broken", encoding="utf-8")
-    assert gate.answer(["run"], plans["fit"], ()) == 0
+    assert gate.run_gate_command(["run"], plans["fit"], ()) == 0
     assert "exit 2" in capsys.readouterr().out
 
 
 def test_waivers_of_the_machine_are_heeded(plans: dict[str, Plan], tmp_path: Path) -> None:
     waiver = {"ids": ["memory.total"], "hosts": ["*"], "reason": "r", "owner": "o", "expires": "2099-01-01"}
     (tmp_path / "waivers.json").write_text(json.dumps({"nodespec-waivers": 1, "waivers": [waiver]}), encoding="utf-8")
-    assert gate.answer(["run"], plans["unfit"], ()) == 11  # nothing required passes
+    assert gate.run_gate_command(["run"], plans["unfit"], ()) == 11  # nothing required passes
     (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
     assert stored["findings"][0]["disposition"] == "waived"
 
@@ -321,8 +321,8 @@ def test_a_word_on_the_kernels_command_line_overrides_too(
     (tmp_path / "proc/self/stat").write_text("1 (x) S 0\n", encoding="utf-8")
     (tmp_path / "proc/cmdline").write_text('root=/dev/vda nodespec.override="bob: INC-43" quiet\n', encoding="utf-8")
     monkeypatch.setattr(gate, "Machine", lambda: host)
-    assert gate.override() == gate.Override("nodespec.override", "bob: INC-43")
+    assert gate.find_override() == gate.Override("nodespec.override", "bob: INC-43")
     (tmp_path / "proc/cmdline").write_text("nodespec.override quiet\n", encoding="utf-8")
     host = Machine(str(tmp_path))
-    assert gate.override() is None
+    assert gate.find_override() is None
     assert "nodespec.override does not say why" in capsys.readouterr().err

@@ -35,8 +35,8 @@ SENTENCE = f"reboot pending: the next boot starts kernel {NEW}, and {OLD} runs"
 
 
 def report(tree: Tree, said: Dict[str, Said]) -> Report:
-    found = host_identity.host(tree, Pretended(said))
-    seat = Seat("running", "live", found, host_identity.notices(found, tree.root))
+    found = host_identity.identify_host(tree, Pretended(said))
+    seat = Seat("running", "live", found, host_identity.list_notices(found, tree.root))
     return judge(planned("one", one="require: {swap: {total: 0}}"), Pretended({"swap.total": 0}), seat, Terms(NOW))
 
 
@@ -75,7 +75,7 @@ def test_a_node_whose_kernel_was_upgraded_says_so(tmp_path: Path) -> None:
 
 
 def test_nothing_is_said_at_rest_or_from_inside_a_container(make_tree: MakeTree) -> None:
-    assert host_identity.host(DirectoryTree(make_tree({"/etc/hostname": "a"})), Pretended(BOTH)).next == ""
+    assert host_identity.identify_host(DirectoryTree(make_tree({"/etc/hostname": "a"})), Pretended(BOTH)).next == ""
     inside = report(Machine("/"), {**BOTH, "os.container": "docker"})
     assert inside.host.next == ""
     assert [notice.split(":")[0] for notice in inside.notices] == ["this runs inside a container (docker)"]
@@ -107,20 +107,20 @@ def test_a_machine_is_known_by_what_is_its_own_and_nothing_of_it_is_shown(make_t
             f"{net}/none0/device/vendor": "",
         }
     )
-    found = host_identity.host(Machine(tree), Pretended({}))
+    found = host_identity.identify_host(Machine(tree), Pretended({}))
     assert len(found.product) == len(found.addresses) == 32
     assert found.product != found.addresses
     assert not any(part in "".join(found) for part in (uuid, uuid.lower(), address, address.lower()))
-    again = host_identity.host(Machine(tree), Pretended({}))
+    again = host_identity.identify_host(Machine(tree), Pretended({}))
     assert again == found
-    at_rest = host_identity.host(DirectoryTree(tree), Pretended({}))
+    at_rest = host_identity.identify_host(DirectoryTree(tree), Pretended({}))
     assert (at_rest.product, at_rest.addresses) == ("", "")
 
 
 @pytest.mark.parametrize("said", ["0123456789abcdef0123456789abcdef", "x", "", "y" * 64, "z" * 200, "\u00e4" * 40])
 def test_a_hash_of_an_identity_is_half_an_hmac(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = hmac.new(said.encode(), host_identity.APPLICATION, hashlib.sha256).hexdigest()
-    assert host_identity._hashed(said) == whole[:32]  # noqa: SLF001 - what it must be equal to is made here
+    whole = hmac.new(said.encode(), host_identity.APPLICATION_ID, hashlib.sha256).hexdigest()
+    assert host_identity._hash_identity(said) == whole[:32]  # noqa: SLF001 - what it must be equal to is made here
     for module in ("_sha2", "_sha256"):  # as of another Python than CPython
         monkeypatch.setitem(sys.modules, module, None)
-    assert host_identity._hashed(said) == whole[:32]  # noqa: SLF001
+    assert host_identity._hash_identity(said) == whole[:32]  # noqa: SLF001

@@ -20,7 +20,7 @@ from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.images.open import opened
 from nodespec.model.observation import Absent, Unknown, Value
-from nodespec.recording.file import parse
+from nodespec.recording.file import parse_recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -221,10 +221,10 @@ def test_a_number_of_a_recording_has_20_digits(digits: int, taken: bool) -> None
     head = '{"nodespec-facts": 1, "context": "running", "door": "live", "time": "2026-12-31T23:59:59Z", "tool": "x"'
     content = f'{head}, "host": {{"name": "x"}}, "facts": {{"a": {"1" * digits}}}}}'.encode()
     if taken:
-        assert parse(content).facts == {"a": int("1" * digits)}
+        assert parse_recording(content).facts == {"a": int("1" * digits)}
     else:
         with pytest.raises(ValueError, match="64 bits"):
-            parse(content)
+            parse_recording(content)
 
 
 @pytest.mark.parametrize(("depth", "taken"), [(7, True), (8, True), (9, False)])

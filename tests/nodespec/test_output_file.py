@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from unhurried import PROGRAM
 
 from nodespec.__main__ import main
-from nodespec.output.access import narrowed
-from nodespec.output.file import Access, write_file
-from nodespec.output.path import resolve
+from nodespec.output.access import narrow_mode
+from nodespec.output.file import FileAccess, write_file
+from nodespec.output.path import resolve_destination
 
 ROOT = Path(__file__).parents[2]
 GOOD = "nodespec: 1\nrequire: {memory: {total: '>=1Mi'}}\n"
@@ -212,7 +212,7 @@ def rights(mode_: int, owner: int, group: int, uid: int, groups: Set[int]) -> in
 def test_nobody_gains_access_by_a_file_that_changes_its_owner_or_group() -> None:
     old, new = (1, 10), (2, 20)
     for before, owner, group in itertools.product(range(0o1000), (True, False), (True, False)):
-        after = narrowed(before, owner=owner, group=group)
+        after = narrow_mode(before, owner=owner, group=group)
         now = old[0] if owner else new[0], old[1] if group else new[1]
         for uid, groups in anyone(old[1], new[1]):
             if uid != now[0]:
@@ -276,7 +276,7 @@ def test_links_lead_where_the_kernel_says(targets: List[str]) -> None:
 
 def resolved(path: str) -> object:
     try:
-        folder, _, found = resolve(path)
+        folder, _, found = resolve_destination(path)
     except OSError as error:
         return error.errno
     os.close(folder)
@@ -613,5 +613,5 @@ def test_two_writers_of_a_bind_mounted_file_leave_one_whole_file(tmp_path: Path)
 
 def test_exact_access_ignores_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "r").touch(0o600)
-    write_file(str(tmp_path / "r"), (b"x",), access=Access(exact=0o755))
+    write_file(str(tmp_path / "r"), (b"x",), access=FileAccess(exact=0o755))
     assert mode(tmp_path / "r") == 0o755

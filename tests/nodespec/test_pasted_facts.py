@@ -22,7 +22,7 @@ from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Unknown, Value
 from nodespec.model.subject import Host, Seat
-from nodespec.output.facts_yaml import lines
+from nodespec.output.facts_yaml import format_facts
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -46,7 +46,7 @@ def pasted(said: List[str]) -> str:
 def test_the_facts_of_a_host_lint_when_they_are_pasted(host: Path, kind: type[Tree]) -> None:
     said: List[str] = []
     for family in declaration.families():  # of all of them at once a host says more than a spec may hold
-        made = list(lines([family], Live(kind(str(host)), time.monotonic() + 60), every=True))
+        made = list(format_facts([family], Live(kind(str(host)), time.monotonic() + 60), every=True))
         if all(line.lstrip().startswith("#") for line in made):
             continue
         said.append(family)
@@ -110,7 +110,7 @@ PLACES: Dict[str, List[Said]] = {
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, all_ in PLACES.items() for value in all_])
 def test_any_value_is_stated_so_that_it_is_met_or_is_a_comment(name: str, value: Said) -> None:
     facts = Named({name: value, ".".join(name.split(".")[:-1]): Value("there", HERE)})
-    made = list(lines([name], facts, every=True))
+    made = list(format_facts([name], facts, every=True))
     assert made
     if all(line.lstrip().startswith("#") for line in made):
         return
@@ -132,12 +132,12 @@ STATED: Dict[str, List[Said]] = {
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, all_ in STATED.items() for value in all_])
 def test_a_value_that_a_spec_can_state_is_no_comment(name: str, value: Said) -> None:
-    made = list(lines([name], Named({name: value}), every=True))
+    made = list(format_facts([name], Named({name: value}), every=True))
     assert yaml.safe_load("\n".join(made))
 
 
 def test_what_says_nothing_is_a_comment_with_its_name(make_tree: MakeTree) -> None:
     tree = make_tree({"/etc/os-release": "ID=x\n", "/usr/lib/x": ""})
-    made = list(lines(["modules", "kernel.version"], Live(AtRestTree(tree), time.monotonic() + 60), every=True))
+    made = list(format_facts(["modules", "kernel.version"], Live(AtRestTree(tree), time.monotonic() + 60), every=True))
     assert all(re.match(r" *# ", line) for line in made), made
     assert any("version:" in line for line in made)

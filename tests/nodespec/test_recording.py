@@ -34,11 +34,11 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 from nodespec.model.plan import CONTEXTS, Plan
 from nodespec.model.report import Finding, Report
 from nodespec.model.subject import Host, Seat
-from nodespec.output.facts_yaml import lines
+from nodespec.output.facts_yaml import format_facts
 from nodespec.recording import file as recording
 from nodespec.recording.file import Recording
-from nodespec.recording.replay import Recorded
-from nodespec.recording.tee import Note
+from nodespec.recording.replay import ReplayedFacts
+from nodespec.recording.tee import CapturedTable
 from nodespec.run import record
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def resting(host: str) -> Live:
 
 def taken(host: str, asked: Sequence[Union[str, Plan]], *, reveal: bool = True) -> Recording:
     """A recording that went through its file."""
-    made, _ = record.take(asked, live(host), SEAT, reveal=reveal)
-    return recording.parse(recording.data(made, compressed=False))
+    made, _ = record.record_host(asked, live(host), SEAT, reveal=reveal)
+    return recording.parse_recording(recording.encode_recording(made, compressed=False))
 
 
 @cache
@@ -120,7 +120,7 @@ def whole(host: str) -> Recording:
     return taken(host, declaration.families())
 
 
-def judged(asked: Plan, facts: Union[Live, Recorded]) -> Report:
+def judged(asked: Plan, facts: Union[Live, ReplayedFacts]) -> Report:
     return judge(asked, facts, SEAT, Terms(NOW))
 
 
@@ -138,7 +138,7 @@ def tables() -> List[Place]:
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_recording_gives_the_findings_of_the_host(spec: str, host: str) -> None:
     own = judged(plan(spec), live(host))
-    theirs = judged(plan(spec), Recorded(taken(host, [plan(spec)]).facts))
+    theirs = judged(plan(spec), ReplayedFacts(taken(host, [plan(spec)]).facts))
     assert theirs.findings == own.findings
     assert theirs.causes == own.causes
     assert theirs.conclusion == own.conclusion
@@ -150,8 +150,10 @@ def test_at_rest_too(host: str) -> None:
     for spec in SPECS:
         seen = [resting(host) for _ in range(2)]
         own = judged(plan(spec), seen[0])
-        made = recording.parse(recording.data(record.take([plan(spec)], seen[1], seat)[0], compressed=True))
-        theirs = judged(plan(spec), Recorded(made.facts))
+        made = recording.parse_recording(
+            recording.encode_recording(record.record_host([plan(spec)], seen[1], seat)[0], compressed=True)
+        )
+        theirs = judged(plan(spec), ReplayedFacts(made.facts))
         assert made.seat == seat
         assert (theirs.findings, theirs.causes, theirs.conclusion) == (own.findings, own.causes, own.conclusion)
         assert "deferred" in {finding.outcome for finding in theirs.findings}
@@ -161,7 +163,7 @@ def test_at_rest_too(host: str) -> None:
 def test_a_report_can_be_judged_again_from_what_it_embeds(host: str) -> None:
     for spec in SPECS:
         own = judged(plan(spec), live(host))
-        again = judged(plan(spec), Recorded(json.loads(json.dumps(own.facts))))
+        again = judged(plan(spec), ReplayedFacts(json.loads(json.dumps(own.facts))))
         assert (again.findings, again.causes, again.facts) == (own.findings, own.causes, own.facts)
 
 
@@ -170,11 +172,11 @@ def test_a_recording_of_everything_contradicts_no_other(host: str) -> None:
     """Whatever both know has one outcome; what only the other knows is not recorded in this one."""
     for spec in SPECS:
         own = judged(plan(spec), live(host)).findings
-        for ours, theirs in zip(own, judged(plan(spec), Recorded(whole(host).facts)).findings):
+        for ours, theirs in zip(own, judged(plan(spec), ReplayedFacts(whole(host).facts)).findings):
             assert ours.id == theirs.id
             if not _unrecorded(theirs):
                 assert (ours.outcome, _states(ours)) == (theirs.outcome, _states(theirs))
-    both = Recorded(taken(host, [*declaration.families(), *map(plan, SPECS)]).facts)
+    both = ReplayedFacts(taken(host, [*declaration.families(), *map(plan, SPECS)]).facts)
     for spec in SPECS:
         assert judged(plan(spec), both).findings == judged(plan(spec), live(host)).findings
 
@@ -189,12 +191,15 @@ def _states(finding: Finding) -> List[tuple[str, str, Json]]:
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_fact_is_recorded_as_it_is(host: str) -> None:
-    _same(live(host), Recorded(whole(host).facts))
-    made, _ = record.take(declaration.families(), resting(host), SEAT._replace(context="at rest"), reveal=True)
-    _same(resting(host), Recorded(recording.parse(recording.data(made, compressed=False)).facts))
+    _same(live(host), ReplayedFacts(whole(host).facts))
+    made, _ = record.record_host(declaration.families(), resting(host), SEAT._replace(context="at rest"), reveal=True)
+    _same(
+        resting(host),
+        ReplayedFacts(recording.parse_recording(recording.encode_recording(made, compressed=False)).facts),
+    )
 
 
-def _same(seen: Live, recorded: Recorded) -> None:
+def _same(seen: Live, recorded: ReplayedFacts) -> None:
     for place in tables():
         if isinstance(place.fact, Leaf):
             assert recorded.observe(place) == seen.observe(place)
@@ -214,7 +219,7 @@ def test_what_is_not_there_and_what_is_not_recorded_stay_apart(host: str) -> Non
     """No name gives another state from a whole recording than from the host, be it of this host or of another."""
     asked = {(place.path, name) for spec in SPECS for place, name in _rows(plan(spec))}
     asked |= {(path, f"{name}x") for path, name in asked}
-    seen, recorded = live(host), Recorded(whole(host).facts)
+    seen, recorded = live(host), ReplayedFacts(whole(host).facts)
     for path, name in asked:
         place = declaration.place((*path, name))
         if isinstance(place.fact, Table) and not _is_name(place.fact, name):
@@ -234,16 +239,16 @@ def _is_name(table: Table, name: str) -> bool:
 
 
 def _rows(asked: Plan) -> List[tuple[Place, str]]:
-    from nodespec.output.facts_yaml import asking  # noqa: PLC0415 - beside its one use
+    from nodespec.output.facts_yaml import iter_clauses  # noqa: PLC0415 - beside its one use
 
-    places = [place for clause in asking(asked) for place in (clause.place, *clause.aliases)]
+    places = [place for clause in iter_clauses(asked) for place in (clause.place, *clause.aliases)]
     return [(Place(place.owner, place.fact), place.key) for place in places if place.key]
 
 
 def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_names_the_right_one() -> None:
     host = "debian-12-minbase"
-    some = Recorded(taken(host, [plan("small")]).facts)
-    every = Recorded(whole(host).facts)
+    some = ReplayedFacts(taken(host, [plan("small")]).facts)
+    every = ReplayedFacts(whole(host).facts)
     evr = next(name for name in ("deb", "evr") if name in _packages().columns)
     assert isinstance(every.observe(declaration.place(("packages", "bash", evr))), Value)
     assert isinstance(some.observe(declaration.place(("packages", "bash"))), Value)  # with the column, the row
@@ -290,11 +295,11 @@ def test_any_table_reads_as_it_was_noted(
 ) -> None:
     """Whatever sources its rows name, by their own names or with a `*`, enumerated or not."""
     assert isinstance(TABLE.fact, Table)
-    note = Note(TABLE, TABLE.fact)
+    note = CapturedTable(TABLE, TABLE.fact)
     note.rows = {name: {"": seen} for name, seen in rows.items()}
     note.rest = rest
     note.names = tuple(rows) if enumerated else None
-    read = Recorded(json.loads(json.dumps({"sysctl": note.packed()})))
+    read = ReplayedFacts(json.loads(json.dumps({"sysctl": note.encode()})))
     for name, seen in rows.items():
         assert read.observe(TABLE._replace(path=("sysctl", name), key=name)) == seen
 
@@ -315,30 +320,30 @@ def host_with_a_secret(tmp_path: Path) -> str:
 
 def test_values_that_may_be_secret_are_cut_unless_they_are_to_be_revealed(host_with_a_secret: str) -> None:
     seen = Live(Machine(host_with_a_secret), time.monotonic() + 60)
-    made, cut = record.take(["kernel.cmdline"], seen, SEAT)
-    assert "s3cret" not in recording.text(made)
+    made, cut = record.record_host(["kernel.cmdline"], seen, SEAT)
+    assert "s3cret" not in recording.format_recording(made)
     assert cut == 4
-    read = Recorded(made.facts)
+    read = ReplayedFacts(made.facts)
     token = read.observe(declaration.place(("kernel", "cmdline", "token")))
     assert isinstance(token, Unknown)
     assert (token.reason, token.look) == ("refused", "record with --reveal")
     for name, kind in (("nosmt", Value), ("splash", Absent)):  # a bare word has no value, and what is not there neither
         assert isinstance(read.observe(declaration.place(("kernel", "cmdline", name))), kind)
-    shown, none = record.take(["kernel.cmdline"], seen, SEAT, reveal=True)
+    shown, none = record.record_host(["kernel.cmdline"], seen, SEAT, reveal=True)
     assert none == 0
-    assert "s3cret" in recording.text(shown)
+    assert "s3cret" in recording.format_recording(shown)
 
 
 def test_a_value_that_a_recorded_spec_itself_says_is_kept(host_with_a_secret: str) -> None:
     seen = Live(Machine(host_with_a_secret), time.monotonic() + 60)
     wanted: List[List[Union[str, Plan]]] = [[plan("kubernetes/1.35")], ["kernel", plan("kubernetes/1.35")]]
     for asked in wanted:
-        made, _ = record.take(asked, seen, SEAT)
-        read = Recorded(made.facts)
+        made, _ = record.record_host(asked, seen, SEAT)
+        read = ReplayedFacts(made.facts)
         assert read.observe(declaration.place(("kernel", "cmdline", "psi"))) == seen.observe(
             declaration.place(("kernel", "cmdline", "psi"))
         )
-        assert "s3cret" not in recording.text(made)
+        assert "s3cret" not in recording.format_recording(made)
 
 
 def test_an_embedded_report_is_whole(host_with_a_secret: str) -> None:
@@ -363,12 +368,12 @@ class Given(Library):
 def test_the_same_host_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 21, 12, 0, 0, 5, 325, 0)))
     for compressed in (False, True):
-        made = [record.take([plan("small"), "os"], live("debian-12-minbase"), SEAT)[0] for _ in range(2)]
-        one, other = (recording.data(each, compressed=compressed) for each in made)
+        made = [record.record_host([plan("small"), "os"], live("debian-12-minbase"), SEAT)[0] for _ in range(2)]
+        one, other = (recording.encode_recording(each, compressed=compressed) for each in made)
         assert one == other
         assert (one[:2] == b"\x1f\x8b") is compressed
         assert not compressed or one[4:8] == bytes(4)  # no time of its own
-        assert recording.parse(one) == made[0]
+        assert recording.parse_recording(one) == made[0]
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -376,7 +381,7 @@ def test_what_is_recorded_is_what_the_schema_says(host: str) -> None:
     jsonschema.Draft202012Validator.check_schema(recording.schema())
     validator = jsonschema.Draft202012Validator(recording.schema())
     for made in (whole(host), taken(host, [plan("kubernetes/1.35"), plan("small")])):
-        text = recording.text(made)
+        text = recording.format_recording(made)
         validator.validate(json.loads(text))
         assert text.isascii()
 
@@ -384,7 +389,7 @@ def test_what_is_recorded_is_what_the_schema_says(host: str) -> None:
 def test_a_recording_for_one_spec_is_small() -> None:
     for host in HOSTS:
         made = taken(host, [plan("kubernetes/1.35")])
-        assert len(recording.data(made, compressed=False)) < 30_000
+        assert len(recording.encode_recording(made, compressed=False)) < 30_000
 
 
 HEAD: Dict[str, Json] = {
@@ -417,8 +422,8 @@ BROKEN: Dict[str, object] = {
     "compressed garbage": b"\x1f\x8bgarbage",
     "cut short": gzip.compress(json.dumps(HEAD).encode())[:-10],
     "and more": gzip.compress(json.dumps(HEAD).encode()) + b"x",
-    "a bomb": gzip.compress(b" " * (recording.SIZE + 100)),
-    "too large": b" " * (recording.SIZE + 100),
+    "a bomb": gzip.compress(b" " * (recording.MAX_RECORDING_BYTES + 100)),
+    "too large": b" " * (recording.MAX_RECORDING_BYTES + 100),
 }
 
 
@@ -428,11 +433,11 @@ def test_what_is_no_recording_is_a_mistake(name: str, tmp_path: Path) -> None:
     file = tmp_path / "r.json"
     file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     with pytest.raises(UsageError, match="no recording that nodespec made"):
-        recording.load(str(file))
+        recording.load_recording(str(file))
 
 
 def test_a_whole_head_is_enough() -> None:
-    assert recording.parse(json.dumps(HEAD).encode()).seat.host.name == "node-17"
+    assert recording.parse_recording(json.dumps(HEAD).encode()).seat.host.name == "node-17"
 
 
 # recordings are hostile
@@ -461,13 +466,13 @@ NAMES = [".".join(place.path) for place in tables()]
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6))
 def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
-    made = recording.parse(json.dumps({**HEAD, "facts": facts}).encode())
-    read = Recorded(made.facts)
+    made = recording.parse_recording(json.dumps({**HEAD, "facts": facts}).encode())
+    read = ReplayedFacts(made.facts)
     for spec in ("small", "kubernetes/1.35"):
         report = judged(plan(spec), read)
         assert len(report.findings) == len(plan(spec).requirements)
         assert all(f.outcome != "deferred" or "deferred" in json.dumps(facts) for f in report.findings)
-    list(lines(declaration.families(), read, every=True))
+    list(format_facts(declaration.families(), read, every=True))
 
 
 @settings(max_examples=150, deadline=None)
@@ -475,14 +480,14 @@ def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
 def test_no_document_raises_but_what_says_that_it_is_no_recording(document: object) -> None:
     for one in (document, {**HEAD, **document} if isinstance(document, dict) else document):
         with suppress(ValueError):
-            assert recording.parse(json.dumps(one).encode()).seat.context in CONTEXTS
+            assert recording.parse_recording(json.dumps(one).encode()).seat.context in CONTEXTS
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(NAMES), st.data())
 def test_a_piece_that_cannot_be_read_spoils_no_other(name: str, data: st.DataObject) -> None:
     facts, sound = fit()
-    spoilt = Recorded({**facts, name: data.draw(ANYTHING)})
+    spoilt = ReplayedFacts({**facts, name: data.draw(ANYTHING)})
     for place, seen in sound:
         if ".".join(place.path) != name:
             assert spoilt.observe(place) == seen
@@ -492,7 +497,7 @@ def test_a_piece_that_cannot_be_read_spoils_no_other(name: str, data: st.DataObj
 def fit() -> Tuple[Mapping[str, Json], List[Tuple[Place, Observation[Datum]]]]:
     """What is recorded of a host, and what that says of each fact that is no table."""
     facts = whole("fit-node").facts
-    sound = Recorded(facts)
+    sound = ReplayedFacts(facts)
     return facts, [(place, sound.observe(place)) for place in tables() if isinstance(place.fact, Leaf)]
 
 
@@ -501,7 +506,7 @@ def fit() -> Tuple[Mapping[str, Json], List[Tuple[Place, Observation[Datum]]]]:
 def test_no_bytes_raise_but_what_says_that_they_are_no_recording(content: bytes) -> None:
     for one in (content, gzip.compress(content), b"\x1f\x8b" + content):
         with pytest.raises(ValueError):  # noqa: PT011 - whichever it is becomes the mistake
-            recording.parse(one)
+            recording.parse_recording(one)
 
 
 # the command line
@@ -621,7 +626,7 @@ def test_the_recording_that_the_documents_show_is_one() -> None:
     shown = re.findall(r"```json\n(.*?)```", (TOP / "docs" / "recordings.md").read_text(encoding="utf-8"), re.DOTALL)
     for body in shown:
         jsonschema.validate(json.loads(body), recording.schema())
-        read = Recorded(recording.parse(body.encode()).facts)
+        read = ReplayedFacts(recording.parse_recording(body.encode()).facts)
         places = [place for place in tables() if ".".join(place.path) in read.notes]
         assert places
         for place in places:
@@ -634,8 +639,8 @@ def test_the_recording_that_the_documents_show_is_one() -> None:
 def test_of_a_folder_the_recordings_are_taken_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("b.json", "a.json.gz", ".b.json.swp", ".c.json", "d.txt", "json"):
         (tmp_path / name).write_text("")
-    assert recording.named(str(tmp_path)) == tuple(str(tmp_path / name) for name in ("a.json.gz", "b.json"))
+    assert recording.list_recordings(str(tmp_path)) == tuple(str(tmp_path / name) for name in ("a.json.gz", "b.json"))
     for name in ("b.json", "a.json.gz"):
         (tmp_path / name).unlink()
     with pytest.raises(UsageError, match="holds no recording"):
-        recording.named(str(tmp_path))
+        recording.list_recordings(str(tmp_path))

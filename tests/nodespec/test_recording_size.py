@@ -22,8 +22,8 @@ from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.recording import file as recording
 from nodespec.recording import run_length
-from nodespec.recording.observation_json import unpacked
-from nodespec.recording.replay import Recorded
+from nodespec.recording.observation_json import decode_observation
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import record
 
 if TYPE_CHECKING:
@@ -91,23 +91,25 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def taken(root: Path) -> Recording:
     live = Live(Machine(str(root)), time.monotonic() + 120)
-    return record.take([*declaration.families(), *map(plan, ("container-host", "kubernetes/1.35"))], live, SEAT)[0]
+    return record.record_host([*declaration.families(), *map(plan, ("container-host", "kubernetes/1.35"))], live, SEAT)[
+        0
+    ]
 
 
 def test_a_recording_of_all_of_a_large_host_keeps_to_its_limits(large: Path) -> None:
     made = taken(large)
-    read = Recorded(made.facts)
+    read = ReplayedFacts(made.facts)
     counts = [len(read.names(declaration.place(path))) for path in (("kernel", "config"), ("modules",), ("packages",))]
     assert [count >= least for count, least in zip(counts, (OPTIONS, MODULES, PACKAGES))] == [True] * 3, counts
     assert len(read.names(declaration.place(("sysctl",)))) > INTERFACES * 20
-    assert len(recording.data(made, compressed=False)) <= PLAIN * 0.9
-    assert len(recording.data(made, compressed=True)) <= PACKED * 0.9
+    assert len(recording.encode_recording(made, compressed=False)) <= PLAIN * 0.9
+    assert len(recording.encode_recording(made, compressed=True)) <= PACKED * 0.9
 
 
 def test_a_recording_for_one_spec_keeps_to_its_limit_on_a_large_host(large: Path) -> None:
     live = Live(Machine(str(large)), time.monotonic() + 120)
-    made, _ = record.take([plan("kubernetes/1.35")], live, SEAT)
-    assert len(recording.data(made, compressed=False)) <= ONE_SPEC * 0.9
+    made, _ = record.record_host([plan("kubernetes/1.35")], live, SEAT)
+    assert len(recording.encode_recording(made, compressed=False)) <= ONE_SPEC * 0.9
 
 
 # rows that follow each other
@@ -123,9 +125,9 @@ SEEN = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), SEEN, max_size=12))
 def test_rows_are_unrolled_as_they_were(rows: Dict[str, Union[Value[str], Absent]]) -> None:
-    rolled = run_length.rolled(rows, "/a")
+    rolled = run_length.encode_runs(rows, "/a")
     read = unrolled_rows(json.loads(json.dumps(rolled)))
-    assert {name: unpacked(row, FreeText(), "/a") for name, row in read.items()} == {n: rows[n] for n in read}
+    assert {name: decode_observation(row, FreeText(), "/a") for name, row in read.items()} == {n: rows[n] for n in read}
     kept = [
         n for n, seen in rows.items() if seen == Value(getattr(seen, "value", ""), Evidence("/a", seen.evidence.line))
     ]
@@ -133,7 +135,7 @@ def test_rows_are_unrolled_as_they_were(rows: Dict[str, Union[Value[str], Absent
 
 
 def unrolled_rows(note: Dict[str, Json]) -> Dict[str, Json]:
-    rows = run_length.unrolled(note).get("rows", {})
+    rows = run_length.decode_runs(note).get("rows", {})
     assert isinstance(rows, dict)
     return rows
 
@@ -141,11 +143,11 @@ def unrolled_rows(note: Dict[str, Json]) -> Dict[str, Json]:
 def test_what_follows_each_other_is_one_run() -> None:
     lines = {"A": ("n", 3), "B": ("n", 4), "C": ("m", 5), "D": ("n", 9), "E": ("n", 9)}
     rows = {name: Value(value, Evidence("/a", line)) for name, (value, line) in lines.items()}
-    assert run_length.rolled(rows, "/a") == {
+    assert run_length.encode_runs(rows, "/a") == {
         "usual": {"is": ["n"]},
         "runs": [[3, "A", "B", ["C", "m"]], [9, "D"], [9, "E"]],
     }
-    assert run_length.rolled({name: rows[name] for name in "ABC"}, "/a") == {}
+    assert run_length.encode_runs({name: rows[name] for name in "ABC"}, "/a") == {}
 
 
 ANYTHING = st.recursive(
@@ -159,6 +161,6 @@ ANYTHING = st.recursive(
 @given(ANYTHING, ANYTHING, ANYTHING)
 def test_a_run_that_cannot_be_read_does_no_harm(said: Json, usual: Json, rows: Json) -> None:
     place = declaration.place(("kernel", "config", "A"))
-    read = Recorded({"kernel.config": {"runs": [said, [7, "B"]], "usual": usual, "rows": rows}})
+    read = ReplayedFacts({"kernel.config": {"runs": [said, [7, "B"]], "usual": usual, "rows": rows}})
     assert isinstance(read.observe(place), (Value, Absent, Unknown))
     assert "B" in read.names(place)

@@ -13,15 +13,15 @@ import pytest
 from nodespec.errors import UNWRITTEN
 from nodespec.output import spool
 from nodespec.output.spool import Spool
-from nodespec.output.writer import ReportOutput, put
+from nodespec.output.writer import ReportOutput, write_documents
 
 LINES = ["a\r\nb\n\u2028", "\udcff\U0001f600\r", "x" * 100]
 
 
 @pytest.mark.parametrize("short", [0, 50, 1 << 20])
 def test_what_is_read_back_is_what_was_added(short: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "SHORT", short)
-    monkeypatch.setattr(spool, "PIECE", 7)
+    monkeypatch.setattr(spool, "MAX_MEMORY_BYTES", short)
+    monkeypatch.setattr(spool, "READ_CHARS", 7)
     kept = Spool(str(tmp_path / "report"))
     for line in LINES * 9:
         kept.add(line)
@@ -36,7 +36,7 @@ def test_nothing_is_nothing() -> None:
 
 
 def test_it_lies_where_it_will_go_or_else_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "SHORT", 1)
+    monkeypatch.setattr(spool, "MAX_MEMORY_BYTES", 1)
     asked: List[object] = []
 
     def nowhere(dir: object = None) -> IO[bytes]:  # noqa: A002 - its name
@@ -61,12 +61,12 @@ def test_a_report_for_which_there_was_no_room_spoils_no_other(
 
     full, fine = Spool(), Spool()
     full.file = Full()
-    monkeypatch.setattr(spool, "SHORT", 1)
+    monkeypatch.setattr(spool, "MAX_MEMORY_BYTES", 1)
     for kept in (full, fine):
         kept.add("some")
         kept.add("more")
     goals = [ReportOutput("text", str(tmp_path / name)) for name in ("full", "fine")]
-    assert put(zip(goals, (full.text(), fine.text())), 0) == UNWRITTEN
+    assert write_documents(zip(goals, (full.text(), fine.text())), 0) == UNWRITTEN
     assert [path.name for path in tmp_path.iterdir()] == ["fine"]
     assert (tmp_path / "fine").read_text() == "somemore"
     assert "full: not written: No space left on device" in capsys.readouterr().err

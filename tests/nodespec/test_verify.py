@@ -150,7 +150,7 @@ def test_a_report_comes_to_the_same_again(
     made = report(PLAN, said, choice=choice, waivers=waivers, now=now)
     back = kept(made)
     assert back == made
-    found = verification.again(back)
+    found = verification.judge_again(back)
     assert found.findings == made.findings
     assert (found.conclusion, found.waivers, found.causes) == (made.conclusion, made.waivers, made.causes)
     assert found._replace(facts=None) == made._replace(facts=None)
@@ -203,7 +203,7 @@ def test_what_a_report_says_moves_no_terminal(tmp_path: Path, capsys: pytest.Cap
 
 def test_nothing_is_read_into_a_report_that_embeds_too_little() -> None:
     made = kept(report(PLAN, {"modules.*": (), "packages.*": ()}))._replace(facts={})
-    found = verification.again(made)
+    found = verification.judge_again(made)
     outcomes = {one.outcome for one in found.findings}
     assert outcomes == {"unknown", "not-applicable"}
     assert {part.observed.reason for one in found.findings for part in one.parts if one.outcome == "unknown"} == {

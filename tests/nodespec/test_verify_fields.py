@@ -25,7 +25,7 @@ from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.model.plan import Plan, Requirement, Spec, SpecParam
 from nodespec.model.report import Waiver, decode_reports, encode_reports
 from nodespec.model.subject import Host, Seat
-from nodespec.recording.replay import Recorded
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.reports.json import schema
 from nodespec.run import host_identity
 
@@ -84,7 +84,7 @@ CHOICE = Choice(skip=("cpu",))
 
 def maximal(plan: Plan = PLAN, choice: Choice = CHOICE, waivers: Tuple[Waiver, ...] = WAIVERS) -> Dict[str, Json]:
     """A report with something in every field, as its file holds it."""
-    seat = Seat("running", "live", HOST, host_identity.notices(HOST, "/"))
+    seat = Seat("running", "live", HOST, host_identity.list_notices(HOST, "/"))
     made = judge(plan, Pretended(FACTS), seat, Terms(NOW, choice, waivers))
     return cast("Dict[str, Json]", json.loads(json.dumps(encode_reports([made]))))
 
@@ -263,7 +263,7 @@ def skip_failures(report: Dict[str, Json]) -> None:
     (made,) = decode_reports({"nodespec": 1, "reports": [report]})
     report["facts"] = judge(
         plans.decode_plan(cast("Dict[str, Json]", report["plan"])),
-        Recorded(report["facts"]),
+        ReplayedFacts(report["facts"]),
         Seat(made.context, made.door, made.host),
         Terms(NOW, Choice(left=frozenset(one.id for one in made.findings if one.outcome == "skipped"))),
     ).facts
@@ -396,7 +396,7 @@ def test_a_fact_that_nothing_asks_for_is_noticed(
 def test_a_host_that_was_not_judged_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorded = "recorded on 2026-11-28T12:00:00Z (live) by nodespec 0.1.0"
     for choice in (Choice(), CHOICE):
-        seat = Seat("running", "facts x.json", HOST, (*host_identity.notices(HOST, "/"), recorded))
+        seat = Seat("running", "facts x.json", HOST, (*host_identity.list_notices(HOST, "/"), recorded))
         made = make_failed_report(PLAN, seat, Terms(NOW, choice, WAIVERS), "a worker was killed", "")
         document = cast("Dict[str, Json]", json.loads(json.dumps(encode_reports([made]))))
         code, said = verified(document, tmp_path, capsys)
@@ -501,7 +501,7 @@ def test_a_version_that_words_everything_otherwise_verifies_earlier_reports(
         monkeypatch.setattr(module, function, lambda *_: "in other words")
     shown = clause_result.format_value
     monkeypatch.setattr(clause_result, "format_value", lambda value, kind: f"now {shown(value, kind)}")
-    monkeypatch.setattr(host_identity, "notices_by_kind", other_notices)
+    monkeypatch.setattr(host_identity, "iter_notices", other_notices)
     code, said = verified(json.loads(gzip.decompress((EARLIER / f"{name}.json.gz").read_bytes())), tmp_path, capsys)
     assert code == 0, said
     assert re.search(r"^  \d+ findings?( and notices)? (is|are) worded differently", said, re.MULTILINE)
@@ -511,7 +511,7 @@ def other_notices(host: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...],
     return ((kind, values, f"now {' '.join(values)}") for kind, values, _ in NOTICES(host, root))
 
 
-NOTICES = host_identity.notices_by_kind
+NOTICES = host_identity.iter_notices
 
 
 def test_causes_are_grouped_otherwise_only_by_another_version(
@@ -567,7 +567,7 @@ def test_a_clock_that_the_earlier_version_believed_is_believed(
 def test_a_clock_that_the_earlier_version_did_not_believe_is_not_believed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seat = Seat("running", "live", HOST, host_identity.notices(HOST, "/"))
+    seat = Seat("running", "live", HOST, host_identity.list_notices(HOST, "/"))
     made = judge(PLAN, Pretended(FACTS), seat, Terms(0.0, CHOICE, WAIVERS))
     assert {waiver.state for waiver in made.waivers} == {"void"}
     assert verified(encode_reports([made._replace(tool="nodespec 0.0.9")]), tmp_path, capsys)[0] == 0

@@ -24,8 +24,8 @@ WRITING = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC", "O_TMPFILE"}
 EXCEPTIONS = {
     ("entry", "exit_with"): "/dev/full stands for a standard output that the caller closed",
     ("errors", "silence_stream"): "/dev/null stands for a stream that takes nothing more",
-    ("output.spool", "_opened"): "a file without a name holds a long report until all of it is known",
-    ("author.spec.precompiled", "make"): "the directories of the plans, when nodespec is built",
+    ("output.spool", "_open_file"): "a file without a name holds a long report until all of it is known",
+    ("author.spec.precompiled", "write_plans"): "the directories of the plans, when nodespec is built",
 }
 
 

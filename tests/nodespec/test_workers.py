@@ -17,8 +17,8 @@ import pytest
 
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Unknown
-from nodespec.output.writer import formats
-from nodespec.run.workers import AHEAD, IDLE_DEATHS, Pool, Work
+from nodespec.output.writer import list_formats
+from nodespec.run.workers import ITEMS_AHEAD, MAX_IDLE_DEATHS, Pool, Work
 
 TOP = Path(__file__).parents[2]
 COUNT = 70  # more than are judged in one process
@@ -41,7 +41,7 @@ WAYS = {
     "memory": "raise MemoryError",
     "wait": "open(f'{args[1]}.begun', 'w').close(); time.sleep(600)",
 }
-real, fleet.judged = fleet.judged, judged
+real, fleet.judge_recording = fleet.judge_recording, judged
 os.sched_getaffinity = lambda pid: {*range(int(sys.argv[1]))}
 sys.exit(main(sys.argv[4:]))
 """
@@ -77,7 +77,7 @@ def argv(folder: str, how: str, names: Sequence[str], *args: str, processors: in
 
 def check(folder: str, how: str, names: Sequence[str], *args: str, processors: int = 2) -> Dict[str, str]:
     """Run the check; what it wrote in each format, its exit status and standard error."""
-    files = {name: f"{folder}/report.{name}" for name in formats()}
+    files = {name: f"{folder}/report.{name}" for name in list_formats()}
     goals = [word for name, file in files.items() for word in ("-o", f"{name}={file}")]
     done = subprocess.run(
         argv(folder, how, names, *goals, *args, processors=processors),
@@ -116,7 +116,7 @@ def test_a_host_that_was_not_judged_is_named_in_every_format(tmp_path: Path) -> 
     Path(folder, "000.json").unlink()
     found = check(folder, "SIGKILL", ["033.json", "069.json"])
     assert found["exit"] == "70"
-    for name in formats():
+    for name in list_formats():
         plain = re.sub(r"<[^>]*>|[`\\]", "", found[name]) if name != "json" else found[name]
         said = "not judged: the process that judged this host was killed by SIGKILL"
         assert plain.count(f"{said} (exit 70)") >= 2, name
@@ -246,17 +246,17 @@ def test_each_worker_may_be_killed_at_work(tmp_path: Path) -> None:
 
 def test_a_worker_without_a_host_may_be_killed_for_nothing(tmp_path: Path) -> None:
     """Only the first worker has work for long: the other is killed while it waits."""
-    names = [f"{number:03}.json" for number in range(AHEAD * 2 + 2)]
+    names = [f"{number:03}.json" for number in range(ITEMS_AHEAD * 2 + 2)]
     begun = os.path.join(tmp_path, "begun")
 
     def do(item: str, _note: object) -> str:
         if item == names[0]:
-            until(lambda: os.path.getsize(begun) == AHEAD * 2 - 2)
+            until(lambda: os.path.getsize(begun) == ITEMS_AHEAD * 2 - 2)
             [other] = [pid for pid in children(os.getppid()) if pid != os.getpid()]
             time.sleep(0.2)
             os.kill(other, signal.SIGKILL)
             time.sleep(0.2)
-            assert os.path.getsize(begun) == AHEAD * 2 - 2  # no more is begun than can be taken
+            assert os.path.getsize(begun) == ITEMS_AHEAD * 2 - 2  # no more is begun than can be taken
         else:
             with open(begun, "a") as file:
                 file.write("x")
@@ -277,16 +277,16 @@ def test_workers_that_die_at_once_are_not_started_for_ever(monkeypatch: pytest.M
     def serve(self: Pool[str], *_: object) -> None:
         os._exit(len(self.workers))
 
-    start = Pool._start  # noqa: SLF001
+    start = Pool._start_worker  # noqa: SLF001
 
     def counted(self: Pool[str]) -> None:
         started.append(1)
         start(self)
 
-    monkeypatch.setattr(Pool, "_serve", serve)
-    monkeypatch.setattr(Pool, "_start", counted)
+    monkeypatch.setattr(Pool, "_serve_requests", serve)
+    monkeypatch.setattr(Pool, "_start_worker", counted)
     assert list(Pool(Work("abc", lambda item, _: item.upper(), lambda *_: "lost"), 2).run()) == ["A", "B", "C"]
-    assert IDLE_DEATHS <= len(started) <= IDLE_DEATHS + 1
+    assert MAX_IDLE_DEATHS <= len(started) <= MAX_IDLE_DEATHS + 1
 
 
 def test_an_abandoned_pool_leaves_no_worker() -> None:

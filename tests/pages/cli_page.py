@@ -8,7 +8,7 @@ import sys
 from typing import Dict, Iterator, List, Tuple
 
 from nodespec.author.commands.examples import EXAMPLES
-from nodespec.author.commands.main import COMMANDS, parser
+from nodespec.author.commands.main import COMMANDS, make_parser
 
 HEAD = """\
 # Command line
@@ -31,7 +31,7 @@ def subcommands(top: argparse.ArgumentParser) -> Dict[str, argparse.ArgumentPars
 
 def commands() -> Iterator[Tuple[str, argparse.ArgumentParser, str]]:
     """Yield every command that can be run: its words, its parser and what it does."""
-    for name, command in subcommands(parser()).items():
+    for name, command in subcommands(make_parser()).items():
         below = subcommands(command)
         if below:
             yield from ((f"{name} {action}", found, COMMANDS[name][0]) for action, found in below.items())

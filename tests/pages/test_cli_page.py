@@ -10,7 +10,7 @@ import cli_page
 import pytest
 
 from nodespec.author.commands.examples import EXAMPLES
-from nodespec.author.commands.main import parsed
+from nodespec.author.commands.main import parse_command_line
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +50,7 @@ def test_every_argument_has_help_and_an_example(name: str, action: argparse.Acti
 def test_examples_are_valid_command_lines(line: str) -> None:
     program, *argv = words(line)
     assert program == "nodespec"
-    args = parsed(argv)
+    args = parse_command_line(argv)
     assert line in {example for example, _ in EXAMPLES[f"{args.command} {getattr(args, 'action', '')}".strip()]}
 
 

@@ -128,7 +128,7 @@ def test_only_what_embeds_plan_and_facts_is_given_them(form: str) -> None:
     said = import_module(f"nodespec.reports.{form}").render
     whole, bare = SAMPLES[-1], SAMPLES[-1]._replace(plan=None, facts=None)
     differs = said([whole], Style()) != said([bare], Style())
-    assert differs is writer.embeds(writer.ReportOutput(form)) is (form == "json")
+    assert differs is writer.embeds_facts(writer.ReportOutput(form)) is (form == "json")
     plan, host = planned("one", one="require: {swap: {total: 0}}"), Pretended({"swap.total": 0})
     for embeds in (True, False):
         made = judge(plan, host, Seat("running", "live", bare.host), Terms(0.0, embeds=embeds))

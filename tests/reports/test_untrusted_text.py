@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from nodespec.escape import escape_line
 from nodespec.model.report import Report, Style
 from nodespec.model.subject import Host
-from nodespec.output.writer import formats
+from nodespec.output.writer import list_formats
 from nodespec.reports.markdown import escape_markdown, render
 
 PARSER = MarkdownIt("gfm-like")
@@ -219,7 +219,7 @@ def test_ordinary_sentences_stay_readable() -> None:
 
 
 @pytest.mark.parametrize("see", [*LINKS, *NO_LINKS])
-@pytest.mark.parametrize("form", formats())
+@pytest.mark.parametrize("form", list_formats())
 def test_only_web_pages_are_linked(form: str, see: str) -> None:
     report = sample.report(sample.finding("fail")._replace(see=see))
     text = import_module(f"nodespec.reports.{form}").render([report], Style(colour=True))

@@ -10,12 +10,12 @@ from typing import TypedDict
 import pytest
 import yaml
 
-from nodespec.author.spec.library import OWN, Library
+from nodespec.author.spec.library import BUILT_IN_DIR, Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.model.plan import Plan
 
 LIBRARY = Library()
-SPECS = tuple(name for name in LIBRARY.names() if Path(OWN).resolve() in Path(LIBRARY.find(name).key).parents)
+SPECS = tuple(name for name in LIBRARY.names() if Path(BUILT_IN_DIR).resolve() in Path(LIBRARY.find(name).key).parents)
 KUBEADM = Path(__file__).parent / "kubeadm.yaml"
 # the names of `Checker` in cmd/kubeadm/app/preflight, those of 1.31 to 1.35
 CHECKS = (

@@ -26,7 +26,7 @@ from nodespec.facts import declaration  # noqa: E402 - this folder is where Pyth
 from nodespec.facts.declaration import Leaf, Place, Table  # noqa: E402 - likewise
 from nodespec.model.observation import Unknown, Value  # noqa: E402 - likewise
 from nodespec.recording import file  # noqa: E402 - likewise
-from nodespec.recording.replay import Recorded  # noqa: E402 - likewise
+from nodespec.recording.replay import ReplayedFacts  # noqa: E402 - likewise
 
 PAGE = TOP / "docs" / "privilege.md"
 LOOKS = 3  # at most: what moves between two of them is no difference
@@ -92,7 +92,7 @@ def main(*, write: bool) -> int:
     return int(bool(wrong))
 
 
-def looked(looker: Looker, folder: Path) -> Recorded:
+def looked(looker: Looker, folder: Path) -> ReplayedFacts:
     """Everything that is seen; rows of tables by `table.row`."""
     out = folder / "out" / f"{looker.name.replace('/', '')}.json"
     asked = [
@@ -115,10 +115,10 @@ def looked(looker: Looker, folder: Path) -> Recorded:
     )
     if done.returncode:
         raise RuntimeError(f"{looker.name}: {done.stderr.decode()[-300:]}")
-    return Recorded(file.load(str(out)).facts)
+    return ReplayedFacts(file.load_recording(str(out)).facts)
 
 
-def differences(looker: Looker, root: Recorded, theirs: Recorded) -> Iterator[str]:
+def differences(looker: Looker, root: ReplayedFacts, theirs: ReplayedFacts) -> Iterator[str]:
     """Where a value is another than root's, for no reason that is known."""
     for place in places():
         for cell in cells(place, theirs) if place.path[0] not in looker.differs else ():
@@ -137,7 +137,7 @@ def places() -> Iterator[Place]:
             yield Place((name, *filter(None, [member])), fact)
 
 
-def cells(place: Place, seen: Recorded) -> Iterator[Place]:
+def cells(place: Place, seen: ReplayedFacts) -> Iterator[Place]:
     """A fact itself; of a table every cell."""
     if isinstance(place.fact, Leaf):
         yield place
@@ -147,7 +147,7 @@ def cells(place: Place, seen: Recorded) -> Iterator[Place]:
             yield Place((*place.path, key, *filter(None, [column])), place.fact, key, column)
 
 
-def state(place: Place, seen: Recorded) -> str:
+def state(place: Place, seen: ReplayedFacts) -> str:
     """Whether a fact is seen: yes; in part; or why not."""
     found = seen.observe(place) if isinstance(place.fact, Leaf) else seen.rows(place)
     if not isinstance(found, Unknown):
@@ -157,7 +157,7 @@ def state(place: Place, seen: Recorded) -> str:
     return "yes" if asked else f"in part ({found.reason})" if part else found.reason
 
 
-def table(seen: Mapping[str, Recorded]) -> str:
+def table(seen: Mapping[str, ReplayedFacts]) -> str:
     """The page: a row for each fact, a column for each who looks."""
     heads = [looker.name for looker in LOOKERS]
     rows = [

@@ -25,8 +25,8 @@ import debian
 from nodespec.facts import declaration
 from nodespec.judge.clause_result import format_value
 from nodespec.model.observation import DEFERRED, Absent, Unknown, Value
-from nodespec.recording.file import load
-from nodespec.recording.replay import Recorded
+from nodespec.recording.file import load_recording
+from nodespec.recording.replay import ReplayedFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
         asked = debian.said(*record, "--image", str(tree), "kubernetes/1.35", *named, cwd=TOP)
         if '"timed out"' not in file.read_text():
             break
-    seen = Recorded(load(str(file)).facts)
+    seen = ReplayedFacts(load_recording(str(file)).facts)
     wrong = [f"{node}: {one}" for one in (*differing(said, seen), *unlisted(said, seen), *flowing(tree, cache, node))]
     total = seen.observe(declaration.place(("swap", "total")))
     if Path(f"{tree}{GPT_AUTO}").exists() and not (isinstance(total, Unknown) and total.reason == DEFERRED):
@@ -203,7 +203,7 @@ def parameters(tree: Path) -> Iterator[tuple[str, str]]:
 # and as nodespec says it
 
 
-def differing(said: dict[str, str | None], seen: Recorded) -> Iterator[str]:
+def differing(said: dict[str, str | None], seen: ReplayedFacts) -> Iterator[str]:
     for name, wanted in said.items():
         found = told(place(name), seen)
         if found == "loaded" and name.startswith("modules."):  # at boot, as the stage `boots` sees
@@ -221,7 +221,7 @@ def place(name: str) -> Place:
     return declaration.place((family, row, column) if row else (family, rest))
 
 
-def told(at: Place, seen: Recorded) -> str:
+def told(at: Place, seen: ReplayedFacts) -> str:
     """A value in words, `absent`, or why it is unknown."""
     found = seen.observe(at)
     if isinstance(found, Value):
@@ -229,7 +229,7 @@ def told(at: Place, seen: Recorded) -> str:
     return "absent" if isinstance(found, Absent) else f"{found.reason}: {found.say}"
 
 
-def unlisted(said: dict[str, str | None], seen: Recorded) -> Iterator[str]:
+def unlisted(said: dict[str, str | None], seen: ReplayedFacts) -> Iterator[str]:
     """That not every package is told of, or others are, or there are none to speak of."""
     theirs = {name.split(".", 1)[1].rpartition(".")[0] for name in said if name.startswith("packages.")}
     ours = set(seen.names(declaration.place(("packages",))))

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from nodespec.model.json_types import Json
     from nodespec.model.plan import Plan
 
-HERE = os.path.dirname(os.path.abspath(nodespec.__file__))
-ROOTS = ("nodespec.preflight.main",)
-STARTED = (
+PACKAGE_DIR = os.path.dirname(os.path.abspath(nodespec.__file__))
+ROOT_MODULES = ("nodespec.preflight.main",)
+START_MODULES = (
     "nodespec.run.check",
     "nodespec.entry",
     "nodespec.preflight.main",
 )  # modules that a check starts with
-FORMATS = ("text", "json", "junit")
-HEAD = ("kernel", "os")  # the families that the head of every report uses
-LARGEST = 800_000  # maximum size of a bundle in bytes; bytecode that does not fit is left out
-WIDE = 1000  # characters in a line of encoded data
+BUNDLED_FORMATS = ("text", "json", "junit")
+HEAD_FAMILIES = ("kernel", "os")  # the families that the head of every report uses
+MAX_BUNDLE_BYTES = 800_000  # maximum size of a bundle in bytes; bytecode that does not fit is left out
+LINE_CHARS = 1000  # characters in a line of encoded data
 
 LOADER = """\
 #!/usr/bin/env python3
@@ -112,10 +112,10 @@ exit_with(lambda: main(CARRIED, sys.argv[1:]))
 """
 
 
-def text(plan: Plan, waivers: Json) -> str:
+def build_bundle(plan: Plan, waivers: Json) -> str:
     """Return the text of the bundle."""
-    families = sorted({*HEAD, *named(plan)})
-    modules = {name: minify.bare(name, source) for name, source in sorted(sources(families).items())}
+    families = sorted({*HEAD_FAMILIES, *find_used_families(plan)})
+    modules = {name: minify.minify_source(name, source) for name, source in sorted(collect_sources(families).items())}
     carried: Dict[str, Json] = {
         "modules": [*modules],
         "packages": [name for name in modules if _is_package(name)],
@@ -125,76 +125,80 @@ def text(plan: Plan, waivers: Json) -> str:
     title = escape_line(
         ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
     )  # must stay one line, because it is a comment
-    parts = {"carried": _lines(_packed(carried)), "sources": _lines(_packed({**modules}))}
+    parts = {"carried": _encode_lines(_compress_json(carried)), "sources": _encode_lines(_compress_json({**modules}))}
     head = {"title": title, "version": __version__, "magic": MAGIC_NUMBER.hex()}
-    room = (LARGEST - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * WIDE // (WIDE + 1)
-    code = minify.compiled({name: modules[name] for name in started(families, modules)}, room)
-    return LOADER.format(**parts, **head, code=_lines(code))
+    room = (MAX_BUNDLE_BYTES - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * LINE_CHARS // (LINE_CHARS + 1)
+    code = minify.compile_modules({name: modules[name] for name in list_start_modules(families, modules)}, room)
+    return LOADER.format(**parts, **head, code=_encode_lines(code))
 
 
-def _packed(data: Json) -> bytes:
+def _compress_json(data: Json) -> bytes:
     return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
 
 
-def _lines(data: bytes) -> str:
+def _encode_lines(data: bytes) -> str:
     text = base64.b64encode(data).decode()
-    return "\n".join(text[at : at + WIDE] for at in range(0, len(text), WIDE))
+    return "\n".join(text[at : at + LINE_CHARS] for at in range(0, len(text), LINE_CHARS))
 
 
-def named(plan: Plan) -> Set[str]:
+def find_used_families(plan: Plan) -> Set[str]:
     """Return the families that a plan uses."""
     return {
         family
         for requirement in plan.requirements
         for data in (requirement.pattern, requirement.when)
-        for family in _families(data)
+        for family in _iter_families(data)
     }
 
 
-def _families(node: object) -> Iterator[str]:
+def _iter_families(node: object) -> Iterator[str]:
     """Yield the first segments of all paths in the data of a pattern."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("fact", "every", "some") and isinstance(value, list):
                 yield str(value[0])
             elif key != "expect":
-                yield from _families(value)
+                yield from _iter_families(value)
     elif isinstance(node, list):
         for one in node:
-            yield from _families(one)
+            yield from _iter_families(one)
 
 
-def sources(families: List[str]) -> Dict[str, str]:
+def collect_sources(families: List[str]) -> Dict[str, str]:
     """Return the sources of all required modules.
 
     The registries of families and formats are replaced by lists of the included ones.
     """
-    wanted = [*ROOTS, *(f"nodespec.checks.{name}" for name in families), *(f"nodespec.reports.{n}" for n in FORMATS)]
-    found: Dict[str, str] = {"nodespec": _source("nodespec")}
+    wanted = [
+        *ROOT_MODULES,
+        *(f"nodespec.checks.{name}" for name in families),
+        *(f"nodespec.reports.{n}" for n in BUNDLED_FORMATS),
+    ]
+    found: Dict[str, str] = {"nodespec": _read_source("nodespec")}
     while wanted:
         name = wanted.pop()
         if name not in found:
-            found[name] = _source(name)
-            wanted += _imported(name, found[name])
+            found[name] = _read_source(name)
+            wanted += _iter_imports(name, found[name])
     found["nodespec.checks"] = f"FAMILIES = {tuple(families)!r}\n"
-    found["nodespec.reports"] = f"FORMATS = {FORMATS!r}\n"
+    found["nodespec.reports"] = f"FORMATS = {BUNDLED_FORMATS!r}\n"
     return found
 
 
-def started(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
+def list_start_modules(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
     """Return the included modules that a check imports at start."""
-    wanted = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *STARTED]
+    wanted = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *START_MODULES]
     found = ["nodespec", "nodespec.checks", "nodespec.reports"]
     while wanted:
         name = wanted.pop()
         if name not in found:
             found.append(name)
-            wanted += _imported(name, modules[name], at_once=True)
+            wanted += _iter_imports(name, modules[name], at_once=True)
     return found
 
 
-def _source(name: str) -> str:
-    path = os.path.join(HERE, *name.split(".")[1:])
+def _read_source(name: str) -> str:
+    path = os.path.join(PACKAGE_DIR, *name.split(".")[1:])
     file = os.path.join(path, "__init__.py") if _is_package(name) else f"{path}.py"
     try:
         with open(file, encoding="utf-8") as source:
@@ -203,7 +207,7 @@ def _source(name: str) -> str:
         raise UsageError(f"{name} cannot be carried in a bundle: {error.strerror}") from None
 
 
-def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:
+def _iter_imports(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:
     """Yield the modules of nodespec that a module imports.
 
     With `at_once`, only imports at the top level count. Imports under `if TYPE_CHECKING` never count.
@@ -211,25 +215,25 @@ def _imported(name: str, source: str, *, at_once: bool = False) -> Iterator[str]
     tree = ast.parse(source)
     if "." in name:
         yield name.rpartition(".")[0]  # Python imports the package first
-    for node in tree.body if at_once else _running(tree):
+    for node in tree.body if at_once else _iter_runtime_nodes(tree):
         if isinstance(node, ast.ImportFrom):
             for one in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
                 if one.startswith("nodespec.") and (_is_module(one) or _is_package(one)):
                     yield one
 
 
-def _running(tree: ast.AST) -> Iterable[ast.AST]:
+def _iter_runtime_nodes(tree: ast.AST) -> Iterable[ast.AST]:
     """Yield all nodes except those under `if TYPE_CHECKING`."""
     if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
         return
     yield tree
     for node in ast.iter_child_nodes(tree):
-        yield from _running(node)
+        yield from _iter_runtime_nodes(node)
 
 
 def _is_package(name: str) -> bool:
-    return os.path.isfile(os.path.join(HERE, *name.split(".")[1:], "__init__.py"))
+    return os.path.isfile(os.path.join(PACKAGE_DIR, *name.split(".")[1:], "__init__.py"))
 
 
 def _is_module(name: str) -> bool:
-    return os.path.isfile(f"{os.path.join(HERE, *name.split('.')[1:])}.py")
+    return os.path.isfile(f"{os.path.join(PACKAGE_DIR, *name.split('.')[1:])}.py")

@@ -24,19 +24,19 @@ _COMMENT = re.compile(
 )
 
 
-def bare(name: str, source: str) -> str:
+def minify_source(name: str, source: str) -> str:
     """Remove comments and docstrings from a module, except the docstrings of facts.
 
     Line numbers do not change.
     """
     lines = source.split("\n")
-    for first, column, last in _docstrings(name, source):
+    for first, column, last in _iter_docstrings(name, source):
         lines[first - 1] = f'{lines[first - 1][:column]}""'
         lines[first:last] = [""] * (last - first)
     return _COMMENT.sub(lambda found: found[1] or "", "\n".join(lines))
 
 
-def _docstrings(name: str, source: str) -> Iterator[Tuple[int, int, int]]:
+def _iter_docstrings(name: str, source: str) -> Iterator[Tuple[int, int, int]]:
     """Yield the first line, the column, and the last line of each docstring to remove."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and not _is_manual(name, node):
@@ -51,7 +51,7 @@ def _is_manual(name: str, node: ast.AST) -> bool:
     return family and (isinstance(node, ast.Module) or bool(getattr(node, "decorator_list", ())))
 
 
-def compiled(sources: Mapping[str, str], room: int) -> bytes:
+def compile_modules(sources: Mapping[str, str], room: int) -> bytes:
     """Return the compressed bytecode of the first modules that fit in `room` bytes.
 
     The content is a marshaled mapping from the name of a module to its code. A separate process makes the bytes
@@ -64,20 +64,20 @@ def compiled(sources: Mapping[str, str], room: int) -> bytes:
     ).stdout
 
 
-def _fitting(sources: Mapping[str, str], room: int) -> bytes:
-    codes = [(name, _code(name, source)) for name, source in sources.items()]
+def _compile_fitting(sources: Mapping[str, str], room: int) -> bytes:
+    codes = [(name, _compile_module(name, source)) for name, source in sources.items()]
     few, many = 0, len(codes) + 1  # `few` modules fit, `many` do not
     while many - few > 1:
         some = (few + many) // 2
-        few, many = (some, many) if len(_packed(codes[:some])) <= room else (few, some)
-    return _packed(codes[:few])
+        few, many = (some, many) if len(_compress_codes(codes[:some])) <= room else (few, some)
+    return _compress_codes(codes[:few])
 
 
-def _packed(codes: Sequence[Tuple[str, types.CodeType]]) -> bytes:
+def _compress_codes(codes: Sequence[Tuple[str, types.CodeType]]) -> bytes:
     return zlib.compress(marshal.dumps(dict(codes)), 9)
 
 
-def _code(name: str, source: str) -> types.CodeType:
+def _compile_module(name: str, source: str) -> types.CodeType:
     """Compile a module without annotations and line tables.
 
     To get line numbers, set NODESPEC_DEBUG: the sources are then compiled.
@@ -88,14 +88,14 @@ def _code(name: str, source: str) -> types.CodeType:
             node.returns = None
         elif isinstance(node, ast.arg):
             node.annotation = None
-    return _placeless(compile(tree, name, "exec", dont_inherit=True))
+    return _strip_line_table(compile(tree, name, "exec", dont_inherit=True))
 
 
-def _placeless(code: types.CodeType) -> types.CodeType:
-    inner = tuple(_placeless(one) if isinstance(one, types.CodeType) else one for one in code.co_consts)
+def _strip_line_table(code: types.CodeType) -> types.CodeType:
+    inner = tuple(_strip_line_table(one) if isinstance(one, types.CodeType) else one for one in code.co_consts)
     return code.replace(co_consts=inner, co_linetable=b"")
 
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    sys.stdout.buffer.write(_fitting(asked["sources"], asked["room"]))
+    sys.stdout.buffer.write(_compile_fitting(asked["sources"], asked["room"]))

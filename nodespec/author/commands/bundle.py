@@ -9,7 +9,7 @@ from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.model.report import encode_waiver
 from nodespec.options import read_assignments
-from nodespec.output.file import Access
+from nodespec.output.file import FileAccess
 from nodespec.output.writer import write_one
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 def bundle(args: argparse.Namespace) -> int:
     """Write the bundle of the specs that the arguments name."""
-    return write_one(args.output, compose(args), Access(executable=True))
+    return write_one(args.output, compose(args), FileAccess(executable=True))
 
 
 def compose(args: argparse.Namespace) -> str:
     """Return the text of a bundle with the specs and waivers that the arguments name."""
     plan = resolve(args.spec, Library(tuple(args.specs)), read_assignments(args.set))
-    return build.text(plan, _load_waivers(args.waivers))
+    return build.build_bundle(plan, _load_waivers(args.waivers))
 
 
 def _load_waivers(path: str) -> List[Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Tuple
 
 from nodespec.author.spec.library import Library
-from nodespec.author.spec.precompiled import planned
+from nodespec.author.spec.precompiled import load_plan
 from nodespec.options import read_assignments
 from nodespec.preflight.arguments import read_judge_options, read_outputs, read_target
 from nodespec.run import check as gate
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def check(args: argparse.Namespace) -> int:
     """Judge a host by specs; return the exit code, which is the verdict."""
-    plan = planned(args.spec, Library(tuple(args.specs)), read_assignments(args.set))
+    plan = load_plan(args.spec, Library(tuple(args.specs)), read_assignments(args.set))
     options = read_judge_options(args, _load_waivers(args.waivers))
     return gate.run(plan, read_target(args), options, read_outputs(args))
 

@@ -90,7 +90,7 @@ EXAMPLES = {
 }
 
 
-def help_text(command: str) -> str:
+def format_examples(command: str) -> str:
     """Return the examples of a command as the end of its `--help`."""
     examples = EXAMPLES.get(command, ())
     return "\n".join(["examples:", *(f"  {line}\n      {meaning}" for line, meaning in examples)]) if examples else ""

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 def explain(args: argparse.Namespace) -> int:
     """Print the page of a fact, a spec, or a requirement of a spec; without a name, of all facts."""
     if not args.what:
-        lines = manual.everything()
+        lines = manual.format_manual()
     elif args.what.split(".")[0] in declaration.families() and not args.id:
-        lines = manual.fact(args.what)
+        lines = manual.format_fact(args.what)
     else:
         plan = resolve([args.what], Library(tuple(args.specs)), read_assignments(args.set), trial=True)
-        lines = manual.requirement(plan, args.id) if args.id else manual.whole(plan)
+        lines = manual.format_requirement(plan, args.id) if args.id else manual.format_plan(plan)
     for line in lines:
         print(line)  # noqa: T201 - this is what was asked for
     return 0

@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 def gate(args: argparse.Namespace) -> int:
     """Install the gate, or remove it."""
-    return systemd_unit.remove(args) if args.action == "remove" else systemd_unit.install(compose(args), args)
+    return systemd_unit.remove_gate(args) if args.action == "remove" else systemd_unit.install_gate(compose(args), args)

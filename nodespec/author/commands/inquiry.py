@@ -29,20 +29,20 @@ SCHEMAS = {
 }
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line)  # noqa: T201 - this is what was asked for
 
 
 def facts(args: argparse.Namespace) -> int:
     """`nodespec facts`: what a host says of places, of what specs name, or of everything."""
     library = Library(tuple(args.specs))
-    asked = named(args.what, library, read_assignments(args.set))
+    asked = resolve_names(args.what, library, read_assignments(args.set))
     if args.record and (args.all or not asked):
-        asked = [*declaration.families(), *known(library), *asked]
-    return record.answer(asked or declaration.families(), read_target(args), read_record_options(args))
+        asked = [*declaration.families(), *resolve_library(library), *asked]
+    return record.print_or_record(asked or declaration.families(), read_target(args), read_record_options(args))
 
 
-def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
+def resolve_names(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
     """Each name as what it is: a place, or else a spec."""
     return [
         one if one.split(".")[0] in declaration.families() else resolver.resolve([one], library, given, trial=True)
@@ -50,7 +50,7 @@ def named(what: Sequence[str], library: Library, given: Mapping[str, str]) -> Li
     ]
 
 
-def known(library: Library) -> Iterator[Plan]:
+def resolve_library(library: Library) -> Iterator[Plan]:
     """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
     for name in library.names():
         with suppress(UsageError):  # that of a spec which nobody asked for
@@ -63,12 +63,12 @@ def specs(args: argparse.Namespace) -> int:
     names = library.names()
     for name in names:
         plan = resolver.resolve([name], library, {}, trial=True)
-        count = _count(plan)
-        _say(f"{name:{max(map(len, names))}}  {count:16}  {plan.specs[0].title}")
+        count = _count_requirements(plan)
+        _print_line(f"{name:{max(map(len, names))}}  {count:16}  {plan.specs[0].title}")
     return 0
 
 
-def _count(plan: Plan) -> str:
+def _count_requirements(plan: Plan) -> str:
     count = len(plan.requirements)
     return f"{count} requirement{'s' * (count != 1)}"
 
@@ -81,17 +81,17 @@ def lint(args: argparse.Namespace) -> int:
             warnings: List[DocumentError] = []
             library = Library(tuple(args.specs))
             plan = resolver.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
-            _say(f"{name}: {_count(plan)}, no errors")
+            _print_line(f"{name}: {_count_requirements(plan)}, no errors")
             for warning in dict.fromkeys(
                 f"{getattr(one.node, 'at', name)}: warning: {one.args[0]}" for one in warnings
             ):
-                _say(warning)
-            for line in _coverage(args, plan):
-                _say(line)
+                _print_line(warning)
+            for line in _iter_coverage(args, plan):
+                _print_line(line)
             for note in plan.specs[0].notes:
-                _say(f"{name}: cannot be converted: {note}")
+                _print_line(f"{name}: cannot be converted: {note}")
             for gap in find_gaps(plan):
-                _say(f"{name}: warning: {gap}")
+                _print_line(f"{name}: warning: {gap}")
         except UsageError as mistake:
             said += mistake.messages
     if said:
@@ -99,7 +99,7 @@ def lint(args: argparse.Namespace) -> int:
     return 0
 
 
-def _coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
+def _iter_coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
     """How many requirements each glob of the waivers covers."""
     if not args.waivers:
         return
@@ -115,5 +115,5 @@ def _coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
 
 def schema(args: argparse.Namespace) -> int:
     """`nodespec schema`: the JSON Schema of specs, recordings, reports or waivers."""
-    _say(json.dumps(import_module(SCHEMAS[args.name]).schema(), indent=1))
+    _print_line(json.dumps(import_module(SCHEMAS[args.name]).schema(), indent=1))
     return 0

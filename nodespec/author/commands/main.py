@@ -32,13 +32,13 @@ class CommandParser(options.Parser):
 
     def format_help(self) -> str:
         """Return the help text."""
-        from nodespec.author.commands.examples import help_text  # noqa: PLC0415
+        from nodespec.author.commands.examples import format_examples  # noqa: PLC0415
 
-        self.epilog = help_text(self.prog.partition(" ")[2])
+        self.epilog = format_examples(self.prog.partition(" ")[2])
         return super().format_help()
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = options.Parser(
         prog="nodespec",
@@ -53,26 +53,26 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def parsed(argv: Sequence[str]) -> argparse.Namespace:
+def parse_command_line(argv: Sequence[str]) -> argparse.Namespace:
     """Parse a command line. If it begins with a command, the parsers of the others are not made."""
     name = argv[0] if argv else ""
     if name not in COMMANDS:
-        return parser().parse_args(argv)
+        return make_parser().parse_args(argv)
     command = CommandParser(prog=f"nodespec {name}", formatter_class=options.HelpFormatter)
     COMMANDS[name][1](command)
     command.set_defaults(command=name, version=False)
     return command.parse_args(argv[1:])
 
 
-def _check(check: argparse.ArgumentParser) -> None:
+def _add_check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
-    _binding(check)
+    _add_param_options(check)
     options.add_access_options(check)
     options.add_judging_options(check)
-    options.add_report_options(check, *writer.formats())
+    options.add_report_options(check, *writer.list_formats())
 
 
-def _facts(facts: argparse.ArgumentParser) -> None:
+def _add_facts_arguments(facts: argparse.ArgumentParser) -> None:
     facts.add_argument(
         "what",
         nargs="*",
@@ -80,30 +80,30 @@ def _facts(facts: argparse.ArgumentParser) -> None:
         help="a fact, for example kernel or kernel.config.USER_NS, or a spec (default: all)",
     )
     options.add_recording_options(facts)
-    _binding(facts)
+    _add_param_options(facts)
     options.add_access_options(facts)
 
 
-def _explain(explain: argparse.ArgumentParser) -> None:
+def _add_explain_arguments(explain: argparse.ArgumentParser) -> None:
     explain.add_argument("what", nargs="?", metavar="SPEC|FACT", help="a spec or a fact (default: all facts)")
     explain.add_argument("id", nargs="?", metavar="ID", help="the id of a requirement of that spec")
-    _binding(explain)
+    _add_param_options(explain)
 
 
-def _lint(lint: argparse.ArgumentParser) -> None:
+def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:
     lint.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     lint.add_argument("--waivers", metavar="FILE", help="count the requirements that each glob of these waivers covers")
-    _binding(lint)
+    _add_param_options(lint)
 
 
-def _bundle(bundle: argparse.ArgumentParser) -> None:
+def _add_bundle_arguments(bundle: argparse.ArgumentParser) -> None:
     bundle.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     bundle.add_argument("-o", dest="output", required=True, metavar="FILE", help="write the bundle to FILE")
     bundle.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
-    _binding(bundle)
+    _add_param_options(bundle)
 
 
-def _schema(schema: argparse.ArgumentParser) -> None:
+def _add_schema_arguments(schema: argparse.ArgumentParser) -> None:
     schema.add_argument(
         "name",
         nargs="?",
@@ -113,16 +113,16 @@ def _schema(schema: argparse.ArgumentParser) -> None:
     )
 
 
-def _report(report: argparse.ArgumentParser) -> None:
-    _stored(report)
-    options.add_report_options(report, *writer.formats())
+def _add_report_arguments(report: argparse.ArgumentParser) -> None:
+    _add_stored_arguments(report)
+    options.add_report_options(report, *writer.list_formats())
 
 
-def _stored(command: argparse.ArgumentParser) -> None:
+def _add_stored_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", metavar="FILE", help="a report that `-o json` wrote; - reads standard input")
 
 
-def _diff(diff: argparse.ArgumentParser) -> None:
+def _add_diff_arguments(diff: argparse.ArgumentParser) -> None:
     diff.add_argument(
         "what",
         nargs="*",
@@ -130,11 +130,11 @@ def _diff(diff: argparse.ArgumentParser) -> None:
         help="A and B: running, at-rest, image:PATH or a recording each; or two reports, or two specs",
     )
     diff.add_argument("--all", action="store_true", help="all rows, and facts that only one side knows")
-    _binding(diff)
+    _add_param_options(diff)
     options.add_diff_access_options(diff)
 
 
-def _gate(gate: argparse.ArgumentParser) -> None:
+def _add_gate_arguments(gate: argparse.ArgumentParser) -> None:
     from nodespec.preflight import systemd_unit  # noqa: PLC0415
 
     actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=CommandParser, required=True)
@@ -143,39 +143,39 @@ def _gate(gate: argparse.ArgumentParser) -> None:
     )
     install.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     install.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
-    _binding(install)
-    systemd_unit.asked(install)
+    _add_param_options(install)
+    systemd_unit.add_install_options(install)
     remove = actions.add_parser(
         "remove", help="remove what `gate install` wrote", formatter_class=options.HelpFormatter
     )
-    systemd_unit.placed(remove)
+    systemd_unit.add_root_option(remove)
 
 
-def _searching(command: argparse.ArgumentParser) -> None:
+def _add_library_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--specs", action="append", default=[], metavar="DIR", help="search DIR for specs first; repeatable"
     )
 
 
-def _binding(command: argparse.ArgumentParser) -> None:
-    _searching(command)
+def _add_param_options(command: argparse.ArgumentParser) -> None:
+    _add_library_option(command)
     command.add_argument(
         "--set", action="append", default=[], metavar="K=V", help="set a param of the spec; repeatable"
     )
 
 
 COMMANDS = {
-    "check": ("check a host against specs", _check),
-    "facts": ("print or record facts of a host", _facts),
-    "specs": ("list the specs of the library", _searching),
-    "explain": ("explain a spec, a requirement or a fact", _explain),
-    "lint": ("report errors in specs, with positions", _lint),
-    "bundle": ("write one file that checks specs with Python 3.9 or later alone", _bundle),
-    "gate": ("start the kubelet at boot only if the machine conforms", _gate),
-    "schema": ("print the JSON Schema of specs, recordings, reports or waivers", _schema),
-    "report": ("render a stored report again", _report),
-    "verify": ("judge the facts in a stored report again and compare", _stored),
-    "diff": ("show what the next boot changes, or how recordings, reports or specs differ", _diff),
+    "check": ("check a host against specs", _add_check_arguments),
+    "facts": ("print or record facts of a host", _add_facts_arguments),
+    "specs": ("list the specs of the library", _add_library_option),
+    "explain": ("explain a spec, a requirement or a fact", _add_explain_arguments),
+    "lint": ("report errors in specs, with positions", _add_lint_arguments),
+    "bundle": ("write one file that checks specs with Python 3.9 or later alone", _add_bundle_arguments),
+    "gate": ("start the kubelet at boot only if the machine conforms", _add_gate_arguments),
+    "schema": ("print the JSON Schema of specs, recordings, reports or waivers", _add_schema_arguments),
+    "report": ("render a stored report again", _add_report_arguments),
+    "verify": ("judge the facts in a stored report again and compare", _add_stored_arguments),
+    "diff": ("show what the next boot changes, or how recordings, reports or specs differ", _add_diff_arguments),
 }
 
 
@@ -192,14 +192,14 @@ MODULES = {
 
 def run(argv: List[str]) -> int:
     """Answer one command line; the exit code."""
-    args = parsed(argv)
+    args = parse_command_line(argv)
     if args.version:
         from nodespec import __version__  # noqa: PLC0415
 
         print(f"nodespec {__version__}")  # noqa: T201
         return 0
     if not args.command:
-        parser().print_help(sys.stderr)
+        make_parser().print_help(sys.stderr)
         raise UsageError("nodespec: expected a command; nodespec --help lists them")
     module = import_module(f"nodespec.author.commands.{MODULES.get(args.command, 'inquiry')}")
     return cast("int", getattr(module, args.command)(args))

@@ -13,16 +13,16 @@ from nodespec.escape import escape_line
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, compute_exit_code, decode_reports
-from nodespec.output.writer import targets, write
+from nodespec.output.writer import parse_outputs, write_reports
 
 if TYPE_CHECKING:
     import argparse
 
     from nodespec.author.verify.verification import ReportComparison
 
-KNOWN = (str, dict, bool)  # values that are one object wherever they are equal
-FEW = 16  # fields of an object that is looked for among others
-SIZE = 256 << 20  # bytes of a stored report
+SHARED_TYPES = (str, dict, bool)  # values that are one object wherever they are equal
+MAX_SHARED_FIELDS = 16  # fields of an object that is looked for among others
+MAX_REPORT_BYTES = 256 << 20  # bytes of a stored report
 COMPARED = (
     "compared: the conclusion, and every outcome, disposition, observed value and evidence, with what the embedded "
     "plan, facts, waivers and time come to; the plan with its digests; the host's system and kernel, the context and "
@@ -37,8 +37,8 @@ UNSIGNED = "a report is not signed: nothing here shows who wrote it, or that the
 
 def report(args: argparse.Namespace) -> int:
     """`nodespec report`: the exit code is that of the verdict which is rendered."""
-    reports = load(args.file)
-    return write(reports, targets(args.output), compute_exit_code(reports), every=args.all)
+    reports = load_reports(args.file)
+    return write_reports(reports, parse_outputs(args.output), compute_exit_code(reports), every=args.all)
 
 
 def verify(args: argparse.Namespace) -> int:
@@ -46,34 +46,34 @@ def verify(args: argparse.Namespace) -> int:
     from nodespec.author.verify import verification  # noqa: PLC0415 - only this judges again
 
     count = 0
-    for one in load(args.file):
-        found = verification.compare(one)
+    for one in load_reports(args.file):
+        found = verification.compare_report(one)
         count += len(found.differences)
-        for line in _told(one, found):
-            _say(line)
+        for line in _format_comparison(one, found):
+            _print_line(line)
     for line in (COMPARED, NOT_COVERED, UNSIGNED):
-        _say(line)
+        _print_line(line)
     return 10 if count else 0
 
 
-def _told(said: Report, found: ReportComparison) -> Iterator[str]:
+def _format_comparison(said: Report, found: ReportComparison) -> Iterator[str]:
     """What came of one host, a line each."""
-    from nodespec.author.verify.verification import TOOL, wording_line  # noqa: PLC0415 - likewise
+    from nodespec.author.verify.verification import TOOL, format_wording  # noqa: PLC0415 - likewise
 
     number = len(found.differences)
     state = f"{number} difference{'s' * (number > 1)}" if number else "no difference"
     specs = ", ".join(f"{spec.name} (sha256:{spec.digest[:16]})" for spec in said.specs)
     yield f"{said.host.name}: {said.conclusion}: written by {said.tool}, judged again by {TOOL} with {specs}: {state}"
     yield from (f"  {line}" for line in found.differences)
-    yield from (f"  {line}" for line in filter(None, [wording_line(found.wording)]))
+    yield from (f"  {line}" for line in filter(None, [format_wording(found.wording)]))
     yield from (f"  not compared: {line}" for line in found.missing)
-    yield from (f"  {line}" for spec in said.specs for line in _in_library(spec, said.params))
+    yield from (f"  {line}" for spec in said.specs for line in _compare_with_library(spec, said.params))
 
 
-def _in_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
+def _compare_with_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
     """Whether a spec that has the name of a library's spec is that spec, with the same params."""
     given = tuple((param.name, param.value) for param in params if param.source == "set")
-    digest = _library_digest(spec.name, given)
+    digest = _compute_library_digest(spec.name, given)
     if digest == spec.digest:
         yield f"{spec.name} is the spec of this nodespec"
     elif digest:
@@ -81,7 +81,7 @@ def _in_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
 
 
 @lru_cache(64)
-def _library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
+def _compute_library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
     """The digest of a library's spec; empty where the library has no such spec."""
     from nodespec.author.spec.library import Library  # noqa: PLC0415 - only a report that is verified asks for the library
     from nodespec.author.spec.resolver import resolve  # noqa: PLC0415 - likewise
@@ -96,20 +96,20 @@ def _library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
         return "of other params"
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(escape_line(line))  # noqa: T201 - this is what was asked for
 
 
-def load(path: str) -> Tuple[Report, ...]:
+def load_reports(path: str) -> Tuple[Report, ...]:
     """Return the reports of a file. Raises `UsageError` if it is not a report."""
     try:
-        data = sys.stdin.buffer.read(SIZE + 1) if path == "-" else _content(path)
-        if len(data) > SIZE:
-            raise ValueError(f"larger than {SIZE >> 20} MiB")
-        document = cast("Dict[str, Json]", json.loads(data, object_pairs_hook=_Sharing().object))
+        data = sys.stdin.buffer.read(MAX_REPORT_BYTES + 1) if path == "-" else _read_content(path)
+        if len(data) > MAX_REPORT_BYTES:
+            raise ValueError(f"larger than {MAX_REPORT_BYTES >> 20} MiB")
+        document = cast("Dict[str, Json]", json.loads(data, object_pairs_hook=_ObjectCache().object))
         del data
         check_depth(document)
-        _valid(document)
+        _validate_document(document)
         return decode_reports(document)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
@@ -119,7 +119,7 @@ def load(path: str) -> Tuple[Report, ...]:
         raise UsageError(f"{path}: no report that nodespec wrote: {error}") from None
 
 
-class _Sharing:
+class _ObjectCache:
     """Makes equal texts and objects of a document one: reports on several hosts say most things of each of them."""
 
     def __init__(self) -> None:
@@ -128,16 +128,18 @@ class _Sharing:
 
     def object(self, pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
         """Return an object; ValueError for a key given twice: another program may read its other value."""
-        found = {name: self._shared(value) for name, value in pairs}
+        found = {name: self._share_value(value) for name, value in pairs}
         if len(found) != len(pairs):
             twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
             raise ValueError(f"`{twice[:80]}` is given twice")
-        if len(found) > FEW:
+        if len(found) > MAX_SHARED_FIELDS:
             return found
-        key = tuple((name, id(value)) for name, value in found.items() if value is None or isinstance(value, KNOWN))
+        key = tuple(
+            (name, id(value)) for name, value in found.items() if value is None or isinstance(value, SHARED_TYPES)
+        )
         return self.objects.setdefault(key, found) if len(key) == len(found) else found
 
-    def _shared(self, value: Json) -> Json:
+    def _share_value(self, value: Json) -> Json:
         if isinstance(value, str):
             return self.texts.setdefault(value, value)
         if isinstance(value, list):
@@ -145,7 +147,7 @@ class _Sharing:
         return value
 
 
-def _valid(document: Json) -> None:
+def _validate_document(document: Json) -> None:
     """Check a report against the published schema: it is untrusted data."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - 90 ms
     from jsonschema.exceptions import best_match  # noqa: PLC0415 - likewise
@@ -159,6 +161,6 @@ def _valid(document: Json) -> None:
         raise ValueError(f"{found.json_path}: {found.message[:200]}")
 
 
-def _content(path: str) -> bytes:
+def _read_content(path: str) -> bytes:
     with open(path, "rb") as file:
-        return file.read(SIZE + 1)
+        return file.read(MAX_REPORT_BYTES + 1)

@@ -10,11 +10,11 @@ from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind
 from nodespec.judge.clause_result import describe_absence, format_value
 from nodespec.model.observation import Absent, Observation, Unknown, Value
-from nodespec.output.facts_yaml import facts_of
+from nodespec.output.facts_yaml import list_places
 from nodespec.records import NamedTuple
 
-FOLDED = 24  # maximum rows of a table that are listed by default
-ALIKE = 3  # maximum rows with the same cause that are listed one by one
+MAX_LISTED_ROWS = 24  # maximum rows of a table that are listed by default
+MAX_UNGROUPED_ROWS = 3  # maximum rows with the same cause that are listed one by one
 # Values that a running host changes by itself: the kernel loads most modules on demand.
 ON_DEMAND: Mapping[str, Tuple[Datum, Datum]] = {"modules": ("loaded", "loadable")}
 
@@ -41,7 +41,7 @@ class PlaceDifference(NamedTuple):
     @property
     def line(self) -> str:
         """The difference as text, with the sources of both sides."""
-        words = [_words(seen, self.place) for seen in (self.was, self.now)]
+        words = [_format_observation(seen, self.place) for seen in (self.was, self.now)]
         return f"{self.name}: {' -> '.join(words)}  # {self.seen}"
 
     @property
@@ -52,7 +52,7 @@ class PlaceDifference(NamedTuple):
     @property
     def seen(self) -> str:
         """The sources of both sides."""
-        return "; ".join(dict.fromkeys(filter(None, map(_where, (self.was, self.now)))))
+        return "; ".join(dict.fromkeys(filter(None, map(_format_source, (self.was, self.now)))))
 
 
 class ViewComparison(NamedTuple):
@@ -62,23 +62,23 @@ class ViewComparison(NamedTuple):
     silent: Tuple[PlaceDifference, ...]
 
 
-def compared(
+def compare_views(
     before: FactSource, after: FactSource, places: Iterable[Place], contexts: Sequence[str] = ("", "")
 ) -> ViewComparison:
     """Compare two views at these places."""
     found = [PlaceDifference(place, before.observe(place), after.observe(place)) for place in places]
-    other = [one for one in found if not _same(one, contexts)]
+    other = [one for one in found if not _are_same(one, contexts)]
     return ViewComparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
 
 
-def everywhere(before: FactSource, after: FactSource) -> Iterator[Place]:
+def iter_all_places(before: FactSource, after: FactSource) -> Iterator[Place]:
     """Yield every leaf, row and column of either view, in the order of the families."""
     for family in declaration.families():
-        for place in facts_of(family):
-            yield from within(place, before, after)
+        for place in list_places(family):
+            yield from iter_places_within(place, before, after)
 
 
-def within(place: Place, before: FactSource, after: FactSource) -> Iterator[Place]:
+def iter_places_within(place: Place, before: FactSource, after: FactSource) -> Iterator[Place]:
     """Yield a place itself, the rows of a table, and the columns of a row."""
     if isinstance(place.fact, Leaf) or place.column:
         yield place
@@ -88,11 +88,11 @@ def within(place: Place, before: FactSource, after: FactSource) -> Iterator[Plac
             for column in place.fact.columns:
                 yield Place((*place.path, column), place.fact, place.key, column)
     else:
-        for name in sorted({*_named(before, place), *_named(after, place)}):
-            yield from within(Place((*place.path, name), place.fact, name), before, after)
+        for name in sorted({*_list_row_names(before, place), *_list_row_names(after, place)}):
+            yield from iter_places_within(Place((*place.path, name), place.fact, name), before, after)
 
 
-def _named(view: FactSource, place: Place) -> Tuple[str, ...]:
+def _list_row_names(view: FactSource, place: Place) -> Tuple[str, ...]:
     names = view.names(place)
     return () if isinstance(names, Unknown) else names
 
@@ -100,25 +100,25 @@ def _named(view: FactSource, place: Place) -> Tuple[str, ...]:
 # equality of observations
 
 
-def _same(one: PlaceDifference, contexts: Sequence[str]) -> bool:
+def _are_same(one: PlaceDifference, contexts: Sequence[str]) -> bool:
     """Return whether two observations are, or may be, equal. Sources do not count."""
     was, now = one.was, one.now
     if isinstance(was, Value) and isinstance(now, Value):
-        return _meet(was, now, one.place.kind) or _comes(one.place, was, now, contexts)
+        return _values_overlap(was, now, one.place.kind) or _is_loaded_on_demand(one.place, was, now, contexts)
     if isinstance(was, Unknown) and isinstance(now, Unknown):
         return was.reason == now.reason
     return isinstance(was, Absent) and isinstance(now, Absent)
 
 
-def _meet(was: Value[Datum], now: Value[Datum], kind: Kind[Datum]) -> bool:
+def _values_overlap(was: Value[Datum], now: Value[Datum], kind: Kind[Datum]) -> bool:
     """Return whether the possible values of two observations overlap.
 
     A value that is y or m does not differ from m.
     """
-    return any(_equal(one, other, kind) for one in (was.value, *was.others) for other in (now.value, *now.others))
+    return any(_are_equal(one, other, kind) for one in (was.value, *was.others) for other in (now.value, *now.others))
 
 
-def _equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
+def _are_equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
     """Return whether the type orders two values as equal.
 
     For example, 0x1b6 equals 438, and version 1.6.20~ds1 equals 1.6.20.
@@ -131,7 +131,7 @@ def _equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
         return False
 
 
-def _comes(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequence[str]) -> bool:
+def _is_loaded_on_demand(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequence[str]) -> bool:
     """Return whether the running host reached its value on demand after the boot."""
     values = {context: seen.value for context, seen in zip(contexts, (was, now))}
     pair = (values.get("running", ""), values.get("at rest", ""))
@@ -141,48 +141,53 @@ def _comes(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequenc
 # output
 
 
-def told(found: ViewComparison, whole: Callable[[Place], bool]) -> Iterator[str]:
+def format_differences(found: ViewComparison, whole: Callable[[Place], bool]) -> Iterator[str]:
     """Yield a line for each difference.
 
     Rows of a large table are only counted, unless `whole` returns true for the table.
     """
-    for table, members in _by(found.differing, lambda one: ".".join(one.place.owner)).items():
+    for table, members in _group_by(found.differing, lambda one: ".".join(one.place.owner)).items():
         if whole(members[0].place):
             yield from (one.line for one in members)
             continue
         rest: List[PlaceDifference] = []
-        for cause, alike in _by(members, _cause).items():
-            if cause and len(alike) > ALIKE:
-                yield _together(alike)
+        for cause, alike in _group_by(members, _find_cause).items():
+            if cause and len(alike) > MAX_UNGROUPED_ROWS:
+                yield _format_group(alike)
             else:
                 rest += alike
         rows = {one.place.key for one in rest}
-        if len(rows) > FOLDED:
+        if len(rows) > MAX_LISTED_ROWS:
             yield f"{table}: {len(rows)} rows differ: ask for {table} to list them  # {rest[0].seen}"
         else:
             yield from (one.line for one in rest)
 
 
-def _by(found: Iterable[PlaceDifference], key: Callable[[PlaceDifference], str]) -> Dict[str, List[PlaceDifference]]:
+def _group_by(
+    found: Iterable[PlaceDifference], key: Callable[[PlaceDifference], str]
+) -> Dict[str, List[PlaceDifference]]:
     groups: Dict[str, List[PlaceDifference]] = {}
     for one in found:
         groups.setdefault(key(one), []).append(one)
     return groups
 
 
-def _cause(one: PlaceDifference) -> str:
+def _find_cause(one: PlaceDifference) -> str:
     """Return the detail of an absence as the cause of a difference, if it has one."""
     return next((seen.say for seen in (one.was, one.now) if isinstance(seen, Absent)), "")
 
 
-def _together(alike: Sequence[PlaceDifference]) -> str:
+def _format_group(alike: Sequence[PlaceDifference]) -> str:
     """Format rows that appear or disappear for the same cause."""
     first = alike[0]
-    words = ["there" if isinstance(seen, Value) else _words(seen, first.place) for seen in (first.was, first.now)]
+    words = [
+        "there" if isinstance(seen, Value) else _format_observation(seen, first.place)
+        for seen in (first.was, first.now)
+    ]
     return f"{first.name} and {len(alike) - 1} more: {' -> '.join(words)}  # {first.seen}"
 
 
-def _words(seen: Observation[Datum], place: Place) -> str:
+def _format_observation(seen: Observation[Datum], place: Place) -> str:
     if isinstance(seen, Unknown):
         return f"not known ({seen.reason}: {seen.say})"
     if isinstance(seen, Absent):
@@ -190,7 +195,7 @@ def _words(seen: Observation[Datum], place: Place) -> str:
     return " or ".join(format_value(value, place.kind) for value in (seen.value, *seen.others))
 
 
-def _where(seen: Observation[Datum]) -> str:
+def _format_source(seen: Observation[Datum]) -> str:
     if isinstance(seen, Unknown):
         return seen.look
     return f"{'inferred from ' if seen.evidence.inferred else ''}{seen.evidence}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Union
 from nodespec.errors import UsageError
 from nodespec.facts.live import Live
 from nodespec.recording import file
-from nodespec.recording.replay import Recorded
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 from nodespec.run.check import open_target
 
@@ -29,7 +29,7 @@ class View(NamedTuple):
     name: str
     seat: Seat
     time: str
-    facts: Union[Live, Recorded]
+    facts: Union[Live, ReplayedFacts]
 
     @property
     def head(self) -> str:
@@ -37,16 +37,16 @@ class View(NamedTuple):
         return f"{self.name}: {self.seat.host.name}, {self.seat.context} ({self.seat.door}), {self.time}"
 
 
-def is_door(word: str) -> bool:
+def is_live_operand(word: str) -> bool:
     """Return whether an operand is observed now, and not read from a recording."""
     return word in NEXT_BOOT or word.startswith(IMAGE)
 
 
 def open_view(word: str, target: Target) -> View:
     """Open the view of an operand. Raises `UsageError` if it cannot be opened."""
-    if not is_door(word):
-        found = file.load(word)
-        return View(word, found.seat, found.time, Recorded(found.facts))
+    if not is_live_operand(word):
+        found = file.load_recording(word)
+        return View(word, found.seat, found.time, ReplayedFacts(found.facts))
     if word == IMAGE:
         raise UsageError(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
     image = target.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else ""

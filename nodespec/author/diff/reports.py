@@ -10,28 +10,28 @@ from nodespec.model.report import Finding, Report
 NOT_ASKED, NOT_JUDGED = "not asked", "not judged"
 
 
-def changes(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:
+def diff_reports(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:
     """Yield a line for each difference, in the order of the later report.
 
     With several hosts, each line begins with the hostname.
     """
     if len(before) == len(after) == 1:
-        yield from _changes(before[0], after[0])
+        yield from _diff_report(before[0], after[0])
         return
-    was, now = _by_host(before), _by_host(after)
+    was, now = _index_by_host(before), _index_by_host(after)
     for host in {**now, **was}:
         if host in was and host in now:
-            yield from (f"{host}: {line}" for line in _changes(was[host], now[host]))
+            yield from (f"{host}: {line}" for line in _diff_report(was[host], now[host]))
         else:
             said = [reports[host].headline if host in reports else NOT_JUDGED for reports in (was, now)]
             yield f"{host}: {' -> '.join(said)}"
 
 
-def _by_host(reports: Sequence[Report]) -> Dict[str, Report]:
+def _index_by_host(reports: Sequence[Report]) -> Dict[str, Report]:
     return dict(zip(label_hosts(reports), reports))
 
 
-def _changes(before: Report, after: Report) -> Iterator[str]:
+def _diff_report(before: Report, after: Report) -> Iterator[str]:
     if before.conclusion != after.conclusion:
         yield f"{before.conclusion} -> {after.conclusion}"
     digests = [{spec.name: spec.digest for spec in report.specs} for report in (before, after)]
@@ -39,21 +39,21 @@ def _changes(before: Report, after: Report) -> Iterator[str]:
         was, now = (f"sha256:{one[name][:16]}" if name in one else NOT_ASKED for one in digests)
         if was != now:
             yield f"spec {name}: {was} -> {now}"
-    yield from _findings(before, after)
+    yield from _diff_findings(before, after)
 
 
-def _findings(before: Report, after: Report) -> Iterator[str]:
+def _diff_findings(before: Report, after: Report) -> Iterator[str]:
     was, now = ({one.id: one for one in report.findings} for report in (before, after))
     for id_ in {**now, **was}:
         pair = was.get(id_), now.get(id_)
-        said = [_said(one) for one in pair]
+        said = [_format_outcome(one) for one in pair]
         if said[0] != said[1]:
             told = pair[1] or pair[0]
-            seen = f": {told.sentence}{_seen(told)}" if told else ""
+            seen = f": {told.sentence}{_format_sources(told)}" if told else ""
             yield f"{id_}: {said[0]} -> {said[1]}{seen}"
 
 
-def _said(finding: Union[Finding, None]) -> str:
+def _format_outcome(finding: Union[Finding, None]) -> str:
     """Format an outcome, with its disposition if that is not the default."""
     if finding is None:
         return NOT_ASKED
@@ -61,7 +61,7 @@ def _said(finding: Union[Finding, None]) -> str:
     return finding.outcome if finding.disposition in usual else f"{finding.outcome} ({finding.disposition})"
 
 
-def _seen(finding: Finding) -> str:
+def _format_sources(finding: Finding) -> str:
     """Format the sources of a finding; for a rule, those of the decisive parts."""
     parts = [part for part in finding.parts if part.outcome == finding.outcome] or finding.parts
     at = (one for part in parts for one in part.evidence)

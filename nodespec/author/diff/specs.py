@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, Set, Tuple
 
-from nodespec.author.spec.satisfiability import possible
+from nodespec.author.spec.satisfiability import find_outcomes
 from nodespec.judge.pattern import Clause, Joined, Params, Pattern, list_clauses
 from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.model.plan import Plan, Requirement
-from nodespec.output.manual import wanted
+from nodespec.output.manual import iter_conditions
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -22,76 +22,80 @@ NOT_ASKED, RECOMMENDED = "not asked", "recommended."
 Path: TypeAlias = "Tuple[str, ...]"
 
 
-def moves(before: Plan, after: Plan) -> Iterator[str]:
+def diff_plans(before: Plan, after: Plan) -> Iterator[str]:
     """Yield a line for each requirement that is stricter or weaker than before.
 
     The order is that of the later spec.
     """
     was, now = ({one.id: one for one in plan.requirements} for plan in (before, after))
     for id_ in {**now, **was}:
-        more = id_ in now and not _implied(now[id_], after, before)
-        less = id_ in was and not _implied(was[id_], before, after)
+        more = id_ in now and not _is_implied(now[id_], after, before)
+        less = id_ in was and not _is_implied(was[id_], before, after)
         if more or less:
             label = OTHER if more and less else MORE if more else LESS
-            said = [_asked(id_, *pair) for pair in ((was, before), (now, after))]
+            said = [_format_requirements(id_, *pair) for pair in ((was, before), (now, after))]
             at = ", ".join((now[id_] if id_ in now else was[id_]).source)
             yield f"{label:5}  {id_}: {' -> '.join(said)}  # {at}"
 
 
-def _implied(one: Requirement, own: Plan, other: Plan) -> bool:
+def _is_implied(one: Requirement, own: Plan, other: Plan) -> bool:
     """Return whether every host that meets the other plan meets this requirement."""
     equals = [r for r in other.requirements if one.level in (r.level, "recommended")]
     if any((r.pattern, r.when) == (one.pattern, one.when) for r in equals):
         return True
     if _is_quantified(one):
         return False
-    pattern, asked = _whole(one, own), _asks(one, own)
-    given = [_whole(r, other) for r in equals if not _is_quantified(r) and asked & _asks(r, other)]
-    return bool(given) and possible(pattern, Joined("all", tuple(given))) <= {"pass"}
+    pattern, asked = _read_requirement(one, own), _collect_paths(one, own)
+    given = [_read_requirement(r, other) for r in equals if not _is_quantified(r) and asked & _collect_paths(r, other)]
+    return bool(given) and find_outcomes(pattern, Joined("all", tuple(given))) <= {"pass"}
 
 
 def _is_quantified(one: Requirement) -> bool:
     return bool({"every", "some"} & one.pattern.keys())
 
 
-def _whole(one: Requirement, plan: Plan) -> Pattern:
+def _read_requirement(one: Requirement, plan: Plan) -> Pattern:
     """Return a requirement as one pattern: its condition implies its pattern."""
-    params = _params(plan)
+    params = _index_params(plan)
     pattern = read_pattern(one.pattern, params)
     return Joined("any", (Joined("not", (read_pattern(one.when, params),)), pattern)) if one.when else pattern
 
 
-def _asks(one: Requirement, plan: Plan) -> Set[Path]:
+def _collect_paths(one: Requirement, plan: Plan) -> Set[Path]:
     """Return the facts of the pattern of a requirement, without its condition.
 
     Two requirements with only a condition in common are not related.
     """
-    found = list_clauses(read_pattern(one.pattern, _params(plan)))
+    found = list_clauses(read_pattern(one.pattern, _index_params(plan)))
     return {place.path for clause in found for place in (clause.place, *clause.aliases)}
 
 
-def _params(plan: Plan) -> Params:
+def _index_params(plan: Plan) -> Params:
     return {param.name: param for param in plan.params}
 
 
-def _asked(id_: str, requirements: Dict[str, Requirement], plan: Plan) -> str:
+def _format_requirements(id_: str, requirements: Dict[str, Requirement], plan: Plan) -> str:
     """Format what a spec requires under an id.
 
     If the spec has the requirement at the other level, the text names the level.
     """
     if id_ in requirements:
-        return _words(requirements[id_], plan)
+        return _format_requirement(requirements[id_], plan)
     down = id_.startswith(RECOMMENDED)
     name = id_[len(RECOMMENDED) :] if down else f"{RECOMMENDED}{id_}"
     level = "required" if down else "recommended"
-    return f"{level} {_words(requirements[name], plan)}" if name in requirements else NOT_ASKED
+    return f"{level} {_format_requirement(requirements[name], plan)}" if name in requirements else NOT_ASKED
 
 
-def _words(one: Requirement, plan: Plan) -> str:
+def _format_requirement(one: Requirement, plan: Plan) -> str:
     """Format a requirement.
 
     For a plain one this is only its expectation, because its id names the fact.
     """
-    pattern = None if one.when or _is_quantified(one) else read_pattern(one.pattern, _params(plan))
+    pattern = None if one.when or _is_quantified(one) else read_pattern(one.pattern, _index_params(plan))
     plain = isinstance(pattern, Clause) and not pattern.aliases
-    return pattern.expect.text if plain and isinstance(pattern, Clause) else " ".join(wanted(one, _params(plan)))
+    return (
+        pattern.expect.text
+        if plain and isinstance(pattern, Clause)
+        else " ".join(iter_conditions(one, _index_params(plan)))
+    )

@@ -17,8 +17,8 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.author.spec.library import Library, SpecText
 
-TOP = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
-CONTENT = {"extends", "params", "require", "recommend", "rules"}  # a mapping with one of these keys is a spec
+TOP_KEYS = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")
+CONTENT_KEYS = {"extends", "params", "require", "recommend", "rules"}  # a mapping with one of these keys is a spec
 
 
 class Document(NamedTuple):
@@ -76,14 +76,14 @@ class Documents:
         for name in names:
             with ErrorCollector(self.problems):
                 found = self.library.find(name)
-                self._collect(found)
+                self._collect_ancestors(found)
                 if found.key in self.known:
                     asked[found.key] = name
             if name not in asked.values():
                 self.lost |= {"extends", "params"}
         return asked
 
-    def line(self, key: str) -> Tuple[str, ...]:
+    def list_ancestors(self, key: str) -> Tuple[str, ...]:
         """Return the keys of all ancestors of a document, depth first, then its own key."""
         done: Dict[str, None] = {}
         ahead = [(key, False)]
@@ -96,10 +96,10 @@ class Documents:
                 ahead += [(parent, False) for parent in reversed(self.known[one].parents)]
         return tuple(done)
 
-    def _collect(self, text_: SpecText) -> None:
+    def _collect_ancestors(self, text_: SpecText) -> None:
         """Read a document and its ancestors, depth first; each file once."""
         path: Dict[str, _OpenDocument] = {}
-        self._open(text_, path)
+        self._open_document(text_, path)
         while path:
             here = path[next(reversed(path))]
             node = next(here.ahead, None)
@@ -107,31 +107,31 @@ class Documents:
                 self.known[here.key] = here.document._replace(parents=tuple(here.parents))
                 del path[here.key]
                 continue
-            if self._opened(node, here, path):
+            if self._open_parent(node, here, path):
                 continue
             self.lost |= {"extends", "params"}
 
-    def _opened(self, node: Node, here: _OpenDocument, path: Dict[str, _OpenDocument]) -> bool:
+    def _open_parent(self, node: Node, here: _OpenDocument, path: Dict[str, _OpenDocument]) -> bool:
         """Open a parent document. Return whether it could be read."""
         with ErrorCollector(self.problems):
-            found = self._parent(node, here.key)
+            found = self._find_parent(node, here.key)
             if found.key in path:
                 raise DocumentError(node, f"`{node}` extends itself")
-            self._open(found, path)
+            self._open_document(found, path)
             here.parents.append(found.key)
             return True
         return False
 
-    def _open(self, text_: SpecText, path: Dict[str, _OpenDocument]) -> None:
+    def _open_document(self, text_: SpecText, path: Dict[str, _OpenDocument]) -> None:
         if text_.key in self.known:
             return
-        document = self._document(text_)
+        document = self._parse_document(text_)
         parents: Sequence[Node] = ()
         with ErrorCollector(self.problems):
             parents = document.list("extends")
         path[text_.key] = _OpenDocument(text_.key, document, iter(parents), [])
 
-    def _parent(self, node: Node, beside: str) -> SpecText:
+    def _find_parent(self, node: Node, beside: str) -> SpecText:
         """Find a spec that a document extends.
 
         Raises `DocumentError` with the position of its name if it is not found.
@@ -142,18 +142,18 @@ class Documents:
         except UsageError as mistake:
             raise DocumentError(node, "; ".join(mistake.messages)) from None
 
-    def _document(self, text_: SpecText) -> Document:
+    def _parse_document(self, text_: SpecText) -> Document:
         body: Node = parse(text_.data, text_.file, self.problems)
         if not isinstance(body, Map):
             raise DocumentError(body, "a spec is a mapping that begins with `nodespec: 1`")
         notes: Tuple[str, ...] = ()
-        if sysspec.is_one(body):
-            body, notes = sysspec.converted(body)
+        if sysspec.is_sysspec(body):
+            body, notes = sysspec.convert_sysspec(body)
         _check_language(body, self.problems)
         document = Document(text_.file, body, (), notes)
-        unknown = find_unknown_keys(body, TOP)
+        unknown = find_unknown_keys(body, TOP_KEYS)
         self.problems += unknown
-        meant = " ".join(suggest_name(str(wrong.node), TOP) for wrong in unknown)
+        meant = " ".join(suggest_name(str(wrong.node), TOP_KEYS) for wrong in unknown)
         self.lost |= {key for key in ("extends", "params") if f"`{key}`" in meant}
         for key in ("name", "title"):
             with ErrorCollector(self.problems):
@@ -166,7 +166,7 @@ def _check_language(body: Map, problems: List[DocumentError]) -> None:
     said = body.get("nodespec")
     if said != str(LANGUAGE_VERSION):
         wrong = DocumentError(said or body, f"`nodespec: {LANGUAGE_VERSION}` is wanted: the version of the language")
-        if said is not None or not CONTENT & {*body}:
+        if said is not None or not CONTENT_KEYS & {*body}:
             raise wrong
         problems.append(wrong)
     if "requires" in body:

@@ -31,20 +31,20 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from nodespec.author.spec.params import Bound
+    from nodespec.author.spec.params import BoundParams
     from nodespec.model.plan import SpecParam
 
-LISTS = ("any", "all", "none", "only")  # operators that take a list of expectations
+LIST_OPERATORS = ("any", "all", "none", "only")  # operators that take a list of expectations
 T = TypeVar("T")
-Said: TypeAlias = "Mapping[str, str]"
+Words: TypeAlias = "Mapping[str, str]"
 
 
-class Stated(NamedTuple):
+class StatedExpectation(NamedTuple):
     """The expectation of one place: as data for the plan, and parsed."""
 
     clause: Clause
     data: Data
-    words: Said
+    words: Words
     at: FilePosition
 
     @property
@@ -57,7 +57,7 @@ class FactWalk:
     """Walk mappings of facts. Errors are collected in `problems`."""
 
     def __init__(
-        self, params: Bound, problems: List[DocumentError], warnings: Optional[List[DocumentError]] = None
+        self, params: BoundParams, problems: List[DocumentError], warnings: Optional[List[DocumentError]] = None
     ) -> None:
         self.params, self.problems, self.warnings = params, problems, warnings
         self._tried: Dict[Tuple[str, int], Kind[Datum]] = {}  # parameters whose choices are all valid for a type
@@ -67,7 +67,7 @@ class FactWalk:
         with ErrorCollector(self.problems):
             yield from work
 
-    def family(self, name: Word, node: Node) -> Iterator[Stated]:
+    def family(self, name: Word, node: Node) -> Iterator[StatedExpectation]:
         """Yield the statements on the facts of a family."""
         try:
             declared = declaration.family(name)
@@ -76,76 +76,78 @@ class FactWalk:
                 name, f"`{name}` is no family of facts{suggest_name(name, declaration.families())}"
             ) from None
         if isinstance(declared, Table):
-            yield from self._table((name,), declared, node)
+            yield from self._walk_table((name,), declared, node)
             return
         for member, below in iterate_items(node, f"`{name}`"):
-            yield from self.guarded(self._member(name, declared, member, below))
+            yield from self.guarded(self._walk_member(name, declared, member, below))
 
-    def _member(self, family: str, declared: Group, name: Word, node: Node) -> Iterator[Stated]:
+    def _walk_member(self, family: str, declared: Group, name: Word, node: Node) -> Iterator[StatedExpectation]:
         fact = declared.members.get(name)
         if fact is None:
             raise DocumentError(name, f"`{name}` is no fact of `{family}`{suggest_name(name, declared.members)}")
         if isinstance(fact, Table):
-            yield from self._table((family, name), fact, node)
+            yield from self._walk_table((family, name), fact, node)
         else:
             try:
-                yield self._stated(Place((family, str(name)), fact), _parted(node), name.at)
+                yield self._state_expectation(Place((family, str(name)), fact), _split_node(node), name.at)
             except ConsequentError:
                 raise
             except DocumentError as wrong:
-                raise DocumentError(wrong.node, f"{wrong.args[0]}{_ordered(family, declared, wrong)}") from None
+                raise DocumentError(wrong.node, f"{wrong.args[0]}{_suggest_version(family, declared, wrong)}") from None
 
-    def _table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[Stated]:
+    def _walk_table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[StatedExpectation]:
         rows: Dict[str, Word] = {}
         for name, below in iterate_items(node, f"`{'.'.join(owner)}`"):
-            yield from self.guarded(self._named(owner, table, name, below, rows))
+            yield from self.guarded(self._walk_row(owner, table, name, below, rows))
 
-    def _named(
+    def _walk_row(
         self, owner: Tuple[str, ...], table: Table, name: Word, node: Node, rows: Dict[str, Word]
-    ) -> Iterator[Stated]:
-        key = _key(table, name)
+    ) -> Iterator[StatedExpectation]:
+        key = _read_row_key(table, name)
         if key in rows:
             raise DocumentError(name, f"`{name}` stands here twice: it is `{rows[key]}` of line {rows[key].at.line}")
         rows[key] = name
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
-    def row(self, place: Place, node: Node, at: FilePosition) -> Iterator[Stated]:
+    def row(self, place: Place, node: Node, at: FilePosition) -> Iterator[StatedExpectation]:
         """Yield the statements on one row: on the row itself, and on its columns.
 
         In a table with columns, the key `is` states the expectation of the row itself.
         """
-        table, said = place.fact, _parted(node)
+        table, said = place.fact, _split_node(node)
         if not (isinstance(table, Table) and table.columns and isinstance(node, Map)):
-            yield self._stated(place, said, at)
+            yield self._state_expectation(place, said, at)
             return
         if said.aliases:
             raise DocumentError(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
         for name, below in iterate_items(said.rest, f"`{'.'.join(place.path)}`"):
             if name == "is":
-                yield from self.guarded(iter([self._stated(place, said._replace(expect=below), at)]))
+                yield from self.guarded(iter([self._state_expectation(place, said._replace(expect=below), at)]))
             else:
-                yield from self.guarded(self._column(place, table, name, below, said.words))
+                yield from self.guarded(self._walk_column(place, table, name, below, said.words))
 
-    def _column(self, row: Place, table: Table, name: Word, node: Node, words: Said) -> Iterator[Stated]:
+    def _walk_column(
+        self, row: Place, table: Table, name: Word, node: Node, words: Words
+    ) -> Iterator[StatedExpectation]:
         if name not in table.columns:
             raise DocumentError(
                 name, f"`{name}` is no column of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
             )
-        place, said = row._replace(path=(*row.path, str(name)), column=str(name)), _parted(node)
-        yield self._stated(place, said._replace(words={**words, **said.words}), name.at)
+        place, said = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
+        yield self._state_expectation(place, said._replace(words={**words, **said.words}), name.at)
 
-    def _stated(self, place: Place, said: Parted, at: FilePosition) -> Stated:
+    def _state_expectation(self, place: Place, said: NodeParts, at: FilePosition) -> StatedExpectation:
         expect, bound = self.expectation(said.expect, place.kind)
         data: Data = {"fact": cast_node([*place.path]), "expect": cast_node(bound)}
         if not said.aliases:
-            return Stated(Clause(place, expect), data, said.words, at)
+            return StatedExpectation(Clause(place, expect), data, said.words, at)
         try:
             place.kind.strength("")
         except ValueError:
             raise DocumentError(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
-        keys = _aliases(place, said.aliases)
+        keys = _read_aliases(place, said.aliases)
         others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
-        return Stated(Clause(place, expect, others), {**data, "aliases": cast_node(keys)}, said.words, at)
+        return StatedExpectation(Clause(place, expect, others), {**data, "aliases": cast_node(keys)}, said.words, at)
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
         """Parse an expectation, and return it with its data.
@@ -153,23 +155,23 @@ class FactWalk:
         Parameters are replaced by their values, and every choice of a parameter must be valid there. The data keeps
         parameters whose default depends on the context; they are replaced when a host is judged.
         """
-        used = [(name, self.params.known(name)) for name in _asked(node)]
+        used = [(name, self.params.known(name)) for name in _iter_params(node)]
         try:
             for name, param in used:
-                self._try(node, name, param, kind)
-            expect = expectation.parse_expectation(cast_node(self._bound(node, {})), kind)
+                self._try_choices(node, name, param, kind)
+            expect = expectation.parse_expectation(cast_node(self._replace_params(node, {})), kind)
         except DocumentError as wrong:
             self.problems += [
-                other for other in problems_within(self._bound(node, {}), kind) if str(other) != str(wrong)
+                other for other in find_problems(self._replace_params(node, {}), kind) if str(other) != str(wrong)
             ]
             raise
         if self.warnings is not None:
-            self.warnings += size_warnings(node, kind)
+            self.warnings += warn_about_sizes(node, kind)
         keep = frozenset(str(name) for name, param in used if param.defaults)
         self.params.used |= bool(keep)
-        return expect, self._bound(node, {}, keep)
+        return expect, self._replace_params(node, {}, keep)
 
-    def _try(self, node: Node, name: Word, param: SpecParam, kind: Kind[Datum]) -> None:
+    def _try_choices(self, node: Node, name: Word, param: SpecParam, kind: Kind[Datum]) -> None:
         """Parse an expectation with every choice of a parameter.
 
         An expectation that is only the parameter is parsed once for each type.
@@ -178,17 +180,17 @@ class FactWalk:
         if alone in self._tried:
             return
         for choice in param.choices:
-            expectation.parse_expectation(cast_node(self._bound(node, {name: choice})), kind)
+            expectation.parse_expectation(cast_node(self._replace_params(node, {name: choice})), kind)
         if alone:
             self._tried[alone] = kind
 
-    def _bound(self, node: Node, instead: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
+    def _replace_params(self, node: Node, instead: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
         """Replace the parameters in a node by their text, except those in `keep`."""
         if isinstance(node, Seq):
-            return make_sequence(node.at, [self._bound(one, instead, keep) for one in node])
+            return make_sequence(node.at, [self._replace_params(one, instead, keep) for one in node])
         if not isinstance(node, Map):
             return node
-        below = {key: self._bound(one, instead, keep) for key, one in node.items()}
+        below = {key: self._replace_params(one, instead, keep) for key, one in node.items()}
         name = below.get("param")
         if isinstance(name, Word) and name not in keep:
             del below["param"]
@@ -199,47 +201,47 @@ class FactWalk:
         return make_mapping(node.at, below.items())
 
 
-class Parted(NamedTuple):
+class NodeParts(NamedTuple):
     """The parts of a node: its expectation, words (why, fix, see) and aliases.
 
     `rest` is the node without words and aliases.
     """
 
     expect: Node
-    words: Said
+    words: Words
     aliases: List[Word]
     rest: Node
 
 
-def _parted(node: Node) -> Parted:
+def _split_node(node: Node) -> NodeParts:
     if not isinstance(node, Map):
-        return Parted(node, {}, [], node)
+        return NodeParts(node, {}, [], node)
     words = {name: require_text(node[name], name) for name in REQUIREMENT_KEYS if name in node}
-    aliases = [_name(one) for one in require_list(node["aliases"])] if "aliases" in node else []
+    aliases = [_check_alias(one) for one in require_list(node["aliases"])] if "aliases" in node else []
     rest = make_mapping(
         node.at, ((name, below) for name, below in node.items() if name not in (*REQUIREMENT_KEYS, "aliases"))
     )
-    return Parted(rest["is"] if list(rest) == ["is"] else rest, words, aliases, rest)
+    return NodeParts(rest["is"] if list(rest) == ["is"] else rest, words, aliases, rest)
 
 
-def _name(node: Node) -> Word:
+def _check_alias(node: Node) -> Word:
     if not isinstance(node, Word) or node.null:
         raise DocumentError(node, "`aliases` are names")
     return node
 
 
-def _aliases(place: Place, names: List[Word]) -> List[str]:
+def _read_aliases(place: Place, names: List[Word]) -> List[str]:
     """Return the keys of the aliases. Raises `DocumentError` for a duplicate."""
     keys = {place.key: None}
     for name in names:
-        key = _key(place.fact, name) if isinstance(place.fact, Table) else str(name)
+        key = _read_row_key(place.fact, name) if isinstance(place.fact, Table) else str(name)
         if key in keys:
             raise DocumentError(name, f"`{name}` stands here already")
         keys[key] = None
     return [*keys][1:]
 
 
-def _asked(node: Node) -> Iterator[Word]:
+def _iter_params(node: Node) -> Iterator[Word]:
     """Yield the parameters of an expectation.
 
     Raises `DocumentError` for a duplicate in a list.
@@ -252,41 +254,41 @@ def _asked(node: Node) -> Iterator[Word]:
     if isinstance(node, Seq):
         require_distinct(node)
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
-        yield from _asked(below)
+        yield from _iter_params(below)
 
 
-def _ordered(family: str, declared: Group, wrong: DocumentError) -> str:
+def _suggest_version(family: str, declared: Group, wrong: DocumentError) -> str:
     """Suggest the version of the family if a range is given for a text."""
     version = declared.members.get("version")
     meant = str(wrong.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
     return f": a range is for `{family}.version`" if meant else ""
 
 
-def _key(table: Table, name: Word) -> str:
+def _read_row_key(table: Table, name: Word) -> str:
     try:
         return declaration.row_key(table, str(name))
     except ValueError as error:
         raise DocumentError(name, str(error)) from None
 
 
-def problems_within(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
+def find_problems(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
     """Yield the errors of the parts of an expectation; each part is parsed separately."""
     inner = kind.element if isinstance(kind, SetOf) else kind
     if isinstance(node, Seq):
         parts = [(one, inner) for one in node]
     elif isinstance(node, Map):
-        parts = [(one, kind) for name, one in node.items() if name in LISTS and one and isinstance(one, Seq)]
+        parts = [(one, kind) for name, one in node.items() if name in LIST_OPERATORS and one and isinstance(one, Seq)]
     else:
         parts = []
     for part, of in parts:
         try:
             expectation.parse_expectation(cast_node(part), of)
         except DocumentError as wrong:
-            within = list(problems_within(part, of))
+            within = list(find_problems(part, of))
             yield from within or [wrong]
 
 
-def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
+def warn_about_sizes(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
     """Yield a warning for each size below 1 Ki without a unit.
 
     `>=2` of memory means two bytes, which is rarely intended.
@@ -298,4 +300,4 @@ def size_warnings(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
                     node, f"`{node}`: {bound} is a number of bytes; write a unit, as in {bound}Gi or {bound}Mi"
                 )
     for below in node.values() if isinstance(node, Map) else node if isinstance(node, Seq) else ():
-        yield from size_warnings(below, kind)
+        yield from warn_about_sizes(below, kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Dict, Iterator, List, Sequence, Tuple
 
-from nodespec.author.spec.satisfiability import possible, value_ways
+from nodespec.author.spec.satisfiability import find_outcomes, iter_value_results
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import expectation
 from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, list_clauses, parse_pattern
@@ -23,7 +23,7 @@ def find_gaps(plan: Plan) -> Iterator[str]:
     These rules together cover every value of the fact.
     """
     params = {param.name: param for param in plan.params}
-    conditions = _conditions(plan, params)
+    conditions = _collect_conditions(plan, params)
     places = {clause.place.path: clause.place for pattern, _ in conditions for clause in list_clauses(pattern)}
     for path, place in places.items():
         asking = [one for one in conditions if any(clause.place.path == path for clause in list_clauses(one[0]))]
@@ -34,10 +34,10 @@ def find_gaps(plan: Plan) -> Iterator[str]:
             and _covers_values_only(place, asking)
             and not _is_required(plan, params, place)
         ):
-            yield _sentence(place, [requirement for _, requirement in asking])
+            yield _format_gap(place, [requirement for _, requirement in asking])
 
 
-def _conditions(plan: Plan, params: Params) -> List[Condition]:
+def _collect_conditions(plan: Plan, params: Params) -> List[Condition]:
     """Return each distinct `when` of required requirements, with the first of them."""
     found: Dict[str, Condition] = {}
     for one in plan.requirements:
@@ -49,12 +49,12 @@ def _conditions(plan: Plan, params: Params) -> List[Condition]:
 def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
     """Return whether the conditions cover every value of a fact, but not its absence."""
     union = Joined("any", tuple(pattern for pattern, _ in asking))
-    if possible(union, _absent(place)) != {"fail"}:
+    if find_outcomes(union, _make_absent(place)) != {"fail"}:
         return False
     asked = [clause for clause in list_clauses(union) if clause.place.path == place.path]
-    for way in value_ways(place, [clause.expect for clause in asked]):
+    for way in iter_value_results(place, [clause.expect for clause in asked]):
         given = [clause if holds else Joined("not", (clause,)) for clause, holds in zip(asked, way)]
-        if "pass" not in possible(union, Joined("all", (_present(place), *given))):
+        if "pass" not in find_outcomes(union, Joined("all", (_make_present(place), *given))):
             return False
     return True
 
@@ -62,22 +62,24 @@ def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
 def _is_required(plan: Plan, params: Params, place: Place) -> bool:
     """Return whether a required requirement fails on every host without the fact."""
     plain = [one for one in plan.requirements if one.level == "required" and not {"every", "some"} & set(one.pattern)]
-    failing = [one for one in plain if possible(parse_pattern(one.pattern, params), _absent(place)) == {"fail"}]
+    failing = [
+        one for one in plain if find_outcomes(parse_pattern(one.pattern, params), _make_absent(place)) == {"fail"}
+    ]
     if any(not one.when for one in failing):
         return True
     whens = tuple(parse_pattern(one.when, params) for one in failing)
-    return bool(whens) and possible(Joined("any", whens), _absent(place)) == {"pass"}
+    return bool(whens) and find_outcomes(Joined("any", whens), _make_absent(place)) == {"pass"}
 
 
-def _present(place: Place) -> Clause:
+def _make_present(place: Place) -> Clause:
     return Clause(place, expectation.parse_expectation("present", place.kind))
 
 
-def _absent(place: Place) -> Pattern:
-    return Joined("not", (_present(place),))
+def _make_absent(place: Place) -> Pattern:
+    return Joined("not", (_make_present(place),))
 
 
-def _sentence(place: Place, asking: Sequence[Requirement]) -> str:
+def _format_gap(place: Place, asking: Sequence[Requirement]) -> str:
     fact = ".".join(place.path)
     names = ", ".join(dict.fromkeys(f"`{one.id}`" for one in asking))
     return (

@@ -11,8 +11,8 @@ from nodespec.errors import UsageError, suggest_name
 from nodespec.model.document import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.records import NamedTuple
 
-OWN = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "specs")
-SITE = "/etc/nodespec/specs"
+BUILT_IN_DIR = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "specs")
+SITE_DIR = "/etc/nodespec/specs"
 
 
 class SpecText(NamedTuple):
@@ -30,7 +30,7 @@ class Library:
     """Specs by name, searched first in `folders`, then in the site and built-in ones."""
 
     def __init__(self, folders: Tuple[str, ...] = ()) -> None:
-        self.folders: Tuple[str, ...] = (*folders, SITE, OWN)
+        self.folders: Tuple[str, ...] = (*folders, SITE_DIR, BUILT_IN_DIR)
 
     def find(self, name: str, beside: str = "") -> SpecText:
         """Find a spec by name or by path.
@@ -41,18 +41,18 @@ class Library:
             return SpecText("-", "-", sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1))
         if is_file(name):
             path = os.path.join(os.path.dirname(beside), name.removeprefix("./")) if beside else name
-            return _read(path, name)
+            return _read_spec(path, name)
         for folder in self.folders:
             path = os.path.join(folder, f"{name}.yaml")
-            if _inside(path, folder) and os.path.isfile(path):
-                return _read(path, name if folder == OWN else path)
+            if _is_inside(path, folder) and os.path.isfile(path):
+                return _read_spec(path, name if folder == BUILT_IN_DIR else path)
         raise UsageError(
             f"`{name}` is no spec of the library, and no file unless as ./{name}{suggest_name(name, self.names())}"
         )
 
     def names(self) -> Tuple[str, ...]:
         """Return the names of all specs in the folders."""
-        return tuple(sorted({name for folder in self.folders for name in _named(folder)}))
+        return tuple(sorted({name for folder in self.folders for name in _iter_names(folder)}))
 
 
 def is_file(name: str) -> bool:
@@ -60,18 +60,18 @@ def is_file(name: str) -> bool:
     return name == "-" or name.endswith((".yaml", ".yml", ".json")) or name.startswith(("/", "./", "../"))
 
 
-def _named(folder: str) -> Iterator[str]:
+def _iter_names(folder: str) -> Iterator[str]:
     for path, _, files in os.walk(folder):
         for file in files:
             if file.endswith(".yaml"):
                 yield os.path.relpath(os.path.join(path, file), folder)[: -len(".yaml")]
 
 
-def _inside(path: str, folder: str) -> bool:
+def _is_inside(path: str, folder: str) -> bool:
     return os.path.normpath(path).startswith(os.path.normpath(folder) + os.sep)
 
 
-def _read(path: str, name: str) -> SpecText:
+def _read_spec(path: str, name: str) -> SpecText:
     """Read a file up to one byte more than the size limit."""
     try:
         with open(path, "rb", opener=open_nonblocking) as file:

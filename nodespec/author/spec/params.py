@@ -10,14 +10,14 @@ from nodespec.judge.pattern import PARAM_TYPES, parse_param
 from nodespec.model.document import Map, Node, Word, find_unknown_keys, iterate_items, require_list, require_text
 from nodespec.model.plan import CONTEXTS, SpecParam
 
-KEYS = ("default", "choices", "type", "why")
+PARAM_KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}
-WRITTEN = {context.replace(" ", "-"): context for context in CONTEXTS}  # key in a spec -> context
+CONTEXT_BY_KEY = {context.replace(" ", "-"): context for context in CONTEXTS}  # key in a spec -> context
 UNSET = "unset"  # the source of a parameter without a default, until it is set
 MAX_CHOICES = 1000  # each choice is validated wherever the parameter is used
 
 
-class Bound(Dict[str, SpecParam]):
+class BoundParams(Dict[str, SpecParam]):
     """Parameters by name.
 
     `used` is true if an expectation uses a default that depends on the context. `broken` holds parameters with a
@@ -29,9 +29,9 @@ class Bound(Dict[str, SpecParam]):
         self.missing, self.used = missing, False
         self.broken: Set[str] = set()
 
-    def at_rest(self) -> Bound:
+    def at_rest(self) -> BoundParams:
         """Return the parameters with the defaults of an offline host."""
-        made = Bound(
+        made = BoundParams(
             {name: one._replace(value=one.defaults[1]) if one.defaults else one for name, one in self.items()},
             missing=self.missing,
         )
@@ -50,7 +50,9 @@ class Bound(Dict[str, SpecParam]):
         return self[name]
 
 
-def declared(name: Word, node: Node, inherited: Optional[SpecParam], problems: List[DocumentError]) -> SpecParam:
+def parse_declaration(
+    name: Word, node: Node, inherited: Optional[SpecParam], problems: List[DocumentError]
+) -> SpecParam:
     """Parse the declaration of a parameter. Errors are collected in `problems`.
 
     Without a default, its source is `unset`.
@@ -59,23 +61,23 @@ def declared(name: Word, node: Node, inherited: Optional[SpecParam], problems: L
         raise DocumentError(name, "the name of a param is of letters, digits, _ and -")
     if not isinstance(node, Map):
         raise DocumentError(node, "a param is a mapping of default, choices or type, and why")
-    problems += find_unknown_keys(node, KEYS)
+    problems += find_unknown_keys(node, PARAM_KEYS)
     param = inherited or SpecParam(str(name), "", UNSET, "", "text")
     with ErrorCollector(problems):
         param = param._replace(why=require_text(node["why"], "why") if "why" in node else param.why)
     with ErrorCollector(problems):
-        param = param._replace(kind=_kind(node, inherited))
+        param = param._replace(kind=_parse_kind(node, inherited))
     with ErrorCollector(problems):
-        choices = _choices(node, inherited)
+        choices = _parse_choices(node, inherited)
         param = param._replace(choices=choices, known=param.known or choices)
-    defaults = _defaults(name, node, param, problems)
+    defaults = _parse_defaults(name, node, param, problems)
     if not defaults:
         return param
     running, at_rest = (defaults[context] for context in CONTEXTS)
     return param._replace(value=running, source="default", defaults=() if running == at_rest else (running, at_rest))
 
 
-def bound(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) -> SpecParam:
+def bind_param(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) -> SpecParam:
     """Bind a parameter to its value. With `trial`, an unset one gets a sample value."""
     if given is not None and not (trial and param.choices and given not in param.choices):
         try:
@@ -90,7 +92,7 @@ def bound(param: SpecParam, name: Word, given: Optional[str], *, trial: bool) ->
     return param._replace(value=param.choices[0] if param.choices else SAMPLES[param.kind], source="default")
 
 
-def _kind(node: Map, inherited: Optional[SpecParam]) -> str:
+def _parse_kind(node: Map, inherited: Optional[SpecParam]) -> str:
     if "type" in node and "choices" in node:
         raise DocumentError(node["type"], "`choices` say it all: leave `type` out")
     kind = require_text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
@@ -103,7 +105,7 @@ def _kind(node: Map, inherited: Optional[SpecParam]) -> str:
     return kind
 
 
-def _choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
+def _parse_choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
     if "choices" not in node:
         return inherited.choices if inherited else ()
     choices = tuple(require_text(one, "choices") for one in require_list(node["choices"]))
@@ -120,7 +122,7 @@ def _choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
     return choices
 
 
-def _defaults(name: Word, node: Map, param: SpecParam, problems: List[DocumentError]) -> Mapping[str, str]:
+def _parse_defaults(name: Word, node: Map, param: SpecParam, problems: List[DocumentError]) -> Mapping[str, str]:
     """Return the default of each context, or an empty mapping without a default.
 
     An extending spec inherits the defaults that it does not change.
@@ -129,34 +131,36 @@ def _defaults(name: Word, node: Map, param: SpecParam, problems: List[DocumentEr
     before: Dict[str, str] = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
     written: Dict[str, Node] = {}
     with ErrorCollector(problems):
-        written = _written(node["default"], before) if "default" in node else {}
+        written = _read_written_defaults(node["default"], before) if "default" in node else {}
     found: Dict[str, str] = dict(before)
     for context in CONTEXTS:
         with ErrorCollector(problems):
             if context in written:
                 found[context] = require_text(written[context], "default")
             if context in found:
-                _readable(name, param, found[context], written.get(context), f" ({context})" if param.defaults else "")
+                _validate_default(
+                    name, param, found[context], written.get(context), f" ({context})" if param.defaults else ""
+                )
     return found if len(found) == len(CONTEXTS) else {}
 
 
-def _written(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
+def _read_written_defaults(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
     """Return the default as written, by context: one for all contexts, or a mapping."""
     if not isinstance(node, Map):
         return dict.fromkeys(CONTEXTS, node)
-    wrong = find_unknown_keys(node, tuple(WRITTEN))
+    wrong = find_unknown_keys(node, tuple(CONTEXT_BY_KEY))
     if wrong:
         raise wrong[0]
-    found = {WRITTEN[key]: value for key, value in iterate_items(node, "`default`")}
-    missing = [key for key, context in WRITTEN.items() if context not in found and context not in before]
+    found = {CONTEXT_BY_KEY[key]: value for key, value in iterate_items(node, "`default`")}
+    missing = [key for key, context in CONTEXT_BY_KEY.items() if context not in found and context not in before]
     if missing:
         raise DocumentError(
-            node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(WRITTEN)}"
+            node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(CONTEXT_BY_KEY)}"
         )
     return found
 
 
-def _readable(name: Word, param: SpecParam, value: str, node: Optional[Node], context: str) -> None:
+def _validate_default(name: Word, param: SpecParam, value: str, node: Optional[Node], context: str) -> None:
     """Validate a default by its type or choices. An inherited default has no node."""
     try:
         parse_param(param, value)

@@ -14,7 +14,7 @@ import zlib
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, cast
 
 import nodespec
-from nodespec.author.spec.library import OWN, Library, SpecText, is_file
+from nodespec.author.spec.library import BUILT_IN_DIR, Library, SpecText, is_file
 from nodespec.errors import UsageError
 from nodespec.judge.pattern import parse_param
 from nodespec.model import plan as plans
@@ -23,16 +23,16 @@ from nodespec.model.plan import Plan
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-FORMAT = 2  # marshal version 2: all Python versions read it, the output is reproducible; faster than JSON
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "plans")
+MARSHAL_VERSION = 2  # marshal version 2: all Python versions read it, the output is reproducible; faster than JSON
+PLANS_DIR = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "plans")
 
 
-def planned(names: Sequence[str], library: Library, given: Mapping[str, str]) -> Plan:
+def load_plan(names: Sequence[str], library: Library, given: Mapping[str, str]) -> Plan:
     """Return the plan of the named specs: a precompiled plan, or else a resolved one.
 
     Raises `UsageError` with all errors of the specs.
     """
-    ready = _ready(names[0], library, given) if len(names) == 1 and not is_file(names[0]) else None
+    ready = _load_precompiled(names[0], library, given) if len(names) == 1 and not is_file(names[0]) else None
     if ready:
         return ready
     from nodespec.author.spec.resolver import resolve  # noqa: PLC0415 - half of the start-up time
@@ -40,21 +40,21 @@ def planned(names: Sequence[str], library: Library, given: Mapping[str, str]) ->
     return resolve(names, library, given)
 
 
-def _ready(name: str, library: Library, given: Mapping[str, str]) -> Optional[Plan]:
+def _load_precompiled(name: str, library: Library, given: Mapping[str, str]) -> Optional[Plan]:
     try:
         found = library.find(name)
-        with open(os.path.join(FOLDER, f"{name}.plan"), "rb") as file:
+        with open(os.path.join(PLANS_DIR, f"{name}.plan"), "rb") as file:
             made = cast("Dict[str, Json]", marshal.loads(file.read()))  # noqa: S302 - trusted like the code beside it
         for source, stamp in cast("Dict[str, Json]", made["sources"]).items():
-            if _stamp(found if source == name else library.find(source)) != stamp:
+            if _make_stamp(found if source == name else library.find(source)) != stamp:
                 return None
         plan = plans.decode_plan(cast("Dict[str, Json]", made["plan"]))
-        return _bound(plan, given) if given and made["bindable"] else plan if not given else None
+        return _bind_params(plan, given) if given and made["bindable"] else plan if not given else None
     except (OSError, UsageError, LookupError, TypeError, ValueError, AttributeError, EOFError):
         return None
 
 
-def _stamp(text: SpecText) -> List[Json]:
+def _make_stamp(text: SpecText) -> List[Json]:
     """Return a stamp that detects a changed text.
 
     It need not be secure: a user who can replace a spec can also replace its plan.
@@ -62,7 +62,7 @@ def _stamp(text: SpecText) -> List[Json]:
     return [text.file, len(text.data), zlib.crc32(text.data)]
 
 
-def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
+def _bind_params(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
     """Return the plan with parameters set; only its conditions may use them.
 
     Raises LookupError or ValueError for a parameter or value that is not valid.
@@ -82,7 +82,7 @@ def _bound(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
 # build of the plans
 
 
-def make(folder: str) -> None:
+def write_plans(folder: str) -> None:
     """Write the plans of the built-in specs."""
     import json  # noqa: PLC0415
 
@@ -90,7 +90,7 @@ def make(folder: str) -> None:
     from nodespec.output.file import write_file  # noqa: PLC0415
 
     library = Library()
-    library.folders = (OWN,)
+    library.folders = (BUILT_IN_DIR,)
     for name in library.names():
         try:
             plan = resolve([name], library, {})
@@ -98,14 +98,14 @@ def make(folder: str) -> None:
             continue
         texts = [library.find(file[: -len(".yaml")]) for file in plan.specs[0].sources]
         made: Dict[str, Json] = {
-            "sources": {text.file[: -len(".yaml")]: _stamp(text) for text in texts},
+            "sources": {text.file[: -len(".yaml")]: _make_stamp(text) for text in texts},
             "bindable": not any(re.search(rb"\bparam\b", text.data) for text in texts),
             "plan": plans.encode_plan(plan),
         }
         path = os.path.join(folder, f"{name}.plan")
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_file(path, (marshal.dumps(json.loads(json.dumps(made)), FORMAT),))  # marshal refuses `Word`
+        write_file(path, (marshal.dumps(json.loads(json.dumps(made)), MARSHAL_VERSION),))  # marshal refuses `Word`
 
 
 if __name__ == "__main__":
-    make(sys.argv[1])
+    write_plans(sys.argv[1])

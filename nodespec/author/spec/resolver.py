@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from nodespec.author.spec.documents import Documents
-from nodespec.author.spec.params import Bound, bound, declared
-from nodespec.author.spec.satisfiability import possible
-from nodespec.author.spec.statements import Reader, Statement
+from nodespec.author.spec.params import BoundParams, bind_param, parse_declaration
+from nodespec.author.spec.satisfiability import find_outcomes
+from nodespec.author.spec.statements import Statement, StatementReader
 from nodespec.errors import DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
 from nodespec.judge.conclusion import GlobIndex
 from nodespec.judge.expectation import REQUIREMENT_KEYS
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from nodespec.author.spec.library import Library
 
-Block: TypeAlias = "Dict[str, Statement]"  # statements of one id, by document, because each document counts once
-Blocks: TypeAlias = "Dict[str, Block]"
+StatementsByDocument: TypeAlias = (
+    "Dict[str, Statement]"  # statements of one id, by document, because each document counts once
+)
+StatementsById: TypeAlias = "Dict[str, StatementsByDocument]"
 MAX_SUGGESTIONS = 10  # the search for a similar name is slow
 
 
@@ -43,7 +45,7 @@ def resolve(
     problems: List[DocumentError] = []
     documents = Documents(library, problems)
     asked = documents.collect(names)
-    params = _params(documents, given, problems, trial=trial)
+    params = _bind_params(documents, given, problems, trial=trial)
     made = _Composition(documents, params, problems, warnings)
     blocks = made.compose(asked)
     if params.used:  # the defaults of the other context must be satisfiable too
@@ -51,17 +53,19 @@ def resolve(
     if not blocks and not problems:
         problems.append(DocumentError(make_word(names[0], FilePosition(names[0], 1, 1)), "requires nothing"))
     if problems:
-        raise UsageError(*dict.fromkeys(map(str, sorted(problems, key=_position))))
-    heads = tuple(made.head(key, name) for key, name in asked.items())
-    return Plan(heads, tuple(params.values()), _requirements(blocks))
+        raise UsageError(*dict.fromkeys(map(str, sorted(problems, key=_get_position))))
+    heads = tuple(made.make_head(key, name) for key, name in asked.items())
+    return Plan(heads, tuple(params.values()), _make_requirements(blocks))
 
 
-def _params(documents: Documents, given: Mapping[str, str], problems: List[DocumentError], *, trial: bool) -> Bound:
+def _bind_params(
+    documents: Documents, given: Mapping[str, str], problems: List[DocumentError], *, trial: bool
+) -> BoundParams:
     """Return all parameters with their values.
 
     A parameter with an error is marked as broken, so that its uses are not reported as well.
     """
-    found = Bound(missing="params" in documents.lost)
+    found = BoundParams(missing="params" in documents.lost)
     names: Dict[str, Word] = {}  # names with the position of their first declaration
     for document in documents.known.values():
         with ErrorCollector(problems):
@@ -71,13 +75,13 @@ def _params(documents: Documents, given: Mapping[str, str], problems: List[Docum
                     continue
                 before = len(problems)
                 with ErrorCollector(problems):
-                    found[name] = declared(name, node, found.get(name), problems)
+                    found[name] = parse_declaration(name, node, found.get(name), problems)
                 found.broken |= {str(name)} if len(problems) > before else set()
     for key, place in names.items():
         with ErrorCollector(problems):
             if key not in found.broken:
                 found.broken.add(key)
-                found[key] = bound(found[key], place, given.get(key), trial=trial)
+                found[key] = bind_param(found[key], place, given.get(key), trial=trial)
                 found.broken.remove(key)
     if not trial and not found.missing:
         unknown = [name for name in given if name not in names]
@@ -94,75 +98,77 @@ class _Composition:
     def __init__(
         self,
         documents: Documents,
-        params: Bound,
+        params: BoundParams,
         problems: List[DocumentError],
         warnings: Optional[List[DocumentError]],
     ) -> None:
         self.documents, self.problems = documents, problems
-        self.reader = Reader(params, problems, warnings)
+        self.reader = StatementReader(params, problems, warnings)
         self.params = params
-        self.stated: Dict[str, Blocks] = {}  # the composed statements of each document
+        self.stated: Dict[str, StatementsById] = {}  # the composed statements of each document
         self.drops: Dict[str, List[str]] = {}
         self.damaged: Set[str] = set()  # documents with errors: a drop may refer to a part that could not be read
         self.users = Counter(parent for one in documents.known.values() for parent in one.parents)
 
-    def compose(self, asked: Mapping[str, str]) -> Blocks:
+    def compose(self, asked: Mapping[str, str]) -> StatementsById:
         """Compose the requested documents."""
         self.users.update([*asked, *asked])  # counted twice, because `head` reads them again
         for key in self.documents.known:
-            self._state(key)
-        return self._joined(tuple(asked))
+            self._compose_document(key)
+        return self._join_statements(tuple(asked))
 
-    def head(self, key: str, name: str) -> Spec:
+    def make_head(self, key: str, name: str) -> Spec:
         """Return the record of a named spec for the report."""
-        line = self.documents.line(key)
+        line = self.documents.list_ancestors(key)
         *others, last = documents = [self.documents.known[one] for one in line]
         names = {name for document in documents for name, _ in document.params()}
         params = tuple(param for param in self.params.values() if param.name in names)
         return Spec(
             name=last.text("name") or name,
             title=last.text("title"),
-            digest=plan.compute_digest(_requirements(self.stated[key]), params),
+            digest=plan.compute_digest(_make_requirements(self.stated[key]), params),
             sources=tuple(document.file for document in documents),
             extends=tuple(document.text("name") or document.file for document in others),
             drops=tuple(drop for one in line for drop in self.drops[one]),
             notes=tuple(note for document in documents for note in document.notes),
         )
 
-    def _state(self, key: str) -> None:
+    def _compose_document(self, key: str) -> None:
         """Compose one document."""
         document = self.documents.known[key]
-        blocks = self._joined(document.parents)
+        blocks = self._join_statements(document.parents)
         self.drops[key] = []
         before = len(self.problems)
         with ErrorCollector(self.problems):
             if "drop" in document.body:
                 whole = "extends" not in self.documents.lost and not self.damaged.intersection(document.parents)
-                self._drop(document.list("drop"), blocks, self.drops[key], whole=whole)
+                self._drop_statements(document.list("drop"), blocks, self.drops[key], whole=whole)
         own = self.reader.statements(document.body)
         if len(self.problems) > before or self.damaged.intersection(document.parents):
             self.damaged.add(key)
-        self.stated[key] = self._with(blocks, [(key, statement) for statement in own])
+        self.stated[key] = self._add_statements(blocks, [(key, statement) for statement in own])
 
-    def _joined(self, keys: Sequence[str]) -> Blocks:
+    def _join_statements(self, keys: Sequence[str]) -> StatementsById:
         """Join the statements of several documents.
 
         Those of a document with only one user are moved, not copied.
         """
         if len(keys) == 1 and self.users[keys[0]] == 1 and keys[0] in self.stated:
             return self.stated.pop(keys[0])
-        blocks: Blocks = {}
+        blocks: StatementsById = {}
         for key in keys:
-            self._with(blocks, [one for block in self.stated[key].values() for one in block.items()])
+            self._add_statements(blocks, [one for block in self.stated[key].values() for one in block.items()])
         return blocks
 
-    def _drop(self, nodes_: Sequence[Node], blocks: Blocks, drops: List[str], *, whole: bool) -> None:
+    def _drop_statements(
+        self, nodes_: Sequence[Node], blocks: StatementsById, drops: List[str], *, whole: bool
+    ) -> None:
         """Remove statements by globs of ids or names of rules.
 
         `drops` receives the texts for the report. If `whole` is true, all inherited statements were read, and a name
         that drops nothing is an error.
         """
-        dropping, missed = Dropping(blocks), 0
+        dropping, missed = DropIndex(blocks), 0
         for node in nodes_:
             with ErrorCollector(self.problems):
                 name = require_text(node, "drop")
@@ -174,7 +180,7 @@ class _Composition:
                     near = suggest_name(name, blocks) if missed <= MAX_SUGGESTIONS else ""
                     raise DocumentError(node, f"`{name}` drops nothing that is inherited{near}")
 
-    def _with(self, blocks: Blocks, more: Sequence[Tuple[str, Statement]]) -> Blocks:
+    def _add_statements(self, blocks: StatementsById, more: Sequence[Tuple[str, Statement]]) -> StatementsById:
         named = any(new.rule for _, new in more)
         rules = {one.rule: key for block in blocks.values() for key, one in block.items()} if named else {}
         for key, new in more:
@@ -182,16 +188,16 @@ class _Composition:
                 if new.rule and rules.setdefault(new.rule, key) != key:
                     where = self.documents.known[rules[new.rule]].file
                     raise DocumentError(
-                        _at(new), f"rule `{new.rule}` stands in {where} too: drop that one to say it anew"
+                        _make_node(new), f"rule `{new.rule}` stands in {where} too: drop that one to say it anew"
                     )
-                _add(blocks, key, new)
+                _add_statement(blocks, key, new)
         return blocks
 
 
-class Dropping:
+class DropIndex:
     """An index of statements by globs of ids and by names of rules."""
 
-    def __init__(self, blocks: Blocks) -> None:
+    def __init__(self, blocks: StatementsById) -> None:
         self.blocks = blocks
         self.names = GlobIndex(blocks)
         self.rules: Dict[str, List[str]] = {}
@@ -208,7 +214,7 @@ class Dropping:
         return gone
 
 
-def _add(blocks: Blocks, key: str, new: Statement) -> None:
+def _add_statement(blocks: StatementsById, key: str, new: Statement) -> None:
     """Add a statement to those of its id: all of them must hold.
 
     Raises `DocumentError` if they contradict each other.
@@ -218,18 +224,18 @@ def _add(blocks: Blocks, key: str, new: Statement) -> None:
         return
     first = next(iter(block.values()), new)
     if first.data.get("fact") != new.data.get("fact"):
-        raise DocumentError(_at(new), f"`{new.id}` reads like another place, at {first.at}")
-    if block and "pass" not in possible(Joined("all", tuple(one.pattern for one in (*block.values(), new)))):
+        raise DocumentError(_make_node(new), f"`{new.id}` reads like another place, at {first.at}")
+    if block and "pass" not in find_outcomes(Joined("all", tuple(one.pattern for one in (*block.values(), new)))):
         said = ", ".join(str(one.at) for one in block.values())
-        raise DocumentError(_at(new), f"`{new.id}` contradicts {said}: both must hold")
+        raise DocumentError(_make_node(new), f"`{new.id}` contradicts {said}: both must hold")
     block[key] = new
 
 
-def _requirements(blocks: Blocks) -> Tuple[Requirement, ...]:
-    return tuple(_requirement(tuple(block.values())) for block in blocks.values())
+def _make_requirements(blocks: StatementsById) -> Tuple[Requirement, ...]:
+    return tuple(_make_requirement(tuple(block.values())) for block in blocks.values())
 
 
-def _requirement(block: Sequence[Statement]) -> Requirement:
+def _make_requirement(block: Sequence[Statement]) -> Requirement:
     first, words = block[0], {word: said for one in block for word, said in one.words.items()}
     asked = [*{repr(one.data): one.data for one in block}.values()]
     return Requirement(
@@ -242,10 +248,10 @@ def _requirement(block: Sequence[Statement]) -> Requirement:
     )
 
 
-def _at(statement: Statement) -> Node:
+def _make_node(statement: Statement) -> Node:
     return make_word(statement.id, statement.at)
 
 
-def _position(wrong: DocumentError) -> Tuple[str, int, int]:
+def _get_position(wrong: DocumentError) -> Tuple[str, int, int]:
     at = getattr(wrong.node, "at", None)
     return at if isinstance(at, FilePosition) else ("", 0, 0)

@@ -17,16 +17,16 @@ from nodespec.judge.pattern import Clause, Joined, Pattern, compute_outcome, lis
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-WORLDS = 4096  # maximum combinations; with more, both outcomes are assumed possible
-TRIED = 1 << 20  # maximum tests of one fact; with more, both outcomes are assumed possible
-OTHERS = 10  # estimated number of values that no expectation names
+MAX_WORLDS = 4096  # maximum combinations; with more, both outcomes are assumed possible
+MAX_TESTS = 1 << 20  # maximum tests of one fact; with more, both outcomes are assumed possible
+TYPE_CASES = 10  # estimated number of values that no expectation names
 ANY_ROW = "*"  # the key of a placeholder row, which exists but has no known name
-MEMBERS = 8  # maximum members of a set whose subsets are all tested
+MAX_MEMBERS = 8  # maximum members of a set whose subsets are all tested
 Path: TypeAlias = "Tuple[str, ...]"
-Asked: TypeAlias = "Tuple[Path, int]"  # an expectation of one fact, by its id()
+AskedExpectation: TypeAlias = "Tuple[Path, int]"  # an expectation of one fact, by its id()
 
 
-class Given:
+class SharedCondition:
     """A condition that is shared by several patterns.
 
     It is split at `all`. For each pattern only the parts with related facts are enumerated. The satisfiability of the
@@ -34,8 +34,8 @@ class Given:
     """
 
     def __init__(self, pattern: Pattern) -> None:
-        self.parts = tuple(_conjuncts(pattern))
-        self.paths = tuple({*_paths(part)} for part in self.parts)
+        self.parts = tuple(_iter_conjuncts(pattern))
+        self.paths = tuple({*_iter_paths(part)} for part in self.parts)
         self.by_path: Dict[Path, List[int]] = {}
         for at, paths in enumerate(self.paths):
             for path in paths:
@@ -43,7 +43,7 @@ class Given:
 
     def about(self, pattern: Pattern) -> Optional[Pattern]:
         """Return the parts related to the facts of a pattern, also indirectly."""
-        ahead, found = [*_paths(pattern)], dict.fromkeys(_paths(pattern))
+        ahead, found = [*_iter_paths(pattern)], dict.fromkeys(_iter_paths(pattern))
         parts: Dict[int, None] = {}
         while ahead:
             for at in self.by_path.get(ahead.pop(), ()):
@@ -54,29 +54,29 @@ class Given:
         return Joined("all", tuple(self.parts[at] for at in sorted(parts))) if parts else None
 
 
-def _conjuncts(pattern: Pattern) -> Iterator[Pattern]:
+def _iter_conjuncts(pattern: Pattern) -> Iterator[Pattern]:
     if isinstance(pattern, Joined) and pattern.how == "all":
         for part in pattern.parts:
-            yield from _conjuncts(part)
+            yield from _iter_conjuncts(part)
     else:
         yield pattern
 
 
-def _paths(pattern: Pattern) -> Iterator[Path]:
+def _iter_paths(pattern: Pattern) -> Iterator[Path]:
     for clause in list_clauses(pattern):
         for place in (clause.place, *clause.aliases):
             yield place.path
 
 
-def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set[str]:
+def find_outcomes(pattern: Pattern, given: Union[Pattern, SharedCondition, None] = None) -> Set[str]:
     """Return the possible outcomes of a pattern, under the condition `given`.
 
     {"pass"}: it cannot fail. {"fail"}: it cannot hold. The empty set: `given` cannot hold.
     """
-    if isinstance(given, Given):
+    if isinstance(given, SharedCondition):
         given = given.about(pattern)
     if given is None and isinstance(pattern, Clause) and not pattern.aliases:
-        return _alone(pattern)
+        return _find_clause_outcomes(pattern)
     facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
     asked = tuple(chain(list_clauses(pattern), list_clauses(given) if given else ()))
     for clause in asked:
@@ -85,9 +85,9 @@ def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set
     ways: Dict[Path, List[Tuple[bool, ...]]] = {}
     total = 1
     for path, (place, asks) in facts.items():
-        ways[path] = sorted(set(_ways(place, asks))) if _size(place, asks) <= TRIED else []
-        total *= len(ways[path]) or WORLDS + 1
-        if total > WORLDS:
+        ways[path] = sorted(set(_iter_results(place, asks))) if _estimate_tests(place, asks) <= MAX_TESTS else []
+        total *= len(ways[path]) or MAX_WORLDS + 1
+        if total > MAX_WORLDS:
             return {"pass", "fail"}
     # The strongest alias is not known here, so both extremes are tested: any of them holds, or all of them hold.
     joins = (any, all) if any(clause.aliases for clause in asked) else (any,)
@@ -95,64 +95,66 @@ def possible(pattern: Pattern, given: Union[Pattern, Given, None] = None) -> Set
     for world in product(*ways.values()):
         says = {(path, one): yes for path, way in zip(ways, world) for one, yes in zip(facts[path][1], way)}
         for joined in joins:
-            met = partial(_met, says, joined)
+            met = partial(_evaluate_clause, says, joined)
             if given is None or compute_outcome(given, met) == "pass":
                 found.add(compute_outcome(pattern, met))
     return found
 
 
-def _alone(clause: Clause) -> Set[str]:
+def _find_clause_outcomes(clause: Clause) -> Set[str]:
     """Return the possible outcomes of one expectation; stop when both occurred."""
     found: Set[str] = set()
-    for (met,) in _ways(clause.place, {0: clause.expect}):
+    for (met,) in _iter_results(clause.place, {0: clause.expect}):
         found.add("pass" if met else "fail")
         if len(found) > 1:
             break
     return found
 
 
-def _size(place: Place, asked: Dict[int, Expect]) -> int:
+def _estimate_tests(place: Place, asked: Dict[int, Expect]) -> int:
     """Estimate the number of tests to enumerate the results of one fact."""
     if any(expect.opaque for expect in asked.values()):
         return len(asked) << min(len(asked), 32)
     cases = sum(len(expect.cases) for expect in asked.values())
-    subsets = 2 ** (MEMBERS + 1) if isinstance(place.kind, SetOf) else 0
-    return len(asked) * (cases + subsets + OTHERS)
+    subsets = 2 ** (MAX_MEMBERS + 1) if isinstance(place.kind, SetOf) else 0
+    return len(asked) * (cases + subsets + TYPE_CASES)
 
 
-def _met(says: Dict[Asked, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause) -> str:
+def _evaluate_clause(
+    says: Dict[AskedExpectation, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause
+) -> str:
     names = [says[place.path, id(clause.expect)] for place in (clause.place, *clause.aliases)]
     return "pass" if joined(names) else "fail"
 
 
-def _ways(place: Place, asked: Dict[int, Expect]) -> Iterator[Tuple[bool, ...]]:
+def _iter_results(place: Place, asked: Dict[int, Expect]) -> Iterator[Tuple[bool, ...]]:
     """Yield the possible combinations of results of the expectations of one fact."""
     expects = list(asked.values())
     if any(expect.opaque for expect in expects):
         yield from product((False, True), repeat=len(expects))
         return
-    for value in _cases(place, expects):
+    for value in _iter_cases(place, expects):
         yield tuple(expect.test(value) for expect in expects)
     if place.optional and (place.key != ANY_ROW or place.column):
         yield tuple(expect.absent for expect in expects)
 
 
-def value_ways(place: Place, expects: List[Expect]) -> Iterator[Tuple[bool, ...]]:
+def iter_value_results(place: Place, expects: List[Expect]) -> Iterator[Tuple[bool, ...]]:
     """Yield the combinations of results that are possible if the fact has a value."""
     if any(expect.opaque for expect in expects):
         yield from product((False, True), repeat=len(expects))
         return
-    yield from {tuple(expect.test(value) for expect in expects) for value in _cases(place, expects)}
+    yield from {tuple(expect.test(value) for expect in expects) for value in _iter_cases(place, expects)}
 
 
-def _cases(place: Place, expects: List[Expect]) -> Iterator[Case]:
+def _iter_cases(place: Place, expects: List[Expect]) -> Iterator[Case]:
     yield from place.kind.others()
     yield from chain.from_iterable(expect.cases for expect in expects)
     if isinstance(place.kind, SetOf):
-        yield from _subsets(place.kind, expects)
+        yield from _iter_subsets(place.kind, expects)
 
 
-def _subsets(kind: SetOf, expects: List[Expect]) -> Iterator[FrozenSet[str]]:
+def _iter_subsets(kind: SetOf, expects: List[Expect]) -> Iterator[FrozenSet[str]]:
     """Yield sets of members to test.
 
     These are the values of the type, and with few named members all subsets, each also with a member that is not named.
@@ -162,7 +164,7 @@ def _subsets(kind: SetOf, expects: List[Expect]) -> Iterator[FrozenSet[str]]:
     known = frozenset(case for case in kind.element.others() if isinstance(case, str))
     yield known
     yield known | frozenset(named)
-    if len(named) <= MEMBERS:
+    if len(named) <= MAX_MEMBERS:
         for size in range(len(named) + 1):
             for members in combinations(named, size):
                 yield frozenset(members)

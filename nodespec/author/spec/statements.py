@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 
-from nodespec.author.spec.fact_tree import FactWalk, Said, Stated
-from nodespec.author.spec.satisfiability import ANY_ROW, Given, possible
+from nodespec.author.spec.fact_tree import FactWalk, StatedExpectation, Words
+from nodespec.author.spec.satisfiability import ANY_ROW, SharedCondition, find_outcomes
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
@@ -32,14 +32,14 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from nodespec.author.spec.params import Bound
+    from nodespec.author.spec.params import BoundParams
 
 T = TypeVar("T")
 
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # forms of a rule, besides require and recommend
-CHOICES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
-RULE = ("name", *REQUIREMENT_KEYS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
+MAX_ALTERNATIVES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
+RULE_KEYS = ("name", *REQUIREMENT_KEYS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
 
 
 class Statement(NamedTuple):
@@ -52,7 +52,7 @@ class Statement(NamedTuple):
     pattern: Pattern
     when: Data
     condition: Optional[Pattern]
-    words: Said
+    words: Words
     at: FilePosition
 
 
@@ -66,24 +66,24 @@ class _Head(NamedTuple):
     name: Word
     level: str
     when: Condition
-    words: Said
+    words: Words
 
 
-class Reader:
+class StatementReader:
     """Read the requirements of documents. Errors are collected in `problems`."""
 
     def __init__(
-        self, params: Bound, problems: List[DocumentError], warnings: Optional[List[DocumentError]] = None
+        self, params: BoundParams, problems: List[DocumentError], warnings: Optional[List[DocumentError]] = None
     ) -> None:
         self.params, self.problems = params, problems
         self.walk = FactWalk(params, problems, warnings)
         self.guarded = self.walk.guarded
-        self._given: Dict[int, Given] = {}  # conditions by id(); their statements keep them alive
+        self._given: Dict[int, SharedCondition] = {}  # conditions by id(); their statements keep them alive
 
     def statements(self, document: Map) -> List[Statement]:
         """Return all requirements and recommendations of a document, in order."""
         found: Dict[str, Statement] = {}
-        for statement in self._all(document):
+        for statement in self._read_all(document):
             if statement.id in found:
                 self.problems.append(
                     DocumentError(make_word(statement.id, statement.at), f"`{statement.id}` stands here twice")
@@ -91,16 +91,16 @@ class Reader:
             found[statement.id] = statement
         return list(found.values())
 
-    def _all(self, document: Map) -> Iterator[Statement]:
+    def _read_all(self, document: Map) -> Iterator[Statement]:
         for level in LEVELS:
             if level in document:
-                yield from self.guarded(self._placed(document[level], level, "", ALWAYS, {}))
+                yield from self.guarded(self._read_level(document[level], level, "", ALWAYS, {}))
         if "rules" in document:
             names: Dict[str, FilePosition] = {}
-            for node in self.guarded(iter(_each(document["rules"], self.problems))):
-                yield from self.guarded(self._rule(node, names))
+            for node in self.guarded(iter(_iter_rules(document["rules"], self.problems))):
+                yield from self.guarded(self._read_rule(node, names))
 
-    def _placed(self, node: Node, level: str, rule: str, when: Condition, words: Said) -> Iterator[Statement]:
+    def _read_level(self, node: Node, level: str, rule: str, when: Condition, words: Words) -> Iterator[Statement]:
         """Yield the statements under `require` or `recommend` of a document or rule."""
         head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
         for name, below in iterate_items(node, f"`{level}`"):
@@ -112,78 +112,78 @@ class Reader:
                 made = Statement(
                     head + stated.id, LEVELS[level], rule, stated.data, stated.clause, *when, said, stated.at
                 )
-                yield from self.guarded(self._proven(made))
+                yield from self.guarded(self._check_satisfiability(made))
 
-    def _proven(self, made: Statement) -> Iterator[Statement]:
+    def _check_satisfiability(self, made: Statement) -> Iterator[Statement]:
         """Yield the statement if it can pass and fail, also under its condition.
 
         Raises `DocumentError` otherwise.
         """
         at = make_word(made.id, made.at)
         said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
-        conditions = [(None, ""), (self._condition(made), " where its `when` holds")]
+        conditions = [(None, ""), (self._share_condition(made), " where its `when` holds")]
         for given, where in conditions[: 2 if made.condition else 1]:
-            ways = possible(made.pattern, given)
+            ways = find_outcomes(made.pattern, given)
             if ways == {"pass"}:
                 raise DocumentError(at, f"{said} cannot fail{where}")
             if len(ways) < 2:  # noqa: PLR2004 - pass and fail
                 raise DocumentError(at, f"{said} can never hold{where}")
         yield made
 
-    def _condition(self, made: Statement) -> Optional[Given]:
+    def _share_condition(self, made: Statement) -> Optional[SharedCondition]:
         if made.condition is None:
             return None
         if id(made.condition) not in self._given:
-            self._given[id(made.condition)] = Given(made.condition)
+            self._given[id(made.condition)] = SharedCondition(made.condition)
         return self._given[id(made.condition)]
 
     # rules
 
-    def _rule(self, node: Map, names: Dict[str, FilePosition]) -> Iterator[Statement]:
+    def _read_rule(self, node: Map, names: Dict[str, FilePosition]) -> Iterator[Statement]:
         """Yield the statements of a rule.
 
         Its parts are parsed even after an error in its name, words or level, so that all errors are reported.
         """
         before = len(self.problems)
-        self.problems += find_unknown_keys(node, RULE)
+        self.problems += find_unknown_keys(node, RULE_KEYS)
         name, level, words = make_word("rule", node.at), "required", {}
         with ErrorCollector(self.problems):
-            name = _rule_name(node, names)
+            name = _read_rule_name(node, names)
         for key in REQUIREMENT_KEYS:
             with ErrorCollector(self.problems):
                 words.update({key: require_text(node[key], key)} if key in node else {})
         with ErrorCollector(self.problems):
-            level = _level(node)
-        when = self._when(node, name)
-        form = self._form(node, name)
-        for statement in self._body(node, form, _Head(name, level, when or ALWAYS, words)):
+            level = _read_rule_level(node)
+        when = self._read_when(node, name)
+        form = self._select_form(node, name)
+        for statement in self._read_body(node, form, _Head(name, level, when or ALWAYS, words)):
             if when and len(self.problems) == before:
                 yield statement
 
-    def _when(self, node: Map, name: Word) -> Optional[Condition]:
+    def _read_when(self, node: Map, name: Word) -> Optional[Condition]:
         """Return the condition of a rule, or None after an error."""
         if "when" not in node:
             return ALWAYS
         with ErrorCollector(self.problems):
             when = self.condition(node["when"])
-            if len(possible(when[1])) < 2:  # noqa: PLR2004
+            if len(find_outcomes(when[1])) < 2:  # noqa: PLR2004
                 raise DocumentError(node["when"], f"the `when` of `{name}` always comes out the same")
             return when
         return None
 
-    def _body(self, node: Map, form: str, head: _Head) -> Iterator[Statement]:
+    def _read_body(self, node: Map, form: str, head: _Head) -> Iterator[Statement]:
         if form == "require":
             for key in LEVELS:
                 if key in node:
-                    yield from self.guarded(self._placed(node[key], key, head.name, head.when, head.words))
+                    yield from self.guarded(self._read_level(node[key], key, head.name, head.when, head.words))
             return
-        data, pattern = self._any(node[form]) if form == "any" else self._quantified(node, form)
+        data, pattern = self._read_any(node[form]) if form == "any" else self._read_quantified(node, form)
         name = str(head.name)
         made = Statement(name, head.level, name, data, pattern, *head.when, head.words, head.name.at)
-        yield from self._proven(made)
+        yield from self._check_satisfiability(made)
 
     @staticmethod
-    def _form(node: Map, name: Word) -> str:
+    def _select_form(node: Map, name: Word) -> str:
         forms = [form for form in FORMS if form in node]
         plain = [level for level in LEVELS if level in node]
         if len(forms) > 1 or (not forms and not plain) or (forms == ["any"] and plain):
@@ -200,27 +200,27 @@ class Reader:
         parts: List[Tuple[Data, Pattern]] = []
         before = len(self.problems)
         for name, below in iterate_items(node, "a pattern"):
-            parts += self.guarded(self._parts(name, below))
+            parts += self.guarded(self._read_parts(name, below))
         if not parts or len(self.problems) > before:  # the error is already reported
             raise ConsequentError
-        return self._joined("all", parts, node)
+        return self._join_patterns("all", parts, node)
 
-    def _parts(self, name: Word, below: Node) -> Iterator[Tuple[Data, Pattern]]:
+    def _read_parts(self, name: Word, below: Node) -> Iterator[Tuple[Data, Pattern]]:
         if name in ("any", "all"):
-            yield self._joined(name, self._several(require_list(below)), below)
+            yield self._join_patterns(name, self._read_patterns(require_list(below)), below)
         elif name == "not":
             data, pattern = self.condition(below)
             yield {"not": cast_node(data)}, Joined("not", (pattern,))
         elif name == PARAMS:
             for param, value in iterate_items(below, "`params`"):
-                yield from self.guarded(iter_one(lambda: self._param(param, value)))  # noqa: B023 - called at once
+                yield from self.guarded(iter_one(lambda: self._read_param(param, value)))  # noqa: B023 - called at once
         else:
             for stated in self.walk.family(name, below):
                 if stated.words:
                     raise DocumentError(name, "why, fix and see belong to the requirement, not to a pattern")
                 yield stated.data, stated.clause
 
-    def _several(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
+    def _read_patterns(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
         """Parse several patterns, and report the errors of all of them."""
         before = len(self.problems)
         found = [one for node in patterns for one in self.guarded(iter_one(lambda: self.condition(node)))]  # noqa: B023
@@ -228,21 +228,21 @@ class Reader:
             raise ConsequentError
         return found
 
-    def _param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
+    def _read_param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
         place = make_param_place(self.params.known(name))
         expect, bound = self.walk.expectation(node, place.kind)
         return {"param": cast_node(str(name)), "expect": cast_node(bound)}, Clause(place, expect)
 
-    def _any(self, node: Node) -> Tuple[Data, Pattern]:
+    def _read_any(self, node: Node) -> Tuple[Data, Pattern]:
         alternatives = require_list(node)
         if len(alternatives) < 2:  # noqa: PLR2004
             raise DocumentError(node, "`any` of fewer than two is no choice")
-        if len(alternatives) > CHOICES:
-            raise DocumentError(node, f"`any` of {len(alternatives)}: {CHOICES} are the most")
-        return self._joined("any", self._several(alternatives), node)
+        if len(alternatives) > MAX_ALTERNATIVES:
+            raise DocumentError(node, f"`any` of {len(alternatives)}: {MAX_ALTERNATIVES} are the most")
+        return self._join_patterns("any", self._read_patterns(alternatives), node)
 
     @staticmethod
-    def _joined(how: str, parts: List[Tuple[Data, Pattern]], node: Node) -> Tuple[Data, Pattern]:
+    def _join_patterns(how: str, parts: List[Tuple[Data, Pattern]], node: Node) -> Tuple[Data, Pattern]:
         if not parts:
             raise DocumentError(node, "a pattern says nothing")
         if len(parts) == 1:
@@ -250,14 +250,14 @@ class Reader:
         data: Data = {how: cast_node([data for data, _ in parts])}
         return data, Joined(how, tuple(pattern for _, pattern in parts))
 
-    def _quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
+    def _read_quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
         """Parse `every` or `some`. Satisfiability is decided for the pattern of one row."""
-        row = _table(node[form])
+        row = _find_table(node[form])
         before = len(self.problems)
         read: Dict[str, Tuple[Data, Pattern]] = {}
         for key in ("require", "where"):
             with ErrorCollector(self.problems):
-                read.update({key: self._row(row, node[key])} if key in node else {})
+                read.update({key: self._read_row(row, node[key])} if key in node else {})
         if len(self.problems) > before or "require" not in read or ("where" in node) > ("where" in read):
             raise ConsequentError
         require, pattern = read["require"]
@@ -265,7 +265,7 @@ class Reader:
         if "where" in read:
             where, condition = read["where"]
             data["where"] = cast_node(where)
-            if len(possible(pattern, condition)) < 2:  # noqa: PLR2004
+            if len(find_outcomes(pattern, condition)) < 2:  # noqa: PLR2004
                 raise DocumentError(node["where"], "where this holds, `require` always comes out the same")
         if "or-none" in node:
             if node["or-none"] != "true":
@@ -273,25 +273,25 @@ class Reader:
             data["or-none"] = cast_node("true")
         return data, pattern
 
-    def _row(self, row: Place, node: Node) -> Tuple[Data, Pattern]:
+    def _read_row(self, row: Place, node: Node) -> Tuple[Data, Pattern]:
         """Parse a pattern of the columns of a row, or of its value if it has none."""
-        if isinstance(node, Map) and list(node) in (["any"], ["all"], ["not"]) and _patterns(node):
+        if isinstance(node, Map) and list(node) in (["any"], ["all"], ["not"]) and _joins_rows(node):
             how = next(iter(node))
             below = node[how]
             if how == "not":
-                data, pattern = self._row(row, below)
+                data, pattern = self._read_row(row, below)
                 return {"not": cast_node(data)}, Joined("not", (pattern,))
-            return self._joined(how, [self._row(row, one) for one in require_list(below)], node)
+            return self._join_patterns(how, [self._read_row(row, one) for one in require_list(below)], node)
         before = len(self.problems)
         stated = list(self.walk.row(row, node, node.at))
         if len(self.problems) > before or not stated:
             raise ConsequentError
         if any(one.words or one.clause.aliases for one in stated):
             raise DocumentError(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
-        return self._joined("all", [({**_relative(one)}, one.clause) for one in stated], node)
+        return self._join_patterns("all", [({**_make_column_data(one)}, one.clause) for one in stated], node)
 
 
-def _patterns(node: Map) -> bool:
+def _joins_rows(node: Map) -> bool:
     """Return whether `any`, `all` or `not` joins patterns of a row.
 
     Otherwise it joins expectations of a value.
@@ -300,11 +300,11 @@ def _patterns(node: Map) -> bool:
     return isinstance(below[0] if isinstance(below, Seq) and below else below, Map)
 
 
-def _relative(stated: Stated) -> Data:
+def _make_column_data(stated: StatedExpectation) -> Data:
     return {"column": cast_node(stated.clause.place.column), "expect": stated.data["expect"]}
 
 
-def _table(node: Node) -> Place:
+def _find_table(node: Node) -> Place:
     name = require_text(node, "every")
     path = tuple(name.split("."))
     try:
@@ -318,7 +318,7 @@ def _table(node: Node) -> Place:
     return place
 
 
-def _rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
+def _read_rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
     name = node.get("name")
     if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
         raise DocumentError(name or node, "a rule needs a name of small letters, digits and dashes")
@@ -330,14 +330,14 @@ def _rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
     return name
 
 
-def _level(node: Map) -> str:
+def _read_rule_level(node: Map) -> str:
     level = node.get("level")
     if level is not None and level not in LEVELS.values():
         raise DocumentError(level, f"`level` is one of {', '.join(LEVELS.values())}")
     return str(level or "required")
 
 
-def _each(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
+def _iter_rules(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
     for one in require_list(node):
         if isinstance(one, Map):
             yield one

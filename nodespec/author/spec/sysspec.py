@@ -28,7 +28,7 @@ from nodespec.model.document import (
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-KERNEL = {  # key: (level, expectation, cgroup version)
+KERNEL_KEYS = {  # key: (level, expectation, cgroup version)
     "required": ("require", "enabled", ""),
     "requiredCgroupsV1": ("require", "enabled", "1"),
     "requiredCgroupsV2": ("require", "enabled", "2"),
@@ -37,53 +37,59 @@ KERNEL = {  # key: (level, expectation, cgroup version)
     "optionalCgroupsV2": ("recommend", "enabled", "2"),
     "forbidden": ("require", "disabled", ""),
 }
-CGROUPS = {
+CGROUP_KEYS = {
     "cgroups": ("require", "1"),
     "cgroupsOptional": ("recommend", "1"),
     "cgroupsV2": ("require", "2"),
     "cgroupsV2Optional": ("recommend", "2"),
 }
-DOCKER = ("version", "graphDriver", "runtimeSpec")
-TOP = ("os", "kernelSpec", *CGROUPS, *DOCKER, "packageSpecs", "packageSpecOverrides")
-VERSIONS = {"1": ["1", "hybrid"], "2": ["2"]}  # cgroup version -> values of the fact cgroups.version
-SEE = "https://github.com/kubernetes/system-validators"
+DOCKER_KEYS = ("version", "graphDriver", "runtimeSpec")
+SYSSPEC_KEYS = ("os", "kernelSpec", *CGROUP_KEYS, *DOCKER_KEYS, "packageSpecs", "packageSpecOverrides")
+CGROUP_VERSIONS = {"1": ["1", "hybrid"], "2": ["2"]}  # cgroup version -> values of the fact cgroups.version
+VALIDATORS_URL = "https://github.com/kubernetes/system-validators"
 
 Tree: TypeAlias = "Dict[str, object]"  # mappings, lists and texts, converted later to nodes
 
 
-def is_one(body: Map) -> bool:
+def is_sysspec(body: Map) -> bool:
     """Return whether a document is a SysSpec."""
-    return "nodespec" not in body and any(key in body for key in TOP)
+    return "nodespec" not in body and any(key in body for key in SYSSPEC_KEYS)
 
 
-def converted(body: Map) -> Tuple[Map, Tuple[str, ...]]:
+def convert_sysspec(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     """Return the nodespec document, and notes on parts that cannot be converted."""
-    require_known_keys(body, TOP)
+    require_known_keys(body, SYSSPEC_KEYS)
     if "os" in body and body["os"] != "Linux":
         raise DocumentError(body["os"], f"`{body['os']}`: nodespec judges Linux only")
     made: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
     rules: Dict[str, Tree] = {}
-    for level, when, facts in (*_kernel(body), *_controllers(body)):
-        _join(_place(made, rules, when, level), facts)
+    for level, when, facts in (*_convert_kernel(body), *_convert_controllers(body)):
+        _merge_facts(_get_level(made, rules, when, level), facts)
     if any(name.startswith("cgroup-") for name in rules):  # otherwise a host without control groups would pass
-        wanted: Tree = {"is": "present", "why": "what is asked of either version needs one of them", "see": SEE}
-        _join(_place(made, rules, ALWAYS, "require"), {"cgroups": {"version": wanted}})
-    packages, notes = _packages(body)
+        wanted: Tree = {
+            "is": "present",
+            "why": "what is asked of either version needs one of them",
+            "see": VALIDATORS_URL,
+        }
+        _merge_facts(_get_level(made, rules, ALWAYS, "require"), {"cgroups": {"version": wanted}})
+    packages, notes = _convert_packages(body)
     for distros, there, rows in packages:
-        _join(_place(made, rules, _on(distros, there=there), "require"), {"packages": rows})
+        _merge_facts(
+            _get_level(made, rules, _make_distro_condition(distros, there=there), "require"), {"packages": rows}
+        )
     if rules:
         made["rules"] = [{"name": name, **rule} for name, rule in rules.items()]
     docker = [
-        f"{body[key].at}: `{key}`: Docker as a runtime is not validated any more" for key in DOCKER if key in body
+        f"{body[key].at}: `{key}`: Docker as a runtime is not validated any more" for key in DOCKER_KEYS if key in body
     ]
     at = body.at
-    return _node(made, at), (*docker, *notes)
+    return _make_map(made, at), (*docker, *notes)
 
 
 Condition: TypeAlias = "Tuple[str, Tree]"  # the name of the rule and its `when`; both empty without a condition
 
 
-def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> Tree:
+def _get_level(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> Tree:
     name, condition = when
     home = rules.setdefault(name, {"when": condition}) if name else made
     place = home.setdefault(level, {})
@@ -91,7 +97,7 @@ def _place(made: Tree, rules: Dict[str, Tree], when: Condition, level: str) -> T
     return place
 
 
-def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
+def _merge_facts(into: Tree, more: Mapping[str, object], name: object = "") -> None:
     """Merge facts. Raises `DocumentError` for different expectations of one name.
 
     `name` is the last key with a position.
@@ -100,7 +106,7 @@ def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
         name = key if isinstance(key, Word) else name
         inner = into.setdefault(key, value)
         if inner is not value and isinstance(inner, dict) and isinstance(value, dict):
-            _join(inner, value, name)
+            _merge_facts(inner, value, name)
         elif inner != value and key in ("is", "aliases"):
             raise DocumentError(name, f"`{name}` is asked for twice, in two ways")
 
@@ -108,35 +114,39 @@ def _join(into: Tree, more: Mapping[str, object], name: object = "") -> None:
 ALWAYS: Condition = ("", {})
 
 
-def _cgroup(version: str) -> Condition:
-    return (f"cgroup-v{version}", {"cgroups": {"version": VERSIONS[version]}}) if version else ALWAYS
+def _make_cgroup_condition(version: str) -> Condition:
+    return (f"cgroup-v{version}", {"cgroups": {"version": CGROUP_VERSIONS[version]}}) if version else ALWAYS
 
 
-def _kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
+def _convert_kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     kernel = body.get("kernelSpec")
     if kernel is None:
         return
     if not isinstance(kernel, Map):
         raise DocumentError(kernel, "`kernelSpec` wants a mapping")
-    require_known_keys(kernel, ("versions", "versionsNote", *KERNEL))
+    require_known_keys(kernel, ("versions", "versionsNote", *KERNEL_KEYS))
     if kernel.get("versions"):
-        patterns = [_pattern(one) for one in require_list(kernel["versions"])]
+        patterns = [_convert_pattern(one) for one in require_list(kernel["versions"])]
         why = (
             require_text(kernel["versionsNote"], "versionsNote")
             if "versionsNote" in kernel
             else "the versions that were validated"
         )
-        matched = {"matches": "|".join(f"(?:{one})" for one in patterns), "why": why, "see": SEE}
+        matched = {"matches": "|".join(f"(?:{one})" for one in patterns), "why": why, "see": VALIDATORS_URL}
         yield "recommend", ALWAYS, {"kernel": {"release": matched}}
-    for key, (level, expected, version) in KERNEL.items():
-        for entry in _entries(kernel, key, ("name", "aliases", "description")):
-            option: Tree = {"is": expected, "why": _why(entry, "Kubernetes' node e2e suite asks for it"), "see": SEE}
+    for key, (level, expected, version) in KERNEL_KEYS.items():
+        for entry in _iter_entries(kernel, key, ("name", "aliases", "description")):
+            option: Tree = {
+                "is": expected,
+                "why": _read_description(entry, "Kubernetes' node e2e suite asks for it"),
+                "see": VALIDATORS_URL,
+            }
             if "aliases" in entry:
                 option["aliases"] = require_list(entry["aliases"])
-            yield level, _cgroup(version), {"kernel": {"config": {_name(entry): option}}}
+            yield level, _make_cgroup_condition(version), {"kernel": {"config": {_read_name(entry): option}}}
 
 
-def _pattern(node: Node) -> str:
+def _convert_pattern(node: Node) -> str:
     """Return a regular expression without `^`, because nodespec matches in full."""
     pattern = require_text(node, "versions")
     try:
@@ -146,15 +156,15 @@ def _pattern(node: Node) -> str:
     return pattern.removeprefix("^")
 
 
-def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
-    for key, (level, version) in CGROUPS.items():
+def _convert_controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
+    for key, (level, version) in CGROUP_KEYS.items():
         if body.get(key):
             wanted: Tree = {
                 "all": require_list(body[key]),
                 "why": "the kubelet accounts and limits with them",
-                "see": SEE,
+                "see": VALIDATORS_URL,
             }
-            yield level, _cgroup(version), {"cgroups": {"controllers": wanted}}
+            yield level, _make_cgroup_condition(version), {"cgroups": {"controllers": wanted}}
 
 
 # packages
@@ -162,38 +172,38 @@ def _controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
 Rows: TypeAlias = "Tuple[FrozenSet[str], bool, Tree]"  # distributions; true if the rows apply to them, else to others
 
 
-def _packages(body: Map) -> Tuple[List[Rows], List[str]]:
+def _convert_packages(body: Map) -> Tuple[List[Rows], List[str]]:
     notes: List[str] = []
-    overrides = list(_entries(body, "packageSpecOverrides", ("osDistro", "subtractions", "additions")))
+    overrides = list(_iter_entries(body, "packageSpecOverrides", ("osDistro", "subtractions", "additions")))
     without: Dict[str, FrozenSet[str]] = {}
     for entry in overrides:
         distro = require_text(entry.get("osDistro", entry), "osDistro")
-        for one in _entries(entry, "subtractions", ("name", "versionRange", "description")):
-            without[_name(one)] = without.get(_name(one), frozenset()) | {distro}
+        for one in _iter_entries(entry, "subtractions", ("name", "versionRange", "description")):
+            without[_read_name(one)] = without.get(_read_name(one), frozenset()) | {distro}
     rows = [
-        (without.get(_name(entry), frozenset()), False, row)
-        for entry in _entries(body, "packageSpecs", ("name", "versionRange", "description"))
-        for row in _package(entry, notes)
+        (without.get(_read_name(entry), frozenset()), False, row)
+        for entry in _iter_entries(body, "packageSpecs", ("name", "versionRange", "description"))
+        for row in _convert_package(entry, notes)
     ]
     for entry in overrides:
-        for one in _entries(entry, "additions", ("name", "versionRange", "description")):
-            rows += [(frozenset((str(entry["osDistro"]),)), True, row) for row in _package(one, notes)]
+        for one in _iter_entries(entry, "additions", ("name", "versionRange", "description")):
+            rows += [(frozenset((str(entry["osDistro"]),)), True, row) for row in _convert_package(one, notes)]
     return rows, notes
 
 
-def _package(entry: Map, notes: List[str]) -> Iterator[Tree]:
-    name = _name(entry)
+def _convert_package(entry: Map, notes: List[str]) -> Iterator[Tree]:
+    name = _read_name(entry)
     if "${" in name:
         notes.append(f"{entry.at}: package `{name}`: a name that depends on the running kernel")
         return
-    words = {"why": _why(entry, "Kubernetes' node e2e suite asks for it"), "see": SEE}
+    words = {"why": _read_description(entry, "Kubernetes' node e2e suite asks for it"), "see": VALIDATORS_URL}
     if entry.get("versionRange", "") == "":
         yield {name: {"is": "present", **words}}
         return
-    yield {name: {"version": {"is": _range(entry["versionRange"]), **words}}}
+    yield {name: {"version": {"is": _convert_range(entry["versionRange"]), **words}}}
 
 
-def _range(node: Node) -> Word:
+def _convert_range(node: Node) -> Word:
     """Convert a range of github.com/blang/semver to a range of nodespec.
 
     `==1.2.x` becomes `=1.2`, and `!1.2` becomes `!=1.2`.
@@ -203,7 +213,7 @@ def _range(node: Node) -> Word:
     return make_word(re.sub(r"!(?!=)", "!=", said), node.at)
 
 
-def _on(distros: FrozenSet[str], *, there: bool) -> Condition:
+def _make_distro_condition(distros: FrozenSet[str], *, there: bool) -> Condition:
     if not distros:
         return ALWAYS
     names = sorted(distros)
@@ -215,7 +225,7 @@ def _on(distros: FrozenSet[str], *, there: bool) -> Condition:
 # entries
 
 
-def _entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
+def _iter_entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
     node = body.get(key)
     if node is None or (isinstance(node, Word) and node.null):
         return
@@ -226,24 +236,24 @@ def _entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
         yield one
 
 
-def _name(entry: Map) -> Word:
+def _read_name(entry: Map) -> Word:
     if "name" not in entry:
         raise DocumentError(entry, "`name` is missing")
     return make_word(require_text(entry["name"], "name"), entry["name"].at)
 
 
-def _why(entry: Map, otherwise: str) -> str:
+def _read_description(entry: Map, otherwise: str) -> str:
     said = entry.get("description")
     return require_text(said, "description") if isinstance(said, Word) and said.strip() else otherwise
 
 
-def _node(tree: object, at: FilePosition) -> Map:
-    made = _made(tree, at)
+def _make_map(tree: object, at: FilePosition) -> Map:
+    made = _make_node(tree, at)
     assert isinstance(made, Map)  # noqa: S101 - made here
     return made
 
 
-def _made(tree: object, at: FilePosition) -> Node:
+def _make_node(tree: object, at: FilePosition) -> Node:
     """Convert a tree to nodes.
 
     Nodes keep their position. Other parts get the position of the first positioned key in their mapping, else `at`.
@@ -253,12 +263,12 @@ def _made(tree: object, at: FilePosition) -> Node:
     if isinstance(tree, dict):
         own = next((key.at for key in tree if isinstance(key, Word)), at)
         return make_mapping(
-            own, ((_key(key, own), _made(value, getattr(key, "at", own))) for key, value in tree.items())
+            own, ((_make_key(key, own), _make_node(value, getattr(key, "at", own))) for key, value in tree.items())
         )
     if isinstance(tree, list):
-        return make_sequence(at, [_made(one, at) for one in tree])
+        return make_sequence(at, [_make_node(one, at) for one in tree])
     return make_word(str(tree), at)
 
 
-def _key(key: object, at: FilePosition) -> Word:
+def _make_key(key: object, at: FilePosition) -> Word:
     return key if isinstance(key, Word) else make_word(str(key), at)

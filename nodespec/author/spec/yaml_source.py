@@ -47,7 +47,7 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
     """
     kept: List[DocumentError] = []
     try:
-        found = _parsed(data, file, kept)
+        found = _parse_yaml(data, file, kept)
     except UsageError as mistake:
         raise UsageError(*map(str, kept), *mistake.messages) from None
     if kept and (problems is None or any(isinstance(one, UnsupportedError) for one in kept)):
@@ -57,25 +57,25 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
     return found
 
 
-def _parsed(data: bytes, file: str, problems: List[DocumentError]) -> Node:
+def _parse_yaml(data: bytes, file: str, problems: List[DocumentError]) -> Node:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise UsageError(f"{FilePosition(file, 1, 1)}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB, which no spec is")
     import yaml  # noqa: PLC0415 - the import takes 24 ms
 
     text = decode_utf8(data, file)
     try:
-        return _document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file, problems)
+        return _build_document(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)), file, problems)
     except yaml.MarkedYAMLError as error:
-        raise UsageError(_unreadable(error, text.splitlines(), file)) from None
+        raise UsageError(_format_syntax_error(error, text.splitlines(), file)) from None
     except yaml.reader.ReaderError as error:
         raise UsageError(f"{locate_end(data[: int(error.position)], file)}: {error.reason}") from None
 
 
 # indicators of YAML that cannot start a plain scalar, except the header of a block scalar
-_SIGN = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
+_INDICATOR = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
 
 
-def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
+def _format_syntax_error(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
     """Return the message of a syntax error, with a hint to quote if that helps."""
     found: List[FilePosition] = []
     for mark in filter(None, (error.problem_mark, error.context_mark)):
@@ -83,7 +83,7 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
         rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
         if rest.startswith("\t"):
             return f"{found[-1]}: a tab: what stands beneath is indented by blanks"
-        if _SIGN.match(rest):
+        if _INDICATOR.match(rest):
             return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
         if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
             return f"{found[-1]}: the quote that opens here is not closed"
@@ -92,7 +92,7 @@ def _unreadable(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str
     return f"{found[0] if found else FilePosition(file, 1, 1)}: {problem}"
 
 
-def _document(events: Iterator[yaml.Event], file: str, problems: List[DocumentError]) -> Node:
+def _build_document(events: Iterator[yaml.Event], file: str, problems: List[DocumentError]) -> Node:
     import yaml  # noqa: PLC0415
 
     stack: List[_OpenCollection] = []
@@ -106,7 +106,7 @@ def _document(events: Iterator[yaml.Event], file: str, problems: List[DocumentEr
         if isinstance(event, yaml.DocumentStartEvent) and root is not None:
             raise UsageError(f"{at}: a second document: a file holds one")
         if isinstance(event, yaml.NodeEvent):
-            _plain(event, at, problems)
+            _refuse_unsupported(event, at, problems)
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= MAX_YAML_DEPTH:
                 raise UsageError(f"{at}: nested deeper than {MAX_YAML_DEPTH}")
@@ -116,9 +116,9 @@ def _document(events: Iterator[yaml.Event], file: str, problems: List[DocumentEr
                 )
             )
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
-            node = _scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
+            node = _make_scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
             if stack:
-                _put(stack[-1], node, problems)
+                _add_to_collection(stack[-1], node, problems)
             else:
                 root = node
     if root is None:
@@ -126,7 +126,7 @@ def _document(events: Iterator[yaml.Event], file: str, problems: List[DocumentEr
     return root
 
 
-def _plain(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError]) -> None:
+def _refuse_unsupported(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError]) -> None:
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
@@ -141,11 +141,11 @@ def _plain(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError
         problems.append(UnsupportedError(make_word("", at), say))
 
 
-def _scalar(event: yaml.ScalarEvent, at: FilePosition) -> Word:
+def _make_scalar(event: yaml.ScalarEvent, at: FilePosition) -> Word:
     return make_word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
 
 
-def _put(into: _OpenCollection, node: Node, problems: List[DocumentError]) -> None:
+def _add_to_collection(into: _OpenCollection, node: Node, problems: List[DocumentError]) -> None:
     if isinstance(into.node, Seq):
         into.node.append(node)
     elif into.key:

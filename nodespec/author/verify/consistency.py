@@ -13,35 +13,35 @@ from nodespec.model.plan import Data, Plan, Requirement
 from nodespec.model.report import Report
 from nodespec.model.subject import HEAD_FACTS
 from nodespec.recording.observation_json import NOT_RECORDED
-from nodespec.recording.replay import Recorded
+from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import host_identity
 
 if TYPE_CHECKING:
     from nodespec.model.json_types import Json
 
-CONTEXTS = {"live": "running", "root": "running", "image": "at rest"}  # first word of the access -> context
-RUNNING = ("/proc/", "/sys/")  # paths that only a running host has
-TABLE = {"from", "rest", "usual", "runs", "rows", "asked"}
-MAX_SHOWN = 3  # maximum rows of one table in a message
-RECORDED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+CONTEXT_BY_ACCESS = {"live": "running", "root": "running", "image": "at rest"}  # first word of the access -> context
+RUNNING_PATHS = ("/proc/", "/sys/")  # paths that only a running host has
+TABLE_KEYS = {"from", "rest", "usual", "runs", "rows", "asked"}
+MAX_SHOWN_ROWS = 3  # maximum rows of one table in a message
+RECORDING_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 ACCESS = re.compile(r"\((live|(?:root|image) .*)\)", re.DOTALL)
 
 Columns = Dict[str, Set[str]]  # row -> columns; `*` is every row
 
 
-def differences(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
+def find_inconsistencies(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
     """Yield a line for each inconsistency."""
-    access = _access(said)
-    yield from _facts(said, plan)
-    yield from _context(said, access)
+    access = _find_access(said)
+    yield from _check_facts(said, plan)
+    yield from _check_context(said, access)
     if said.defect:
-        yield from _defect(said)
+        yield from _check_defect(said)
     else:
-        yield from _host(said, access)
-        yield from _notices(said, access, wording)
+        yield from _check_host(said, access)
+        yield from _check_notices(said, access, wording)
 
 
-def _access(said: Report) -> str:
+def _find_access(said: Report) -> str:
     """Return how the host was accessed.
 
     For a recording, its notice states the access; the result is empty if it does not.
@@ -52,22 +52,23 @@ def _access(said: Report) -> str:
     return known.group(1) if known else ""
 
 
-def _context(said: Report, access: str) -> Iterator[str]:
+def _check_context(said: Report, access: str) -> Iterator[str]:
     kind = access.split(" ", maxsplit=1)[0]
-    if kind not in CONTEXTS and said.door.split(" ")[0] != "facts":
+    if kind not in CONTEXT_BY_ACCESS and said.door.split(" ")[0] != "facts":
         yield f"door: the report says {said.door}, which is no access to a host"
-    elif kind and said.context != CONTEXTS[kind]:
-        yield f"context: the report says {said.context}, and access by {kind} shows a host that is {CONTEXTS[kind]}"
+    elif kind and said.context != CONTEXT_BY_ACCESS[kind]:
+        context = CONTEXT_BY_ACCESS[kind]
+        yield f"context: the report says {said.context}, and access by {kind} shows a host that is {context}"
     seen = [part for finding in said.findings for part in finding.parts]
     if said.context == "running" and any(part.observed.state == DEFERRED for part in seen):
         yield "context: the report says running, and facts wait for a running machine"
     values = (one.source for part in seen if part.observed.state == "value" for one in part.evidence)
-    source = next((one for one in values if one.startswith(RUNNING)), "")
+    source = next((one for one in values if one.startswith(RUNNING_PATHS)), "")
     if said.context == "at rest" and source:
         yield f"context: the report says at rest, and {source} was read"
 
 
-def _defect(said: Report) -> Iterator[str]:
+def _check_defect(said: Report) -> Iterator[str]:
     """Check the report on a host that nodespec failed to judge.
 
     It must contain no observations of facts, and a notice must state the failure.
@@ -85,8 +86,8 @@ def _defect(said: Report) -> Iterator[str]:
 # the host
 
 
-def _host(said: Report, access: str) -> Iterator[str]:
-    facts = Recorded(said.facts)
+def _check_host(said: Report, access: str) -> Iterator[str]:
+    facts = ReplayedFacts(said.facts)
     own = said.door.split(" ")[0] == "facts"  # the head of the recording identifies the host
     sealed = isinstance(said.plan, dict) and "digest" in said.plan
     contained = said.host.container and access == "live"
@@ -97,7 +98,7 @@ def _host(said: Report, access: str) -> Iterator[str]:
             if stated and sealed and not own:
                 yield f"host.{field}: the report says {stated}, and its facts do not"
             continue
-        known = host_identity.stated(facts, path)
+        known = host_identity.read_fact_text(facts, path)
         if field == "next":
             known = "" if contained or said.context != "running" or known == said.host.kernel else known
         if stated != known and (stated or not own):
@@ -107,16 +108,16 @@ def _host(said: Report, access: str) -> Iterator[str]:
 # notices
 
 
-def _notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Iterator[str]:
+def _check_notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Iterator[str]:
     left = [*said.notices]
     if said.door.split(" ")[0] == "facts":
         recorded = left.pop() if left else ""
-        if not RECORDED.search(recorded):
+        if not RECORDING_TIME.search(recorded):
             yield "notices: the report does not say when its recording was made"
     if access.split(" ", maxsplit=1)[0] not in ("live", "root"):
         return
     root = "/" if access == "live" else access.partition(" ")[2]
-    for kind, values, text in host_identity.notices_by_kind(said.host, root):
+    for kind, values, text in host_identity.iter_notices(said.host, root):
         notice = next((one for one in left if all(value in one for value in values)), None)
         if notice is None:
             yield f"notices: the report lacks that of the {kind}: {text}"
@@ -127,26 +128,26 @@ def _notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Itera
 # facts
 
 
-def _facts(said: Report, plan: Plan) -> Iterator[str]:
+def _check_facts(said: Report, plan: Plan) -> Iterator[str]:
     """Yield a line for each embedded fact that no judged requirement uses."""
     left_out = {finding.id for finding in said.findings if finding.outcome == "skipped"}
-    asked = _asked([one for one in plan.requirements if one.id not in left_out], plan)
-    for name, note in Recorded(said.facts).notes.items():
+    asked = _collect_asked([one for one in plan.requirements if one.id not in left_out], plan)
+    for name, note in ReplayedFacts(said.facts).notes.items():
         rows = asked.get(name)
-        extra = [*_extra(note, rows)] if rows and isinstance(note, dict) else []
+        extra = [*_find_extra(note, rows)] if rows and isinstance(note, dict) else []
         if rows is None:
             yield f"facts: no judged requirement asks for {name}"
         elif extra:
-            shown = ", ".join(f"{name}.{row}" for row in extra[:MAX_SHOWN])
-            more = f" and {len(extra) - MAX_SHOWN} more" if len(extra) > MAX_SHOWN else ""
+            shown = ", ".join(f"{name}.{row}" for row in extra[:MAX_SHOWN_ROWS])
+            more = f" and {len(extra) - MAX_SHOWN_ROWS} more" if len(extra) > MAX_SHOWN_ROWS else ""
             yield f"facts: no judged requirement asks for {shown}{more}"
     if not isinstance(said.facts, dict):
         yield "facts: the report embeds none"
 
 
-def _extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:
+def _find_extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:
     """Yield the rows and columns of a table that no requirement uses."""
-    yield from (key for key in note if key not in TABLE)
+    yield from (key for key in note if key not in TABLE_KEYS)
     for part in ("rows", "asked"):
         noted = note.get(part)
         for key, row in noted.items() if isinstance(noted, dict) else ():
@@ -157,7 +158,7 @@ def _extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:
                 yield from (f"{key}.{column}" for column in row if column not in columns)
 
 
-def _asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns]:
+def _collect_asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns]:
     """Return the facts that requirements and the head of the report use.
 
     The result maps the name of a fact or table to its rows and columns.
@@ -167,25 +168,25 @@ def _asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str, Columns
     for requirement in requirements:
         for data in filter(None, (requirement.pattern, requirement.when)):
             if not {"every", "some"} & data.keys():
-                for place in _places(data, plan):
-                    _add(asked, place)
+                for place in _iter_places(data, plan):
+                    _add_place(asked, place)
                 continue
             table = declaration.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
             row = table._replace(path=(*table.path, "*"), key="*")
-            _add(asked, row)
+            _add_place(asked, row)
             for part in (data[name] for name in ("where", "require") if name in data):
                 for clause in list_clauses(parse_pattern(cast("Data", part), params, row)):
-                    _add(asked, clause.place)
+                    _add_place(asked, clause.place)
     return asked
 
 
-def _places(data: Data, plan: Plan) -> Iterator[Place]:
+def _iter_places(data: Data, plan: Plan) -> Iterator[Place]:
     for clause in list_clauses(parse_pattern(data, {param.name: param for param in plan.params})):
         if clause.place.path[0] != PARAMS:
             yield from (clause.place, *clause.aliases)
 
 
-def _add(asked: Dict[str, Columns], place: Place) -> None:
+def _add_place(asked: Dict[str, Columns], place: Place) -> None:
     rows = asked.setdefault(".".join(place.owner), {})
     if not isinstance(place.fact, Leaf):
         columns = {"is", "."} if place.fact.columns else {"is"}
