@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Dict, List, Mapping, Sequence, Tuple, cast
+from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from nodespec.errors import EXIT
 from nodespec.model.observation import Evidence
@@ -21,7 +21,7 @@ from nodespec.model.report import (
     Report,
     Style,
     Waiver,
-    encode_reports,
+    encode_item,
 )
 from nodespec.model.subject import Host
 
@@ -31,16 +31,21 @@ if TYPE_CHECKING:
 EMBEDS = True  # It contains the plan and all observations, unlike other formats.
 
 
-def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
-    """Render the document in ASCII, with one field a line.
+def render(reports: Sequence[Report], style: Style) -> str:
+    """Render the document in ASCII, with one finding a line.
 
     Escapes keep the text of a host unchanged.
     """
-    return json.dumps(encode_reports(reports), indent=1) + "\n"
+    stream = Stream(style)
+    return stream.begin(()) + stream.between.join(map(stream.part, reports)) + stream.end(())
 
 
 class Stream:
-    """The same document host by host; an object of several hosts is encoded once."""
+    """The same document host by host; an object of several hosts is encoded once.
+
+    Each field of a report has its line, and in fields with many members each member. A member is encoded by the C code
+    of json, which is seven times as fast as the encoder that indents.
+    """
 
     between = ",\n  "
 
@@ -62,19 +67,18 @@ class Stream:
         return "{\n   " + ",\n   ".join(lines) + "\n  }"
 
     def _encode_field(self, name: str, value: object) -> str:
-        if name == "findings" and value:
-            findings = (self._encode_once(one, 4) for one in cast("Sequence[Finding]", value))
-            return f"[\n    {ITEM_SEPARATOR.join(findings)}\n   ]"
-        if name == "facts" and isinstance(value, dict) and value:
-            facts = (f"{json.dumps(fact)}: {self._encode_once(note, 4)}" for fact, note in value.items())
-            return f"{{\n    {ITEM_SEPARATOR.join(facts)}\n   }}"
-        return self._encode_once(value, 3)
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            return _join_lines([self._encode_once(item, _encode) for item in value], "[]", 4)
+        if name == "facts" and isinstance(value, dict):
+            facts = [f"{_encode(key)}: {self._encode_once(fact, _encode_fact)}" for key, fact in value.items()]
+            return _join_lines(facts, "{}", 4)
+        return self._encode_once(value, _encode_plan if name == "plan" else _encode)
 
-    def _encode_once(self, item: object, depth: int) -> str:
+    def _encode_once(self, item: object, encode: Callable[[object], str]) -> str:
         if not isinstance(item, (tuple, list, dict)):
-            return json.dumps(item)
+            return _encode(item)
         if id(item) not in self.written:
-            text = _encode_indented(item, depth)
+            text = encode(item)
             self.size += len(text)
             self.written[id(item)] = item, text
         return self.written[id(item)][1]
@@ -84,26 +88,46 @@ class Stream:
         return "\n ]\n}\n"
 
 
-def _encode_indented(item: object, depth: int) -> str:
-    """Encode an object as json.dumps does, at an indentation depth.
+_ENCODER = json.JSONEncoder(check_circular=False)
 
-    json.dumps creates a reference cycle in each call.
-    """
-    if isinstance(item, dict) or hasattr(item, "_asdict"):
-        fields = item if isinstance(item, dict) else cast("Report", item)._asdict()
-        inner = [f"{json.dumps(name)}: {_encode_indented(value, depth + 1)}" for name, value in fields.items()]
-        first, last = "{}"
-    elif isinstance(item, (tuple, list)):
-        inner = [_encode_indented(one, depth + 1) for one in item]
-        first, last = "[]"
-    else:
-        return json.dumps(item)
+
+def _encode(item: object) -> str:
+    return _ENCODER.encode(encode_item(item))
+
+
+def _encode_plan(plan: object) -> str:
+    """Encode a plan with one spec, parameter or requirement a line."""
+    if not isinstance(plan, dict):
+        return _encode(plan)
+    return _join_lines([f"{_encode(name)}: {_encode_list(part)}" for name, part in plan.items()], "{}", 4)
+
+
+def _encode_list(part: object) -> str:
+    return _join_lines([*map(_encode, part)], "[]", 5) if isinstance(part, list) else _encode(part)
+
+
+def _encode_fact(fact: object) -> str:
+    """Encode the observation of a fact, of a table with one row a line."""
+    if not isinstance(fact, dict) or not any(isinstance(part, dict) for part in fact.values()):
+        return _encode(fact)
+    return _join_lines([f"{_encode(name)}: {_encode_rows(part)}" for name, part in fact.items()], "{}", 5)
+
+
+def _encode_rows(rows: object) -> str:
+    if not isinstance(rows, dict):
+        return _encode(rows)
+    return _join_lines([f"{_encode(name)}: {_encode(row)}" for name, row in rows.items()], "{}", 6)
+
+
+def _join_lines(members: Sequence[str], brackets: str, depth: int) -> str:
+    """Join the encoded members of a list or an object, one a line, at an indentation depth."""
+    if not members:
+        return brackets
     line = "\n" + " " * depth
-    return f"{first}{line} {f',{line} '.join(inner)}{line}{last}" if inner else first + last
+    return f"{brackets[0]}{line}{f',{line}'.join(members)}{line[:-1]}{brackets[1]}"
 
 
 MAX_KEPT_CHARS = 4 << 20  # Characters that are kept.
-ITEM_SEPARATOR = ",\n    "
 ANY_SCHEMA: Dict[str, Json] = {}
 TEXT_SCHEMA: Dict[str, Json] = {"type": "string"}
 OBSERVED_STATES = ("value", "absent", "unknown", "deferred")

@@ -195,16 +195,16 @@ def compute_exit_code(reports: Sequence[Concluded]) -> int:
 
 def encode_reports(reports: Sequence[Report]) -> Dict[str, Json]:
     """Encode reports as the JSON document that other tools read."""
-    return {"nodespec": 1, "reports": [_encode_item(report) for report in reports]}
+    return {"nodespec": 1, "reports": [encode_item(report) for report in reports]}
 
 
-def _encode_item(item: object) -> Json:
-    record = getattr(item, "_asdict", None)
-    if record:
-        return {name: _encode_item(value) for name, value in cast("Dict[str, object]", record()).items()}
-    if isinstance(item, (tuple, list)):
-        return [_encode_item(value) for value in item]
-    return cast("Json", item)
+def encode_item(item: object) -> Json:
+    """Encode a record, and the records in it, as JSON: an object with its fields."""
+    if not isinstance(item, (tuple, list)):
+        return cast("Json", item)
+    values = [encode_item(value) if isinstance(value, (tuple, list)) else cast("Json", value) for value in item]
+    fields = getattr(item, "_fields", None)
+    return dict(zip(fields, values)) if fields else values
 
 
 def decode_reports(document: Mapping[str, Json]) -> Tuple[Report, ...]:
@@ -246,7 +246,7 @@ def decode_waiver(data: Json) -> Waiver:
 
 def encode_waiver(waiver_: Waiver) -> Json:
     """Encode a waiver as JSON."""
-    return _encode_item(waiver_)
+    return encode_item(waiver_)
 
 
 def _decode_record(kind: Callable[..., object], data: Json) -> object:

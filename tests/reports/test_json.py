@@ -133,3 +133,15 @@ def test_only_what_embeds_plan_and_facts_is_given_them(form: str) -> None:
     for embeds in (True, False):
         made = judge(plan, host, Seat("running", "live", bare.host), Terms(0.0, embeds=embeds))
         assert (made.plan is not None, made.facts is not None) == (embeds, embeds)
+
+
+def test_a_finding_and_a_row_of_facts_take_one_line_each() -> None:
+    report = sample.every()._replace(
+        plan={"nodespec": 1, "requirements": [{"id": "a"}, {"id": "b"}]},
+        facts={"os.id": ["debian", 1], "sysctl": {"from": "/proc/sys/*", "asked": {"a.b": ["1"], "c.d": ["2"]}}},
+    )
+    lines = [line.strip().rstrip(",") for line in render([report], Style()).splitlines()]
+    for finding in report.findings:
+        assert sum(line.startswith(f'{{"id": "{finding.id}", "level": ') for line in lines) == 1
+    wanted = ('{"id": "a"}', '{"id": "b"}', '"os.id": ["debian", 1]', '"from": "/proc/sys/*"', '"a.b": ["1"]')
+    assert [lines.count(line) for line in wanted] == [1] * len(wanted)

@@ -57,13 +57,12 @@ def test_facts_of_any_shape_are_written_as_they_are() -> None:
 
 def test_what_is_one_object_is_written_and_escaped_once() -> None:
     report = sample.every()
-    findings = len(report.findings)
-    counts = []
+    findings, counts = len(report.findings), []
     for times in (1, 50):
-        with mock.patch.object(json, "_encode_indented", side_effect=json._encode_indented) as laid:  # noqa: SLF001 - what is written of it
+        with mock.patch.object(json, "_encode", side_effect=json._encode) as encode:  # noqa: SLF001 - what is written of it
             streamed(json, [report] * times, Style())
-        counts.append(laid.call_count)
-    assert counts[0] == counts[1] > findings
+        counts.append([encode.call_args_list.count(mock.call(finding)) for finding in report.findings])
+    assert counts == [[1] * findings] * 2
     with mock.patch.object(words, "escape_record", side_effect=words.escape_record) as escaped:
         streamed(text, [report] * 50, Style())
     assert [call.args[0] for call in escaped.call_args_list].count(report.findings[0]) == 1
