@@ -95,10 +95,10 @@ def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     """Yield the variables that a shell line assigns; skip command substitutions."""
     if len(line) > MAX_VALUE or "`" in line or "$(" in line:
         return
-    from nodespec.formats.grub_syntax import GrubCommand, parse  # noqa: PLC0415
+    from nodespec.formats.grub_syntax import GrubCommand, parse_script  # noqa: PLC0415
 
     try:
-        commands = parse(line)
+        commands = parse_script(line)
     except ValueError:
         return
     for command in commands:

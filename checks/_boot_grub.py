@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tupl
 from nodespec.checks._boot_offers import MAX_BYTES, PLACES, LoaderMenu, Offer
 from nodespec.checks._boot_systemd_boot import files_of, loaders
 from nodespec.formats.boot_entry import parse as parse_entry
-from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, UndecidedError, environment
+from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, UndecidedError, parse_environment
 from nodespec.formats.grub_menu import GrubMenu as Script
-from nodespec.formats.grub_syntax import parse
+from nodespec.formats.grub_syntax import parse_script
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.version_order import compare_rpm_names
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
@@ -62,7 +62,7 @@ def _kept(files: TreeFiles, path: str, text: str) -> Dict[str, str]:
     """
     if "load_env" in text or "${saved_entry}" not in text:
         return {}
-    return environment(files.text(f"{path.rpartition('/')[0]}/grubenv") or HEADER)
+    return parse_environment(files.text(f"{path.rpartition('/')[0]}/grubenv") or HEADER)
 
 
 def _offer(kernel: GrubKernel) -> Offer:
@@ -155,6 +155,6 @@ def _entry(path: str, text: str) -> Union[GrubEntry, None]:
     entry = parse_entry(path.rpartition("/")[2], text)
     if entry.field != "linux":
         return None
-    script = parse(f"linux {entry.kernel} {' '.join(entry.options[:1])}")
+    script = parse_script(f"linux {entry.kernel} {' '.join(entry.options[:1])}")
     body = tuple(command._replace(line=entry.line) for command in script if hasattr(command, "words"))
     return GrubEntry(entry.title or entry.kernel, _ident(path), path, entry.line, body)

@@ -79,11 +79,11 @@ def menu(tree: Tree) -> Observation[LoaderMenu]:
     if not isinstance(conf, Value) or (not found and not conf.value):
         return conf if isinstance(conf, Unknown) else Absent(Evidence(":".join((*LOADERS, *UNIFIED))))
     offers = {id(entry): offer for entry, offer in found}
-    ordered = boot_entry.ordered(entry for entry, _ in found)
+    ordered = boot_entry.sort_entries(entry for entry, _ in found)
     started = _started(tree, ordered, conf.value)
     if isinstance(started, Unknown):
         return started
-    for other in boot_entry.tied(started, ordered):
+    for other in boot_entry.list_tied_entries(started, ordered):
         if _loaded(offers[id(other)]) != _loaded(offers[id(started)]):
             say = f"systemd-boot: which of two entries `{started.id}` is started depends on the order of directories"
             return Unknown("hidden", say, LOOK)
@@ -107,7 +107,7 @@ def _conf(tree: Tree) -> Observation[str]:
         if isinstance(text, Value):
             found.append((loader, text.value))
     own = [text for loader, text in found if _is_esp(tree, loader.rpartition("/")[0])] or [text for _, text in found]
-    if len({boot_entry.default(text) for text in own}) > 1:
+    if len({boot_entry.parse_default(text) for text in own}) > 1:
         paths = " and ".join(f"{loader}/loader.conf" for loader, _ in found)
         return Unknown("hidden", f"systemd-boot: it is not told which of {paths} is read", LOOK)
     return Value(own[0] if own else "", Evidence(LOADERS[0]))
@@ -146,7 +146,7 @@ def _of_images(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
             image = sections(tree, f"{folder}/{name}")
             if not isinstance(image, Value):
                 return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} is gone")
-            entry = boot_entry.unified(name, image.value)
+            entry = boot_entry.parse_unified_image(name, image.value)
             if not entry.title:
                 continue  # systemd-boot neither shows nor starts an entry without a name.
             found.append((entry, _image_offer(tree, entry, image, partition)))
@@ -167,7 +167,7 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
     """Return the text sections of a unified kernel image."""
     from nodespec.formats import pe  # noqa: PLC0415
 
-    table = tree.head(path, HEAD).then(pe.sections)
+    table = tree.head(path, HEAD).then(pe.parse_sections)
     if not isinstance(table, Value):
         return table
     rows = {}
@@ -183,7 +183,7 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
         texts[name] = text.value.decode("utf-8", "backslashreplace").strip("\0 \n\t")
     options = texts[".cmdline"] if ".cmdline" in rows else None
     release = texts[".uname"] or (_banner(tree, path, rows[".linux"]) if ".linux" in rows else "")
-    return Value(Sections(release, options, boot_entry.os_release(texts[".osrel"])), Evidence(path))
+    return Value(Sections(release, options, boot_entry.parse_os_release(texts[".osrel"])), Evidence(path))
 
 
 def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation[bytes]:
@@ -212,13 +212,13 @@ def _started(tree: Tree, entries: List[BootEntry], conf: str) -> Union[BootEntry
         for entry in entries if wanted else ():
             if entry.id.lower() == wanted.lower():
                 return entry
-    pattern = boot_entry.default(conf)
+    pattern = boot_entry.parse_default(conf)
     if pattern.lower() == "@saved":
         pattern = _variable(tree, LAST)
         if not pattern:
             return Unknown("hidden", "systemd-boot: `default @saved` is an entry that only an EFI variable names", LOOK)
     for entry in entries if pattern else ():
-        if boot_entry.matches(pattern, entry):
+        if boot_entry.matches_entry(pattern, entry):
             return entry
     if pattern.lower().startswith("auto-"):
         return Unknown("unsupported", f"systemd-boot: the default entry `{pattern}` is another system", LOOK)

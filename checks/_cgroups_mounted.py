@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Iterator, Optional, Sequence, Tuple, Union
 
-from nodespec.formats.mountinfo import Mount, reached
+from nodespec.formats.mountinfo import Mount, list_reachable_mounts
 from nodespec.host import pseudofs
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Unknown, Value
@@ -43,16 +43,16 @@ class Layout(NamedTuple):
 def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
     """Return what is mounted, by the mountinfo of the process."""
     path = f"{machine.process}/mountinfo"
-    found = machine.once(pseudofs.mounts)
+    found = machine.once(pseudofs.list_mounts)
     if isinstance(found, Absent):
         return Unknown("hidden", f"{path} is not visible here", "run as root")
     if isinstance(found, Unknown):
         return found
-    standing = reached(found.value, *TYPES)
+    standing = list_reachable_mounts(found.value, *TYPES)
     masked = next(_masked(found.value, standing), None)
     if masked:
         say = f"{path}:{masked.line}: {masked.point} is masked by another mount"
-        return Unknown("hidden", say, pseudofs.UNMASKED)
+        return Unknown("hidden", say, pseudofs.UNMASK_HINT)
     return Value(_laid_out(standing), found.evidence)
 
 

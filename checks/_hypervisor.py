@@ -6,7 +6,7 @@ import re
 from typing import Mapping, Union
 
 from nodespec.host.machine import Machine
-from nodespec.host.tree import CHUNK
+from nodespec.host.tree import CHUNK_BYTES
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 CPUS, CLOCKS = "/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource"
@@ -53,7 +53,7 @@ def observed(machine: Machine) -> Observation[str]:
     if flags and "hypervisor" not in flags[0].split():
         return Absent(Evidence(CPUS, line))
     for path, signs in SIGNS.items():
-        said = machine.text(path, CHUNK)
+        said = machine.text(path, CHUNK_BYTES)
         if isinstance(said, Unknown):  # A later sign is less reliable: what appears to be KVM may be Xen.
             return said
         kind = next((signs[word] for word in signs if isinstance(said, Value) and word in said.value), None)

@@ -35,7 +35,7 @@ def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
 
 def _built(tree: Tree, path: str, program: str) -> Observation[str]:
     """Return the version by Go's build information, for programs of release archives."""
-    from nodespec.formats.go_buildinfo import read_build_info, released_version  # noqa: PLC0415
+    from nodespec.formats.go_buildinfo import find_released_version, read_build_info  # noqa: PLC0415
 
     def read(offset: int, size: int) -> bytes:
         """Read bytes of the file; a tree reads a file from its start."""
@@ -48,7 +48,7 @@ def _built(tree: Tree, path: str, program: str) -> Observation[str]:
         info = read_build_info(read)
     except ValueError:
         info = None
-    version = released_version(info) if info and info.path.rpartition("/")[2] == program else ""
+    version = find_released_version(info) if info and info.path.rpartition("/")[2] == program else ""
     if version:
         return Value(version, Evidence(path))
     return Unknown(DEFERRED, f"only a running machine can tell: no package says the version of {path}")

@@ -8,7 +8,7 @@ from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 
 from nodespec.checks import _kernel_version
 from nodespec.facts.declaration import Rows
-from nodespec.host.tree import LIMIT, Tree
+from nodespec.host.tree import MAX_FILE_BYTES, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, select_first
 
 # The first readable file counts: that of the kernel itself, then of its package, then of its build tree. `{}` is the
@@ -131,7 +131,7 @@ def _gunzipped(data: bytes) -> bytes:
 
     unpacking = zlib.decompressobj(31)
     try:
-        unpacked = unpacking.decompress(data, LIMIT)
+        unpacked = unpacking.decompress(data, MAX_FILE_BYTES)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not unpacking.eof:

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Callable, Iterator, Optional
 
 from nodespec.formats.byte_source import ByteSource, DamagedError
-from nodespec.host.tree import LIMIT, Tree
+from nodespec.host.tree import MAX_FILE_BYTES, Tree
 from nodespec.model.observation import Observation, Unknown
 
 HEAD = 1 << 16  # bytes; x86 has its version in the first 32 KiB
@@ -135,11 +135,11 @@ def _inside(data: bytes) -> bytes:
 
 def _sources(data: bytes) -> Iterator[Callable[[], ByteSource]]:
     """Yield the file itself, and the data decompressed from each possible offset."""
-    from nodespec.formats.decompress import unpacked  # noqa: PLC0415
+    from nodespec.formats.decompress import open_decompressed  # noqa: PLC0415
 
     yield partial(_Bytes, data)
     for found in islice(_COMPRESSED.finditer(data), TRIES):
-        yield partial(unpacked, _Bytes(data, found.start()), single=True)
+        yield partial(open_decompressed, _Bytes(data, found.start()), single=True)
 
 
 _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
@@ -157,7 +157,7 @@ def _sought(source: ByteSource) -> Optional[bytes]:
             start = window.find(MARK)
             if start >= 0:
                 packed = window[start + len(MARK) :] + source.read(at, STEP)
-                return zlib.decompressobj(31).decompress(packed, LIMIT)
+                return zlib.decompressobj(31).decompress(packed, MAX_FILE_BYTES)
             tail = window[-len(MARK) :]
     except (DamagedError, zlib.error):
         return None  # The data is not compressed, or is followed by other data.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Mapping
 
-from nodespec.host.tree import CHUNK, Tree
+from nodespec.host.tree import CHUNK_BYTES, Tree
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -42,9 +42,9 @@ def fields(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
 
     The second file counts only if the first does not exist. If neither exists, the result is unknown.
     """
-    read = tree.text(FILES[0], CHUNK)
+    read = tree.text(FILES[0], CHUNK_BYTES)
     if isinstance(read, Absent):
-        read = tree.text(FILES[1], CHUNK)
+        read = tree.text(FILES[1], CHUNK_BYTES)
     if isinstance(read, Absent):
         say = f"neither {FILES[0]} nor {FILES[1]} exists"
         return Unknown("not found", say, "install the package that has os-release")

@@ -137,8 +137,8 @@ def _with_options(found: Settings, path: str, words: CommandLine) -> Observation
 
 
 def _daemon(text: str, path: str) -> Settings:
-    document = cri.parsed(text)
-    options, driver = cri.inside(document, "exec-opts"), cri.inside(document, "storage-driver")
+    document = cri.parse_json(text)
+    options, driver = cri.get_nested(document, "exec-opts"), cri.get_nested(document, "storage-driver")
     found: Settings = {"snapshotter": Value(driver, Evidence(path))} if isinstance(driver, str) and driver else {}
     native = _native([str(option) for option in options] if isinstance(options, list) else [])
     return {**found, "cgroup_driver": Value(native, Evidence(path))} if native else found

@@ -39,7 +39,7 @@ COLUMNS: Mapping[str, Kind[Datum]] = {
     "starts_at_boot": Flag(),
     "running": Flag(),
     "socket": FreeText(),
-    "api": OneOf(*cri.APIS),
+    "api": OneOf(*cri.CRI_VERSIONS),
     "conditions": SetOf(FreeText()),
     "handlers": SetOf(FreeText()),
     "features": SetOf(FreeText()),
@@ -201,19 +201,19 @@ def _running(machine: Machine, name: str) -> Observation[bool]:
 
 
 @_once
-def _hello(machine: Machine, name: str) -> Observation[cri.Hello]:
+def _hello(machine: Machine, name: str) -> Observation[cri.CriRuntime]:
     """Return its reply to `Version`; if this fails, no other request is sent."""
     socket = _socket(machine, name)
     if not isinstance(socket, Value):
         return socket
-    answer = Absent(socket.evidence) if name == "docker" else cri.hello(machine, socket.value)
+    answer = Absent(socket.evidence) if name == "docker" else cri.identify_runtime(machine, socket.value)
     return answer._replace(say=RUNTIMES[name].silent) if isinstance(answer, Absent) else answer
 
 
 @_once
-def _status(machine: Machine, name: str) -> Observation[cri.Status]:
+def _status(machine: Machine, name: str) -> Observation[cri.CriStatus]:
     hello = _hello(machine, name)
-    return cri.status(machine, hello.value) if isinstance(hello, Value) else hello
+    return cri.fetch_status(machine, hello.value) if isinstance(hello, Value) else hello
 
 
 @_once
@@ -222,7 +222,7 @@ def _info(machine: Machine, name: str) -> Observation[object]:
     socket, hello = _socket(machine, name), _hello(machine, name)
     if isinstance(hello, Unknown):
         return hello
-    return peer.get(machine, socket.value, "/info").then(cri.parsed) if isinstance(socket, Value) else socket
+    return peer.fetch_http(machine, socket.value, "/info").then(cri.parse_json) if isinstance(socket, Value) else socket
 
 
 def _api(machine: Machine, name: str) -> Observation[str]:
@@ -247,7 +247,7 @@ def _handlers(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
 
 
 def _docker_handlers(info: object) -> FrozenSet[str]:
-    runtimes = cri.inside(info, "Runtimes")
+    runtimes = cri.get_nested(info, "Runtimes")
     if not isinstance(runtimes, dict):
         raise ValueError("it names no runtimes")
     return frozenset(map(str, runtimes))
@@ -259,7 +259,7 @@ def _version(machine: Machine, name: str) -> Observation[str]:
 
 def _version_said(machine: Machine, name: str) -> Observation[str]:
     if name == "docker":
-        return _info(machine, name).then(lambda info: _release(_nonempty(cri.inside(info, "ServerVersion"))))
+        return _info(machine, name).then(lambda info: _release(_nonempty(cri.get_nested(info, "ServerVersion"))))
     hello = _hello(machine, name)
     if name == "cri-dockerd" and isinstance(hello, Value):
         return Absent(hello.evidence)  # cri-dockerd reports the version of Docker, not its own.
@@ -289,11 +289,11 @@ def _release(said: str) -> str:
 def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
     def looks() -> Iterator[Observation[str]]:
         hello = _hello(machine, name)
-        yield cri.cgroup_driver(machine, hello.value) if isinstance(hello, Value) else hello
+        yield cri.fetch_cgroup_driver(machine, hello.value) if isinstance(hello, Value) else hello
         if name == "containerd":
             yield _status(machine, name).then(lambda status: _nonempty(status.cgroup_driver))
         elif name in INFO:
-            yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][0])))
+            yield _info(machine, name).then(lambda info: _nonempty(cri.get_nested(info, INFO[name][0])))
 
     asked = select_first(looks())
     if isinstance(asked, Value) or name not in CONFIGURED:
@@ -316,10 +316,10 @@ def _configured(machine: Machine, name: str, column: str) -> Observation[str]:
 def _snapshotter(machine: Machine, name: str) -> Observation[str]:
     def looks() -> Iterator[Observation[str]]:
         if name in INFO:
-            yield _info(machine, name).then(lambda info: _nonempty(cri.inside(info, INFO[name][1])))
+            yield _info(machine, name).then(lambda info: _nonempty(cri.get_nested(info, INFO[name][1])))
         else:
             hello = _hello(machine, name)
-            yield cri.snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
+            yield cri.fetch_snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
         yield _configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:

@@ -14,7 +14,7 @@ from typing import Dict, Tuple
 
 from nodespec.facts.declaration import Row, Rows, fact, table
 from nodespec.facts.value_types import MORE, OneOf, Size
-from nodespec.formats.mountinfo import unescaped
+from nodespec.formats.mountinfo import unescape_path
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
@@ -122,5 +122,5 @@ def _area(number: int, line: str) -> ActiveArea:
     match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
     if not match:
         raise ValueError(f"line {number} is no swap area")
-    path = unescaped(match[1])
+    path = unescape_path(match[1])
     return ActiveArea(number, path, match[2], int(match[3]) * 1024)

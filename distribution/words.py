@@ -49,12 +49,12 @@ def ids() -> List[str]:
 
 def places() -> List[str]:
     """Return the names of all families and facts, rows of tables left out."""
-    return [place for family in declaration.families() for place in _of_family(family)]
+    return [place for family in declaration.list_families() for place in _of_family(family)]
 
 
 def _of_family(name: str) -> Iterator[str]:
     yield name
-    declared = declaration.family(name)
+    declared = declaration.load_family(name)
     if isinstance(declared, Group):
         for member, fact in declared.members.items():
             yield f"{name}.{member}" if isinstance(fact, Leaf) else f"{name}.{member}."

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from nodespec.errors import UsageError as SpecError
-from nodespec.facts.live import Live, alarms
+from nodespec.facts.live import Live, install_alarms
 from nodespec.judge import judge as judging
 from nodespec.judge.conclusion import Choice
 from nodespec.model.plan import Plan
@@ -88,7 +88,7 @@ def observe(
     bounds all observations. A fact that was not observed by then is unknown. Nothing on the host is changed. Raises
     `SpecError` if the host, image or recording is not found.
     """
-    with alarms():
+    with install_alarms():
         return ObservedHost(*open_target(Target(root, image, recording, kernel, platform, deadline)))
 
 
@@ -111,7 +111,7 @@ def judge(
     choice = Choice(tuple(only), tuple(skip), strict)
     check_choice(choice, plan)
     terms = judging.Terms(time.time() if now is None else now, choice, tuple(waivers))
-    with alarms():
+    with install_alarms():
         return judging.judge(plan, host.facts, host.subject, terms)
 
 

@@ -56,7 +56,7 @@ def frame(kind: int, flags: int, payload: bytes, stream: int = 1) -> bytes:
 
 
 def headers(**said: str) -> bytes:
-    return b"".join(hpack.literal(name.replace("_", "-"), value) for name, value in said.items())
+    return b"".join(hpack.encode_literal(name.replace("_", "-"), value) for name, value in said.items())
 
 
 SETTINGS = frame(4, 0, b"\0\5\0\0\x40\0", 0) + frame(4, 1, b"", 0) + frame(6, 0, b"12345678", 0)
@@ -73,7 +73,7 @@ def answered(reply: Reply) -> bytes:
 
 def requested(connected: socket.socket) -> str:
     """The method that a client asks for, without the slash; nothing where it only looks who is there."""
-    asked = (dict(hpack.headers(payload))[":path"][1:] for kind, payload in frames(connected) if kind == 1)
+    asked = (dict(hpack.decode_headers(payload))[":path"][1:] for kind, payload in frames(connected) if kind == 1)
     return next(asked, "")
 
 

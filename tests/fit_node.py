@@ -16,7 +16,7 @@ from unhurried import PATIENCE
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.facts.live import Live
-from nodespec.host.machine import Machine, Ran
+from nodespec.host.machine import Machine, ProgramResult
 from nodespec.host.tree import Entry
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
@@ -43,12 +43,12 @@ class Host(Machine):
         named = self.line("/proc/sys/kernel/osrelease")
         return named.value if isinstance(named, Value) else "", "x86_64"
 
-    def run(self, argv: Sequence[str]) -> Observation[Ran]:
+    def run(self, argv: Sequence[str]) -> Observation[ProgramResult]:
         assert [*argv[1:]] == ["--version"], argv
         program = self.program(argv[0])
         said = self.text(f"/answers/programs/{argv[0]}") if isinstance(program, Value) else program
         if isinstance(said, Value):
-            return Value(Ran(0, said.value), Evidence(" ".join(argv)))
+            return Value(ProgramResult(0, said.value), Evidence(" ".join(argv)))
         return Unknown("failed", f"{argv[0]} prints nothing") if isinstance(program, Value) else said
 
     def connect(self, path: str) -> Union[socket.socket, Lacking]:

@@ -76,8 +76,8 @@ def main(folder: str) -> None:
 def asked(port: str) -> Iterator[Place]:
     """Every leaf fact, and some rows of every table."""
     keys = {**KEYS, "ports": ("1", port)}
-    for name in declaration.families():
-        declared = declaration.family(name)
+    for name in declaration.list_families():
+        declared = declaration.load_family(name)
         members = {name: declared} if isinstance(declared, Table) else declared.members
         for member, fact in members.items() if name not in APART else ():
             path = (name,) if isinstance(declared, Table) else (name, member)
@@ -85,7 +85,7 @@ def asked(port: str) -> Iterator[Place]:
                 yield Place(path, fact)
                 continue
             for key in keys.get(".".join(path), ()):
-                yield from (declaration.place((*path, key, *column)) for column in ((), *zip(fact.columns)))
+                yield from (declaration.resolve_place((*path, key, *column)) for column in ((), *zip(fact.columns)))
 
 
 def observed(machine: Machine, places: List[Place]) -> Dict[str, str]:

@@ -8,7 +8,7 @@ from nodespec.author.spec.library import Library, SpecText
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
 from nodespec.facts.declaration import Place
-from nodespec.facts.live import sound
+from nodespec.facts.live import check_observation
 from nodespec.facts.value_types import Datum
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
@@ -38,9 +38,9 @@ class Pretended:
         self.asked.append(name)
         seen = self.said.get(name, ABSENT)
         if isinstance(seen, (Value, Absent, Unknown)):
-            return sound(place, seen)
+            return check_observation(place, seen)
         assert not isinstance(seen, tuple)
-        return sound(place, Value(seen, HERE))
+        return check_observation(place, Value(seen, HERE))
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         names = self.said[".".join((*place.owner, "*"))]

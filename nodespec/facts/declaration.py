@@ -41,8 +41,8 @@ else:  # At run time typing would compile these texts; the first costs 3 ms, to 
 
 T_co = TypeVar("T_co", covariant=True)
 Row: TypeAlias = "Union[Datum, Record]"
-COMPARED = 2000  # Names to compare.
-ALIKE = 0.8  # The similarity of a typing error. xt_comment and xt_recent have 0.6 and are two modules.
+MAX_COMPARED_NAMES = 2000  # Names to compare.
+MIN_SIMILARITY = 0.8  # The similarity of a typing error. xt_comment and xt_recent have 0.6 and are two modules.
 Sources: TypeAlias = "Tuple[str, ...]"  # The paths that evidence may name; `*` replaces the part that varies.
 
 
@@ -98,7 +98,7 @@ class Rows(Generic[T_co]):
         A hint must not cost a verdict.
         """
         try:
-            return meant(name, self._names())
+            return suggest_similar_name(name, self._names())
         except TimedOut:
             return ""
 
@@ -113,13 +113,18 @@ class Rows(Generic[T_co]):
         return cls.of({}, why)
 
 
-def meant(name: str, names: Iterable[str]) -> str:
+def suggest_similar_name(name: str, names: Iterable[str]) -> str:
     """Return the most similar name, or an empty string.
 
     A host may have thousands of names, so that only similar candidates are compared.
     """
     like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004 - a difference of at most two characters
-    return suggest_name(name, like[:COMPARED], ALIKE).lstrip("; ").rstrip("?").replace("did you mean", "there is")
+    return (
+        suggest_name(name, like[:MAX_COMPARED_NAMES], MIN_SIMILARITY)
+        .lstrip("; ")
+        .rstrip("?")
+        .replace("did you mean", "there is")
+    )
 
 
 S = TypeVar("S")
@@ -178,7 +183,7 @@ class Table(TableFact):
     optional = True  # False: `rest` is a value itself, and no row is ever absent.
 
 
-def row_key(table: Table, name: str) -> str:
+def parse_row_key(table: Table, name: str) -> str:
     """Return the key of a row as a person writes it.
 
     Raises ValueError for a name that does not name a single row.
@@ -303,27 +308,27 @@ class Place(NamedTuple):
         return self.fact.fix
 
 
-def families() -> Tuple[str, ...]:
+def list_families() -> Tuple[str, ...]:
     """Return the names of the families that nodespec contains."""
     return cast("Tuple[str, ...]", import_module("nodespec.checks").FAMILIES)
 
 
-def family(name: str) -> Union[Group, Table]:
+def load_family(name: str) -> Union[Group, Table]:
     """Return what a module of `checks` declares: a group of facts or one table.
 
     The table has the name of the family. A third party's module is found by the entry point `nodespec.checks`. Raises
     LookupError if there is none.
     """
     if name not in _FAMILIES:
-        module = import_module(f"nodespec.checks.{name}") if name in families() else _foreign(name)
-        _FAMILIES[name] = _declared(name, module)
+        module = import_module(f"nodespec.checks.{name}") if name in list_families() else _load_foreign_module(name)
+        _FAMILIES[name] = _collect_declarations(name, module)
     return _FAMILIES[name]
 
 
 _FAMILIES: Dict[str, Union[Group, Table]] = {}
 
 
-def _declared(name: str, module: ModuleType) -> Union[Group, Table]:
+def _collect_declarations(name: str, module: ModuleType) -> Union[Group, Table]:
     found = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
     facts = ((attribute, value) for attribute, value in found if isinstance(value, (Leaf, Table)))
     members = {attribute: value for attribute, value in facts if value.probe.__module__ == module.__name__}
@@ -333,7 +338,7 @@ def _declared(name: str, module: ModuleType) -> Union[Group, Table]:
     return Group(members, module.__doc__ or "")
 
 
-def _foreign(name: str) -> ModuleType:
+def _load_foreign_module(name: str) -> ModuleType:
     from importlib.metadata import entry_points  # noqa: PLC0415 - 40 ms, for third parties only
 
     found = entry_points()
@@ -344,16 +349,16 @@ def _foreign(name: str) -> ModuleType:
     raise LookupError(name)
 
 
-def place(path: Tuple[str, ...]) -> Place:
+def resolve_place(path: Tuple[str, ...]) -> Place:
     """Return the place that a path names. Raises LookupError if there is none."""
-    declared = family(path[0])
+    declared = load_family(path[0])
     if isinstance(declared, Table):
-        return _in_table(path, declared, 1)
+        return _resolve_table_place(path, declared, 1)
     member = declared.members[path[1]]
-    return Place(path, member) if isinstance(member, Leaf) else _in_table(path, member, 2)
+    return Place(path, member) if isinstance(member, Leaf) else _resolve_table_place(path, member, 2)
 
 
-def _in_table(path: Tuple[str, ...], found: Table, depth: int) -> Place:
+def _resolve_table_place(path: Tuple[str, ...], found: Table, depth: int) -> Place:
     key, column = (*path[depth:], "", "")[:2]
     if column and column not in found.columns:
         raise LookupError(column)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
 
 T = TypeVar("T")
-DEADLINE = 20.0  # Default time limit of a run in seconds.
-THERE = "there"  # The value of a row that has columns.
-AT_REST = Unknown(DEFERRED, "only a running machine can tell")
+DEADLINE_SECONDS = 20.0  # Default time limit of a run in seconds.
+ROW_PRESENT = "there"  # The value of a row that has columns.
+DEFERRED_AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
 
 class Facts(Protocol):
@@ -67,13 +67,13 @@ class Live:
         """Return the observation of one place, memoized."""
         if place.path not in self._leaves:
             fact = place.fact
-            seen = self._leaf(fact) if isinstance(fact, Leaf) else self._row(place)
-            self._leaves[place.path] = sound(place, seen)
+            seen = self._observe_leaf(fact) if isinstance(fact, Leaf) else self._observe_row(place)
+            self._leaves[place.path] = check_observation(place, seen)
         return self._leaves[place.path]
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """Return the names of all rows of the table at a place."""
-        every, rest = self._enumerated(place), self.rest(place)
+        every, rest = self._enumerate_rows(place), self.rest(place)
         # The known rows of a table that was read in part are not all rows.
         if isinstance(rest, Unknown) or isinstance(every, Unknown):
             return rest if isinstance(rest, Unknown) else cast("Unknown", every)
@@ -81,60 +81,60 @@ class Live:
 
     def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """Return the names of the known rows, which may not be all rows."""
-        every = self._enumerated(place)
+        every = self._enumerate_rows(place)
         return every if isinstance(every, Unknown) else tuple(sorted(every))
 
     def rest(self, place: Place) -> Observation[Datum]:
         """Return the observation of any name that the table does not list."""
-        rows = self._table(place)
+        rows = self._get_table(place)
         rest = rows if isinstance(rows, Unknown) else rows.rest
         if not isinstance(rest, Value):
             return rest
-        return rest.then(_datum)
+        return rest.then(_get_row_value)
 
-    def _leaf(self, leaf: Leaf) -> Observation[Datum]:
+    def _observe_leaf(self, leaf: Leaf) -> Observation[Datum]:
         host = self.host
         if isinstance(host, Machine):
-            return self._in_time(lambda: leaf.probe(host))
+            return self._observe_in_time(lambda: leaf.probe(host))
         resting = leaf.resting
-        return self._in_time(lambda: resting(host)) if resting else AT_REST
+        return self._observe_in_time(lambda: resting(host)) if resting else DEFERRED_AT_REST
 
-    def _row(self, place: Place) -> Observation[Datum]:
-        rows = self._table(place)
+    def _observe_row(self, place: Place) -> Observation[Datum]:
+        rows = self._get_table(place)
         if isinstance(rows, Unknown):
             return rows
         every = self._every.get(place.owner, {})
         row: Union[Observation[Row], None] = every.get(place.key) if isinstance(every, Mapping) else None
         if not isinstance(row, Value):
-            row = self._in_time(lambda: rows.observe(place.key))
+            row = self._observe_in_time(lambda: rows.observe(place.key))
         if not isinstance(row, Value):
             return row
         if not place.column:
-            return row.then(_datum)
+            return row.then(_get_row_value)
         record = row.value
         if not isinstance(record, Mapping):
-            return _defect(f"{'.'.join(place.owner)} has no columns")
-        return self._in_time(lambda: record[place.column])
+            return _make_defect(f"{'.'.join(place.owner)} has no columns")
+        return self._observe_in_time(lambda: record[place.column])
 
-    def _table(self, place: Place) -> Union[Rows[Row], Unknown]:
+    def _get_table(self, place: Place) -> Union[Rows[Row], Unknown]:
         if place.owner not in self._tables:
-            self._tables[place.owner] = self._opened(cast("Table", place.fact))
+            self._tables[place.owner] = self._probe_table(cast("Table", place.fact))
         return self._tables[place.owner]
 
-    def _enumerated(self, place: Place) -> Union[Mapping[str, Observation[Row]], Unknown]:
+    def _enumerate_rows(self, place: Place) -> Union[Mapping[str, Observation[Row]], Unknown]:
         if place.owner not in self._every:
-            rows = self._table(place)
-            self._every[place.owner] = rows if isinstance(rows, Unknown) else self._in_time(rows.every)
+            rows = self._get_table(place)
+            self._every[place.owner] = rows if isinstance(rows, Unknown) else self._observe_in_time(rows.every)
         return self._every[place.owner]
 
-    def _opened(self, table: Table) -> Union[Rows[Row], Unknown]:
+    def _probe_table(self, table: Table) -> Union[Rows[Row], Unknown]:
         host = self.host
         if isinstance(host, Machine):
-            return self._in_time(lambda: table.probe(host))
+            return self._observe_in_time(lambda: table.probe(host))
         resting = table.resting
-        return self._in_time(lambda: resting(host)) if resting else AT_REST
+        return self._observe_in_time(lambda: resting(host)) if resting else DEFERRED_AT_REST
 
-    def _in_time(self, look: Callable[[], T]) -> Union[T, Unknown]:
+    def _observe_in_time(self, look: Callable[[], T]) -> Union[T, Unknown]:
         """Return the result of `look`, or unknown (timed out).
 
         A probe that raises is unknown (defect), and the run continues.
@@ -148,19 +148,19 @@ class Live:
         except TimedOut:
             return Unknown("timed out", f"looking took longer than {self.patience:g} s")
         except Exception as error:  # noqa: BLE001 - a defect of one family must not hide the observations of the others
-            return _defect(f"{type(error).__name__}: {error}")
+            return _make_defect(f"{type(error).__name__}: {error}")
 
 
-def _datum(row: Row) -> Datum:
+def _get_row_value(row: Row) -> Datum:
     """Return the value of a whole row; a row of columns has the value `there`."""
-    return THERE if isinstance(row, Mapping) else row
+    return ROW_PRESENT if isinstance(row, Mapping) else row
 
 
-def _defect(say: str) -> Unknown:
+def _make_defect(say: str) -> Unknown:
     return Unknown("defect", say, "this is nodespec's fault: report it")
 
 
-def sound(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
+def check_observation(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
     """Return an observation that the declaration allows, or unknown.
 
     Absence is valid only for a fact that may be absent. A value that its type cannot order is unknown (malformed).
@@ -184,7 +184,7 @@ class Alarm:
     so that the load of other processes does not cost a verdict.
     """
 
-    ready = False  # Whether `alarms` has installed the handler once, instead of each alarm for itself.
+    ready = False  # Whether `install_alarms` has installed the handler once, instead of each alarm for itself.
 
     def __init__(self, seconds: float, *, busy: bool = False) -> None:
         self.seconds, self.own = seconds, busy or not Alarm.ready
@@ -193,7 +193,7 @@ class Alarm:
 
     def __enter__(self) -> None:
         try:
-            self.before = signal.signal(self.number, _ring) if self.own else _ring
+            self.before = signal.signal(self.number, _raise_timeout) if self.own else _raise_timeout
         except ValueError:
             self.before = None
             return
@@ -207,13 +207,13 @@ class Alarm:
 
 
 @contextmanager
-def alarms() -> Iterator[None]:
+def install_alarms() -> Iterator[None]:
     """Install the signal handler once for a run with many alarms.
 
     Installing it for each alarm takes longer than most observations.
     """
     try:
-        before = signal.signal(signal.SIGALRM, _ring)
+        before = signal.signal(signal.SIGALRM, _raise_timeout)
     except ValueError:  # Not the main thread.
         yield
         return
@@ -225,5 +225,5 @@ def alarms() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _ring(_number: int, _frame: Union[FrameType, None]) -> None:
+def _raise_timeout(_number: int, _frame: Union[FrameType, None]) -> None:
     raise TimedOut

@@ -23,7 +23,7 @@ class Near(NamedTuple):
 
 Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # The value of a fact.
 Case: TypeAlias = "Union[Datum, Near]"  # The value that an expectation is evaluated on.
-LONGEST = 256  # Characters of a version.
+MAX_TEXT_CHARS = 256  # Characters of a version.
 MORE = 1 << 63  # An entry in the other values of a number: the number may be any larger one.
 OTHER = "\0"  # A text that no spec names.
 OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
@@ -275,14 +275,14 @@ class Version(Kind[str]):
     def position(self, value: Case) -> Position:
         if isinstance(value, Near):
             return value.position
-        return self.scheme.key(_short(str(value))), 0
+        return self.scheme.key(_shorten_text(str(value))), 0
 
     def span(self, text: str) -> Span:
-        return self.scheme.span(_short(text))
+        return self.scheme.span(_shorten_text(text))
 
 
-def _short(text: str) -> str:
-    if len(text) > LONGEST:  # A longer text only serves to make the comparison slow.
+def _shorten_text(text: str) -> str:
+    if len(text) > MAX_TEXT_CHARS:  # A longer text only serves to make the comparison slow.
         raise ValueError(f"{len(text)} characters are not a version")
     return text
 
@@ -296,7 +296,7 @@ class UntypedValue(FreeText):
     noun, ordered = "a number or text", True
 
     def position(self, value: Case) -> Position:
-        return value.position if isinstance(value, Near) else ((_number(str(value)),), 0)
+        return value.position if isinstance(value, Near) else ((_parse_number(str(value)),), 0)
 
     def written(self, value: Case) -> str:
         return str(value.position[0][0]) if isinstance(value, Near) else super().written(value)
@@ -304,20 +304,20 @@ class UntypedValue(FreeText):
     def near(self, text: str) -> Iterable[str]:
         yield text
         try:
-            number = _number(text)
+            number = _parse_number(text)
         except ValueError:
             return
         yield from (str(number + 1), str(number - 1))
 
     def span(self, text: str) -> Span:
-        return ((_number(text),), 0), ((_number(text),), 1)
+        return ((_parse_number(text),), 0), ((_parse_number(text),), 1)
 
     def around(self, span: Span) -> Iterable[Case]:
         number = span[0][0][0]
         return (Near(((n,), 0)) for n in range(number - 1, number + 2)) if isinstance(number, int) else ()
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     if not re.fullmatch(r"-?(0x[0-9a-fA-F]{1,16}|\d{1,20})", text, re.ASCII):
         raise ValueError(f"`{text[:40]}` is not a number")
     return int(text, 16 if "0x" in text else 10)

@@ -42,7 +42,7 @@ _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
 
 
-def _release(text: str) -> tuple[tuple[int, ...], Key]:
+def _parse_release(text: str) -> tuple[tuple[int, ...], Key]:
     """Return the numbers and the stage of a release.
 
     Examples: `2.0`, `v2.0.0-rc.1`, `2.0~rc1+ds1`, `2.0_rc1`, `2.0-0.rc1.fc42`.
@@ -55,11 +55,11 @@ def _release(text: str) -> tuple[tuple[int, ...], Key]:
 
 
 @lru_cache(maxsize=1024)
-def _release_key(text: str) -> Key:
-    return _trimmed(*_release(text))
+def _make_release_key(text: str) -> Key:
+    return _trim_zeros(*_parse_release(text))
 
 
-def _trimmed(numbers: tuple[int, ...], stage: Key) -> Key:
+def _trim_zeros(numbers: tuple[int, ...], stage: Key) -> Key:
     """Return a key without trailing zeros, since 6.1 and 6.1.0 are equal."""
     end = len(numbers)
     while end > 1 and not numbers[end - 1]:
@@ -67,41 +67,41 @@ def _trimmed(numbers: tuple[int, ...], stage: Key) -> Key:
     return (numbers[:end], stage)
 
 
-def _release_span(text: str) -> Span:
+def _make_release_span(text: str) -> Span:
     match = _RELEASE.match(text)
     if match and text[match.end() :][:1] == "-":
         raise ValueError(f"`{text}`: what follows the `-` has no part in the order of releases: leave it out")
     if not match or not re.fullmatch(_SUFFIX, text[match.end() :], re.ASCII):
         raise ValueError(f"`{text}` is not a version")
-    numbers, stage = _release(text)
-    low = _trimmed(numbers, stage)
+    numbers, stage = _parse_release(text)
+    low = _trim_zeros(numbers, stage)
     if stage != _FINAL:
         return (low, 0), (low, 1)
     following = (*numbers[:-1], numbers[-1] + 1)
-    return (low, 0), (_trimmed(following, (0, 0)), 0)
+    return (low, 0), (_trim_zeros(following, (0, 0)), 0)
 
 
 _DEB = r"(?:(\d{1,9}):)?(\d[A-Za-z0-9.+~:-]*)(?<!-)"  # Compiled when it is first used.
 
 
 @lru_cache(maxsize=1024)
-def _deb_key(text: str) -> Key:
+def _make_deb_key(text: str) -> Key:
     match = re.fullmatch(_DEB, text, re.ASCII)
     if not match or (":" in match[2] and not match[1]):
         raise ValueError(f"`{text}` is not a Debian version")
     upstream, _, revision = match[2].rpartition("-") if "-" in match[2] else (match[2], "", "0")
-    return (int(match[1] or 0), _deb_part(upstream), _deb_part(revision))
+    return (int(match[1] or 0), _split_deb_part(upstream), _split_deb_part(revision))
 
 
-def _deb_part(text: str) -> Key:
+def _split_deb_part(text: str) -> Key:
     """Return non-digits and digits in turn.
 
     The end of the text sorts after `~` and before everything else.
     """
-    return tuple((_deb_word(word), int(digits or 0)) for word, digits in re.findall(r"([^0-9]*)([0-9]*)", text))
+    return tuple((_rank_deb_word(word), int(digits or 0)) for word, digits in re.findall(r"([^0-9]*)([0-9]*)", text))
 
 
-def _deb_word(word: str) -> Key:
+def _rank_deb_word(word: str) -> Key:
     return (*(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in word), 0)
 
 
@@ -110,21 +110,21 @@ _RPM_RANK = {"~": 0, "": 1, "^": 2}  # The end of a version is ordered between t
 
 
 @lru_cache(maxsize=1024)
-def _rpm_key(text: str) -> Key:
+def _make_rpm_key(text: str) -> Key:
     match = re.fullmatch(_RPM, text, re.ASCII)
     if not match or not re.search("[A-Za-z0-9]", match[2]):
         raise ValueError(f"`{text}` is not an RPM version")
-    return (int(match[1] or 0), _rpm_part(match[2]), _rpm_part(match[3] or ""))
+    return (int(match[1] or 0), _split_rpm_part(match[2]), _split_rpm_part(match[3] or ""))
 
 
-def _rpm_part(text: str) -> Key:
+def _split_rpm_part(text: str) -> Key:
     segments = (*re.findall(r"[0-9]+|[A-Za-z]+|[~^]", text), "")
     return tuple(
         (4, int(s), "") if s.isdigit() else (3, 0, s) if s.isalpha() else (_RPM_RANK[s], 0, "") for s in segments
     )
 
 
-def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
+def _make_package_span(text: str, key: Callable[[str], Key]) -> Span:
     """Return the span of a package's version.
 
     A version with a revision is a span of itself only. A version without one includes all that continue it.
@@ -137,6 +137,6 @@ def _open_ended(text: str, key: Callable[[str], Key]) -> Span:
 
 # Dotted numbers. Alpha, beta and rc sort before the release: `-rc.1` (Semantic Versioning), `~rc1` (dpkg, RPM), `_rc1`
 # (apk), `-0.rc1` (Fedora). Other suffixes of a distribution have no effect on the order.
-RELEASE = Scheme("release", _release_key, _release_span)
-DEB = Scheme("deb", _deb_key, lambda text: _open_ended(text, _deb_key))
-RPM = Scheme("rpm", _rpm_key, lambda text: _open_ended(text, _rpm_key))
+RELEASE = Scheme("release", _make_release_key, _make_release_span)
+DEB = Scheme("deb", _make_deb_key, lambda text: _make_package_span(text, _make_deb_key))
+RPM = Scheme("rpm", _make_rpm_key, lambda text: _make_package_span(text, _make_rpm_key))

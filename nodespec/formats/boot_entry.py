@@ -38,7 +38,7 @@ class BootEntry(NamedTuple):
     field: str = ""
 
 
-def fields(text: str) -> Iterator[Tuple[int, str, str]]:
+def parse_fields(text: str) -> Iterator[Tuple[int, str, str]]:
     """Yield line number, key and value: `title Debian`, `options root=/dev/vda quiet`."""
     for number, line in enumerate(text.split("\n"), 1):
         words = line.strip(" \t\r").split(None, 1) if len(line) <= MAX_LINE else []
@@ -51,14 +51,14 @@ def parse(name: str, text: str) -> BootEntry:
     said: Dict[str, str] = {}
     options: List[str] = []
     lines: Dict[str, int] = {}
-    for number, field, value in fields(text):
+    for number, field, value in parse_fields(text):
         if field == "options":
             options.append(value)
         else:
             said[field] = value
         lines[field] = number
     field = next((field for field in FIELDS if field in said), "")
-    ident, left, done = counted(name, ".conf")
+    ident, left, done = split_boot_counter(name, ".conf")
     return BootEntry(
         ident,
         said.get("title", ""),
@@ -74,7 +74,7 @@ def parse(name: str, text: str) -> BootEntry:
     )
 
 
-def counted(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
+def split_boot_counter(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
     """Split a file name from its boot counter, tries left and done.
 
     `a+2-1.conf` is a.conf, 2, 1.
@@ -85,52 +85,52 @@ def counted(name: str, suffix: str) -> Tuple[str, Optional[int], int]:
     return match[1] + suffix, int(match[2]), int(match[3] or 0)
 
 
-def ordered(entries: Iterable[BootEntry]) -> List[BootEntry]:
+def sort_entries(entries: Iterable[BootEntry]) -> List[BootEntry]:
     """Sort entries as systemd-boot sorts its menu.
 
     Entries without tries left are last. Entries with a sort key are first. Versions are in descending order.
     """
-    return sorted(entries, key=cmp_to_key(_compare))
+    return sorted(entries, key=cmp_to_key(_compare_entries))
 
 
-def _compare(one: BootEntry, other: BootEntry) -> int:
+def _compare_entries(one: BootEntry, other: BootEntry) -> int:
     exhausted = (one.left == 0) - (other.left == 0)
     unsorted = (not one.sort_key) - (not other.sort_key)
     if exhausted or unsorted:
         return exhausted or unsorted
     if one.sort_key:
-        found = _words(one.sort_key, other.sort_key) or _words(one.machine_id, other.machine_id)
+        found = _compare_words(one.sort_key, other.sort_key) or _compare_words(one.machine_id, other.machine_id)
         found = found or -compare_uapi(one.version, other.version)
         if found:
             return found
-    return -compare_uapi(one.id, other.id) or _tries(one, other)
+    return -compare_uapi(one.id, other.id) or _compare_tries(one, other)
 
 
-def tied(entry: BootEntry, entries: Iterable[BootEntry]) -> List[BootEntry]:
+def list_tied_entries(entry: BootEntry, entries: Iterable[BootEntry]) -> List[BootEntry]:
     """Return other entries of equal rank, whose order depends on the directory."""
-    return [other for other in entries if other is not entry and _compare(entry, other) == 0]
+    return [other for other in entries if other is not entry and _compare_entries(entry, other) == 0]
 
 
-def _words(one: str, other: str) -> int:
+def _compare_words(one: str, other: str) -> int:
     return (one > other) - (one < other)
 
 
-def _tries(one: BootEntry, other: BootEntry) -> int:
+def _compare_tries(one: BootEntry, other: BootEntry) -> int:
     if one.left is None or other.left is None:
         return 0
     return (other.left - one.left) or (one.done - other.done)
 
 
-def default(text: str) -> str:
+def parse_default(text: str) -> str:
     """Return the value of the last `default` in a loader.conf; empty if there is none."""
     found = ""
-    for _, field, value in fields(text):
+    for _, field, value in parse_fields(text):
         if field == "default":
             found = value
     return found
 
 
-def matches(pattern: str, entry: BootEntry) -> bool:
+def matches_entry(pattern: str, entry: BootEntry) -> bool:
     """Return whether a pattern matches an entry: fnmatch(3) on the id, in any case."""
     return fnmatchcase(entry.id.lower(), pattern.lower().replace("[^", "[!"))
 
@@ -146,18 +146,18 @@ class Sections(NamedTuple):
     system: Dict[str, str]
 
 
-def unified(name: str, sections: Sections) -> BootEntry:
+def parse_unified_image(name: str, sections: Sections) -> BootEntry:
     """Return the entry that systemd-boot makes of an image in EFI/Linux."""
     said = sections.system.get
     title = said("PRETTY_NAME") or said("IMAGE_ID") or said("NAME") or said("ID") or ""
     version = said("IMAGE_VERSION") or said("VERSION") or said("VERSION_ID") or said("BUILD_ID") or ""
-    ident, left, done = counted(name, name[-4:])
+    ident, left, done = split_boot_counter(name, name[-4:])
     options = () if sections.options is None else (sections.options,)
     sort_key = said("IMAGE_ID") or said("ID") or ""
     return BootEntry(ident, title, version, "", sort_key, "", options, 0, left, done, "uki")
 
 
-def os_release(text: str) -> Dict[str, str]:
+def parse_os_release(text: str) -> Dict[str, str]:
     """Parse the assignments of an os-release file: `ID=debian`."""
     found: Dict[str, str] = {}
     for line in text.split("\n"):

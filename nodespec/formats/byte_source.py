@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-PIECE = 1 << 16  # Bytes of one step.
+PIECE_BYTES = 1 << 16  # Bytes of one step.
 
 
 class DamagedError(OSError):
@@ -23,7 +23,7 @@ class ByteSource:
         """Return `size` bytes from an offset; fewer only at the end."""
         raise NotImplementedError
 
-    def rest(self) -> None:
+    def release(self) -> None:
         """Free memory that only a following read would use."""
 
 
@@ -56,8 +56,8 @@ class SourceRange(ByteSource):
     def read(self, offset: int, size: int) -> bytes:
         return self._of.read(self._start + offset, max(0, min(size, self.size - offset)))
 
-    def rest(self) -> None:
-        self._of.rest()
+    def release(self) -> None:
+        self._of.release()
 
 
 class Flow(ByteSource):
@@ -89,7 +89,7 @@ class Flow(ByteSource):
         self._lost = False
         return bytes(data)
 
-    def rest(self) -> None:
+    def release(self) -> None:
         self._lost, self._piece = True, b""
 
     def _begin(self, offset: int) -> int:
@@ -115,7 +115,7 @@ class Pipe(Flow):
 
     def _next(self) -> bytes:
         data = bytearray()
-        while len(data) < PIECE and (more := os.read(self._handle, PIECE - len(data))):
+        while len(data) < PIECE_BYTES and (more := os.read(self._handle, PIECE_BYTES - len(data))):
             data += more
         return bytes(data)
 

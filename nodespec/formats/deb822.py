@@ -75,7 +75,7 @@ def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tupl
         found = _FIELD.match(text, at)
         if not found:
             return ControlStanza(first, fields, f"line {line} is no field"), at
-        name = _lowered(found["name"])
+        name = _lower_name(found["name"])
         if name in names or name[0] == "-" or len(name) == 1:
             why = "stands here twice" if name in names else "is no name of a field"
             return ControlStanza(first, fields, f"line {line}: `{name[:40]}` {why}"), at
@@ -87,7 +87,7 @@ def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tupl
     return ControlStanza(first, fields), at
 
 
-def _lowered(name: str) -> str:
+def _lower_name(name: str) -> str:
     """Return a name in lower case, ASCII only.
 
     Python would convert `KELVIN SIGN` to `k`.

@@ -11,15 +11,15 @@ import zlib
 from importlib import import_module
 from typing import Callable, List, Mapping, Optional, Pattern, Protocol, Tuple, Type, cast
 
-from nodespec.formats.byte_source import PIECE, ByteSource, DamagedError, Flow
+from nodespec.formats.byte_source import PIECE_BYTES, ByteSource, DamagedError, Flow
 from nodespec.records import NamedTuple
 
-FEED = 1 << 14  # Compressed bytes of one step.
-LITTLE = 1 << 10  # The same for a library without an output bound. In zstd one byte can expand to 32 kB.
-SPAN = 16 << 20  # Initial distance in bytes between two saved states of a gzip stream.
-MARKS = 16  # Saved states, 40 kB each. If there are more, every second state is dropped.
-LONGEST = 64 << 30  # Decompressed bytes. A larger stream is a decompression bomb.
-MEMORY = 128 << 20  # Bytes of memory. `zstd --ultra -22` needs this much, `xz -9` half of it.
+STEP_BYTES = 1 << 14  # Compressed bytes of one step.
+SMALL_STEP_BYTES = 1 << 10  # The same for a library without an output bound. In zstd one byte can expand to 32 kB.
+MARK_DISTANCE_BYTES = 16 << 20  # Initial distance in bytes between two saved states of a gzip stream.
+MAX_MARKS = 16  # Saved states, 40 kB each. If there are more, every second state is dropped.
+MAX_DECOMPRESSED_BYTES = 64 << 30  # Decompressed bytes. A larger stream is a decompression bomb.
+MAX_DECODER_BYTES = 128 << 20  # Bytes of memory. `zstd --ultra -22` needs this much, `xz -9` half of it.
 
 GZIP = re.compile(rb"\x1f\x8b")
 XZ = re.compile(rb"\xfd7zXZ\0")
@@ -39,43 +39,43 @@ class Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-class Way(NamedTuple):
+class CompressionFormat(NamedTuple):
     """A compression format: its magic number, its decompressor and the error of that."""
 
     magic: Pattern[bytes]
     make: Callable[[], Decompressor]
     error: Type[Exception]
-    feed: int = FEED
+    feed: int = STEP_BYTES
 
 
-def unpacked(source: ByteSource, *, single: bool = False) -> ByteSource:
+def open_decompressed(source: ByteSource, *, single: bool = False) -> ByteSource:
     """Return the decompressed source, or the source itself if it is not compressed.
 
     `single`: it is a single stream, and other data follows. Raises OSError if the required library is missing.
     """
-    head = source.read(0, FEED)
-    for magic, way in ((GZIP, _gzip), (XZ, _xz), (ZSTD, _zstd)):
+    head = source.read(0, STEP_BYTES)
+    for magic, way in ((GZIP, _make_gzip_format), (XZ, _make_xz_format), (ZSTD, _make_zstd_format)):
         if magic.match(head):
-            return Unpacked(source, way(), single=single)
+            return DecompressedSource(source, way(), single=single)
     return source
 
 
-class Unpacked(Flow):
+class DecompressedSource(Flow):
     """The decompressed content of another source."""
 
-    def __init__(self, of: ByteSource, way: Way, *, single: bool = False) -> None:
+    def __init__(self, of: ByteSource, way: CompressionFormat, *, single: bool = False) -> None:
         super().__init__()
         self.way, self._of, self._single = way, of, single
         self.again, self.quick = of.again, False
         self._state: Optional[Decompressor] = None
         self._made = self._fed = 0
         self.marks: List[Tuple[int, int, _Inflate]] = []
-        self._span = SPAN
+        self._span = MARK_DISTANCE_BYTES
 
-    def rest(self) -> None:
-        super().rest()
+    def release(self) -> None:
+        super().release()
         self._state = None
-        self._of.rest()
+        self._of.release()
 
     def _begin(self, offset: int) -> int:
         self._made, self._fed, self._state = 0, 0, None
@@ -86,23 +86,23 @@ class Unpacked(Flow):
 
     def _next(self) -> bytes:
         try:
-            piece = self._step()
+            piece = self._decompress_step()
         except self.way.error as error:
             raise DamagedError(f"its compressed data are damaged: {error}") from None
         self._made += len(piece)
-        if self._made > LONGEST:
-            raise DamagedError(f"unpacked it is longer than {LONGEST >> 30} GiB")
-        self._mark()
+        if self._made > MAX_DECOMPRESSED_BYTES:
+            raise DamagedError(f"unpacked it is longer than {MAX_DECOMPRESSED_BYTES >> 30} GiB")
+        self._save_mark()
         return piece
 
-    def _step(self) -> bytes:
-        while self._state or self._more():
+    def _decompress_step(self) -> bytes:
+        while self._state or self._has_more():
             state = self._state = self._state or self.way.make()
             data = self._of.read(self._fed, self.way.feed) if state.needs_input else b""
             if state.needs_input and not data:
                 raise DamagedError("it is cut off within its compressed data")
             self._fed += len(data)
-            piece = state.decompress(data, PIECE)
+            piece = state.decompress(data, PIECE_BYTES)
             if state.eof:
                 self._fed -= len(state.unused_data)
                 self._state = None
@@ -110,14 +110,14 @@ class Unpacked(Flow):
                 return piece
         return b""
 
-    def _more(self) -> bool:
+    def _has_more(self) -> bool:
         """Return whether another stream begins here.
 
         Zeros may precede it, and may follow the last stream.
         """
         if self._single and self._made:
             return False
-        while head := self._of.read(self._fed, FEED):
+        while head := self._of.read(self._fed, STEP_BYTES):
             if self.way.magic.match(head):
                 return True
             zeros = len(head) - len(head.lstrip(b"\0"))
@@ -126,16 +126,16 @@ class Unpacked(Flow):
             self._fed += zeros
         return False
 
-    def _mark(self) -> None:
+    def _save_mark(self) -> None:
         last = self.marks[-1][0] if self.marks else 0
         if isinstance(self._state, _Inflate) and self._made >= last + self._span:
             self.marks.append((self._made, self._fed, self._state.copy()))
-            if len(self.marks) > MARKS:
+            if len(self.marks) > MAX_MARKS:
                 self.marks, self._span = self.marks[1::2], self._span * 2
 
 
-def _gzip() -> Way:
-    return Way(GZIP, _Inflate, zlib.error)
+def _make_gzip_format() -> CompressionFormat:
+    return CompressionFormat(GZIP, _Inflate, zlib.error)
 
 
 class _Inflate:
@@ -166,22 +166,22 @@ class _Inflate:
         return other
 
 
-def _xz() -> Way:
+def _make_xz_format() -> CompressionFormat:
     import lzma  # noqa: PLC0415 - not in every Python, and rarely needed
 
-    return Way(XZ, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MEMORY), lzma.LZMAError)
+    return CompressionFormat(XZ, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_DECODER_BYTES), lzma.LZMAError)
 
 
-def _zstd() -> Way:
+def _make_zstd_format() -> CompressionFormat:
     for name in ZSTD_LIBRARIES:
         try:
             library = cast("_Zstd", import_module(name))
         except ImportError:
             continue
         if name == "zstandard":
-            return Way(ZSTD, lambda: _Zstandard(library), library.ZstdError, LITTLE)  # noqa: B023 - the loop ends here
-        window = {library.DecompressionParameter.window_log_max: MEMORY.bit_length() - 1}
-        return Way(ZSTD, lambda: library.ZstdDecompressor(options=window), library.ZstdError)  # noqa: B023
+            return CompressionFormat(ZSTD, lambda: _Zstandard(library), library.ZstdError, SMALL_STEP_BYTES)  # noqa: B023 - the loop ends here
+        window = {library.DecompressionParameter.window_log_max: MAX_DECODER_BYTES.bit_length() - 1}
+        return CompressionFormat(ZSTD, lambda: library.ZstdDecompressor(options=window), library.ZstdError)  # noqa: B023
     raise OSError(
         "it is compressed with zstd, which Python reads from 3.14 on: before that the library zstandard is wanted "
         "(python3-zstandard in Debian and Fedora, or `pip install zstandard`); or unpack it with `zstd -d`"
@@ -197,7 +197,7 @@ class _Zstandard:
     needs_input = True
 
     def __init__(self, library: _Zstd) -> None:
-        whole = cast("_DecompressorMaker", library.ZstdDecompressor(max_window_size=MEMORY))
+        whole = cast("_DecompressorMaker", library.ZstdDecompressor(max_window_size=MAX_DECODER_BYTES))
         self._state = whole.decompressobj()
 
     @property

@@ -60,14 +60,14 @@ def read_build_info(read: Read) -> Optional[BuildInfo]:
 
     Raises ValueError if the file is not ELF or is damaged.
     """
-    for offset, size in _writable(read):
+    for offset, size in _find_writable_segments(read):
         data = read(offset, min(size, MAX_DATA))
         at = data.find(MAGIC)
         while at >= 0 and (offset + at) % ALIGNMENT:
             at = data.find(MAGIC, at + 1)
         if at >= 0 and data[at + 15 : at + 16] and data[at + 15] & INLINE:
-            go, after = _string(data, at + HEADER)
-            modules, _ = _string(data, after)
+            go, after = _read_string(data, at + HEADER)
+            modules, _ = _read_string(data, after)
             marked = len(modules) > 2 * MARK and modules[-MARK - 1 : -MARK] == b"\n"
             text = modules[MARK:-MARK] if marked else modules
             return parse_modules(go.decode("utf-8", "replace"), text.decode("utf-8", "replace"))
@@ -87,18 +87,18 @@ def parse_modules(go: str, text: str) -> BuildInfo:
             module, version = fields[:2]
         elif kind == "build":
             name, _, value = rest.partition("=")
-            settings[_unquoted(name)] = _unquoted(value)
+            settings[_unquote_field(name)] = _unquote_field(value)
     return BuildInfo(go, path, module, version, settings)
 
 
-def _unquoted(text: str) -> str:
+def _unquote_field(text: str) -> str:
     """Unquote a field that may be a string in double quotes or backquotes."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in '"`':
         text = re.sub(r"\\(.)", r"\1", text[1:-1]) if text[0] == '"' else text[1:-1]
     return text
 
 
-def _string(data: bytes, offset: int) -> Tuple[bytes, int]:
+def _read_string(data: bytes, offset: int) -> Tuple[bytes, int]:
     """Return a string after its length, and its end.
 
     The length is a varint: 7 bits a byte, the lowest first.
@@ -114,7 +114,7 @@ def _string(data: bytes, offset: int) -> Tuple[bytes, int]:
     raise ValueError("Go build information with a broken length")
 
 
-def _writable(read: Read) -> Iterator[Tuple[int, int]]:
+def _find_writable_segments(read: Read) -> Iterator[Tuple[int, int]]:
     """Yield offset and size of the writable segments of an ELF file.
 
     Linkers put the build information there.
@@ -139,7 +139,7 @@ _PSEUDO = re.compile(r"-(?:0\.|[\w.]*\.0\.)?\d{14}-[0-9a-f]{12}", re.ASCII)  # A
 _LINKED = re.compile(r"""-X[ =]['"]?[\w./-]+\.[vV]ersion=([^\s'"]+)""", re.ASCII)
 
 
-def released_version(info: BuildInfo) -> str:
+def find_released_version(info: BuildInfo) -> str:
     """Return the version that a program was released as, without `v`.
 
     It is empty if the program was not built from a release.

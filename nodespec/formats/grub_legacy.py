@@ -95,7 +95,7 @@ def parse_zipl(text: str) -> Zipl:
             sections.setdefault(name, {})
         elif name and line and line[0] != "#" and len(line) <= MAX_LINE:
             field, _, value = line.partition("=")
-            sections[name][field.strip().lower()] = (_unquoted(value.strip()), number)
+            sections[name][field.strip().lower()] = (_unquote_text(value.strip()), number)
     entries = [
         LegacyEntry(name, said["image"][1], said["image"][0].partition(",")[0], said.get("parameters", ("", 0))[0])
         for name, said in sections.items()
@@ -109,5 +109,5 @@ def parse_zipl(text: str) -> Zipl:
     return Zipl(tuple(entries), default, "defaultauto" in boot)
 
 
-def _unquoted(text: str) -> str:
+def _unquote_text(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text

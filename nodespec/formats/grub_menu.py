@@ -15,8 +15,8 @@ import re
 from itertools import product
 from typing import Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
-from nodespec.formats.grub_syntax import Block, For, Function, GrubCommand, If, Statement, Word, WordPiece, parse
-from nodespec.formats.grub_test import ANY, holds
+from nodespec.formats.grub_syntax import Block, For, Function, GrubCommand, If, Statement, Word, WordPiece, parse_script
+from nodespec.formats.grub_test import ANY, evaluate_test
 from nodespec.records import NamedTuple
 
 MAX_VALUES = 8  # Values of a variable at the same time.
@@ -100,16 +100,16 @@ class State:
 
     def __init__(self, prefix: str, file: str) -> None:
         self.file = file
-        self.variables: Dict[str, Values] = dict.fromkeys(FEATURES, ("y",))
-        self.variables.update((name, (ANY,)) for name in MACHINE)
+        self.variables: Dict[str, Values] = dict.fromkeys(FEATURE_VARIABLES, ("y",))
+        self.variables.update((name, (ANY,)) for name in MACHINE_VARIABLES)
         self.variables["menuentry_id_option"] = ("--id",)  # Every generated grub.cfg sets this value.
         self.variables.update(prefix=(prefix,), config_directory=(file.rpartition("/")[0],), config_file=(file,))
         self.exported: Set[str] = {
             "prefix",
             "config_directory",
             "config_file",
-            *FEATURES,
-            *MACHINE,
+            *FEATURE_VARIABLES,
+            *MACHINE_VARIABLES,
             "menuentry_id_option",
         }
         self.functions: Dict[str, Block] = {}
@@ -136,7 +136,7 @@ class State:
     def merge(self, left: State, right: State) -> None:
         """Set the state to the union of two states after a condition that is not known."""
         names = (*left.variables, *right.variables)
-        self.variables = {name: _union(left.variables.get(name), right.variables.get(name)) for name in names}
+        self.variables = {name: _unite_values(left.variables.get(name), right.variables.get(name)) for name in names}
         self.exported = left.exported & right.exported
         self.functions = {**left.functions, **right.functions}
         for name, body in left.functions.items():
@@ -150,20 +150,39 @@ class State:
         self.other = left.other or right.other
 
 
-def _union(left: Optional[Values], right: Optional[Values]) -> Values:
+def _unite_values(left: Optional[Values], right: Optional[Values]) -> Values:
     found = tuple(dict.fromkeys((*(left or ("",)), *(right or ("",)))))
     return (ANY,) if ANY in found or len(found) > MAX_VALUES else found
 
 
-FEATURES = (
+FEATURE_VARIABLES = (
     *("feature_chainloader_bpb", "feature_ntldr", "feature_platform_search_hint", "feature_default_font_path"),
     *("feature_all_video_module", "feature_menuentry_id", "feature_menuentry_options", "feature_200_final"),
     *("feature_nativedisk_cmd", "feature_timeout_style", "feature_search_cryptodisk_only"),
 )
-MACHINE = ("root", "grub_platform", "grub_cpu", "cmdpath", "lockdown", "shim_lock", "check_signatures", "fw_path")
-KERNELS = ("linux", "linux16", "linuxefi", "kernel")
-OTHERS = ("chainloader", "multiboot", "multiboot2", "xen_hypervisor", "knetbsd", "kfreebsd", "ntldr", "efi", "fwsetup")
-OPAQUE = frozenset(
+MACHINE_VARIABLES = (
+    "root",
+    "grub_platform",
+    "grub_cpu",
+    "cmdpath",
+    "lockdown",
+    "shim_lock",
+    "check_signatures",
+    "fw_path",
+)
+KERNEL_COMMANDS = ("linux", "linux16", "linuxefi", "kernel")
+OTHER_LOADERS = (
+    "chainloader",
+    "multiboot",
+    "multiboot2",
+    "xen_hypervisor",
+    "knetbsd",
+    "kfreebsd",
+    "ntldr",
+    "efi",
+    "fwsetup",
+)
+OPAQUE_COMMANDS = frozenset(
     (
         *("legacy_source", "legacy_configfile", "legacy_kernel", "syslinux_source", "syslinux_configfile", "uki"),
         *("extract_entries_source", "extract_entries_configfile", "extract_legacy_entries_source", "lua"),
@@ -181,7 +200,7 @@ class GrubMenu:
         self.top = State(path.rpartition("/")[0], path)
         self.top.variables.update((name, (value[:MAX_CHARS],)) for name, value in kept.items())
         try:
-            self._run(self.top, _parsed(path, text))
+            self._run(self.top, _parse_file(path, text))
         except _MenuReplacedError as jump:
             self.top = jump.state
         except _BlockEndedError:
@@ -224,8 +243,8 @@ class GrubMenu:
     def _selected(self, state: State, name: str) -> List[GrubKernel]:
         found: List[GrubKernel] = []
         for value in state.variables.get(name, ("",)):
-            head, rest = _split(value)
-            entry = _picked(state, head)
+            head, rest = _split_entry_path(value)
+            entry = _select_entry(state, head)
             inner = self._entered(state, entry, rest)
             if inner.items:
                 found += self._selected(inner, "default")
@@ -272,7 +291,7 @@ class GrubMenu:
             state.functions[statement.name] = statement.body
             return True
         if isinstance(statement, For):
-            for word in _arguments(state, statement.words)[0]:
+            for word in _expand_arguments(state, statement.words)[0]:
                 state.variables[statement.name] = (word,)
                 self._run(state, statement.body)
             return True
@@ -295,29 +314,29 @@ class GrubMenu:
         return results[0] if results[0] == results[1] else None
 
     def _command(self, state: State, command: GrubCommand) -> Optional[bool]:
-        choices = _arguments(state, command.words)
+        choices = _expand_arguments(state, command.words)
         verb = choices[0][0] if choices[0] else ""
         if verb.partition("=")[1] and re.fullmatch(r"[A-Za-z_]\w*", verb.partition("=")[0], re.ASCII):
-            return _set(self, state, command, [["set", *choice] for choice in choices])
+            return _run_set(self, state, command, [["set", *choice] for choice in choices])
         if any(choice[:1] != [verb] for choice in choices) or ANY in verb:
             raise ValueError(f"{state.file}:{command.line}: which command is run is not known")
-        if verb in OPAQUE:
+        if verb in OPAQUE_COMMANDS:
             raise ValueError(f"{state.file}:{command.line}: `{verb}` is not understood")
         if command.block is not None and verb in ("menuentry", "submenu"):
-            return _add(state, _entry(state, command, choices))
+            return _add_entry(state, _make_entry(state, command, choices))
         if verb in state.functions:
             return self._call(state, verb, choices)
         handler = _HANDLERS.get(verb)
         if handler:
             return handler(self, state, command, choices)
-        for name in _assigned(choices[0]):
+        for name in _list_assigned_variables(choices[0]):
             state.variables[name] = (ANY,)
         return None
 
     def _call(self, state: State, name: str, choices: List[List[str]]) -> Optional[bool]:
         self._enter(state)
         before = state.args
-        state.args = tuple(_either(choices, at) for at in range(1, min(map(len, choices))))
+        state.args = tuple(_get_common_argument(choices, at) for at in range(1, min(map(len, choices))))
         try:
             return self._run(state, state.functions[name])
         except _BlockEndedError:
@@ -339,14 +358,14 @@ class GrubMenu:
 
     def source(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `source FILE`: evaluate its statements in place."""
-        path = _either(choices, 1)
+        path = _get_common_argument(choices, 1)
         text = self.file(state, path, command.line)
         if text is None:
             return False
         self._enter(state)
         outer, state.file = state.file, path
         try:
-            return self._run(state, _parsed(path, text))
+            return self._run(state, _parse_file(path, text))
         except _BlockEndedError:
             return None
         finally:
@@ -355,7 +374,7 @@ class GrubMenu:
 
     def configfile(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `configfile FILE`: its menu replaces this one."""
-        path = _either(choices, 1)
+        path = _get_common_argument(choices, 1)
         text = self.file(state, path, command.line)
         if text is None:
             raise ValueError(f"{state.file}:{command.line}: `{path}` is not found")
@@ -363,7 +382,7 @@ class GrubMenu:
         inner = state.context(path)
         inner.variables.update(config_file=(path,), config_directory=(path.rpartition("/")[0],))
         with contextlib.suppress(_BlockEndedError):
-            self._run(inner, _parsed(path, text))
+            self._run(inner, _parse_file(path, text))
         self._calls -= 1
         if not inner.items:
             return None
@@ -371,12 +390,12 @@ class GrubMenu:
 
     def load(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `load_env [--file FILE] [NAME...]`: load variables that survive a boot."""
-        words, path = _option(choices[0][1:], "-f", "--file")
+        words, path = _split_option(choices[0][1:], "-f", "--file")
         names = [word for word in words if not word.startswith("-")]
         text = self.file(state, path or f"{state.variables['prefix'][0]}/grubenv", command.line)
         if not text:
             return False
-        for name, value in environment(text).items():
+        for name, value in parse_environment(text).items():
             if not names or name in names:
                 state.variables[name] = (value[:MAX_CHARS],)
         return True
@@ -384,7 +403,7 @@ class GrubMenu:
     def test(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `[ EXPRESSION ]`."""
         del command, state
-        found = {holds(choice[1:], self._files.kind) for choice in choices}
+        found = {evaluate_test(choice[1:], self._files.kind) for choice in choices}
         return found.pop() if len(found) == 1 else None
 
     def entries(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
@@ -392,25 +411,25 @@ class GrubMenu:
         if len(choices[0]) > 1:
             raise ValueError(f"{state.file}:{command.line}: `blscfg` with arguments is not understood")
         for entry in self._files.entries():
-            _add(state, entry)
+            _add_entry(state, entry)
         return True
 
     def evaluated(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `eval WORDS`: evaluate the words as a script."""
-        text = " ".join(_either(choices, at) for at in range(1, min(map(len, choices))))
+        text = " ".join(_get_common_argument(choices, at) for at in range(1, min(map(len, choices))))
         if ANY in text:
             raise UndecidedError(f"{state.file}:{command.line}: evaluates what only the machine knows")
-        return self._run(state, _parsed(state.file, text))
+        return self._run(state, _parse_file(state.file, text))
 
 
-def _parsed(path: str, text: str) -> Block:
+def _parse_file(path: str, text: str) -> Block:
     try:
-        return parse(text.replace(ANY, "?"))
+        return parse_script(text.replace(ANY, "?"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def environment(text: str) -> Dict[str, str]:
+def parse_environment(text: str) -> Dict[str, str]:
     r"""Parse a grubenv: lines such as `saved_entry=0`, padded with `#`.
 
     `\` escapes the next character.
@@ -432,32 +451,32 @@ def environment(text: str) -> Dict[str, str]:
     return found
 
 
-def _arguments(state: State, words: Sequence[Word]) -> List[List[str]]:
+def _expand_arguments(state: State, words: Sequence[Word]) -> List[List[str]]:
     """Expand words to arguments; several lists if variables have several values."""
     choices: List[List[str]] = [[]]
     for word in words:
-        options = _expanded(state, word)
+        options = _expand_word(state, word)
         if len(options) * len(choices) > MAX_VALUES:
             options = [[ANY]]
         choices = [[*choice, *more] for choice, more in product(choices, options)]
     return choices
 
 
-def _expanded(state: State, word: Word) -> List[List[str]]:
+def _expand_word(state: State, word: Word) -> List[List[str]]:
     """Expand a word; unquoted variables are split at blanks.
 
     An empty unquoted variable yields no argument.
     """
     options: List[List[Optional[str]]] = [[None]]
     for part in word:
-        pieces = _values(state, part) if part.variable else (part.text,)
-        options = [_joined(option, piece, part) for option, piece in product(options, pieces)]
+        pieces = _list_values(state, part) if part.variable else (part.text,)
+        options = [_append_piece(option, piece, part) for option, piece in product(options, pieces)]
         if len(options) > MAX_VALUES:
             return [[ANY]]
     return [[piece[:MAX_CHARS] for piece in option if piece is not None] for option in options]
 
 
-def _joined(option: List[Optional[str]], piece: str, part: WordPiece) -> List[Optional[str]]:
+def _append_piece(option: List[Optional[str]], piece: str, part: WordPiece) -> List[Optional[str]]:
     if not part.variable or part.quoted:
         return [*option[:-1], (option[-1] or "") + piece]
     words = piece.split()  # Blanks at either end do not split the word.
@@ -466,7 +485,7 @@ def _joined(option: List[Optional[str]], piece: str, part: WordPiece) -> List[Op
     return [*option[:-1], (option[-1] or "") + words[0], *words[1:]]
 
 
-def _values(state: State, part: WordPiece) -> Values:
+def _list_values(state: State, part: WordPiece) -> Values:
     name, args = part.text, state.args or ()
     if name.isdigit():
         at = int(name[:4])
@@ -478,13 +497,13 @@ def _values(state: State, part: WordPiece) -> Values:
     return state.variables.get(name, ("",))
 
 
-def _either(choices: List[List[str]], at: int) -> str:
+def _get_common_argument(choices: List[List[str]], at: int) -> str:
     """Return the argument that all choices agree on, or ANY."""
     found = {choice[at] if at < len(choice) else "" for choice in choices}
     return found.pop() if len(found) == 1 else ANY
 
 
-def _option(words: List[str], *names: str) -> Tuple[List[str], str]:
+def _split_option(words: List[str], *names: str) -> Tuple[List[str], str]:
     """Return words without an option, and its value: `--file=X`, `--file X`, `-f X`."""
     rest: List[str] = []
     value, at = "", 0
@@ -499,25 +518,25 @@ def _option(words: List[str], *names: str) -> Tuple[List[str], str]:
     return rest, value
 
 
-def _entry(state: State, command: GrubCommand, choices: List[List[str]]) -> GrubEntry:
-    words = [_either(choices, at) for at in range(1, min(map(len, choices)))]
-    words, ident = _option(words, "--id")
+def _make_entry(state: State, command: GrubCommand, choices: List[List[str]]) -> GrubEntry:
+    words = [_get_common_argument(choices, at) for at in range(1, min(map(len, choices)))]
+    words, ident = _split_option(words, "--id")
     for name in ("--class", "--users", "--hotkey", "--source"):
-        words, _ = _option(words, name)
+        words, _ = _split_option(words, name)
     args = tuple(word for word in words if word != "--unrestricted")
     title = args[0] if args else ""
     submenu = choices[0][0] == "submenu"
     return GrubEntry(title, ident or title, state.file, command.line, command.block or (), submenu, args)
 
 
-def _add(state: State, entry: GrubEntry) -> bool:
+def _add_entry(state: State, entry: GrubEntry) -> bool:
     if len(state.items) >= MAX_MENU:
         raise ValueError(f"{state.file}: more than {MAX_MENU} menu entries")
     state.items.append((entry, True))
     return True
 
 
-def _split(value: str) -> Tuple[str, str]:
+def _split_entry_path(value: str) -> Tuple[str, str]:
     """Split `a>b` at `>` into a and b; `>>` is a literal `>` of a title."""
     at = 0
     while at < len(value):
@@ -530,20 +549,20 @@ def _split(value: str) -> Tuple[str, str]:
     return value[:at].replace(">>", ">"), value[at + 1 :]
 
 
-def _number(text: str) -> Optional[int]:
+def _parse_number(text: str) -> Optional[int]:
     digits = text.strip(" ")
     if not digits.isascii() or not digits.isdigit() or len(digits) > 6:  # noqa: PLR2004 - no menu has more entries
         return None
     return int(digits, 8 if digits[0] == "0" and digits.strip("01234567") == "" else 10)
 
 
-def _picked(state: State, name: str) -> GrubEntry:
+def _select_entry(state: State, name: str) -> GrubEntry:
     """Return the entry of an id, title or number, or the first entry if none matches."""
     if not state.items:
         raise ValueError(f"{state.file}: the menu has no entries")
     if ANY in name:
         raise UndecidedError(f"{state.file}: only the machine knows which entry is the default")
-    number = _number(name)
+    number = _parse_number(name)
     for at, (entry, sure) in enumerate(state.items if name else ()):
         if name in (entry.id, entry.title):
             if number not in (None, at) and number < len(state.items):
@@ -561,19 +580,19 @@ def _picked(state: State, name: str) -> GrubEntry:
     return state.items[at][0]
 
 
-def _assigned(words: List[str]) -> List[str]:
+def _list_assigned_variables(words: List[str]) -> List[str]:
     """Return the variables that a command sets by an option.
 
     Examples: `search --set=root`, `probe -s x`, `regexp --set 1:x`.
     """
     found = []
     for name in ("--set", "-s", "--var", "-v"):
-        _, value = _option(words, name)
+        _, value = _split_option(words, name)
         found += [value.rpartition(":")[2]] if value else []
     return found
 
 
-def _set(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_set(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     """Run `set NAME=VALUE`."""
     del command
     pairs = [(choice[1] if len(choice) > 1 else "").partition("=") for choice in choices]
@@ -583,46 +602,46 @@ def _set(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str
     return True
 
 
-def _unset(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_unset(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del command
     for name in choices[0][1:]:
         state.variables.pop(name, None)
     return True
 
 
-def _export(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_export(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del command
     state.exported.update(choices[0][1:])
     return True
 
 
-def _linux(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_linux(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     """Run `linux PATH OPTIONS`.
 
     Options are joined as by GRUB's grub_create_loader_cmdline.
     """
-    options = tuple(dict.fromkeys(" ".join(map(_quoted, choice[2:])) for choice in choices))
-    state.kernels = (GrubKernel(_either(choices, 1), options, state.file, command.line, ""),)
+    options = tuple(dict.fromkeys(" ".join(map(_quote_option, choice[2:])) for choice in choices))
+    state.kernels = (GrubKernel(_get_common_argument(choices, 1), options, state.file, command.line, ""),)
     return None
 
 
-def _quoted(word: str) -> str:
+def _quote_option(word: str) -> str:
     word = "".join(f"\\{char}" if char in "\\'\"" else char for char in word)
     return f'"{word}"' if " " in word else word
 
 
-def _other(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_other_loader(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del command
     state.other, state.kernels = choices[0][0], (None,)
     return None
 
 
-def _by(step: int) -> Callable[[GrubMenu, State, GrubCommand, List[List[str]]], Optional[bool]]:
+def _make_counter(step: int) -> Callable[[GrubMenu, State, GrubCommand, List[List[str]]], Optional[bool]]:
     """Return the handler of `increment NAME` or `decrement NAME`, of Fedora's GRUB."""
 
     def counted(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         del command
-        name = _either(choices, 1)
+        name = _get_common_argument(choices, 1)
         values = state.variables.get(name, ("0",))
         known = all(value.lstrip("-").isdigit() and len(value) < MAX_VALUES for value in values)
         state.variables[name] = tuple(str(int(value) + step) for value in values) if known else (ANY,)
@@ -631,7 +650,7 @@ def _by(step: int) -> Callable[[GrubMenu, State, GrubCommand, List[List[str]]], 
     return counted
 
 
-def _search(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_search(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     """Run `search --set=root ...` or `search.fs_uuid UUID root`.
 
     The resulting device is not known here.
@@ -639,37 +658,37 @@ def _search(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[
     del command
     words = choices[0]
     dotted = [words[2]] if "." in words[0] and len(words) > 2 else []  # noqa: PLR2004 - what to search for, and the variable
-    for name in (*dotted, *_assigned(words)) or ("root",):
+    for name in (*dotted, *_list_assigned_variables(words)) or ("root",):
         state.variables[name] = (ANY,)
     return None
 
 
-def _leave(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_leave(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del state, command, choices
     raise _BlockEndedError
 
 
-def _done(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
+def _run_nothing(_: GrubMenu, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
     del state, command, choices
     return True
 
 
 _HANDLERS: Dict[str, Callable[[GrubMenu, State, GrubCommand, List[List[str]]], Optional[bool]]] = {
-    **dict.fromkeys(("set",), _set),
+    **dict.fromkeys(("set",), _run_set),
     **dict.fromkeys(("[", "test"), GrubMenu.test),
     **dict.fromkeys((".", "source"), GrubMenu.source),
     **dict.fromkeys(("configfile", "normal"), GrubMenu.configfile),
-    **dict.fromkeys(("return", "exit", "break", "continue"), _leave),
-    **dict.fromkeys(("true", "echo", "save_env", "terminal_output", "terminal_input"), _done),
-    **dict.fromkeys(KERNELS, _linux),
-    **dict.fromkeys(OTHERS, _other),
-    **dict.fromkeys(("search", "search.fs_uuid", "search.fs_label", "search.label", "search.file"), _search),
-    "unset": _unset,
-    "export": _export,
+    **dict.fromkeys(("return", "exit", "break", "continue"), _run_leave),
+    **dict.fromkeys(("true", "echo", "save_env", "terminal_output", "terminal_input"), _run_nothing),
+    **dict.fromkeys(KERNEL_COMMANDS, _run_linux),
+    **dict.fromkeys(OTHER_LOADERS, _run_other_loader),
+    **dict.fromkeys(("search", "search.fs_uuid", "search.fs_label", "search.label", "search.file"), _run_search),
+    "unset": _run_unset,
+    "export": _run_export,
     "load_env": GrubMenu.load,
     "blscfg": GrubMenu.entries,
     "eval": GrubMenu.evaluated,
     "false": lambda *_: False,
-    "increment": _by(1),
-    "decrement": _by(-1),
+    "increment": _make_counter(1),
+    "decrement": _make_counter(-1),
 }

@@ -103,7 +103,7 @@ class _Token(NamedTuple):
         return self.word[0].text if len(self.word) == 1 and self.word[0] == WordPiece(self.word[0].text) else ""
 
 
-def parse(text: str) -> Block:
+def parse_script(text: str) -> Block:
     """Parse the statements of a script.
 
     Example of the input:
@@ -111,14 +111,14 @@ def parse(text: str) -> Block:
         set default=0
         if [ -s $prefix/grubenv ]; then load_env; fi
     """
-    parser = _GrubParser(list(_tokens(text)))
-    block = parser.block(frozenset())
+    parser = _GrubParser(list(_split_tokens(text)))
+    block = parser.parse_block(frozenset())
     if not parser.done:
         raise ValueError(f"line {parser.line}: unexpected `{parser.peek}`")
     return block
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _split_tokens(text: str) -> Iterator[_Token]:
     word: Optional[List[WordPiece]] = None
     at, line, count = 0, 1, 0
     while at < len(text):
@@ -143,12 +143,12 @@ def _tokens(text: str) -> Iterator[_Token]:
                 yield _Token((), found["brace"] or found["end"], start)
             continue
         word = [] if word is None else word
-        word += _parts(found)
+        word += _split_word_pieces(found)
     if word is not None:
         yield _Token(tuple(word), "", line)
 
 
-def _parts(found: re.Match[str]) -> Iterator[WordPiece]:
+def _split_word_pieces(found: re.Match[str]) -> Iterator[WordPiece]:
     if found["double"] is not None:
         yield WordPiece("", quoted=True)
         for inner in _WITHIN.finditer(found["double"]):
@@ -183,104 +183,104 @@ class _GrubParser:
     def line(self) -> int:
         return self._tokens[min(self._at, len(self._tokens) - 1)].line if self._tokens else 1
 
-    def block(self, ends: FrozenSet[str]) -> Block:
+    def parse_block(self, ends: FrozenSet[str]) -> Block:
         """Parse statements up to one of the words in `ends`, which is not consumed."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ValueError(f"line {self.line}: blocks are nested more than {MAX_DEPTH} deep")
         statements: List[Statement] = []
-        self._newlines()
+        self._skip_newlines()
         while not self.done and self.peek not in ends and self.peek not in _CLOSING:
-            statements.append(self._statement())
+            statements.append(self._parse_statement())
             if self.peek not in ("", *ENDS, "}"):
                 raise ValueError(f"line {self.line}: `{self.peek}` where a statement should end")
             self._at += self.peek == ";"
-            self._newlines()
+            self._skip_newlines()
         if not statements and ends:
             raise ValueError(f"line {self.line}: no statement before `{self.peek}`")
         self._depth -= 1
         return tuple(statements)
 
-    def _newlines(self) -> None:
+    def _skip_newlines(self) -> None:
         while self.peek == NEWLINE:
             self._at += 1
 
-    def _statement(self) -> Statement:
+    def _parse_statement(self) -> Statement:
         line, verb = self.line, self.peek
         if verb == "if":
-            return self._if(line)
+            return self._parse_if(line)
         if verb == "for":
-            return self._for(line)
+            return self._parse_for(line)
         if verb in ("while", "until"):
-            self._take(verb)
-            self._clause("do")
-            self._clause("done")
+            self._take_word(verb)
+            self._parse_clause("do")
+            self._parse_clause("done")
             return While(line)
         if verb == "function":
-            self._take(verb)
-            name = self._word()
-            return Function(name[0].text if name else "", self._braces(), line)
-        return self._command(line)
+            self._take_word(verb)
+            name = self._parse_word()
+            return Function(name[0].text if name else "", self._parse_braces(), line)
+        return self._parse_command(line)
 
-    def _command(self, line: int) -> GrubCommand:
+    def _parse_command(self, line: int) -> GrubCommand:
         words: List[Word] = []
         block: Optional[Block] = None
         while not self.done and self.peek not in ENDS:
             if self.peek == "{" and words and block is None:
-                block = self._braces()
+                block = self._parse_braces()
                 break
             if self.peek in ("{", "}"):
                 break
-            words.append(self._word())
+            words.append(self._parse_word())
         if not words:
             raise ValueError(f"line {line}: unexpected `{self.peek}`")
         return GrubCommand(tuple(words), block, line)
 
-    def _if(self, line: int) -> If:
+    def _parse_if(self, line: int) -> If:
         branches: List[Tuple[Block, Block]] = []
         otherwise: Block = ()
-        self._take("if")
+        self._take_word("if")
         while True:
-            condition = self._clause("then")
-            body = self.block(frozenset(("elif", "else", "fi")))
+            condition = self._parse_clause("then")
+            body = self.parse_block(frozenset(("elif", "else", "fi")))
             branches.append((condition, body))
             word = self.peek
             self._at += 1
             if word == "else":
-                otherwise = self._clause("fi")
+                otherwise = self._parse_clause("fi")
             if word in ("else", "fi"):
                 return If(tuple(branches), otherwise, line)
             if word != "elif":
                 raise ValueError(f"line {line}: `if` without `fi`")
 
-    def _for(self, line: int) -> For:
-        self._take("for")
-        name = self._word()
-        self._take("in")
+    def _parse_for(self, line: int) -> For:
+        self._take_word("for")
+        name = self._parse_word()
+        self._take_word("in")
         words: List[Word] = []
         while not self.done and self.peek not in ENDS:
-            words.append(self._word())
+            words.append(self._parse_word())
         self._at += 1
-        self._newlines()
-        self._take("do")
-        return For(name[0].text if name else "", tuple(words), self._clause("done"), line)
+        self._skip_newlines()
+        self._take_word("do")
+        return For(name[0].text if name else "", tuple(words), self._parse_clause("done"), line)
 
-    def _clause(self, end: str) -> Block:
-        block = self.block(frozenset((end,)))
-        self._take(end)
+    def _parse_clause(self, end: str) -> Block:
+        block = self.parse_block(frozenset((end,)))
+        self._take_word(end)
         return block
 
-    def _braces(self) -> Block:
-        self._newlines()
-        self._take("{")
-        return self._clause("}")
+    def _parse_braces(self) -> Block:
+        self._skip_newlines()
+        self._take_word("{")
+        return self._parse_clause("}")
 
-    def _take(self, word: str) -> None:
+    def _take_word(self, word: str) -> None:
         if self.peek != word or self.done:
             raise ValueError(f"line {self.line}: `{self.peek.strip()}` where `{word}` is expected")
         self._at += 1
 
-    def _word(self) -> Word:
+    def _parse_word(self) -> Word:
         if self.done or self._tokens[self._at].mark:
             raise ValueError(f"line {self.line}: a word is expected")
         self._at += 1

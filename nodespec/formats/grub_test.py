@@ -20,72 +20,72 @@ _BINARIES = frozenset((*_EQUAL, *_UNEQUAL, *_NUMBERS, *_ORDERS, "-pgt", "-plt"))
 _BINARY, _UNARY = 3, 2  # Words of a test.
 
 
-def holds(arguments: List[str], kind: Kind) -> Truth:
+def evaluate_test(arguments: List[str], kind: Kind) -> Truth:
     """Return whether `"${x}" = 1 -a -f /grub/x ]` holds; None if not known."""
     if arguments and arguments[-1] == "]":
         arguments = arguments[:-1]
-    return _parsed(arguments, 0, kind)[0]
+    return _parse_expression(arguments, 0, kind)[0]
 
 
-def _parsed(arguments: List[str], at: int, kind: Kind) -> Tuple[Truth, int]:
+def _parse_expression(arguments: List[str], at: int, kind: Kind) -> Tuple[Truth, int]:
     either: Truth = False
     both: Truth = True
     invert = False
     while at < len(arguments):
         word = arguments[at]
-        found, size = _primary(arguments[at : at + _BINARY], kind)
+        found, size = _evaluate_primary(arguments[at : at + _BINARY], kind)
         if not size and word == ")":
-            return _or(either, both), at + 1
+            return _join_or(either, both), at + 1
         if not size and word in ("!", "-a", "-o"):
             invert = invert != (word == "!")
             if word == "-o":
-                either, both = _or(either, both), True
+                either, both = _join_or(either, both), True
             at += 1
             continue
         if not size and word == "(":
-            found, at = _parsed(arguments, at + 1, kind)
+            found, at = _parse_expression(arguments, at + 1, kind)
         elif not size:
-            found, at = _filled(word), at + 1
+            found, at = _is_filled(word), at + 1
         else:
             at += size
-        both = _and(both, _not(found) if invert else found)
+        both = _join_and(both, _negate_truth(found) if invert else found)
         invert = False
-    return _or(either, both), at
+    return _join_or(either, both), at
 
 
-def _primary(words: List[str], kind: Kind) -> Tuple[Truth, int]:
+def _evaluate_primary(words: List[str], kind: Kind) -> Tuple[Truth, int]:
     """Return the truth of a test and its length in words; 0 if no test begins here."""
     if len(words) == _BINARY and (words[1] in _BINARIES or words[1][:3] in ("-nt", "-ot")):
-        return _compared(*words), _BINARY
+        return _compare_words(*words), _BINARY
     if len(words) >= _UNARY and words[0] in _FILES:
-        return _file(words[1], _FILES[words[0]], kind), _UNARY
+        return _test_file(words[1], _FILES[words[0]], kind), _UNARY
     if len(words) >= _UNARY and words[0] in ("-n", "-z"):
-        filled = _filled(words[1])
-        return filled if words[0] == "-n" else _not(filled), _UNARY
+        filled = _is_filled(words[1])
+        return filled if words[0] == "-n" else _negate_truth(filled), _UNARY
     return None, 0
 
 
-def _compared(left: str, operator: str, right: str) -> Truth:
+def _compare_words(left: str, operator: str, right: str) -> Truth:
     if operator in _EQUAL:
-        return _equal(left, right)
+        return _compare_equal(left, right)
     if operator in _UNEQUAL:
-        return _not(_equal(left, right))
-    return _ordered(left, operator, right) if operator in _ORDERS or operator in _NUMBERS else None
+        return _negate_truth(_compare_equal(left, right))
+    return _compare_order(left, operator, right) if operator in _ORDERS or operator in _NUMBERS else None
 
 
-def _file(path: str, kinds: Tuple[str, ...], kind: Kind) -> Truth:
+def _test_file(path: str, kinds: Tuple[str, ...], kind: Kind) -> Truth:
     if ANY in path.rpartition(")")[2]:
         return None
     found = kind(path)
     return None if found is None else found in kinds
 
 
-def _filled(text: str) -> Truth:
+def _is_filled(text: str) -> Truth:
     """Return whether a text has any characters."""
     return None if text and not text.replace(ANY, "") else bool(text)
 
 
-def _equal(left: str, right: str) -> Truth:
+def _compare_equal(left: str, right: str) -> Truth:
     if ANY not in left and ANY not in right:
         return left == right
     for one, other in ((left, right), (right, left)):
@@ -97,11 +97,11 @@ def _equal(left: str, right: str) -> Truth:
     return None
 
 
-def _ordered(left: str, operator: str, right: str) -> Truth:
+def _compare_order(left: str, operator: str, right: str) -> Truth:
     if ANY in left or ANY in right:
         return None
     if operator in _NUMBERS:
-        numbers = _number(left), _number(right)
+        numbers = _parse_number(left), _parse_number(right)
         if numbers[0] is None or numbers[1] is None:
             return None
         sign = (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
@@ -112,22 +112,22 @@ def _ordered(left: str, operator: str, right: str) -> Truth:
     return sign in wanted[names.get(operator, operator)]
 
 
-def _number(text: str) -> Optional[int]:
+def _parse_number(text: str) -> Optional[int]:
     digits = text.lstrip("-")
     if not digits.isascii() or not digits.isdigit() or len(digits) > MAX_DIGITS or digits[:1] == "0" != digits:
         return None
     return int(text) if text.count("-") < _UNARY else None
 
 
-def _not(truth: Truth) -> Truth:
+def _negate_truth(truth: Truth) -> Truth:
     return None if truth is None else not truth
 
 
-def _and(left: Truth, right: Truth) -> Truth:
+def _join_and(left: Truth, right: Truth) -> Truth:
     if left is False or right is False:
         return False
     return None if left is None or right is None else True
 
 
-def _or(left: Truth, right: Truth) -> Truth:
-    return _not(_and(_not(left), _not(right)))
+def _join_or(left: Truth, right: Truth) -> Truth:
+    return _negate_truth(_join_and(_negate_truth(left), _negate_truth(right)))

@@ -8,18 +8,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Dict, Iterator, Tuple
 
-from nodespec.formats.protobuf import cut, text, varint
+from nodespec.formats.protobuf import decode_text, decode_varint, take_bytes
 
-KNOWN = 61  # Entries of the static table. The `:status` entries begin at index 8; an answer of gRPC needs no other.
+STATIC_ENTRIES = (
+    61  # Entries of the static table. The `:status` entries begin at index 8; an answer of gRPC needs no other.
+)
 STATUSES = ("200", "204", "206", "304", "400", "404", "500")
 
 
-def literal(name: str, value: str) -> bytes:
+def encode_literal(name: str, value: str) -> bytes:
     """Encode a header as a literal; name and value must be shorter than 127 bytes."""
     return b"\0" + b"".join(bytes((len(said),)) + said.encode() for said in (name, value))
 
 
-def headers(block: bytes) -> Iterator[Tuple[str, str]]:
+def decode_headers(block: bytes) -> Iterator[Tuple[str, str]]:
     """Yield the headers of a block.
 
     The name is empty for an entry of the static table other than `:status`. Raises ValueError if the block is malformed
@@ -29,72 +31,72 @@ def headers(block: bytes) -> Iterator[Tuple[str, str]]:
     while at < len(block):
         first = block[at]
         if first & 0x80:
-            index, at = _integer(block, at, 7)
-            yield _known(index)
+            index, at = _decode_integer(block, at, 7)
+            yield _look_up_header(index)
         elif first & 0xE0 == 0x20:  # noqa: PLR2004 - an update of the table size, which is 0
-            _, at = _integer(block, at, 5)
+            _, at = _decode_integer(block, at, 5)
         else:
-            index, at = _integer(block, at, 6 if first & 0x40 else 4)
-            name, at = (_known(index)[0], at) if index else _string(block, at)
-            value, at = _string(block, at)
+            index, at = _decode_integer(block, at, 6 if first & 0x40 else 4)
+            name, at = (_look_up_header(index)[0], at) if index else _decode_string(block, at)
+            value, at = _decode_string(block, at)
             yield name, value
 
 
-def _known(index: int) -> Tuple[str, str]:
-    if not 0 < index <= KNOWN:
-        raise ValueError(f"header {index} of {KNOWN} known ones")
+def _look_up_header(index: int) -> Tuple[str, str]:
+    if not 0 < index <= STATIC_ENTRIES:
+        raise ValueError(f"header {index} of {STATIC_ENTRIES} known ones")
     return (":status", STATUSES[index - 8]) if 8 <= index < 8 + len(STATUSES) else ("", "")  # noqa: PLR2004
 
 
-def _integer(block: bytes, at: int, bits: int) -> Tuple[int, int]:
+def _decode_integer(block: bytes, at: int, bits: int) -> Tuple[int, int]:
     """Decode a number in the last bits of a byte.
 
     If these bits are all ones, the following bytes continue the number (RFC 7541, section 5.1).
     """
     most = (1 << bits) - 1
-    value = cut(block, at, 1)[0] & most
+    value = take_bytes(block, at, 1)[0] & most
     if value < most:
         return value, at + 1
-    more, at = varint(block, at + 1)
+    more, at = decode_varint(block, at + 1)
     return value + more, at
 
 
-def _string(block: bytes, at: int) -> Tuple[str, int]:
-    packed = cut(block, at, 1)[0] & 0x80
-    size, at = _integer(block, at, 7)
-    data = cut(block, at, size)
-    return text(_unpacked(data) if packed else data), at + size
+def _decode_string(block: bytes, at: int) -> Tuple[str, int]:
+    packed = take_bytes(block, at, 1)[0] & 0x80
+    size, at = _decode_integer(block, at, 7)
+    data = take_bytes(block, at, size)
+    return decode_text(_decode_huffman(data) if packed else data), at + size
 
 
 # The length in bits of the Huffman code of each byte, and of the end marker: digits are 5 to 9, a is 10, u is 30. The
 # code is canonical: codes count up by length, and within a length by byte.
-LENGTHS = (
+CODE_LENGTHS = (
     "dnsssssssoussussssssssusssssssss6aacd68baa8b8666555666666678f6cad67777777777777777777777878djde6f565"
     "65666577666567655677777fbedskmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmnqqkjmnmp"
     "qqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrqu"
 )
-END = 256
+END_SYMBOL = 256
 
 
 @lru_cache(maxsize=1)
-def _codes() -> Dict[Tuple[int, int], int]:
+def _make_huffman_codes() -> Dict[Tuple[int, int], int]:
     """Return each byte by the length and the value of its code."""
     codes, code, before = {}, 0, 0
-    for bits, byte in sorted((int(bits, 36), byte) for byte, bits in enumerate(LENGTHS)):
+    for bits, byte in sorted((int(bits, 36), byte) for byte, bits in enumerate(CODE_LENGTHS)):
         code <<= bits - before
         codes[bits, code] = byte
         code, before = code + 1, bits
     return codes
 
 
-def _unpacked(data: bytes) -> bytes:
-    codes = _codes()
+def _decode_huffman(data: bytes) -> bytes:
+    codes = _make_huffman_codes()
     found, bits, code = bytearray(), 0, 0
     for byte in data:
         for shift in range(7, -1, -1):
             bits, code = bits + 1, code << 1 | (byte >> shift & 1)
             symbol = codes.get((bits, code))
-            if symbol == END:
+            if symbol == END_SYMBOL:
                 raise ValueError("a Huffman code with its end inside")
             if symbol is not None:
                 found.append(symbol)

@@ -26,42 +26,42 @@ class Mount(NamedTuple):
     device: str  # The device number, `0:39`.
 
 
-def parsed(mountinfo: str) -> List[Mount]:
+def parse_mounts(mountinfo: str) -> List[Mount]:
     """Parse all mounts. Raises ValueError for a malformed line or an empty text."""
-    mounts = [_mount(number, line) for number, line in enumerate(mountinfo.split("\n"), 1) if line]
+    mounts = [_parse_mount(number, line) for number, line in enumerate(mountinfo.split("\n"), 1) if line]
     if not mounts:
         raise ValueError("no mounts at all")
     return mounts
 
 
-def reached(mounts: Sequence[Mount], *kinds: str) -> List[Mount]:
+def list_reachable_mounts(mounts: Sequence[Mount], *kinds: str) -> List[Mount]:
     """Return the mounts of these kinds that a path leads to.
 
     Another mount may cover a mount, or a directory above it.
     """
     wanted = [mount for mount in mounts if mount.kind in kinds]
-    ways = {way for mount in wanted for way in _ways(mount.point)}
+    ways = {way for mount in wanted for way in _list_ancestors(mount.point)}
     # Only mounts on the way matter; a node may have thousands.
     near = [mount for mount in mounts if mount.point in ways]
-    return [mount for mount in wanted if _leads(near, mount)]
+    return [mount for mount in wanted if _is_reachable(near, mount)]
 
 
-def unescaped(text: str) -> str:
+def unescape_path(text: str) -> str:
     r"""Decode the kernel's octal escapes in a path, such as `\040` for a blank."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def _mount(number: int, line: str) -> Mount:
+def _parse_mount(number: int, line: str) -> Mount:
     row = line.split(" ")
     try:
         kind = row[row.index("-", 6) + 1]
         options = frozenset(row[-1].split(","))
-        return Mount(number, row[0], row[1], unescaped(row[3]), unescaped(row[4]), kind, options, row[2])
+        return Mount(number, row[0], row[1], unescape_path(row[3]), unescape_path(row[4]), kind, options, row[2])
     except (ValueError, LookupError):
         raise ValueError(f"line {number} is no mount") from None
 
 
-def _leads(mounts: Sequence[Mount], wanted: Mount) -> bool:
+def _is_reachable(mounts: Sequence[Mount], wanted: Mount) -> bool:
     """Return whether the path of a mount leads to it.
 
     Descend the path, and at each step enter what is mounted there. The first mount is on top of one that the process
@@ -71,13 +71,13 @@ def _leads(mounts: Sequence[Mount], wanted: Mount) -> bool:
     seen = {mount.number for mount in mounts if mount.number != mount.parent}
     ground = {mount.parent for mount in mounts} - seen
     top = None
-    for point in _ways(wanted.point):
+    for point in _list_ancestors(wanted.point):
         while above := next((on.pop((number, point)) for number in ground if (number, point) in on), None):
             top, ground = above, {above.number}
     return top is wanted
 
 
-def _ways(path: str) -> List[str]:
+def _list_ancestors(path: str) -> List[str]:
     """Return all directories on the way to a path, from the root on, and the path."""
     names = [name for name in path.split("/") if name]
     return ["/" + "/".join(names[:depth]) for depth in range(len(names) + 1)]

@@ -12,8 +12,8 @@ from typing import List
 from nodespec.records import NamedTuple
 
 MAX_SECTIONS = 96  # The limit of the loader of Windows.
-ROW = struct.Struct("<8sIIII16x")  # 40 bytes: name, size in memory, address, size in the file, offset.
-HEADER = 20  # Bytes between the signature and the optional header.
+SECTION_ROW = struct.Struct("<8sIIII16x")  # 40 bytes: name, size in memory, address, size in the file, offset.
+HEADER_BYTES = 20  # Bytes between the signature and the optional header.
 
 
 class Section(NamedTuple):
@@ -24,23 +24,23 @@ class Section(NamedTuple):
     size: int
 
 
-def sections(head: bytes) -> List[Section]:
+def parse_sections(head: bytes) -> List[Section]:
     """Parse the sections from the first bytes of a file, in the order of the file."""
     if head[:2] != b"MZ" or len(head) < 64:  # noqa: PLR2004 - the DOS header, which has the offset of the next header
         raise ValueError("is no PE image")
     (start,) = struct.unpack_from("<I", head, 0x3C)
-    if head[start : start + 4] != b"PE\0\0" or len(head) < start + 4 + HEADER:
+    if head[start : start + 4] != b"PE\0\0" or len(head) < start + 4 + HEADER_BYTES:
         raise ValueError("is no PE image")
     (count,) = struct.unpack_from("<H", head, start + 6)
     (optional,) = struct.unpack_from("<H", head, start + 20)
-    table = start + 4 + HEADER + optional
+    table = start + 4 + HEADER_BYTES + optional
     if count > MAX_SECTIONS:
         raise ValueError(f"has more than {MAX_SECTIONS} sections")
-    if table + count * ROW.size > len(head):
+    if table + count * SECTION_ROW.size > len(head):
         raise ValueError("ends within its table of sections")
-    return [_section(head, table + at * ROW.size) for at in range(count)]
+    return [_parse_section(head, table + at * SECTION_ROW.size) for at in range(count)]
 
 
-def _section(head: bytes, at: int) -> Section:
-    name, virtual, _, raw, offset = ROW.unpack_from(head, at)
+def _parse_section(head: bytes, at: int) -> Section:
+    name, virtual, _, raw, offset = SECTION_ROW.unpack_from(head, at)
     return Section(name.rstrip(b"\0").decode("ascii", "backslashreplace"), offset, min(virtual or raw, raw))

@@ -22,11 +22,13 @@ def parse(text: str, include: Callable[[str], Optional[str]]) -> Settings:
     There are several if a filter such as `[pi4]` applies to a line.
     """
     found: Dict[str, List[str]] = {}
-    _read(text, include, found, [0])
+    _read_settings(text, include, found, [0])
     return {name: tuple(values) for name, values in found.items()}
 
 
-def _read(text: str, include: Callable[[str], Optional[str]], found: Dict[str, List[str]], files: List[int]) -> None:
+def _read_settings(
+    text: str, include: Callable[[str], Optional[str]], found: Dict[str, List[str]], files: List[int]
+) -> None:
     files[0] += 1
     if files[0] > MAX_FILES:
         raise ValueError(f"more than {MAX_FILES} files are included")
@@ -40,15 +42,15 @@ def _read(text: str, include: Callable[[str], Optional[str]], found: Dict[str, L
         elif line.startswith("include "):
             inner = include(line[8:].strip())
             if inner is not None:
-                _read(inner, include, found, files)
+                _read_settings(inner, include, found, files)
         else:
             name, equals, value = line.partition("=")
             if not equals:
                 name, _, value = line.partition(" ")
-            _take(found, name.strip(), value.strip(), always=always)
+            _add_value(found, name.strip(), value.strip(), always=always)
 
 
-def _take(found: Dict[str, List[str]], name: str, value: str, *, always: bool) -> None:
+def _add_value(found: Dict[str, List[str]], name: str, value: str, *, always: bool) -> None:
     """Add a value, or replace the values before it if it applies to all models."""
     before = [] if always else found.get(name, [""])
     found[name] = list(dict.fromkeys([*before, value]))

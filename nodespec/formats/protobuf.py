@@ -15,8 +15,8 @@ class Message:
         self._fields: Dict[int, List[Union[int, bytes]]] = {}
         at = 0
         while at < len(data):
-            key, at = varint(data, at)
-            value, at = _value(key & 7, data, at)
+            key, at = decode_varint(data, at)
+            value, at = _decode_value(key & 7, data, at)
             self._fields.setdefault(key >> 3, []).append(value)
 
     def number(self, field: int) -> int:
@@ -26,7 +26,7 @@ class Message:
 
     def text(self, field: int) -> str:
         """Return a text; the last value counts."""
-        return text([b"", *self._bytes(field)][-1])
+        return decode_text([b"", *self._bytes(field)][-1])
 
     def parts(self, field: int) -> Tuple[Message, ...]:
         """Return the messages of a repeated field."""
@@ -44,22 +44,22 @@ class Message:
         return [value for value in self._fields.get(field, ()) if isinstance(value, bytes)]
 
 
-def _value(wire: int, data: bytes, at: int) -> Tuple[Union[int, bytes], int]:
+def _decode_value(wire: int, data: bytes, at: int) -> Tuple[Union[int, bytes], int]:
     if wire == 0:
-        return varint(data, at)
+        return decode_varint(data, at)
     size = {1: 8, 5: 4}.get(wire)
     if wire == 2:  # noqa: PLR2004 - length-delimited
-        size, at = varint(data, at)
+        size, at = decode_varint(data, at)
     if size is None:
         raise ValueError(f"wire type {wire}")
-    return cut(data, at, size), at + size
+    return take_bytes(data, at, size), at + size
 
 
-def varint(data: bytes, at: int) -> Tuple[int, int]:
+def decode_varint(data: bytes, at: int) -> Tuple[int, int]:
     """Decode a number in groups of seven bits, lowest first; also return its end."""
     value = 0
     for shift in range(0, 70, 7):
-        byte = cut(data, at, 1)[0]
+        byte = take_bytes(data, at, 1)[0]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:  # noqa: PLR2004 - the last group
@@ -67,13 +67,13 @@ def varint(data: bytes, at: int) -> Tuple[int, int]:
     raise ValueError("a number of more than ten bytes")
 
 
-def cut(data: bytes, at: int, size: int) -> bytes:
+def take_bytes(data: bytes, at: int, size: int) -> bytes:
     """Return `size` bytes from an offset. Raises ValueError if there are fewer."""
     if at + size > len(data):
         raise ValueError("cut short")
     return data[at : at + size]
 
 
-def text(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
     """Decode UTF-8; other bytes become hexadecimal escapes."""
     return data.decode("utf-8", "backslashreplace")

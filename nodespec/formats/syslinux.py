@@ -46,7 +46,7 @@ class SyslinuxConfig:
         self.prompt = self.timeout = 0
         self.marked: Optional[str] = None  # The label with MENU DEFAULT.
         self._include, self._files = include, 0
-        self._read(path, text)
+        self._read_lines(path, text)
 
     def started(self) -> Tuple[str, ...]:
         """Return the default label, or both labels if SYSLINUX and U-Boot differ.
@@ -67,20 +67,20 @@ class SyslinuxConfig:
         own = self.append if label.append is None else label.append
         return "" if own.strip() == "-" else own
 
-    def _read(self, path: str, text: str) -> None:
+    def _read_lines(self, path: str, text: str) -> None:
         self._files += 1
         if self._files > MAX_FILES:
             raise ValueError(f"{path}: more than {MAX_FILES} files are included")
         for number, line in enumerate(text.split("\n"), 1):
             words = line.strip().split(None, 1) if len(line) <= MAX_LINE else []
             if words and not words[0].startswith("#"):
-                self._take(path, number, words[0].lower(), words[1].strip() if len(words) > 1 else "")
+                self._apply_field(path, number, words[0].lower(), words[1].strip() if len(words) > 1 else "")
 
-    def _take(self, path: str, number: int, field: str, value: str) -> None:
+    def _apply_field(self, path: str, number: int, field: str, value: str) -> None:
         if field == "menu":
-            self._menu(path, number, value)
+            self._apply_menu(path, number, value)
         elif field == "include":
-            self._included(path, number, value)
+            self._include_file(path, number, value)
         elif field == "label":
             if len(self.labels) >= MAX_LABELS:
                 raise ValueError(f"{path}: more than {MAX_LABELS} labels")
@@ -99,9 +99,9 @@ class SyslinuxConfig:
         elif not self.labels:
             self.append = value if field == "append" else self.append
         else:
-            self._of_label(path, number, field, value)
+            self._apply_label_field(path, number, field, value)
 
-    def _of_label(self, path: str, number: int, field: str, value: str) -> None:
+    def _apply_label_field(self, path: str, number: int, field: str, value: str) -> None:
         label = self.labels[-1]
         changes: Dict[str, object] = {}
         if field in ("linux", "kernel"):
@@ -115,16 +115,16 @@ class SyslinuxConfig:
             changes = {"more": value not in ("", "0")}
         self.labels[-1] = label._replace(**changes)  # type: ignore[arg-type]  # the names and types are those of Label
 
-    def _menu(self, path: str, number: int, value: str) -> None:
+    def _apply_menu(self, path: str, number: int, value: str) -> None:
         word, _, rest = value.partition(" ")
         if word.lower() == "default" and self.labels and not rest.strip():
             self.marked = self.labels[-1].name
         elif word.lower() == "include":
-            self._included(path, number, rest.strip())
+            self._include_file(path, number, rest.strip())
 
-    def _included(self, path: str, number: int, value: str) -> None:
+    def _include_file(self, path: str, number: int, value: str) -> None:
         name = value.split(" ", maxsplit=1)[0]
         text = self._include(name)
         if text is None:
             raise ValueError(f"{path}:{number}: `{name}`, which it includes, is not found")
-        self._read(name, text)
+        self._read_lines(name, text)

@@ -7,19 +7,19 @@ from typing import Iterator, Tuple
 
 BLOCK = 512
 ZEROS = bytes(BLOCK)
-LARGEST = (1 << 63) - 1
+MAX_NUMBER = (1 << 63) - 1
 
 
-def checked(block: bytes) -> bytes:
+def check_header(block: bytes) -> bytes:
     """Return the type of a member. Raises ValueError if the block is not a header."""
     if len(block) < BLOCK:
         raise ValueError("it is cut off within a header")
-    if number(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
+    if decode_octal(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
         raise ValueError("no header of a member: its checksum is wrong")
     return block[156:157]
 
 
-def number(field: bytes) -> int:
+def decode_octal(field: bytes) -> int:
     """Decode octal digits between blanks and zeros.
 
     After a byte of 0x80, the other bytes are a number in base 256.
@@ -31,28 +31,28 @@ def number(field: bytes) -> int:
         if not text.isdigit():
             raise ValueError("a header has no number where it should have one")
         number = int(text, 8)
-    return _bounded(number)
+    return _check_bound(number)
 
 
-def decimal(text: bytes) -> int:
+def decode_decimal(text: bytes) -> int:
     """Decode a number of an extended header."""
     if not re.fullmatch(rb"\d{1,19}", text):
         raise ValueError("an extended header has no number where it should have one")
-    return _bounded(int(text))
+    return _check_bound(int(text))
 
 
-def _bounded(number: int) -> int:
-    if number > LARGEST:
+def _check_bound(number: int) -> int:
+    if number > MAX_NUMBER:
         raise ValueError("a header has a number that is too large")
     return number
 
 
-def text(field: bytes) -> bytes:
+def decode_text(field: bytes) -> bytes:
     """Return the bytes before the first zero."""
     return field.partition(b"\0")[0]
 
 
-def records(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
+def split_records(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
     """Yield records `LENGTH KEY=VALUE` with a newline; the length includes itself.
 
     Example of the input:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, List, Mapping, Optional, Tuple
 
 from nodespec.formats.byte_source import ByteSource
-from nodespec.formats.tar_header import BLOCK, decimal, number
+from nodespec.formats.tar_header import BLOCK, decode_decimal, decode_octal
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-SEGMENTS = 10_000  # Segments of one member.
-READABLE = 64 << 20  # Bytes of a member whose map is kept.
+MAX_SEGMENTS = 10_000  # Segments of one member.
+MAX_READABLE_BYTES = 64 << 20  # Bytes of a member whose map is kept.
 MAP = b"GNU.sparse.map"
 
 Segments: TypeAlias = "Tuple[Tuple[int, int], ...]"  # Offset and length of each part that is not a hole, in order.
@@ -30,43 +30,43 @@ class Holes(NamedTuple):
     end: int
 
 
-def old(source: ByteSource, data: int, block: bytes, stored: int) -> Holes:
+def read_old_format(source: ByteSource, data: int, block: bytes, stored: int) -> Holes:
     """Read GNU's first format: the map in the header, and in blocks before the data."""
-    numbers, more, size = _pairs(block[386:482]), block[482], number(block[483:495])
+    numbers, more, size = _decode_pairs(block[386:482]), block[482], decode_octal(block[483:495])
     while more:
         block, data = source.read(data, BLOCK), data + BLOCK
         more = block[504]
-        if len(numbers) <= 2 * SEGMENTS:
-            numbers += _pairs(block[:504])
+        if len(numbers) <= 2 * MAX_SEGMENTS:
+            numbers += _decode_pairs(block[:504])
     return Holes(size, numbers, data, data + stored)
 
 
-def _pairs(fields: bytes) -> List[int]:
+def _decode_pairs(fields: bytes) -> List[int]:
     pairs = [fields[at : at + 24] for at in range(0, len(fields), 24)]
-    return [number(half) for pair in pairs if pair.strip(b"\0") for half in (pair[:12], pair[12:])]
+    return [decode_octal(half) for pair in pairs if pair.strip(b"\0") for half in (pair[:12], pair[12:])]
 
 
-def new(source: ByteSource, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
+def read_pax_format(source: ByteSource, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
     """Read GNU's formats in pax archives.
 
     The map is in the records, or (1.0) in lines of decimal numbers before the data.
     """
-    end, size = data + stored, decimal(said.get(b"GNU.sparse.realsize") or said[b"GNU.sparse.size"])
+    end, size = data + stored, decode_decimal(said.get(b"GNU.sparse.realsize") or said[b"GNU.sparse.size"])
     if said.get(b"GNU.sparse.major") != b"1":
-        return Holes(size, [decimal(text) for text in said[MAP].split(b",")], data, end)
+        return Holes(size, [decode_decimal(text) for text in said[MAP].split(b",")], data, end)
     numbers: List[int] = []
     wanted, rest = 1, b""
-    while len(numbers) < wanted <= 2 * SEGMENTS + 1 and data < end and len(rest) < BLOCK:
+    while len(numbers) < wanted <= 2 * MAX_SEGMENTS + 1 and data < end and len(rest) < BLOCK:
         block, data = source.read(data, BLOCK), data + BLOCK
         if not block:
             raise ValueError("it is cut off within the map of a sparse file")
         *lines, rest = (rest + block).split(b"\n")
-        numbers += [decimal(line) for line in lines]
+        numbers += [decode_decimal(line) for line in lines]
         wanted = 1 + 2 * numbers[0] if numbers else 1
     return Holes(size, numbers[1:], data, end)
 
 
-def segments(holes: Holes) -> Optional[Segments]:
+def make_segments(holes: Holes) -> Optional[Segments]:
     """Return the map, or None if it is not valid or too large."""
     found = tuple(zip(holes.numbers[::2], holes.numbers[1::2]))
     at = 0
@@ -75,6 +75,11 @@ def segments(holes: Holes) -> Optional[Segments]:
             return None
         at = offset + length
     stored = sum(length for _, length in found)
-    if len(found) > SEGMENTS or at > holes.size or holes.size > READABLE or stored != holes.end - holes.data:
+    if (
+        len(found) > MAX_SEGMENTS
+        or at > holes.size
+        or holes.size > MAX_READABLE_BYTES
+        or stored != holes.end - holes.data
+    ):
         return None
     return found

@@ -56,7 +56,7 @@ def parse(text: str) -> Table:
     control = _CONTROL.search(text)
     if control:
         raise ValueError(f"line {text.count(chr(10), 0, control.start()) + 1}: a control character")
-    return _TomlParser(text).document()
+    return _TomlParser(text).parse_document()
 
 
 class _TomlParser:
@@ -73,24 +73,24 @@ class _TomlParser:
         self.frozen: Dict[int, object] = {}  # Inline tables and arrays: nothing may be added at any depth.
         self.dotted: List[Table] = []
 
-    def document(self) -> Table:
+    def parse_document(self) -> Table:
         table = self.root
         while self.at < len(self.text):
             self.skip(_BLANK)
             if self.text.startswith("[", self.at):
-                table = self.header()
+                table = self.parse_header()
             elif self.text[self.at : self.at + 1] not in ("", "#", "\n", "\r"):
-                self.pair(table, self.dotted, 0)
+                self.parse_pair(table, self.dotted, 0)
             end = _END.match(self.text, self.at)
             if not end:
-                raise self.error("expected the end of the line")
+                raise self.make_error("expected the end of the line")
             self.at = end.end()
         return self.root
 
-    def error(self, what: str) -> ValueError:
-        return ValueError(f"line {self.here()}: {what}")
+    def make_error(self, what: str) -> ValueError:
+        return ValueError(f"line {self.count_lines()}: {what}")
 
-    def here(self) -> int:
+    def count_lines(self) -> int:
         self.line += self.text.count("\n", self.counted, self.at)
         self.counted = self.at
         return self.line
@@ -104,22 +104,22 @@ class _TomlParser:
         self.at += len(text) if found else 0
         return found
 
-    def header(self) -> Table:
+    def parse_header(self) -> Table:
         for table in self.dotted:
             self.fixed[id(table)] = table
         self.dotted.clear()
         array = self.take("[[")
         if not array:
             self.take("[")
-        *path, last = self.keys()
+        *path, last = self.parse_keys()
         if not self.take("]]" if array else "]"):
-            raise self.error("a header without end")
+            raise self.make_error("a header without end")
         table = self.root
         for key in path:
-            table = self.inside(table, key, arrays=True)
-        return self.appended(table, last) if array else self.declared(table, last)
+            table = self.open_table(table, key, arrays=True)
+        return self.append_table(table, last) if array else self.declare_table(table, last)
 
-    def inside(self, table: Table, key: str, *, arrays: bool = False) -> Table:
+    def open_table(self, table: Table, key: str, *, arrays: bool = False) -> Table:
         """Return the table of a key within a dotted key.
 
         In an array of tables it is the last table.
@@ -133,71 +133,71 @@ class _TomlParser:
         ):
             found = found.value[-1]  # type: ignore[assignment]
         if not isinstance(found, dict) or id(found) in self.frozen:
-            raise self.error(f"`{key}` is no table that can be extended")
+            raise self.make_error(f"`{key}` is no table that can be extended")
         return found
 
-    def declared(self, table: Table, key: str) -> Table:
+    def declare_table(self, table: Table, key: str) -> Table:
         found = table.setdefault(key, {})
         if not isinstance(found, dict) or id(found) in self.fixed or id(found) in self.frozen:
-            raise self.error(f"`{key}` is set twice")
+            raise self.make_error(f"`{key}` is set twice")
         self.fixed[id(found)] = found
         return found
 
-    def appended(self, table: Table, key: str) -> Table:
-        found = table.setdefault(key, TomlValue([], self.here()))
+    def append_table(self, table: Table, key: str) -> Table:
+        found = table.setdefault(key, TomlValue([], self.count_lines()))
         if not isinstance(found, TomlValue) or not isinstance(found.value, list) or id(found.value) in self.frozen:
-            raise self.error(f"`{key}` is set twice")
+            raise self.make_error(f"`{key}` is set twice")
         new: Table = {}
         found.value.append(new)
         return new
 
-    def pair(self, table: Table, opened: List[Table], depth: int) -> None:
+    def parse_pair(self, table: Table, opened: List[Table], depth: int) -> None:
         """Set a dotted key.
 
         The tables on the way are added to `opened`, and become fixed with the enclosing table.
         """
-        line = self.here()
-        *path, last = self.keys()
+        line = self.count_lines()
+        *path, last = self.parse_keys()
         for key in path:
-            table = self.inside(table, key)
+            table = self.open_table(table, key)
             if id(table) in self.fixed:
-                raise self.error(f"`{key}` is set twice")
+                raise self.make_error(f"`{key}` is set twice")
             opened.append(table)
         if not self.take("="):
-            raise self.error("expected `=`")
+            raise self.make_error("expected `=`")
         self.skip(_BLANK)
-        value = self.value(depth)
+        value = self.parse_value(depth)
         if last in table:
-            raise self.error(f"`{last}` is set twice")
+            raise self.make_error(f"`{last}` is set twice")
         table[last] = value if isinstance(value, dict) else TomlValue(value, line)
 
-    def keys(self) -> List[str]:
+    def parse_keys(self) -> List[str]:
         """Parse a dotted key, with the blanks around it."""
         keys: List[str] = []
         while True:
             self.skip(_BLANK)
-            keys.append(self.key())
+            keys.append(self.parse_key())
             self.skip(_BLANK)
             if len(keys) > MAX_DEPTH:
-                raise self.error("nested too deep")
+                raise self.make_error("nested too deep")
             if not self.take("."):
                 return keys
 
-    def key(self) -> str:
+    def parse_key(self) -> str:
         for pattern in (_BARE, _BASIC, _LITERAL):
             match = pattern.match(self.text, self.at)
             if match:
                 self.at = match.end()
-                return match[0] if pattern is _BARE else self.unescaped(match[1], basic=pattern is _BASIC)
-        raise self.error("expected a key")
+                return match[0] if pattern is _BARE else self.unescape_text(match[1], basic=pattern is _BASIC)
+        raise self.make_error("expected a key")
 
-    def value(self, depth: int) -> Union[Scalar, List[Item], Table]:
+    def parse_value(self, depth: int) -> Union[Scalar, List[Item], Table]:
         if depth > MAX_DEPTH:
-            raise self.error("nested too deep")
+            raise self.make_error("nested too deep")
         if self.take("["):
-            return self.array(depth)
+            return self.parse_array(depth)
         if self.take("{"):
-            return self.inline(depth)
+            return self.parse_inline_table(depth)
         strings = ((_LONG_BASIC, True), (_BASIC, True), (_LONG_LITERAL, False), (_LITERAL, False))
         opening = self.text[self.at : self.at + 3]
         for pattern, basic in strings:
@@ -206,22 +206,24 @@ class _TomlParser:
             match = pattern.match(self.text, self.at)
             if match:
                 self.at = match.end()
-                return self.unescaped(match[1], basic=basic, long=pattern is _LONG_BASIC)
+                return self.unescape_text(match[1], basic=basic, long=pattern is _LONG_BASIC)
         match = _WORD.match(self.text, self.at)
-        scalar = _scalar(match[0]) if match else None
+        scalar = _parse_scalar(match[0]) if match else None
         if match and scalar is None:  # Not a date: the text after the blank is not part of a value.
             match = _BARE_WORD.match(self.text, self.at)
-            scalar = _scalar(match[0]) if match else None
+            scalar = _parse_scalar(match[0]) if match else None
         if not match or scalar is None:
-            raise self.error("expected a value")
+            raise self.make_error("expected a value")
         self.at = match.end()
         return scalar
 
-    def unescaped(self, text: str, *, basic: bool, long: bool = False) -> str:
+    def unescape_text(self, text: str, *, basic: bool, long: bool = False) -> str:
         text = text.replace("\r\n", "\n")
-        return _ESCAPE.sub(lambda match: self.escape(match[1], long=long), text) if basic and "\\" in text else text
+        return (
+            _ESCAPE.sub(lambda match: self.decode_escape(match[1], long=long), text) if basic and "\\" in text else text
+        )
 
-    def escape(self, word: str, *, long: bool) -> str:
+    def decode_escape(self, word: str, *, long: bool) -> str:
         if word in _ESCAPES:
             return _ESCAPES[word]
         if word[:1] in ("u", "U") and len(word) > 1:
@@ -230,35 +232,35 @@ class _TomlParser:
                 return chr(code)
         elif long and not word.strip() and "\n" in word:
             return ""
-        raise self.error(f"an escape that TOML does not have: `\\{word[:9]}`")
+        raise self.make_error(f"an escape that TOML does not have: `\\{word[:9]}`")
 
-    def array(self, depth: int) -> List[Item]:
+    def parse_array(self, depth: int) -> List[Item]:
         items: List[Item] = []
         self.frozen[id(items)] = items
         while True:
             self.skip(_SPACE)
             if self.take("]"):
                 return items
-            items.append(self.value(depth + 1))
+            items.append(self.parse_value(depth + 1))
             self.skip(_SPACE)
             if not self.take(",") and not self.text.startswith("]", self.at):
-                raise self.error("expected `,` or `]`")
+                raise self.make_error("expected `,` or `]`")
 
-    def inline(self, depth: int) -> Table:
+    def parse_inline_table(self, depth: int) -> Table:
         table: Table = {}
         nested: List[Table] = [table]
         self.skip(_BLANK)
         while not self.take("}"):
             if table and not self.take(","):
-                raise self.error("expected `,` or `}`")
-            self.pair(table, nested, depth + 1)
+                raise self.make_error("expected `,` or `}`")
+            self.parse_pair(table, nested, depth + 1)
             self.skip(_BLANK)
         for one in nested:
             self.frozen[id(one)] = one
         return table
 
 
-def _scalar(word: str) -> Union[Scalar, None]:
+def _parse_scalar(word: str) -> Union[Scalar, None]:
     """Parse a number, a Boolean, or a date as text; None for other words."""
     if word in ("true", "false"):
         return word == "true"

@@ -16,7 +16,7 @@ def compare_uapi(left: str, right: str) -> int:
     """
     a = b = 0
     while a < len(left) or b < len(right):
-        a, b = _skipped(left, a), _skipped(right, b)
+        a, b = _skip_separators(left, a), _skip_separators(right, b)
         for mark in "~\n-^.":  # The marks in ascending order; the newline is the end of a version.
             if mark == "\n" and (a == len(left) or b == len(right)):
                 return (a < len(left)) - (b < len(right))
@@ -24,33 +24,33 @@ def compare_uapi(left: str, right: str) -> int:
             if marked[0] != marked[1]:
                 return marked[1] - marked[0]
             a, b = a + marked[0], b + marked[1]
-        found, a, b = _segment(left, a, right, b)
+        found, a, b = _compare_segment(left, a, right, b)
         if found:
             return found
     return 0
 
 
-def _skipped(text: str, at: int) -> int:
+def _skip_separators(text: str, at: int) -> int:
     """Return the offset after characters that are not part of a version."""
     while at < len(text) and not (text[at].isascii() and (text[at].isalnum() or text[at] in "~-^.")):
         at += 1
     return at
 
 
-def _segment(left: str, a: int, right: str, b: int) -> Tuple[int, int, int]:
+def _compare_segment(left: str, a: int, right: str, b: int) -> Tuple[int, int, int]:
     """Compare numbers if either side has one here, or letters; also return both ends."""
-    one, other = _run("[0-9]*", left, a), _run("[0-9]*", right, b)
+    one, other = _match_run("[0-9]*", left, a), _match_run("[0-9]*", right, b)
     if one or other:
         numbers = one.lstrip("0"), other.lstrip("0")
         found = bool(one) - bool(other) or len(numbers[0]) - len(numbers[1])
         found = found or (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
     else:
-        one, other = _run("[A-Za-z]*", left, a), _run("[A-Za-z]*", right, b)
+        one, other = _match_run("[A-Za-z]*", left, a), _match_run("[A-Za-z]*", right, b)
         found = (one > other) - (one < other)
     return found, a + len(one), b + len(other)
 
 
-def _run(pattern: str, text: str, at: int) -> str:
+def _match_run(pattern: str, text: str, at: int) -> str:
     found = re.compile(pattern).match(text, at)
     return found[0] if found else ""
 
@@ -65,7 +65,7 @@ def compare_rpm(left: str, right: str) -> int:
     segments = [re.findall(r"[0-9]+|[A-Za-z]+|~", text) for text in (left, right)]
     for one, other in zip(*segments):
         if one != other:
-            found = _rpm_segment(one, other)
+            found = _compare_rpm_segment(one, other)
             if found:
                 return found
     rest = [found[min(map(len, segments)) :] for found in segments]
@@ -75,7 +75,7 @@ def compare_rpm(left: str, right: str) -> int:
     return -longer if (rest[0] or rest[1])[0] == "~" else longer
 
 
-def _rpm_segment(one: str, other: str) -> int:
+def _compare_rpm_segment(one: str, other: str) -> int:
     if "~" in (one, other):
         return -1 if one == "~" else 1
     if one.isdigit() != other.isdigit():
@@ -92,14 +92,14 @@ def compare_rpm_names(left: str, right: str) -> int:
 
     They are NAME-VERSION-RELEASE; each part is compared in RPM's order.
     """
-    for one, other in zip(_parted(left), _parted(right)):
+    for one, other in zip(_split_name(left), _split_name(right)):
         found = compare_rpm(one, other)
         if found:
             return found
     return 0
 
 
-def _parted(name: str) -> Tuple[str, str, str]:
+def _split_name(name: str) -> Tuple[str, str, str]:
     rest, dash, release = name.rpartition("-")
     if not dash:
         return (name, "", "")

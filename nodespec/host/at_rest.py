@@ -9,7 +9,7 @@ from typing import Callable, FrozenSet, Tuple, TypeVar, Union
 
 from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File
-from nodespec.formats.mountinfo import parsed, reached
+from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.machine import Machine
 from nodespec.host.tree import UnreadableError
@@ -18,8 +18,13 @@ from nodespec.model.observation import Value
 T = TypeVar("T")
 
 # File systems whose contents do not survive a boot.
-VOLATILE = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")
-EMPTY = ("/proc", "/sys", "/dev", "/run")  # Empty at boot in the live root. What is mounted there now does not survive.
+VOLATILE_TYPES = ("tmpfs", "ramfs", "devtmpfs", "rootfs", "proc", "sysfs")
+EMPTY_DIRECTORIES = (
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+)  # Empty at boot in the live root. What is mounted there now does not survive.
 
 
 class AtRestTree(DirectoryTree):
@@ -30,7 +35,7 @@ class AtRestTree(DirectoryTree):
 
     def __init__(self, root: str) -> None:
         super().__init__(root)
-        self._covers = _covers(self.root)
+        self._covers = _list_covered_paths(self.root)
 
     def source(self, path: str) -> ByteSource:
         """Return the content of a file as a source."""
@@ -55,19 +60,19 @@ class AtRestTree(DirectoryTree):
             return act(name, walk.folder)
 
 
-def _covers(root: str) -> FrozenSet[str]:
+def _list_covered_paths(root: str) -> FrozenSet[str]:
     """Return the paths below a root where memory is mounted.
 
     Raises `UsageError` if the live root is in memory itself.
     """
-    mounts = Machine().text("/proc/self/mountinfo").then(parsed)
+    mounts = Machine().text("/proc/self/mountinfo").then(parse_mounts)
     if not isinstance(mounts, Value):
         if root == "/":
             raise UsageError("--image /: /proc/self/mountinfo does not say what is in memory only: mount /proc")
         return frozenset()
-    points = {mount.point for mount in reached(mounts.value, *VOLATILE)}
+    points = {mount.point for mount in list_reachable_mounts(mounts.value, *VOLATILE_TYPES)}
     if root != "/":
         return frozenset(point[len(root) :] for point in points if point.startswith(f"{root}/"))
     if "/" in points:
         raise UsageError("--image /: the root is in memory itself, and a boot leaves nothing of it")
-    return frozenset(points.union(EMPTY))
+    return frozenset(points.union(EMPTY_DIRECTORIES))

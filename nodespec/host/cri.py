@@ -14,10 +14,10 @@ from nodespec.host.peer import Peer
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-APIS = ("v1", "v1alpha2")  # The newest version first.
+CRI_VERSIONS = ("v1", "v1alpha2")  # The newest version first.
 
 
-class Hello(NamedTuple):
+class CriRuntime(NamedTuple):
     """A runtime that answered: its socket, its version of the CRI, its own version."""
 
     socket: str
@@ -25,7 +25,7 @@ class Hello(NamedTuple):
     version: str
 
 
-class Status(NamedTuple):
+class CriStatus(NamedTuple):
     """The state of a runtime; the last two fields are empty if not reported."""
 
     conditions: FrozenSet[str]  # The conditions that are true.
@@ -34,49 +34,49 @@ class Status(NamedTuple):
     cgroup_driver: str
 
 
-def hello(machine: Machine, socket: str) -> Observation[Hello]:
+def identify_runtime(machine: Machine, socket: str) -> Observation[CriRuntime]:
     """Return the runtime at a socket; absent if the server does not implement the CRI."""
     silent = []
-    for api in APIS:
-        answer = _ask(machine, socket, f"runtime.{api}.RuntimeService/Version")
+    for api in CRI_VERSIONS:
+        answer = _ask_server(machine, socket, f"runtime.{api}.RuntimeService/Version")
         if isinstance(answer, Value):
-            return Value(Hello(socket, api, answer.value.text(3)), answer.evidence)
+            return Value(CriRuntime(socket, api, answer.value.text(3)), answer.evidence)
         if isinstance(answer, Unknown):
             return answer
         silent.append(answer)
     return silent[0]
 
 
-def status(machine: Machine, runtime: Hello) -> Observation[Status]:
-    """Call `Status` in verbose mode, and return the state of the runtime.
+def fetch_status(machine: Machine, runtime: CriRuntime) -> Observation[CriStatus]:
+    """Call `CriStatus` in verbose mode, and return the state of the runtime.
 
     containerd 1 reports its handlers and its cgroup driver only in the verbose configuration.
     """
-    return _call(machine, runtime, "RuntimeService/Status", b"\x08\x01").then(_status)
+    return _call_method(machine, runtime, "RuntimeService/Status", b"\x08\x01").then(_decode_status)
 
 
-def cgroup_driver(machine: Machine, runtime: Hello) -> Observation[str]:
+def fetch_cgroup_driver(machine: Machine, runtime: CriRuntime) -> Observation[str]:
     """Call `RuntimeConfig`; containerd has it since 2.0, CRI-O since 1.28."""
-    return _call(machine, runtime, "RuntimeService/RuntimeConfig").then(_driver)
+    return _call_method(machine, runtime, "RuntimeService/RuntimeConfig").then(_decode_driver)
 
 
-def snapshotter(machine: Machine, runtime: Hello) -> Observation[str]:
+def fetch_snapshotter(machine: Machine, runtime: CriRuntime) -> Observation[str]:
     """Call `ImageFsInfo`, and return the default snapshotter.
 
     containerd names the directory of its images after its default snapshotter, which it lists first.
     """
-    answer = _call(machine, runtime, "ImageService/ImageFsInfo").then(_snapshotter)
+    answer = _call_method(machine, runtime, "ImageService/ImageFsInfo").then(_decode_snapshotter)
     return Value(answer.value, answer.evidence._replace(inferred=True)) if isinstance(answer, Value) else answer
 
 
-def _call(machine: Machine, runtime: Hello, method: str, message: bytes = b"") -> Observation[Message]:
-    answer = _ask(machine, runtime.socket, f"runtime.{runtime.api}.{method}", message)
+def _call_method(machine: Machine, runtime: CriRuntime, method: str, message: bytes = b"") -> Observation[Message]:
+    answer = _ask_server(machine, runtime.socket, f"runtime.{runtime.api}.{method}", message)
     if isinstance(answer, Absent):
         return Unknown("unsupported", f"{answer.evidence}: the runtime does not have it", "upgrade the runtime")
     return answer
 
 
-def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Observation[Message]:
+def _ask_server(machine: Machine, socket: str, method: str, message: bytes = b"") -> Observation[Message]:
     """Return the answer of a method; absent if the server does not implement it."""
     said = f"{socket} {method}"
     connected = machine.connect(socket)
@@ -85,7 +85,7 @@ def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Ob
     from nodespec.host import grpc  # noqa: PLC0415 - only needed for a connected socket
 
     with connected:
-        reply = grpc.call(Peer(connected, socket, machine.patience), method, message)
+        reply = grpc.call_method(Peer(connected, socket, machine.patience), method, message)
     if isinstance(reply, Unknown):
         return reply
     if reply.status == grpc.UNIMPLEMENTED:
@@ -95,7 +95,7 @@ def _ask(machine: Machine, socket: str, method: str, message: bytes = b"") -> Ob
     return Value(reply.body, Evidence(said)).then(Message)
 
 
-def _status(said: Message) -> Status:
+def _decode_status(said: Message) -> CriStatus:
     handlers = {handler.text(1): handler.part(2) for handler in said.parts(3)}
     default = handlers.pop("", Message(b""))  # The default handler is also listed by its name.
     features = {
@@ -104,8 +104,8 @@ def _status(said: Message) -> Status:
         "user_namespaces": default.number(2),
     }
     config = next((info.text(2) for info in said.parts(2) if info.text(1) == "config"), "")
-    runtimes, driver = _configured(config)
-    return Status(
+    runtimes, driver = _parse_config(config)
+    return CriStatus(
         frozenset(condition.text(1) for condition in said.part(1).parts(1) if condition.number(2)),
         frozenset(feature for feature, there in features.items() if there),
         frozenset(handlers) or runtimes,
@@ -113,14 +113,14 @@ def _status(said: Message) -> Status:
     )
 
 
-def _driver(said: Message) -> str:
+def _decode_driver(said: Message) -> str:
     driver = said.part(1).number(1)
     if not said.has(1) or driver > 1:
         raise ValueError("a cgroup driver that is neither systemd nor cgroupfs")
     return "cgroupfs" if driver else "systemd"
 
 
-def _snapshotter(said: Message) -> str:
+def _decode_snapshotter(said: Message) -> str:
     path = said.parts(1)[0].part(2).text(1) if said.has(1) else ""
     match = re.search(r"/io\.containerd\.snapshotter\.v1\.([\w-]{1,99})$", path)
     if not match:
@@ -128,31 +128,31 @@ def _snapshotter(said: Message) -> str:
     return match[1]
 
 
-def _configured(config: str) -> Tuple[FrozenSet[str], str]:
+def _parse_config(config: str) -> Tuple[FrozenSet[str], str]:
     """Return the handlers of a containerd configuration and the cgroup driver.
 
     The cgroup driver is that of the default handler.
     """
-    document = inside(parsed(config or "{}"), "containerd")
-    default, runtimes = inside(document, "defaultRuntimeName"), inside(document, "runtimes")
-    runtime = inside(runtimes, str(default))
-    driver = _runc_driver(runtime) if isinstance(runtime, dict) else ""
+    document = get_nested(parse_json(config or "{}"), "containerd")
+    default, runtimes = get_nested(document, "defaultRuntimeName"), get_nested(document, "runtimes")
+    runtime = get_nested(runtimes, str(default))
+    driver = _find_runc_driver(runtime) if isinstance(runtime, dict) else ""
     return frozenset(map(str, runtimes)) if isinstance(runtimes, dict) else frozenset(), driver
 
 
-def _runc_driver(runtime: object) -> str:
+def _find_runc_driver(runtime: object) -> str:
     """Return the cgroup driver of a runtime; empty if it is not runc.
 
     The default is cgroupfs, unless an option sets systemd.
     """
-    if inside(runtime, "runtimeType") not in (None, "", "io.containerd.runc.v1", "io.containerd.runc.v2"):
+    if get_nested(runtime, "runtimeType") not in (None, "", "io.containerd.runc.v1", "io.containerd.runc.v2"):
         return ""
-    said = [inside(runtime, "options", name) for name in ("SystemdCgroup", "systemdcgroup", "systemdCgroup")]
+    said = [get_nested(runtime, "options", name) for name in ("SystemdCgroup", "systemdcgroup", "systemdCgroup")]
     systemd = next((value for value in said if value is not None), False)
     return {True: "systemd", False: "cgroupfs"}[systemd] if isinstance(systemd, bool) else ""
 
 
-def parsed(text: str) -> object:
+def parse_json(text: str) -> object:
     """Parse a JSON document. Raises ValueError if it is not valid."""
     import json  # noqa: PLC0415 - only needed for the answer of a runtime
 
@@ -162,7 +162,7 @@ def parsed(text: str) -> object:
         raise ValueError("nested too deep") from None
 
 
-def inside(document: object, *names: str) -> object:
+def get_nested(document: object, *names: str) -> object:
     """Return the value below these names in a JSON document, or None."""
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None

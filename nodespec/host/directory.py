@@ -10,7 +10,16 @@ import os
 import stat
 from typing import Callable, FrozenSet, List, Tuple, TypeVar, Union
 
-from nodespec.host.tree import CHUNK, DEPTH, ENTRIES, LINKS, Entry, Tree, decoded, kind
+from nodespec.host.tree import (
+    CHUNK_BYTES,
+    MAX_LINKS,
+    MAX_NAMES,
+    MAX_PATH_DEPTH,
+    Entry,
+    Tree,
+    decode_host_text,
+    find_entry_kind,
+)
 
 T = TypeVar("T")
 
@@ -37,7 +46,7 @@ class DirectoryTree(Tree):
             _require_regular(os.fstat(handle))  # The file may have been replaced since it was checked.
             data = bytearray()
             while len(data) < size:
-                piece = os.read(handle, CHUNK)
+                piece = os.read(handle, CHUNK_BYTES)
                 data += piece
                 if len(piece) < least:
                     break
@@ -52,23 +61,27 @@ class DirectoryTree(Tree):
             names = []
             with os.scandir(handle) as entries:
                 for entry in entries:
-                    names.append(decoded(os.fsencode(entry.name)))
-                    if len(names) > ENTRIES:
-                        raise OSError(errno.EFBIG, f"more than {ENTRIES} entries")
+                    names.append(decode_host_text(os.fsencode(entry.name)))
+                    if len(names) > MAX_NAMES:
+                        raise OSError(errno.EFBIG, f"more than {MAX_NAMES} entries")
             return tuple(sorted(names))
         finally:
             os.close(handle)
 
     def _read_target(self, path: str) -> str:
-        return decoded(os.fsencode(self._at(path, _readlink)))
+        return decode_host_text(os.fsencode(self._at(path, _readlink)))
 
     def _read_entry(self, path: str, *, follow: bool) -> Entry:
         found = self._status(path, follow=follow)
         self._admit(path, found)
-        return Entry(kind(found.st_mode), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size)
+        return Entry(
+            find_entry_kind(found.st_mode), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size
+        )
 
     def _open(self, path: str, flags: int) -> int:
-        return self._at(path, lambda name, folder: os.open(name, _flags(flags, folder), dir_fd=folder), follow=True)
+        return self._at(
+            path, lambda name, folder: os.open(name, _make_flags(flags, folder), dir_fd=folder), follow=True
+        )
 
     def _status(self, path: str, *, follow: bool) -> os.stat_result:
         return self._at(path, _lstat if not follow else _stat, follow=follow)
@@ -110,7 +123,7 @@ class PathWalk:
 
     def to(self, path: str, *, follow: bool) -> str:
         """Descend to the directory of the last component, and return its name there."""
-        ahead, links = components(path), 0
+        ahead, links = split_path(path), 0
         while ahead:
             name = ahead.pop()
             if name == "..":
@@ -122,8 +135,8 @@ class PathWalk:
             elif stat.S_ISLNK(_lstat(name, self.folder).st_mode):
                 links += 1
                 target = _readlink(name, self.folder)
-                ahead += components(target)
-                if links > LINKS or len(ahead) > DEPTH:
+                ahead += split_path(target)
+                if links > MAX_LINKS or len(ahead) > MAX_PATH_DEPTH:
                     raise OSError(errno.ELOOP, "too many links")
                 if target.startswith("/"):
                     self._ascend(1)
@@ -145,7 +158,7 @@ class PathWalk:
             os.close(self._stack.pop())
 
 
-def components(path: str) -> list[str]:
+def split_path(path: str) -> list[str]:
     """Return the components of a path, last first."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
@@ -162,7 +175,7 @@ def _readlink(name: str, folder: Union[int, None]) -> str:
     return os.readlink(name, dir_fd=folder)
 
 
-def _flags(more: int, folder: Union[int, None]) -> int:
+def _make_flags(more: int, folder: Union[int, None]) -> int:
     """Return the flags of open(2).
 
     Below a root the last component was not a link when it was checked. O_NOFOLLOW refuses it if it was replaced by a

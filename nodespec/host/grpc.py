@@ -1,7 +1,7 @@
 """Make one gRPC call over a unix socket.
 
 It implements only the part of HTTP/2 (RFC 9113) that an answer of some kilobytes requires. The peer is hostile: its
-answer is bounded in size and time, and no input of it makes `call` raise.
+answer is bounded in size and time, and no input of it makes `call_method` raise.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import re
 from typing import TYPE_CHECKING, Iterator, Mapping, Tuple, Union
 
 from nodespec.formats import hpack
-from nodespec.host.peer import LIMIT
+from nodespec.host.peer import MAX_ANSWER_BYTES
 from nodespec.model.observation import Unknown
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.host.peer import Peer
 
-HEADERS = 1 << 16  # Bytes of the headers of an answer.
+MAX_HEADER_BYTES = 1 << 16  # Bytes of the headers of an answer.
 UNIMPLEMENTED = 12  # The gRPC status of a method that the server does not implement.
 
 _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -37,23 +37,23 @@ class Reply(NamedTuple):
     body: bytes
 
 
-def call(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
+def call_method(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, Unknown]:
     """Call `package.Service/Method` of a connected peer."""
     try:
-        peer.send(_request(method, message))
-        return _reply(peer)
+        peer.send(_encode_request(method, message))
+        return _read_reply(peer)
     except OSError as error:
-        return peer.failed(error)
+        return peer.make_failure(error)
     except ValueError as error:
         return Unknown("malformed", f"{peer.name} answers {method} with what is no gRPC: {error}")
 
 
-def _request(method: str, message: bytes) -> bytes:
+def _encode_request(method: str, message: bytes) -> bytes:
     """Return the request, with settings for a simple answer.
 
     The peer must not keep a header table, must not push, and may send up to `LIMIT` bytes without a window update.
     """
-    settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + LIMIT.to_bytes(4, "big")
+    settings = b"\0\1" + bytes(4) + b"\0\2" + bytes(4) + b"\0\4" + MAX_ANSWER_BYTES.to_bytes(4, "big")
     header = {
         ":method": "POST",
         ":scheme": "http",
@@ -62,46 +62,46 @@ def _request(method: str, message: bytes) -> bytes:
         "content-type": "application/grpc",
         "te": "trailers",
     }
-    block = b"".join(hpack.literal(name, value) for name, value in header.items())
+    block = b"".join(hpack.encode_literal(name, value) for name, value in header.items())
     return (
         _PREFACE
-        + _frame(_SETTINGS, 0, 0, settings)
-        + _frame(_WINDOW, 0, 0, LIMIT.to_bytes(4, "big"))
-        + _frame(_HEADERS, _END_HEADERS, 1, block)
-        + _frame(_DATA, _END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message)
+        + _encode_frame(_SETTINGS, 0, 0, settings)
+        + _encode_frame(_WINDOW, 0, 0, MAX_ANSWER_BYTES.to_bytes(4, "big"))
+        + _encode_frame(_HEADERS, _END_HEADERS, 1, block)
+        + _encode_frame(_DATA, _END_STREAM, 1, b"\0" + len(message).to_bytes(4, "big") + message)
     )
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def _encode_frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
-def _reply(peer: Peer) -> Reply:
+def _read_reply(peer: Peer) -> Reply:
     """Return the answer.
 
     Headers and trailers are decoded together, since neither refers to headers that were sent before.
     """
     head, body, whole, ended = bytearray(), bytearray(), True, False
-    for kind, flags, stream, payload in _frames(peer):
+    for kind, flags, stream, payload in _read_frames(peer):
         if kind in (_SETTINGS, _PING) and not flags & _ACK:
-            peer.send(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+            peer.send(_encode_frame(kind, _ACK, 0, payload if kind == _PING else b""))
         elif kind == _GOAWAY or (kind == _RESET and stream == 1):
             raise ConnectionResetError("the call was cut off")
         elif kind in (_DATA, _HEADERS) and stream == 1:
-            (head if kind == _HEADERS else body).extend(_unpadded(kind, flags, payload))
+            (head if kind == _HEADERS else body).extend(_strip_padding(kind, flags, payload))
             whole = kind == _DATA or bool(flags & _END_HEADERS)
             ended = bool(flags & _END_STREAM)
         elif kind == _CONTINUATION and stream == 1:
             head += payload
             whole = bool(flags & _END_HEADERS)
-        if len(head) > HEADERS:
-            raise ValueError(f"headers of more than {HEADERS} bytes")
+        if len(head) > MAX_HEADER_BYTES:
+            raise ValueError(f"headers of more than {MAX_HEADER_BYTES} bytes")
         if ended and whole:
-            return _concluded(dict(hpack.headers(bytes(head))), bytes(body))
+            return _make_reply(dict(hpack.decode_headers(bytes(head))), bytes(body))
     raise ConnectionResetError("closed without an answer")
 
 
-def _frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
+def _read_frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
     """Yield kind, flags, stream and payload of each frame."""
     data = bytearray()
     for piece in peer.pieces():
@@ -116,7 +116,7 @@ def _frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
             del data[: 9 + size]
 
 
-def _unpadded(kind: int, flags: int, payload: bytes) -> bytes:
+def _strip_padding(kind: int, flags: int, payload: bytes) -> bytes:
     """Return the payload without padding and priority."""
     before, after = 0, 0
     if flags & _PADDED:
@@ -128,19 +128,19 @@ def _unpadded(kind: int, flags: int, payload: bytes) -> bytes:
     return payload[before : len(payload) - after]
 
 
-def _concluded(headers: Mapping[str, str], body: bytes) -> Reply:
+def _make_reply(headers: Mapping[str, str], body: bytes) -> Reply:
     said = headers.get("grpc-status", "")
     if not re.fullmatch("[0-9]{1,9}", said):
         raise ValueError(f"HTTP status {headers.get(':status', 'none')[:40]} and no gRPC status")
     status = int(said)
     if status:
-        return Reply(status, _unquoted(headers.get("grpc-message", "")), b"")
+        return Reply(status, _decode_percent(headers.get("grpc-message", "")), b"")
     if body[:1] != b"\0" or len(body) < 5 or int.from_bytes(body[1:5], "big") != len(body) - 5:  # noqa: PLR2004
         raise ValueError("not one plain message")
     return Reply(0, "", body[5:])
 
 
-def _unquoted(text: str) -> str:
+def _decode_percent(text: str) -> str:
     """Decode percent-encoded UTF-8, as gRPC sends it."""
     data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes((int(m[1], 16),)), text.encode())
     return data.decode("utf-8", "backslashreplace")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
 from nodespec.host.directory import DirectoryTree, PathWalk
-from nodespec.host.tree import LIMIT, PROGRAMS, UnreadableError, decoded, require_size
+from nodespec.host.tree import MAX_FILE_BYTES, PROGRAMS, UnreadableError, decode_host_text, require_size
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -21,12 +21,12 @@ SEALED = "is made inaccessible: a directory of mode 000 hides it"
 PARAMETERS = "/proc/sys/"
 PAGE = 4096  # Bytes. A larger read takes longer, because the kernel clears a buffer of that size.
 FULL = PAGE - 512  # Bytes. A row of a table of sockets is shorter than 300.
-GRACE = 0.5  # Seconds that killing a program may take.
-OUTPUT = 1 << 20  # Bytes of the output of a program.
+GRACE_SECONDS = 0.5  # Seconds that killing a program may take.
+MAX_OUTPUT_BYTES = 1 << 20  # Bytes of the output of a program.
 ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
 
 
-class Ran(NamedTuple):
+class ProgramResult(NamedTuple):
     """The exit status of a program, and its standard output."""
 
     status: int
@@ -62,14 +62,14 @@ class Machine(DirectoryTree):
         except OSError:
             return False
 
-    def listed(self, path: str) -> Tuple[str, ...]:
+    def list_unchecked(self, path: str) -> Tuple[str, ...]:
         """Return the names in a directory, masked or not; empty if it cannot be read."""
         try:
             return super()._list_names(path)
         except OSError:
             return ()
 
-    def reached(self, path: str) -> Tuple[str, int]:
+    def find_last_directory(self, path: str) -> Tuple[str, int]:
         """Return the last existing directory on the way to a path, and its device number.
 
         The returned path contains no links.
@@ -96,7 +96,9 @@ class Machine(DirectoryTree):
         Each read of /proc/net/tcp walks the whole hash table of the kernel (1.7 ms), also the read that finds the end.
         A read that leaves room for another row is the last: fs/seq_file.c fills its page until no row fits.
         """
-        return self._ask(path, lambda: require_size(self._read_file(path, LIMIT + 1, FULL), LIMIT)).then(decoded)
+        return self._ask(
+            path, lambda: require_size(self._read_file(path, MAX_FILE_BYTES + 1, FULL), MAX_FILE_BYTES)
+        ).then(decode_host_text)
 
     def _read_start(self, path: str, size: int) -> bytes:
         if self.root == "/" and path.startswith(PARAMETERS):
@@ -128,9 +130,9 @@ class Machine(DirectoryTree):
 
     def _missing(self, path: str) -> Union[Absent, Unknown]:
         if pseudofs.is_below(path):
-            return pseudofs.missing(self, path)
+            return pseudofs.observe_missing(self, path)
         return (
-            Unknown("hidden", f"{path} {SEALED}", pseudofs.UNMASKED)
+            Unknown("hidden", f"{path} {SEALED}", pseudofs.UNMASK_HINT)
             if self._is_sealed(path)
             else Absent(Evidence(path))
         )
@@ -157,7 +159,7 @@ class Machine(DirectoryTree):
     def _list_names(self, path: str) -> Tuple[str, ...]:
         names = super()._list_names(path)
         if not names and self._is_sealed(f"{path}/"):
-            raise UnreadableError("hidden", SEALED, pseudofs.UNMASKED)
+            raise UnreadableError("hidden", SEALED, pseudofs.UNMASK_HINT)
         if not names and path in pseudofs.MOUNT_POINTS:
             pseudofs.require_mounted(self, path, self._status(path, follow=True).st_dev)
         return names
@@ -188,7 +190,7 @@ class Machine(DirectoryTree):
         said = f"the kernel answers for nodespec's own {space} namespace, not for the host's"
         return Unknown("hidden", said, f"run nodespec in the host's {space} namespace")
 
-    def run(self, argv: Sequence[str]) -> Observation[Ran]:
+    def run(self, argv: Sequence[str]) -> Observation[ProgramResult]:
         """Run a program from the fixed search path; its output is bounded.
 
         It uses no shell, and a fixed environment. The result is unknown (refused) below another root, (timed out)
@@ -202,15 +204,15 @@ class Machine(DirectoryTree):
             return program
         try:
             seconds = self.program_seconds()
-            with _own_time(seconds):
-                status, output = _ran([program.value, *argv[1:]], seconds)
+            with _replace_timeout(seconds):
+                status, output = _run_program([program.value, *argv[1:]], seconds)
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
         if output is None:
             return Unknown("timed out", f"{said} did not end within {seconds:.3g} s", "--deadline gives it more time")
-        if len(output) > OUTPUT:
-            return Unknown("failed", f"{said} printed more than {OUTPUT} bytes")
-        return Value(Ran(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
+        if len(output) > MAX_OUTPUT_BYTES:
+            return Unknown("failed", f"{said} printed more than {MAX_OUTPUT_BYTES} bytes")
+        return Value(ProgramResult(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
 
     def program_seconds(self) -> float:
         """Return the time limit of a program in seconds.
@@ -237,7 +239,7 @@ class Machine(DirectoryTree):
         peer = socket.socket(socket.AF_UNIX)
         peer.settimeout(self.patience)
         try:
-            self._at(path, lambda name, folder: peer.connect(_reachable(name, folder)), follow=True)
+            self._at(path, lambda name, folder: peer.connect(_make_proc_path(name, folder)), follow=True)
         except PermissionError:
             peer.close()
             return Unknown("no permission", f"{path} may not be opened by uid {self.uid}", "run as root")
@@ -249,12 +251,12 @@ class Machine(DirectoryTree):
         return peer
 
 
-def _reachable(name: str, folder: Union[int, None]) -> str:
+def _make_proc_path(name: str, folder: Union[int, None]) -> str:
     return name if folder is None else f"/proc/self/fd/{folder}/{name}"
 
 
 @contextmanager
-def _own_time(seconds: float) -> Iterator[None]:
+def _replace_timeout(seconds: float) -> Iterator[None]:
     """Replace the timeout of an observation while a program runs, then restore it.
 
     At most half of the remaining timeout is spent.
@@ -265,7 +267,7 @@ def _own_time(seconds: float) -> Iterator[None]:
     if not signal.getitimer(signal.ITIMER_REAL)[0]:
         yield
         return
-    left = signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)[0]
+    left = signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)[0]
     begun = time.monotonic()
     try:
         yield
@@ -274,7 +276,7 @@ def _own_time(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, left - spent)
 
 
-def _ran(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
+def _run_program(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
     """Return exit status and output of a program, or None for output after a timeout.
 
     The program is killed if nodespec ends.
@@ -297,14 +299,14 @@ def _ran(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
         )
         lifeline.bind(-child.pid)
         with child:
-            output = _output(child, seconds)
+            output = _collect_output(child, seconds)
         lifeline.unbind()
     finally:
         lifeline.close()
     return child.returncode, output
 
 
-def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None]:
+def _collect_output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None]:
     """Return the output of a child, or None if it does not end in time.
 
     The child is always killed.
@@ -324,7 +326,7 @@ def _output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None
             if not piece:
                 child.wait(max(end - time.monotonic(), 0.1))
                 return bytes(data)
-            if len(data) > OUTPUT:
+            if len(data) > MAX_OUTPUT_BYTES:
                 return bytes(data)
     except Exception:  # noqa: BLE001 - a child that closed its output and does not end
         return None

@@ -15,10 +15,10 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 if TYPE_CHECKING:
     import socket
 
-LIMIT = 1 << 18  # Bytes that a peer may send in total.
+MAX_ANSWER_BYTES = 1 << 18  # Bytes that a peer may send in total.
 
 
-def get(machine: Machine, path: str, target: str) -> Observation[str]:
+def fetch_http(machine: Machine, path: str, target: str) -> Observation[str]:
     """Return the content that an HTTP server answers to GET, if the status is 200."""
     connected = machine.connect(path)
     if isinstance(connected, (Absent, Unknown)):
@@ -28,14 +28,14 @@ def get(machine: Machine, path: str, target: str) -> Observation[str]:
         peer = Peer(connected, path, machine.patience)
         try:
             peer.send(f"GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-            return Value(b"".join(peer.pieces()), Evidence(said)).then(_content)
+            return Value(b"".join(peer.pieces()), Evidence(said)).then(_parse_answer)
         except OSError as error:
-            return peer.failed(error)
+            return peer.make_failure(error)
         except ValueError as error:
             return Unknown("malformed", f"{said}: {error}")
 
 
-def _content(answer: bytes) -> str:
+def _parse_answer(answer: bytes) -> str:
     head, _, content = answer.partition(b"\r\n\r\n")
     if not re.match(rb"HTTP/1\.[01] 200\b", head):
         raise ValueError(head.split(b"\r")[0][:80].decode("utf-8", "backslashreplace") or "no answer")
@@ -54,23 +54,23 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send all data."""
-        self._hurry()
+        self._set_timeout()
         self._socket.sendall(data)
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the data that the peer sends, until it closes the connection."""
         length = 0
         while True:
-            self._hurry()
+            self._set_timeout()
             piece = self._socket.recv(1 << 16)
             if not piece:
                 return
             length += len(piece)
-            if length > LIMIT:
-                raise ValueError(f"more than {LIMIT} bytes")
+            if length > MAX_ANSWER_BYTES:
+                raise ValueError(f"more than {MAX_ANSWER_BYTES} bytes")
             yield piece
 
-    def failed(self, error: OSError) -> Unknown:
+    def make_failure(self, error: OSError) -> Unknown:
         """Return the observation for an error of the socket."""
         import socket  # noqa: PLC0415 - already imported if there is a peer
 
@@ -78,7 +78,7 @@ class Peer:
             return Unknown("timed out", f"{self.name} accepts and did not answer within {self._seconds} s")
         return Unknown("failed", f"{self.name}: {error.strerror or error}")
 
-    def _hurry(self) -> None:
+    def _set_timeout(self) -> None:
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError

@@ -43,12 +43,12 @@ NATIVE = {PROC: "proc", SYS: "sysfs"}
 # Every sysfs contains at least one of them, with entries. There are two, since either may be masked.
 SYSFS_MARKS = ("/sys/kernel", "/sys/devices")
 PROCESSES = ("self", "thread-self")
-UNMASKED = "run outside of the container or sandbox that masks it"
+UNMASK_HINT = "run outside of the container or sandbox that masks it"
 
 
 def is_below(path: str) -> bool:
     """Return whether a path is /proc or /sys, or below either."""
-    return bool(_root(path))
+    return bool(_find_root(path))
 
 
 def require_unmasked(machine: Machine, path: str, device: int) -> None:
@@ -56,49 +56,51 @@ def require_unmasked(machine: Machine, path: str, device: int) -> None:
 
     `device` is the device number of the file.
     """
-    if device not in machine.once(devices) and not _belongs(machine, path, device):
-        raise UnreadableError("hidden", "is masked by another mount", UNMASKED)
+    if device not in machine.once(devices) and not _is_intended_mount(machine, path, device):
+        raise UnreadableError("hidden", "is masked by another mount", UNMASK_HINT)
 
 
 def require_mounted(machine: Machine, path: str, device: int) -> None:
     """Raise UnreadableError (hidden) if a mount point has no file system of its type."""
     kind = MOUNT_POINTS.get(path, ("",))[0]
-    if kind and machine.once(_kinds).get(device) != kind:
+    if kind and machine.once(_read_mount_types).get(device) != kind:
         raise UnreadableError("hidden", f"has no {kind} mounted", f"mount -t {kind} {kind} {path}")
 
 
-def missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
+def observe_missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
     """Return the observation of a missing path below /proc or /sys: absent or hidden."""
     try:
-        folder, device = machine.reached(path)
+        folder, device = machine.find_last_directory(path)
     except OSError as error:  # The root itself cannot be opened.
         reason = "no permission" if isinstance(error, PermissionError) else "failed"
         return Unknown(reason, f"{path}: {machine.root}: {error.strerror or error}")
-    root = _root(folder)
+    root = _find_root(folder)
     if not root:  # /proc itself is missing, or a link leads out of it.
-        return _unmounted(_root(path)) if machine.device(_root(path)) is None else Absent(Evidence(path))
-    if not machine.once(_recognized)[root]:
-        return _unmounted(root)
+        return (
+            _report_unmounted(_find_root(path)) if machine.device(_find_root(path)) is None else Absent(Evidence(path))
+        )
+    if not machine.once(_recognize_mounts)[root]:
+        return _report_unmounted(root)
     mounted = machine.names(folder) if folder in MOUNT_POINTS else None
     if isinstance(mounted, Unknown):
         return mounted
-    if device not in machine.once(devices) and not _belongs(machine, folder, device):
-        return Unknown("hidden", f"{folder} is masked by another mount", UNMASKED)
-    return _lacking(machine, path) if folder == PROC else Absent(Evidence(path))
+    if device not in machine.once(devices) and not _is_intended_mount(machine, folder, device):
+        return Unknown("hidden", f"{folder} is masked by another mount", UNMASK_HINT)
+    return _observe_missing_proc(machine, path) if folder == PROC else Absent(Evidence(path))
 
 
-def mounts(machine: Machine) -> Observation[List[Mount]]:
+def list_mounts(machine: Machine) -> Observation[List[Mount]]:
     """Return the mounts in the mount namespace of the observed process."""
-    from nodespec.formats.mountinfo import parsed  # noqa: PLC0415 - only needed if another file system is mounted below /proc or /sys
+    from nodespec.formats.mountinfo import parse_mounts  # noqa: PLC0415 - only needed if another file system is mounted below /proc or /sys
 
     path = f"{machine.process}/mountinfo"
     # Otherwise the mask of mountinfo would be searched for in mountinfo itself.
     if machine.device(path) not in (None, *machine.once(devices)):
-        return Unknown("hidden", f"{path} is masked by another mount", UNMASKED)
-    return machine.text(path).then(parsed)
+        return Unknown("hidden", f"{path} is masked by another mount", UNMASK_HINT)
+    return machine.text(path).then(parse_mounts)
 
 
-def _lacking(machine: Machine, path: str) -> Union[Absent, Unknown]:
+def _observe_missing_proc(machine: Machine, path: str) -> Union[Absent, Unknown]:
     """Return the observation of a missing entry of /proc itself."""
     name = path.split("/")[2]
     if name.isdigit() and machine.device(f"{PROC}/1") is None:
@@ -108,11 +110,11 @@ def _lacking(machine: Machine, path: str) -> Union[Absent, Unknown]:
     return Absent(Evidence(path))
 
 
-def _unmounted(root: str) -> Unknown:
+def _report_unmounted(root: str) -> Unknown:
     return Unknown("hidden", f"{root} is not mounted here", f"mount {root}")
 
 
-def _root(path: str) -> str:
+def _find_root(path: str) -> str:
     return next((root for root in NATIVE if path == root or path.startswith(f"{root}/")), "")
 
 
@@ -121,10 +123,10 @@ def devices(machine: Machine) -> FrozenSet[int]:
     return frozenset(device for device in map(machine.device, NATIVE) if device is not None)
 
 
-def _recognized(machine: Machine) -> Dict[str, bool]:
+def _recognize_mounts(machine: Machine) -> Dict[str, bool]:
     """Return whether /proc is a procfs, and /sys a sysfs."""
     native = machine.once(devices)
-    sysfs = any(machine.device(mark) in native and machine.listed(mark) for mark in SYSFS_MARKS)
+    sysfs = any(machine.device(mark) in native and machine.list_unchecked(mark) for mark in SYSFS_MARKS)
     return {PROC: machine.device(f"{PROC}/self/stat") is not None, SYS: sysfs}
 
 
@@ -132,30 +134,30 @@ def _is_whole(machine: Machine) -> bool:
     """Return whether a procfs shows more than processes; every kernel has `uptime`."""
     if machine.device(f"{PROC}/uptime") is not None:
         return True
-    return any(not name.isdigit() and name not in PROCESSES for name in machine.listed(PROC))
+    return any(not name.isdigit() and name not in PROCESSES for name in machine.list_unchecked(PROC))
 
 
-def _belongs(machine: Machine, path: str, device: Optional[int]) -> bool:
+def _is_intended_mount(machine: Machine, path: str, device: Optional[int]) -> bool:
     """Return whether a file system is mounted on purpose, by its type and path.
 
     FUSE is: it shows a container its share of the machine (LXCFS, Sysbox). The target of a magic link is too.
     """
     real = machine.resolved(path)
-    root = _root(real)
+    root = _find_root(real)
     if not root or device is None:
         return True
-    kind = machine.once(_kinds).get(device, "")
+    kind = machine.once(_read_mount_types).get(device, "")
     point = max((point for point in MOUNT_POINTS if f"{real}/".startswith(f"{point}/")), key=len, default="")
     return kind in (NATIVE[root], *MOUNT_POINTS.get(point, ())) or kind.startswith("fuse.") or kind == "fuse"
 
 
-def _kinds(machine: Machine) -> Dict[int, str]:
+def _read_mount_types(machine: Machine) -> Dict[int, str]:
     """Return the types of mounted file systems by device number, or nothing."""
-    found = machine.once(mounts)
-    return {_number(mount.device): mount.kind for mount in found.value} if isinstance(found, Value) else {}
+    found = machine.once(list_mounts)
+    return {_parse_device(mount.device): mount.kind for mount in found.value} if isinstance(found, Value) else {}
 
 
-def _number(device: str) -> int:
+def _parse_device(device: str) -> int:
     """Return the device number of a text such as `0:39`, or -1."""
     major, _, minor = device.partition(":")
     return os.makedev(int(major), int(minor)) if major.isdigit() and minor.isdigit() else -1

@@ -25,11 +25,11 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     S = TypeVar("S", bound="Tree")
 
-LIMIT = 16 << 20  # Bytes of one file.
-ENTRIES = 100_000  # Names of one directory.
-LINKS = 40  # Links followed on the way to one file, as in the kernel.
-DEPTH = 256  # Components of one path.
-CHUNK = 1 << 16  # Bytes of one read. /proc/sys returns ENOMEM for reads of 4 MiB and more.
+MAX_FILE_BYTES = 16 << 20  # Bytes of one file.
+MAX_NAMES = 100_000  # Names of one directory.
+MAX_LINKS = 40  # Links followed on the way to one file, as in the kernel.
+MAX_PATH_DEPTH = 256  # Components of one path.
+CHUNK_BYTES = 1 << 16  # Bytes of one read. /proc/sys returns ENOMEM for reads of 4 MiB and more.
 
 # The search path of programs. The PATH of the caller is not used.
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -50,7 +50,7 @@ class UnreadableError(OSError):
 class Entry(NamedTuple):
     """The metadata of a path.
 
-    `kind` is file, directory, link, fifo, socket or device. `mode` is the permission bits.
+    `find_entry_kind` is file, directory, link, fifo, socket or device. `mode` is the permission bits.
     """
 
     kind: str
@@ -86,7 +86,7 @@ class Tree(ABC):
             raise answer
         return cast("T", answer)
 
-    def read(self, path: str, limit: int = LIMIT) -> Observation[bytes]:
+    def read(self, path: str, limit: int = MAX_FILE_BYTES) -> Observation[bytes]:
         """Read a regular file; unknown (failed) if it is longer than `limit` bytes."""
         return self._ask(path, lambda: self._read_whole(path, limit))
 
@@ -94,13 +94,13 @@ class Tree(ABC):
         """Read the first `size` bytes of a regular file, or all if it has fewer."""
         return self._ask(path, lambda: self._read_start(path, size))
 
-    def text(self, path: str, limit: int = LIMIT) -> Observation[str]:
+    def text(self, path: str, limit: int = MAX_FILE_BYTES) -> Observation[str]:
         """Read a file as UTF-8 text; other bytes become hexadecimal escapes."""
-        return self.read(path, limit).then(decoded)
+        return self.read(path, limit).then(decode_host_text)
 
     def line(self, path: str) -> Observation[str]:
         """Read a small file as text, without blanks around it."""
-        return self.text(path, CHUNK).then(str.strip)
+        return self.text(path, CHUNK_BYTES).then(str.strip)
 
     def names(self, path: str) -> Observation[Tuple[str, ...]]:
         """Return the names in a directory, sorted and decoded as by `text`."""
@@ -137,7 +137,7 @@ class Tree(ABC):
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError):  # The last: the process has ended.
             return self._missing(path)
         except PermissionError:
-            return Unknown("no permission", f"{path} may not be read by {_reader()}", _more_rights())
+            return Unknown("no permission", f"{path} may not be read by {_describe_reader()}", _suggest_rights())
         except UnreadableError as unseen:
             return Unknown(unseen.reason, f"{path} {unseen.say}", unseen.look)
         except OSError as error:
@@ -187,12 +187,12 @@ def has_programs(tree: Tree) -> bool:
     return not all(isinstance(tree.entry(folder), Absent) for folder in PROGRAMS)
 
 
-def decoded(data: bytes) -> str:
+def decode_host_text(data: bytes) -> str:
     """Decode bytes of a host as UTF-8; other bytes become hexadecimal escapes."""
     return data.decode("utf-8", "backslashreplace")
 
 
-def kind(mode: int) -> str:
+def find_entry_kind(mode: int) -> str:
     """Return the kind of an entry from its mode, as stat(2) returns it."""
     return _KINDS.get(stat.S_IFMT(mode), "device")
 
@@ -206,9 +206,9 @@ _KINDS = {
 }
 
 
-def _reader() -> str:
+def _describe_reader() -> str:
     return f"uid {os.geteuid()}"
 
 
-def _more_rights() -> str:
+def _suggest_rights() -> str:
     return "run as root" if os.geteuid() else "run outside of the sandbox that takes rights from root"

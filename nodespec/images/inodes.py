@@ -17,10 +17,10 @@ from typing import Dict, List, Optional, Sequence
 from nodespec.formats.byte_source import DamagedError
 from nodespec.formats.tar import Member
 from nodespec.formats.tar_sparse import Segments
-from nodespec.host.tree import DEPTH, LINKS
+from nodespec.host.tree import MAX_LINKS, MAX_PATH_DEPTH
 
-WEIGHT = 190 << 20  # Estimated bytes of all names.
-NAME, PATH = 255, 4096  # Bytes of one name, and of a whole path.
+MAX_WEIGHT_BYTES = 190 << 20  # Estimated bytes of all names.
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # Bytes of one name, and of a whole path.
 WHITEOUT, OPAQUE, RESERVED = b".wh.", b".wh..wh..opq", b".wh..wh."
 
 _FOLDER = Member(b"", stat.S_IFDIR | 0o755, 0, 0, 0, 0, b"")
@@ -49,45 +49,45 @@ class Inodes:
         self.segments: Dict[int, Optional[Segments]] = {}
         self.weight = 0
         self._pruned: Dict[int, int] = {}  # Rows, and the layer for which their subtree was pruned.
-        self._row(_FOLDER, 0)
+        self._append_row(_FOLDER, 0)
 
     def find(self, path: str, *, follow: bool) -> int:
         """Return the row at a path; OSError if it is not found.
 
         With `follow` set, a final link is followed.
         """
-        return self._walk(os.fsencode(path).split(b"/"), follow=follow)
+        return self._walk_path(os.fsencode(path).split(b"/"), follow=follow)
 
     def put(self, parts: Sequence[bytes], member: Member, layer: int) -> int:
         """Put a member at a path and return its row.
 
         The row is 0 for the root, and for a member that cannot be there.
         """
-        if not _possible(parts, member):
+        if not _is_possible(parts, member):
             return 0
         if not parts:
-            self._change(0, member, layer)
+            self._update_row(0, member, layer)
             return 0
         try:
-            folder = self._walk(parts[:-1], follow=True, make=layer)
+            folder = self._walk_path(parts[:-1], follow=True, make=layer)
         except LinkLoopError:
             return 0
         old = self.children.get(folder, {}).get(parts[-1], 0)
         if not member.mode:
-            row = self._other_name(member, layer)
+            row = self._find_hard_link(member, layer)
         elif old and stat.S_ISDIR(member.mode) and stat.S_ISDIR(self.mode[old]):
-            row = self._change(old, member, layer)
+            row = self._update_row(old, member, layer)
         else:
-            row = self._row(member, layer)
+            row = self._append_row(member, layer)
         if old != row:
-            self._enter(folder, parts[-1], row)
+            self._set_name(folder, parts[-1], row)
         return row
 
     def whiteout(self, parts: Sequence[bytes], layer: int) -> None:
         """Hide what a whiteout names in lower layers, and nothing of its own layer."""
         *way, name = parts
         try:
-            folder = self._walk(way, follow=True)
+            folder = self._walk_path(way, follow=True)
         except _LOST:
             return
         if name == OPAQUE:
@@ -98,12 +98,12 @@ class Inodes:
                 self._prune(hidden, layer)
                 self._drop(folder, name[len(WHITEOUT) :], layer)
 
-    def _walk(self, parts: Sequence[bytes], *, follow: bool, make: Optional[int] = None) -> int:
+    def _walk_path(self, parts: Sequence[bytes], *, follow: bool, make: Optional[int] = None) -> int:
         """Return the row at a path.
 
         `make` is a layer: each component of the path that is not a directory is then replaced by one in that layer.
         """
-        stack, ahead, links = [0], _reversed(parts), 0
+        stack, ahead, links = [0], _reverse_parts(parts), 0
         while ahead:
             name, here = ahead.pop(), stack[-1]
             if not stat.S_ISDIR(self.mode[here]):
@@ -115,20 +115,20 @@ class Inodes:
             target = self.targets.get(row) if ahead or follow else None
             if target is not None:
                 links += 1
-                ahead += _reversed(target.split(b"/"))
-                if links > LINKS or len(ahead) > DEPTH:
+                ahead += _reverse_parts(target.split(b"/"))
+                if links > MAX_LINKS or len(ahead) > MAX_PATH_DEPTH:
                     raise LinkLoopError(errno.ELOOP, "too many links")
                 if target.startswith(b"/"):
                     stack = [0]
                 continue
             if make is not None and not (row and stat.S_ISDIR(self.mode[row])):
-                row = self._enter(here, name, self._row(_FOLDER, make))
+                row = self._set_name(here, name, self._append_row(_FOLDER, make))
             elif not row:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             stack.append(row)
         return stack[-1]
 
-    def _row(self, member: Member, layer: int) -> int:
+    def _append_row(self, member: Member, layer: int) -> int:
         """Append a row and return it."""
         row, size = len(self.mode), member.size if stat.S_ISREG(member.mode) else 0
         self._weigh(_ROW)
@@ -147,18 +147,18 @@ class Inodes:
         self.source.append(layer)
         return row
 
-    def _change(self, row: int, member: Member, layer: int) -> int:
+    def _update_row(self, row: int, member: Member, layer: int) -> int:
         """Update the metadata of an existing directory."""
         self.mode[row], self.uid[row], self.gid[row], self.layer[row] = member.mode, member.uid, member.gid, layer
         return row
 
-    def _other_name(self, member: Member, layer: int) -> int:
+    def _find_hard_link(self, member: Member, layer: int) -> int:
         """Return the row that a hard link names; 0 if it is not found.
 
         A row of a lower layer is copied to this layer.
         """
         try:
-            row = self._walk(lexical(member.link), follow=False)
+            row = self._walk_path(split_member_name(member.link), follow=False)
         except _LOST:
             return 0
         if stat.S_ISDIR(self.mode[row]):
@@ -167,11 +167,11 @@ class Inodes:
             return row
         columns = (self.mode[row], self.uid[row], self.gid[row], self.size[row], self.data[row])
         link, sparse = self.targets.get(row, b""), row in self.segments
-        copy = self._row(Member(b"", *columns, link, sparse, self.segments.get(row)), layer)
+        copy = self._append_row(Member(b"", *columns, link, sparse, self.segments.get(row)), layer)
         self.source[copy] = self.source[row]
         return copy
 
-    def _enter(self, folder: int, name: bytes, row: int) -> int:
+    def _set_name(self, folder: int, name: bytes, row: int) -> int:
         """Let a name lead to a row, or remove it for row 0."""
         names = self.children.get(folder)
         if names is None:
@@ -207,11 +207,11 @@ class Inodes:
 
     def _weigh(self, size: int) -> None:
         self.weight += size
-        if self.weight > WEIGHT:
+        if self.weight > MAX_WEIGHT_BYTES:
             raise DamagedError(f"it holds more names than nodespec takes in: {len(self.mode)} and more")
 
 
-def lexical(name: bytes) -> List[bytes]:
+def split_member_name(name: bytes) -> List[bytes]:
     """Return the components of a member's name; `/` and `..` stay below the root."""
     parts: List[bytes] = []
     for part in name.split(b"/"):
@@ -222,14 +222,16 @@ def lexical(name: bytes) -> List[bytes]:
     return parts
 
 
-def _reversed(parts: Sequence[bytes]) -> List[bytes]:
+def _reverse_parts(parts: Sequence[bytes]) -> List[bytes]:
     return [part for part in reversed(parts) if part not in (b"", b".")]
 
 
-def _possible(parts: Sequence[bytes], member: Member) -> bool:
+def _is_possible(parts: Sequence[bytes], member: Member) -> bool:
     """Return whether a file system can hold the member."""
     if not parts:
         return stat.S_ISDIR(member.mode)
-    if b"\0" in member.name or b"\0" in member.link or max(map(len, parts)) > NAME:
+    if b"\0" in member.name or b"\0" in member.link or max(map(len, parts)) > MAX_NAME_BYTES:
         return False
-    return max(len(member.name), len(member.link)) <= PATH and (bool(member.link) or not stat.S_ISLNK(member.mode))
+    return max(len(member.name), len(member.link)) <= MAX_PATH_BYTES and (
+        bool(member.link) or not stat.S_ISLNK(member.mode)
+    )

@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Protocol, Type, TypeVar
 
 from nodespec.formats.byte_source import ByteSource, DamagedError
-from nodespec.formats.decompress import unpacked
-from nodespec.images.platform import Image, Platform, chosen, plain
+from nodespec.formats.decompress import open_decompressed
+from nodespec.images.platform import Image, Platform, choose_image, normalize_platform
 from nodespec.model.observation import Absent, Observation, Value
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DOCUMENT = 4 << 20  # Bytes of a manifest or configuration. Registries have the same limit.
-DEPTH = 8  # Nested indexes.
-MANIFESTS = 1000  # Manifests of all indexes together.
-LAYERS = 512
+MAX_DOCUMENT_BYTES = 4 << 20  # Bytes of a manifest or configuration. Registries have the same limit.
+MAX_INDEX_DEPTH = 8  # Nested indexes.
+MAX_MANIFESTS = 1000  # Manifests of all indexes together.
+MAX_LAYERS = 512
 
 _INDEX = re.compile(r"application/vnd\.(oci\.image\.index\.v1|docker\.distribution\.manifest\.list\.v2)\+json")
 _MANIFEST = re.compile(r"application/vnd\.(oci\.image|docker\.distribution)\.manifest\.v[12]\+json")
@@ -36,7 +36,7 @@ _DIGEST = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([A-Za-z0-9=_-]+)")
 _NAME = "org.opencontainers.image.ref.name"
 
 
-class Store(Protocol):
+class ImageStore(Protocol):
     """A tree that contains images."""
 
     root: str
@@ -48,62 +48,62 @@ class Store(Protocol):
 Json: TypeAlias = "Dict[str, object]"
 
 
-def layers(store: Store, wanted: str) -> List[ByteSource]:
+def open_layers(store: ImageStore, wanted: str) -> List[ByteSource]:
     """Return the layers of the image for a platform, the lowest first.
 
     Raises `UsageError` if no image or several images match.
     """
-    images = _layout(store) if isinstance(store.read("/oci-layout"), Value) else _saved(store)
-    image = chosen(store.root, list(images), wanted)
-    if len(image.layers) > LAYERS:
+    images = _read_layout(store) if isinstance(store.read("/oci-layout"), Value) else _read_saved_images(store)
+    image = choose_image(store.root, list(images), wanted)
+    if len(image.layers) > MAX_LAYERS:
         raise DamagedError(f"an image of {len(image.layers)} layers")
-    return [_layer(store, path, size) for path, size in image.layers]
+    return [_open_layer(store, path, size) for path, size in image.layers]
 
 
-def is_store(store: Store) -> bool:
+def is_store(store: ImageStore) -> bool:
     """Return whether a tree holds images rather than a root file system."""
     if isinstance(store.read("/oci-layout"), Value) and isinstance(store.read("/index.json"), Value):
         return True
     try:
-        return bool(_entries(store))
+        return bool(_read_entries(store))
     except DamagedError:
         return False
 
 
-def _layer(store: Store, path: str, size: int) -> ByteSource:
+def _open_layer(store: ImageStore, path: str, size: int) -> ByteSource:
     try:
         source = store.source(path)
     except OSError as error:
         raise DamagedError(f"its layer {path} cannot be read: {error.strerror or error}") from None
     if size not in (-1, source.size):
         raise DamagedError(f"its layer {path} is {source.size} bytes long, where {size} are told")
-    return unpacked(source)
+    return open_decompressed(source)
 
 
-def _layout(store: Store) -> Iterator[Image]:
+def _read_layout(store: ImageStore) -> Iterator[Image]:
     """Yield the images of a layout.
 
     An image is skipped if its manifest is missing, since an index may name manifests that were not copied.
     """
-    ahead = [(_document(store, "/index.json"), "", 0)]
+    ahead = [(_read_document(store, "/index.json"), "", 0)]
     seen = 0
     while ahead:
         index, named, depth = ahead.pop(0)
-        for descriptor in _each(index, "manifests"):
+        for descriptor in _list_objects(index, "manifests"):
             seen += 1
-            if seen > MANIFESTS or depth > DEPTH:
+            if seen > MAX_MANIFESTS or depth > MAX_INDEX_DEPTH:
                 raise DamagedError("its indexes name too many manifests")
-            kind, path = _field(descriptor, "mediaType", str), _blob(descriptor)
-            name = _field(_field(descriptor, "annotations", dict), _NAME, str) or named
-            if not _there(store, path):
+            kind, path = _get_field(descriptor, "mediaType", str), _make_blob_path(descriptor)
+            name = _get_field(_get_field(descriptor, "annotations", dict), _NAME, str) or named
+            if not _has_file(store, path):
                 continue
             if _INDEX.fullmatch(kind):
-                ahead.append((_document(store, path), name, depth + 1))
+                ahead.append((_read_document(store, path), name, depth + 1))
             elif _MANIFEST.fullmatch(kind):
-                yield from _image(store, descriptor, name)
+                yield from _read_image(store, descriptor, name)
 
 
-def _there(store: Store, path: str) -> bool:
+def _has_file(store: ImageStore, path: str) -> bool:
     try:
         store.source(path)
     except OSError:
@@ -111,66 +111,68 @@ def _there(store: Store, path: str) -> bool:
     return True
 
 
-def _image(store: Store, descriptor: Json, name: str) -> Iterator[Image]:
+def _read_image(store: ImageStore, descriptor: Json, name: str) -> Iterator[Image]:
     """Yield the image that a manifest describes.
 
     Attestations and other artifacts have no file system and are skipped.
     """
-    path = _blob(descriptor)
-    manifest = _document(store, path)
-    config = _field(manifest, "config", dict)
-    if not _CONFIG.fullmatch(_field(config, "mediaType", str)):
+    path = _make_blob_path(descriptor)
+    manifest = _read_document(store, path)
+    config = _get_field(manifest, "config", dict)
+    if not _CONFIG.fullmatch(_get_field(config, "mediaType", str)):
         return
-    told = _field(descriptor, "platform", dict) or _document(store, _blob(config))
-    platform = _told(told)
+    told = _get_field(descriptor, "platform", dict) or _read_document(store, _make_blob_path(config))
+    platform = _read_platform(told)
     if platform.os == "unknown":
         return
     found = []
-    for layer in _each(manifest, "layers"):
-        kind, size = _field(layer, "mediaType", str), layer.get("size")
+    for layer in _list_objects(manifest, "layers"):
+        kind, size = _get_field(layer, "mediaType", str), layer.get("size")
         if not _LAYER.fullmatch(kind):
             raise DamagedError(f"it has a layer of type {kind or '(none)'}, which nodespec does not read")
         if type(size) is not int or size < 0:
             raise DamagedError(f"{path}: a layer without a size")
-        found.append((_blob(layer), size))
+        found.append((_make_blob_path(layer), size))
     yield Image(platform, name, path, tuple(found))
 
 
-def _saved(store: Store) -> Iterator[Image]:
+def _read_saved_images(store: ImageStore) -> Iterator[Image]:
     """Yield the images that a `manifest.json` names."""
-    for entry in _entries(store):
-        config, paths = _field(entry, "Config", str), _texts(entry, "Layers")
-        platform = _told(_document(store, f"/{config}"))
-        yield Image(platform, ", ".join(_texts(entry, "RepoTags")), config, tuple((f"/{path}", -1) for path in paths))
+    for entry in _read_entries(store):
+        config, paths = _get_field(entry, "Config", str), _list_texts(entry, "Layers")
+        platform = _read_platform(_read_document(store, f"/{config}"))
+        yield Image(
+            platform, ", ".join(_list_texts(entry, "RepoTags")), config, tuple((f"/{path}", -1) for path in paths)
+        )
 
 
-def _entries(store: Store) -> List[Json]:
-    entries = _each({"entries": _json(store, "/manifest.json")}, "entries")
+def _read_entries(store: ImageStore) -> List[Json]:
+    entries = _list_objects({"entries": _parse_json(store, "/manifest.json")}, "entries")
     if not all("Layers" in entry for entry in entries):
         raise DamagedError("/manifest.json names no layers")
     return entries
 
 
-def _told(document: Json) -> Platform:
-    return plain(*(_field(document, key, str) for key in ("os", "architecture", "variant")))
+def _read_platform(document: Json) -> Platform:
+    return normalize_platform(*(_get_field(document, key, str) for key in ("os", "architecture", "variant")))
 
 
-def _blob(descriptor: Json) -> str:
-    digest = _DIGEST.fullmatch(_field(descriptor, "digest", str))
+def _make_blob_path(descriptor: Json) -> str:
+    digest = _DIGEST.fullmatch(_get_field(descriptor, "digest", str))
     if not digest:
         raise DamagedError("a descriptor has no digest")
     return f"/blobs/{digest[1]}/{digest[2]}"
 
 
-def _document(store: Store, path: str) -> Json:
-    document = _json(store, path)
+def _read_document(store: ImageStore, path: str) -> Json:
+    document = _parse_json(store, path)
     if not isinstance(document, dict):
         raise DamagedError(f"{path} is no JSON object")
     return document
 
 
-def _json(store: Store, path: str) -> object:
-    data = store.read(path, DOCUMENT)
+def _parse_json(store: ImageStore, path: str) -> object:
+    data = store.read(path, MAX_DOCUMENT_BYTES)
     if not isinstance(data, Value):
         raise DamagedError(f"{path} is not in it" if isinstance(data, Absent) else data.say)
     try:
@@ -180,21 +182,21 @@ def _json(store: Store, path: str) -> object:
     return document
 
 
-def _each(document: Json, key: str) -> List[Json]:
-    found = _field(document, key, list)
+def _list_objects(document: Json, key: str) -> List[Json]:
+    found = _get_field(document, key, list)
     if not all(isinstance(one, dict) for one in found):
         raise DamagedError(f"`{key}` of its JSON is no list of objects")
     return found
 
 
-def _texts(document: Json, key: str) -> List[str]:
-    found = _field(document, key, list)
+def _list_texts(document: Json, key: str) -> List[str]:
+    found = _get_field(document, key, list)
     if not all(isinstance(one, str) for one in found):
         raise DamagedError(f"`{key}` of its JSON is no list of texts")
     return found
 
 
-def _field(document: Json, key: str, kind: Type[T]) -> T:
+def _get_field(document: Json, key: str, kind: Type[T]) -> T:
     """Return a field, or an empty value if it is missing."""
     found = document.get(key)
     if found is None:

@@ -10,28 +10,28 @@ import stat
 
 from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File, Pipe
-from nodespec.formats.decompress import unpacked
-from nodespec.formats.tar import begins
+from nodespec.formats.decompress import open_decompressed
+from nodespec.formats.tar import is_archive
 from nodespec.host.at_rest import AtRestTree
 from nodespec.host.tree import Tree
 from nodespec.images import oci
 from nodespec.images.archive import ArchiveTree
 from nodespec.model.observation import Unknown, Value
 
-FOLDERS = ("/etc", "/usr", "/bin", "/lib")  # Every root file system has at least one of them.
+ROOT_DIRECTORIES = ("/etc", "/usr", "/bin", "/lib")  # Every root file system has at least one of them.
 
 
-def opened(path: str, platform: str = "") -> Tree:
+def open_image(path: str, platform: str = "") -> Tree:
     """Open an image and return its tree; `-` is standard input.
 
     An archive is read once from start to end, which takes as long as unpacking it. Raises `UsageError` if the path is
     not an image, or cannot be read to its end.
     """
     try:
-        tree = _tree(path, platform)
+        tree = _open_tree(path, platform)
     except OSError as error:
         raise UsageError(f"--image {path}: {error.strerror or error}") from None
-    if not any(_is_folder(tree, folder) for folder in FOLDERS):
+    if not any(_is_folder(tree, folder) for folder in ROOT_DIRECTORIES):
         names = tree.names("/")
         if isinstance(names, Unknown):
             raise UsageError(f"--image {path}: {names.say}")
@@ -45,41 +45,41 @@ def _is_folder(tree: Tree, path: str) -> bool:
     return isinstance(found, Value) and found.value.kind == "directory"
 
 
-def _tree(path: str, platform: str) -> Tree:
+def _open_tree(path: str, platform: str) -> Tree:
     if path != "-" and os.path.isdir(path):
-        return _directory(path, platform)
-    source = unpacked(_source(path))
-    if not begins(source):
+        return _open_directory(path, platform)
+    source = open_decompressed(_open_source(path))
+    if not is_archive(source):
         raise UsageError(
             f"--image {path}: neither a directory nor a tar. Of a disk image a tar is made so: "
             "virt-tar-out -a DISK / - | nodespec check SPEC --image -"
         )
     archive = ArchiveTree(path, [source], layered=False)
     if not oci.is_store(archive):
-        return _plain(archive, platform)
+        return _open_plain(archive, platform)
     if not source.again:
         raise UsageError(
             f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it"
         )
-    layers = oci.layers(archive, platform)
+    layers = oci.open_layers(archive, platform)
     del archive  # Free its kept content before the tree of the layers keeps its own.
     return ArchiveTree(path, layers, layered=True)
 
 
-def _directory(path: str, platform: str) -> Tree:
+def _open_directory(path: str, platform: str) -> Tree:
     tree = AtRestTree(path)
     if tree.root != "/" and oci.is_store(tree):
-        return ArchiveTree(path, oci.layers(tree, platform), layered=True)
-    return _plain(tree, platform)
+        return ArchiveTree(path, oci.open_layers(tree, platform), layered=True)
+    return _open_plain(tree, platform)
 
 
-def _plain(tree: Tree, platform: str) -> Tree:
+def _open_plain(tree: Tree, platform: str) -> Tree:
     if platform:
         raise UsageError(f"--platform {platform}: only of container images there are several, and {tree.root} is none")
     return tree
 
 
-def _source(path: str) -> ByteSource:
+def _open_source(path: str) -> ByteSource:
     """Open a file, which can be read at any offset, or a pipe, which is read once."""
     handle = os.dup(0) if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     if stat.S_ISREG(os.fstat(handle).st_mode):

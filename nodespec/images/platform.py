@@ -48,7 +48,7 @@ class Image(NamedTuple):
     layers: Tuple[Tuple[str, int], ...]
 
 
-def chosen(root: str, images: List[Image], wanted: str) -> Image:
+def choose_image(root: str, images: List[Image], wanted: str) -> Image:
     """Return the image of the required platform.
 
     Raises `UsageError` if no image or several images match.
@@ -58,12 +58,12 @@ def chosen(root: str, images: List[Image], wanted: str) -> Image:
     if not images:
         raise UsageError(f"{root} holds no image of a file system")
     if not wanted and len({image.platform for image in images}) > 1:
-        own = _platform(f"linux/{_architecture()}")
-        fitting = _fitting(images, own)
+        own = _parse_platform(f"linux/{_get_architecture()}")
+        fitting = _list_fitting(images, own)
         if not fitting:
             raise UsageError(f"{root} holds images for {listed}, and none for this machine: say which with --platform")
     else:
-        fitting = _fitting(images, _platform(wanted)) if wanted else images
+        fitting = _list_fitting(images, _parse_platform(wanted)) if wanted else images
         if not fitting:
             raise UsageError(f"--platform {wanted}: {root} holds no such image, but {listed}")
     if len(fitting) > 1:
@@ -72,25 +72,25 @@ def chosen(root: str, images: List[Image], wanted: str) -> Image:
     return fitting[0]
 
 
-def _fitting(images: List[Image], wanted: Platform) -> List[Image]:
+def _list_fitting(images: List[Image], wanted: Platform) -> List[Image]:
     """Return the images for exactly this platform, or those without a variant."""
     return [image for image in images if image.platform == wanted] or [
         image for image in images if image.platform.serves(wanted)
     ]
 
 
-def _architecture() -> str:
+def _get_architecture() -> str:
     machine = os.uname().machine
     return _ARCHITECTURES.get(machine, machine)
 
 
-def _platform(text: str) -> Platform:
+def _parse_platform(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(parts):
         raise UsageError(f"--platform {text}: os/architecture[/variant] is wanted, as in linux/arm64")
-    return plain(*parts)
+    return normalize_platform(*parts)
 
 
-def plain(system: str, architecture: str, variant: str = "") -> Platform:
+def normalize_platform(system: str, architecture: str, variant: str = "") -> Platform:
     """Return a platform, without the variant that is the default of its architecture."""
     return Platform(system, architecture, _PLAIN.get((architecture, variant), variant))

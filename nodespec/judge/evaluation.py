@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tupl
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
-from nodespec.facts.live import DEADLINE, Alarm, Facts
+from nodespec.facts.live import DEADLINE_SECONDS, Alarm, Facts
 from nodespec.facts.value_types import OTHER, Datum, Kind
 from nodespec.judge import conclusion
 from nodespec.judge import pattern as patterns
@@ -61,7 +61,7 @@ def evaluate_plan(
 
     `end` is the deadline for regular expressions and rows, in seconds of `time.monotonic`.
     """
-    known = BoundFacts(facts, reading or PreparedPlan(plan), end or time.monotonic() + DEADLINE)
+    known = BoundFacts(facts, reading or PreparedPlan(plan), end or time.monotonic() + DEADLINE_SECONDS)
     return [known.reading.evaluate(requirement, known) for requirement in plan.requirements]
 
 
@@ -246,7 +246,7 @@ def _evaluate_rows(data: Data, facts: BoundFacts) -> Tuple[str, Tuple[ClauseResu
     """
     how = "every" if "every" in data else "some"
     path = tuple(cast("List[str]", data[how]))
-    table = declaration.place(path)
+    table = declaration.resolve_place(path)
     names = facts.rows(table)
     if isinstance(names, Unknown):
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say

@@ -287,7 +287,7 @@ def _find_differences(hosts: Sequence[str], gists: Sequence[Gist]) -> Iterator[H
 
 def _read_embedded_value(name: str, facts: ReplayedFacts) -> str:
     """Return the embedded value of a fact, empty if it is not known."""
-    place = declaration.place(tuple(name.split(".")))
+    place = declaration.resolve_place(tuple(name.split(".")))
     seen = facts.observe(place)
     return format_value(seen.value, place.kind) if isinstance(seen, Value) else ""
 

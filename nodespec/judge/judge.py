@@ -9,7 +9,7 @@ from nodespec import BUILT, __version__
 from nodespec.errors import DEFECT
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place
-from nodespec.facts.live import DEADLINE, Facts, Live
+from nodespec.facts.live import DEADLINE_SECONDS, Facts, Live
 from nodespec.judge import conclusion, evaluation
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.evaluation import PreparedPlan
@@ -35,7 +35,7 @@ class Terms(NamedTuple):
     waivers: Tuple[Waiver, ...] = ()
     embeds: bool = True  # embed the plan and all observations: needed only if the report is stored
     built: str = BUILT  # the earliest day on which the clock is trusted
-    patience: float = DEADLINE  # timeout in seconds for access other than live, which has its own deadline
+    patience: float = DEADLINE_SECONDS  # timeout in seconds for access other than live, which has its own deadline
 
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[PreparedPlan] = None) -> Report:
@@ -89,7 +89,7 @@ def _observe_head(noted: TeeFacts, host: Host) -> None:
     `verify` compares the head with them.
     """
     for field, path in HEAD_FACTS.items():
-        place = declaration.place(path)
+        place = declaration.resolve_place(path)
         if getattr(host, field) and noted.facts.observe(place) != NOT_RECORDED:
             noted.observe(place)
 

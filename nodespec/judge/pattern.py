@@ -105,9 +105,9 @@ def parse_pattern(data: Data, params: Params, row: Union[Place, None] = None) ->
     if "param" in data:
         place = make_param_place(params[cast("str", data["param"])])
     elif "column" in data and row is not None:
-        place = declaration.place((*row.path, *filter(None, [cast("str", data["column"])])))
+        place = declaration.resolve_place((*row.path, *filter(None, [cast("str", data["column"])])))
     else:
-        place = declaration.place(tuple(cast("List[str]", data["fact"])))
+        place = declaration.resolve_place(tuple(cast("List[str]", data["fact"])))
     aliases = (place._replace(path=(*place.owner, key), key=key) for key in cast("List[str]", data.get("aliases", [])))
     return Clause(place, parse_place_expectation(bind_params(data["expect"], params), place), tuple(aliases))
 

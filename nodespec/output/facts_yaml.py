@@ -158,7 +158,7 @@ def _can_be_named(place: Place) -> bool:
     if isinstance(place.fact, Leaf) or not place.key:
         return True
     try:
-        return escape_line(place.key) == place.key and declaration.row_key(place.fact, place.key) == place.key
+        return escape_line(place.key) == place.key and declaration.parse_row_key(place.fact, place.key) == place.key
     except ValueError:
         return False
 
@@ -211,9 +211,11 @@ def find_place(what: str) -> Union[Group, Place]:
     """
     family, _, rest = what.partition(".")
     try:
-        found = declaration.family(family)
+        found = declaration.load_family(family)
     except LookupError:
-        raise UsageError(f"`{family}` is no family of facts{suggest_name(family, declaration.families())}") from None
+        raise UsageError(
+            f"`{family}` is no family of facts{suggest_name(family, declaration.list_families())}"
+        ) from None
     if isinstance(found, Table):
         return _find_row((family,), found, rest)
     if not rest:
@@ -238,7 +240,7 @@ def _find_row(owner: Tuple[str, ...], table: Table, rest: str) -> Place:
     if not key or column not in table.columns:
         key, column = rest, ""
     try:
-        key = declaration.row_key(table, key)
+        key = declaration.parse_row_key(table, key)
     except ValueError as error:
         raise UsageError(str(error)) from None
     return Place((*owner, key, *filter(None, [column])), table, key, column)

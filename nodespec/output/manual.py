@@ -42,7 +42,7 @@ def format_manual() -> Iterator[str]:
     yield "# Facts"
     yield ""
     yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
-    for name in declaration.families():
+    for name in declaration.list_families():
         found = find_place(name)
         members = found.members if isinstance(found, Group) else {"": found.fact}
         yield f"\n## {name}\n"

@@ -100,7 +100,7 @@ def run_gate(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) 
 
 def find_override() -> Union[Override, None]:
     """The override, if there is one that says why."""
-    host, place = Machine(), declaration.place(("kernel", "cmdline", OVERRIDE_WORD))
+    host, place = Machine(), declaration.resolve_place(("kernel", "cmdline", OVERRIDE_WORD))
     word = Live(host, time.monotonic() + OVERRIDE_SECONDS).observe(place)
     said = host.line(OVERRIDE_FILE)
     for source, seen in ((OVERRIDE_FILE, said), (OVERRIDE_WORD, word)):

@@ -97,7 +97,7 @@ def _load_waivers(path: str) -> Tuple[Waiver, ...]:
 def _print_facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
     from nodespec.run import record  # noqa: PLC0415 - likewise
 
-    everything = declaration.families() if args.all and args.record else ()
+    everything = declaration.list_families() if args.all and args.record else ()
     asked_for = [*everything, *(args.what or [asked])]
     return record.print_or_record(asked_for, read_target(args), read_record_options(args))
 
@@ -109,7 +109,7 @@ def _explain_name(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) 
         said = manual.format_plan(asked)
     elif args.what in {one.id for one in asked.requirements}:
         said = manual.format_requirement(asked, args.what)
-    elif args.what.split(".")[0] in declaration.families():
+    elif args.what.split(".")[0] in declaration.list_families():
         said = manual.format_fact(args.what)
     else:
         said = manual.format_requirement(asked, args.what)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Optional, Tuple, Union
 
-from nodespec.facts.declaration import Leaf, Place, Table, meant
-from nodespec.facts.live import sound
+from nodespec.facts.declaration import Leaf, Place, Table, suggest_similar_name
+from nodespec.facts.live import check_observation
 from nodespec.facts.value_types import Datum, Presence
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.recording.observation_json import NOT_RECORDED, EncodedObject, decode_observation, make_malformed
@@ -31,16 +31,16 @@ class ReplayedFacts:
         """Return the observation of one place; unknown (not recorded) if it is missing."""
         fact = place.fact
         if isinstance(fact, Table) and fact in self._tables:
-            return sound(place, _replay_row(place, fact, self._tables[fact]))
+            return check_observation(place, _replay_row(place, fact, self._tables[fact]))
         note = self.notes.get(".".join(place.owner))
         if note is None:
             return NOT_RECORDED
         if isinstance(fact, Leaf):
-            return sound(place, decode_observation(note, place.kind))
+            return check_observation(place, decode_observation(note, place.kind))
         if not isinstance(note, dict):
-            return sound(place, make_malformed("no table"))
+            return check_observation(place, make_malformed("no table"))
         self._tables[fact] = RecordedTable(note)
-        return sound(place, _replay_row(place, fact, self._tables[fact]))
+        return check_observation(place, _replay_row(place, fact, self._tables[fact]))
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """Return the names of all rows of a table."""
@@ -97,7 +97,7 @@ def _replay_other_row(place: Place, table: Table, note: EncodedObject) -> Observ
     if not isinstance(rest, Unknown) and not (table.closed and table.listed(place.key)):
         return NOT_RECORDED
     if isinstance(rest, Absent) and not rest.say:
-        return rest._replace(say=meant(place.key, _list_names(note, "rows")))
+        return rest._replace(say=suggest_similar_name(place.key, _list_names(note, "rows")))
     return rest
 
 

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Tuple, Union
 
 from nodespec.errors import UsageError, suggest_name
-from nodespec.facts.declaration import place
-from nodespec.facts.live import Alarm, Live, alarms
-from nodespec.formats.mountinfo import parsed, reached
+from nodespec.facts.declaration import resolve_place
+from nodespec.facts.live import Alarm, Live, install_alarms
+from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.host.machine import Machine
 from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
@@ -52,7 +52,7 @@ def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: boo
     """Judge a host; retry until it conforms or `options.wait` has passed."""
     end = time.monotonic() + options.wait
     while True:
-        with alarms():
+        with install_alarms():
             live, seat = _open_live(target)
             report = judge(plan, live, seat, Terms(time.time(), options.choice, options.waivers, embeds))
         if report.exit == 0 or time.monotonic() + RETRY_SECONDS > end:
@@ -85,7 +85,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
     end = time.monotonic() + target.limit
     try:
         with Alarm(max(target.limit, MIN_ALARM_SECONDS)):
-            tree = image.opened(target.image, target.platform)
+            tree = image.open_image(target.image, target.platform)
     except TimedOut:
         say = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
         raise UsageError(say) from None
@@ -93,7 +93,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
     live = Live(tree, end)
     door = f"image {target.image}"
     if target.kernel:
-        seen = live.observe(place(("kernel", "release")))
+        seen = live.observe(resolve_place(("kernel", "release")))
         if isinstance(seen, Unknown):
             raise UsageError(f"--kernel {target.kernel}: {seen.say}")
         door += f", kernel {target.kernel}"
@@ -120,8 +120,8 @@ def open_machine(root: str) -> Machine:
 
 
 def _is_procfs(path: str) -> bool:
-    here = Machine().text("/proc/self/mountinfo").then(parsed)
-    return isinstance(here, Value) and any(mount.point == path for mount in reached(here.value, "proc"))
+    here = Machine().text("/proc/self/mountinfo").then(parse_mounts)
+    return isinstance(here, Value) and any(mount.point == path for mount in list_reachable_mounts(here.value, "proc"))
 
 
 def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:

@@ -73,7 +73,7 @@ def _find_pending_kernel(tree: Tree, looked: Facts) -> str:
 
 def read_fact_text(looked: Facts, path: Tuple[str, ...]) -> str:
     """Return a fact as text; empty if it has several possible values or none."""
-    place = declaration.place(path)
+    place = declaration.resolve_place(path)
     seen = looked.observe(place)
     return format_value(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
 

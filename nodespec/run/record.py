@@ -136,7 +136,7 @@ def _observe_plan(plan: Plan, noting: TeeFacts) -> None:
 
 
 def _observe_quantified(data: Data, params: Params, noting: TeeFacts) -> None:
-    table = declaration.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+    table = declaration.resolve_place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
     names = noting.rows(table)
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)

@@ -485,7 +485,7 @@ def test_whole_trees_say_what_they_boot(
         with tarfile.open(tmp_path / "tree.tar.gz", "w:gz") as archive:
             archive.add(path, ".")
         path = tmp_path / "tree.tar.gz"
-    tree = image.opened(str(path))
+    tree = image.open_image(str(path))
     tree.kernel = kernel
     seen = _boot_next.chosen(tree).then(lambda kernel: kernel.release)
     assert isinstance(seen, Value)

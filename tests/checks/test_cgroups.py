@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _cgroups_mounted, cgroups
-from nodespec.facts.declaration import Leaf, Table, family, place
+from nodespec.facts.declaration import Leaf, Table, load_family, resolve_place
 from nodespec.facts.value_types import Datum
-from nodespec.formats.mountinfo import parsed, reached
+from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -71,7 +71,7 @@ def edited(name: str, at: Path, files: Mapping[str, Optional[str]]) -> Machine:
 
 
 def seen(name: str, machine: Machine) -> Observation[Datum]:
-    return cast("Leaf", place(("cgroups", name)).fact).probe(machine)
+    return cast("Leaf", resolve_place(("cgroups", name)).fact).probe(machine)
 
 
 def value(name: str, machine: Machine) -> Union[Datum, None]:
@@ -293,7 +293,7 @@ CPU = "28 27 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
 def of_mountinfo(mountinfo: str) -> _cgroups_mounted.Layout:
-    return _cgroups_mounted._laid_out(reached(parsed(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
+    return _cgroups_mounted._laid_out(list_reachable_mounts(parse_mounts(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
 
 
 def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
@@ -405,7 +405,7 @@ def observations(fact: Fact[object], machine: Machine) -> Iterator[Observation[o
 @pytest.mark.parametrize("name", NAMES)
 def test_evidence_is_among_the_declared_sources(name: str) -> None:
     machine = Machine(str(HOSTS / name))
-    for fact in cast("Group", family("cgroups")).members.values():
+    for fact in cast("Group", load_family("cgroups")).members.values():
         for found in observations(cast("Fact[object]", fact), machine):
             if not isinstance(found, Unknown):
                 assert any(fnmatchcase(found.evidence.source, pattern) for pattern in fact.sources), found
@@ -426,7 +426,6 @@ mount -t cgroup2 none /sys/fs/cgroup
 exec {sys.executable} -c '
 from nodespec.checks import cgroups
 from nodespec.host.machine import Machine
-from nodespec.formats.mountinfo import parsed, reached
 machine = Machine()
 print(cgroups.version.probe(machine).value, cgroups.nested.probe(machine).value)
 '

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Mapping, Union
 import pytest
 
 from nodespec.checks import _cgroups_at_boot
-from nodespec.facts.declaration import Leaf, Table, place
+from nodespec.facts.declaration import Leaf, Table, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -40,7 +40,7 @@ def systemd(number: str, default: str = "") -> Files:
 
 def look(root: str, *path: str) -> Observation[Datum]:
     """A fact at rest; whatever it names as its source is declared."""
-    fact = place(path).fact
+    fact = resolve_place(path).fact
     assert fact.resting
     if isinstance(fact, Leaf):
         seen = fact.resting(DirectoryTree(root))

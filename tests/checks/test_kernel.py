@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _kernel_config, _kernel_release, _kernel_version, kernel
-from nodespec.facts.declaration import place
+from nodespec.facts.declaration import resolve_place
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -284,7 +284,7 @@ def test_every_source_is_declared() -> None:
 
 def test_the_family_declares_its_facts() -> None:
     names = ("release", "version", "arch", "cmdline", "taints", "lockdown", "config")
-    assert all(place(("kernel", name)).fact is getattr(kernel, name) for name in names)
+    assert all(resolve_place(("kernel", name)).fact is getattr(kernel, name) for name in names)
 
 
 LINE = st.builds(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _boot_cmdline, _kernel_image, _kernel_release
-from nodespec.facts.declaration import Leaf, Table, place
+from nodespec.facts.declaration import Leaf, Table, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -30,7 +30,7 @@ NO_KERNEL = Unknown("deferred", "no kernel is installed in this tree")
 
 def look(root: str, *path: str, kernel: str = "") -> Observation[Datum]:
     """A fact at rest; whatever it names as its source is declared."""
-    fact, tree = place(("kernel", *path)).fact, DirectoryTree(root)
+    fact, tree = resolve_place(("kernel", *path)).fact, DirectoryTree(root)
     tree.kernel = kernel
     assert fact.resting
     if isinstance(fact, Leaf):
@@ -264,7 +264,7 @@ def test_without_a_kernel_all_of_it_is_deferred(make_tree: MakeTree) -> None:
 
 
 def test_taints_have_no_meaning_at_rest() -> None:
-    assert place(("kernel", "taints")).fact.resting is None
+    assert resolve_place(("kernel", "taints")).fact.resting is None
 
 
 def test_next_is_the_same_as_release(make_tree: MakeTree) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import kubelet
-from nodespec.facts.declaration import Group, family
+from nodespec.facts.declaration import Group, load_family
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
@@ -32,7 +32,7 @@ def script(path: Path, *lines: str) -> None:
 
 
 def test_the_family_has_five_facts() -> None:
-    declared = family("kubelet")
+    declared = load_family("kubelet")
     assert isinstance(declared, Group)
     assert set(declared.members) == {"version", "path", "running", "enabled", "starts_at_boot"}
 

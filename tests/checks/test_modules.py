@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _kernel_version, _modprobe, _modprobe_commands, modules
-from nodespec.facts.declaration import Rows, Table, family
+from nodespec.facts.declaration import Rows, Table, load_family
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Observation, TimedOut, Unknown, Value
 
@@ -395,7 +395,7 @@ def test_all_evidence_is_declared(make_tree: MakeTree) -> None:
 
 
 def test_the_family_is_the_table() -> None:
-    declared = family("modules")
+    declared = load_family("modules")
     assert isinstance(declared, Table)
     assert declared.closed
     strengths = [declared.row.strength(state) for state in ("blocked", "loadable", "builtin", "loaded")]

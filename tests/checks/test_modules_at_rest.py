@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, Union
 
 import pytest
 
-from nodespec.facts.declaration import Row, Rows, Table, place
+from nodespec.facts.declaration import Row, Rows, Table, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -30,7 +30,7 @@ KERNEL: Files = {
 
 
 def rows(root: str) -> Rows[Row]:
-    fact = place(("modules", "x")).fact
+    fact = resolve_place(("modules", "x")).fact
     assert isinstance(fact, Table)
     assert fact.resting
     return fact.resting(DirectoryTree(root))
@@ -38,7 +38,7 @@ def rows(root: str) -> Rows[Row]:
 
 def look(root: str, name: str) -> Observation[Row]:
     """One row at rest; whatever it names as its source is declared."""
-    fact = place(("modules", "x")).fact
+    fact = resolve_place(("modules", "x")).fact
     seen = rows(root).observe(name)
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(one, glob) for one in seen.evidence.source.split(":") for glob in fact.resting_sources)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.checks import _os_release
-from nodespec.facts.declaration import Leaf, place
+from nodespec.facts.declaration import Leaf, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
@@ -34,7 +34,7 @@ FIRST_MOUNTS, FIRST_PROCESSES = "mnt:[4026531832]", "pid:[4026531836]"
 
 
 def leaf(name: str) -> Leaf:
-    fact = place(("os", name)).fact
+    fact = resolve_place(("os", name)).fact
     assert isinstance(fact, Leaf)
     return fact
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _dpkg, packages
-from nodespec.facts.declaration import Record, Row, Rows, place
+from nodespec.facts.declaration import Record, Row, Rows, resolve_place
 from nodespec.facts.versions import DEB, RELEASE
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
@@ -317,8 +317,8 @@ def test_what_cannot_be_a_package_is_refused(name: str) -> None:
 
 
 def test_the_default_fix_names_the_package() -> None:
-    assert place(("packages", "socat")).fix == "install the package socat"
-    assert place(("packages", "socat", "version")).fix == "upgrade socat to {want}"
+    assert resolve_place(("packages", "socat")).fix == "install the package socat"
+    assert resolve_place(("packages", "socat", "version")).fix == "upgrade socat to {want}"
 
 
 LINES = st.sampled_from(

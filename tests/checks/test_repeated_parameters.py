@@ -83,7 +83,7 @@ def test_an_expectation_of_several_values_is_satisfiable() -> None:
 
 
 def test_several_values_survive_a_recording() -> None:
-    kind = declaration.place(("kernel", "cmdline", "console")).kind
+    kind = declaration.resolve_place(("kernel", "cmdline", "console")).kind
     values: tuple[Datum, ...] = ("tty0", frozenset({"tty0", "ttyS0"}))
     for value in values:
         seen = Value(value, Evidence("/proc/cmdline"))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _rpm, packages
-from nodespec.facts.declaration import Record, Row, Rows, Table, place
+from nodespec.facts.declaration import Record, Row, Rows, Table, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -186,7 +186,7 @@ def test_no_database_of_apk_is_too_strange(lines: list[str]) -> None:
 def test_each_system_s_versions_have_its_own_order(column: str, good: str, bad: str) -> None:
     from nodespec.judge.expectation import parse_expectation  # noqa: PLC0415 - for this test
 
-    table = place(("packages",)).fact
+    table = resolve_place(("packages",)).fact
     assert isinstance(table, Table)
     assert parse_expectation(good, table.columns[column])
     with pytest.raises(ValueError):  # noqa: PT011 - each kind has its own words

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from nodespec.checks import runtime
 from nodespec.checks._runtime_catalogue import RUNTIMES
-from nodespec.facts.declaration import Columns, Table, place
+from nodespec.facts.declaration import Columns, Table, resolve_place
 from nodespec.facts.value_types import Datum
-from nodespec.host.machine import Machine, Ran
+from nodespec.host.machine import Machine, ProgramResult
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class Host(Machine):
         self.connected: List[str] = []
         self.prints = prints
 
-    def run(self, argv: Sequence[str]) -> Observation[Ran]:
+    def run(self, argv: Sequence[str]) -> Observation[ProgramResult]:
         self.ran.append(" ".join(argv))
         if argv[0] not in self.prints:
             return super().run(argv)
-        return Value(Ran(0, self.prints[argv[0]]), Evidence(" ".join(argv)))
+        return Value(ProgramResult(0, self.prints[argv[0]]), Evidence(" ".join(argv)))
 
     def connect(self, path: str) -> Union[socket.socket, Lacking]:
         self.connected.append(path)
@@ -84,7 +84,7 @@ def seen(machine: Machine, name: str) -> Dict[str, object]:
 
 
 def declared() -> Table:
-    found = place(("runtime",)).fact
+    found = resolve_place(("runtime",)).fact
     assert isinstance(found, Table)
     return found
 

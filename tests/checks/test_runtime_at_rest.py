@@ -9,7 +9,7 @@ import pytest
 from nodespec.checks import _systemd_units, kubelet
 from nodespec.checks._runtime_catalogue import RUNTIMES
 from nodespec.checks.runtime import runtime
-from nodespec.facts.declaration import Columns, Rows, Table, place
+from nodespec.facts.declaration import Columns, Rows, Table, resolve_place
 from nodespec.facts.value_types import Datum
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
@@ -205,7 +205,7 @@ class TestKubelet:
     def test_whether_it_is_enabled_is_the_same_live_and_at_rest(self, make_tree: MakeTree, look: type[Tree]) -> None:
         link = f"{WANTS}/kubelet.service"
         root = host(make_tree, files={self.KUBELET: "[Unit]"}, links={link: self.KUBELET}).root
-        table = place(("kubelet", "enabled")).fact
+        table = resolve_place(("kubelet", "enabled")).fact
         assert not isinstance(table, Table)
         probe = table.probe if look is Machine else table.resting
         assert probe

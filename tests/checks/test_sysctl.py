@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nodespec.checks import sysctl
 from nodespec.checks._sysctl_origins import HAVE
-from nodespec.facts.declaration import Table, place
+from nodespec.facts.declaration import Table, resolve_place
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
@@ -39,7 +39,7 @@ FILES = {
 
 
 def table() -> Table:
-    fact = place(("sysctl", "x.y")).fact
+    fact = resolve_place(("sysctl", "x.y")).fact
     assert isinstance(fact, Table)
     return fact
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodespec.checks import _sysctl_at_boot as files
 from nodespec.checks import _sysctl_defaults, _sysctl_values
-from nodespec.facts.declaration import Row, Rows, Table, place
+from nodespec.facts.declaration import Row, Rows, Table, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -24,7 +24,7 @@ FORWARD = "net.ipv4.ip_forward"
 
 
 def rows(root: str) -> Rows[Row]:
-    fact = place(("sysctl", "x.y")).fact
+    fact = resolve_place(("sysctl", "x.y")).fact
     assert isinstance(fact, Table)
     assert fact.resting
     return fact.resting(DirectoryTree(root))
@@ -32,7 +32,7 @@ def rows(root: str) -> Rows[Row]:
 
 def look(root: str, key: str) -> Observation[Row]:
     """One row at rest; whatever it names as its source is declared."""
-    fact = place(("sysctl", "x.y")).fact
+    fact = resolve_place(("sysctl", "x.y")).fact
     assert isinstance(fact, Table)
     seen = rows(root).observe(fact.key(key))
     if not isinstance(seen, Unknown):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
-from nodespec.facts.declaration import place
+from nodespec.facts.declaration import resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -202,7 +202,7 @@ class TestInit:
 
     def test_the_fact_is_the_same(self, make_tree: MakeTree) -> None:
         root = make_tree({}, SYSTEMD)
-        fact = place(("os", "init")).fact
+        fact = resolve_place(("os", "init")).fact
         assert fact.resting
         assert fact.resting(DirectoryTree(root)) == _init_system.init(DirectoryTree(root))
         assert "/sbin/init" in fact.resting_sources

@@ -16,9 +16,9 @@ from hosts import File, looked, planted, write
 from made_images import Put, filed, folder, hard, layout, link, saved, tar
 
 from nodespec.errors import UsageError
-from nodespec.formats.byte_source import PIECE, DamagedError
+from nodespec.formats.byte_source import PIECE_BYTES, DamagedError
 from nodespec.formats.byte_source import File as Opened
-from nodespec.formats.decompress import unpacked
+from nodespec.formats.decompress import open_decompressed
 from nodespec.formats.tar_header import BLOCK
 from nodespec.images import open as image
 
@@ -35,7 +35,7 @@ def opened(data: bytes) -> None:
     path = f"{planted()}/image"
     write(path, data)
     with contextlib.suppress(UsageError):
-        looked(image.opened(path), FACTS)
+        looked(image.open_image(path), FACTS)
 
 
 def tars() -> Parser:
@@ -88,8 +88,8 @@ def compressed(data: bytes) -> None:
     path = f"{planted()}/packed"
     write(path, data)
     with contextlib.suppress(DamagedError):
-        source, at = unpacked(Opened(os.open(path, os.O_RDONLY))), 0
-        while piece := source.read(at, PIECE):
+        source, at = open_decompressed(Opened(os.open(path, os.O_RDONLY))), 0
+        while piece := source.read(at, PIECE_BYTES):
             at += len(piece)
 
 

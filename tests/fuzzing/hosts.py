@@ -105,7 +105,7 @@ def looked(host: Tree, file: File) -> None:
 def places(live: Live, file: File) -> Iterator[Place]:
     for asked in file.facts:
         family, _, only = asked.partition(".")
-        found = declaration.family(family)
+        found = declaration.load_family(family)
         members: Mapping[str, Union[Leaf, Table]] = {"": found} if isinstance(found, Table) else found.members
         for name, fact in members.items():
             place = Place((family, *filter(None, [name])), fact)

@@ -133,8 +133,8 @@ def mountinfo() -> Parser:
 
     def both(data: bytes) -> None:
         with contextlib.suppress(ValueError):
-            found = mounts.parsed(data.decode("utf-8", "backslashreplace"))
-            assert set(mounts.reached(found, "cgroup", "cgroup2", "tmpfs")) <= set(found)
+            found = mounts.parse_mounts(data.decode("utf-8", "backslashreplace"))
+            assert set(mounts.list_reachable_mounts(found, "cgroup", "cgroup2", "tmpfs")) <= set(found)
         read(data)
 
     return by_bytes(

@@ -13,7 +13,7 @@ from hosts import Reader, planted
 from nodespec.formats import hpack
 from nodespec.formats.protobuf import Message
 from nodespec.host import cri, peer
-from nodespec.host.cri import Hello
+from nodespec.host.cri import CriRuntime
 from nodespec.model.observation import Absent, Lacking, Value
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ def frames(data: bytes) -> None:
 
 
 def talk(machine: Machine) -> None:
-    hello = Hello("/run/x.sock", "v1", "")
+    hello = CriRuntime("/run/x.sock", "v1", "")
     for seen in (
-        cri.hello(machine, hello.socket),
-        cri.status(machine, hello),
-        cri.cgroup_driver(machine, hello),
-        cri.snapshotter(machine, hello),
-        peer.get(machine, hello.socket, "/info"),
+        cri.identify_runtime(machine, hello.socket),
+        cri.fetch_status(machine, hello),
+        cri.fetch_cgroup_driver(machine, hello),
+        cri.fetch_snapshotter(machine, hello),
+        peer.fetch_http(machine, hello.socket, "/info"),
     ):
         assert isinstance(seen, (Value, Absent)) or seen.reason != "defect", seen
 
@@ -85,7 +85,7 @@ def talk(machine: Machine) -> None:
 def blocks(data: bytes) -> None:
     """A block of headers."""
     with contextlib.suppress(ValueError):
-        assert all(isinstance(name, str) for name, _ in hpack.headers(data))
+        assert all(isinstance(name, str) for name, _ in hpack.decode_headers(data))
 
 
 def replies() -> Parser:
@@ -126,7 +126,7 @@ def compressed_headers() -> Parser:
     seeds = (
         headers(grpc_status="0", content_type="application/grpc"),
         b"\x88\x8e\x87\x8f\x48\x03502\x0f\x01\0",
-        b"\x3f\xe1\x1f" + hpack.literal("grpc-status", "12"),
+        b"\x3f\xe1\x1f" + hpack.encode_literal("grpc-status", "12"),
         b"\x40\x8b" + bytes.fromhex("9acac8b21234da8f08d9a3") + b"\x01\x30",
         b"\xff\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
     )

@@ -53,7 +53,7 @@ def fit() -> file.Recording:
     """All that a fit node says."""
     live = Live(Reader(planted("fit-node")), float("inf"))
     return file.parse_recording(
-        file.encode_recording(record_host(declaration.families(), live, SEAT, reveal=True)[0], compressed=False)
+        file.encode_recording(record_host(declaration.list_families(), live, SEAT, reveal=True)[0], compressed=False)
     )
 
 
@@ -122,7 +122,7 @@ def recorded(data: bytes) -> None:
     facts = ReplayedFacts(made.facts)
     sometimes = len(data) % 8 == 0
     verdict(small(), facts, show=sometimes)
-    for line in format_facts(declaration.families() if sometimes else (), facts, every=True):
+    for line in format_facts(declaration.list_families() if sometimes else (), facts, every=True):
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e]", line)
 
 

@@ -147,10 +147,10 @@ class TestGrubScript:
     def test_blocks_are_bounded(self, depth: int, *, fits: bool) -> None:
         text = "if true; then\n" * depth + "true\n" + "fi\n" * depth
         if fits:
-            grub_syntax.parse(text)
+            grub_syntax.parse_script(text)
         else:
             with pytest.raises(ValueError, match="24 deep"):
-                grub_syntax.parse(text)
+                grub_syntax.parse_script(text)
 
     @pytest.mark.parametrize(("count", "fits"), [(511, True), (512, True), (513, False)])
     def test_entries_are_bounded(self, count: int, *, fits: bool) -> None:
@@ -195,7 +195,7 @@ class TestGrubScript:
     ],
 )
 def test_what_only_the_machine_knows_stays_open(words: List[str], *, truth: Optional[bool]) -> None:
-    assert grub_test.holds([*words, "]"], lambda _: "") is (truth if words else True)
+    assert grub_test.evaluate_test([*words, "]"], lambda _: "") is (truth if words else True)
 
 
 def image(*sections: Tuple[str, bytes], count: Optional[int] = None) -> bytes:
@@ -213,7 +213,7 @@ def image(*sections: Tuple[str, bytes], count: Optional[int] = None) -> bytes:
 class TestPe:
     def test_sections_are_found(self) -> None:
         data = image((".osrel", b"ID=x"), (".linux", b"MZ"))
-        found = pe.sections(data)
+        found = pe.parse_sections(data)
         assert [(one.name, data[one.offset : one.offset + one.size]) for one in found] == [
             (".osrel", b"ID=x"),
             (".linux", b"MZ"),
@@ -223,18 +223,18 @@ class TestPe:
         data = image((".osrel", b"ID=x"), (".linux", b"MZ"))
         for end in range(64 + 24 + 80):
             with pytest.raises(ValueError, match=r"is no PE image|ends within"):
-                pe.sections(data[:end])
-        assert len(pe.sections(data[: 64 + 24 + 80])) == 2
+                pe.parse_sections(data[:end])
+        assert len(pe.parse_sections(data[: 64 + 24 + 80])) == 2
 
     @pytest.mark.parametrize(("count", "problem"), [(95, "ends within"), (96, "ends within"), (97, "more than 96")])
     def test_sections_are_bounded(self, count: int, problem: str) -> None:
         with pytest.raises(ValueError, match=problem):
-            pe.sections(image(count=count))
+            pe.parse_sections(image(count=count))
 
     @given(st.binary(max_size=400).map(lambda tail: b"MZ".ljust(60, b"\0") + struct.pack("<I", 64) + tail))
     def test_no_bytes_break_it(self, data: bytes) -> None:
         with contextlib.suppress(ValueError):
-            assert len(pe.sections(data)) <= pe.MAX_SECTIONS
+            assert len(pe.parse_sections(data)) <= pe.MAX_SECTIONS
 
 
 WORDS = st.sampled_from(
@@ -258,12 +258,12 @@ def test_no_text_breaks_a_parser(text: str, other: str) -> None:
             read()
     entry = boot_entry.parse("x+2-1.conf", text)
     assert (entry.id, entry.left, entry.done) == ("x.conf", 2, 1)
-    assert isinstance(boot_entry.matches(text, entry), bool)
-    assert isinstance(boot_entry.default(text), str)
-    assert isinstance(boot_entry.os_release(text), dict)
+    assert isinstance(boot_entry.matches_entry(text, entry), bool)
+    assert isinstance(boot_entry.parse_default(text), str)
+    assert isinstance(boot_entry.parse_os_release(text), dict)
     assert len(grub_legacy.parse_menu(text).entries) <= grub_legacy.MAX_ENTRIES
     assert len(grub_legacy.parse_zipl(text).entries) <= grub_legacy.MAX_ENTRIES
-    assert grub_test.holds(text.split(), lambda _: None) in (True, False, None)
+    assert grub_test.evaluate_test(text.split(), lambda _: None) in (True, False, None)
 
 
 VERSIONS = st.text("019ab-.~^_+", max_size=8)

@@ -14,7 +14,7 @@ from unhurried import PROGRAM, unhurry
 from nodespec.author.bundle import build
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
-from nodespec.facts.declaration import families
+from nodespec.facts.declaration import list_families
 
 TOP = Path(__file__).parents[2]
 SPEC = """\
@@ -135,7 +135,7 @@ def test_the_same_inputs_give_the_same_bytes_and_only_what_is_named_is_carried()
     assert text == build.build_bundle(plan, [])
     assert text.isascii()
     assert len(text) < 800_000
-    assert build.find_used_families(plan) <= set(families())
+    assert build.find_used_families(plan) <= set(list_families())
 
 
 def test_nothing_of_the_author_s_half_is_needed(preflight: Path) -> None:

@@ -58,7 +58,7 @@ def machine(host: str) -> Live:
 
 
 def whole(host: str) -> Notes:
-    return record.record_host(declaration.families(), machine(host), SEAT)[0].facts
+    return record.record_host(declaration.list_families(), machine(host), SEAT)[0].facts
 
 
 # two recordings
@@ -185,7 +185,9 @@ def test_what_the_next_boot_changes_is_told_with_the_file_that_is_responsible(ma
         {"/sbin/init": "/usr/lib/systemd/systemd"},
     )
     running, resting = (Live(one, time.monotonic() + 60) for one in (Machine(root), AtRestTree(root)))
-    found = compare_views(running, resting, iter_places_within(declaration.place(("sysctl",)), running, resting), BOOT)
+    found = compare_views(
+        running, resting, iter_places_within(declaration.resolve_place(("sysctl",)), running, resting), BOOT
+    )
     assert list(format_differences(found, NEVER)) == [
         "sysctl.vm.swappiness: 60 -> 10  # /proc/sys/vm/swappiness; /etc/sysctl.d/99-x.conf:3"
     ]
@@ -398,7 +400,7 @@ def test_a_mistake_is_told_and_exits_2(args: Sequence[str], said: str, folder: P
 
 # what anybody may have written
 
-NAMES = [".".join(place.path) for family in declaration.families() for place in list_places(family)]
+NAMES = [".".join(place.path) for family in declaration.list_families() for place in list_places(family)]
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 1 << 65) | st.text(max_size=8),
     lambda inner: (

@@ -33,8 +33,8 @@ WORDS: List[Tuple[type, List[str]]] = [
 
 def places() -> Iterator[Place]:
     """Every place with a default fix that takes a value."""
-    for name in declaration.families():
-        family = declaration.family(name)
+    for name in declaration.list_families():
+        family = declaration.load_family(name)
         members = family.members if isinstance(family, declaration.Group) else {"": family}
         for member, fact in members.items():
             path = (name, *filter(None, [member]))

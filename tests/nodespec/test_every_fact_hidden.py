@@ -45,7 +45,7 @@ OF_UNAME = {"kernel.release", "kernel.config_sources"}
 def places() -> Iterator[Place]:
     """Every leaf fact, and some rows of every table with their columns."""
     for name in FAMILIES:
-        declared = declaration.family(name)
+        declared = declaration.load_family(name)
         members = {name: declared} if isinstance(declared, Table) else declared.members
         for member, fact in members.items():
             path = (name,) if isinstance(declared, Table) else (name, member)
@@ -53,7 +53,7 @@ def places() -> Iterator[Place]:
                 yield Place(path, fact)
                 continue
             for key in KEYS.get(".".join(path), ("nosuch",)):
-                yield from (declaration.place((*path, key, *column)) for column in ((), *zip(fact.columns)))
+                yield from (declaration.resolve_place((*path, key, *column)) for column in ((), *zip(fact.columns)))
 
 
 PLACES = list(places())
@@ -149,6 +149,6 @@ def test_a_malformed_source(tmp_path: Path, path: str) -> None:
     live = Live(Host(str(tmp_path)), time.monotonic() + 600)
     for name in MALFORMED[path]:
         parts = name.split(".", 2 if name.startswith(("cgroups.bindings", "swap.devices")) else 1)
-        seen = live.observe(declaration.place(tuple(parts)))
+        seen = live.observe(declaration.resolve_place(tuple(parts)))
         assert isinstance(seen, Unknown), name
         assert seen.reason == "malformed"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.formats.go_buildinfo import BuildInfo, parse_modules, read_build_info, released_version
+from nodespec.formats.go_buildinfo import BuildInfo, find_released_version, parse_modules, read_build_info
 
 MODULES = "path\texample.org/v2/cmd/tool\nmod\texample.org/v2\tv2.1.5\th1:x=\ndep\texample.org/d\tv1.0.0\n"
 TEXT = f"{MODULES}build\t-compiler=gc\n"
@@ -92,4 +92,4 @@ def test_broken_bytes_never_raise_anything_else(changes: list[tuple[int, int]]) 
 )
 def test_only_a_release_is_a_version(mod: str, flags: str, version: str) -> None:
     text = f"path\tx\nmod\tx\t{mod}\t\n" + (f"build\t{flags}\n" if flags else "")
-    assert released_version(parse_modules("go1.24", text)) == version
+    assert find_released_version(parse_modules("go1.24", text)) == version

@@ -14,7 +14,7 @@ from unhurried import PATIENCE
 
 from nodespec.host import grpc
 from nodespec.host.machine import Machine
-from nodespec.host.peer import LIMIT, Peer
+from nodespec.host.peer import MAX_ANSWER_BYTES, Peer
 from nodespec.model.observation import Absent, Evidence, Lacking, Unknown
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def call(machine: Machine, path: str, method: str) -> Union[grpc.Reply, Lacking]
     if isinstance(connected, (Absent, Unknown)):
         return connected
     with connected:
-        return grpc.call(Peer(connected, path, machine.patience), method)
+        return grpc.call_method(Peer(connected, path, machine.patience), method)
 
 
 def replied(data: bytes) -> Union[grpc.Reply, Unknown]:
@@ -51,7 +51,7 @@ def replied(data: bytes) -> Union[grpc.Reply, Unknown]:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
-        return grpc.call(Peer(ours, "/run/fake.sock", PATIENCE), "fake.Service/Method")
+        return grpc.call_method(Peer(ours, "/run/fake.sock", PATIENCE), "fake.Service/Method")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_refusal_is_a_reply_with_its_status_and_message() -> None:
         (frame(0, 8, b""), "malformed", "a frame of padding only"),
         (frame(0, 8, b"\xff\0"), "malformed", "a frame of padding only"),
         (frame(1, 4, b"\0\x7f" + b"x" * 16000) * 5, "malformed", "headers of more than 65536 bytes"),
-        (frame(0, 0, b"x" * 16000) * 17, "malformed", f"more than {LIMIT} bytes"),
+        (frame(0, 0, b"x" * 16000) * 17, "malformed", f"more than {MAX_ANSWER_BYTES} bytes"),
     ],
 )
 def test_what_is_no_answer_is_unknown_and_says_why(data: bytes, reason: str, say: str) -> None:
@@ -161,7 +161,7 @@ def test_a_peer_that_reads_nothing_does_not_block_what_is_sent() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        found = grpc.call(Peer(ours, "/run/fake.sock", 0.2), "fake.Service/Method", bytes(16000) * 50)
+        found = grpc.call_method(Peer(ours, "/run/fake.sock", 0.2), "fake.Service/Method", bytes(16000) * 50)
     assert found == Unknown("timed out", "/run/fake.sock accepts and did not answer within 0.2 s")
 
 
@@ -204,5 +204,5 @@ def test_where_pieces_end_does_not_matter(ends: List[int]) -> None:
     with ours, theirs:
         thread = threading.Thread(target=send)
         thread.start()
-        assert grpc.call(Peer(ours, "/run/fake.sock", PATIENCE), "fake.Service/Method") == OK
+        assert grpc.call_method(Peer(ours, "/run/fake.sock", PATIENCE), "fake.Service/Method") == OK
         thread.join()

@@ -27,9 +27,9 @@ from nodespec.formats import decompress
 from nodespec.host import directory
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import LIMIT, LINKS, Entry, Tree
+from nodespec.host.tree import MAX_FILE_BYTES, MAX_LINKS, Entry, Tree
 from nodespec.images import archive, inodes
-from nodespec.images.open import opened
+from nodespec.images.open import open_image
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def plant(request: pytest.FixtureRequest, tmp_path: Path) -> Plant:
         if request.param == "root":
             return Machine(str(root))
         if request.param == "directory":
-            return opened(str(root))
+            return open_image(str(root))
         with tarfile.open(tmp_path / "image.tar", "w") as made:
             made.add(root, ".")
-        return opened(str(tmp_path / "image.tar"))
+        return open_image(str(tmp_path / "image.tar"))
 
     return make
 
@@ -112,8 +112,8 @@ def test_links_in_a_loop_end(plant: Plant) -> None:
 
 
 def test_links_are_followed_as_far_as_the_kernel_does(plant: Plant) -> None:
-    chain = {f"etc/{number}": str(number + 1) for number in range(LINKS + 1)}
-    host = plant({f"etc/{LINKS + 1}": b"there"}, chain)
+    chain = {f"etc/{number}": str(number + 1) for number in range(MAX_LINKS + 1)}
+    host = plant({f"etc/{MAX_LINKS + 1}": b"there"}, chain)
     assert host.read("/etc/1") == Value(b"there", Evidence("/etc/1"))
     assert host.read("/etc/0") == Unknown("failed", "/etc/0: too many links")
 
@@ -158,7 +158,7 @@ def test_nothing_that_links_say_reads_what_is_outside(links: dict[str, str], pat
             (root / path).symlink_to(target.replace("OUT", within))
         with tarfile.open(f"{within}/image.tar", "w") as made:
             made.add(root, ".")
-        for host in (opened(str(root)), Machine(str(root)), opened(f"{within}/image.tar")):
+        for host in (open_image(str(root)), Machine(str(root)), open_image(f"{within}/image.tar")):
             for path in (*paths, *links):
                 seen = host.read("/" + path.replace("OUT", within))
                 assert not isinstance(seen, Value), path
@@ -172,7 +172,7 @@ def test_a_fifo_is_not_opened(make_tree: MakeTree, tmp_path: Path) -> None:
     os.mkfifo(f"{root}/etc/fifo")
     with tarfile.open(tmp_path / "image.tar", "w") as made:
         made.add(root, ".", filter=lambda info: None if info.name.endswith(".tar") else info)
-    for host in (opened(root), Machine(root), opened(str(tmp_path / "image.tar"))):
+    for host in (open_image(root), Machine(root), open_image(str(tmp_path / "image.tar"))):
         for path in ("/etc/fifo", "/etc/link"):
             assert host.read(path) == Unknown("failed", f"{path}: not a regular file")
             assert absent(host.names(path).then(lambda _: b""))
@@ -187,8 +187,8 @@ def test_a_socket_is_not_opened(make_tree: MakeTree) -> None:
         there = os.open(f"{root}/etc", os.O_RDONLY)
         listening.bind(f"/proc/self/fd/{there}/socket")
         os.close(there)
-        assert opened(root).read("/etc/socket") == Unknown("failed", "/etc/socket: not a regular file")
-        assert opened(root).entry("/etc/socket").then(lambda entry: entry.kind) == Value(
+        assert open_image(root).read("/etc/socket") == Unknown("failed", "/etc/socket: not a regular file")
+        assert open_image(root).entry("/etc/socket").then(lambda entry: entry.kind) == Value(
             "socket", Evidence("/etc/socket")
         )
 
@@ -198,7 +198,7 @@ def test_a_device_is_not_opened(make_tree: MakeTree) -> None:
     root = make_tree({"/etc/x": ""})
     os.mknod(f"{root}/etc/zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
     os.mknod(f"{root}/etc/tape", stat.S_IFBLK | 0o666, os.makedev(250, 250))
-    for host in (opened(root), Machine(root)):
+    for host in (open_image(root), Machine(root)):
         for name in ("zero", "tape"):
             assert host.read(f"/etc/{name}") == Unknown("failed", f"/etc/{name}: not a regular file")
             assert host.entry(f"/etc/{name}").then(lambda entry: entry.kind) == Value(
@@ -208,7 +208,9 @@ def test_a_device_is_not_opened(make_tree: MakeTree) -> None:
 
 def test_a_device_in_an_archive_is_one_and_has_no_content(tmp_path: Path) -> None:
     kinds = {"zero": tarfile.CHRTYPE, "tape": tarfile.BLKTYPE, "fifo": tarfile.FIFOTYPE}
-    host = opened(written(tmp_path / "image.tar", tar([Put(f"etc/{name}", type=kind) for name, kind in kinds.items()])))
+    host = open_image(
+        written(tmp_path / "image.tar", tar([Put(f"etc/{name}", type=kind) for name, kind in kinds.items()]))
+    )
     for name, kind in {"zero": "device", "tape": "device", "fifo": "fifo"}.items():
         assert host.read(f"/etc/{name}") == Unknown("failed", f"/etc/{name}: not a regular file")
         assert host.entry(f"/etc/{name}") == Value(Entry(kind, 0o644, 0, 0, 0), Evidence(f"/etc/{name}"))
@@ -217,7 +219,7 @@ def test_a_device_in_an_archive_is_one_and_has_no_content(tmp_path: Path) -> Non
 def test_a_device_or_directory_given_as_an_archive_is_a_mistake() -> None:
     for path, say in (("/dev/null", "neither a directory nor a tar"), ("/dev/zero", "it holds nothing")):
         with pytest.raises(UsageError, match=say):
-            opened(path)
+            open_image(path)
 
 
 # too much of it
@@ -233,8 +235,8 @@ def test_a_sparse_terabyte_is_not_read(make_tree: MakeTree, tmp_path: Path) -> N
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as made:
         made.addfile(info, io.BytesIO(content))
-    for host in (opened(root), Machine(root), opened(written(tmp_path / "image.tar", data.getvalue()))):
-        assert host.read("/etc/large") == Unknown("failed", f"/etc/large: longer than {LIMIT} bytes")
+    for host in (open_image(root), Machine(root), open_image(written(tmp_path / "image.tar", data.getvalue()))):
+        assert host.read("/etc/large") == Unknown("failed", f"/etc/large: longer than {MAX_FILE_BYTES} bytes")
         entry = host.entry("/etc/large")
         assert isinstance(entry, Value)
         assert entry.value.size == 1 << 40
@@ -249,22 +251,22 @@ def test_a_terabyte_of_an_archive_is_passed_over(tmp_path: Path) -> None:
         file.write(head)
         file.seek((1 << 40) + 512)
         file.write(tar([Put("etc/after", b"x")]))
-    host = opened(str(path))
-    assert host.read("/etc/large") == Unknown("failed", f"/etc/large: longer than {LIMIT} bytes")
+    host = open_image(str(path))
+    assert host.read("/etc/large") == Unknown("failed", f"/etc/large: longer than {MAX_FILE_BYTES} bytes")
     assert host.read("/etc/after") == Value(b"x", Evidence("/etc/after"))
 
 
 def test_a_directory_of_too_many_names_is_unknown(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "ENTRIES", 100)
-    monkeypatch.setattr(archive, "ENTRIES", 100)
+    monkeypatch.setattr(directory, "MAX_NAMES", 100)
+    monkeypatch.setattr(archive, "MAX_NAMES", 100)
     host = plant({f"etc/{number}": b"" for number in range(101)}, {})
     assert host.names("/etc") == Unknown("failed", "/etc: more than 100 entries")
     assert host.read("/etc/50") == Value(b"", Evidence("/etc/50"))
 
 
 MANY = """
-from nodespec.images.open import opened
-tree = opened("-")
+from nodespec.images.open import open_image
+tree = open_image("-")
 print(tree.read("/var/009/099/file-0999999"), tree.names("/var/000/000"))
 print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
@@ -301,10 +303,10 @@ def test_a_million_members_take_no_more_memory_than_they_may() -> None:
 
 
 def test_a_bomb_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decompress, "LONGEST", 1 << 20)
+    monkeypatch.setattr(decompress, "MAX_DECOMPRESSED_BYTES", 1 << 20)
     for pack in (gzip.compress, lzma.compress):
         with pytest.raises(UsageError, match="unpacked it is longer than 0 GiB"):
-            opened(written(tmp_path / "image", pack(tar([Put("etc/x", bytes(2 << 20))]))))
+            open_image(written(tmp_path / "image", pack(tar([Put("etc/x", bytes(2 << 20))]))))
 
 
 def test_a_dictionary_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
@@ -315,21 +317,21 @@ def test_a_dictionary_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
     header = bytes(data[12 : 12 + (data[12] + 1) * 4 - 4])
     data[12 + len(header) : 16 + len(header)] = zlib.crc32(header).to_bytes(4, "little")
     with pytest.raises(UsageError, match="its compressed data are damaged: Memory usage limit exceeded"):
-        opened(written(tmp_path / "image", bytes(data)))
+        open_image(written(tmp_path / "image", bytes(data)))
 
 
 def test_a_zstd_window_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
     zstd(b"")  # skips where nothing reads it
     frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(30 - 10) << 3]) + b"\x01\x00\x00"  # a window of 1 GiB, an empty block
     with pytest.raises(UsageError, match="its compressed data are damaged"):
-        opened(written(tmp_path / "image", frame))
+        open_image(written(tmp_path / "image", frame))
 
 
 # members of an archive
 
 
 def image(tmp_path: Path, *puts: Put) -> Tree:
-    return opened(written(tmp_path / "image.tar", tar([folder("etc"), *puts])))
+    return open_image(written(tmp_path / "image.tar", tar([folder("etc"), *puts])))
 
 
 @pytest.mark.parametrize(
@@ -380,7 +382,7 @@ def test_the_last_of_two_members_holds(tmp_path: Path) -> None:
 
 
 def test_what_no_file_system_holds_is_left_out(tmp_path: Path) -> None:
-    long, deep = "x" * (inodes.NAME + 1), "/".join(["x"] * inodes.PATH)
+    long, deep = "x" * (inodes.MAX_NAME_BYTES + 1), "/".join(["x"] * inodes.MAX_PATH_BYTES)
     host = image(tmp_path, Put(f"etc/{long}"), Put(f"etc/{deep}"), link("etc/empty", ""), Put(".."), Put("/", b"x"))
     assert host.names("/etc") == Value((), Evidence("/etc"))
     assert host.names("/") == Value(("etc",), Evidence("/"))

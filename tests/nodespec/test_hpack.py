@@ -11,7 +11,7 @@ from nodespec.formats import hpack
 
 def packed(data: bytes) -> bytes:
     """Huffman coded, by the table read the other way round."""
-    codes = {byte: (bits, code) for (bits, code), byte in hpack._codes().items()}  # noqa: SLF001 - the one table
+    codes = {byte: (bits, code) for (bits, code), byte in hpack._make_huffman_codes().items()}  # noqa: SLF001 - the one table
     text = "".join(f"{code:0{bits}b}" for bits, code in (codes[byte] for byte in data))
     text += "1" * (-len(text) % 8)
     return bytes(int(text[at : at + 8], 2) for at in range(0, len(text), 8))
@@ -19,7 +19,7 @@ def packed(data: bytes) -> bytes:
 
 def read(value: bytes) -> str:
     """A value that is Huffman coded, of a header named x."""
-    ((_, said),) = hpack.headers(b"\0\1x" + bytes((0x80 | len(value),)) + value)
+    ((_, said),) = hpack.decode_headers(b"\0\1x" + bytes((0x80 | len(value),)) + value)
     return said
 
 
@@ -56,7 +56,7 @@ def test_a_code_that_ends_wrongly_is_refused(coded: str) -> None:
 
 
 def test_only_the_status_is_known_by_its_number() -> None:
-    assert list(hpack.headers(b"\x88\x8e\x87\x8f\x48\x03502\x0f\x01\0")) == [
+    assert list(hpack.decode_headers(b"\x88\x8e\x87\x8f\x48\x03502\x0f\x01\0")) == [
         (":status", "200"),
         (":status", "500"),
         ("", ""),
@@ -70,4 +70,4 @@ def test_only_the_status_is_known_by_its_number() -> None:
 @given(st.binary(max_size=64))
 def test_any_block_is_read_or_refused(block: bytes) -> None:
     with contextlib.suppress(ValueError):
-        assert all(isinstance(name, str) for name, _ in hpack.headers(block))
+        assert all(isinstance(name, str) for name, _ in hpack.decode_headers(block))

@@ -20,7 +20,7 @@ from nodespec.formats import decompress
 from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Entry, Tree
 from nodespec.images import archive
-from nodespec.images.open import opened
+from nodespec.images.open import open_image
 from nodespec.model.observation import Evidence, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
@@ -132,15 +132,15 @@ def test_one_tree_is_the_same_through_every_door(things: dict[str, tuple[str, ob
         root = os.path.realpath(f"{within}/root")
         planted(root, things)
         paths = list(asked(root))
-        expected = seen(opened(root), paths)
+        expected = seen(open_image(root), paths)
         for door in doors(root, Path(within), form):
-            assert seen(opened(door), paths) == expected, door
+            assert seen(open_image(door), paths) == expected, door
 
 
 @pytest.mark.parametrize("way", PACKERS)
 def test_a_tar_may_be_compressed(way: str, tmp_path: Path) -> None:
     path = written(tmp_path / "image", PACKERS[way](tar(ETC)) + PACKERS[way](b"") + bytes(8))
-    tree = opened(path)
+    tree = open_image(path)
     assert tree.line("/etc/hostname") == Value("node-17", Evidence("/etc/hostname"))
     assert tree.entry("/etc/hostname") == Value(Entry("file", 0o640, 7, 9, 8), Evidence("/etc/hostname"))
 
@@ -148,7 +148,7 @@ def test_a_tar_may_be_compressed(way: str, tmp_path: Path) -> None:
 def test_without_a_library_for_zstd_it_says_which_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompress, "ZSTD_LIBRARIES", ("no_such_library",))
     with pytest.raises(UsageError, match=r"^--image .*/image: it is compressed with zstd.*`pip install zstandard`"):
-        opened(written(tmp_path / "image", b"\x28\xb5\x2f\xfd" + bytes(99)))
+        open_image(written(tmp_path / "image", b"\x28\xb5\x2f\xfd" + bytes(99)))
 
 
 # from standard input
@@ -167,7 +167,7 @@ def piped() -> Iterator[Piped]:
         writers.append(threading.Thread(target=drained, args=(into, data), daemon=True))
         writers[-1].start()
         try:
-            return opened("-")
+            return open_image("-")
         finally:
             os.dup2(before, 0)
 
@@ -189,7 +189,7 @@ def drained(into: int, data: bytes) -> None:
 def test_a_tar_may_come_through_a_pipe(
     pack: Callable[[bytes], bytes], piped: Piped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "KEPT", 10_000)
+    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 10_000)
     tree = piped(pack(tar([*ETC, Put("etc/large", bytes(20_000)), Put("etc/empty"), link("etc/link", "large")])))
     assert value(tree.read("/etc/hostname")) == b"node-17\n"
     assert value(tree.read("/etc/empty")) == b""
@@ -202,13 +202,13 @@ def test_a_tar_may_come_through_a_pipe(
 
 
 def test_a_file_on_standard_input_is_read_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "KEPT", 10_000)
+    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 10_000)
     path = written(tmp_path / "image.tar", tar([*ETC, Put("etc/large", bytes(20_000))]))
     before = os.dup(0)
     with open(path, "rb") as file:
         os.dup2(file.fileno(), 0)
     try:
-        assert value(opened("-").read("/etc/large")) == bytes(20_000)
+        assert value(open_image("-").read("/etc/large")) == bytes(20_000)
     finally:
         os.dup2(before, 0)
         os.close(before)
@@ -228,7 +228,7 @@ def test_a_pipe_without_end_is_not_waited_for(piped: Piped) -> None:
 
 
 def test_what_is_kept_is_bounded_and_of_most_worth(monkeypatch: pytest.MonkeyPatch, piped: Piped) -> None:
-    monkeypatch.setattr(archive, "KEPT", 7500)
+    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 7500)
     texts = [Put(f"etc/{number}", b"t" * 500) for number in range(8)]
     bulk = [
         Put("usr/bin/a", b"\x7fELF" + bytes(400)),
@@ -244,7 +244,7 @@ def test_what_is_kept_is_bounded_and_of_most_worth(monkeypatch: pytest.MonkeyPat
 
 
 def test_names_take_room_from_what_is_kept(monkeypatch: pytest.MonkeyPatch, piped: Piped) -> None:
-    monkeypatch.setattr(archive, "MEMORY", 10_000)
+    monkeypatch.setattr(archive, "MAX_MEMORY_BYTES", 10_000)
     many = [Put(f"etc/{number}") for number in range(60)]
     before, after = Put("etc/before", b"x" * 1000), Put("etc/after", b"x" * 1000)
     tree = piped(tar([*ETC, before, *many, after]))
@@ -252,25 +252,25 @@ def test_names_take_room_from_what_is_kept(monkeypatch: pytest.MonkeyPatch, pipe
 
 
 def test_what_was_not_kept_is_unpacked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(archive, "KEPT", 0)
-    monkeypatch.setattr(decompress, "SPAN", 1 << 16)
+    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 0)
+    monkeypatch.setattr(decompress, "MARK_DISTANCE_BYTES", 1 << 16)
     puts = [Put(f"etc/{number}", os.urandom(20_000)) for number in range(60)]
     for name, pack in (("gzip", gzip.compress), ("xz", lzma.compress)):
-        tree = opened(written(tmp_path / name, pack(tar([*ETC, *puts]))))
+        tree = open_image(written(tmp_path / name, pack(tar([*ETC, *puts]))))
         for put in (puts[59], puts[0], puts[30], puts[31], puts[2]):
             assert value(tree.read(f"/{put.name}")) == put.content
 
 
 def test_marks_of_a_gzip_stream_are_few_and_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decompress, "SPAN", 1 << 16)
+    monkeypatch.setattr(decompress, "MARK_DISTANCE_BYTES", 1 << 16)
     data = os.urandom(5 << 20)
-    source = decompress.unpacked(Held(gzip.compress(data, 1)))
+    source = decompress.open_decompressed(Held(gzip.compress(data, 1)))
     assert source.read(0, len(data) + 1) == data
-    assert isinstance(source, decompress.Unpacked)
+    assert isinstance(source, decompress.DecompressedSource)
     marks = [made for made, _, _ in source.marks]
-    assert 4 <= len(marks) <= decompress.MARKS
+    assert 4 <= len(marks) <= decompress.MAX_MARKS
     assert marks[-1] > len(data) // 2
-    source.rest()
+    source.release()
     for offset in (4 << 20, 100, 2 << 20, (2 << 20) + 99):
         assert source.read(offset, 1000) == data[offset : offset + 1000]
 
@@ -285,13 +285,13 @@ class Held(ByteSource):
         return self.data[offset : offset + size]
 
 
-class Breaking(decompress.Unpacked):
+class Breaking(decompress.DecompressedSource):
     """Once, after so many steps, time is up."""
 
     fuse = 0
 
-    def _step(self) -> bytes:
-        piece = super()._step()
+    def _decompress_step(self) -> bytes:
+        piece = super()._decompress_step()
         self.fuse -= 1
         if not self.fuse:
             raise TimedOut
@@ -301,8 +301,8 @@ class Breaking(decompress.Unpacked):
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress], ids=["gzip", "xz"])
 def test_a_look_that_was_broken_off_spoils_no_other(pack: Callable[[bytes], bytes]) -> None:
     data = os.urandom(200_000)
-    whole = decompress.unpacked(Held(pack(data)))
-    assert isinstance(whole, decompress.Unpacked)
+    whole = decompress.open_decompressed(Held(pack(data)))
+    assert isinstance(whole, decompress.DecompressedSource)
     for fuse in range(1, 6):
         source = Breaking(Held(pack(data)), whole.way)
         source.fuse = fuse
@@ -324,24 +324,24 @@ def test_an_archive_that_is_cut_off_is_never_judged(tmp_path: Path) -> None:
     whole += bytes(-len(whole) % 512)
     for cut in (*cuts(whole), whole):
         with pytest.raises(UsageError, match=r"^--image .*/image(.tar)?: "):
-            opened(written(tmp_path / "image", cut))
+            open_image(written(tmp_path / "image", cut))
     for pack in (gzip.compress, lzma.compress):
         packed = pack(whole)
         for cut in (packed[:-1], packed[:-9], packed[: len(packed) // 2], packed[:20]):
             with pytest.raises(UsageError, match="cut off"):
-                opened(written(tmp_path / "image", cut))
+                open_image(written(tmp_path / "image", cut))
         with pytest.raises(UsageError, match="cut off"):
-            opened(written(tmp_path / "image", pack(whole[:-512] + b"x")))
+            open_image(written(tmp_path / "image", pack(whole[:-512] + b"x")))
 
 
 def test_a_sum_tells_that_a_compressed_archive_is_whole_without_its_end(tmp_path: Path) -> None:
     """As layers are that umoci makes of single files."""
     whole = tar(ETC).rstrip(b"\0")
     for end in (b"", bytes(-len(whole) % 512)):
-        tree = opened(written(tmp_path / "image", gzip.compress(whole + end)))
+        tree = open_image(written(tmp_path / "image", gzip.compress(whole + end)))
         assert value(tree.read("/etc/hostname")) == b"node-17\n"
     with pytest.raises(UsageError, match="cut off"):
-        opened(written(tmp_path / "image", gzip.compress(whole[:-1])))
+        open_image(written(tmp_path / "image", gzip.compress(whole[:-1])))
 
 
 def damaged(data: bytes, at: int) -> bytes:
@@ -364,15 +364,15 @@ def damaged(data: bytes, at: int) -> bytes:
 )
 def test_what_is_no_image_is_a_mistake(data: bytes, say: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"^--image .*/image: {say}$"):
-        opened(written(tmp_path / "image", data))
+        open_image(written(tmp_path / "image", data))
 
 
 def test_what_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^--image .*/image: No such file or directory$"):
-        opened(str(tmp_path / "image"))
+        open_image(str(tmp_path / "image"))
     with pytest.raises(UsageError, match="no root file system: it holds nothing"):
-        opened(str(tmp_path))
+        open_image(str(tmp_path))
     (tmp_path / "x").touch()
-    monkeypatch.setattr("nodespec.host.directory.ENTRIES", 0)
+    monkeypatch.setattr("nodespec.host.directory.MAX_NAMES", 0)
     with pytest.raises(UsageError, match=r"^--image .*: /: more than 0 entries$"):
-        opened(str(tmp_path))
+        open_image(str(tmp_path))

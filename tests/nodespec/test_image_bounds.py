@@ -85,7 +85,7 @@ class Claims(ByteSource):
 
 
 def test_all_layers_together_are_at_most_64_gib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive._Kept, "offer", lambda *_: None)  # noqa: SLF001 - no content is kept
+    monkeypatch.setattr(archive._ContentCache, "offer", lambda *_: None)  # noqa: SLF001 - no content is kept
     assert archive.MAX_UNPACKED == 68_719_476_736
     for beyond in (-1, 0):
         ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + beyond)], layered=True)
@@ -94,7 +94,7 @@ def test_all_layers_together_are_at_most_64_gib(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_one_layer_that_is_named_many_times_counts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive._Kept, "offer", lambda *_: None)  # noqa: SLF001 - likewise
+    monkeypatch.setattr(archive._ContentCache, "offer", lambda *_: None)  # noqa: SLF001 - likewise
     with pytest.raises(DamagedError, match="longer than 64 GiB"):
         ArchiveTree("x", [Claims(1 << 30)] * 65, layered=True)
 

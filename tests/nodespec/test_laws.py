@@ -138,8 +138,8 @@ def test_a_renderer_knows_the_report(path: Path) -> None:
 
 
 def declared() -> Iterator[Tuple[str, Union[Leaf, Table]]]:
-    for family in declaration.families():
-        found = declaration.family(family)
+    for family in declaration.list_families():
+        found = declaration.load_family(family)
         if isinstance(found, Group):
             yield from ((f"{family}.{name}", fact) for name, fact in found.members.items())
         else:
@@ -198,8 +198,8 @@ def test_a_fix_holds_only_what_is_filled_in(name: str, fact: Fact[object]) -> No
 
 def test_the_registry_names_every_family_once() -> None:
     public = {path.stem for path in FAMILIES if not path.stem.startswith("_")}
-    assert set(declaration.families()) == public
-    assert len(declaration.families()) == len(public)
+    assert set(declaration.list_families()) == public
+    assert len(declaration.list_families()) == len(public)
     assert not public & {"params", "recommended"}
     assert all(re.fullmatch("[a-z_]+", name) for name in public)
 

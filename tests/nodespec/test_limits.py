@@ -18,7 +18,7 @@ from nodespec.facts.versions import RPM
 from nodespec.host import directory, machine
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.images.open import opened
+from nodespec.images.open import open_image
 from nodespec.model.observation import Absent, Unknown, Value
 from nodespec.recording.file import parse_recording
 
@@ -57,13 +57,13 @@ def test_the_limit_of_a_caller_counts(tmp_path: Path, size: int, whole: bool) ->
 
 def exchange(monkeypatch: pytest.MonkeyPatch, swap: Callable[[], None]) -> None:
     """Exchange a file once it was seen to be a regular one, right before it is opened."""
-    flags = directory._flags  # noqa: SLF001 - what is asked last before the file is opened
+    flags = directory._make_flags  # noqa: SLF001 - what is asked last before the file is opened
 
     def asked(more: int, folder: Optional[int]) -> int:
         swap()
         return flags(more, folder)
 
-    monkeypatch.setattr(directory, "_flags", asked)
+    monkeypatch.setattr(directory, "_make_flags", asked)
 
 
 @pytest.mark.parametrize("below_root", [True, False])
@@ -148,7 +148,7 @@ def test_a_socket_that_may_not_be_opened_is_no_permission(tmp_path: Path, monkey
         def refuse(_name: str, _folder: object) -> str:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(machine, "_reachable", refuse)
+        monkeypatch.setattr(machine, "_make_proc_path", refuse)
         connected = Machine().connect(path)
     assert isinstance(connected, Unknown)
     assert (connected.reason, connected.look) == ("no permission", "run as root")
@@ -235,9 +235,9 @@ def test_an_index_lies_8_deep_within_indexes(tmp_path: Path, depth: int, taken: 
         inner = {"schemaVersion": 2, "manifests": [blobs.add(inner, "index.v1+json")]}
     path = laid(blobs.index([blobs.add(inner, "index.v1+json")]), tmp_path)
     if taken:
-        read = opened(path).read("/etc/hostname")
+        read = open_image(path).read("/etc/hostname")
         assert isinstance(read, Value)
         assert read.value == b"node"
     else:
         with pytest.raises(UsageError, match="too many manifests"):
-            opened(path)
+            open_image(path)

@@ -16,7 +16,7 @@ from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Tree
 from nodespec.images import oci
 from nodespec.images.archive import ArchiveTree
-from nodespec.images.open import opened
+from nodespec.images.open import open_image
 from nodespec.model.observation import Absent, Evidence, Observation, Value
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def several(*platforms: str) -> dict[str, bytes]:
 
 
 def chosen(files: Mapping[str, bytes], where: Path, platform: str = "") -> str:
-    return value(opened(laid(files, where), platform).read("/etc/hostname")).decode()
+    return value(open_image(laid(files, where), platform).read("/etc/hostname")).decode()
 
 
 @pytest.fixture
@@ -289,9 +289,9 @@ def test_an_attestation_is_no_image(tmp_path: Path) -> None:
 
 def test_a_platform_of_what_has_none_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"^--platform linux/amd64: only of container images there are several"):
-        opened(written(tmp_path / "image.tar", tar(ETC)), "linux/amd64")
+        open_image(written(tmp_path / "image.tar", tar(ETC)), "linux/amd64")
     with pytest.raises(UsageError, match=r"^--platform linux/amd64: only of container images"):
-        opened(laid({"etc/x": b""}, tmp_path / "root"), "linux/amd64")
+        open_image(laid({"etc/x": b""}, tmp_path / "root"), "linux/amd64")
 
 
 # layers as they lie
@@ -300,21 +300,21 @@ def test_a_platform_of_what_has_none_is_a_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
 def test_layers_may_be_compressed(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
     layers = [pack(tar(ETC)), pack(tar([Put("etc/.wh.hostname")]))]
-    assert every(opened(laid(layout(layers), tmp_path))) == {"/etc": None}
+    assert every(open_image(laid(layout(layers), tmp_path))) == {"/etc": None}
 
 
 def test_what_docker_saved_may_repeat_a_layer_by_a_link(tmp_path: Path) -> None:
     files = saved([tar(ETC), b"", tar([Put("etc/.wh.hostname")]), tar(ETC)])
     files.pop("1/layer.tar")
     data = tar([*(Put(name, content) for name, content in files.items()), link("1/layer.tar", "../0/layer.tar")])
-    assert every(opened(written(tmp_path / "image.tar", data))) == {"/etc": None, "/etc/hostname": b"node-17"}
+    assert every(open_image(written(tmp_path / "image.tar", data))) == {"/etc": None, "/etc/hostname": b"node-17"}
 
 
 def broken(tmp_path: Path, change: Mapping[str, object]) -> None:
     """A layout of one image, of whose manifest some fields are others."""
     blobs = Blobs()
     manifest = {"config": blobs.add({"os": "linux"}, "config.v1+json"), "layers": [blobs.add(tar(ETC), "layer.v1.tar")]}
-    opened(laid(blobs.index([blobs.add({**manifest, **change}, "manifest.v1+json")]), tmp_path))
+    open_image(laid(blobs.index([blobs.add({**manifest, **change}, "manifest.v1+json")]), tmp_path))
 
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -348,7 +348,7 @@ def test_a_layer_of_another_length_is_a_mistake(tmp_path: Path) -> None:
     layer = next(name for name, data in files.items() if len(data) % 512 == 0)
     files[layer] += bytes(512)
     with pytest.raises(UsageError, match=r"its layer .* is \d+ bytes long, where \d+ are told"):
-        opened(laid(files, tmp_path))
+        open_image(laid(files, tmp_path))
 
 
 def test_indexes_without_end_are_a_mistake(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_indexes_without_end_are_a_mistake(tmp_path: Path) -> None:
     itself = {"mediaType": f"{MEDIA}.index.v1+json", "digest": DIGEST, "size": 1}
     blobs.files[f"blobs/{DIGEST.replace(':', '/')}"] = json.dumps({"manifests": [itself] * 9}).encode()
     with pytest.raises(UsageError, match="its indexes name too many manifests"):
-        opened(laid(blobs.index([itself]), tmp_path))
+        open_image(laid(blobs.index([itself]), tmp_path))
 
 
 JSON = st.recursive(
@@ -380,13 +380,13 @@ def test_no_json_breaks_the_reader(where: str, said: object) -> None:
     files[{"blob": f"blobs/{DIGEST.replace(':', '/')}"}.get(where, where)] = data
     store = ArchiveTree("image", [Held(filed(files))], layered=False)
     with contextlib.suppress(UsageError, OSError):
-        oci.layers(store, "linux/amd64")
+        oci.open_layers(store, "linux/amd64")
     assert oci.is_store(store) in (True, False)
 
 
 def test_json_nested_without_end_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"/index.json: "):
-        opened(laid({"oci-layout": b"{}", "index.json": b"[" * 100_000}, tmp_path))
+        open_image(laid({"oci-layout": b"{}", "index.json": b"[" * 100_000}, tmp_path))
 
 
 def test_a_layout_does_not_lead_out_of_itself(tmp_path: Path) -> None:
@@ -396,10 +396,10 @@ def test_a_layout_does_not_lead_out_of_itself(tmp_path: Path) -> None:
     root = laid(files, tmp_path / "layout")
     os.symlink(outside, f"{root}/{layer}")
     with pytest.raises(UsageError, match=r"its layer .* cannot be read: No such file or directory"):
-        opened(root)
+        open_image(root)
 
 
 def test_nothing_is_left_of_a_tree_of_which_all_was_hidden(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no root file system: it holds nothing"):
-        opened(laid(layout([tar(ETC), tar([Put(".wh.etc")])]), tmp_path))
+        open_image(laid(layout([tar(ETC), tar([Put(".wh.etc")])]), tmp_path))
     assert isinstance(stacked(ETC, [Put(".wh.etc")]).read("/etc/hostname"), Absent)

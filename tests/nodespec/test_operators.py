@@ -146,8 +146,8 @@ def test_a_word_stands_beside_an_expectation_a_rule_and_a_row(name: str) -> None
 
 def kinds() -> Iterator[Tuple[str, Kind[Datum]]]:
     """The type of every declared fact and column."""
-    for family in declaration.families():
-        declared = declaration.family(family)
+    for family in declaration.list_families():
+        declared = declaration.load_family(family)
         members = declared.members if isinstance(declared, Group) else {"": declared}
         for member, fact in members.items():
             yield from of_fact(f"{family}.{member}".rstrip("."), fact)

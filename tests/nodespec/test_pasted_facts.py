@@ -45,7 +45,7 @@ def pasted(said: List[str]) -> str:
 @pytest.mark.parametrize("host", HOSTS, ids=[path.name for path in HOSTS])
 def test_the_facts_of_a_host_lint_when_they_are_pasted(host: Path, kind: type[Tree]) -> None:
     said: List[str] = []
-    for family in declaration.families():  # of all of them at once a host says more than a spec may hold
+    for family in declaration.list_families():  # of all of them at once a host says more than a spec may hold
         made = list(format_facts([family], Live(kind(str(host)), time.monotonic() + 60), every=True))
         if all(line.lstrip().startswith("#") for line in made):
             continue

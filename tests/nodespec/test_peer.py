@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.host.machine import Machine
-from nodespec.host.peer import LIMIT, get
+from nodespec.host.peer import MAX_ANSWER_BYTES, fetch_http
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
@@ -21,18 +21,22 @@ SOCKET = "/run/fake.sock"
 
 def test_a_page_is_read_over_a_socket(tmp_path: Path) -> None:
     with Fake(str(tmp_path), SOCKET, fake_peers.http({"/info": "{}"})):
-        assert get(Machine(str(tmp_path)), SOCKET, "/info") == Value("{}", Evidence("/run/fake.sock GET /info"))
-        assert get(Machine(str(tmp_path)), SOCKET, "/other") == Unknown(
+        assert fetch_http(Machine(str(tmp_path)), SOCKET, "/info") == Value("{}", Evidence("/run/fake.sock GET /info"))
+        assert fetch_http(Machine(str(tmp_path)), SOCKET, "/other") == Unknown(
             "malformed", "/run/fake.sock GET /other: HTTP/1.0 404 Not Found"
         )
-    assert isinstance(get(Machine(str(tmp_path)), SOCKET, "/info"), Absent)
+    assert isinstance(fetch_http(Machine(str(tmp_path)), SOCKET, "/info"), Absent)
 
 
 @pytest.mark.parametrize(
     ("answer", "reason", "say"),
     [
         (fake_peers.silent, "timed out", "/run/fake.sock accepts and did not answer within 0.2 s"),
-        (fake_peers.raw(b"x" * (LIMIT + 1)), "malformed", f"/run/fake.sock GET /: more than {LIMIT} bytes"),
+        (
+            fake_peers.raw(b"x" * (MAX_ANSWER_BYTES + 1)),
+            "malformed",
+            f"/run/fake.sock GET /: more than {MAX_ANSWER_BYTES} bytes",
+        ),
         (fake_peers.closing, "malformed", "/run/fake.sock GET /: no answer"),
     ],
     ids=["silent", "endless", "closed"],
@@ -41,7 +45,7 @@ def test_a_page_that_does_not_come_is_unknown(answer: fake_peers.Answer, reason:
     machine = Machine(str(tmp_path))
     machine.patience = 0.2 if reason == "timed out" else machine.patience
     with Fake(str(tmp_path), SOCKET, answer):
-        found = get(machine, SOCKET, "/")
+        found = fetch_http(machine, SOCKET, "/")
     assert isinstance(found, Unknown)
     assert (found.reason, found.say) == (reason, say)
 
@@ -56,4 +60,4 @@ def test_no_bytes_raise(data: bytes, tmp_path: Path) -> None:
         connected.sendall(data)
 
     with Fake(str(tmp_path), SOCKET, answer):
-        assert isinstance(get(Machine(str(tmp_path)), SOCKET, "/"), (Value, Unknown))
+        assert isinstance(fetch_http(Machine(str(tmp_path)), SOCKET, "/"), (Value, Unknown))

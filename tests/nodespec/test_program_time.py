@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 import pytest
 
-from nodespec.facts.declaration import place
+from nodespec.facts.declaration import resolve_place
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Evidence, Unknown, Value
@@ -38,7 +38,7 @@ def test_a_slow_kubelet_is_waited_for_beyond_the_time_of_an_observation(kubelet:
     kubelet.chmod(0o755)
     machine = Machine()
     machine.patience = 1.5
-    found = Live(machine, time.monotonic() + 20).observe(place(("kubelet", "version")))
+    found = Live(machine, time.monotonic() + 20).observe(resolve_place(("kubelet", "version")))
     assert found == Value("1.35.0", Evidence("kubelet --version"))
 
 
@@ -47,6 +47,6 @@ def test_a_program_that_does_not_end_is_unknown_and_says_what_gives_it_more_time
     kubelet.chmod(0o755)
     begun, machine = time.monotonic(), Machine()
     machine.patience = 1.5
-    found = Live(machine, begun + 2).observe(place(("kubelet", "version")))
+    found = Live(machine, begun + 2).observe(resolve_place(("kubelet", "version")))
     assert found == Unknown("timed out", "kubelet --version did not end within 1.5 s", "--deadline gives it more time")
     assert time.monotonic() - begun < 2

@@ -117,7 +117,7 @@ def taken(host: str, asked: Sequence[Union[str, Plan]], *, reveal: bool = True) 
 
 @cache
 def whole(host: str) -> Recording:
-    return taken(host, declaration.families())
+    return taken(host, declaration.list_families())
 
 
 def judged(asked: Plan, facts: Union[Live, ReplayedFacts]) -> Report:
@@ -127,8 +127,8 @@ def judged(asked: Plan, facts: Union[Live, ReplayedFacts]) -> Report:
 def tables() -> List[Place]:
     """Every table of every family, and every leaf."""
     found: List[Place] = []
-    for name in declaration.families():
-        family = declaration.family(name)
+    for name in declaration.list_families():
+        family = declaration.load_family(name)
         members = {"": family} if isinstance(family, Table) else family.members
         found += [Place((name, *filter(None, [member])), fact) for member, fact in members.items()]
     return found
@@ -176,7 +176,7 @@ def test_a_recording_of_everything_contradicts_no_other(host: str) -> None:
             assert ours.id == theirs.id
             if not _unrecorded(theirs):
                 assert (ours.outcome, _states(ours)) == (theirs.outcome, _states(theirs))
-    both = ReplayedFacts(taken(host, [*declaration.families(), *map(plan, SPECS)]).facts)
+    both = ReplayedFacts(taken(host, [*declaration.list_families(), *map(plan, SPECS)]).facts)
     for spec in SPECS:
         assert judged(plan(spec), both).findings == judged(plan(spec), live(host)).findings
 
@@ -192,7 +192,9 @@ def _states(finding: Finding) -> List[tuple[str, str, Json]]:
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_fact_is_recorded_as_it_is(host: str) -> None:
     _same(live(host), ReplayedFacts(whole(host).facts))
-    made, _ = record.record_host(declaration.families(), resting(host), SEAT._replace(context="at rest"), reveal=True)
+    made, _ = record.record_host(
+        declaration.list_families(), resting(host), SEAT._replace(context="at rest"), reveal=True
+    )
     _same(
         resting(host),
         ReplayedFacts(recording.parse_recording(recording.encode_recording(made, compressed=False)).facts),
@@ -221,7 +223,7 @@ def test_what_is_not_there_and_what_is_not_recorded_stay_apart(host: str) -> Non
     asked |= {(path, f"{name}x") for path, name in asked}
     seen, recorded = live(host), ReplayedFacts(whole(host).facts)
     for path, name in asked:
-        place = declaration.place((*path, name))
+        place = declaration.resolve_place((*path, name))
         if isinstance(place.fact, Table) and not _is_name(place.fact, name):
             continue
         ours, theirs = seen.observe(place), recorded.observe(place)
@@ -250,8 +252,8 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
     some = ReplayedFacts(taken(host, [plan("small")]).facts)
     every = ReplayedFacts(whole(host).facts)
     evr = next(name for name in ("deb", "evr") if name in _packages().columns)
-    assert isinstance(every.observe(declaration.place(("packages", "bash", evr))), Value)
-    assert isinstance(some.observe(declaration.place(("packages", "bash"))), Value)  # with the column, the row
+    assert isinstance(every.observe(declaration.resolve_place(("packages", "bash", evr))), Value)
+    assert isinstance(some.observe(declaration.resolve_place(("packages", "bash"))), Value)  # with the column, the row
     for path in (
         ("packages", "bash", evr),
         ("packages", "coreutils:amd64"),
@@ -260,17 +262,17 @@ def test_a_column_that_was_not_asked_for_is_not_recorded_and_a_misspelt_row_name
         ("modules", "no_other"),
         ("files", "/etc/passwd"),
     ):
-        assert getattr(some.observe(declaration.place(path)), "reason", "") == "not recorded", path
-    absent = every.observe(declaration.place(("packages", "bsh")))
+        assert getattr(some.observe(declaration.resolve_place(path)), "reason", "") == "not recorded", path
+    absent = every.observe(declaration.resolve_place(("packages", "bsh")))
     assert isinstance(absent, Absent)
     assert absent.say == "there is `bash`"
-    assert absent == live(host).observe(declaration.place(("packages", "bsh")))
-    other = every.observe(declaration.place(("packages", "bash:amd64")))  # may be another name of what is there
+    assert absent == live(host).observe(declaration.resolve_place(("packages", "bsh")))
+    other = every.observe(declaration.resolve_place(("packages", "bash:amd64")))  # may be another name of what is there
     assert getattr(other, "reason", "") == "not recorded"
 
 
 def _packages() -> Table:
-    found = declaration.family("packages")
+    found = declaration.load_family("packages")
     assert isinstance(found, Table)
     return found
 
@@ -282,7 +284,7 @@ SEEN = st.builds(
     st.builds(Evidence, SOURCES, st.integers(0, 3), st.booleans()),
     st.sampled_from([(), ("2",)]),
 ) | st.builds(Absent, st.builds(Evidence, SOURCES, st.integers(0, 3)), st.sampled_from(["", "there is `x`"]))
-TABLE = declaration.place(("sysctl",))
+TABLE = declaration.resolve_place(("sysctl",))
 
 
 @settings(max_examples=200, deadline=None)
@@ -324,11 +326,11 @@ def test_values_that_may_be_secret_are_cut_unless_they_are_to_be_revealed(host_w
     assert "s3cret" not in recording.format_recording(made)
     assert cut == 4
     read = ReplayedFacts(made.facts)
-    token = read.observe(declaration.place(("kernel", "cmdline", "token")))
+    token = read.observe(declaration.resolve_place(("kernel", "cmdline", "token")))
     assert isinstance(token, Unknown)
     assert (token.reason, token.look) == ("refused", "record with --reveal")
     for name, kind in (("nosmt", Value), ("splash", Absent)):  # a bare word has no value, and what is not there neither
-        assert isinstance(read.observe(declaration.place(("kernel", "cmdline", name))), kind)
+        assert isinstance(read.observe(declaration.resolve_place(("kernel", "cmdline", name))), kind)
     shown, none = record.record_host(["kernel.cmdline"], seen, SEAT, reveal=True)
     assert none == 0
     assert "s3cret" in recording.format_recording(shown)
@@ -340,8 +342,8 @@ def test_a_value_that_a_recorded_spec_itself_says_is_kept(host_with_a_secret: st
     for asked in wanted:
         made, _ = record.record_host(asked, seen, SEAT)
         read = ReplayedFacts(made.facts)
-        assert read.observe(declaration.place(("kernel", "cmdline", "psi"))) == seen.observe(
-            declaration.place(("kernel", "cmdline", "psi"))
+        assert read.observe(declaration.resolve_place(("kernel", "cmdline", "psi"))) == seen.observe(
+            declaration.resolve_place(("kernel", "cmdline", "psi"))
         )
         assert "s3cret" not in recording.format_recording(made)
 
@@ -472,7 +474,7 @@ def test_no_fact_of_a_recording_does_harm(facts: Dict[str, Json]) -> None:
         report = judged(plan(spec), read)
         assert len(report.findings) == len(plan(spec).requirements)
         assert all(f.outcome != "deferred" or "deferred" in json.dumps(facts) for f in report.findings)
-    list(format_facts(declaration.families(), read, every=True))
+    list(format_facts(declaration.list_families(), read, every=True))
 
 
 @settings(max_examples=150, deadline=None)

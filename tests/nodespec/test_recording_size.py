@@ -91,17 +91,19 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def taken(root: Path) -> Recording:
     live = Live(Machine(str(root)), time.monotonic() + 120)
-    return record.record_host([*declaration.families(), *map(plan, ("container-host", "kubernetes/1.35"))], live, SEAT)[
-        0
-    ]
+    return record.record_host(
+        [*declaration.list_families(), *map(plan, ("container-host", "kubernetes/1.35"))], live, SEAT
+    )[0]
 
 
 def test_a_recording_of_all_of_a_large_host_keeps_to_its_limits(large: Path) -> None:
     made = taken(large)
     read = ReplayedFacts(made.facts)
-    counts = [len(read.names(declaration.place(path))) for path in (("kernel", "config"), ("modules",), ("packages",))]
+    counts = [
+        len(read.names(declaration.resolve_place(path))) for path in (("kernel", "config"), ("modules",), ("packages",))
+    ]
     assert [count >= least for count, least in zip(counts, (OPTIONS, MODULES, PACKAGES))] == [True] * 3, counts
-    assert len(read.names(declaration.place(("sysctl",)))) > INTERFACES * 20
+    assert len(read.names(declaration.resolve_place(("sysctl",)))) > INTERFACES * 20
     assert len(recording.encode_recording(made, compressed=False)) <= PLAIN * 0.9
     assert len(recording.encode_recording(made, compressed=True)) <= PACKED * 0.9
 
@@ -160,7 +162,7 @@ ANYTHING = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(ANYTHING, ANYTHING, ANYTHING)
 def test_a_run_that_cannot_be_read_does_no_harm(said: Json, usual: Json, rows: Json) -> None:
-    place = declaration.place(("kernel", "config", "A"))
+    place = declaration.resolve_place(("kernel", "config", "A"))
     read = ReplayedFacts({"kernel.config": {"runs": [said, [7, "B"]], "usual": usual, "rows": rows}})
     assert isinstance(read.observe(place), (Value, Absent, Unknown))
     assert "B" in read.names(place)

@@ -9,8 +9,8 @@ from nodespec.errors import UsageError
 from nodespec.host import at_rest
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
-from nodespec.host.tree import LINKS
-from nodespec.images.open import opened
+from nodespec.host.tree import MAX_LINKS
+from nodespec.images.open import open_image
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def tmpfs(number: int, point: object) -> str:
 
 def test_what_runs_in_the_live_root_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, ROOT)
-    tree = opened("/")
+    tree = open_image("/")
     assert not tree.running
     for folder in ("/proc", "/sys", "/dev"):
         assert tree.names(folder) == Value((), Evidence(folder))
@@ -59,7 +59,7 @@ def test_every_tmpfs_is_empty_and_links_into_it_lead_nowhere(
         {"/etc/link": "../var/lost/x", "/etc/folder": "/var/lost", "/etc/back": "/var/lost/../../etc/x"},
     )
     mounted(monkeypatch, ROOT, tmpfs(21, f"{root}/var/lost"), tmpfs(22, f"{root}-other"))
-    for tree, prefix in ((opened(root), ""), (opened("/"), root)):
+    for tree, prefix in ((open_image(root), ""), (open_image("/"), root)):
         for path in ("/var/lost/x", "/var/lost/a", "/var/lost/a/b", "/etc/link", "/etc/folder/x"):
             if prefix and path in ("/etc/folder/x", "/etc/back"):
                 continue  # from the live root these links lead elsewhere
@@ -68,7 +68,7 @@ def test_every_tmpfs_is_empty_and_links_into_it_lead_nowhere(
         assert tree.link(f"{prefix}/etc/link") == Value("../var/lost/x", Evidence(f"{prefix}/etc/link"))
         for path in ("/etc/x", "/var/lost-not/x", "/var/lost/../../etc/x"):
             assert tree.read(prefix + path) == Value(b"kept", Evidence(prefix + path))
-    tree = opened(root)
+    tree = open_image(root)
     assert tree.names("/etc/folder") == Value((), Evidence("/etc/folder"))
     assert tree.read("/etc/back") == Value(b"kept", Evidence("/etc/back"))
 
@@ -76,7 +76,7 @@ def test_every_tmpfs_is_empty_and_links_into_it_lead_nowhere(
 def test_a_file_that_memory_covers_is_unknown(monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree) -> None:
     root = make_tree({"/etc/machine-id": "of this boot", "/etc/x": ""}, {"/etc/link": "machine-id"})
     mounted(monkeypatch, ROOT, tmpfs(21, f"{root}/etc/machine-id"))
-    tree = opened(root)
+    tree = open_image(root)
     for path in ("/etc/machine-id", "/etc/link"):
         hidden = Unknown("hidden", f"{path} is covered by a file in memory", f"look before {path} is mounted over")
         assert tree.read(path) == hidden
@@ -88,26 +88,26 @@ def test_a_file_that_memory_covers_is_unknown(monkeypatch: pytest.MonkeyPatch, m
 def test_a_tree_that_is_in_memory_as_a_whole_is_looked_at(monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree) -> None:
     root = make_tree({"/etc/x": "kept"})
     mounted(monkeypatch, ROOT, tmpfs(21, root), tmpfs(22, os.path.dirname(root)))
-    assert opened(root).read("/etc/x") == Value(b"kept", Evidence("/etc/x"))
+    assert open_image(root).read("/etc/x") == Value(b"kept", Evidence("/etc/x"))
 
 
 def test_of_a_live_root_in_memory_a_boot_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, "20 1 0:1 / / rw - rootfs rootfs rw\n")
     with pytest.raises(UsageError, match=r"^--image /: the root is in memory itself"):
-        opened("/")
+        open_image("/")
 
 
 def test_without_proc_the_live_root_is_not_judged(monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree) -> None:
     mounted(monkeypatch, "no mounts")
     with pytest.raises(UsageError, match=r"^--image /: /proc/self/mountinfo does not say what is in memory only"):
-        opened("/")
-    assert isinstance(opened(make_tree({"/etc/x": ""})).read("/etc/x"), Value)
+        open_image("/")
+    assert isinstance(open_image(make_tree({"/etc/x": ""})).read("/etc/x"), Value)
 
 
 def test_at_rest_nothing_is_hidden_for_want_of_proc(make_tree: MakeTree) -> None:
     root = make_tree({"/etc/x": ""})
     assert DirectoryTree(root).read("/proc/cmdline") == Absent(Evidence("/proc/cmdline"))
-    assert opened(root).names("/sys/module") == Absent(Evidence("/sys/module"))
+    assert open_image(root).names("/sys/module") == Absent(Evidence("/sys/module"))
     assert Machine(root).read("/proc/cmdline") == Unknown("hidden", "/proc is not mounted here", "mount /proc")
 
 
@@ -115,6 +115,6 @@ def test_at_rest_nothing_is_hidden_for_want_of_proc(make_tree: MakeTree) -> None
 def test_the_live_root_is_walked_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, ROOT)
     os.symlink("loop", tmp_path / "loop")
-    tree = opened("/")
+    tree = open_image("/")
     assert tree.read(f"{tmp_path}/loop") == Unknown("failed", f"{tmp_path}/loop: too many links")
-    assert LINKS == 40
+    assert MAX_LINKS == 40

@@ -15,10 +15,10 @@ from made_images import Put, folder, tar, written
 
 from nodespec.formats import tar_sparse
 from nodespec.formats.byte_source import ByteSource, DamagedError, File
-from nodespec.formats.tar import Member, members
+from nodespec.formats.tar import Member, read_members
 from nodespec.host.tree import Entry
 from nodespec.images.archive import ArchiveTree
-from nodespec.images.open import opened
+from nodespec.images.open import open_image
 from nodespec.model.observation import Evidence, Unknown, Value
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Held(ByteSource):
 
 
 def read(data: bytes) -> list[Member]:
-    return list(members(Held(data)))
+    return list(read_members(Held(data)))
 
 
 # every dialect
@@ -143,7 +143,7 @@ def test_a_sparse_file_has_its_holes(form: str, tmp_path: Path) -> None:
     command = [GNU, "-C", str(tmp_path / "root"), "--sparse", *options, "-cf", str(tmp_path / "image.tar"), "."]
     subprocess.run(command, check=True)
     assert (tmp_path / "image.tar").stat().st_size < 1 << 20
-    tree = opened(str(tmp_path / "image.tar"))
+    tree = open_image(str(tmp_path / "image.tar"))
     for name in (*contents, "after"):
         seen = tree.read(f"/etc/{name}")
         assert isinstance(seen, Value)
@@ -172,7 +172,7 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
         old_sparse(3, [(0, 4)], b"abcd"),  # behind the end
         old_sparse(10, [(0, 3)], b"abcd"),  # less than is stored
         old_sparse(1 << 40, [(0, 4)], b"abcd"),
-        old_sparse(10, [(0, 0)] * (tar_sparse.SEGMENTS + 30), b""),
+        old_sparse(10, [(0, 0)] * (tar_sparse.MAX_SEGMENTS + 30), b""),
     ]
     for data in bad:
         tree = ArchiveTree("image", [Held(data + after)], layered=False)
@@ -271,7 +271,7 @@ def test_python_reads_the_same(puts: list[Put], form: int) -> None:
 
 
 def test_more_names_than_memory_may_hold_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodespec.images.inodes.WEIGHT", 10_000)
+    monkeypatch.setattr("nodespec.images.inodes.MAX_WEIGHT_BYTES", 10_000)
     ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(50)))], layered=False)
     with pytest.raises(DamagedError, match=r"it holds more names than nodespec takes in: \d+ and more"):
         ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(70)))], layered=False)

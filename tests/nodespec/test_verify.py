@@ -114,7 +114,7 @@ def hosts(draw: st.DrawFn) -> Dict[str, Said]:
         for name in names:
             for column in columns:
                 path = (table, name, *filter(None, [column.lstrip(".")]))
-                said[".".join(path)] = draw(observations(declaration.place(path).kind))
+                said[".".join(path)] = draw(observations(declaration.resolve_place(path).kind))
     return said
 
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(TOP))
 from nodespec.errors import UsageError  # noqa: E402
 from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.host.tree import Tree  # noqa: E402
-from nodespec.images.open import opened  # noqa: E402 - this folder is where Python starts, not the top
+from nodespec.images.open import open_image  # noqa: E402 - this folder is where Python starts, not the top
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,11 +167,11 @@ def doors(root: Path, layout: str, where: Path) -> Iterator[tuple[str, str]]:
 def through(root: Path, path: str) -> Tree:
     """The tree; what is a pipe is written while it is read."""
     if not stat.S_ISFIFO(os.stat(path).st_mode):
-        return opened(path)
+        return open_image(path)
     writer = threading.Thread(target=said, args=("tar", "-C", str(root), "-cf", path, "."))
     writer.start()
     try:
-        return opened(path)
+        return open_image(path)
     finally:
         writer.join()
 
@@ -209,10 +209,10 @@ def chosen(layout: str) -> int:
     """Of two images in one layout, the platform chooses: what its configuration says, as umoci's index does not."""
     said("umoci", "tag", "--image", f"{layout}:node", "other")
     said("umoci", "config", "--image", f"{layout}:other", "--architecture", "s390x")
-    own, other = opened(layout), opened(layout, "linux/s390x")
+    own, other = open_image(layout), open_image(layout, "linux/s390x")
     wrong = int(told(own, "/etc/os-release") != told(other, "/etc/os-release"))
     try:
-        opened(layout, "linux/riscv64")
+        open_image(layout, "linux/riscv64")
     except UsageError as mistake:
         sys.stdout.write(f"{mistake}\n")
         return wrong

@@ -99,7 +99,7 @@ def looked(looker: Looker, folder: Path) -> ReplayedFacts:
         "/usr/bin/python3",
         *PROGRAM[1:],
         "facts",
-        *declaration.families(),
+        *declaration.list_families(),
         "--reveal",
         "--deadline",
         "120",
@@ -130,8 +130,8 @@ def differences(looker: Looker, root: ReplayedFacts, theirs: ReplayedFacts) -> I
 
 def places() -> Iterator[Place]:
     """Every fact and table."""
-    for name in declaration.families():
-        family = declaration.family(name)
+    for name in declaration.list_families():
+        family = declaration.load_family(name)
         members: Mapping[str, Union[Leaf, Table]] = {"": family} if isinstance(family, Table) else family.members
         for member, fact in members.items():
             yield Place((name, *filter(None, [member])), fact)

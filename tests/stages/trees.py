@@ -97,7 +97,7 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
             break
     seen = ReplayedFacts(load_recording(str(file)).facts)
     wrong = [f"{node}: {one}" for one in (*differing(said, seen), *unlisted(said, seen), *flowing(tree, cache, node))]
-    total = seen.observe(declaration.place(("swap", "total")))
+    total = seen.observe(declaration.resolve_place(("swap", "total")))
     if Path(f"{tree}{GPT_AUTO}").exists() and not (isinstance(total, Unknown) and total.reason == DEFERRED):
         wrong.append(f"{node}: swap.total: a boot may switch on a swap partition, and nodespec says {total}")
     if state(tree) != before:
@@ -216,9 +216,9 @@ def place(name: str) -> Place:
     """The place that an id is of: a package's name has dots as well."""
     family, _, rest = name.partition(".")
     if family in ("sysctl", "commands", "modules"):
-        return declaration.place((family, rest))
+        return declaration.resolve_place((family, rest))
     row, _, column = rest.rpartition(".")
-    return declaration.place((family, row, column) if row else (family, rest))
+    return declaration.resolve_place((family, row, column) if row else (family, rest))
 
 
 def told(at: Place, seen: ReplayedFacts) -> str:
@@ -232,7 +232,7 @@ def told(at: Place, seen: ReplayedFacts) -> str:
 def unlisted(said: dict[str, str | None], seen: ReplayedFacts) -> Iterator[str]:
     """That not every package is told of, or others are, or there are none to speak of."""
     theirs = {name.split(".", 1)[1].rpartition(".")[0] for name in said if name.startswith("packages.")}
-    ours = set(seen.names(declaration.place(("packages",))))
+    ours = set(seen.names(declaration.resolve_place(("packages",))))
     if not theirs <= ours or len(theirs) < FEWEST:
         yield f"{len(theirs)} packages, of which nodespec does not know {sorted(theirs - ours)}"
 

@@ -18,7 +18,7 @@ def explain(args: argparse.Namespace) -> int:
     """Print the page of a fact, a spec, or a requirement of a spec; without a name, of all facts."""
     if not args.what:
         lines = manual.format_manual()
-    elif args.what.split(".")[0] in declaration.families() and not args.id:
+    elif args.what.split(".")[0] in declaration.list_families() and not args.id:
         lines = manual.format_fact(args.what)
     else:
         plan = resolve([args.what], Library(tuple(args.specs)), read_assignments(args.set), trial=True)

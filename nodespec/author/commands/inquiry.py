@@ -38,14 +38,14 @@ def facts(args: argparse.Namespace) -> int:
     library = Library(tuple(args.specs))
     asked = resolve_names(args.what, library, read_assignments(args.set))
     if args.record and (args.all or not asked):
-        asked = [*declaration.families(), *resolve_library(library), *asked]
-    return record.print_or_record(asked or declaration.families(), read_target(args), read_record_options(args))
+        asked = [*declaration.list_families(), *resolve_library(library), *asked]
+    return record.print_or_record(asked or declaration.list_families(), read_target(args), read_record_options(args))
 
 
 def resolve_names(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
     """Each name as what it is: a place, or else a spec."""
     return [
-        one if one.split(".")[0] in declaration.families() else resolver.resolve([one], library, given, trial=True)
+        one if one.split(".")[0] in declaration.list_families() else resolver.resolve([one], library, given, trial=True)
         for one in what
     ]
 

@@ -73,7 +73,7 @@ def compare_views(
 
 def iter_all_places(before: FactSource, after: FactSource) -> Iterator[Place]:
     """Yield every leaf, row and column of either view, in the order of the families."""
-    for family in declaration.families():
+    for family in declaration.list_families():
         for place in list_places(family):
             yield from iter_places_within(place, before, after)
 

@@ -70,10 +70,10 @@ class FactWalk:
     def family(self, name: Word, node: Node) -> Iterator[StatedExpectation]:
         """Yield the statements on the facts of a family."""
         try:
-            declared = declaration.family(name)
+            declared = declaration.load_family(name)
         except LookupError:
             raise DocumentError(
-                name, f"`{name}` is no family of facts{suggest_name(name, declaration.families())}"
+                name, f"`{name}` is no family of facts{suggest_name(name, declaration.list_families())}"
             ) from None
         if isinstance(declared, Table):
             yield from self._walk_table((name,), declared, node)
@@ -266,7 +266,7 @@ def _suggest_version(family: str, declared: Group, wrong: DocumentError) -> str:
 
 def _read_row_key(table: Table, name: Word) -> str:
     try:
-        return declaration.row_key(table, str(name))
+        return declaration.parse_row_key(table, str(name))
     except ValueError as error:
         raise DocumentError(name, str(error)) from None
 

@@ -86,7 +86,7 @@ def _make_rule(kinds: _KindSchemas) -> Node:
     said: Dict[str, Node] = {
         **{name: {} for name in RULE_KEYS},
         **WORD_SCHEMAS,
-        "name": {"type": SCALAR, "pattern": "^[a-z0-9-]+$", "not": {"enum": [*declaration.families(), PARAMS]}},
+        "name": {"type": SCALAR, "pattern": "^[a-z0-9-]+$", "not": {"enum": [*declaration.list_families(), PARAMS]}},
         "when": _make_ref("pattern"),
         "level": _make_enum(*LEVELS.values()),
         "any": {**_make_list(_make_ref("pattern")), "minItems": 2},
@@ -122,7 +122,8 @@ def _make_rule(kinds: _KindSchemas) -> Node:
 
 def _make_families(typed: Typed, *, described: bool) -> Dict[str, Node]:
     return {
-        name: _make_declared(declaration.family(name), typed, described=described) for name in declaration.families()
+        name: _make_declared(declaration.load_family(name), typed, described=described)
+        for name in declaration.list_families()
     }
 
 
@@ -159,8 +160,8 @@ def _make_joined(row: Node, name: str) -> Node:
 def _collect_tables() -> Dict[str, Table]:
     """Return the tables with enumerable rows, by the dotted name for `every`."""
     found: Dict[str, Table] = {}
-    for name in declaration.families():
-        declared = declaration.family(name)
+    for name in declaration.list_families():
+        declared = declaration.load_family(name)
         members: Mapping[str, Union[Leaf, Table]] = declared.members if isinstance(declared, Group) else {"": declared}
         of_rows = {f"{name}.{member}".rstrip("."): one for member, one in members.items() if isinstance(one, Table)}
         found.update({path: one for path, one in of_rows.items() if one.closed})

@@ -308,12 +308,12 @@ def _find_table(node: Node) -> Place:
     name = require_text(node, "every")
     path = tuple(name.split("."))
     try:
-        place = declaration.place((*path, ANY_ROW))
+        place = declaration.resolve_place((*path, ANY_ROW))
     except LookupError:
         place = None
     if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
         raise DocumentError(
-            node, f"`{name}` is no table whose rows can be told{suggest_name(name, declaration.families())}"
+            node, f"`{name}` is no table whose rows can be told{suggest_name(name, declaration.list_families())}"
         )
     return place
 
@@ -322,7 +322,7 @@ def _read_rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
     name = node.get("name")
     if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
         raise DocumentError(name or node, "a rule needs a name of small letters, digits and dashes")
-    if name in declaration.families() or name in ("recommended", PARAMS):
+    if name in declaration.list_families() or name in ("recommended", PARAMS):
         raise DocumentError(name, f"`{name}` is the name of a family, not of a rule")
     if name in names:
         raise DocumentError(name, f"`{name}` stands here twice: see line {names[name].line}")

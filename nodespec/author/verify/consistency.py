@@ -93,7 +93,7 @@ def _check_host(said: Report, access: str) -> Iterator[str]:
     contained = said.host.container and access == "live"
     for field, path in HEAD_FACTS.items():
         stated = getattr(said.host, field)
-        place = declaration.place(path)
+        place = declaration.resolve_place(path)
         if facts.observe(place) == NOT_RECORDED:
             if stated and sealed and not own:
                 yield f"host.{field}: the report says {stated}, and its facts do not"
@@ -171,7 +171,7 @@ def _collect_asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str,
                 for place in _iter_places(data, plan):
                     _add_place(asked, place)
                 continue
-            table = declaration.place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
+            table = declaration.resolve_place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
             row = table._replace(path=(*table.path, "*"), key="*")
             _add_place(asked, row)
             for part in (data[name] for name in ("where", "require") if name in data):
