@@ -1,408 +1,291 @@
 """Do the tests notice a small change of meaning? Mutants of judge, model, facts, host, author/spec and checks.
 
-    python tests/stages/mutants.py CACHE [--all] [--strict] [--share N] [--only GLOB]
+    python tests/stages/mutants.py CACHE [--strict] [--sample N] [--seed N] [--only GLOB] [--tests GLOB] [--stale]
 
-Mutation points are drawn by a fixed seed: comparisons, numbers off by one, `and` and `or`, `not`, constants, returned
-values, dropped branches. Messages, docstrings and types are left alone. A point is named by module, function, kind,
-source text and ordinal, so that it survives edits elsewhere. Each mutant is written into a copy of the checkout and
-tried with the test files of its module in a forked process, until the first test fails. By default a share of the 300
-points is tried, another one each day; `--all` tries them all. Survivors that are known, with the reason, are listed in
-mutants_survivors.yaml. The exit status is 1 where a test that noticed a mutant fails without it too. `--strict` makes
-it 1 too where a survivor is not listed, or more than 15 of 100 survive: not the default, since the whole sample has not
-been worked through yet.
+The sample of 300 mutation points is drawn as mutation.py tells: comparisons, numbers off by one, `and` and `or`, `not`,
+constants, returned values, dropped branches. One copy of the checkout holds all of them, and a switch selects one. A
+first run of the tests records which tests reach which point; it is kept in CACHE for as long as the checkout is the
+same. Then each mutant is tried with the tests that reach it, the quickest and most specific first, in a forked process,
+until one fails. A mutant that no test reaches survives.
+
+Survivors that are known, with the reason, are listed in mutants_survivors.yaml. The exit status is 1 where a test that
+noticed a mutant fails without it too. `--strict` makes it 1 too where a survivor is not listed, a listed one does not
+survive, or more than 15 of 100 survive. `--stale` accepts the records of test files that are the same, although other
+files have changed, and `--tests` reads the test files that match alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import fnmatch
+import hashlib
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Queue
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
+import mutation
 import yaml
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+from mutation import Point
 
 TOP = Path(__file__).parents[2]
 SURVIVORS = Path(__file__).with_name("mutants_survivors.yaml")
-SEED = 20261128
-SAMPLE, SHARE = 300, 40
+SAMPLE = 300
 MAX_SURVIVING = 0.15
-TIMEOUT = 90  # seconds that the tests of one mutant may take; then it counts as noticed, since it never ends
-FOLDERS = ("nodespec/judge", "nodespec/model", "nodespec/facts", "nodespec/host", "nodespec/author/spec", "checks")
-GENERAL = {  # the test files of a module, the likeliest first; the first pattern that matches counts
-    "judge/clause_result": "nodespec/test_evaluation nodespec/test_good_specs nodespec/test_verify_fields",
-    "judge/conclusion": "nodespec/test_conclusion nodespec/test_waivers nodespec/test_evaluation",
-    "judge/evaluation": "nodespec/test_evaluation nodespec/test_good_specs nodespec/test_patterns_in_time",
-    "judge/expectation": "nodespec/test_operators nodespec/test_good_specs nodespec/test_bad_specs nodespec/test_proof"
-    " nodespec/test_logic",
-    "judge/fleet_summary": "nodespec/test_summary reports/test_golden reports/test_streams",
-    "judge/judge": "nodespec/test_evaluation nodespec/test_identity nodespec/test_alike nodespec/test_verify_fields",
-    "judge/memo": "nodespec/test_alike nodespec/test_fleet",
-    "judge/pattern": "nodespec/test_good_specs nodespec/test_logic nodespec/test_proof nodespec/test_bad_specs",
-    "judge/waivers": "nodespec/test_waivers",
-    "model/*": "reports/test_golden nodespec/test_evaluation nodespec/test_verify nodespec/test_recording"
-    " nodespec/test_summary compatibility/test_earlier_versions",
-    "facts/versions": "nodespec/test_versions nodespec/test_good_specs nodespec/test_proof",
-    "facts/value_types": "nodespec/test_good_specs nodespec/test_bad_specs nodespec/test_proof nodespec/test_recording"
-    " nodespec/test_operators",
-    "facts/*": "nodespec/test_looking nodespec/test_laws nodespec/test_good_specs nodespec/test_recording"
-    " nodespec/test_program",
-    "host/cri": "nodespec/test_grpc checks/test_runtime checks/test_kubelet",
-    "host/grpc": "nodespec/test_grpc checks/test_runtime",
-    "host/peer": "nodespec/test_peer nodespec/test_grpc",
-    "host/pseudofs": "nodespec/test_pseudofs nodespec/test_masked_paths",
-    "host/lifeline": "nodespec/test_looking nodespec/test_workers",
-    "host/*": "nodespec/test_hostile_trees nodespec/test_resting nodespec/test_looking nodespec/test_tree_contract"
-    " checks/test_files checks/test_commands nodespec/test_identity checks/test_runtime nodespec/test_peer",
-    "author/spec/sysspec": "nodespec/test_sysspec",
-    "author/spec/json_schema": "nodespec/test_schema nodespec/test_operators",
-    "author/spec/precompiled": "nodespec/test_ahead",
-    "author/spec/satisfiability": "nodespec/test_proof nodespec/test_bad_specs nodespec/test_gaps",
-    "author/spec/gaps": "nodespec/test_gaps",
-    "author/spec/*": "nodespec/test_good_specs nodespec/test_bad_specs nodespec/test_schema specs/test_library"
-    " nodespec/test_context_defaults nodespec/test_proof",
-    "checks/_boot*": "checks/test_boot checks/test_kernel_at_rest nodespec/test_boot_formats",
-    "checks/_cgroups*": "checks/test_cgroups checks/test_cgroups_at_rest checks/test_units",
-    "checks/_kernel*": "checks/test_kernel checks/test_kernel_at_rest checks/test_kernel_inference checks/test_boot"
-    " checks/test_modules",
-    "checks/_mod*": "checks/test_modules checks/test_modules_at_rest checks/test_kernel",
-    "checks/_runtime*": "checks/test_runtime checks/test_runtime_at_rest",
-    "checks/_swap*": "checks/test_swap checks/test_swap_at_rest",
-    "checks/_sysctl*": "checks/test_sysctl checks/test_sysctl_at_rest checks/test_sysctl_values",
-    "checks/_tuned": "checks/test_sysctl_at_rest",
-    "checks/_systemd*": "checks/test_units checks/test_swap_at_rest checks/test_runtime_at_rest",
-    "checks/_services*": "checks/test_units",
-    "checks/_init*": "checks/test_units checks/test_os",
-    "checks/_openrc": "checks/test_units",
-    "checks/_os_release": "checks/test_os",
-    "checks/_sqlite": "checks/test_sqlite checks/test_rpm",
-    "checks/_*": "checks/test_packages checks/test_rpm checks/test_os checks/test_commands checks/test_cpu"
-    " nodespec/test_identity",
-    "checks/memory": "specs/test_fit_node nodespec/test_recording",
-}
-CASES = "faults/test_fault_cases"  # tried last, for families
-
-COMPARISONS = {
-    ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
-    ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is",
-}  # fmt: skip
-Shape = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+MAX_SECONDS = 90.0  # how long the tests of one mutant take without it; the rest of them is not tried
+# Tests that read the sources themselves, or count what is imported and executed: the switch is in their way.
+UNFIT = (
+    *("tests/test_*.py", "tests/nodespec/test_cost.py", "tests/nodespec/test_laws.py", "tests/pages/*"),
+    *("tests/nodespec/test_who_writes.py", "tests/nodespec/test_fuzzed.py"),
+)
+Tests = Dict[str, Tuple[bool, float]]
 
 
-class Point(NamedTuple):
-    """One change: the file, the function, what kind, the text that it replaces, which of several alike, and by what."""
+class Record(NamedTuple):
+    """Which tests of a file reach which points, by name; what is reached while the file is collected; how tests fare."""
 
-    file: str
-    function: str
-    kind: str
-    text: str
-    ordinal: int
-    start: int
-    end: int
-    instead: str
-
-    @property
-    def name(self) -> str:
-        """By what it is known in the list of survivors."""
-        return f"{self.file} {self.function} {self.kind} `{' '.join(self.text.split())}` {self.ordinal}"
+    reached: Dict[str, List[str]]
+    collected: List[str]
+    tests: Tests
 
 
-class Tried(NamedTuple):
-    """What came of a mutant: killed, survived, timeout or unusable (it does not compile); the test that killed it."""
+class Attempt(NamedTuple):
+    """What came of a mutant: killed, timeout, survived or unreached; and the test that killed it."""
 
     point: Point
     outcome: str
     test: str
 
 
-# the points
+def list_files() -> List[str]:
+    """Return the files of the checkout, those that are new included."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split("\0") if name and os.path.lexists(TOP / name)]
 
 
-def points(file: Path, top: Path) -> Iterator[Point]:
-    """Every point of a module, in the order of its source."""
-    source = file.read_bytes()
-    lines = [0]
-    for line in source.splitlines(keepends=True):
-        lines.append(lines[-1] + len(line))
-    seen: Dict[tuple[str, str, str], int] = {}
-    for function, node, kind, instead in _changes(ast.parse(source)):
-        start = lines[node.lineno - 1] + node.col_offset
-        end = lines[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
-        text = source[start:end].decode()
-        ordinal = seen[function, kind, text] = seen.get((function, kind, text), -1) + 1
-        made = instead(text) if callable(instead) else instead
-        yield Point(str(file.relative_to(top)), function, kind, text, ordinal, start, end, made)
+def copy_checkout(folder: Path, sample: Sequence[Point]) -> None:
+    """Copy the checkout with all mutants of the sample."""
+    numbered: Dict[str, List[Tuple[int, Point]]] = {}
+    for number, point in enumerate(sample):
+        numbered.setdefault(point.file, []).append((number, point))
+    for name in list_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(TOP / name, folder / name, follow_symlinks=False)
+        if name in numbered:
+            (folder / name).write_bytes(mutation.instrument((TOP / name).read_bytes(), numbered[name]))
 
 
-def _changes(tree: ast.Module) -> Iterator[tuple[str, ast.expr, str, str]]:
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            for inner in node.body:
-                if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    yield from _of_function(f"{node.name}.{inner.name}", inner)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield from _of_function(node.name, node)
-
-
-def _of_function(name: str, function: Shape) -> Iterator[tuple[str, ast.expr, str, str]]:
-    for statement in function.body:
-        if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):  # a docstring
-            for node in _walked(statement):
-                for kind, place, instead in _of(node):
-                    yield name, place, kind, instead
-
-
-def _walked(node: ast.AST) -> Iterator[ast.AST]:
-    """A statement and what is below it, but messages, annotations and what is only raised or cast."""
-    yield node
-    for field, value in ast.iter_fields(node):
-        if field in ("annotation", "returns", "decorator_list") or isinstance(node, (ast.Raise, ast.JoinedStr)):
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, ast.AST):
-                yield from _walked(one)
-
-
-def _of(node: ast.AST) -> Iterator[tuple[str, ast.expr, str]]:
-    """What may be changed at a node: the kind, the expression that is replaced, and by what."""
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        left, right = ast.unparse(node.left), ast.unparse(node.comparators[0])
-        yield "comparison", node, f"({left} {COMPARISONS[type(node.ops[0])]} {right})"
-    elif isinstance(node, ast.BoolOp):
-        word = " or " if isinstance(node.op, ast.And) else " and "
-        yield "boolean", node, f"({word.join(f'({ast.unparse(one)})' for one in node.values)})"
-        yield "dropped", node, f"({ast.unparse(node.values[0])})"
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield "not", node, f"bool({ast.unparse(node.operand)})"
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield "constant", node, str(not node.value)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, int):
-        yield "number", node, f"({node.value} + 1)"
-        yield "number less", node, f"({node.value} - 1)"
-    elif isinstance(node, ast.Return) and node.value is not None and not isinstance(node.value, ast.Constant):
-        yield "returned", node.value, "None"
-    elif isinstance(node, (ast.If, ast.IfExp)):
-        yield "branch never", node.test, f"(({ast.unparse(node.test)}) and False)"
-        yield "branch always", node.test, f"(({ast.unparse(node.test)}) or True)"
-
-
-def drawn(top: Path) -> List[Point]:
-    """All points, in the order in which the seed draws them: the first that exist are the sample."""
-    files = sorted(file for folder in FOLDERS for file in (top / folder).glob("*.py") if file.name != "__init__.py")
-    every = [point for file in files for point in points(file, top)]
-    # an order by each point's own name, so that one which is new or gone moves no other
-    return sorted(every, key=lambda point: random.Random(f"{SEED} {point.name}").random())  # noqa: S311 - a sample
-
-
-def tests_of(point: Point, top: Path) -> List[str]:
-    """The test files of a point's module that are there."""
-    module = point.file.removeprefix("nodespec/").removesuffix(".py")
-    family = module.removeprefix("checks/")
-    files = next((names for glob, names in GENERAL.items() if fnmatch.fnmatch(module, glob)), "")
-    names = files.split() or [f"checks/test_{family}", f"checks/test_{family}_at_rest"]
-    names += [CASES] if module.startswith("checks/") else []
-    return [f"tests/{name}.py" for name in names if (top / f"tests/{name}.py").exists()]
-
-
-# trying them
-
-
-RUNNER = """
-import json, os, signal, sys
-sys.path.insert(0, os.getcwd())
-import pytest, _pytest.assertion.rewrite, hypothesis, yaml, jsonschema
-import re, subprocess, threading, unittest.mock, tempfile, email.message, html.parser, importlib.resources
-from hypothesis import settings
-from hypothesis import strategies
-settings.register_profile("mutants", deadline=None, database=None, max_examples=50, derandomize=True)
-settings.load_profile("mutants")
-class Failures:
-    def __init__(self):
-        self.names = []
-
-    def pytest_runtest_logreport(self, report):
-        if report.failed:
-            self.names.append(report.nodeid)
-
-    def pytest_collectreport(self, report):
-        if report.failed:
-            self.names.append(report.nodeid)
-
-sys.stdout.write("ready\\n"); sys.stdout.flush()
-for line in sys.stdin:
-    job = json.loads(line)
-    told, tell = os.pipe()
-    child = os.fork()
-    if not child:
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        signal.alarm(job["timeout"])
-        failures = Failures()
-        options = ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not root", "--tb=no",
-                   "-W", "ignore::pytest.PytestAssertRewriteWarning", *job["options"]]
-        status = int(pytest.main([*options, *job["tests"]], plugins=[failures]))
-        os.write(tell, json.dumps(failures.names[:200]).encode()[:60000])
-        os._exit(status)
-    os.close(tell)
-    status = os.waitpid(child, 0)[1]
-    try:
-        os.killpg(child, signal.SIGKILL)
-    except OSError:
-        pass
-    os.set_blocking(told, False)
-    try:
-        names = os.read(told, 65536)
-    except OSError:
-        names = b""
-    os.close(told)
-    code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-    sys.stdout.write(json.dumps([code, json.loads(names or b"[]")]) + "\\n"); sys.stdout.flush()
-"""
-
-
-class Worker:
-    """A copy of the checkout, and a process with the libraries of the tests imported, which forks for each mutant."""
+class Runner:
+    """Runs jobs of mutant_plugin.py in a copy of the checkout."""
 
     def __init__(self, folder: Path) -> None:
-        self.top = folder
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listed = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=True)
-        for name in filter(None, listed.stdout.split("\0")):
-            if (TOP / name).is_symlink() or (TOP / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(TOP / name, folder / name, follow_symlinks=False)
-        environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", RUNNER],
-            cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._answer()
+        self.folder = folder
 
-    def _answer(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
+    def run(self, jobs: Sequence[Dict[str, Any]], files: Sequence[str], log: str = "") -> Iterator[Dict[str, Any]]:
+        """Yield the result of each job, as soon as it is there."""
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "jobs").write_text(json.dumps(jobs))
+            results = Path(folder, "results")
+            results.touch()
+            paths = f"{self.folder}{os.pathsep}{Path(__file__).parent}"
+            environment = {
+                **os.environ,
+                "PYTHONPATH": paths,
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "MUTANT_JOBS": f"{folder}/jobs",
+                "MUTANT_RESULTS": str(results),
+                "NODESPEC_MUTANT_LOG": log,
+            }
+            options = ["-q", "-s", "-n", "0", "-m", "not root", "--tb=no"]
+            options += ["-p", "no:cacheprovider", "-p", "mutant_plugin"]
+            command = [sys.executable, "-m", "pytest", *options, *files]
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            done = 0
+            with results.open() as lines:
+                while process.poll() is None or done < len(jobs):
+                    line = lines.readline()
+                    if line.endswith("\n"):
+                        done += 1
+                        yield json.loads(line)
+                    elif process.poll() is not None and not line:
+                        break
+                    else:
+                        time.sleep(0.05)
+            output = process.communicate()[0]
+            if done < len(jobs):
+                raise RuntimeError(f"pytest ended with {process.returncode} after {done} of {len(jobs)} jobs:\n{output}")
 
-    def run(self, tests: Sequence[str], *options: str, timeout: int = TIMEOUT) -> tuple[int, List[str]]:
-        """Pytest's exit status for these tests, negative if a signal ended it; and the tests that failed."""
-        assert self.process.stdin
-        job = {"timeout": timeout, "tests": [*tests], "options": [*options]}
-        self.process.stdin.write(f"{json.dumps(job)}\n")
-        self.process.stdin.flush()
-        status, failed = json.loads(self._answer())
-        return int(status), failed
-
-    def attempt(self, point: Point) -> Tried:
-        """Try one mutant, and put the source back."""
-        path = self.top / point.file
-        source = path.read_bytes()
-        mutant = source[: point.start] + point.instead.encode() + source[point.end :]
+    def run_alone(self, number: int, files: Sequence[str]) -> bool:
+        """Return whether whole test files pass with a mutant that takes effect from the first import on."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "NODESPEC_MUTANT": str(number)}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", "not root", "-p", "no:cacheprovider"]
         try:
-            compile(mutant, point.file, "exec")
-        except SyntaxError:
-            return Tried(point, "unusable", "")
-        path.write_bytes(mutant)
-        try:
-            status, failed = self.run(tests_of(point, self.top), "-x")
-        finally:
-            path.write_bytes(source)
-        if status > 0 and not failed:
-            raise RuntimeError(f"pytest ended with status {status} and names no failed test: {point.name}")
-        outcome = "survived" if status == 0 else "timeout" if status == -signal.SIGALRM else "killed"
-        return Tried(point, outcome, failed[0] if failed else "")
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+            done = subprocess.run(
+                [*command, *files], cwd=self.folder, env=environment, capture_output=True, check=False, timeout=300
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
 
 
-def tried(chosen: Sequence[Point], folder: Path, jobs: int) -> Iterator[Tried]:
-    """Try the points, as many at once as there are workers."""
-    workers: Queue[Worker] = Queue()
-    made = [Worker(folder / str(number)) for number in range(jobs)]
-    for worker in made:
-        workers.put(worker)
+def record_tests(runner: Runner, sample: Sequence[Point], cache: Path, files: List[str], *, stale: bool) -> Dict[str, Record]:
+    """Run all tests without a mutant, and return what each file reaches; a record of the cache is not made again."""
+    digests = {name: hashlib.sha256((TOP / name).read_bytes()).hexdigest() for name in list_files() if (TOP / name).is_file()}
+    whole = hashlib.sha256(json.dumps([digests, [point.name for point in sample]], sort_keys=True).encode()).hexdigest()
+    names = {point.name for point in sample}
+    records: Dict[str, Record] = {}
+    missing: List[str] = []
+    for file in files:
+        path = cache / f"{file.replace('/', '-')}.json"
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        same = kept.get("whole") == whole
+        near = stale and kept.get("file") == digests[file] and names <= set(kept["names"])
+        if same or near:
+            records[file] = Record(*kept["record"])
+        else:
+            missing.append(file)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [{"number": -1, "tests": [file], "timeout": 900, "first": False} for file in missing]
+        log = Path(folder, "log")
+        log.touch()
+        for file, result in zip(missing, runner.run(jobs, missing, str(log)) if missing else ()):
+            print(f"{file}: {len(result['tests'])} tests, {sum(t for _, t in result['tests'].values()):.0f} s, {result['status']}", flush=True)
+            records[file] = Record({}, [], result["tests"])
+        for line in log.read_text(errors="replace").splitlines():
+            number, _, where = line.partition(" ")
+            test, _, phase = where.rpartition(" (")
+            name = sample[int(number)].name
+            if phase and test and test.partition("::")[0] in records:
+                reached = records[test.partition("::")[0]].reached.setdefault(name, [])
+                if test not in reached:
+                    reached.append(test)
+            elif where in records and name not in records[where].collected:
+                records[where].collected.append(name)
+        for file in missing:
+            kept = {"whole": whole, "file": digests[file], "names": sorted(names), "record": records[file]}
+            (cache / f"{file.replace('/', '-')}.json").write_text(json.dumps(kept))
+    return records
 
-    def attempt(point: Point) -> Tried:
-        worker = workers.get()
-        try:
-            return worker.attempt(point)
-        finally:
-            workers.put(worker)
 
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(attempt, chosen)
-    for worker in made:
-        worker.close()
+def choose_tests(point: Point, records: Dict[str, Record]) -> List[Tuple[str, float]]:
+    """Return the tests that reach a point and pass without a mutant, with seconds: the most specific and quickest first."""
+    reaching: Dict[str, int] = {}
+    for record in records.values():
+        for name, tests in record.reached.items():
+            for test in tests:
+                reaching[test] = reaching.get(test, 0) + 1
+    found = []
+    for record in records.values():
+        for test in record.reached.get(point.name, ()):
+            passed, seconds = record.tests.get(test, (False, 0.0))
+            if passed:
+                found.append(((seconds + 0.02) * reaching[test], test, seconds))
+    chosen, total = [], 0.0
+    for _, test, seconds in sorted(found):
+        total += seconds
+        if chosen and total > MAX_SECONDS:
+            break
+        chosen.append((test, seconds))
+    return chosen
 
 
-def failing(results: Sequence[Tried], folder: Path) -> List[str]:
-    """Which of the tests that killed mutants fail without one: their kills say nothing."""
-    tests = sorted({one.test for one in results if one.test})
-    worker = Worker(folder)
-    try:
-        status, failed = worker.run(tests, timeout=600) if tests else (0, [])
-    finally:
-        worker.close()
-    return failed if status in (0, 1) else [f"{len(tests)} tests end with status {status}"]
+def try_mutants(runner: Runner, sample: Sequence[Point], chosen: Sequence[int], records: Dict[str, Record]) -> Iterator[Attempt]:
+    """Try the mutants of these numbers."""
+    jobs = []
+    for number in chosen:
+        tests = choose_tests(sample[number], records)
+        if tests:
+            timeout = 20 + 5 * sum(seconds for _, seconds in tests)
+            jobs.append({"number": number, "tests": [test for test, _ in tests], "timeout": timeout, "first": True})
+    files = sorted({test.partition("::")[0] for job in jobs for test in job["tests"]})
+    results = {result["number"]: result for result in _told(runner.run(jobs, files) if jobs else (), sample)}
+    for number in chosen:
+        point = sample[number]
+        result = results.get(number)
+        status = result["status"] if result else "unreached"
+        collecting = [file for file, record in records.items() if point.name in record.collected][:3]
+        if status in ("unreached", "passed") and collecting:
+            status = "passed" if runner.run_alone(number, collecting) else "failed"
+            killer = collecting[0]
+        else:
+            killer = next((test for test, (passed, _) in (result or {"tests": {}})["tests"].items() if not passed), "")
+        outcome = {"failed": "killed", "passed": "survived"}.get(status, status)
+        yield Attempt(point, outcome, killer if outcome == "killed" else "")
 
 
-def shown(one: Tried, known: Dict[str, str]) -> str:
-    """A line about a survivor."""
-    reason = known.get(one.point.name, "NOT LISTED")
-    return f"{one.outcome:9}{one.point.name} -> {' '.join(one.point.instead.split())[:60]}: {reason}"
+def _told(results: Iterable[Dict[str, Any]], sample: Sequence[Point]) -> Iterator[Dict[str, Any]]:
+    for result in results:
+        if result["status"] == "passed":
+            print(f"  no test of {len(result['tests'])} fails: {sample[result['number']].name}", flush=True)
+        yield result
+
+
+def find_unreliable(runner: Runner, attempts: Sequence[Attempt]) -> List[str]:
+    """Return the tests that killed mutants and fail without one: their kills say nothing."""
+    tests = sorted({attempt.test for attempt in attempts if "::" in attempt.test})
+    if not tests:
+        return []
+    files = sorted({test.partition("::")[0] for test in tests})
+    job = {"number": -1, "tests": tests, "timeout": 900, "first": False}
+    (result,) = runner.run([job], files)
+    return [test for test in tests if not result["tests"].get(test, (False, 0))[0]]
+
+
+def describe(attempt: Attempt, known: Dict[str, str]) -> str:
+    """Return a line about a survivor."""
+    reason = known.get(attempt.point.name, "NOT LISTED")
+    return f"{attempt.outcome:10}{attempt.point.name} -> {' '.join(attempt.point.instead.split())[:60]}: {reason}"
 
 
 def main() -> int:
-    """The exit status; survivors are printed."""
+    """Print the survivors, and return the exit status."""
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("cache", nargs="?")
-    arguments.add_argument("--all", action="store_true", help=f"try all {SAMPLE} points")
+    arguments.add_argument("cache", type=Path)
     arguments.add_argument("--strict", action="store_true", help="demand few survivors, and a reason for each")
-    arguments.add_argument("--share", type=int, default=SHARE, help="how many are tried otherwise")
-    arguments.add_argument("--only", default="*", help="files of the sample, as a glob")
-    arguments.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
+    arguments.add_argument("--sample", type=int, default=SAMPLE, help="how many points are drawn")
+    arguments.add_argument("--only", default="*", help="names of points, as a glob")
+    arguments.add_argument("--tests", default="*", help="test files, as a glob")
+    arguments.add_argument("--stale", action="store_true", help="accept earlier records of the same test files")
     said = arguments.parse_args()
-    known: Dict[str, str] = yaml.safe_load(SURVIVORS.read_text()) or {}
-    sample = [point for point in drawn(TOP)[:SAMPLE] if fnmatch.fnmatch(point.file, said.only)]
-    if not said.all:
-        turn = int(time.time() // 86400) * said.share % len(sample)
-        sample = (sample[turn:] + sample[:turn])[: said.share]
     begun = time.monotonic()
-    results: List[Tried] = []
+    known: Dict[str, str] = yaml.safe_load(SURVIVORS.read_text()) or {}
+    sample = mutation.draw_points(TOP)[: said.sample]
+    cache = said.cache / "mutants"
+    cache.mkdir(parents=True, exist_ok=True)
+    tests = [name for name in list_files() if fnmatch.fnmatch(name, "tests/*/test_*.py") or fnmatch.fnmatch(name, "tests/test_*.py")]
+    tests = [name for name in tests if fnmatch.fnmatch(name, said.tests) and not any(fnmatch.fnmatch(name, glob) for glob in UNFIT)]
+    chosen = [number for number, point in enumerate(sample) if fnmatch.fnmatch(point.name, said.only)]
     with tempfile.TemporaryDirectory(prefix="nodespec-mutants-") as folder:
-        for one in tried(sample, Path(folder), said.jobs):
-            results.append(one)
-            if one.outcome == "survived":
-                print(shown(one, known), flush=True)
-        wrong = failing(results, Path(folder) / "whole")
-    print("".join(f"fails without a mutant: {name}\n" for name in wrong), end="")
-    usable = [one for one in results if one.outcome != "unusable"]
-    alive = [one for one in usable if one.outcome == "survived"]
-    unlisted = [one for one in alive if one.point.name not in known]
-    late = sum(one.outcome == "timeout" for one in usable)
+        copy_checkout(Path(folder), sample)
+        runner = Runner(Path(folder))
+        records = record_tests(runner, sample, cache, tests, stale=said.stale)
+        broken = [test for record in records.values() for test, (passed, _) in record.tests.items() if not passed]
+        print("".join(f"fails without a mutant, and is left out: {test}\n" for test in broken), end="")
+        print(f"{sum(len(record.tests) for record in records.values())} tests recorded after {time.monotonic() - begun:.0f} s", flush=True)
+        attempts = list(try_mutants(runner, sample, chosen, records))
+        unreliable = find_unreliable(runner, attempts)
+    print("".join(f"fails without a mutant: {name}\n" for name in unreliable), end="")
+    alive = [attempt for attempt in attempts if attempt.outcome in ("survived", "unreached")]
+    print("".join(f"{describe(attempt, known)}\n" for attempt in alive), end="")
+    unlisted = [attempt for attempt in alive if attempt.point.name not in known]
+    gone = sorted(set(known) - {attempt.point.name for attempt in alive}) if len(chosen) == SAMPLE else []
+    print("".join(f"listed, but does not survive: {name}\n" for name in gone), end="")
+    late = sum(attempt.outcome == "timeout" for attempt in attempts)
     print(
-        f"{len(usable)} mutants in {time.monotonic() - begun:.0f} s: {len(alive)} survive "
-        f"({100 * len(alive) / max(1, len(usable)):.1f} %), {len(unlisted)} of them not listed; {late} never ended"
+        f"{len(attempts)} mutants in {time.monotonic() - begun:.0f} s: {len(alive)} survive "
+        f"({100 * len(alive) / max(1, len(attempts)):.1f} %), {len(unlisted)} of them not listed; {late} never ended"
     )
-    return int(bool(wrong) or (said.strict and (bool(unlisted) or len(alive) > MAX_SURVIVING * len(usable))))
+    (cache / "attempts.json").write_text(json.dumps([[a.point.name, a.outcome, a.test] for a in attempts], indent=1))
+    return int(bool(unreliable) or (said.strict and (bool(unlisted) or bool(gone) or len(alive) > MAX_SURVIVING * len(attempts))))
 
 
 if __name__ == "__main__":

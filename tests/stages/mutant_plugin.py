@@ -1,0 +1,118 @@
+"""A pytest plugin that collects once and forks for each job: to record which tests reach a mutant, or to try one.
+
+The environment variable MUTANT_JOBS names a file with a JSON list of jobs, and MUTANT_RESULTS the file that receives one
+JSON line for each. A job has `number` (of the mutant, or -1), `tests` (node ids, or one test file), `timeout` in
+seconds, and `first`: whether to stop at the first test that fails. A result has `number`, `status` (`passed`, `failed`
+or `timeout`), and `tests`: the outcome and the duration of each test that ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from typing import Any, Dict, List, NoReturn, Optional, Set, Tuple
+
+import pytest
+
+Job = Dict[str, Any]
+PAUSE = 0.02  # seconds between looks at a child
+sys.mutant, sys.reached = -1, set()  # type: ignore[attr-defined] - the switch of mutation.py
+
+
+class Outcomes:
+    """The worst outcome of each test, and how long it took."""
+
+    def __init__(self) -> None:
+        self.tests: Dict[str, Tuple[bool, float]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add the report of a phase: setup, call or teardown."""
+        passed, seconds = self.tests.get(report.nodeid, (True, 0.0))
+        self.tests[report.nodeid] = (passed and not report.failed, seconds + report.duration)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Tell the switch which file reaches a mutant while it is collected."""
+    os.environ["PYTEST_CURRENT_TEST"] = collector.nodeid
+
+
+def pytest_collection_finish() -> None:
+    """Collecting is over."""
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
+
+
+def pytest_runtest_logstart() -> None:
+    """Each test reaches its mutants anew."""
+    _reached().clear()
+
+
+def _reached() -> Set[int]:
+    found: Set[int] = sys.reached  # type: ignore[attr-defined]
+    return found
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Do the jobs instead of running all tests."""
+    with open(os.environ["MUTANT_JOBS"], encoding="utf-8") as file:
+        jobs: List[Job] = json.load(file)
+    items: Dict[str, List[pytest.Item]] = {}
+    for item in session.items:
+        for name in (item.nodeid, item.nodeid.partition("::")[0]):
+            items.setdefault(name, []).append(item)
+    for job in jobs:
+        result = _attempt(session, job, [item for name in job["tests"] for item in items.get(name, [])])
+        with open(os.environ["MUTANT_RESULTS"], "a", encoding="utf-8") as file:
+            file.write(f"{json.dumps({'number': job['number'], **result})}\n")
+    return True
+
+
+def _attempt(session: pytest.Session, job: Job, items: List[pytest.Item]) -> Dict[str, Any]:
+    """Run the tests in a child of this process, which dies at the timeout with all that it started."""
+    folder = tempfile.mkdtemp(prefix="mutant-")
+    child = os.fork()
+    if not child:
+        _run_tests(session, job, items, folder)
+    ends = time.monotonic() + float(job["timeout"])
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < ends:
+        time.sleep(PAUSE)
+    late = time.monotonic() >= ends
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except OSError:
+        pass  # it had no time to lead a group, or has ended with all others
+    os.waitpid(child, 0)
+    tests: Dict[str, Tuple[bool, float]] = {}
+    try:
+        with open(f"{folder}/result", encoding="utf-8") as file:
+            tests = json.load(file)
+    except (OSError, ValueError):
+        late = True  # the child has died of what it tested
+    shutil.rmtree(folder, ignore_errors=True)
+    failed = any(not passed for passed, _ in tests.values())
+    return {"status": "failed" if failed else "timeout" if late else "passed", "tests": tests}
+
+
+def _run_tests(session: pytest.Session, job: Job, items: List[pytest.Item], folder: str) -> NoReturn:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.mkdir(f"{folder}/t")
+    os.environ.update(NODESPEC_MUTANT=str(job["number"]), PYTEST_DEBUG_TEMPROOT=f"{folder}/t", TMPDIR=f"{folder}/t")
+    tempfile.tempdir = None
+    sys.mutant = job["number"]  # type: ignore[attr-defined]
+    outcomes = Outcomes()
+    session.config.pluginmanager.register(outcomes)
+    following: List[Optional[pytest.Item]] = [*items[1:], None]
+    for item, later in zip(items, following):
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=later)
+        if job["first"] and not all(passed for passed, _ in outcomes.tests.values()):
+            break
+    with open(f"{folder}/result", "w", encoding="utf-8") as file:
+        json.dump(outcomes.tests, file)
+    os._exit(0)
