@@ -164,8 +164,10 @@ def needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
 def _names(text: str) -> Mapping[str, int]:
     """Parse names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs`.
 
-    The name of this example is br_netfilter.
+    The name of this example is br_netfilter. Raises ValueError for a text without any file of a module.
     """
+    if ".ko" not in text and text.strip():
+        raise ValueError("it names no file of a module")
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
     return {module(path): line for line, path in paths if path}
 

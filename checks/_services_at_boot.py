@@ -74,11 +74,9 @@ def _missing(tree: Tree, unit: str) -> Optional[Absent]:
 
 
 def _enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
-    from nodespec.checks import _systemd_at_boot, _systemd_install  # noqa: PLC0415
+    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    seen = [_systemd_install.is_enabled(units, unit) for units in _systemd_at_boot.unit_files(tree)]
-    values = {one.value for one in seen if isinstance(one, Value)}
-    return seen[0] if len(values) < 2 else Unknown("unsupported", _systemd_at_boot.PRESETS_DIFFER.format(unit))  # noqa: PLR2004
+    return _systemd_at_boot.enabled(tree, unit)
 
 
 def _started_by_systemd(tree: Tree, unit: str) -> Observation[bool]:

@@ -6,7 +6,7 @@ The sources are the kernel command line, generators, presets of a first boot, an
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.checks import _kernel_version, _systemd_graph, _systemd_units
 from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units
@@ -64,14 +64,25 @@ STOCK: Mapping[str, object] = {
 
 def starts(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot of systemd starts a unit; absent if it does not exist."""
-    seen = [transaction.starts(name) for transaction in tree.once(_transactions)]
+    return agreed(tree, name, [transaction.starts(name) for transaction in tree.once(_transactions)])
+
+
+def enabled(tree: Tree, name: str) -> Observation[bool]:
+    """Return whether a unit is enabled after the presets of a first boot; absent if it does not exist."""
+    from nodespec.checks import _systemd_install  # noqa: PLC0415
+
+    return agreed(tree, name, [_systemd_install.is_enabled(units, name) for units in unit_files(tree)])
+
+
+def agreed(tree: Tree, name: str, seen: List[Observation[bool]]) -> Observation[bool]:
+    """Return what is observed of a unit if it is the same for all possible presets, else why it is unknown."""
     first = seen[0]
     if all(isinstance(one, Value) and isinstance(first, Value) and one.value == first.value for one in seen):
         return first
     if all(isinstance(one, Absent) for one in seen):
         return first
     unread = next((one for one in seen if isinstance(one, Unknown)), None)
-    return unread or Unknown("unsupported", PRESETS_DIFFER.format(name))
+    return unread or _unread_presets(tree) or Unknown("unsupported", PRESETS_DIFFER.format(name))
 
 
 def started(tree: Tree) -> Mapping[str, Evidence]:
@@ -107,29 +118,44 @@ def _unit_files(tree: Tree) -> Tuple[Units, ...]:
     if "sysinit.target" not in units.ids:
         added.update((f"stock/{name}", entry) for name, entry in STOCK.items())
         units = Units(tree, added)
-    if not _is_first_boot(tree):
+    first_boot = _is_first_boot(tree)
+    if isinstance(first_boot, Value) and not first_boot.value:
         return (units,)
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
     made: List[Units] = []
     for mode in _systemd_install.preset_modes(tree):
-        links, removed = _systemd_install.preset_all(tree, units, full=mode)
-        made.append(Units(tree, {**added, **links}, removed))
-    if made and (units.malformed or units.dangling()):
+        for rules in _systemd_install.possible_rules(tree):
+            links, removed = _systemd_install.preset_all(rules, units, full=mode)
+            made.append(Units(tree, {**added, **links}, removed))
+    if isinstance(first_boot, Unknown) or units.malformed or units.dangling():
         made.append(units)  # With such a file or link, systemd 252 stops and applies no presets.
-    return tuple(made) or (units,)
+    return tuple(made)
 
 
-def _is_first_boot(tree: Tree) -> bool:
+def _is_first_boot(tree: Tree) -> Observation[bool]:
     """Return whether the next boot is a first boot.
 
-    /etc/machine-id is missing, unreadable or `uninitialized`, unless the command line overrides it.
+    /etc/machine-id is missing, not a regular file or `uninitialized`, unless the command line overrides it.
     """
     override = _switch(tree, "systemd.condition_first_boot")
     if is_no(override) or is_yes(override):
-        return is_yes(override)
+        return Value(is_yes(override), Evidence(CMDLINE))
     identity = tree.line(MACHINE_ID)
-    return not isinstance(identity, Value) or identity.value == "uninitialized"
+    entry = tree.entry(MACHINE_ID)
+    if isinstance(identity, Absent) or (isinstance(entry, Value) and entry.value.kind != "file"):
+        return Value(value=True, evidence=Evidence(MACHINE_ID))
+    return identity.then(lambda text: text == "uninitialized")
+
+
+def _unread_presets(tree: Tree) -> Optional[Unknown]:
+    """Return why it is unknown whether a first boot follows, or what its presets are."""
+    from nodespec.checks import _systemd_install  # noqa: PLC0415
+
+    for seen in (_is_first_boot(tree), _systemd_install.preset_rules(tree)):
+        if isinstance(seen, Unknown):
+            return seen
+    return None
 
 
 def command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:

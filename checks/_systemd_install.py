@@ -184,17 +184,27 @@ class Rule(NamedTuple):
     at: Evidence
 
 
-def preset_rules(tree: Tree) -> Tuple[Rule, ...]:
+def preset_rules(tree: Tree) -> Observation[Tuple[Rule, ...]]:
     """Return the rules of all preset files; the first that matches a unit counts."""
     files = _systemd_units.merged(tree, _systemd_units.PRESETS, ".preset")
+    if not isinstance(files, Value):
+        return files
     rules: List[Rule] = []
-    for path in files.value if isinstance(files, Value) else ():
+    for path in files.value:
         text = _systemd_units.said(tree, path)
-        for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
+        if not isinstance(text, Value):
+            return text
+        for number, line in _systemd_units.lines(text.value):
             verb, pattern, *instances = (*line.split(), "", "")
             if verb in ("enable", "disable") and pattern:
                 rules.append(Rule(verb == "enable", pattern, tuple(filter(None, instances)), Evidence(path, number)))
-    return tuple(rules)
+    return Value(tuple(rules), files.evidence)
+
+
+def possible_rules(tree: Tree) -> Tuple[Tuple[Rule, ...], ...]:
+    """Return the rules of all preset files; if one cannot be read, both extremes: to enable all units, and none."""
+    rules = preset_rules(tree)
+    return (rules.value,) if isinstance(rules, Value) else ((), (Rule(False, "*", (), Evidence("")),))  # noqa: FBT003
 
 
 def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...], Evidence]:
@@ -210,9 +220,8 @@ def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...],
     return True, (), Evidence(":".join(_systemd_units.PRESETS))
 
 
-def preset_all(tree: Tree, units: Units, *, full: bool) -> Tuple[Mapping[str, object], FrozenSet[str]]:
+def preset_all(rules: Tuple[Rule, ...], units: Units, *, full: bool) -> Tuple[Mapping[str, object], FrozenSet[str]]:
     """Return the links that a first boot adds below /etc, and those it removes."""
-    rules = preset_rules(tree)
     enabled: Dict[str, Evidence] = {}
     disabled: Set[str] = set()
     for name in units.ids:

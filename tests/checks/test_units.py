@@ -72,6 +72,18 @@ def test_a_link_to_what_is_not_there_starts_nothing(make_tree: MakeTree) -> None
     assert enabled(root) == started(root) == Absent(Evidence(_systemd_units.PATH), "unit kubelet.service not found")
 
 
+@pytest.mark.parametrize("path", ["/etc/machine-id", PRESET, "/usr/lib/systemd/system-preset"])
+@pytest.mark.parametrize("linked", [True, False])
+def test_unreadable_sources_of_a_first_boot_are_unknown(make_tree: MakeTree, path: str, linked: bool) -> None:  # noqa: FBT001
+    files = {UNIT: WANTED, "/etc/os-release": "ID=fedora\nVERSION_ID=41\n", PRESET: "disable *\n"}
+    if path == "/etc/machine-id":
+        files[PRESET] = "disable *\n" if linked else "enable *\n"
+    links = {path: path, **SYSTEMD, **({LINK: UNIT} if linked else {})}
+    root = make_tree({name: text for name, text in files.items() if not name.startswith(path)}, links)
+    unread = Unknown("failed", f"{path}: too many links")
+    assert enabled(root) == started(root) == unread
+
+
 def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
     wants = "/etc/systemd/system/multi-user.target.wants"
     seen = enabled(make_tree({UNIT: WANTED, **ID}, {wants: wants, **SYSTEMD}))

@@ -1,7 +1,7 @@
 """A pytest plugin that collects once and forks for each job: to record which tests reach a mutant, or to try one.
 
-The environment variable MUTANT_JOBS names a file with a JSON list of jobs, and MUTANT_RESULTS the file that receives one
-JSON line for each. A job has `number` (of the mutant, or -1), `tests` (node ids, or one test file), `timeout` in
+The environment variable MUTANT_JOBS names a file with a JSON list of jobs, MUTANT_RESULTS the file that receives a JSON
+line for each. A job has `number` (of the mutant, or -1), `tests` (node ids, or one test file), `timeout` in
 seconds, and `first`: whether to stop at the first test that fails. A result has `number`, `status` (`passed`, `failed`
 or `timeout`), and `tests`: the outcome and the duration of each test that ran.
 """
@@ -15,13 +15,16 @@ import signal
 import sys
 import tempfile
 import time
-from typing import Any, Dict, List, NoReturn, Optional, Set, Tuple
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Set, Tuple
 
-import pytest
+if TYPE_CHECKING:
+    import pytest
 
 Job = Dict[str, Any]
-PAUSE = 0.02  # seconds between looks at a child
-sys.mutant, sys.reached = -1, set()  # type: ignore[attr-defined] - the switch of mutation.py
+PAUSE = 0.02  # seconds between two checks whether a child has ended
+SWITCH = vars(sys)  # holds `mutant` and `reached`, as mutant_points.py writes them into the copy
+SWITCH.update(mutant=-1, reached=set())
 
 
 class Outcomes:
@@ -42,18 +45,14 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collecting is over."""
+    """Tell the switch that no file is collected any more."""
     os.environ.pop("PYTEST_CURRENT_TEST", None)
 
 
 def pytest_runtest_logstart() -> None:
-    """Each test reaches its mutants anew."""
-    _reached().clear()
-
-
-def _reached() -> Set[int]:
-    found: Set[int] = sys.reached  # type: ignore[attr-defined]
-    return found
+    """Forget which mutants were reached before this test."""
+    reached: Set[int] = SWITCH["reached"]
+    reached.clear()
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
@@ -81,10 +80,8 @@ def _attempt(session: pytest.Session, job: Job, items: List[pytest.Item]) -> Dic
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < ends:
         time.sleep(PAUSE)
     late = time.monotonic() >= ends
-    try:
+    with suppress(OSError):  # it had no time to lead a group, or has ended with all others
         os.killpg(child, signal.SIGKILL)
-    except OSError:
-        pass  # it had no time to lead a group, or has ended with all others
     os.waitpid(child, 0)
     tests: Dict[str, Tuple[bool, float]] = {}
     try:
@@ -105,7 +102,7 @@ def _run_tests(session: pytest.Session, job: Job, items: List[pytest.Item], fold
     os.mkdir(f"{folder}/t")
     os.environ.update(NODESPEC_MUTANT=str(job["number"]), PYTEST_DEBUG_TEMPROOT=f"{folder}/t", TMPDIR=f"{folder}/t")
     tempfile.tempdir = None
-    sys.mutant = job["number"]  # type: ignore[attr-defined]
+    SWITCH["mutant"] = job["number"]
     outcomes = Outcomes()
     session.config.pluginmanager.register(outcomes)
     following: List[Optional[pytest.Item]] = [*items[1:], None]

@@ -2,7 +2,7 @@
 
     python tests/stages/mutants.py CACHE [--strict] [--sample N] [--seed N] [--only GLOB] [--tests GLOB] [--stale]
 
-The sample of 300 mutation points is drawn as mutation.py tells: comparisons, numbers off by one, `and` and `or`, `not`,
+The sample of 300 mutation points is drawn by mutant_points.py: comparisons, numbers off by one, `and` and `or`, `not`,
 constants, returned values, dropped branches. One copy of the checkout holds all of them, and a switch selects one. A
 first run of the tests records which tests reach which point; it is kept in CACHE for as long as the checkout is the
 same. Then each mutant is tried with the tests that reach it, the quickest and most specific first, in a forked process,
@@ -27,11 +27,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
-import mutation
+import mutant_points
 import yaml
-from mutation import Point
+from mutant_points import Point
 
 TOP = Path(__file__).parents[2]
 SURVIVORS = Path(__file__).with_name("mutants_survivors.yaml")
@@ -40,14 +40,20 @@ MAX_SURVIVING = 0.15
 MAX_SECONDS = 90.0  # how long the tests of one mutant take without it; the rest of them is not tried
 # Tests that read the sources themselves, or count what is imported and executed: the switch is in their way.
 UNFIT = (
-    *("tests/test_*.py", "tests/nodespec/test_cost.py", "tests/nodespec/test_laws.py", "tests/pages/*"),
+    *(
+        "tests/test_*.py",
+        "tests/stages/*",
+        "tests/nodespec/test_cost.py",
+        "tests/nodespec/test_laws.py",
+        "tests/pages/*",
+    ),
     *("tests/nodespec/test_who_writes.py", "tests/nodespec/test_fuzzed.py"),
 )
 Tests = Dict[str, Tuple[bool, float]]
 
 
 class Record(NamedTuple):
-    """Which tests of a file reach which points, by name; what is reached while the file is collected; how tests fare."""
+    """Which tests of a file reach which points, by name; what its collection reaches; outcome and duration of tests."""
 
     reached: Dict[str, List[str]]
     collected: List[str]
@@ -78,7 +84,7 @@ def copy_checkout(folder: Path, sample: Sequence[Point]) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(TOP / name, folder / name, follow_symlinks=False)
         if name in numbered:
-            (folder / name).write_bytes(mutation.instrument((TOP / name).read_bytes(), numbered[name]))
+            (folder / name).write_bytes(mutant_points.instrument((TOP / name).read_bytes(), numbered[name]))
 
 
 class Runner:
@@ -121,7 +127,9 @@ class Runner:
                         time.sleep(0.05)
             output = process.communicate()[0]
             if done < len(jobs):
-                raise RuntimeError(f"pytest ended with {process.returncode} after {done} of {len(jobs)} jobs:\n{output}")
+                raise RuntimeError(
+                    f"pytest ended with {process.returncode} after {done} of {len(jobs)} jobs:\n{output}"
+                )
 
     def run_alone(self, number: int, files: Sequence[str]) -> bool:
         """Return whether whole test files pass with a mutant that takes effect from the first import on."""
@@ -137,50 +145,60 @@ class Runner:
         return done.returncode == 0
 
 
-def record_tests(runner: Runner, sample: Sequence[Point], cache: Path, files: List[str], *, stale: bool) -> Dict[str, Record]:
-    """Run all tests without a mutant, and return what each file reaches; a record of the cache is not made again."""
-    digests = {name: hashlib.sha256((TOP / name).read_bytes()).hexdigest() for name in list_files() if (TOP / name).is_file()}
-    whole = hashlib.sha256(json.dumps([digests, [point.name for point in sample]], sort_keys=True).encode()).hexdigest()
-    names = {point.name for point in sample}
+def record_tests(
+    runner: Runner, sample: Sequence[Point], cache: Path, files: Sequence[str], *, stale: bool
+) -> Dict[str, Record]:
+    """Run tests without a mutant, and return what each file reaches; a record in the cache is not made again."""
+    names = sorted(point.name for point in sample)
+    digests = {
+        name: hashlib.sha256((TOP / name).read_bytes()).hexdigest() for name in list_files() if (TOP / name).is_file()
+    }
+    whole = hashlib.sha256(json.dumps([digests, names], sort_keys=True).encode()).hexdigest()
     records: Dict[str, Record] = {}
-    missing: List[str] = []
     for file in files:
-        path = cache / f"{file.replace('/', '-')}.json"
-        kept = json.loads(path.read_text()) if path.exists() else {}
-        same = kept.get("whole") == whole
-        near = stale and kept.get("file") == digests[file] and names <= set(kept["names"])
-        if same or near:
+        path = _record_path(cache, file)
+        kept = json.loads(path.read_text()) if path.exists() else {"names": []}
+        near = stale and kept.get("file") == digests[file] and set(names) <= set(kept["names"])
+        if near or kept.get("whole") == whole:
             records[file] = Record(*kept["record"])
-        else:
-            missing.append(file)
+    missing = [file for file in files if file not in records]
+    made = _run_recorded(runner, sample, missing) if missing else {}
+    for file, record in made.items():
+        kept = {"whole": whole, "file": digests[file], "names": names, "record": record}
+        _record_path(cache, file).write_text(json.dumps(kept))
+    return {**records, **made}
+
+
+def _record_path(cache: Path, file: str) -> Path:
+    return cache / f"{file.replace('/', '-')}.json"
+
+
+def _run_recorded(runner: Runner, sample: Sequence[Point], files: Sequence[str]) -> Dict[str, Record]:
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [{"number": -1, "tests": [file], "timeout": 900, "first": False} for file in missing]
         log = Path(folder, "log")
         log.touch()
-        for file, result in zip(missing, runner.run(jobs, missing, str(log)) if missing else ()):
-            print(f"{file}: {len(result['tests'])} tests, {sum(t for _, t in result['tests'].values()):.0f} s, {result['status']}", flush=True)
+        records = {}
+        jobs = [{"number": -1, "tests": [file], "timeout": 900, "first": False} for file in files]
+        for file, result in zip(files, runner.run(jobs, files, str(log))):
             records[file] = Record({}, [], result["tests"])
-        for line in log.read_text(errors="replace").splitlines():
-            number, _, where = line.partition(" ")
-            test, _, phase = where.rpartition(" (")
-            name = sample[int(number)].name
-            if phase and test and test.partition("::")[0] in records:
-                reached = records[test.partition("::")[0]].reached.setdefault(name, [])
-                if test not in reached:
-                    reached.append(test)
-            elif where in records and name not in records[where].collected:
-                records[where].collected.append(name)
-        for file in missing:
-            kept = {"whole": whole, "file": digests[file], "names": sorted(names), "record": records[file]}
-            (cache / f"{file.replace('/', '-')}.json").write_text(json.dumps(kept))
+            seconds = sum(duration for _, duration in result["tests"].values())
+            print(f"{file}: {len(result['tests'])} tests, {seconds:.0f} s, {result['status']}", flush=True)
+        for line in dict.fromkeys(log.read_text(errors="replace").splitlines()):
+            number, _, where = line.partition(" ")  # `17 tests/x.py::test_y (call)`, or the file that is collected
+            test = where.rpartition(" (")[0]
+            record = records.get((test or where).partition("::")[0])
+            if record and test:
+                record.reached.setdefault(sample[int(number)].name, []).append(test)
+            elif record:
+                record.collected.append(sample[int(number)].name)
     return records
 
 
 def choose_tests(point: Point, records: Dict[str, Record]) -> List[Tuple[str, float]]:
-    """Return the tests that reach a point and pass without a mutant, with seconds: the most specific and quickest first."""
+    """Return the tests that reach a point and pass without a mutant, with seconds, in the order to try them."""
     reaching: Dict[str, int] = {}
     for record in records.values():
-        for name, tests in record.reached.items():
+        for tests in record.reached.values():
             for test in tests:
                 reaching[test] = reaching.get(test, 0) + 1
     found = []
@@ -189,7 +207,8 @@ def choose_tests(point: Point, records: Dict[str, Record]) -> List[Tuple[str, fl
             passed, seconds = record.tests.get(test, (False, 0.0))
             if passed:
                 found.append(((seconds + 0.02) * reaching[test], test, seconds))
-    chosen, total = [], 0.0
+    chosen: List[Tuple[str, float]] = []
+    total = 0.0
     for _, test, seconds in sorted(found):
         total += seconds
         if chosen and total > MAX_SECONDS:
@@ -198,9 +217,11 @@ def choose_tests(point: Point, records: Dict[str, Record]) -> List[Tuple[str, fl
     return chosen
 
 
-def try_mutants(runner: Runner, sample: Sequence[Point], chosen: Sequence[int], records: Dict[str, Record]) -> Iterator[Attempt]:
+def try_mutants(
+    runner: Runner, sample: Sequence[Point], chosen: Sequence[int], records: Dict[str, Record]
+) -> Iterator[Attempt]:
     """Try the mutants of these numbers."""
-    jobs = []
+    jobs: List[Dict[str, Any]] = []
     for number in chosen:
         tests = choose_tests(sample[number], records)
         if tests:
@@ -217,7 +238,8 @@ def try_mutants(runner: Runner, sample: Sequence[Point], chosen: Sequence[int], 
             status = "passed" if runner.run_alone(number, collecting) else "failed"
             killer = collecting[0]
         else:
-            killer = next((test for test, (passed, _) in (result or {"tests": {}})["tests"].items() if not passed), "")
+            ran: Tests = result["tests"] if result else {}
+            killer = next((test for test, (passed, _) in ran.items() if not passed), "")
         outcome = {"failed": "killed", "passed": "survived"}.get(status, status)
         yield Attempt(point, outcome, killer if outcome == "killed" else "")
 
@@ -258,11 +280,11 @@ def main() -> int:
     said = arguments.parse_args()
     begun = time.monotonic()
     known: Dict[str, str] = yaml.safe_load(SURVIVORS.read_text()) or {}
-    sample = mutation.draw_points(TOP)[: said.sample]
+    sample = mutant_points.draw_points(TOP)[: said.sample]
     cache = said.cache / "mutants"
     cache.mkdir(parents=True, exist_ok=True)
-    tests = [name for name in list_files() if fnmatch.fnmatch(name, "tests/*/test_*.py") or fnmatch.fnmatch(name, "tests/test_*.py")]
-    tests = [name for name in tests if fnmatch.fnmatch(name, said.tests) and not any(fnmatch.fnmatch(name, glob) for glob in UNFIT)]
+    tests = [name for name in fnmatch.filter(list_files(), "tests/*test_*.py") if fnmatch.fnmatch(name, said.tests)]
+    tests = [name for name in tests if not any(fnmatch.fnmatch(name, glob) for glob in UNFIT)]
     chosen = [number for number, point in enumerate(sample) if fnmatch.fnmatch(point.name, said.only)]
     with tempfile.TemporaryDirectory(prefix="nodespec-mutants-") as folder:
         copy_checkout(Path(folder), sample)
@@ -270,7 +292,7 @@ def main() -> int:
         records = record_tests(runner, sample, cache, tests, stale=said.stale)
         broken = [test for record in records.values() for test, (passed, _) in record.tests.items() if not passed]
         print("".join(f"fails without a mutant, and is left out: {test}\n" for test in broken), end="")
-        print(f"{sum(len(record.tests) for record in records.values())} tests recorded after {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"tests recorded after {time.monotonic() - begun:.0f} s", flush=True)
         attempts = list(try_mutants(runner, sample, chosen, records))
         unreliable = find_unreliable(runner, attempts)
     print("".join(f"fails without a mutant: {name}\n" for name in unreliable), end="")
@@ -285,7 +307,10 @@ def main() -> int:
         f"({100 * len(alive) / max(1, len(attempts)):.1f} %), {len(unlisted)} of them not listed; {late} never ended"
     )
     (cache / "attempts.json").write_text(json.dumps([[a.point.name, a.outcome, a.test] for a in attempts], indent=1))
-    return int(bool(unreliable) or (said.strict and (bool(unlisted) or bool(gone) or len(alive) > MAX_SURVIVING * len(attempts))))
+    return int(
+        bool(unreliable)
+        or (said.strict and (bool(unlisted) or bool(gone) or len(alive) > MAX_SURVIVING * len(attempts)))
+    )
 
 
 if __name__ == "__main__":
