@@ -69,9 +69,9 @@ def break_source(base: Type[Tree], root: str, path: str = "", how: str = "", ask
             found: Observation[T] = super()._ask(name, fail if broken else ask)
             return found
 
-        def _read_start(self, name: str, size: int) -> bytes:
+        def _read_file(self, name: str, size: int, least: int = 1) -> bytes:
             files.add(name)
-            found: bytes = super()._read_start(name, size)
+            found: bytes = super()._read_file(name, size, least)
             return CONTENTS[how][:size] if name == path and how in CONTENTS else found
 
     made: Tree = Broken(root)

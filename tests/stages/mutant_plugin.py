@@ -1,15 +1,16 @@
 """A pytest plugin that collects once and forks for each job: to record which tests reach a mutant, or to try one.
 
 The environment variable MUTANT_JOBS names a file with a JSON list of jobs, MUTANT_RESULTS the file that receives a JSON
-line for each. A job has `number` (of the mutant, or -1), `tests` (node ids, or one test file), `timeout` in
-seconds, and `first`: whether to stop at the first test that fails. A result has `number`, `status` (`passed`, `failed`
-or `timeout`), and `tests`: the outcome and the duration of each test that ran.
+line for each. A job has `number` (of the mutant, or -1), `tests` (node ids, or one test file), `timeout` in seconds of
+processor time, `patience` in seconds of the clock, and `first`: whether to stop at the first test that fails. A result
+has `number`, `status` (`passed`, `failed` or `timeout`), and `tests`: the outcome and the processor time of each test.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -28,15 +29,25 @@ SWITCH.update(mutant=-1, reached=set())
 
 
 class Outcomes:
-    """The worst outcome of each test, and how long it took."""
+    """The worst outcome of each test, and its processor time with that of the processes that it ran."""
 
     def __init__(self) -> None:
         self.tests: Dict[str, Tuple[bool, float]] = {}
+        self.begun = 0.0
+
+    def pytest_runtest_logstart(self) -> None:
+        """Start to measure a test."""
+        self.begun = sum(os.times()[:4])
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Add the time of a test."""
+        passed, _ = self.tests.get(nodeid, (True, 0.0))
+        self.tests[nodeid] = (passed, round(sum(os.times()[:4]) - self.begun, 3))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the report of a phase: setup, call or teardown."""
         passed, seconds = self.tests.get(report.nodeid, (True, 0.0))
-        self.tests[report.nodeid] = (passed and not report.failed, seconds + report.duration)
+        self.tests[report.nodeid] = (passed and not report.failed, seconds)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
@@ -76,7 +87,7 @@ def _attempt(session: pytest.Session, job: Job, items: List[pytest.Item]) -> Dic
     child = os.fork()
     if not child:
         _run_tests(session, job, items, folder)
-    ends = time.monotonic() + float(job["timeout"])
+    ends = time.monotonic() + float(job["patience"])
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < ends:
         time.sleep(PAUSE)
     late = time.monotonic() >= ends
@@ -96,6 +107,7 @@ def _attempt(session: pytest.Session, job: Job, items: List[pytest.Item]) -> Dic
 
 def _run_tests(session: pytest.Session, job: Job, items: List[pytest.Item], folder: str) -> NoReturn:
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_CPU, (int(job["timeout"]), int(job["timeout"])))
     null = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(null, number)

@@ -50,8 +50,8 @@ Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 class Point(NamedTuple):
     """One change: its file, function and kind; the text that it replaces, and which of several equal ones; by what.
 
-    `start` and `end` are offsets in the file in bytes, `shape` is the statement with numbered identifiers, and
-    `context` the digest of the function in the same way.
+    `start` and `end` are offsets in bytes. `shape` is the statement with numbered identifiers, `context` the
+    digest of the function in the same way. By the digest `key` the point is drawn.
     """
 
     file: str
@@ -64,6 +64,7 @@ class Point(NamedTuple):
     instead: str
     shape: str
     context: str
+    key: str = ""
 
     @property
     def name(self) -> str:
@@ -76,12 +77,12 @@ def draw_points(top: Path) -> List[Point]:
     files = sorted(file for folder in FOLDERS for file in (top / folder).glob("*.py") if file.name != "__init__.py")
     points = [point for file in files for point in find_points(file, top)]
     seen: Dict[str, int] = {}
-    keys = {}
+    drawn = []
     for point in sorted(points, key=lambda point: (point.context, point.start, point.kind)):
-        key = f"{SEED} {point.file.rpartition('/')[0]} {point.kind} {point.shape}"
-        seen[key] = seen.get(key, -1) + 1
-        keys[point] = hashlib.sha256(f"{key} {seen[key]}".encode()).hexdigest()
-    return sorted(points, key=keys.__getitem__)
+        place = f"{SEED} {point.file.rpartition('/')[0]} {point.kind} {point.shape}"
+        seen[place] = seen.get(place, -1) + 1
+        drawn.append(point._replace(key=hashlib.sha256(f"{place} {seen[place]}".encode()).hexdigest()))
+    return sorted(drawn, key=lambda point: point.key)
 
 
 def find_points(file: Path, top: Path) -> Iterator[Point]:

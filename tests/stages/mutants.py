@@ -10,8 +10,9 @@ until one fails. A mutant that no test reaches survives.
 
 Survivors that are known, with the reason, are listed in mutants_survivors.yaml. The exit status is 1 where a test that
 noticed a mutant fails without it too. `--strict` makes it 1 too where a survivor is not listed, a listed one does not
-survive, or more than 15 of 100 survive. `--stale` accepts the records of test files that are the same, although other
-files have changed, and `--tests` reads the test files that match alone.
+survive, or more than 15 of 100 survive. `--stale` is for work on the tests: it accepts every record in CACHE although
+files have changed, and does not try again what was killed before. Remove a record to make it again. `--tests` reads the
+test files that match alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import mutant_points
 import yaml
@@ -37,7 +38,7 @@ TOP = Path(__file__).parents[2]
 SURVIVORS = Path(__file__).with_name("mutants_survivors.yaml")
 SAMPLE = 300
 MAX_SURVIVING = 0.15
-MAX_SECONDS = 90.0  # how long the tests of one mutant take without it; the rest of them is not tried
+MAX_SECONDS = 30.0  # processor time that the tests of one mutant take without it; the rest of them is not tried
 # Tests that read the sources themselves, or count what is imported and executed: the switch is in their way.
 UNFIT = (
     *(
@@ -53,7 +54,7 @@ Tests = Dict[str, Tuple[bool, float]]
 
 
 class Record(NamedTuple):
-    """Which tests of a file reach which points, by name; what its collection reaches; outcome and duration of tests."""
+    """Which tests of a file reach which points, by key; what its collection reaches; outcome and duration of tests."""
 
     reached: Dict[str, List[str]]
     collected: List[str]
@@ -66,6 +67,12 @@ class Attempt(NamedTuple):
     point: Point
     outcome: str
     test: str
+
+
+def make_job(number: int, tests: Sequence[str], seconds: float, *, first: bool = True) -> Dict[str, Any]:
+    """Return a job of mutant_plugin.py for tests that take so many seconds without the mutant."""
+    limits = {"timeout": 10 + 3 * seconds, "patience": 120 + 10 * seconds}
+    return {"number": number, "tests": [*tests], "first": first, **limits}
 
 
 def list_files() -> List[str]:
@@ -149,22 +156,21 @@ def record_tests(
     runner: Runner, sample: Sequence[Point], cache: Path, files: Sequence[str], *, stale: bool
 ) -> Dict[str, Record]:
     """Run tests without a mutant, and return what each file reaches; a record in the cache is not made again."""
-    names = sorted(point.name for point in sample)
+    keys = sorted(point.key for point in sample)
     digests = {
         name: hashlib.sha256((TOP / name).read_bytes()).hexdigest() for name in list_files() if (TOP / name).is_file()
     }
-    whole = hashlib.sha256(json.dumps([digests, names], sort_keys=True).encode()).hexdigest()
+    whole = hashlib.sha256(json.dumps([digests, keys], sort_keys=True).encode()).hexdigest()
     records: Dict[str, Record] = {}
     for file in files:
         path = _record_path(cache, file)
-        kept = json.loads(path.read_text()) if path.exists() else {"names": []}
-        near = stale and kept.get("file") == digests[file] and set(names) <= set(kept["names"])
-        if near or kept.get("whole") == whole:
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if kept and (stale or kept["whole"] == whole):
             records[file] = Record(*kept["record"])
     missing = [file for file in files if file not in records]
     made = _run_recorded(runner, sample, missing) if missing else {}
     for file, record in made.items():
-        kept = {"whole": whole, "file": digests[file], "names": names, "record": record}
+        kept = {"whole": whole, "record": record}
         _record_path(cache, file).write_text(json.dumps(kept))
     return {**records, **made}
 
@@ -178,7 +184,7 @@ def _run_recorded(runner: Runner, sample: Sequence[Point], files: Sequence[str])
         log = Path(folder, "log")
         log.touch()
         records = {}
-        jobs = [{"number": -1, "tests": [file], "timeout": 900, "first": False} for file in files]
+        jobs = [make_job(-1, [file], 600, first=False) for file in files]
         for file, result in zip(files, runner.run(jobs, files, str(log))):
             records[file] = Record({}, [], result["tests"])
             seconds = sum(duration for _, duration in result["tests"].values())
@@ -188,14 +194,14 @@ def _run_recorded(runner: Runner, sample: Sequence[Point], files: Sequence[str])
             test = where.rpartition(" (")[0]
             record = records.get((test or where).partition("::")[0])
             if record and test:
-                record.reached.setdefault(sample[int(number)].name, []).append(test)
+                record.reached.setdefault(sample[int(number)].key, []).append(test)
             elif record:
-                record.collected.append(sample[int(number)].name)
+                record.collected.append(sample[int(number)].key)
     return records
 
 
-def choose_tests(point: Point, records: Dict[str, Record]) -> List[Tuple[str, float]]:
-    """Return the tests that reach a point and pass without a mutant, with seconds, in the order to try them."""
+def choose_tests(point: Point, records: Dict[str, Record]) -> Tuple[List[str], float]:
+    """Return the tests that reach a point and pass without a mutant, in the order to try them, and their seconds."""
     reaching: Dict[str, int] = {}
     for record in records.values():
         for tests in record.reached.values():
@@ -203,52 +209,70 @@ def choose_tests(point: Point, records: Dict[str, Record]) -> List[Tuple[str, fl
                 reaching[test] = reaching.get(test, 0) + 1
     found = []
     for record in records.values():
-        for test in record.reached.get(point.name, ()):
+        for test in record.reached.get(point.key, ()):
             passed, seconds = record.tests.get(test, (False, 0.0))
             if passed:
                 found.append(((seconds + 0.02) * reaching[test], test, seconds))
-    chosen: List[Tuple[str, float]] = []
+    chosen: List[str] = []
     total = 0.0
     for _, test, seconds in sorted(found):
-        total += seconds
-        if chosen and total > MAX_SECONDS:
+        if chosen and total + seconds > MAX_SECONDS:
             break
-        chosen.append((test, seconds))
-    return chosen
+        total += seconds
+        chosen.append(test)
+    return chosen, total
 
 
 def try_mutants(
     runner: Runner, sample: Sequence[Point], chosen: Sequence[int], records: Dict[str, Record]
 ) -> Iterator[Attempt]:
     """Try the mutants of these numbers."""
-    jobs: List[Dict[str, Any]] = []
-    for number in chosen:
-        tests = choose_tests(sample[number], records)
-        if tests:
-            timeout = 20 + 5 * sum(seconds for _, seconds in tests)
-            jobs.append({"number": number, "tests": [test for test, _ in tests], "timeout": timeout, "first": True})
+    selected = {number: choose_tests(sample[number], records) for number in chosen}
+    jobs = [make_job(number, tests, seconds) for number, (tests, seconds) in selected.items() if tests]
     files = sorted({test.partition("::")[0] for job in jobs for test in job["tests"]})
-    results = {result["number"]: result for result in _told(runner.run(jobs, files) if jobs else (), sample)}
-    for number in chosen:
-        point = sample[number]
-        result = results.get(number)
-        status = result["status"] if result else "unreached"
-        collecting = [file for file, record in records.items() if point.name in record.collected][:3]
-        if status in ("unreached", "passed") and collecting:
-            status = "passed" if runner.run_alone(number, collecting) else "failed"
-            killer = collecting[0]
-        else:
-            ran: Tests = result["tests"] if result else {}
-            killer = next((test for test, (passed, _) in ran.items() if not passed), "")
-        outcome = {"failed": "killed", "passed": "survived"}.get(status, status)
-        yield Attempt(point, outcome, killer if outcome == "killed" else "")
-
-
-def _told(results: Iterable[Dict[str, Any]], sample: Sequence[Point]) -> Iterator[Dict[str, Any]]:
-    for result in results:
+    for result in runner.run(jobs, files) if jobs else ():
+        point = sample[result["number"]]
+        killer = next((test for test, (passed, _) in result["tests"].items() if not passed), "")
         if result["status"] == "passed":
-            print(f"  no test of {len(result['tests'])} fails: {sample[result['number']].name}", flush=True)
-        yield result
+            killer = _kill_alone(runner, result["number"], point, records)
+        status = {"failed": "killed", "passed": "killed" if killer else "survived"}.get(result["status"], "timeout")
+        yield Attempt(point, status, killer)
+    for number, (tests, _) in selected.items():
+        if not tests:
+            killer = _kill_alone(runner, number, sample[number], records)
+            yield Attempt(sample[number], "killed" if killer else "unreached", killer)
+
+
+def _kill_alone(runner: Runner, number: int, point: Point, records: Dict[str, Record]) -> str:
+    """Return a test file that fails with a mutant, of those that reach it while they are collected."""
+    files = [file for file, record in records.items() if point.key in record.collected]
+    return next((file for file in files[:2] if not runner.run_alone(number, [file])), "")
+
+
+def attempt_all(
+    runner: Runner,
+    sample: Sequence[Point],
+    chosen: Sequence[int],
+    records: Dict[str, Record],
+    cache: Path,
+    *,
+    stale: bool,
+) -> List[Attempt]:
+    """Try mutants, and keep what came of each in the cache; with `stale`, keep those that were killed before."""
+    path = cache / "attempts.json"
+    kept: Dict[str, List[str]] = json.loads(path.read_text()) if stale and path.exists() else {}
+    attempts = [
+        Attempt(point, *kept[point.key])
+        for point in (sample[number] for number in chosen)
+        if kept.get(point.key, [""])[0] in ("killed", "timeout")
+    ]
+    done = {attempt.point.key for attempt in attempts}
+    for attempt in try_mutants(runner, sample, [n for n in chosen if sample[n].key not in done], records):
+        attempts.append(attempt)
+        kept[attempt.point.key] = [attempt.outcome, attempt.test]
+        path.write_text(json.dumps(kept))
+        print(f"{len(attempts)} {attempt.outcome} {attempt.point.name} {attempt.test}", flush=True)
+    return attempts
 
 
 def find_unreliable(runner: Runner, attempts: Sequence[Attempt]) -> List[str]:
@@ -257,8 +281,7 @@ def find_unreliable(runner: Runner, attempts: Sequence[Attempt]) -> List[str]:
     if not tests:
         return []
     files = sorted({test.partition("::")[0] for test in tests})
-    job = {"number": -1, "tests": tests, "timeout": 900, "first": False}
-    (result,) = runner.run([job], files)
+    (result,) = runner.run([make_job(-1, tests, 600, first=False)], files)
     return [test for test in tests if not result["tests"].get(test, (False, 0))[0]]
 
 
@@ -293,7 +316,7 @@ def main() -> int:
         broken = [test for record in records.values() for test, (passed, _) in record.tests.items() if not passed]
         print("".join(f"fails without a mutant, and is left out: {test}\n" for test in broken), end="")
         print(f"tests recorded after {time.monotonic() - begun:.0f} s", flush=True)
-        attempts = list(try_mutants(runner, sample, chosen, records))
+        attempts = attempt_all(runner, sample, chosen, records, cache, stale=said.stale)
         unreliable = find_unreliable(runner, attempts)
     print("".join(f"fails without a mutant: {name}\n" for name in unreliable), end="")
     alive = [attempt for attempt in attempts if attempt.outcome in ("survived", "unreached")]
@@ -306,7 +329,6 @@ def main() -> int:
         f"{len(attempts)} mutants in {time.monotonic() - begun:.0f} s: {len(alive)} survive "
         f"({100 * len(alive) / max(1, len(attempts)):.1f} %), {len(unlisted)} of them not listed; {late} never ended"
     )
-    (cache / "attempts.json").write_text(json.dumps([[a.point.name, a.outcome, a.test] for a in attempts], indent=1))
     return int(
         bool(unreliable)
         or (said.strict and (bool(unlisted) or bool(gone) or len(alive) > MAX_SURVIVING * len(attempts)))
