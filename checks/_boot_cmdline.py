@@ -6,17 +6,23 @@ import re
 from typing import Dict, Iterator, List, Tuple
 
 from nodespec.checks import _boot_next, _kernel_version
-from nodespec.checks._boot_offers import MAX_BYTES, Offer
+from nodespec.checks._boot_offers import MAX_CONFIG_BYTES, Offer
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-FILES = ("/etc/kernel/cmdline", "/usr/lib/kernel/cmdline")  # kernel-install copies these to the entries of /boot/loader
-FIRMWARES = ("/boot/firmware/cmdline.txt", "/boot/cmdline.txt")  # of a Raspberry Pi, whose firmware adds parameters
-DEFAULTS, MORE = "/etc/default/grub", "/etc/default/grub.d"
-NAMES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
-ADDED = ("BOOT_IMAGE", "initrd")  # boot loaders add these themselves
-MAX_VALUE = 8192  # characters; the limit is above that of every kernel
+CMDLINE_FILES = (
+    "/etc/kernel/cmdline",
+    "/usr/lib/kernel/cmdline",
+)  # kernel-install copies these to the entries of /boot/loader
+FIRMWARE_CMDLINES = (
+    "/boot/firmware/cmdline.txt",
+    "/boot/cmdline.txt",
+)  # of a Raspberry Pi, whose firmware adds parameters
+GRUB_DEFAULTS, GRUB_DEFAULTS_FOLDER = "/etc/default/grub", "/etc/default/grub.d"
+GRUB_VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
+LOADER_PARAMETERS = ("BOOT_IMAGE", "initrd")  # boot loaders add these themselves
+MAX_VALUE_CHARS = 8192  # characters; the limit is above that of every kernel
 
 
 class KernelCommandLine(NamedTuple):
@@ -30,70 +36,75 @@ class KernelCommandLine(NamedTuple):
     open: Tuple[str, ...] = ()
 
 
-def next_line(tree: Tree) -> Observation[KernelCommandLine]:
+def resolve_cmdline(tree: Tree) -> Observation[KernelCommandLine]:
     """Return the command line of the kernel that the next boot starts."""
-    return tree.once(_next)
+    return tree.once(_resolve_cmdline)
 
 
-def _next(tree: Tree) -> Observation[KernelCommandLine]:
-    offers = _boot_next.offered(tree)
+def _resolve_cmdline(tree: Tree) -> Observation[KernelCommandLine]:
+    offers = _boot_next.find_next_offers(tree)
     if isinstance(offers, Unknown):
         return offers
     if isinstance(offers, Value):
         at = offers.value[0].at._replace(inferred=offers.evidence.inferred)
-        return Value(_common(offers.value), at)
-    for path in (*FILES, *FIRMWARES):
-        text = tree.text(path, MAX_BYTES)
+        return Value(_intersect_cmdlines(offers.value), at)
+    for path in (*CMDLINE_FILES, *FIRMWARE_CMDLINES):
+        text = tree.text(path, MAX_CONFIG_BYTES)
         if isinstance(text, Value):
-            line = KernelCommandLine(" ".join(text.value.split()), whole=path not in FIRMWARES)
+            line = KernelCommandLine(" ".join(text.value.split()), whole=path not in FIRMWARE_CMDLINES)
             return Value(line, text.evidence._replace(inferred=True))
         if isinstance(text, Unknown):
             return text
-    return _of_defaults(tree)
+    return _infer_from_grub_defaults(tree)
 
 
-def _common(offers: Tuple[Offer, ...]) -> KernelCommandLine:
+def _intersect_cmdlines(offers: Tuple[Offer, ...]) -> KernelCommandLine:
     """Return what the command lines of all possible entries have in common."""
     lines = [line for offer in offers for line in offer.lines]
     whole = all(offer.whole for offer in offers)
     if len(set(lines)) == 1:
         return KernelCommandLine(lines[0], whole)
-    words = [_words(line) for line in lines]
+    words = [_split_cmdline(line) for line in lines]
     text = " ".join(word for word in words[0] if all(word in other for other in words[1:]))
-    parameters = [set(_kernel_version.parameters(line)) for line in lines]
+    parameters = [set(_kernel_version.parse_cmdline(line)) for line in lines]
     common = parameters[0].intersection(*parameters)
     return KernelCommandLine(
         text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common}))
     )
 
 
-def _words(line: str) -> List[str]:
+def _split_cmdline(line: str) -> List[str]:
     return re.findall(r'(?:[^\s"]|"[^"]*"?)+', line)
 
 
-def _of_defaults(tree: Tree) -> Observation[KernelCommandLine]:
+def _infer_from_grub_defaults(tree: Tree) -> Observation[KernelCommandLine]:
     """Infer what grub-mkconfig would write from its defaults; it also adds the root."""
-    text = tree.text(DEFAULTS, MAX_BYTES)
+    text = tree.text(GRUB_DEFAULTS, MAX_CONFIG_BYTES)
     if not isinstance(text, Value):
         nowhere = Unknown(DEFERRED, "only a running machine can tell: no boot loader's configuration says it")
         return text if isinstance(text, Unknown) else nowhere
-    names = tree.names(MORE)
+    names = tree.names(GRUB_DEFAULTS_FOLDER)
     more = names.value if isinstance(names, Value) else ()
     said: Dict[str, str] = {}
-    at = Evidence(DEFAULTS, inferred=True)
-    for look in (text, *(tree.text(f"{MORE}/{name}", MAX_BYTES) for name in more if name.endswith(".cfg"))):
+    at = Evidence(GRUB_DEFAULTS, inferred=True)
+    for look in (
+        text,
+        *(tree.text(f"{GRUB_DEFAULTS_FOLDER}/{name}", MAX_CONFIG_BYTES) for name in more if name.endswith(".cfg")),
+    ):
         if not isinstance(look, Value):
             return look
         for line in look.value.split("\n"):
-            for name, value in _assigned(line, said):
-                at = at._replace(source=look.evidence.source) if name in NAMES else at
+            for name, value in _parse_shell_assignments(line, said):
+                at = at._replace(source=look.evidence.source) if name in GRUB_VARIABLES else at
                 said[name] = value
-    return Value(KernelCommandLine(" ".join(filter(None, (said.get(name, "") for name in NAMES))), whole=False), at)
+    return Value(
+        KernelCommandLine(" ".join(filter(None, (said.get(name, "") for name in GRUB_VARIABLES))), whole=False), at
+    )
 
 
-def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
+def _parse_shell_assignments(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     """Yield the variables that a shell line assigns; skip command substitutions."""
-    if len(line) > MAX_VALUE or "`" in line or "$(" in line:
+    if len(line) > MAX_VALUE_CHARS or "`" in line or "$(" in line:
         return
     from nodespec.formats.grub_syntax import GrubCommand, parse_script  # noqa: PLC0415
 
@@ -108,4 +119,4 @@ def _assigned(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
             name, equals, value = word.partition("=")
             if not re.fullmatch(r"\w+", name) or not equals:
                 break
-            yield name, value[:MAX_VALUE]  # Without the limit each line could double the value.
+            yield name, value[:MAX_VALUE_CHARS]  # Without the limit each line could double the value.

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
-from nodespec.checks._boot_kernels import Held, identified
-from nodespec.checks._boot_next import LOOK, BootKernel
+from nodespec.checks._boot_kernels import InstalledKernel, identify_kernel
+from nodespec.checks._boot_next import KERNEL_HINT, BootKernel
 from nodespec.checks._boot_offers import (
     FIRMWARES,
     LEGACY,
-    NAMED,
     SYSLINUX,
+    UNREAD_CONFIGS,
     ZIPL,
     LoaderMenu,
     Offer,
-    grub_configs,
-    has_entries,
-    is_there,
-    located,
+    find_grub_configs,
+    has_boot_entries,
+    locate_kernel,
+    may_exist,
 )
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -29,65 +29,65 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-OTHERS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *NAMED)
+OTHER_CONFIGS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *UNREAD_CONFIGS)
 
 
-class Resolved(NamedTuple):
+class ResolvedMenu(NamedTuple):
     """The configuration of a loader, with its alternative kernels."""
 
     menu: LoaderMenu
     kernels: Tuple[BootKernel, ...]
 
 
-def configured(tree: Tree) -> Observation[Resolved]:
+def resolve_default_menu(tree: Tree) -> Observation[ResolvedMenu]:
     """Return the configuration that all configured loaders agree on; absent if none."""
-    found = [_resolved(tree, menu) for menu in _menus(tree)]
+    found = [_resolve_menu(tree, menu) for menu in _read_menus(tree)]
     if not found:
         return Absent(Evidence("/boot"))
     first = found[0]
-    if len(found) == 1 or all(_agree(first, other) for other in found[1:]):
+    if len(found) == 1 or all(_have_equal_kernels(first, other) for other in found[1:]):
         return first
-    return _undecided(found)
+    return _explain_undecided(found)
 
 
-def offers_of(tree: Tree, menu: LoaderMenu) -> Dict[str, BootKernel]:
+def list_offered_kernels(tree: Tree, menu: LoaderMenu) -> Dict[str, BootKernel]:
     """Return what a loader offers: the first entry of each release."""
     found: Dict[str, BootKernel] = {}
     for offer in menu.offers:
-        kernel = _kernel(tree, offer)
+        kernel = _identify_offer(tree, offer)
         if isinstance(kernel, Value):
             found.setdefault(kernel.value.release, kernel.value)
     return found
 
 
-def _menus(tree: Tree) -> List[Observation[LoaderMenu]]:
+def _read_menus(tree: Tree) -> List[Observation[LoaderMenu]]:
     """Return the configurations that exist.
 
     Entries of /boot/loader that GRUB reads do not also count for systemd-boot.
     """
-    configs, others = grub_configs(tree), [path for path in OTHERS if is_there(tree, path)]
-    entries = has_entries(tree)
+    configs, others = find_grub_configs(tree), [path for path in OTHER_CONFIGS if may_exist(tree, path)]
+    entries = has_boot_entries(tree)
     found: List[Observation[LoaderMenu]] = []
     if configs:
         from nodespec.checks import _boot_grub  # noqa: PLC0415
 
-        found += _boot_grub.menus(tree, configs)
+        found += _boot_grub.read_grub_menus(tree, configs)
     if others:
         from nodespec.checks import _boot_others  # noqa: PLC0415
 
-        found += _boot_others.menus(tree, others)
+        found += _boot_others.read_other_menus(tree, others)
     if entries:
         from nodespec.checks import _boot_systemd_boot  # noqa: PLC0415
 
-        found += [] if configs else _boot_systemd_boot.hidden(tree)
+        found += [] if configs else _boot_systemd_boot.detect_hidden_grub(tree)
         taken = any(not isinstance(menu, Value) or menu.value.entries for menu in found)
-        own = _boot_systemd_boot.menu(tree)
-        if not isinstance(own, Absent) and (_boot_systemd_boot.configured(tree) or not taken):
+        own = _boot_systemd_boot.read_systemd_boot_menu(tree)
+        if not isinstance(own, Absent) and (_boot_systemd_boot.find_setup_mark(tree) or not taken):
             found.append(own)
     return found
 
 
-def _resolved(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[Resolved]:
+def _resolve_menu(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[ResolvedMenu]:
     """Return the kernels that a loader starts, or those of a fallback.
 
     A fallback counts if the kernel of the default is not found.
@@ -96,30 +96,30 @@ def _resolved(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[Resolved
         return menu
     problem = None
     for offers in (menu.value.started, *menu.value.fallbacks):
-        kernels = [_kernel(tree, offer) for offer in offers]
+        kernels = [_identify_offer(tree, offer) for offer in offers]
         unknown = next((kernel for kernel in kernels if not isinstance(kernel, Value)), None)
         if not unknown:
-            found = _merged(kernel.value for kernel in kernels if isinstance(kernel, Value))
+            found = _merge_kernels(kernel.value for kernel in kernels if isinstance(kernel, Value))
             inferred = not menu.value.sure or any(
                 isinstance(kernel, Value) and kernel.evidence.inferred for kernel in kernels
             )
             at = found[0].offers[0].at._replace(inferred=inferred)
-            return Value(Resolved(menu.value, found), at)
+            return Value(ResolvedMenu(menu.value, found), at)
         problem = problem or unknown
     return problem if isinstance(problem, Unknown) else Unknown("not found", f"{menu.value.at}: nothing is started")
 
 
-def _kernel(tree: Tree, offer: Offer) -> Observation[BootKernel]:
-    path = located(tree, offer)
+def _identify_offer(tree: Tree, offer: Offer) -> Observation[BootKernel]:
+    path = locate_kernel(tree, offer)
     if not isinstance(path, Value):
         return path
-    release = Value(offer.release, path.evidence) if offer.release else identified(tree, path.value)
+    release = Value(offer.release, path.evidence) if offer.release else identify_kernel(tree, path.value)
     if isinstance(release, Unknown):
-        return release._replace(say=f"{offer.at}: {release.say}", look=release.look or LOOK)
-    return release.then(lambda name: BootKernel(name, Held(path.value, image=True), (offer,)))
+        return release._replace(say=f"{offer.at}: {release.say}", look=release.look or KERNEL_HINT)
+    return release.then(lambda name: BootKernel(name, InstalledKernel(path.value, image=True), (offer,)))
 
 
-def _merged(kernels: Iterator[BootKernel]) -> Tuple[BootKernel, ...]:
+def _merge_kernels(kernels: Iterator[BootKernel]) -> Tuple[BootKernel, ...]:
     """Merge kernels of the same release, with the entries of all."""
     found: Dict[str, BootKernel] = {}
     for kernel in kernels:
@@ -128,21 +128,21 @@ def _merged(kernels: Iterator[BootKernel]) -> Tuple[BootKernel, ...]:
     return tuple(found.values())
 
 
-def _agree(one: Observation[Resolved], other: Observation[Resolved]) -> bool:
+def _have_equal_kernels(one: Observation[ResolvedMenu], other: Observation[ResolvedMenu]) -> bool:
     if not isinstance(one, Value) or not isinstance(other, Value):
         return False
-    return _facts(one.value.kernels) == _facts(other.value.kernels)
+    return _list_cmdlines(one.value.kernels) == _list_cmdlines(other.value.kernels)
 
 
-def _facts(kernels: Tuple[BootKernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
+def _list_cmdlines(kernels: Tuple[BootKernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
     return [(kernel.release, tuple(line for offer in kernel.offers for line in offer.lines)) for kernel in kernels]
 
 
-def _undecided(found: List[Observation[Resolved]]) -> Unknown:
+def _explain_undecided(found: List[Observation[ResolvedMenu]]) -> Unknown:
     """Return why the loader is unknown: several are configured, or one is unreadable."""
     names = [f"{look.value.menu.loader} ({look.value.menu.at})" for look in found if isinstance(look, Value)]
     unread = [look.say for look in found if isinstance(look, Unknown)]
     if not names and len(unread) == 1:
-        return Unknown("unsupported", unread[0], LOOK)
+        return Unknown("unsupported", unread[0], KERNEL_HINT)
     say = f"which of several boot loaders is started is not known: {'; '.join((*names, *unread))}"
-    return Unknown("hidden", say, f"remove what is left of the other, or {LOOK}")
+    return Unknown("hidden", say, f"remove what is left of the other, or {KERNEL_HINT}")

@@ -11,8 +11,8 @@ import re
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-from nodespec.checks._boot_offers import MAX_BYTES, PLACES, LoaderMenu, Offer
-from nodespec.checks._boot_systemd_boot import files_of, loaders
+from nodespec.checks._boot_offers import MAX_CONFIG_BYTES, PLACES, LoaderMenu, Offer
+from nodespec.checks._boot_systemd_boot import list_entry_files, list_loader_folders
 from nodespec.formats.boot_entry import parse as parse_entry
 from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, UndecidedError, parse_environment
 from nodespec.formats.grub_menu import GrubMenu as Script
@@ -24,14 +24,14 @@ from nodespec.model.observation import Evidence, Observation, Unknown, Value
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-LOOK = "say which kernel is meant: --kernel RELEASE"
+KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
 
 
-def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]:
+def read_grub_menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]:
     """Yield the menu of each grub.cfg."""
     seen: List[Tuple[Offer, ...]] = []
     for path in paths:
-        found = _menu(tree, path)
+        found = _read_grub_menu(tree, path)
         if isinstance(found, Value) and found.value.started in seen:
             continue
         if isinstance(found, Value):
@@ -39,23 +39,23 @@ def menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]
         yield found
 
 
-def _menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
-    text = tree.text(path, MAX_BYTES)
+def _read_grub_menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
+    text = tree.text(path, MAX_CONFIG_BYTES)
     if not isinstance(text, Value):
         return text
     files = TreeFiles(tree, path)
     try:
-        script = Script(files, path, text.value, _kept(files, path, text.value))
-        started = tuple(map(_offer, script.started()))
-        fallbacks = tuple(tuple(map(_offer, kernels)) for kernels in script.fallbacks())
-        offers = tuple(map(_offer, script.offers())) if tree.kernel else ()
+        script = Script(files, path, text.value, _read_grubenv(files, path, text.value))
+        started = tuple(map(_make_grub_offer, script.started()))
+        fallbacks = tuple(tuple(map(_make_grub_offer, kernels)) for kernels in script.fallbacks())
+        offers = tuple(map(_make_grub_offer, script.offers())) if tree.kernel else ()
     except ValueError as error:
         reason = "hidden" if isinstance(error, UndecidedError) else "unsupported"
-        return files.unread or Unknown(reason, f"GRUB: {error}", LOOK)
+        return files.unread or Unknown(reason, f"GRUB: {error}", KERNEL_HINT)
     return Value(LoaderMenu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
 
 
-def _kept(files: TreeFiles, path: str, text: str) -> Dict[str, str]:
+def _read_grubenv(files: TreeFiles, path: str, text: str) -> Dict[str, str]:
     """Return the variables of grubenv for a script that does not load them itself.
 
     Such a script uses `${saved_entry}` without `load_env`.
@@ -65,7 +65,7 @@ def _kept(files: TreeFiles, path: str, text: str) -> Dict[str, str]:
     return parse_environment(files.text(f"{path.rpartition('/')[0]}/grubenv") or HEADER)
 
 
-def _offer(kernel: GrubKernel) -> Offer:
+def _make_grub_offer(kernel: GrubKernel) -> Offer:
     lines = tuple(line.replace(ANY, " ") for line in kernel.options)
     whole = not any(ANY in line for line in kernel.options)
     return Offer(Evidence(kernel.file, kernel.line), kernel.path, lines, whole, name=kernel.entry)
@@ -90,13 +90,13 @@ class TreeFiles:
                 return None
             if isinstance(found, Value):
                 kind = "empty" if found.value.kind == "file" and not found.value.size else found.value.kind
-                return kind if _device(path) in ("", ANY) else None
-        return "" if _device(path) in ("", ANY) else None
+                return kind if _parse_device(path) in ("", ANY) else None
+        return "" if _parse_device(path) in ("", ANY) else None
 
     def text(self, path: str) -> Optional[str]:
         """Return the content of a file; ValueError if it cannot be read."""
         for place in self._places(path):
-            found = self._tree.text(place, MAX_BYTES)
+            found = self._tree.text(place, MAX_CONFIG_BYTES)
             if isinstance(found, Unknown):
                 self.unread = found
                 raise ValueError(found.say)
@@ -107,18 +107,18 @@ class TreeFiles:
     def entries(self) -> Sequence[GrubEntry]:
         """Return the entries of /boot/loader in the order of Fedora's GRUB."""
         self.entered = True
-        found = [loader for loader in loaders(self._tree) if files_of(self._tree, loader)]
+        found = [loader for loader in list_loader_folders(self._tree) if list_entry_files(self._tree, loader)]
         texts: Dict[str, str] = {}
-        for path in files_of(self._tree, found[0]) if found else ():
-            text = self._tree.text(path, MAX_BYTES)
+        for path in list_entry_files(self._tree, found[0]) if found else ():
+            text = self._tree.text(path, MAX_CONFIG_BYTES)
             if isinstance(text, Unknown):
                 self.unread = text
                 raise ValueError(text.say)
             texts[path] = text.value if isinstance(text, Value) else ""
         if len(found) > 1:
             raise UndecidedError(f"{found[0]} and {found[1]} both have entries")
-        newest = sorted(texts, key=cmp_to_key(_compare), reverse=True)
-        return [entry for path in newest if (entry := _entry(path, texts[path]))]
+        newest = sorted(texts, key=cmp_to_key(_compare_entry_paths), reverse=True)
+        return [entry for path in newest if (entry := _convert_entry(path, texts[path]))]
 
     def _places(self, path: str) -> Iterator[str]:
         """Yield the paths in the tree that a GRUB path may have.
@@ -135,19 +135,19 @@ class TreeFiles:
         yield from (f"{place}{path}" for place in PLACES)
 
 
-def _compare(one: str, other: str) -> int:
-    return compare_rpm_names(_ident(one), _ident(other))
+def _compare_entry_paths(one: str, other: str) -> int:
+    return compare_rpm_names(_get_entry_id(one), _get_entry_id(other))
 
 
-def _ident(path: str) -> str:
+def _get_entry_id(path: str) -> str:
     return path.rpartition("/")[2][: -len(".conf")]
 
 
-def _device(path: str) -> str:
+def _parse_device(path: str) -> str:
     return path[1:].partition(")")[0] if path.startswith("(") else ""
 
 
-def _entry(path: str, text: str) -> Union[GrubEntry, None]:
+def _convert_entry(path: str, text: str) -> Union[GrubEntry, None]:
     """Convert an entry to the script that `blscfg` makes: `linux PATH OPTIONS`.
 
     GRUB expands the script and splits it into words.
@@ -157,4 +157,4 @@ def _entry(path: str, text: str) -> Union[GrubEntry, None]:
         return None
     script = parse_script(f"linux {entry.kernel} {' '.join(entry.options[:1])}")
     body = tuple(command._replace(line=entry.line) for command in script if hasattr(command, "words"))
-    return GrubEntry(entry.title or entry.kernel, _ident(path), path, entry.line, body)
+    return GrubEntry(entry.title or entry.kernel, _get_entry_id(path), path, entry.line, body)

@@ -10,19 +10,19 @@ import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
 from nodespec.checks._boot_next import PLACES
-from nodespec.checks._boot_offers import ESPS, followed
-from nodespec.checks._kernel_version import order
+from nodespec.checks._boot_offers import ESPS, follow_links
+from nodespec.checks._kernel_version import rank_release
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-TREES = ("/usr/lib/modules", "/lib/modules")  # the same folder on most hosts
+MODULE_TREES = ("/usr/lib/modules", "/lib/modules")  # the same folder on most hosts
 IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage", "image")  # `image` is the name on s390x
-LISTS = ("modules.builtin", "modules.dep", "modules.order", "pkgbase")
+MODULE_LISTS = ("modules.builtin", "modules.dep", "modules.order", "pkgbase")
 MAX_KERNELS = 256
-MAX_BYTES = 64 << 20  # the limit for files that are compared
+MAX_COMPARED_BYTES = 64 << 20  # the limit for files that are compared
 # The names of the kernels of Raspberry Pi models, and the endings of their releases.
 FLAVORS = {
     "kernel8.img": (r"-v8\+?", r"-rpi-v8", r"-raspi"),
@@ -42,20 +42,20 @@ _NIX = r"[0-9a-z]{32}-(?:kernel-|initrd-)?linux-(?:[a-z]+-)*(\d[\w.+~-]{0,80}?)(
 _UNRELEASED = re.compile(r"(?:vmlinu[xz]|Image|bzImage)(?:-[A-Za-z][\w.+~-]{0,80})?|kernel(?:8|7l?|_2712)?\.img")
 
 
-class Held(NamedTuple):
+class InstalledKernel(NamedTuple):
     """A kernel of the tree: its file, or only the folder of its modules."""
 
     path: str
     image: bool
 
 
-def held(tree: Tree) -> Observation[Mapping[str, Held]]:
+def list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKernel]]:
     """Return every kernel by release; absent if the tree has none."""
-    return tree.once(_held)
+    return tree.once(_list_installed_kernels)
 
 
-def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
-    found: Dict[str, Held] = {}
+def _list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKernel]]:
+    found: Dict[str, InstalledKernel] = {}
     boot, firmware = tree.names("/boot"), tree.names(FIRMWARE)
     if isinstance(boot, Unknown):
         return boot
@@ -63,26 +63,28 @@ def _held(tree: Tree) -> Observation[Mapping[str, Held]]:
     unreleased = [path for path in files if _UNRELEASED.fullmatch(path[6:])]
     unreleased += [f"{FIRMWARE}/{name}" for name in FLAVORS if isinstance(firmware, Value) and name in firmware.value]
     for path in files:
-        release = _of_name(path)
+        release = _parse_image_name(path)
         if release:
-            found.setdefault(release, Held(path, image=True))
-    for release, path in _below_machine_id(tree):
-        found.setdefault(release, Held(path, image=True))
-    for release, (path, beside) in tree.once(modules).items():
+            found.setdefault(release, InstalledKernel(path, image=True))
+    for release, path in _list_copied_kernels(tree):
+        found.setdefault(release, InstalledKernel(path, image=True))
+    for release, (path, beside) in tree.once(list_module_trees).items():
         if release not in found:
-            found[release] = Held(beside or path, image=bool(beside))
-    return _with_unreleased(tree, found, unreleased)
+            found[release] = InstalledKernel(beside or path, image=bool(beside))
+    return _add_unreleased(tree, found, unreleased)
 
 
-def _with_unreleased(tree: Tree, found: Dict[str, Held], files: List[str]) -> Observation[Mapping[str, Held]]:
+def _add_unreleased(
+    tree: Tree, found: Dict[str, InstalledKernel], files: List[str]
+) -> Observation[Mapping[str, InstalledKernel]]:
     """Add the files whose name has no release, such as Alpine's vmlinuz-lts."""
     unknown = None
     for path in files[:MAX_KERNELS]:
-        release = identified(tree, path)
+        release = identify_kernel(tree, path)
         if not isinstance(release, Value):
             unknown = unknown or release
         elif release.value not in found or not found[release.value].image:
-            found[release.value] = Held(path, image=True)
+            found[release.value] = InstalledKernel(path, image=True)
     if not found and unknown:
         return unknown
     if not found:
@@ -90,22 +92,22 @@ def _with_unreleased(tree: Tree, found: Dict[str, Held], files: List[str]) -> Ob
     return Value(dict(list(found.items())[:MAX_KERNELS]), Evidence(":".join(PLACES)))
 
 
-def modules(tree: Tree) -> Mapping[str, Tuple[str, str]]:
+def list_module_trees(tree: Tree) -> Mapping[str, Tuple[str, str]]:
     """Return the releases that have modules: their folder, and any kernel in it."""
     found: Dict[str, Tuple[str, str]] = {}
-    for folder in TREES:
+    for folder in MODULE_TREES:
         names = tree.names(folder)
         for release in names.value[:MAX_KERNELS] if isinstance(names, Value) else ():
             path = f"{folder}/{release}"
             files = tree.names(path)
             here = files.value if isinstance(files, Value) else ()
             image = next((f"{path}/{name}" for name in IMAGES if name in here), "")
-            if image or any(name in here for name in LISTS):
+            if image or any(name in here for name in MODULE_LISTS):
                 found[release] = (path, image)
     return found
 
 
-def _below_machine_id(tree: Tree) -> Iterator[Tuple[str, str]]:
+def _list_copied_kernels(tree: Tree) -> Iterator[Tuple[str, str]]:
     """Yield the kernels that kernel-install copies to a boot partition.
 
     Their path is MACHINE-ID/RELEASE/linux, for loaders that read no other file system.
@@ -120,28 +122,32 @@ def _below_machine_id(tree: Tree) -> Iterator[Tuple[str, str]]:
                     yield release, path
 
 
-def identified(tree: Tree, path: str) -> Observation[str]:
+def identify_kernel(tree: Tree, path: str) -> Observation[str]:
     """Return the release of a kernel by its file."""
-    real = followed(tree, path)
-    release = _of_name(real) or _of_name(path) or _of_folder(real) or _of_folder(path)
+    real = follow_links(tree, path)
+    release = (
+        _parse_image_name(real) or _parse_image_name(path) or _parse_image_folder(real) or _parse_image_folder(path)
+    )
     if release:
         return Value(release, Evidence(path))
     from nodespec.checks import _kernel_image  # noqa: PLC0415
 
-    banner = _kernel_image.banner(tree, path).then(lambda text: text.split()[0])
+    banner = _kernel_image.read_banner(tree, path).then(lambda text: text.split()[0])
     if isinstance(banner, Value):
         return banner
-    likely = [*_of_modules(tree, real), *_of_content(tree, real)] or _only(tree, real)
+    likely = [*_find_releases_by_modules(tree, real), *_find_releases_by_content(tree, real)] or _find_only_release(
+        tree, real
+    )
     if len(set(likely)) == 1:
         return Value(likely[0], Evidence(path, inferred=True))
-    which = f": it may be {', '.join(sorted(set(likely), key=order)[:MAX_FEW])}" if likely else ""
+    which = f": it may be {', '.join(sorted(set(likely), key=rank_release)[:MAX_NAMED_RELEASES])}" if likely else ""
     return Unknown("not found", f"which release {path} is cannot be told{which}")
 
 
-MAX_FEW = 8
+MAX_NAMED_RELEASES = 8
 
 
-def _of_name(path: str) -> str:
+def _parse_image_name(path: str) -> str:
     """Parse a name: /boot/vmlinuz-RELEASE, /nix/store/HASH-linux-RELEASE-bzImage.efi."""
     name = path.rpartition("/")[2]
     image, nix = re.fullmatch(_IMAGE, name), re.fullmatch(_NIX, name)
@@ -150,7 +156,7 @@ def _of_name(path: str) -> str:
     return nix[1] if nix else ""
 
 
-def _of_folder(path: str) -> str:
+def _parse_image_folder(path: str) -> str:
     """Parse a folder: MACHINE-ID/RELEASE/linux, HASH-linux-RELEASE/bzImage.
 
     modules/RELEASE/vmlinuz is a third form.
@@ -163,52 +169,52 @@ def _of_folder(path: str) -> str:
     return folder if release and release[0] == folder and (name in IMAGES or name.startswith("linux")) else ""
 
 
-def _of_modules(tree: Tree, path: str) -> List[str]:
+def _find_releases_by_modules(tree: Tree, path: str) -> List[str]:
     """Return releases whose module tree names the file.
 
     The file is named by `pkgbase`, or by the ending of the release.
     """
-    name, trees = path.rpartition("/")[2], tree.once(modules)
+    name, trees = path.rpartition("/")[2], tree.once(list_module_trees)
     base = name.partition("-")[2]
     for _release, (folder, _) in trees.items() if base else ():
         said = tree.line(f"{folder}/pkgbase")
         if isinstance(said, Value) and said.value == base:
-            return [one for one in trees if _pkgbase(tree, trees[one][0]) == base]
+            return [one for one in trees if _read_pkgbase(tree, trees[one][0]) == base]
     flavors = FLAVORS.get(name)
     if flavors:
         pattern = f"(?:{'|'.join(flavors)})$"
-        found = sorted((release for release in trees if re.search(pattern, release)), key=order)
+        found = sorted((release for release in trees if re.search(pattern, release)), key=rank_release)
         return found[-1:]  # Installing a kernel replaces the file, so the newest release counts.
     return [release for release in trees if base and release.endswith(f"-{base}")]
 
 
-def _pkgbase(tree: Tree, folder: str) -> str:
+def _read_pkgbase(tree: Tree, folder: str) -> str:
     said = tree.line(f"{folder}/pkgbase")
     return said.value if isinstance(said, Value) else ""
 
 
-def _of_content(tree: Tree, path: str) -> List[str]:
+def _find_releases_by_content(tree: Tree, path: str) -> List[str]:
     """Return releases of kernels with the same content."""
     own = tree.entry(path)
     if not isinstance(own, Value) or not own.value.size:
         return []
     boot = tree.names("/boot")
     files = [f"/boot/{name}" for name in (boot.value if isinstance(boot, Value) else ())]
-    files += [image for _, image in tree.once(modules).values() if image]
-    alike = [file for file in files if file != path and (_of_name(file) or _of_folder(file))]
-    return [release for file in alike if (release := _same(tree, path, file, own.value.size))]
+    files += [image for _, image in tree.once(list_module_trees).values() if image]
+    alike = [file for file in files if file != path and (_parse_image_name(file) or _parse_image_folder(file))]
+    return [release for file in alike if (release := _compare_content(tree, path, file, own.value.size))]
 
 
-def _same(tree: Tree, path: str, other: str, size: int) -> str:
+def _compare_content(tree: Tree, path: str, other: str, size: int) -> str:
     entry = tree.entry(other)
     if not isinstance(entry, Value) or entry.value.size != size:
         return ""
-    texts = tree.read(path, MAX_BYTES), tree.read(other, MAX_BYTES)
+    texts = tree.read(path, MAX_COMPARED_BYTES), tree.read(other, MAX_COMPARED_BYTES)
     equal = isinstance(texts[0], Value) and isinstance(texts[1], Value) and texts[0].value == texts[1].value
-    return (_of_name(other) or _of_folder(other)) if equal else ""
+    return (_parse_image_name(other) or _parse_image_folder(other)) if equal else ""
 
 
-def _only(tree: Tree, path: str) -> List[str]:
+def _find_only_release(tree: Tree, path: str) -> List[str]:
     """Return the only release with modules, for a file named `vmlinuz`."""
-    name, trees = path.rpartition("/")[2], list(tree.once(modules))
+    name, trees = path.rpartition("/")[2], list(tree.once(list_module_trees))
     return trees if name.partition("-")[0] in IMAGES and "-" not in name else []

@@ -11,7 +11,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-MAX_BYTES = 1 << 20  # of a configuration file
+MAX_CONFIG_BYTES = 1 << 20  # of a configuration file
 MAX_FILES = 256  # of a folder of entries
 ESPS = ("/efi", "/boot/efi", "/boot")  # mount points of an EFI system partition
 PLACES = ("/boot", "", "/boot/efi", "/efi")  # possible mount points of a loader's partition
@@ -32,7 +32,7 @@ ZIPL = ("/etc/zipl.conf",)
 LEGACY = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
 FIRMWARES = ("/boot/firmware/config.txt", "/boot/config.txt")  # of a Raspberry Pi
 # Configurations that are detected but not read.
-NAMED = (
+UNREAD_CONFIGS = (
     *("/boot/boot.scr", "/boot/firmware/boot.scr", "/boot/uEnv.txt", "/boot/uboot.env", "/boot/armbianEnv.txt"),
     *("/etc/lilo.conf", "/etc/elilo.conf", "/boot/efi/EFI/debian/elilo.conf", "/etc/yaboot.conf", "/etc/silo.conf"),
     *("/boot/limine.conf", "/boot/limine/limine.conf", "/boot/limine.cfg", "/boot/efi/limine.conf"),
@@ -74,12 +74,12 @@ class LoaderMenu(NamedTuple):
     sure: bool = True
 
 
-def is_there(tree: Tree, path: str) -> bool:
+def may_exist(tree: Tree, path: str) -> bool:
     """Return whether a path exists, or may exist."""
     return not isinstance(tree.entry(path), Absent)
 
 
-def partitions(tree: Tree) -> Tuple[str, ...]:
+def list_boot_partitions(tree: Tree) -> Tuple[str, ...]:
     """Return the mount points of an EFI system partition or its extension.
 
     A path that is a link is left out, because it leads to one of the others.
@@ -87,17 +87,17 @@ def partitions(tree: Tree) -> Tuple[str, ...]:
     return tuple(path for path in ESPS if not isinstance(tree.link(path), Value))
 
 
-def grub_configs(tree: Tree) -> Tuple[str, ...]:
+def find_grub_configs(tree: Tree) -> Tuple[str, ...]:
     """Return each grub.cfg of /boot and of the EFI system partition."""
-    vendors = [(f"{esp}/EFI", tree.names(f"{esp}/EFI")) for esp in partitions(tree)]
+    vendors = [(f"{esp}/EFI", tree.names(f"{esp}/EFI")) for esp in list_boot_partitions(tree)]
     more = [f"{efi}/{name}/grub.cfg" for efi, names in vendors if isinstance(names, Value) for name in names.value]
-    return tuple(path for path in (*GRUB, *more) if is_there(tree, path))
+    return tuple(path for path in (*GRUB, *more) if may_exist(tree, path))
 
 
-def has_entries(tree: Tree) -> bool:
+def has_boot_entries(tree: Tree) -> bool:
     """Return whether the tree has anything that systemd-boot reads."""
     places = ("loader/entries", "loader/loader.conf", "EFI/Linux", "EFI/systemd")
-    return any(is_there(tree, f"{partition}/{place}") for partition in partitions(tree) for place in places)
+    return any(may_exist(tree, f"{partition}/{place}") for partition in list_boot_partitions(tree) for place in places)
 
 
 def is_file(tree: Tree, path: str) -> bool:
@@ -106,7 +106,7 @@ def is_file(tree: Tree, path: str) -> bool:
     return isinstance(found, Value) and found.value.kind == "file"
 
 
-def located(tree: Tree, offer: Offer) -> Observation[str]:
+def locate_kernel(tree: Tree, offer: Offer) -> Observation[str]:
     """Return the path of an offered kernel in the tree.
 
     A loader's path starts at its own partition, and may start with a subvolume: /@/boot/vmlinuz is /boot/vmlinuz.
@@ -124,7 +124,7 @@ def located(tree: Tree, offer: Offer) -> Observation[str]:
     return Unknown("not found", say, "install the kernel again, or make another entry the default")
 
 
-def followed(tree: Tree, path: str) -> str:
+def follow_links(tree: Tree, path: str) -> str:
     """Return the target of a path whose last component is a link."""
     for _ in range(MAX_LINKS):
         link = tree.link(path)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple, Union
 
-from nodespec.checks._boot_offers import ESPS, MAX_BYTES, MAX_FILES, LoaderMenu, Offer, is_there, partitions
+from nodespec.checks._boot_offers import (
+    ESPS,
+    MAX_CONFIG_BYTES,
+    MAX_FILES,
+    LoaderMenu,
+    Offer,
+    list_boot_partitions,
+    may_exist,
+)
 from nodespec.formats import boot_entry
 from nodespec.formats.boot_entry import BootEntry, Sections
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -21,87 +29,87 @@ LOADERS = tuple(f"{partition}/loader" for partition in ESPS)
 UNIFIED = tuple(f"{partition}/EFI/Linux" for partition in ESPS)
 VARIABLES = "/sys/firmware/efi/efivars"
 GUID = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-ONCE, ALWAYS, LAST = "LoaderEntryOneShot", "LoaderEntryDefault", "LoaderEntryLastBooted"
-HEAD = 1 << 16  # bytes that contain the section table
-MAX_SECTION = 1 << 16  # bytes of a section with text
-MAX_BEFORE = 256 << 20  # bytes of an image
+ONE_SHOT, DEFAULT_ENTRY, LAST_BOOTED = "LoaderEntryOneShot", "LoaderEntryDefault", "LoaderEntryLastBooted"
+MAX_HEAD_BYTES = 1 << 16  # bytes that contain the section table
+MAX_SECTION_BYTES = 1 << 16  # bytes of a section with text
+MAX_IMAGE_BYTES = 256 << 20  # bytes of an image
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
-LOOK = "say which kernel is meant: --kernel RELEASE"
-Found = Tuple[BootEntry, Offer]
+KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
+EntryOffer = Tuple[BootEntry, Offer]
 
 
-def loaders(tree: Tree) -> Tuple[str, ...]:
+def list_loader_folders(tree: Tree) -> Tuple[str, ...]:
     """Return the folders that may have entries."""
-    return tuple(f"{partition}/loader" for partition in partitions(tree))
+    return tuple(f"{partition}/loader" for partition in list_boot_partitions(tree))
 
 
-def files_of(tree: Tree, loader: str) -> Tuple[str, ...]:
+def list_entry_files(tree: Tree, loader: str) -> Tuple[str, ...]:
     """Return the entry files of a partition."""
     names = tree.names(f"{loader}/entries")
     files = names.value if isinstance(names, Value) else ()
     return tuple(f"{loader}/entries/{name}" for name in files if name.lower().endswith(".conf"))[:MAX_FILES]
 
 
-def configured(tree: Tree) -> str:
+def find_setup_mark(tree: Tree) -> str:
     """Return the path that shows that systemd-boot is set up.
 
     It is the configuration, or the loader itself on the EFI system partition.
     """
-    for esp in partitions(tree):
+    for esp in list_boot_partitions(tree):
         for path in (f"{esp}/loader/loader.conf", f"{esp}/EFI/systemd"):
-            if is_there(tree, path):
+            if may_exist(tree, path):
                 return path
     return ""
 
 
-def hidden(tree: Tree) -> Iterator[Observation[LoaderMenu]]:
+def detect_hidden_grub(tree: Tree) -> Iterator[Observation[LoaderMenu]]:
     """Yield an unknown for a grub.cfg that may be on an unmounted partition.
 
     RHEL 8 has its grub.cfg on the EFI system partition only, and a link to its grubenv in /boot.
     """
-    if configured(tree) or not any(files_of(tree, loader) for loader in loaders(tree)):
+    if find_setup_mark(tree) or not any(list_entry_files(tree, loader) for loader in list_loader_folders(tree)):
         return
     for path in ENVIRONMENTS:
         if not isinstance(tree.entry(path, follow=False), Absent):
             say = f"GRUB has {path}, and its grub.cfg is not found in this tree"
-            yield Unknown("hidden", say, f"mount its EFI system partition, or {LOOK}")
+            yield Unknown("hidden", say, f"mount its EFI system partition, or {KERNEL_HINT}")
 
 
-def menu(tree: Tree) -> Observation[LoaderMenu]:
+def read_systemd_boot_menu(tree: Tree) -> Observation[LoaderMenu]:
     """Return what systemd-boot starts; absent without any entry or image."""
-    found: List[Found] = []
-    for partition in partitions(tree):
-        for more in (_of_files(tree, partition), _of_images(tree, partition)):
+    found: List[EntryOffer] = []
+    for partition in list_boot_partitions(tree):
+        for more in (_read_entry_files(tree, partition), _read_unified_images(tree, partition)):
             if isinstance(more, Unknown):
                 return more
             found += more
-    conf = tree.once(_conf)
+    conf = tree.once(_read_loader_conf)
     if not isinstance(conf, Value) or (not found and not conf.value):
         return conf if isinstance(conf, Unknown) else Absent(Evidence(":".join((*LOADERS, *UNIFIED))))
     offers = {id(entry): offer for entry, offer in found}
     ordered = boot_entry.sort_entries(entry for entry, _ in found)
-    started = _started(tree, ordered, conf.value)
+    started = _select_default_entry(tree, ordered, conf.value)
     if isinstance(started, Unknown):
         return started
     for other in boot_entry.list_tied_entries(started, ordered):
-        if _loaded(offers[id(other)]) != _loaded(offers[id(started)]):
+        if _make_offer_key(offers[id(other)]) != _make_offer_key(offers[id(started)]):
             say = f"systemd-boot: which of two entries `{started.id}` is started depends on the order of directories"
-            return Unknown("hidden", say, LOOK)
-    at = Evidence(configured(tree) or offers[id(started)].at.source)
+            return Unknown("hidden", say, KERNEL_HINT)
+    at = Evidence(find_setup_mark(tree) or offers[id(started)].at.source)
     every = tuple(offers[id(entry)] for entry in ordered)
-    return Value(LoaderMenu("systemd-boot", at, (offers[id(started)],), every, sure=bool(configured(tree))), at)
+    return Value(LoaderMenu("systemd-boot", at, (offers[id(started)],), every, sure=bool(find_setup_mark(tree))), at)
 
 
-def _loaded(offer: Offer) -> Tuple[object, ...]:
+def _make_offer_key(offer: Offer) -> Tuple[object, ...]:
     """Return what an entry starts, for comparison."""
     return offer.path, offer.places, offer.lines
 
 
-def _conf(tree: Tree) -> Observation[str]:
+def _read_loader_conf(tree: Tree) -> Observation[str]:
     """Return loader.conf of the EFI system partition; empty if it does not exist."""
     found: List[Tuple[str, str]] = []
-    for loader in loaders(tree):
-        text = tree.text(f"{loader}/loader.conf", MAX_BYTES)
+    for loader in list_loader_folders(tree):
+        text = tree.text(f"{loader}/loader.conf", MAX_CONFIG_BYTES)
         if isinstance(text, Unknown):
             return text
         if isinstance(text, Value):
@@ -109,7 +117,7 @@ def _conf(tree: Tree) -> Observation[str]:
     own = [text for loader, text in found if _is_esp(tree, loader.rpartition("/")[0])] or [text for _, text in found]
     if len({boot_entry.parse_default(text) for text in own}) > 1:
         paths = " and ".join(f"{loader}/loader.conf" for loader, _ in found)
-        return Unknown("hidden", f"systemd-boot: it is not told which of {paths} is read", LOOK)
+        return Unknown("hidden", f"systemd-boot: it is not told which of {paths} is read", KERNEL_HINT)
     return Value(own[0] if own else "", Evidence(LOADERS[0]))
 
 
@@ -117,43 +125,43 @@ def _is_esp(tree: Tree, partition: str) -> bool:
     return any(isinstance(tree.entry(f"{partition}/EFI/{name}"), Value) for name in ("systemd", "BOOT"))
 
 
-def _of_files(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
-    found: List[Found] = []
-    for path in files_of(tree, f"{partition}/loader"):
-        text = tree.text(path, MAX_BYTES)
+def _read_entry_files(tree: Tree, partition: str) -> Union[List[EntryOffer], Unknown]:
+    found: List[EntryOffer] = []
+    for path in list_entry_files(tree, f"{partition}/loader"):
+        text = tree.text(path, MAX_CONFIG_BYTES)
         if isinstance(text, Unknown):
             return text
         name = path.rpartition("/")[2]
         entry = boot_entry.parse(name, text.value) if isinstance(text, Value) else BootEntry(name)
         if entry.field and not name.startswith("auto-"):
-            found.append((entry, _offer(entry, Evidence(path, entry.line), partition)))
+            found.append((entry, _make_entry_offer(entry, Evidence(path, entry.line), partition)))
     return found
 
 
-def _offer(entry: BootEntry, at: Evidence, partition: str) -> Offer:
+def _make_entry_offer(entry: BootEntry, at: Evidence, partition: str) -> Offer:
     line = " ".join(" ".join(entry.options).split())
     return Offer(at, entry.kernel.replace("\\", "/"), (line,), name=entry.title or entry.id, places=(partition,))
 
 
-def _of_images(tree: Tree, partition: str) -> Union[List[Found], Unknown]:
+def _read_unified_images(tree: Tree, partition: str) -> Union[List[EntryOffer], Unknown]:
     folder = f"{partition}/EFI/Linux"
     names = tree.names(folder)
     if isinstance(names, Unknown):
         return names
-    found: List[Found] = []
+    found: List[EntryOffer] = []
     for name in names.value[:MAX_FILES] if isinstance(names, Value) else ():
         if name.lower().endswith(".efi") and not name.startswith((".", "auto-")):
-            image = sections(tree, f"{folder}/{name}")
+            image = read_image_sections(tree, f"{folder}/{name}")
             if not isinstance(image, Value):
                 return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} is gone")
             entry = boot_entry.parse_unified_image(name, image.value)
             if not entry.title:
                 continue  # systemd-boot neither shows nor starts an entry without a name.
-            found.append((entry, _image_offer(tree, entry, image, partition)))
+            found.append((entry, _make_image_offer(tree, entry, image, partition)))
     return found
 
 
-def _image_offer(tree: Tree, entry: BootEntry, image: Value[Sections], partition: str) -> Offer:
+def _make_image_offer(tree: Tree, entry: BootEntry, image: Value[Sections], partition: str) -> Offer:
     path = image.evidence.source
     addons = (f"{path}.extra.d", f"{partition}/loader/addons")
     names = [tree.names(folder) for folder in addons]
@@ -163,11 +171,11 @@ def _image_offer(tree: Tree, entry: BootEntry, image: Value[Sections], partition
     return Offer(image.evidence, path, (line,), whole, image.value.release, entry.title or entry.id, ("",))
 
 
-def sections(tree: Tree, path: str) -> Observation[Sections]:
+def read_image_sections(tree: Tree, path: str) -> Observation[Sections]:
     """Return the text sections of a unified kernel image."""
     from nodespec.formats import pe  # noqa: PLC0415
 
-    table = tree.head(path, HEAD).then(pe.parse_sections)
+    table = tree.head(path, MAX_HEAD_BYTES).then(pe.parse_sections)
     if not isinstance(table, Value):
         return table
     rows = {}
@@ -177,59 +185,63 @@ def sections(tree: Tree, path: str) -> Observation[Sections]:
         rows[section.name] = section
     texts = {}
     for name in (".osrel", ".cmdline", ".uname"):
-        text = _section(tree, path, rows[name], MAX_SECTION) if name in rows else Value(b"", Evidence(path))
+        text = _read_section(tree, path, rows[name], MAX_SECTION_BYTES) if name in rows else Value(b"", Evidence(path))
         if not isinstance(text, Value):
             return text
         texts[name] = text.value.decode("utf-8", "backslashreplace").strip("\0 \n\t")
     options = texts[".cmdline"] if ".cmdline" in rows else None
-    release = texts[".uname"] or (_banner(tree, path, rows[".linux"]) if ".linux" in rows else "")
+    release = texts[".uname"] or (_read_image_release(tree, path, rows[".linux"]) if ".linux" in rows else "")
     return Value(Sections(release, options, boot_entry.parse_os_release(texts[".osrel"])), Evidence(path))
 
 
-def _section(tree: Tree, path: str, section: Section, limit: int) -> Observation[bytes]:
+def _read_section(tree: Tree, path: str, section: Section, limit: int) -> Observation[bytes]:
     """Return the bytes of a section.
 
     The bytes before it are read as well, because trees are read from the start of a file.
     """
     end = section.offset + min(section.size, limit)
-    if end > MAX_BEFORE:
-        return Unknown("unsupported", f"{path}: its section {section.name} begins after {MAX_BEFORE} bytes")
+    if end > MAX_IMAGE_BYTES:
+        return Unknown("unsupported", f"{path}: its section {section.name} begins after {MAX_IMAGE_BYTES} bytes")
     return tree.head(path, end).then(lambda data: data[section.offset : end])
 
 
-def _banner(tree: Tree, path: str, section: Section) -> str:
+def _read_image_release(tree: Tree, path: str, section: Section) -> str:
     """Return the release at the head of the kernel in the image."""
     from nodespec.checks import _kernel_image  # noqa: PLC0415
 
-    head = _section(tree, path, section, _kernel_image.HEAD).then(_kernel_image.release_of)
+    head = _read_section(tree, path, section, _kernel_image.MAX_HEAD_BYTES).then(_kernel_image.parse_head_release)
     return head.value if isinstance(head, Value) else ""
 
 
-def _started(tree: Tree, entries: List[BootEntry], conf: str) -> Union[BootEntry, Unknown]:
+def _select_default_entry(tree: Tree, entries: List[BootEntry], conf: str) -> Union[BootEntry, Unknown]:
     """Return the default entry."""
-    for name in (ONCE, ALWAYS):
-        wanted = _variable(tree, name)
+    for name in (ONE_SHOT, DEFAULT_ENTRY):
+        wanted = _read_efi_variable(tree, name)
         for entry in entries if wanted else ():
             if entry.id.lower() == wanted.lower():
                 return entry
     pattern = boot_entry.parse_default(conf)
     if pattern.lower() == "@saved":
-        pattern = _variable(tree, LAST)
+        pattern = _read_efi_variable(tree, LAST_BOOTED)
         if not pattern:
-            return Unknown("hidden", "systemd-boot: `default @saved` is an entry that only an EFI variable names", LOOK)
+            return Unknown(
+                "hidden", "systemd-boot: `default @saved` is an entry that only an EFI variable names", KERNEL_HINT
+            )
     for entry in entries if pattern else ():
         if boot_entry.matches_entry(pattern, entry):
             return entry
     if pattern.lower().startswith("auto-"):
-        return Unknown("unsupported", f"systemd-boot: the default entry `{pattern}` is another system", LOOK)
+        return Unknown("unsupported", f"systemd-boot: the default entry `{pattern}` is another system", KERNEL_HINT)
     if not entries:
         return Unknown("not found", "systemd-boot: there are no entries to start", "bootctl list")
     return entries[0]
 
 
-def _variable(tree: Tree, name: str) -> str:
+def _read_efi_variable(tree: Tree, name: str) -> str:
     """Return an EFI variable of systemd-boot; empty at rest, where none can be read."""
-    data: Optional[Observation[bytes]] = tree.head(f"{VARIABLES}/{name}-{GUID}", MAX_SECTION) if tree.running else None
+    data: Optional[Observation[bytes]] = (
+        tree.head(f"{VARIABLES}/{name}-{GUID}", MAX_SECTION_BYTES) if tree.running else None
+    )
     if not isinstance(data, Value):
         return ""
     return data.value[4:].decode("utf-16-le", "replace").strip("\0")

@@ -43,50 +43,52 @@ NEEDS = {"devices": "CGROUP_BPF", "freezer": "CGROUPS"}  # build options that th
 # Linux 6.11 and 6.12 moved version 1 of these to separate options
 SEPARATE = {"memory": "MEMCG_V1", "cpuset": "CPUSETS_V1"}
 WORDS = {"hybrid": "hybrid", "legacy": "1", "unified": "2"}
-REFUSES = "refuses"
+REFUSED_START = "refuses"
 TRUE, FALSE = ("", "1", "yes", "y", "true", "t", "on"), ("0", "no", "n", "false", "f", "off")
 
 
-def version(tree: Tree) -> Observation[str]:
+def resolve_cgroup_version(tree: Tree) -> Observation[str]:
     """Return 1, 2 or hybrid, as the init system mounts them; absent without support."""
-    return tree.once(_version)
+    return tree.once(_resolve_cgroup_version)
 
 
-def bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
+def resolve_bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
     """Return the version that each controller is bound to, or why it is not bound."""
-    return tree.once(_bindings)
+    return tree.once(_resolve_bindings)
 
 
-def _version(tree: Tree) -> Observation[str]:
-    release, system = _kernel_version.release(tree), _init_system.init(tree)
+def _resolve_cgroup_version(tree: Tree) -> Observation[str]:
+    release, system = _kernel_version.read_kernel_release(tree), _init_system.detect_init_system(tree)
     if isinstance(release, Unknown):
         return release
-    built = _option(tree, "CGROUPS")
+    built = _read_build_option(tree, "CGROUPS")
     if isinstance(built, Value) and built.value == "n":
         return Absent(built.evidence, "the kernel was built without control groups")
     if isinstance(system, Value) and system.value == "systemd":
-        return _by_systemd(tree)
+        return _resolve_by_systemd(tree)
     if isinstance(system, Value) and system.value == "openrc":
-        return _by_openrc(tree)
-    return system if isinstance(system, Unknown) else _deferred("the init system that would mount them is not known")
+        return _resolve_by_openrc(tree)
+    return system if isinstance(system, Unknown) else _defer("the init system that would mount them is not known")
 
 
-def _by_systemd(tree: Tree) -> Observation[str]:
-    library = next(iter(_libraries(tree)), None)
+def _resolve_by_systemd(tree: Tree) -> Observation[str]:
+    library = next(iter(_find_systemd_libraries(tree)), None)
     if not library:
-        return _deferred("which version systemd was built for cannot be seen")
+        return _defer("which version systemd was built for cannot be seen")
     path, number = library
-    said = _said(tree)
+    said = _read_boot_parameters(tree)
     if isinstance(said, Unknown):
         return said
-    default = Value("unified", Evidence(path, inferred=True)) if number >= OBSOLETE else _built(tree, path)
-    asked = _asked(said[0], number, default.value if isinstance(default, Value) else "")
-    if asked == REFUSES:
-        return _deferred(f"systemd {number} does not start with version 1, which the command line asks for")
+    default = (
+        Value("unified", Evidence(path, inferred=True)) if number >= OBSOLETE else _read_default_hierarchy(tree, path)
+    )
+    asked = _parse_requested_version(said[0], number, default.value if isinstance(default, Value) else "")
+    if asked == REFUSED_START:
+        return _defer(f"systemd {number} does not start with version 1, which the command line asks for")
     return Value(asked, said[1]) if asked else default.then(lambda word: WORDS[word])
 
 
-def _asked(parameters: Mapping[str, str], number: int, default: str) -> str:
+def _parse_requested_version(parameters: Mapping[str, str], number: int, default: str) -> str:
     """Return the version on the command line; empty if it keeps the default."""
     asked = parameters.get("systemd.unified_cgroup_hierarchy")
     if number >= REMOVED or (asked is None and parameters.get("cgroup_no_v1") != "all"):
@@ -94,10 +96,10 @@ def _asked(parameters: Mapping[str, str], number: int, default: str) -> str:
     if asked not in FALSE:
         return "2"
     forced = parameters.get("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE") in TRUE
-    return REFUSES if number >= OBSOLETE and not forced else _legacy(parameters, default)
+    return REFUSED_START if number >= OBSOLETE and not forced else _parse_legacy_layout(parameters, default)
 
 
-def _legacy(parameters: Mapping[str, str], default: str) -> str:
+def _parse_legacy_layout(parameters: Mapping[str, str], default: str) -> str:
     """Return what is mounted instead of version 2 alone."""
     asked = parameters.get("systemd.legacy_systemd_cgroup_controller")
     if asked in TRUE:
@@ -105,18 +107,18 @@ def _legacy(parameters: Mapping[str, str], default: str) -> str:
     return "1" if asked is None and default == "legacy" else "hybrid"
 
 
-def _built(tree: Tree, path: str) -> Observation[str]:
+def _read_default_hierarchy(tree: Tree, path: str) -> Observation[str]:
     """Return the word after `default-hierarchy=` in the features of a library."""
     data = tree.read(path)
     if not isinstance(data, Value):
         return data
     found = re.search(rb"default-hierarchy=(hybrid|legacy|unified)\b", data.value)
     if not found:
-        return _deferred(f"{path} does not say which version systemd was built for")
+        return _defer(f"{path} does not say which version systemd was built for")
     return Value(found[1].decode(), Evidence(path, inferred=True))
 
 
-def _libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
+def _find_systemd_libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
     """Yield systemd's own library and its version: libsystemd-shared-252.so."""
     for folder in LIBRARIES:
         names = tree.names(folder)
@@ -129,19 +131,19 @@ def _libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
                     yield f"{place}/{name}", int(number[1])
 
 
-def _by_openrc(tree: Tree) -> Observation[str]:
-    text = _systemd_units.said(tree, OPENRC)
-    for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
+def _resolve_by_openrc(tree: Tree) -> Observation[str]:
+    text = _systemd_units.read_optional_text(tree, OPENRC)
+    for number, line in _systemd_units.list_content_lines(text.value) if isinstance(text, Value) else ():
         word = re.fullmatch(r"rc_cgroup_mode=[\"']?(hybrid|legacy|unified)[\"']?", line)
         if word:
             return Value(WORDS[word[1]], Evidence(OPENRC, number))
-    return text if isinstance(text, Unknown) else _deferred(f"{OPENRC} does not set rc_cgroup_mode")
+    return text if isinstance(text, Unknown) else _defer(f"{OPENRC} does not set rc_cgroup_mode")
 
 
-def _said(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
-    line = _boot_cmdline.next_line(tree)
+def _read_boot_parameters(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
+    line = _boot_cmdline.resolve_cmdline(tree)
     if isinstance(line, Value):
-        values = _kernel_version.values(line.value.text).items()
+        values = _kernel_version.collect_values(line.value.text).items()
         joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}
         return joined, line.evidence._replace(inferred=True)
     if isinstance(line, Unknown) and line.reason != DEFERRED:
@@ -149,69 +151,75 @@ def _said(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
     return {}, Evidence(_init_system.INIT, inferred=True)
 
 
-def _bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
-    mounted, said = version(tree), _said(tree)
+def _resolve_bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
+    mounted, said = resolve_cgroup_version(tree), _read_boot_parameters(tree)
     if not isinstance(mounted, Value):
         return mounted
     if isinstance(said, Unknown):
         return said
     bound = "v2" if mounted.value == "2" else "v1"
     options = V2 if bound == "v2" else V1
-    rows: Dict[str, Observation[str]] = {name: _row(tree, name, option, bound) for name, option in options.items()}
-    rows.update((name, _without_controller(tree, name)) for name in SINCE if bound == "v2")
-    disabled = _list(said[0], "cgroup_disable")
+    rows: Dict[str, Observation[str]] = {
+        name: _resolve_binding(tree, name, option, bound) for name, option in options.items()
+    }
+    rows.update((name, _resolve_uncontrolled(tree, name)) for name in SINCE if bound == "v2")
+    disabled = _parse_name_list(said[0], "cgroup_disable")
     for name in rows:
         if name in disabled or (name in ("io", "blkio") and disabled & {"io", "blkio"}):
             say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
             rows[name] = Absent(said[1]._replace(inferred=False), say)
-    if _is_pi(tree) and "memory" not in _list(said[0], "cgroup_enable") and isinstance(rows["memory"], Value):
-        rows["memory"] = _deferred("a Raspberry Pi has it only with cgroup_enable=memory, and its firmware decides")
+    if (
+        _is_raspberry_pi(tree)
+        and "memory" not in _parse_name_list(said[0], "cgroup_enable")
+        and isinstance(rows["memory"], Value)
+    ):
+        rows["memory"] = _defer("a Raspberry Pi has it only with cgroup_enable=memory, and its firmware decides")
     return Value(rows, mounted.evidence)
 
 
-def _list(parameters: Mapping[str, str], name: str) -> FrozenSet[str]:
+def _parse_name_list(parameters: Mapping[str, str], name: str) -> FrozenSet[str]:
     return frozenset(filter(None, parameters.get(name, "").split(",")))
 
 
-def _is_pi(tree: Tree) -> bool:
-    release = _kernel_version.release(tree)
+def _is_raspberry_pi(tree: Tree) -> bool:
+    release = _kernel_version.read_kernel_release(tree)
     return isinstance(release, Value) and bool(re.search("rpi|rpt|raspi", release.value))
 
 
-def _row(tree: Tree, name: str, option: str, bound: str) -> Observation[str]:
+def _resolve_binding(tree: Tree, name: str, option: str, bound: str) -> Observation[str]:
     for one in (option, SEPARATE.get(name, "") if bound == "v1" else ""):
-        built = _option(tree, one) if one else None
+        built = _read_build_option(tree, one) if one else None
         if isinstance(built, Unknown):
             return built
         off = ("n", "undefined") if one == option else ("n",)
         if isinstance(built, Value) and built.value in off:
             return Absent(built.evidence, f"the kernel was built without {one}")
-    at = _option(tree, option)
+    at = _read_build_option(tree, option)
     return Value(bound, at.evidence._replace(inferred=True)) if isinstance(at, Value) else at
 
 
-def _without_controller(tree: Tree, name: str) -> Observation[str]:
+def _resolve_uncontrolled(tree: Tree, name: str) -> Observation[str]:
     """Return what version 2 has without a controller, by configuration and version.
 
     An older kernel may have it by a backport, such as Red Hat's 4.18.
     """
-    built = _option(tree, NEEDS[name])
+    built = _read_build_option(tree, NEEDS[name])
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence, f"the kernel was built without {NEEDS[name]}")
-    found = _kernel_release.at_rest(tree)
+    found = _kernel_release.resolve_version_at_rest(tree)
     if not isinstance(found, Value):
         return found
     numbers = tuple(map(int, re.findall(r"\d+", found.value)[:2]))
     if numbers >= SINCE[name]:
         return Value("v2", found.evidence._replace(inferred=True))
-    return _deferred(f"Linux {found.value} has it only where it was patched")
+    return _defer(f"Linux {found.value} has it only where it was patched")
 
 
-def _option(tree: Tree, name: str) -> Observation[str]:
+def _read_build_option(tree: Tree, name: str) -> Observation[str]:
     config = kernel.config.resting
     row = config(tree).observe(name) if config else Absent(Evidence(""))
     return row.then(str)
 
 
-def _deferred(why: str) -> Unknown:
+def _defer(why: str) -> Unknown:
     return Unknown(DEFERRED, f"only a running machine can tell: {why}")

@@ -16,7 +16,7 @@ from nodespec.records import NamedTuple
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}
 TYPES = ("cgroup", "cgroup2")
-HOME = "/sys/fs/cgroup"  # the only path that runtimes use
+CGROUP_ROOT = "/sys/fs/cgroup"  # the only path that runtimes use
 
 
 class Layout(NamedTuple):
@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     @property
     def version(self) -> str:
         """Version in force; requires at least one mount."""
-        if self.v2 and (self.v2.point == HOME or not self.v1):
+        if self.v2 and (self.v2.point == CGROUP_ROOT or not self.v1):
             return "2"
         return "hybrid" if self.v2 else "1"
 
@@ -40,7 +40,7 @@ class Layout(NamedTuple):
         return next((mount for mount in self.v1 if mount.options & V1), self.v1[0] if self.v1 else None)
 
 
-def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
+def read_cgroup_layout(machine: Machine) -> Union[Value[Layout], Unknown]:
     """Return what is mounted, by the mountinfo of the process."""
     path = f"{machine.process}/mountinfo"
     found = machine.once(pseudofs.list_mounts)
@@ -49,23 +49,23 @@ def layout(machine: Machine) -> Union[Value[Layout], Unknown]:
     if isinstance(found, Unknown):
         return found
     standing = list_reachable_mounts(found.value, *TYPES)
-    masked = next(_masked(found.value, standing), None)
+    masked = next(_find_masked_mounts(found.value, standing), None)
     if masked:
         say = f"{path}:{masked.line}: {masked.point} is masked by another mount"
         return Unknown("hidden", say, pseudofs.UNMASK_HINT)
-    return Value(_laid_out(standing), found.evidence)
+    return Value(_make_layout(standing), found.evidence)
 
 
-def _masked(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:
+def _find_masked_mounts(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:
     """Yield the mounts that another file system covers at the path of runtimes."""
     points = {mount.point for mount in standing}
     for mount in mounts:
         above = (point for point in points if f"{mount.point}/".startswith(f"{point}/"))
-        if mount.kind in TYPES and f"{mount.point}/".startswith(f"{HOME}/") and not any(above):
+        if mount.kind in TYPES and f"{mount.point}/".startswith(f"{CGROUP_ROOT}/") and not any(above):
             yield mount
 
 
-def _laid_out(standing: Sequence[Mount]) -> Layout:
+def _make_layout(standing: Sequence[Mount]) -> Layout:
     v2 = [mount for mount in standing if mount.kind == "cgroup2"]
-    v2.sort(key=lambda mount: (mount.point != HOME, mount.point != f"{HOME}/unified"))
+    v2.sort(key=lambda mount: (mount.point != CGROUP_ROOT, mount.point != f"{CGROUP_ROOT}/unified"))
     return Layout(tuple(mount for mount in standing if mount.kind == "cgroup"), v2[0] if v2 else None)

@@ -9,16 +9,16 @@ from nodespec.model.observation import Observation, Value
 
 ROOT = "/proc/1/root"
 # inode numbers of the initial namespaces; mnt since 6.18
-FIRST = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}
+INITIAL_NAMESPACES = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}
 
 
-def outside(machine: Machine) -> str:
+def find_host_proof(machine: Machine) -> str:
     """Return the link that proves that this is not a container; empty if none does."""
     mounts, process = f"{machine.process}/ns/mnt", f"{machine.process}/ns/pid"
     own, space = machine.link(mounts), machine.link(process)
-    if isinstance(own, Value) and own.value == FIRST["mnt"]:
+    if isinstance(own, Value) and own.value == INITIAL_NAMESPACES["mnt"]:
         return mounts
-    if not isinstance(own, Value) or not isinstance(space, Value) or space.value != FIRST["pid"]:
+    if not isinstance(own, Value) or not isinstance(space, Value) or space.value != INITIAL_NAMESPACES["pid"]:
         return ""
     other = machine.link("/proc/1/ns/mnt")
     if isinstance(other, Value) and other.value == own.value:
@@ -27,14 +27,14 @@ def outside(machine: Machine) -> str:
     return ROOT if machine.is_same("/", ROOT) else ""
 
 
-def marks(machine: Machine, *, inside: bool) -> Iterator[Observation[str]]:
+def list_engine_marks(machine: Machine, *, inside: bool) -> Iterator[Observation[str]]:
     """Yield the marks that engines leave in containers, the most reliable first.
 
     The value is empty for a mark that names no engine. Process 1 belongs to the container only `inside` a PID
     namespace; otherwise its environment is not evidence.
     """
     processes = ("/proc/1", machine.process) if inside else (machine.process,)
-    environments = [machine.text(f"{process}/environ").then(_variables) for process in processes]
+    environments = [machine.text(f"{process}/environ").then(_parse_environ) for process in processes]
     yield machine.entry("/run/secrets/kubernetes.io").then(lambda _: "kubernetes")
     for one in environments:
         yield one.then(lambda said: "kubernetes" if "KUBERNETES_SERVICE_HOST" in said else "")
@@ -46,6 +46,6 @@ def marks(machine: Machine, *, inside: bool) -> Iterator[Observation[str]]:
     yield machine.entry("/.dockerenv").then(lambda _: "docker")
 
 
-def _variables(environment: str) -> Mapping[str, str]:
+def _parse_environ(environment: str) -> Mapping[str, str]:
     pairs = (row.partition("=") for row in environment.split("\0"))
     return {variable: value for variable, _, value in pairs}

@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-from nodespec.checks._package_rows import columns, final
+from nodespec.checks._package_rows import make_package_row, normalize_prerelease
 from nodespec.facts.declaration import Record
 from nodespec.formats.deb822 import BLANKS, Field, parse_stanzas
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-STATUS, ALONE, UPDATES = "/var/lib/dpkg/status", "/var/lib/dpkg/status.d", "/var/lib/dpkg/updates"
-SOURCES = (STATUS, f"{ALONE}/*", f"{UPDATES}/*")
+STATUS, STATUS_FOLDER, UPDATES = "/var/lib/dpkg/status", "/var/lib/dpkg/status.d", "/var/lib/dpkg/updates"
+SOURCES = (STATUS, f"{STATUS_FOLDER}/*", f"{UPDATES}/*")
 NAME = re.compile(r"[a-z0-9][a-z0-9+._-]*")
-WANTED = ("package", "status", "version", "architecture", "multi-arch", "triggers-pending", "triggers-awaited")
+READ_FIELDS = ("package", "status", "version", "architecture", "multi-arch", "triggers-pending", "triggers-awaited")
 NOT_INSTALLED, CONFIG_FILES = "not-installed", "config-files"
 STATES = (
     *(NOT_INSTALLED, CONFIG_FILES, "half-installed", "unpacked"),
@@ -69,7 +69,7 @@ class PackageStanza(NamedTuple):
         Images without a package manager do not record it: every package there is installed.
         """
         if "status" not in self.fields:
-            standing = "installed" if self.path.startswith(ALONE) else NOT_INSTALLED
+            standing = "installed" if self.path.startswith(STATUS_FOLDER) else NOT_INSTALLED
             return self.field("Package").then(lambda _: standing)
         return self.field("Status").then(_parse_status)
 
@@ -88,10 +88,10 @@ class PackageStanza(NamedTuple):
         return name if not isinstance(name, Value) else Value(self._columns(name.evidence), name.evidence)
 
     def _columns(self, at: Evidence) -> Record:
-        return columns(
+        return make_package_row(
             "deb",
             at,
-            version=lambda: self.field("Version").then(_own),
+            version=lambda: self.field("Version").then(_parse_deb_upstream),
             deb=lambda: self.field("Version"),
             status=lambda: self.status,
             architecture=lambda: self.field("Architecture"),
@@ -138,29 +138,29 @@ class DpkgDatabase(NamedTuple):
         return isinstance(stanza.row(), (Absent, type(None))), stanza.plain("architecture") not in (self.native, "all")
 
 
-def database(tree: Tree) -> Union[DpkgDatabase, Unknown, None]:
+def read_dpkg_database(tree: Tree) -> Union[DpkgDatabase, Unknown, None]:
     """Return the database of dpkg; None if it has no rows."""
-    looks = [tree.text(path) for path in (*_alone(tree), STATUS, *_updates(tree))]
+    looks = [tree.text(path) for path in (*_list_status_files(tree), STATUS, *_list_updates(tree))]
     unread = next((look for look in reversed(looks) if isinstance(look, Unknown)), None)
-    found = of_files([(look.evidence.source, look.value) for look in looks if isinstance(look, Value)])
+    found = build_dpkg_database([(look.evidence.source, look.value) for look in looks if isinstance(look, Value)])
     if not found.by_name and not isinstance(found.rest, Unknown):
         return unread
     return found._replace(rest=unread or found.rest)
 
 
-def of_files(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
+def build_dpkg_database(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
     """Build a database from the texts of files, the oldest first."""
     by_name: Dict[str, Architectures] = {}
     error = ""
     for path, text in files:
-        for stanza in _stanzas(path, text):
+        for stanza in _parse_package_stanzas(path, text):
             error = error or (stanza.error and f"{path}: {stanza.error}")
             if stanza.name:
                 known = by_name.setdefault(stanza.name, {})
-                error = error or _clash(known, stanza)
-                _replace(known, stanza)
+                error = error or _find_conflict(known, stanza)
+                _replace_stanza(known, stanza)
     paths = {stanza.path for stanzas in by_name.values() for stanza in stanzas.values()}
-    looked = STATUS if STATUS in paths else f"{ALONE}/*"
+    looked = STATUS if STATUS in paths else f"{STATUS_FOLDER}/*"
     dpkg = next(iter(by_name.get("dpkg", {}).values()), None)
     refused = Unknown("malformed", error, "repair the file until dpkg --audit takes it")
     return DpkgDatabase(
@@ -168,7 +168,7 @@ def of_files(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
     )
 
 
-def _clash(known: Architectures, stanza: PackageStanza) -> str:
+def _find_conflict(known: Architectures, stanza: PackageStanza) -> str:
     """Return why dpkg refuses a stanza beside others of the same name; empty if valid."""
     if not known or stanza.row() is None:
         return ""
@@ -179,7 +179,7 @@ def _clash(known: Architectures, stanza: PackageStanza) -> str:
     return ""
 
 
-def _replace(known: Architectures, stanza: PackageStanza) -> None:
+def _replace_stanza(known: Architectures, stanza: PackageStanza) -> None:
     """Replace the older stanza of a package.
 
     In the status file each architecture has its own stanza. An update replaces the stanza of another architecture,
@@ -195,29 +195,29 @@ def _replace(known: Architectures, stanza: PackageStanza) -> None:
     known[stanza.plain("architecture")] = stanza
 
 
-def _updates(tree: Tree) -> List[str]:
+def _list_updates(tree: Tree) -> List[str]:
     """Return the files that dpkg has not merged into its status file, from old to new."""
     names = tree.names(UPDATES)
     numbers = [name for name in names.value if name.isdigit()] if isinstance(names, Value) else []
     return [f"{UPDATES}/{number}" for number in numbers]
 
 
-def _alone(tree: Tree) -> List[str]:
-    names = tree.names(ALONE)
+def _list_status_files(tree: Tree) -> List[str]:
+    names = tree.names(STATUS_FOLDER)
     found = names.value if isinstance(names, Value) else ()
-    return [f"{ALONE}/{name}" for name in found if not name.endswith(".md5sums")]
+    return [f"{STATUS_FOLDER}/{name}" for name in found if not name.endswith(".md5sums")]
 
 
-def _stanzas(path: str, text: str) -> Iterator[PackageStanza]:
+def _parse_package_stanzas(path: str, text: str) -> Iterator[PackageStanza]:
     """Yield all stanzas of a file, with the reason if dpkg refuses one."""
-    alone = path.startswith(ALONE)  # dpkg does not read these files, and so never refuses them
-    for one in parse_stanzas(f"{text}\n" if alone else text, WANTED):
+    alone = path.startswith(STATUS_FOLDER)  # dpkg does not read these files, and so never refuses them
+    for one in parse_stanzas(f"{text}\n" if alone else text, READ_FIELDS):
         stanza = PackageStanza(path, one.fields, one.line, one.error, bool(one.error))
-        error = one.error or ("" if alone else _refusal(stanza))
+        error = one.error or ("" if alone else _explain_refusal(stanza))
         yield stanza._replace(error=error)
 
 
-def _refusal(stanza: PackageStanza) -> str:
+def _explain_refusal(stanza: PackageStanza) -> str:
     """Return why dpkg refuses a stanza with valid syntax; empty if it accepts it."""
     status, several = stanza.status, stanza.plain("multi-arch").lower()
     state = status.value if isinstance(status, Value) else ""
@@ -252,21 +252,21 @@ def _parse_status(words: str) -> str:
     return found[1].lower()
 
 
-REALLY = re.compile(r".*\+really[.+-]?(?=\d)")  # the part before it only sorts above a wrong upload
-ADDED = re.compile(
+_REALLY_PREFIX = re.compile(r".*\+really[.+-]?(?=\d)")  # the part before it only sorts above a wrong upload
+_REPACKING_SUFFIX = re.compile(
     r"(?:[+~.-](?:dfsg|ds|repack(?:ed)?)[\d.]*"  # files removed from the source, or a repacked source
     r"|\+(?:b|nmu)\d+|[+~](?:deb|bpo)\d+[u+]\d+)"  # a rebuild, an update, or a backport of a version without a revision
     r"(?=[+~-]|$)"
 )
 
 
-def _own(evr: str) -> str:
+def _parse_deb_upstream(evr: str) -> str:
     """Return the upstream version.
 
     It is `1.6.20` for `1:1.6.20~ds1-1+deb12u1`, and `2.0-rc1` for `2.0~rc1-1`.
     """
     upstream = evr.partition(":")[2] or evr
-    own = ADDED.sub("", REALLY.sub("", upstream.rpartition("-")[0] or upstream))
+    own = _REPACKING_SUFFIX.sub("", _REALLY_PREFIX.sub("", upstream.rpartition("-")[0] or upstream))
     if not own:
         raise ValueError(f"`{evr}` has no version of the software's own")
-    return final(own)
+    return normalize_prerelease(own)

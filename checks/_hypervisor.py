@@ -43,7 +43,7 @@ SIGNS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def observed(machine: Machine) -> Observation[str]:
+def detect_hypervisor(machine: Machine) -> Observation[str]:
     """Return the hypervisor, `other` if it is unnamed; absent on bare metal."""
     cpus = machine.text(CPUS)
     if not isinstance(cpus, Value):
@@ -62,10 +62,10 @@ def observed(machine: Machine) -> Observation[str]:
             return Value(kind, Evidence(path, inferred=True), others)
         if kind == BARE:
             return Absent(Evidence(path))
-    return Value("other", Evidence(CPUS, line, inferred=True)) if flags else _bare(machine)
+    return Value("other", Evidence(CPUS, line, inferred=True)) if flags else _confirm_bare_metal(machine)
 
 
-def _bare(machine: Machine) -> Union[Absent, Unknown]:
+def _confirm_bare_metal(machine: Machine) -> Union[Absent, Unknown]:
     """Return the absence of a hypervisor, if a source that would name it was readable."""
     for path in (DMI, DEVICES, "/proc/sysinfo"):
         if isinstance(machine.entry(path), Value):

@@ -45,20 +45,20 @@ MARKS = (  # by content of the program or script; the first match counts
     (b"INIT: ", "sysvinit"),
 )
 # these may set init=
-LINE = ("/boot*", "/efi/*", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
-SOURCES = (INIT, INITTAB, *SYSTEMD, "/etc/init", *LINE, *_os_release.FILES)
+CMDLINE_SOURCES = ("/boot*", "/efi/*", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
+SOURCES = (INIT, INITTAB, *SYSTEMD, "/etc/init", *CMDLINE_SOURCES, *_os_release.FILES)
 
 
-def init(tree: Tree) -> Observation[str]:
+def detect_init_system(tree: Tree) -> Observation[str]:
     """Return the init system; absent if there is none.
 
     The names are systemd, openrc, sysvinit, busybox, runit, s6, dinit, upstart and others.
     """
-    return tree.once(_init)
+    return tree.once(_detect_init_system)
 
 
-def _init(tree: Tree) -> Observation[str]:
-    path, at = (INIT, Evidence(INIT)) if tree.running else _named_by_kernel(tree)
+def _detect_init_system(tree: Tree) -> Observation[str]:
+    path, at = (INIT, Evidence(INIT)) if tree.running else _read_init_parameter(tree)
     entry = tree.entry(path, follow=False)
     if isinstance(entry, Absent) and path == INIT:  # An initramfs starts systemd directly if it is installed.
         path = next((path for path in SYSTEMD if isinstance(tree.entry(path), Value)), "")
@@ -67,28 +67,28 @@ def _init(tree: Tree) -> Observation[str]:
         return entry
     if isinstance(entry, Absent):
         return Unknown("not found", f"the kernel's command line has init={path}, which is not there")
-    name = next((PROGRAMS[name] for name in _names(tree, path) if name in PROGRAMS), "")
-    name = name or _distributed(tree) or _marked(tree, path)
+    name = next((PROGRAMS[name] for name in _list_program_names(tree, path) if name in PROGRAMS), "")
+    name = name or _match_distribution(tree) or _match_program_content(tree, path)
     if name in ("busybox", "sysvinit", ""):
-        name = _by_inittab(tree, name) or name
+        name = _match_inittab(tree, name) or name
     if not name:
         return Unknown("unsupported", f"{path} is a program that nodespec does not know")
     return Value(name, at._replace(inferred=True))
 
 
-def _named_by_kernel(tree: Tree) -> Tuple[str, Evidence]:
+def _read_init_parameter(tree: Tree) -> Tuple[str, Evidence]:
     """Return the init program, with its source.
 
     It is /sbin/init, unless the next boot's command line sets `init=`.
     """
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    line = _systemd_at_boot.command_line(tree)
+    line = _systemd_at_boot.read_boot_parameters(tree)
     given = [(value, at) for key, value, at in line if key == "init" and value.startswith("/")]
     return given[-1] if given else (INIT, Evidence(INIT))
 
 
-def _names(tree: Tree, path: str) -> List[str]:
+def _list_program_names(tree: Tree, path: str) -> List[str]:
     """Return the names of a program and of the targets of its links."""
     names = [basename(path)]
     for _ in range(MAX_LINKS):
@@ -105,20 +105,20 @@ def _is_link(tree: Tree, path: str) -> bool:
     return isinstance(entry, Value) and entry.value.kind == "link"
 
 
-def _distributed(tree: Tree) -> str:
+def _match_distribution(tree: Tree) -> str:
     """Return the init system of a distribution that has a program of its own."""
-    name = _os_release.field(tree, "ID")
+    name = _os_release.read_field(tree, "ID")
     return "machined" if isinstance(name, Value) and name.value == "talos" else ""
 
 
-def _marked(tree: Tree, path: str) -> str:
+def _match_program_content(tree: Tree, path: str) -> str:
     """Return the init system by the content of the program; empty if nothing matches."""
     data = tree.head(path, MAX_PROGRAM_BYTES)
     found = (name for mark, name in MARKS if isinstance(data, Value) and mark in data.value)
     return next(found, "")
 
 
-def _by_inittab(tree: Tree, name: str) -> str:
+def _match_inittab(tree: Tree, name: str) -> str:
     """Return what init runs by /etc/inittab; without it, what is installed beside it."""
     text = tree.text(INITTAB)
     if isinstance(text, Value):

@@ -10,30 +10,30 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 
 MAX_PROGRAM_BYTES = 1 << 27  # read of a program: dockerd has 100 MiB
-OWN = "/usr/local/"  # packages install nothing here
+LOCAL_PREFIX = "/usr/local/"  # packages install nothing here
 
 
-def version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
+def read_program_version(tree: Tree, program: str, names: Sequence[str]) -> Observation[str]:
     """Return the version of a program.
 
     It is that of the first of these packages that is installed, else that of Go's build information.
     """
-    from nodespec.checks.packages import rows_of  # noqa: PLC0415
+    from nodespec.checks.packages import read_packages  # noqa: PLC0415
 
     path = find_program(tree, program)
     if not isinstance(path, Value):
         return path
-    rows = rows_of(tree)
-    for name in () if path.value.startswith((OWN, *DIRECTORIES)) else names:
+    rows = read_packages(tree)
+    for name in () if path.value.startswith((LOCAL_PREFIX, *DIRECTORIES)) else names:
         row = rows.observe(name)
         if isinstance(row, Unknown) and row.reason not in ("not found", "unsupported"):
             return row
         if isinstance(row, Value) and isinstance(row.value, Columns):
             return row.value["version"].then(str)
-    return _built(tree, path.value, program)
+    return _read_go_version(tree, path.value, program)
 
 
-def _built(tree: Tree, path: str, program: str) -> Observation[str]:
+def _read_go_version(tree: Tree, path: str, program: str) -> Observation[str]:
     """Return the version by Go's build information, for programs of release archives."""
     from nodespec.formats.go_buildinfo import find_released_version, read_build_info  # noqa: PLC0415
 

@@ -29,7 +29,7 @@ PATHS = (
     "/usr/src/linux-rt-{}/.config",
     "/usr/src/linux/.config",
 )
-RESTING = PATHS[1:]
+PATHS_AT_REST = PATHS[1:]
 # The names of the places in `config_sources`; few programs read those of `other`.
 PLACES = {
     "/proc/config.gz": "proc",
@@ -46,41 +46,41 @@ FILES = tuple(path.format("*") for path in PATHS)
 WORDS = (*dict.fromkeys(PLACES.values()), "module", "other")
 
 
-def file(machine: Tree) -> Observation[bytes]:
+def read_kernel_config(machine: Tree) -> Observation[bytes]:
     """Return the content of the first file that exists, after a line break."""
-    return select_first(_files(machine))
+    return select_first(_read_config_files(machine))
 
 
-def _files(machine: Tree) -> Iterator[Observation[bytes]]:
-    release = _kernel_version.release(machine)
+def _read_config_files(machine: Tree) -> Iterator[Observation[bytes]]:
+    release = _kernel_version.read_kernel_release(machine)
     named = release.value if isinstance(release, Value) else ""
-    for path in PATHS if machine.running else RESTING:
-        read = machine.read(path.format(named)).then(_unpacked)
+    for path in PATHS if machine.running else PATHS_AT_REST:
+        read = machine.read(path.format(named)).then(_unpack_config)
         own = "{}" in path or path.startswith("/proc/")
-        yield read if own else read.then(partial(_of, named))
+        yield read if own else read.then(partial(_require_release, named))
     if not machine.running:
-        yield from _within(machine)
+        yield from _read_embedded_config(machine)
 
 
-def places(machine: Tree) -> Observation[FrozenSet[str]]:
+def list_config_places(machine: Tree) -> Observation[FrozenSet[str]]:
     """Return the places that have a configuration of this kernel.
 
     `module` is the place that `modprobe configs` adds.
     """
-    release = _kernel_version.release(machine)
+    release = _kernel_version.read_kernel_release(machine)
     if not isinstance(release, Value):
         return release
     found: Dict[str, str] = {}
     unread = None
-    for path in PATHS if machine.running else RESTING:
+    for path in PATHS if machine.running else PATHS_AT_REST:
         file = machine.entry(path.format(release.value))
         unread = unread or (file if isinstance(file, Unknown) else None)
-        if isinstance(file, Value) and file.value.kind == "file" and file.value.size >= (path not in PSEUDO):
+        if isinstance(file, Value) and file.value.kind == "file" and file.value.size >= (path not in PSEUDO_FILES):
             found.setdefault(PLACES.get(path, "other"), path.format(release.value))
-    listed = _kernel_version.installed(machine)
+    listed = _kernel_version.list_installed_modules(machine)
     if isinstance(listed, Value) and "configs" in listed.value:
         found["module"] = listed.evidence.source
-    kept = None if machine.running else _kept(machine)
+    kept = None if machine.running else _find_proc_config(machine)
     if isinstance(kept, Value):
         found["proc"] = kept.evidence.source
     unread = unread or (kept if isinstance(kept, Unknown) else None)
@@ -89,36 +89,40 @@ def places(machine: Tree) -> Observation[FrozenSet[str]]:
     return Value(frozenset(found), Evidence(", ".join(dict.fromkeys(found.values())) or PATHS[machine.running < 1]))
 
 
-def _kept(tree: Tree) -> Observation[str]:
+def _find_proc_config(tree: Tree) -> Observation[str]:
     """Return `proc` if the kernel is built to provide /proc/config.gz."""
-    data, shown = tree.once(file), option(tree, "IKCONFIG_PROC")
+    data, shown = tree.once(read_kernel_config), read_config_option(tree, "IKCONFIG_PROC")
     if not isinstance(data, Value):
         return data
     return data.then(lambda _: "proc") if isinstance(shown, Value) and shown.value == "y" else Absent(data.evidence)
 
 
-PSEUDO = PATHS[:1]  # /proc reports no size for some files.
+PSEUDO_FILES = PATHS[:1]  # /proc reports no size for some files.
 
 
-def _within(tree: Tree) -> Iterator[Observation[bytes]]:
+def _read_embedded_config(tree: Tree) -> Iterator[Observation[bytes]]:
     """Yield the configuration in the kernel's file or the module `configs`, at rest.
 
     CONFIG_IKCONFIG stores it there. Unpacking is slow, so this is the last source.
     """
     from nodespec.checks import _boot_next, _kernel_image  # noqa: PLC0415
 
-    kernel, builtin, listed = _boot_next.chosen(tree), _kernel_version.builtin(tree), _kernel_version.installed(tree)
+    kernel, builtin, listed = (
+        _boot_next.resolve_next_kernel(tree),
+        _kernel_version.list_builtin_modules(tree),
+        _kernel_version.list_installed_modules(tree),
+    )
     if isinstance(listed, Value) and "configs" in listed.value:
-        path = _kernel_version.module_file(tree, listed.evidence._replace(line=listed.value["configs"]))
-        yield _kernel_image.configuration(tree, path).then(_unpacked)
+        path = _kernel_version.find_module_file(tree, listed.evidence._replace(line=listed.value["configs"]))
+        yield _kernel_image.extract_config(tree, path).then(_unpack_config)
     may_be = isinstance(builtin, Absent) or (isinstance(builtin, Value) and "configs" in builtin.value)
     if isinstance(kernel, Value) and kernel.value.held.image and may_be:
-        yield _kernel_image.configuration(tree, kernel.value.held.path).then(_unpacked)
+        yield _kernel_image.extract_config(tree, kernel.value.held.path).then(_unpack_config)
 
 
-def _unpacked(data: bytes) -> bytes:
+def _unpack_config(data: bytes) -> bytes:
     if data[:2] == b"\x1f\x8b":
-        data = _gunzipped(data)
+        data = _gunzip(data)
     if b"\nCONFIG_" not in b"\n" + data:
         raise ValueError("is no kernel configuration")
     if not data.endswith(b"\n"):  # A full disk truncates the file: options that are missing would be `undefined`.
@@ -126,7 +130,7 @@ def _unpacked(data: bytes) -> bytes:
     return b"\n" + data + b"\n"
 
 
-def _gunzipped(data: bytes) -> bytes:
+def _gunzip(data: bytes) -> bytes:
     import zlib  # noqa: PLC0415
 
     unpacking = zlib.decompressobj(31)
@@ -139,14 +143,14 @@ def _gunzipped(data: bytes) -> bytes:
     return unpacked
 
 
-def _of(release: str, data: bytes) -> bytes:
+def _require_release(release: str, data: bytes) -> bytes:
     """Return the configuration if its header names this kernel."""
-    if not re.match(re.escape(headline(data)) + r"(?![\w.])", release):
+    if not re.match(re.escape(parse_headline(data)) + r"(?![\w.])", release):
         raise ValueError("is the configuration of another kernel")
     return data
 
 
-def signature(data: bytes) -> str:
+def parse_signature(data: bytes) -> str:
     """Parse the upstream version, which is last, of Ubuntu's signature.
 
     Example: `CONFIG_VERSION_SIGNATURE="Ubuntu 5.15.0-25.25-generic 5.15.30"`.
@@ -157,7 +161,7 @@ def signature(data: bytes) -> str:
     return match[1].decode("utf-8", "backslashreplace")
 
 
-def headline(data: bytes) -> str:
+def parse_headline(data: bytes) -> str:
     """Parse `# Linux/x86 6.1.176 Kernel Configuration` near the start."""
     match = re.search(rb"^# Linux/\S+ (\d\S*) Kernel Configuration", data[:4096], re.MULTILINE)
     if not match:
@@ -165,13 +169,13 @@ def headline(data: bytes) -> str:
     return match[1].decode("utf-8", "backslashreplace")
 
 
-def option(machine: Tree, name: str) -> Optional[Observation[str]]:
+def read_config_option(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the value of an option; None if the file does not mention it."""
-    data = machine.once(file)
-    return rows(data.value, data.evidence).observe(name) if isinstance(data, Value) else None
+    data = machine.once(read_kernel_config)
+    return parse_config_rows(data.value, data.evidence).observe(name) if isinstance(data, Value) else None
 
 
-def rows(data: bytes, at: Evidence) -> Rows[str]:
+def parse_config_rows(data: bytes, at: Evidence) -> Rows[str]:
     """Rows of a .config.
 
     If several lines set an option, the last counts, but a line as in `SAID` comes before all others. An option is
@@ -184,23 +188,23 @@ def rows(data: bytes, at: Evidence) -> Rows[str]:
         if not last:
             last.update(zip(lines, range(len(lines))))
         option = b"CONFIG_%b" % name.encode()
-        line = max(last.get(form % option, -1) for form in SAID)
-        found = _row(lines[line]) if line >= 0 else None
+        line = max(last.get(form % option, -1) for form in COMMON_FORMS)
+        found = _parse_config_line(lines[line]) if line >= 0 else None
         if not found:
             start = max(data.rfind(form % option) for form in (b"\n%b=", b"\n# %b is not set"))
             line = data.count(b"\n", 0, start + 1) if start >= 0 else 0
-            found = _row(lines[line])
+            found = _parse_config_line(lines[line])
         return Value(found[1], at._replace(line=line)) if found else None
 
     def every() -> Mapping[str, Observation[str]]:
         rows: Dict[str, Observation[str]] = {}
         said = set()
         for line, text in enumerate(lines):
-            found = _row(text)
+            found = _parse_config_line(text)
             if not found:
                 continue
             option = b"CONFIG_%b" % found[0].encode()
-            if text in [form % option for form in SAID]:
+            if text in [form % option for form in COMMON_FORMS]:
                 said.add(option)
             elif option in said:
                 continue
@@ -210,11 +214,11 @@ def rows(data: bytes, at: Evidence) -> Rows[str]:
     return Rows(look, every, Value("undefined", at))
 
 
-SAID = (b"%b=y", b"%b=m", b"# %b is not set")  # almost every line has one of these forms
+COMMON_FORMS = (b"%b=y", b"%b=m", b"# %b is not set")  # almost every line has one of these forms
 _ROW = re.compile(rb"CONFIG_(\w+)=(.*?)\r?|# CONFIG_(\w+) is not set\s*")
 
 
-def _row(line: bytes) -> Optional[tuple[str, str]]:
+def _parse_config_line(line: bytes) -> Optional[tuple[str, str]]:
     """Parse name and value of a line; None for any other line.
 
     A string is returned without its quotes.

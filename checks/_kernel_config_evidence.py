@@ -47,7 +47,7 @@ ALIASES = {
 }
 
 
-def _controller(name: str, symbol: str) -> Sign:
+def _make_controller_sign(name: str, symbol: str) -> Sign:
     """Return the evidence for a controller, which either list may omit.
 
     /proc/cgroups omits controllers without version 1, and cgroup.controllers those bound to version 1.
@@ -55,59 +55,59 @@ def _controller(name: str, symbol: str) -> Sign:
     return Sign(symbol, (f"{CONTROLLERS}:{name}", f"{HYBRID}:{name}", f"{CGROUPS}:{name}"))
 
 
-def _only(*paths: str) -> Sign:
+def _make_exact_sign(*paths: str) -> Sign:
     return Sign("", paths, all_of_it=True)
 
 
 SIGNS: Mapping[str, Sign] = {
-    "NET_NS": _only("~/ns/net"),
-    "PID_NS": _only("~/ns/pid"),
-    "IPC_NS": _only("~/ns/ipc"),
-    "UTS_NS": _only("~/ns/uts"),
-    "USER_NS": _only("~/ns/user"),
-    "TIME_NS": _only("~/ns/time"),
-    "CGROUPS": _only("~/ns/cgroup", CGROUPS),
-    "CGROUP_SCHED": _controller("cpu", "cpu_cgroup_css_alloc"),
-    "CGROUP_CPUACCT": _controller("cpuacct", "cpuacct_css_alloc"),
-    "CGROUP_DEVICE": _controller("devices", "devcgroup_css_alloc"),
-    "CGROUP_FREEZER": _controller("freezer", "freezer_css_alloc"),
-    "CGROUP_PIDS": _controller("pids", "pids_css_alloc"),
-    "CGROUP_RDMA": _controller("rdma", "rdmacg_css_alloc"),
-    "CGROUP_MISC": _controller("misc", "misc_cg_alloc"),
-    "CGROUP_PERF": _controller("perf_event", "perf_cgroup_css_alloc"),
-    "CGROUP_HUGETLB": _controller("hugetlb", "hugetlb_cgroup_css_alloc"),
-    "CGROUP_NET_PRIO": _controller("net_prio", "net_prio_attach"),
-    "CGROUP_NET_CLASSID": _controller("net_cls", "cgrp_attach"),
-    "CPUSETS": _controller("cpuset", "cpuset_css_alloc"),
+    "NET_NS": _make_exact_sign("~/ns/net"),
+    "PID_NS": _make_exact_sign("~/ns/pid"),
+    "IPC_NS": _make_exact_sign("~/ns/ipc"),
+    "UTS_NS": _make_exact_sign("~/ns/uts"),
+    "USER_NS": _make_exact_sign("~/ns/user"),
+    "TIME_NS": _make_exact_sign("~/ns/time"),
+    "CGROUPS": _make_exact_sign("~/ns/cgroup", CGROUPS),
+    "CGROUP_SCHED": _make_controller_sign("cpu", "cpu_cgroup_css_alloc"),
+    "CGROUP_CPUACCT": _make_controller_sign("cpuacct", "cpuacct_css_alloc"),
+    "CGROUP_DEVICE": _make_controller_sign("devices", "devcgroup_css_alloc"),
+    "CGROUP_FREEZER": _make_controller_sign("freezer", "freezer_css_alloc"),
+    "CGROUP_PIDS": _make_controller_sign("pids", "pids_css_alloc"),
+    "CGROUP_RDMA": _make_controller_sign("rdma", "rdmacg_css_alloc"),
+    "CGROUP_MISC": _make_controller_sign("misc", "misc_cg_alloc"),
+    "CGROUP_PERF": _make_controller_sign("perf_event", "perf_cgroup_css_alloc"),
+    "CGROUP_HUGETLB": _make_controller_sign("hugetlb", "hugetlb_cgroup_css_alloc"),
+    "CGROUP_NET_PRIO": _make_controller_sign("net_prio", "net_prio_attach"),
+    "CGROUP_NET_CLASSID": _make_controller_sign("net_cls", "cgrp_attach"),
+    "CPUSETS": _make_controller_sign("cpuset", "cpuset_css_alloc"),
     "CPUSETS_V1": Sign("cpuset1_update_task_spread_flags"),
-    "MEMCG": _controller("memory", "mem_cgroup_css_alloc"),
+    "MEMCG": _make_controller_sign("memory", "mem_cgroup_css_alloc"),
     "MEMCG_V1": Sign("memcg1_stat_format"),
     "BLK_CGROUP": Sign("blkcg_css_alloc", (f"{CONTROLLERS}:io", f"{HYBRID}:io", f"{CGROUPS}:blkio")),
     "BLK_DEV_THROTTLING": Sign("throtl_pd_alloc"),
     "CGROUP_BPF": Sign("__cgroup_bpf_run_filter_skb"),
-    "CFS_BANDWIDTH": _only("/proc/sys/kernel/sched_cfs_bandwidth_slice_us"),
+    "CFS_BANDWIDTH": _make_exact_sign("/proc/sys/kernel/sched_cfs_bandwidth_slice_us"),
     "FAIR_GROUP_SCHED": Sign("sched_group_set_shares", ("/proc/sys/kernel/sched_cfs_bandwidth_slice_us",)),
     "RT_GROUP_SCHED": Sign("cpu_rt_period_write_uint"),
-    "SECCOMP": _only("~/status:Seccomp:"),
+    "SECCOMP": _make_exact_sign("~/status:Seccomp:"),
     "SECCOMP_FILTER": Sign("get_seccomp_filter", ("/proc/sys/kernel/seccomp/actions_avail",)),
     "SECURITY_SELINUX": Sign("selinux_inode_permission"),
     "SECURITY_APPARMOR": Sign("apparmor_capable"),
-    "KEYS": _only("/proc/keys", "/proc/key-users", "/proc/sys/kernel/keys"),
-    "POSIX_MQUEUE": _only(f"{FILESYSTEMS}:mqueue"),
-    "HUGETLBFS": _only(f"{FILESYSTEMS}:hugetlbfs"),
-    "BPF_SYSCALL": _only(f"{FILESYSTEMS}:bpf"),
+    "KEYS": _make_exact_sign("/proc/keys", "/proc/key-users", "/proc/sys/kernel/keys"),
+    "POSIX_MQUEUE": _make_exact_sign(f"{FILESYSTEMS}:mqueue"),
+    "HUGETLBFS": _make_exact_sign(f"{FILESYSTEMS}:hugetlbfs"),
+    "BPF_SYSCALL": _make_exact_sign(f"{FILESYSTEMS}:bpf"),
     "BPF_JIT": Sign("bpf_jit_binary_alloc"),
     "BPF_LSM": Sign("bpf_lsm_file_open"),
-    "DEBUG_INFO_BTF": _only("/sys/kernel/btf/vmlinux"),
+    "DEBUG_INFO_BTF": _make_exact_sign("/sys/kernel/btf/vmlinux"),
     "PSI": Sign("psi_memstall_enter", ("/proc/pressure",)),
     "XFRM": Sign("xfrm_lookup", ("/proc/sys/net/core/xfrm_aevent_etime",)),
     "INET": Sign("tcp_sendmsg", ("/proc/sys/net/ipv4/ip_forward",)),
     "UNIX": Sign("unix_stream_connect", ("/proc/sys/net/unix",)),
-    "SMP": _only("/proc/sys/kernel/version:SMP"),
-    "PROC_FS": _only("~/stat"),
-    "CHECKPOINT_RESTORE": _only("/proc/sys/kernel/ns_last_pid", "~/timers"),
-    "EPOLL": _only("/proc/sys/fs/epoll"),
-    "INOTIFY_USER": _only("/proc/sys/fs/inotify"),
+    "SMP": _make_exact_sign("/proc/sys/kernel/version:SMP"),
+    "PROC_FS": _make_exact_sign("~/stat"),
+    "CHECKPOINT_RESTORE": _make_exact_sign("/proc/sys/kernel/ns_last_pid", "~/timers"),
+    "EPOLL": _make_exact_sign("/proc/sys/fs/epoll"),
+    "INOTIFY_USER": _make_exact_sign("/proc/sys/fs/inotify"),
     "EVENTFD": Sign("eventfd_ctx_fdget"),
     "SIGNALFD": Sign("signalfd_release"),
     "TIMERFD": Sign("timerfd_release"),
@@ -115,8 +115,8 @@ SIGNS: Mapping[str, Sign] = {
     "USERFAULTFD": Sign("userfaultfd_ioctl"),
     "IO_URING": Sign("io_uring_setup"),
     "AUDIT": Sign("audit_log_start"),
-    "MODULES": _only(_kernel_version.LOADED),
-    "IKCONFIG_PROC": _only("/proc/config.gz"),
+    "MODULES": _make_exact_sign(_kernel_version.PROC_MODULES),
+    "IKCONFIG_PROC": _make_exact_sign("/proc/config.gz"),
     "X86_VSYSCALL_EMULATION": Sign("map_vsyscall"),
 }
 
@@ -138,7 +138,7 @@ WITHIN = {
 UNLISTED = {"ipv6": "/proc/sys/net/ipv6"}  # from Linux 7.2 on
 
 # Modules of the same option: name of the second, name of the first.
-ALSO = {"nft_chain_nat": "nft_nat"}
+SAME_OPTION = {"nft_chain_nat": "nft_nat"}
 
 # obj-$(CONFIG_OPTION) += MODULE.o, and a function in it.
 MODULES = {

@@ -15,12 +15,12 @@ from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.host.tree import MAX_FILE_BYTES, Tree
 from nodespec.model.observation import Observation, Unknown
 
-HEAD = 1 << 16  # bytes; x86 has its version in the first 32 KiB
-BODY, MADE = 64 << 20, 512 << 20  # of the whole file, compressed and decompressed
-STEP = 1 << 20
-TRIES = 16  # offsets at which compressed data may start
-LONGEST = 512  # characters of a version
-MARK = b"IKCFG_ST"
+MAX_HEAD_BYTES = 1 << 16  # bytes; x86 has its version in the first 32 KiB
+MAX_KERNEL_BYTES, MAX_UNPACKED_BYTES = 64 << 20, 512 << 20  # of the whole file, compressed and decompressed
+CHUNK_BYTES = 1 << 20
+MAX_OFFSETS = 16  # offsets at which compressed data may start
+MAX_VERSION_CHARS = 512  # characters of a version
+CONFIG_MARK = b"IKCFG_ST"
 
 MACHINES = {  # machine numbers of PE and ELF; those of ELF with width and byte order
     0x8664: "x86_64",
@@ -37,61 +37,63 @@ MACHINES = {  # machine numbers of PE and ELF; those of ELF with width and byte 
 }
 
 
-def banner(tree: Tree, path: str) -> Observation[str]:
+def read_banner(tree: Tree, path: str) -> Observation[str]:
     """Return the version string of an x86 kernel: release, builder, date, package."""
-    return tree.head(path, HEAD).then(_banner)
+    return tree.head(path, MAX_HEAD_BYTES).then(_parse_banner)
 
 
-def arch(tree: Tree, path: str) -> Observation[str]:
+def read_architecture(tree: Tree, path: str) -> Observation[str]:
     """Return the architecture of a kernel, as `uname -m` prints it."""
-    return tree.head(path, HEAD).then(_arch)
+    return tree.head(path, MAX_HEAD_BYTES).then(_parse_architecture)
 
 
-def configuration(tree: Tree, path: str) -> Observation[bytes]:
+def extract_config(tree: Tree, path: str) -> Observation[bytes]:
     """Return the configuration that CONFIG_IKCONFIG stores in the file.
 
     The file is a kernel or the module `configs`.
     """
-    data = tree.read(path, BODY)
+    data = tree.read(path, MAX_KERNEL_BYTES)
     try:
-        return data.then(_inside)
+        return data.then(_find_config)
     except OSError as error:
         return Unknown("tool missing", f"{path}: {error}")
 
 
-def _banner(head: bytes) -> str:
+def _parse_banner(head: bytes) -> str:
     if head[0x202:0x206] != b"HdrS":
         raise ValueError("has no version at its head")
     start = 0x200 + int.from_bytes(head[0x20E:0x210], "little")
-    text = head[start : start + LONGEST].partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    text = head[start : start + MAX_VERSION_CHARS].partition(b"\0")[0].decode("utf-8", "backslashreplace")
     if start == 0x200 or not re.match(r"\d+\.\d+", text):  # noqa: PLR2004 - the size of the header
         raise ValueError("has no version at its head")
     return text
 
 
-def release_of(head: bytes) -> str:
+def parse_head_release(head: bytes) -> str:
     """Return the release at the head of a kernel, as `uname -r` prints it."""
-    return _banner(head).split()[0]
+    return _parse_banner(head).split()[0]
 
 
-def _arch(head: bytes) -> str:
-    found = next((said for look in (_x86, _flat, _pe, _elf, _packed) if (said := look(head))), "")
+def _parse_architecture(head: bytes) -> str:
+    found = next(
+        (said for look in (_parse_x86, _parse_flat, _parse_pe, _parse_elf, _parse_gzipped) if (said := look(head))), ""
+    )
     if not found:
         raise ValueError("does not say for which machine it is")
     return found
 
 
-def _x86(head: bytes) -> str:
+def _parse_x86(head: bytes) -> str:
     if head[0x202:0x206] != b"HdrS":
         return ""
     return "x86_64" if head[0x236] & 1 else "i686"
 
 
-def _flat(head: bytes) -> str:
+def _parse_flat(head: bytes) -> str:
     return {b"ARM\x64": "aarch64", b"RSC\x05": "riscv64"}.get(head[0x38:0x3C], "")
 
 
-def _pe(head: bytes) -> str:
+def _parse_pe(head: bytes) -> str:
     """Return the architecture of a PE file, also of a self-extracting UEFI image."""
     start = int.from_bytes(head[0x3C:0x40], "little")
     if head[:2] != b"MZ" or head[start : start + 4] != b"PE\0\0":
@@ -99,30 +101,30 @@ def _pe(head: bytes) -> str:
     return MACHINES.get(int.from_bytes(head[start + 4 : start + 6], "little"), "")
 
 
-def _elf(head: bytes) -> str:
+def _parse_elf(head: bytes) -> str:
     if head[:4] != b"\x7fELF" or len(head) < 20:  # noqa: PLR2004 - the end of the machine field
         return ""
     (machine,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
     return MACHINES.get((machine, head[4], head[5]), "")
 
 
-def _packed(head: bytes) -> str:
+def _parse_gzipped(head: bytes) -> str:
     """Decompress the head of a kernel for Arm that is compressed as a whole."""
     if head[:2] != b"\x1f\x8b":
         return ""
     import zlib  # noqa: PLC0415
 
     try:
-        return _flat(zlib.decompressobj(31).decompress(head, 1 << 10))
+        return _parse_flat(zlib.decompressobj(31).decompress(head, 1 << 10))
     except zlib.error:
         return ""
 
 
-def _inside(data: bytes) -> bytes:
+def _find_config(data: bytes) -> bytes:
     missing: Optional[OSError] = None
-    for source in _sources(data):
+    for source in _open_sources(data):
         try:
-            found = _sought(source())
+            found = _search_config(source())
         except OSError as error:
             missing = missing or error
             continue
@@ -133,38 +135,38 @@ def _inside(data: bytes) -> bytes:
     raise ValueError("shows no configuration inside")
 
 
-def _sources(data: bytes) -> Iterator[Callable[[], ByteSource]]:
+def _open_sources(data: bytes) -> Iterator[Callable[[], ByteSource]]:
     """Yield the file itself, and the data decompressed from each possible offset."""
     from nodespec.formats.decompress import open_decompressed  # noqa: PLC0415
 
-    yield partial(_Bytes, data)
-    for found in islice(_COMPRESSED.finditer(data), TRIES):
-        yield partial(open_decompressed, _Bytes(data, found.start()), single=True)
+    yield partial(_BytesSource, data)
+    for found in islice(_COMPRESSED.finditer(data), MAX_OFFSETS):
+        yield partial(open_decompressed, _BytesSource(data, found.start()), single=True)
 
 
 _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
 
 
-def _sought(source: ByteSource) -> Optional[bytes]:
+def _search_config(source: ByteSource) -> Optional[bytes]:
     """Search a source for the configuration, without holding the source in memory."""
     import zlib  # noqa: PLC0415
 
     at, tail = 0, b""
     try:
-        while at < MADE and (piece := source.read(at, STEP)):
+        while at < MAX_UNPACKED_BYTES and (piece := source.read(at, CHUNK_BYTES)):
             at += len(piece)
             window = tail + piece
-            start = window.find(MARK)
+            start = window.find(CONFIG_MARK)
             if start >= 0:
-                packed = window[start + len(MARK) :] + source.read(at, STEP)
+                packed = window[start + len(CONFIG_MARK) :] + source.read(at, CHUNK_BYTES)
                 return zlib.decompressobj(31).decompress(packed, MAX_FILE_BYTES)
-            tail = window[-len(MARK) :]
+            tail = window[-len(CONFIG_MARK) :]
     except (DamagedError, zlib.error):
         return None  # The data is not compressed, or is followed by other data.
     return None
 
 
-class _Bytes(ByteSource):
+class _BytesSource(ByteSource):
     """Reader of bytes in memory, from an offset on."""
 
     def __init__(self, data: bytes, start: int = 0) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PACKAGED = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
 HEADERS = ("/lib/modules/{}/source", "/lib/modules/{}/build", "/usr/src/linux-headers-{}", "/usr/src/kernels/{}")
 SOURCES = (
-    *_kernel_version.BOOT,
+    *_kernel_version.BOOT_FILES,
     *_kernel_config.FILES,
     *PACKAGED,
     *(f"{folder.format('*')}/Makefile" for folder in HEADERS),
@@ -25,17 +25,17 @@ PACKAGES = ("linux-image-{}", "linux-image-unsigned-{}", "linux-modules-{}")  # 
 RPMS = ("kernel-core", "kernel", "kernel-default")  # all releases of these may be installed side by side
 
 
-def at_rest(tree: Tree) -> Observation[str]:
+def resolve_version_at_rest(tree: Tree) -> Observation[str]:
     """Return the version of the kernel that the next boot starts."""
     from nodespec.checks import _boot_next  # noqa: PLC0415
 
-    kernel = _boot_next.at_rest(tree)
+    kernel = _boot_next.resolve_kernel_at_rest(tree)
     if not isinstance(kernel, Value):
         return kernel
-    return told(_looks(tree, kernel.value))
+    return choose_version(_read_version_sources(tree, kernel.value))
 
 
-def told(looks: Iterable[Observation[str]]) -> Observation[str]:
+def choose_version(looks: Iterable[Observation[str]]) -> Observation[str]:
     """Return the first exact version, else the first inferred, else the last reason.
 
     If a source exists and cannot be read, nothing is inferred: the source would have been more precise.
@@ -47,16 +47,16 @@ def told(looks: Iterable[Observation[str]]) -> Observation[str]:
         last = look
         if isinstance(look, Value) and not look.evidence.inferred:
             return look
-        if isinstance(look, Unknown) and look.reason in UNREAD:
+        if isinstance(look, Unknown) and look.reason in UNREAD_REASONS:
             unread = unread or look
         inferred = inferred or (look if isinstance(look, Value) else None)
     return unread or inferred or last
 
 
-UNREAD = ("hidden", "no permission", "failed", "timed out")
+UNREAD_REASONS = ("hidden", "no permission", "failed", "timed out")
 
 
-def upstream(text: str) -> str:
+def parse_upstream_version(text: str) -> str:
     """Parse an upstream version.
 
     It is 6.1.176 for 6.1.176-1, 6.2-rc3 for 6.2~rc3-1, and 6.19.0-rc7 for Fedora's 6.19.0-0.rc7.51.fc44.
@@ -70,7 +70,7 @@ def upstream(text: str) -> str:
 _UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](?:0\.)?(rc\d{1,3}))?")
 
 
-def debian(banner: str) -> str:
+def parse_debian_version(banner: str) -> str:
     """Parse Debian's version from the text of /proc/version.
 
     Example: `... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`.
@@ -78,71 +78,71 @@ def debian(banner: str) -> str:
     build = re.search(r"\bDebian (?:\d+:)?(\S+)", banner.rpartition("#")[2])
     if not build:
         raise ValueError("names no Debian package")
-    return upstream(build[1])
+    return parse_upstream_version(build[1])
 
 
-def header(tree: Tree) -> Observation[str]:
+def read_header_version(tree: Tree) -> Observation[str]:
     """Return the version of the configuration's header, if the series is the same.
 
     A release in the header may only name an ABI.
     """
-    release = _kernel_version.release(tree)
+    release = _kernel_version.read_kernel_release(tree)
     series = release.value.split(".")[:2] if isinstance(release, Value) else []
 
     def agreed(said: str) -> str:
-        found = upstream(said)
+        found = parse_upstream_version(said)
         if found.split(".")[:2] != series:
             raise ValueError("is the configuration of another kernel")
         return found
 
-    data = tree.once(_kernel_config.file)
-    signed = data.then(_kernel_config.signature).then(agreed)
+    data = tree.once(_kernel_config.read_kernel_config)
+    signed = data.then(_kernel_config.parse_signature).then(agreed)
     if isinstance(signed, Value):
         return signed
-    line = data.then(_kernel_config.headline)
-    return _as_named(line.then(agreed), line.value if isinstance(line, Value) else "")
+    line = data.then(_kernel_config.parse_headline)
+    return _mark_inferred(line.then(agreed), line.value if isinstance(line, Value) else "")
 
 
-def _as_named(version: Observation[str], text: str) -> Observation[str]:
+def _mark_inferred(version: Observation[str], text: str) -> Observation[str]:
     """Return a version, inferred if more text follows it: 5.15.0-25-generic."""
     if not isinstance(version, Value) or _UPSTREAM.fullmatch(text):
         return version
     return Value(version.value, version.evidence._replace(inferred=True))
 
 
-def of_release(tree: Tree) -> Observation[str]:
+def infer_release_version(tree: Tree) -> Observation[str]:
     """Return the version of a release, which may only name an ABI."""
-    named = _kernel_version.release(tree).then(upstream)
+    named = _kernel_version.read_kernel_release(tree).then(parse_upstream_version)
     return Value(named.value, named.evidence._replace(inferred=True)) if isinstance(named, Value) else named
 
 
-def _looks(tree: Tree, kernel: BootKernel) -> Iterator[Observation[str]]:
+def _read_version_sources(tree: Tree, kernel: BootKernel) -> Iterator[Observation[str]]:
     from nodespec.checks import _kernel_image  # noqa: PLC0415
 
     if kernel.held.image:
-        yield _kernel_image.banner(tree, kernel.held.path).then(debian)
-    yield header(tree)
-    yield _packaged(tree, kernel.release)
+        yield _kernel_image.read_banner(tree, kernel.held.path).then(parse_debian_version)
+    yield read_header_version(tree)
+    yield _read_package_version(tree, kernel.release)
     for folder in HEADERS:
-        yield tree.text(f"{folder.format(kernel.release)}/Makefile").then(_made)
-    yield of_release(tree)
+        yield tree.text(f"{folder.format(kernel.release)}/Makefile").then(_parse_makefile)
+    yield infer_release_version(tree)
 
 
-def _packaged(tree: Tree, release: str) -> Observation[str]:
+def _read_package_version(tree: Tree, release: str) -> Observation[str]:
     """Return the version of the package that contains only this kernel release."""
-    from nodespec.checks.packages import rows_of  # noqa: PLC0415
+    from nodespec.checks.packages import read_packages  # noqa: PLC0415
 
-    rows = rows_of(tree)
+    rows = read_packages(tree)
     for name in (*(name.format(release) for name in PACKAGES), *RPMS):
         row = rows.observe(name)
         if isinstance(row, Value) and isinstance(row.value, Columns):
             whole, version = row.value["rpm"], row.value["version"].then(str)
             if not isinstance(whole, Value) or release.startswith(re.sub(r"^\d+:", "", str(whole.value))):
-                return _of_package(row.value, version, release)
+                return _parse_package_version(row.value, version, release)
     return Unknown("not found", f"no package says which version {release} is")
 
 
-def _of_package(row: Columns, version: Observation[str], release: str) -> Observation[str]:
+def _parse_package_version(row: Columns, version: Observation[str], release: str) -> Observation[str]:
     """Return the version of a package; inferred if its name is that of the ABI.
 
     Example: Ubuntu's 5.15.0-25.25.
@@ -150,11 +150,11 @@ def _of_package(row: Columns, version: Observation[str], release: str) -> Observ
     whole = row["deb"].then(str)
     abi = re.match(r"\d+(?:\.\d+)*-\d+", release)
     named = isinstance(whole, Value) and abi is not None and whole.value.rpartition(":")[2].startswith(abi[0])
-    found = version.then(upstream)
+    found = version.then(parse_upstream_version)
     return Value(found.value, found.evidence._replace(inferred=True)) if isinstance(found, Value) and named else found
 
 
-def _made(makefile: str) -> str:
+def _parse_makefile(makefile: str) -> str:
     """Parse `VERSION = 6`, `PATCHLEVEL = 1`, `SUBLEVEL = 176` of the top Makefile."""
     said = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)[ \t]*=[ \t]*(\d{1,5})[ \t]*$", makefile, re.MULTILINE))
     return f"{said['VERSION']}.{said['PATCHLEVEL']}.{said['SUBLEVEL']}"

@@ -16,15 +16,15 @@ from nodespec.records import NamedTuple
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"
-LOADED = "/proc/modules"
-TREES = ("/lib/modules", "/usr/lib/modules")  # the same folder on most hosts
+PROC_MODULES = "/proc/modules"
+MODULE_TREES = ("/lib/modules", "/usr/lib/modules")  # the same folder on most hosts
 PARTITIONS = ("/boot", "/boot/efi", "/efi")  # mount points of boot partitions
 # Files read at rest: kernels, loaders, and the sources of their command line.
-BOOT = (
+BOOT_FILES = (
     *("/boot*", "/efi/*", "/vmlinuz", "/extlinux/*", "/syslinux.cfg", "/etc/zipl.conf", "/nix/store/*"),
-    *(f"{tree}*" for tree in TREES),
+    *(f"{tree}*" for tree in MODULE_TREES),
 )
-LINE = (*BOOT, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
+CMDLINE_FILES = (*BOOT_FILES, "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline", "/etc/default/grub*")
 # Folders of modprobe.d: a file hides files with the same name in later folders.
 MODPROBE_FOLDERS = (
     "/etc/modprobe.d",
@@ -33,15 +33,15 @@ MODPROBE_FOLDERS = (
     "/usr/lib/modprobe.d",
     "/lib/modprobe.d",
 )
-MODPROBE = tuple(f"{folder}/*" for folder in MODPROBE_FOLDERS)
+MODPROBE_FILES = tuple(f"{folder}/*" for folder in MODPROBE_FOLDERS)
 # Paths that show how a running kernel was built, without a file: see `_kernel_config_evidence`.
-SHOWN = (
+EVIDENCE_FILES = (
     "/proc/*",
     "/sys/module/*",
     "/sys/kernel/btf/vmlinux",
     "/sys/fs/cgroup/cgroup.controllers",
     "/sys/fs/cgroup/unified/cgroup.controllers",
-    *(f"{tree}/*" for tree in TREES),
+    *(f"{tree}/*" for tree in MODULE_TREES),
 )
 
 
@@ -52,7 +52,7 @@ class LoadedModule(NamedTuple):
     foreign: bool
 
 
-def order(release: str) -> Key:
+def rank_release(release: str) -> Key:
     """Return the sort key of a release: dpkg order, with pre-releases first."""
     name = re.sub("[^A-Za-z0-9.+~-]", ".", re.sub(r"-rc(?=\d)", "~rc", release))
     try:
@@ -61,107 +61,111 @@ def order(release: str) -> Key:
         return (0, name)
 
 
-def release(machine: Tree) -> Observation[str]:
+def read_kernel_release(machine: Tree) -> Observation[str]:
     """Return the release, as `uname -r` prints it."""
     if not isinstance(machine, Machine):
         from nodespec.checks import _boot_next  # noqa: PLC0415
 
-        return _boot_next.at_rest(machine).then(lambda kernel: kernel.release)
+        return _boot_next.resolve_kernel_at_rest(machine).then(lambda kernel: kernel.release)
     read = machine.line(OSRELEASE)
     return read if isinstance(read, Value) and read.value else Value(machine.uname()[0], Evidence(UNAME))
 
 
-def tree(machine: Tree) -> Observation[str]:
+def find_module_tree(machine: Tree) -> Observation[str]:
     """Return the folder with the modules of this release."""
-    return machine.once(_tree)
+    return machine.once(_find_module_tree)
 
 
-def _tree(machine: Tree) -> Observation[str]:
-    name = release(machine)
+def _find_module_tree(machine: Tree) -> Observation[str]:
+    name = read_kernel_release(machine)
     if not isinstance(name, Value):
         return name
     unread: Optional[Unknown] = None
-    for folder in (f"{tree}/{name.value}" for tree in TREES):
+    for folder in (f"{tree}/{name.value}" for tree in MODULE_TREES):
         found = machine.entry(folder)
         if isinstance(found, Value) and found.value.kind == "directory":
             return Value(folder, found.evidence)
         if isinstance(found, Unknown):
             unread = unread or found
-    return unread or Absent(Evidence(f"{TREES[0]}/{name.value}"))
+    return unread or Absent(Evidence(f"{MODULE_TREES[0]}/{name.value}"))
 
 
-def builtin(machine: Tree) -> Observation[Mapping[str, int]]:
+def list_builtin_modules(machine: Tree) -> Observation[Mapping[str, int]]:
     """Return code that is built in but could be a module, by line of modules.builtin."""
-    return _listed(machine, "modules.builtin")
+    return _read_module_list(machine, "modules.builtin")
 
 
-def built(machine: Tree) -> Observation[Mapping[str, int]]:
+def list_shipped_modules(machine: Tree) -> Observation[Mapping[str, int]]:
     """Return the modules of the build, installed or not, by line of modules.order."""
-    return _listed(machine, "modules.order")
+    return _read_module_list(machine, "modules.order")
 
 
-def installed(machine: Tree) -> Observation[Mapping[str, int]]:
+def list_installed_modules(machine: Tree) -> Observation[Mapping[str, int]]:
     """Return the modules that depmod found, of any origin, by line of modules.dep.
 
     Absent if depmod did not run or wrote nothing, as on a full disk. kmod reads modules.dep.bin, other programs read
     modules.dep.
     """
-    listed, index = _listed(machine, "modules.dep"), _index(machine)
+    listed, index = _read_module_list(machine, "modules.dep"), _read_index_size(machine)
     if not isinstance(listed, Value) or not listed.value:
         return Absent(listed.evidence) if isinstance(listed, Value) else listed
     return Absent(index.evidence) if isinstance(index, Value) and not index.value else listed
 
 
-def has_index(machine: Tree) -> bool:
+def has_kmod_index(machine: Tree) -> bool:
     """Return whether kmod has its binary index, with or without modules.dep."""
-    index = _index(machine)
+    index = _read_index_size(machine)
     return isinstance(index, Value) and index.value > 0
 
 
-def _index(machine: Tree) -> Observation[int]:
-    folder = tree(machine)
-    return machine.entry(f"{folder.value}/modules.dep.bin").then(_size) if isinstance(folder, Value) else folder
+def _read_index_size(machine: Tree) -> Observation[int]:
+    folder = find_module_tree(machine)
+    return machine.entry(f"{folder.value}/modules.dep.bin").then(_get_size) if isinstance(folder, Value) else folder
 
 
-def _size(entry: Entry) -> int:
+def _get_size(entry: Entry) -> int:
     return entry.size
 
 
-def depmod(machine: Tree) -> str:
+def suggest_depmod(machine: Tree) -> str:
     """Return the hint to run depmod."""
-    name = release(machine)
+    name = read_kernel_release(machine)
     return f"run depmod -a {name.value}" if isinstance(name, Value) else "run depmod -a"
 
 
-def order_lines(machine: Tree) -> Tuple[str, ...]:
+def read_order_lines(machine: Tree) -> Tuple[str, ...]:
     """Return the lines of modules.order: `kernel/net/bridge/br_netfilter.ko`."""
-    folder = tree(machine)
+    folder = find_module_tree(machine)
     text = machine.text(f"{folder.value}/modules.order") if isinstance(folder, Value) else folder
     return tuple(text.value.split("\n")) if isinstance(text, Value) else ()
 
 
-def _listed(machine: Tree, file: str) -> Observation[Mapping[str, int]]:
-    folder = tree(machine)
-    return machine.text(f"{folder.value}/{file}").then(_names) if isinstance(folder, Value) else folder
+def _read_module_list(machine: Tree, file: str) -> Observation[Mapping[str, int]]:
+    folder = find_module_tree(machine)
+    return machine.text(f"{folder.value}/{file}").then(_parse_module_lines) if isinstance(folder, Value) else folder
 
 
-def module_file(machine: Tree, at: Evidence) -> str:
+def find_module_file(machine: Tree, at: Evidence) -> str:
     """Return the file that a line of modules.dep names."""
     text, folder = machine.text(at.source), at.source.rpartition("/")[0]
     line = text.value.split("\n")[at.line - 1] if isinstance(text, Value) else ""
     return f"{folder}/{line.partition(':')[0].strip()}"
 
 
-def needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
+def read_module_needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
     """Return the dependencies of each module, by modules.dep."""
-    folder = tree(machine)
+    folder = find_module_tree(machine)
     text = machine.text(f"{folder.value}/modules.dep") if isinstance(folder, Value) else folder
     lines = text.value.split("\n") if isinstance(text, Value) else ()
     rows = (line.partition(":") for line in lines)
-    return {module(path.strip()): tuple(map(module, more.split())) for path, _, more in rows if more.strip()}
+    return {
+        parse_module_name(path.strip()): tuple(map(parse_module_name, more.split()))
+        for path, _, more in rows
+        if more.strip()
+    }
 
 
-def _names(text: str) -> Mapping[str, int]:
+def _parse_module_lines(text: str) -> Mapping[str, int]:
     """Parse names by line: `kernel/net/bridge/br_netfilter.ko.xz: needs`.
 
     The name of this example is br_netfilter. Raises ValueError for a text without any file of a module.
@@ -169,20 +173,20 @@ def _names(text: str) -> Mapping[str, int]:
     if ".ko" not in text and text.strip():
         raise ValueError("it names no file of a module")
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
-    return {module(path): line for line, path in paths if path}
+    return {parse_module_name(path): line for line, path in paths if path}
 
 
-def module(file: str) -> str:
+def parse_module_name(file: str) -> str:
     """Return the module name of a file such as kernel/net/bridge/br_netfilter.ko.xz."""
-    return named(file.rpartition("/")[2].partition(".")[0])
+    return normalize_name(file.rpartition("/")[2].partition(".")[0])
 
 
-def named(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return a name as the kernel writes it: the file of nf_nat may be nf-nat.ko."""
     return name.replace("-", "_")
 
 
-def parameters(line: str) -> Iterator[Tuple[str, str]]:
+def parse_cmdline(line: str) -> Iterator[Tuple[str, str]]:
     """Split words like the kernel: double quotes protect blanks, `-` equals `_`.
 
     `-` and `_` are equal in names only.
@@ -191,7 +195,7 @@ def parameters(line: str) -> Iterator[Tuple[str, str]]:
         if word == "--":
             return
         key, _, value = word.replace('"', "").partition("=")
-        yield named(key), value
+        yield normalize_name(key), value
 
 
 # Every occurrence of these parameters counts: for the kernel, modprobe, systemd or programs of an initramfs. For all
@@ -208,33 +212,35 @@ REPEATED = frozenset(
 REPEATED_GROUPS = ("rd.", "luks.", "ignition.", "coreos.")
 
 
-def values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
+def collect_values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
     """Return the value of each parameter: the last, or a set of values.
 
     It is a set if every occurrence counts and the values differ. `console=tty0 console=ttyS0 panic=1 panic=2` is
     {"console": {"tty0", "ttyS0"}, "panic": "2"}.
     """
     given: Dict[str, List[str]] = {}
-    for name, value in parameters(line):
+    for name, value in parse_cmdline(line):
         given.setdefault(name, []).append(value)
-    several = {name: frozenset(values) for name, values in given.items() if is_repeated(name) and len({*values}) > 1}
+    several = {
+        name: frozenset(values) for name, values in given.items() if is_repeated_parameter(name) and len({*values}) > 1
+    }
     return {**{name: values[-1] for name, values in given.items()}, **several}
 
 
-def banned(line: str, at: Evidence) -> Mapping[str, Evidence]:
+def parse_denied_modules(line: str, at: Evidence) -> Mapping[str, Evidence]:
     """Return the modules of module_blacklist=; the last occurrence counts."""
-    names = dict(parameters(line)).get("module_blacklist", "")
+    names = dict(parse_cmdline(line)).get("module_blacklist", "")
     return {name: at for name in names.split(",") if name}
 
 
-def is_repeated(name: str) -> bool:
+def is_repeated_parameter(name: str) -> bool:
     """Return whether every occurrence of a parameter counts, not only the last."""
     return name in REPEATED or name.startswith(REPEATED_GROUPS)
 
 
-def loaded(machine: Machine) -> Observation[Mapping[str, LoadedModule]]:
+def read_loaded_modules(machine: Machine) -> Observation[Mapping[str, LoadedModule]]:
     """Return the loaded modules; absent if the kernel does not support modules."""
-    return machine.text(LOADED).then(_require_modules).then(_loaded)
+    return machine.text(PROC_MODULES).then(_require_modules).then(_parse_loaded_modules)
 
 
 def _require_modules(text: str) -> str:
@@ -245,7 +251,7 @@ def _require_modules(text: str) -> str:
     return text
 
 
-def _loaded(text: str) -> Mapping[str, LoadedModule]:
+def _parse_loaded_modules(text: str) -> Mapping[str, LoadedModule]:
     """Parse `wireguard 94208 0 - Live 0x0000000000000000 (OE)`; O is out of tree."""
     rows = ((line, row.split()) for line, row in enumerate(text.split("\n"), 1))
     return {row[0]: LoadedModule(line, "O" in "".join(row[6:])) for line, row in rows if row}

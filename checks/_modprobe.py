@@ -45,20 +45,20 @@ class ModprobeConfig(NamedTuple):
 
     def aliases_of(self, name: str) -> Tuple[ModprobeLine, ...]:
         """Return the aliases that a name matches; kmod tries them first."""
-        return tuple(line for line in self.aliases if matches(name, line.name))
+        return tuple(line for line in self.aliases if matches_pattern(name, line.name))
 
     def install_of(self, name: str) -> Optional[ModprobeLine]:
         """Return the first install command that matches a module."""
-        return next((line for line in self.installs if matches(name, line.name)), None)
+        return next((line for line in self.installs if matches_pattern(name, line.name)), None)
 
 
-def configuration(tree: Tree) -> Union[ModprobeConfig, Unknown]:
+def read_modprobe_config(tree: Tree) -> Union[ModprobeConfig, Unknown]:
     """Return the whole configuration; unknown if a file that may matter is unreadable."""
-    return tree.once(_configuration)
+    return tree.once(_read_modprobe_config)
 
 
-def _configuration(tree: Tree) -> Union[ModprobeConfig, Unknown]:
-    files = _files(tree)
+def _read_modprobe_config(tree: Tree) -> Union[ModprobeConfig, Unknown]:
+    files = _list_config_files(tree)
     if isinstance(files, Unknown):
         return files
     lines: List[ModprobeLine] = []
@@ -67,11 +67,11 @@ def _configuration(tree: Tree) -> Union[ModprobeConfig, Unknown]:
         if isinstance(text, Unknown):
             return text
         if isinstance(text, Value):
-            lines += parse(text.value, text.evidence)
-    return _sorted([*lines, *_on_command_line(tree)])
+            lines += parse_modprobe(text.value, text.evidence)
+    return _group_by_verb([*lines, *_parse_cmdline_blacklist(tree)])
 
 
-def _sorted(lines: List[ModprobeLine]) -> ModprobeConfig:
+def _group_by_verb(lines: List[ModprobeLine]) -> ModprobeConfig:
     by_verb: Dict[str, List[ModprobeLine]] = {verb: [] for verb in VERBS}
     for line in lines:
         by_verb[line.verb].append(line)
@@ -79,26 +79,26 @@ def _sorted(lines: List[ModprobeLine]) -> ModprobeConfig:
     return ModprobeConfig(alias, install, softdep, {line.name: line.evidence for line in reversed(blacklist)})
 
 
-def _on_command_line(tree: Tree) -> Iterator[ModprobeLine]:
+def _parse_cmdline_blacklist(tree: Tree) -> Iterator[ModprobeLine]:
     """Parse `modprobe.blacklist=nouveau,floppy`, which counts like lines of a file."""
     if tree.running:
         line = tree.line(CMDLINE)
     else:
         from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-        line = _boot_cmdline.next_line(tree).then(lambda line: line.text)
+        line = _boot_cmdline.resolve_cmdline(tree).then(lambda line: line.text)
     if not isinstance(line, Value):
         return
-    for key, names in _kernel_version.parameters(line.value):
+    for key, names in _kernel_version.parse_cmdline(line.value):
         if key == "modprobe.blacklist":
             yield from (
-                ModprobeLine("blacklist", _kernel_version.named(name), "", line.evidence)
+                ModprobeLine("blacklist", _kernel_version.normalize_name(name), "", line.evidence)
                 for name in names.split(",")
                 if name
             )
 
 
-def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
+def _list_config_files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
     """Return the files in force, by name."""
     files: Dict[str, str] = {}
     dangling: Dict[str, str] = {}
@@ -110,7 +110,7 @@ def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
             path = f"{folder}/{name}"
             if name in files or name.startswith(".") or not name.endswith(".conf"):
                 continue
-            counts = _counts(tree, path)
+            counts = _is_config_file(tree, path)
             if isinstance(counts, Unknown):
                 return counts
             if counts and name in dangling:
@@ -123,7 +123,7 @@ def _files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
     return files
 
 
-def _counts(tree: Tree, path: str) -> Union[bool, Unknown]:
+def _is_config_file(tree: Tree, path: str) -> Union[bool, Unknown]:
     entry = tree.entry(path)
     if isinstance(entry, Unknown):
         return entry
@@ -136,12 +136,12 @@ def _is_null(tree: Tree, path: str) -> bool:
     return isinstance(target, Value) and target.value == NULL
 
 
-def parse(text: str, at: Evidence) -> Iterator[ModprobeLine]:
+def parse_modprobe(text: str, at: Evidence) -> Iterator[ModprobeLine]:
     """Parse the lines of a file, such as `install floppy /bin/false`.
 
     kmod ignores invalid lines.
     """
-    for number, line in logical_lines(text):
+    for number, line in join_modprobe_lines(text):
         words = re.match(r"[\t ]*([^\t ]+)[\t ]+([^\t ]+)(?:[\t ](.*))?", line, re.DOTALL)
         if not words or line[0] == "#" or words[1] not in VERBS:
             continue
@@ -149,14 +149,14 @@ def parse(text: str, at: Evidence) -> Iterator[ModprobeLine]:
         if verb == "alias":
             rest = (*re.findall("[^\t ]+", rest), "")[0]
         try:
-            name, rest = underscored(name), underscored(rest) if verb == "alias" else rest
+            name, rest = replace_dashes(name), replace_dashes(rest) if verb == "alias" else rest
         except ValueError:
             continue
         if rest or verb == "blacklist":
             yield ModprobeLine(verb, name, rest, at._replace(line=number), at.source.rpartition("/")[2])
 
 
-def logical_lines(text: str) -> Iterator[Tuple[int, str]]:
+def join_modprobe_lines(text: str) -> Iterator[Tuple[int, str]]:
     r"""Yield lines joined at backslashes, with the number of their first line.
 
     `\x` is x, and a NUL ends a line.
@@ -172,7 +172,7 @@ def logical_lines(text: str) -> Iterator[Tuple[int, str]]:
             line += piece[piece[0] == "\\" :]
 
 
-def underscored(name: str) -> str:
+def replace_dashes(name: str) -> str:
     """Replace `-` by `_` outside brackets; ValueError for an unbalanced bracket.
 
     kmod compares names and patterns in this form.
@@ -183,32 +183,32 @@ def underscored(name: str) -> str:
     return re.sub(r"\[[^\]]*\]|-", lambda part: "_" if part[0] == "-" else part[0], name)
 
 
-def softdeps(tree: Tree, name: str) -> Union[Tuple[Tuple[str, ...], Tuple[str, ...]], Unknown]:
+def find_softdeps(tree: Tree, name: str) -> Union[Tuple[Tuple[str, ...], Tuple[str, ...]], Unknown]:
     """Return the soft dependencies of a module: only the first matching line counts.
 
     kmod loads them before and after the module if it can.
     """
-    lines = tree.once(_softdeps)
+    lines = tree.once(_read_softdeps)
     if isinstance(lines, Unknown):
         return lines
-    line = next((line for line in lines if matches(name, line.name)), None)
-    return _parted(line.rest) if line else ((), ())
+    line = next((line for line in lines if matches_pattern(name, line.name)), None)
+    return _parse_softdep(line.rest) if line else ((), ())
 
 
-def _softdeps(tree: Tree) -> Union[Tuple[ModprobeLine, ...], Unknown]:
-    config, folder = configuration(tree), _kernel_version.tree(tree)
+def _read_softdeps(tree: Tree) -> Union[Tuple[ModprobeLine, ...], Unknown]:
+    config, folder = read_modprobe_config(tree), _kernel_version.find_module_tree(tree)
     if isinstance(config, Unknown):
         return config
     text = tree.text(f"{folder.value}/{SOFTDEP}") if isinstance(folder, Value) else Absent(Evidence(SOFTDEP))
     if isinstance(text, Unknown):
         return text
-    listed = list(parse(text.value, text.evidence)) if isinstance(text, Value) else []
+    listed = list(parse_modprobe(text.value, text.evidence)) if isinstance(text, Value) else []
     own = (line for line in listed if line.verb == "softdep")
     # The sort is stable and keeps the order within each file.
     return tuple(sorted((*config.softdeps, *own), key=lambda line: line.file))
 
 
-def _parted(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+def _parse_softdep(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     """Parse `pre: a b post: c` to (a, b) and (c,)."""
     found: Dict[str, List[str]] = {"": [], "pre:": [], "post:": []}
     mode = ""
@@ -220,7 +220,7 @@ def _parted(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     return tuple(found["pre:"]), tuple(found["post:"])
 
 
-def matches(name: str, pattern: str) -> bool:
+def matches_pattern(name: str, pattern: str) -> bool:
     """Return whether a name matches a pattern, as in fnmatch(3)."""
     if not set("*?[") & set(pattern):
         return name == pattern

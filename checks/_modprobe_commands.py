@@ -14,7 +14,7 @@ from nodespec.records import NamedTuple
 
 MAX_CHARS = 4_096  # of one command
 MAX_DEPTH = 4  # of nested shells
-STATUS = {  # exit status of programs that load nothing; None if it is not known
+EXIT_STATUS = {  # exit status of programs that load nothing; None if it is not known
     **dict.fromkeys(("", "true", ":", "echo", "printf", "logger", "sleep", "wall", "touch", "sync", "date"), True),
     **dict.fromkeys(("test", "["), None),
     "false": False,
@@ -24,7 +24,7 @@ WRAPPERS = ("env", "exec", "command", "busybox", "nohup", "nice", "setsid", "tim
 LOADERS = ("modprobe",)
 
 
-class Done(NamedTuple):
+class CommandResult(NamedTuple):
     """Result of a simple command.
 
     `loads` is whether it loads the module, or None if that is not known. The others are whether it succeeded, and
@@ -36,24 +36,24 @@ class Done(NamedTuple):
     ends: bool = False
 
 
-def loads(command: str, name: str) -> Optional[bool]:
+def loads_module(command: str, name: str) -> Optional[bool]:
     """Return whether an install command loads its module; None if that is not known."""
     if len(command) > MAX_CHARS:
         return None
-    return _run(command, name, 0).loads
+    return _follow_script(command, name, 0).loads
 
 
-def _run(script: str, name: str, depth: int) -> Done:
+def _follow_script(script: str, name: str, depth: int) -> CommandResult:
     """Follow a script command by command: `a; b`, `a && b`, `a || b`, `a | b`."""
     if depth > MAX_DEPTH:
-        return Done(None, None)
-    last = Done(loads=False)
-    for joint, words in _pieces(script):
+        return CommandResult(None, None)
+    last = CommandResult(loads=False)
+    for joint, words in _split_commands(script):
         if joint in ("&&", "||") and last.succeeded is None:
-            return Done(None, None)
+            return CommandResult(None, None)
         if (joint == "&&" and not last.succeeded) or (joint == "||" and last.succeeded):
             continue
-        last = _simple(words, name, depth)
+        last = _follow_command(words, name, depth)
         if last.loads is not False or last.ends:
             return last
     return last
@@ -64,10 +64,10 @@ _TOKEN = re.compile(
     r"""|(?P<comment>\#[^\n]*)"""
     r"""|(?P<word>(?:[^\t\n ;&|<>'"`$(){}\\]|'[^']*'|"(?:[^"`$\\]|\$\w|\$\{\w+\})*"|\$\w|\$\{\w+\})+))"""
 )
-UNREAD = "("  # a placeholder for everything but simple commands; no program has this name
+UNPARSED = "("  # a placeholder for everything but simple commands; no program has this name
 
 
-def _pieces(script: str) -> List[Tuple[str, List[str]]]:
+def _split_commands(script: str) -> List[Tuple[str, List[str]]]:
     """Return simple commands, each with the operator before it.
 
     UNREAD stands for everything else.
@@ -77,38 +77,42 @@ def _pieces(script: str) -> List[Tuple[str, List[str]]]:
     while at < len(script):
         token = _TOKEN.match(script, at)
         if not token:
-            pieces[-1][1].append(UNREAD)
+            pieces[-1][1].append(UNPARSED)
             break
         at = token.end()
         if token["joint"]:
             pieces.append((token["joint"], []))
         elif token["word"]:
-            pieces[-1][1].append(_unquoted(token["word"]))
+            pieces[-1][1].append(_unquote(token["word"]))
     return [(joint, words) for joint, words in pieces if words]
 
 
-def _unquoted(word: str) -> str:
+def _unquote(word: str) -> str:
     return re.sub(r"'([^']*)'|\"([^\"]*)\"", lambda part: part[1] if part[1] is not None else part[2], word)
 
 
-def _simple(words: List[str], name: str, depth: int) -> Done:
+def _follow_command(words: List[str], name: str, depth: int) -> CommandResult:
     """Return the result of one program with its arguments."""
-    words = [*_bare(words)]
+    words = [*_strip_wrappers(words)]
     program, arguments = "".join(words[:1]).rpartition("/")[2], words[1:]
-    if UNREAD in words:
-        return Done(None, None)
+    if UNPARSED in words:
+        return CommandResult(None, None)
     if program == "exit":
-        return Done(loads=False, succeeded=arguments[:1] in ([], ["0"]), ends=True)
+        return CommandResult(loads=False, succeeded=arguments[:1] in ([], ["0"]), ends=True)
     if program in LOADERS:
-        return _modprobe(arguments, name)
+        return _follow_modprobe(arguments, name)
     if program in SHELLS and arguments[:1] == ["-c"] and len(arguments) > 1:
-        return _run(arguments[1], name, depth + 1)._replace(ends=False)
+        return _follow_script(arguments[1], name, depth + 1)._replace(ends=False)
     if program.endswith("\r"):  # A file with CRLF line ends: the program is not found.
-        return Done(loads=False, succeeded=False)
-    return Done(loads=False, succeeded=STATUS[program]) if program in STATUS else Done(None, None)
+        return CommandResult(loads=False, succeeded=False)
+    return (
+        CommandResult(loads=False, succeeded=EXIT_STATUS[program])
+        if program in EXIT_STATUS
+        else CommandResult(None, None)
+    )
 
 
-def _bare(words: List[str]) -> Iterator[str]:
+def _strip_wrappers(words: List[str]) -> Iterator[str]:
     """Remove assignments and wrappers: `FOO=1 /usr/bin/env false` is false.
 
     A wrapper is a program that only runs another one.
@@ -121,20 +125,20 @@ def _bare(words: List[str]) -> Iterator[str]:
     yield from rest
 
 
-def _modprobe(arguments: List[str], name: str) -> Done:
+def _follow_modprobe(arguments: List[str], name: str) -> CommandResult:
     """Return the result of modprobe: only with -i does it load the module itself.
 
     Without -i it would run the same install command again.
     """
     options = [word for word in arguments if word.startswith("-")]
-    names = [_kernel_version.named(word) for word in arguments if not word.startswith("-")]
+    names = [_kernel_version.normalize_name(word) for word in arguments if not word.startswith("-")]
     short = "".join(option[1:] for option in options if not option.startswith("--"))
     every = "--all" in options or "a" in short
     wanted = names if every else names[:1]
     if {"--remove", "--dry-run", "--show-depends", "--show"} & set(options) or set("rnDC") & set(short):
-        return Done(None, None)
+        return CommandResult(None, None)
     itself = any(one in (name, "$MODPROBE_MODULE", "${MODPROBE_MODULE}") for one in wanted)
     if not itself:
-        return Done(loads=False, succeeded=None)
+        return CommandResult(loads=False, succeeded=None)
     ignores = "--ignore-install" in options or "i" in short
-    return Done(loads=True) if ignores else Done(None, None)
+    return CommandResult(loads=True) if ignores else CommandResult(None, None)

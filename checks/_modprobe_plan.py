@@ -35,25 +35,25 @@ class ModuleTarget(NamedTuple):
     alias: Optional[Evidence] = None
 
 
-def targets(tree: Tree, config: _modprobe.ModprobeConfig, name: str) -> Tuple[ModuleTarget, ...]:
+def find_targets(tree: Tree, config: _modprobe.ModprobeConfig, name: str) -> Tuple[ModuleTarget, ...]:
     """Return the modules that a name stands for."""
     aliases = config.aliases_of(name)
     if aliases:
         return tuple(ModuleTarget(line.rest, line.evidence) for line in aliases)
-    installed = tree.once(_kernel_version.installed)
+    installed = tree.once(_kernel_version.list_installed_modules)
     if isinstance(installed, Value) and name in installed.value:
         return (ModuleTarget(name),)
     if any(line.name == name for line in config.installs):
         return (ModuleTarget(name),)
-    return tuple(ModuleTarget(module, at) for module, at in _depmod_aliases(tree, name))
+    return tuple(ModuleTarget(module, at) for module, at in _find_depmod_aliases(tree, name))
 
 
-def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
+def _find_depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
     """Yield matching lines of modules.alias, such as `alias fs-overlay overlay`.
 
     The text before a wildcard is compared first, because there are 20,000 lines.
     """
-    folder = tree.once(_kernel_version.tree)
+    folder = tree.once(_kernel_version.find_module_tree)
     text = tree.text(f"{folder.value}/modules.alias") if isinstance(folder, Value) else folder
     if not isinstance(text, Value):
         return
@@ -61,11 +61,11 @@ def _depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]]:
     beginning = re.escape(stem[0][:1] if stem else "").replace("_", "[-_]")
     for found in re.finditer(rf"^alias ({beginning}\S*|[*?\[]\S*) (\S+)$", text.value, re.MULTILINE):
         pattern = found[1].replace("-", "_") if "[" not in found[1] else found[1]
-        if _modprobe.matches(name, pattern):
-            yield _kernel_version.named(found[2]), text.evidence
+        if _modprobe.matches_pattern(name, pattern):
+            yield _kernel_version.normalize_name(found[2]), text.evidence
 
 
-class Attempt:
+class ModprobeSimulation:
     """A call of modprobe.
 
     `inserted` are the modules in the kernel afterwards; None if that is not known.
@@ -76,8 +76,8 @@ class Attempt:
         self.inserted: Dict[str, Optional[bool]] = {}
         self.reasons: Dict[str, Reason] = {}
         self._visited: Set[str] = set()
-        self._needs = tree.once(_kernel_version.needs)
-        installed = tree.once(_kernel_version.installed)
+        self._needs = tree.once(_kernel_version.read_module_needs)
+        installed = tree.once(_kernel_version.list_installed_modules)
         self._listed: Mapping[str, int] = installed.value if isinstance(installed, Value) else {}
         self._needed: Set[str] = set()
         self._doubtful = False  # A required step may have failed, which would have ended the call.
@@ -126,25 +126,25 @@ class Attempt:
         return (*found, *reversed(pending))
 
     def _with_soft(self, name: str) -> List[Tuple[str, bool]]:
-        soft = _modprobe.softdeps(self.tree, name)
+        soft = _modprobe.find_softdeps(self.tree, name)
         if isinstance(soft, Unknown):
             return [(name, False)]
         before, after = ([step for one in names for step in self._soft(one)] for names in soft)
         return [*before, (name, any(map(self._exists, (*soft[0], *soft[1])))), *after]
 
     def _soft(self, word: str) -> List[Tuple[str, bool]]:
-        found = targets(self.tree, self.config, _kernel_version.named(word))
+        found = find_targets(self.tree, self.config, _kernel_version.normalize_name(word))
         return [step for target in found for step in self._steps(target.name)]
 
     def _exists(self, word: str) -> bool:
         return (
-            bool(targets(self.tree, self.config, _kernel_version.named(word)))
-            or _kernel_version.named(word) in self.kernel.present
+            bool(find_targets(self.tree, self.config, _kernel_version.normalize_name(word)))
+            or _kernel_version.normalize_name(word) in self.kernel.present
         )
 
     def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - the flag is part of a pair
         command = None if ignores_command else self.config.install_of(name)
-        does = _modprobe_commands.loads(command.rest, name) if command else True
+        does = _modprobe_commands.loads_module(command.rest, name) if command else True
         if command and not does:
             self.inserted[name] = does
             say = f"{command.evidence}: what this install command does is not known"
@@ -168,16 +168,18 @@ class Attempt:
             self.reasons[name] = self.reasons[worst]
 
 
-def attempt(tree: Tree, kernel: KernelState, name: str, *, spares: bool = False) -> Union[Attempt, Unknown]:
+def simulate_modprobe(
+    tree: Tree, kernel: KernelState, name: str, *, spares: bool = False
+) -> Union[ModprobeSimulation, Unknown]:
     """Call modprobe with a name.
 
     `spares`: a module that is blacklisted is not loaded by its own name either.
     """
-    config = _modprobe.configuration(tree)
+    config = _modprobe.read_modprobe_config(tree)
     if isinstance(config, Unknown):
         return config
-    tried = Attempt(tree, config, kernel)
-    for target in targets(tree, config, name):
+    tried = ModprobeSimulation(tree, config, kernel)
+    for target in find_targets(tree, config, name):
         if target.name in config.blacklist and (spares or target.alias):
             continue
         if target.name not in kernel.present:
@@ -185,14 +187,14 @@ def attempt(tree: Tree, kernel: KernelState, name: str, *, spares: bool = False)
     return tried
 
 
-def kept_out(tree: Tree, kernel: KernelState, name: str) -> Optional[Reason]:
+def find_obstacle(tree: Tree, kernel: KernelState, name: str) -> Optional[Reason]:
     """Return what stops `modprobe NAME` from loading the module; None if nothing does."""
-    config = _modprobe.configuration(tree)
+    config = _modprobe.read_modprobe_config(tree)
     if isinstance(config, Unknown):
         return config
     if not (config.installs or config.aliases or kernel.banned):
         return None
-    tried = attempt(tree, kernel, name)
+    tried = simulate_modprobe(tree, kernel, name)
     if isinstance(tried, Unknown):
         return tried
     if tried.inserted.get(name):

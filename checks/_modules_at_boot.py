@@ -23,71 +23,74 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-FOLDERS, FILE, OPENRC = _systemd_units.folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
-SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel_version.LINE, *_services_at_boot.SOURCES)
+FOLDERS, FILE, OPENRC = _systemd_units.list_search_folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
+SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel_version.CMDLINE_FILES, *_services_at_boot.SOURCES)
 SERVICE = "systemd-modules-load.service"
 PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
 REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is for modprobe
-ALWAYS = ("autofs4", "ipv6", "unix")  # systemd loads these if they are modules
-WANTED = re.compile(r"modprobe@([\w-]{1,64})\.service")
-Named: TypeAlias = "Dict[str, Evidence]"
-Loaded: TypeAlias = "Mapping[str, Union[Evidence, Unknown]]"
+SYSTEMD_MODULES = ("autofs4", "ipv6", "unix")  # systemd loads these if they are modules
+MODPROBE_UNIT = re.compile(r"modprobe@([\w-]{1,64})\.service")
+ListedModules: TypeAlias = "Dict[str, Evidence]"
+LoadedModules: TypeAlias = "Mapping[str, Union[Evidence, Unknown]]"
 
 
-def loaded(tree: Tree) -> Observation[Loaded]:
+def resolve_loaded_modules(tree: Tree) -> Observation[LoadedModules]:
     """Return the modules loaded at boot, with the source of each, or unknown.
 
     Dependencies are included.
     """
-    return tree.once(_loaded)
+    return tree.once(_resolve_loaded_modules)
 
 
-def banned(tree: Tree) -> Mapping[str, Evidence]:
+def read_denied_modules(tree: Tree) -> Mapping[str, Evidence]:
     """Return the modules that the kernel itself will deny."""
-    line = _boot_cmdline.next_line(tree)
-    return _kernel_version.banned(line.value.text, line.evidence) if isinstance(line, Value) else {}
+    line = _boot_cmdline.resolve_cmdline(tree)
+    return _kernel_version.parse_denied_modules(line.value.text, line.evidence) if isinstance(line, Value) else {}
 
 
-def _loaded(tree: Tree) -> Observation[Loaded]:
-    installed, named = tree.once(_kernel_version.installed), _named(tree)
+def _resolve_loaded_modules(tree: Tree) -> Observation[LoadedModules]:
+    installed, named = tree.once(_kernel_version.list_installed_modules), _collect_listed_modules(tree)
     if not isinstance(named, Value):
         return named
     if not isinstance(installed, Value):
         return Value({}, named.evidence) if isinstance(installed, Absent) else installed
-    builtin = tree.once(_kernel_version.builtin)
+    builtin = tree.once(_kernel_version.list_builtin_modules)
     present: Dict[str, object] = {**builtin.value} if isinstance(builtin, Value) else {}
-    kernel = _modprobe_plan.KernelState(present, banned(tree))
+    kernel = _modprobe_plan.KernelState(present, read_denied_modules(tree))
     found: Dict[str, Union[Evidence, Unknown]] = {}
     for name, at in named.value.items():
-        tried = _modprobe_plan.attempt(tree, kernel, name, spares=True)
+        tried = _modprobe_plan.simulate_modprobe(tree, kernel, name, spares=True)
         if isinstance(tried, Unknown):
             return tried
-        _add(tried, at, found, present)
-    doubt = _services_at_boot.reads(tree, "modules")
+        _add_inserted(tried, at, found, present)
+    doubt = _services_at_boot.is_applied_at_boot(tree, "modules")
     if isinstance(doubt, Unknown):
-        _add_doubtful(tree, kernel, doubt, found)
+        _add_doubtful_modules(tree, kernel, doubt, found)
     return Value(found, named.evidence)
 
 
-def _add_doubtful(
+def _add_doubtful_modules(
     tree: Tree, kernel: _modprobe_plan.KernelState, doubt: Unknown, found: Dict[str, Union[Evidence, Unknown]]
 ) -> None:
     """Add the modules of files that the init system may not read."""
-    for path in _files(tree):
-        text = _systemd_units.said(tree, path)
-        for _, name in names(text.value, "") if isinstance(text, Value) else ():
-            tried = _modprobe_plan.attempt(tree, kernel, _kernel_version.named(name), spares=True)
+    for path in _list_load_files(tree):
+        text = _systemd_units.read_optional_text(tree, path)
+        for _, name in parse_modules_load(text.value, "") if isinstance(text, Value) else ():
+            tried = _modprobe_plan.simulate_modprobe(tree, kernel, _kernel_version.normalize_name(name), spares=True)
             for module in tried.inserted if not isinstance(tried, Unknown) else ():
                 found.setdefault(module, doubt)
 
 
-def _files(tree: Tree) -> Tuple[str, ...]:
-    files = _systemd_units.merged(tree, FOLDERS)
+def _list_load_files(tree: Tree) -> Tuple[str, ...]:
+    files = _systemd_units.merge_folders(tree, FOLDERS)
     return (*(files.value if isinstance(files, Value) else ()), FILE)
 
 
-def _add(
-    tried: _modprobe_plan.Attempt, at: Evidence, found: Dict[str, Union[Evidence, Unknown]], present: Dict[str, object]
+def _add_inserted(
+    tried: _modprobe_plan.ModprobeSimulation,
+    at: Evidence,
+    found: Dict[str, Union[Evidence, Unknown]],
+    present: Dict[str, object],
 ) -> None:
     for module, done in tried.inserted.items():
         reason = tried.reasons.get(module)
@@ -97,42 +100,42 @@ def _add(
             found[module] = reason if isinstance(reason, Unknown) else Unknown("unsupported", f"{at} may load it")
 
 
-def _named(tree: Tree) -> Observation[Named]:
+def _collect_listed_modules(tree: Tree) -> Observation[ListedModules]:
     """Return all modules that any source lists, with the first source."""
-    system = _init_system.init(tree)
-    named: Named = {}
+    system = _init_system.detect_init_system(tree)
+    named: ListedModules = {}
     at = Evidence(":".join(FOLDERS))
-    for look in _looks(tree, system.value if isinstance(system, Value) else ""):
+    for look in _read_module_sources(tree, system.value if isinstance(system, Value) else ""):
         if isinstance(look, Unknown):
             return look
         for name, where in look:
-            named.setdefault(_kernel_version.named(name), where)
+            named.setdefault(_kernel_version.normalize_name(name), where)
     return Value(named, at)
 
 
-def _looks(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]], Unknown]]:
-    yield [(name, at) for key, name, at in _on_command_line(tree) if key in PARAMETERS]
-    files = _systemd_units.merged(tree, FOLDERS)
+def _read_module_sources(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]], Unknown]]:
+    yield [(name, at) for key, name, at in _read_cmdline_modules(tree) if key in PARAMETERS]
+    files = _systemd_units.merge_folders(tree, FOLDERS)
     if isinstance(files, Unknown):
         yield files
-    reads = _services_at_boot.reads(tree, "modules")
+    reads = _services_at_boot.is_applied_at_boot(tree, "modules")
     read = isinstance(reads, Value) and reads.value
     paths = files.value if isinstance(files, Value) and read else ()
     more = (FILE,) if system != "systemd" and read else ()  # systemd reads it by a link only
     for path in (*paths, *more):
-        text = _systemd_units.said(tree, path)
+        text = _systemd_units.read_optional_text(tree, path)
         if not isinstance(text, Value):
             yield text if isinstance(text, Unknown) else []
             continue
-        yield [(name, Evidence(path, number)) for number, name in names(text.value, system)]
+        yield [(name, Evidence(path, number)) for number, name in parse_modules_load(text.value, system)]
     if system == "openrc" and read:
-        yield list(_of_openrc(tree))
+        yield list(_read_openrc_modules(tree))
     if system == "systemd":
-        yield [(name, Evidence(_init_system.INIT, inferred=True)) for name in ALWAYS]
-        yield list(_of_units(tree))
+        yield [(name, Evidence(_init_system.INIT, inferred=True)) for name in SYSTEMD_MODULES]
+        yield list(_read_unit_modules(tree))
 
 
-def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
+def parse_modules_load(text: str, system: str) -> Iterator[Tuple[int, str]]:
     """Parse the modules that a file of modules-load.d names, with their lines.
 
     For systemd a whole line is the name, so `br_netfilter # for pods` names no existing module. A comment starts with #
@@ -145,28 +148,28 @@ def names(text: str, system: str) -> Iterator[Tuple[int, str]]:
                 yield number, name if system == "systemd" else name.split()[0]
 
 
-def _of_openrc(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
-    text = _systemd_units.said(tree, OPENRC)
-    for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
+def _read_openrc_modules(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
+    text = _systemd_units.read_optional_text(tree, OPENRC)
+    for number, line in _systemd_units.list_content_lines(text.value) if isinstance(text, Value) else ():
         found = re.fullmatch(r"modules(?:_\w+)?=[\"']?([^\"']*)[\"']?", line)
         for name in found[1].split() if found else ():
             yield name, Evidence(OPENRC, number)
 
 
-def _of_units(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
+def _read_unit_modules(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
     """Yield the modules of the modprobe@.service instances that a boot starts."""
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    for name, at in _systemd_at_boot.started(tree).items():
-        wanted = WANTED.fullmatch(name)
+    for name, at in _systemd_at_boot.list_started_units(tree).items():
+        wanted = MODPROBE_UNIT.fullmatch(name)
         if wanted:
             yield wanted[1], at._replace(inferred=True)
 
 
-def _on_command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
+def _read_cmdline_modules(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     """Return the modules of the parameters that list modules."""
-    line = _boot_cmdline.next_line(tree)
+    line = _boot_cmdline.resolve_cmdline(tree)
     if not isinstance(line, Value):
         return []
-    pairs = _kernel_version.parameters(line.value.text)
+    pairs = _kernel_version.parse_cmdline(line.value.text)
     return [(key, one, line.evidence) for key, names in pairs if key in PARAMETERS for one in names.split(",") if one]

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 RUNLEVELS, CONFIGURATION = "/etc/runlevels", "/etc/conf.d"
 SCRIPTS = ("/etc/init.d", "/usr/local/etc/init.d")
-ENTERED = ("sysinit", "boot")  # every boot enters these before the default runlevel
+BOOT_RUNLEVELS = ("sysinit", "boot")  # every boot enters these before the default runlevel
 MAX_SERVICES = 2000
 SOURCES = (f"{RUNLEVELS}*", *(f"{folder}/*" for folder in SCRIPTS), f"{CONFIGURATION}/*")
 
 
-def enabled(tree: Tree, name: str) -> Observation[bool]:
+def is_service_enabled(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a service is in any runlevel; absent if it does not exist."""
-    script = _script(tree, name)
+    script = _find_script(tree, name)
     if not isinstance(script, Value):
         return script
     levels = tree.names(RUNLEVELS)
@@ -36,12 +36,12 @@ def enabled(tree: Tree, name: str) -> Observation[bool]:
     return Value(value=False, evidence=Evidence(RUNLEVELS))
 
 
-def starts(tree: Tree, name: str) -> Observation[bool]:
+def is_service_started(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot starts a service; absent if it does not exist."""
-    script = _script(tree, name)
+    script = _find_script(tree, name)
     if not isinstance(script, Value):
         return script
-    found = tree.once(_started)
+    found = tree.once(_list_started_services)
     if isinstance(found, Unknown):
         return found
     if name in found:
@@ -49,7 +49,7 @@ def starts(tree: Tree, name: str) -> Observation[bool]:
     return Value(value=False, evidence=Evidence(RUNLEVELS))
 
 
-def _script(tree: Tree, name: str) -> Observation[str]:
+def _find_script(tree: Tree, name: str) -> Observation[str]:
     for folder in SCRIPTS:
         entry = tree.entry(f"{folder}/{name}")
         if isinstance(entry, Value) and entry.value.kind == "file":
@@ -59,11 +59,11 @@ def _script(tree: Tree, name: str) -> Observation[str]:
     return Absent(Evidence(SCRIPTS[0]), f"service {name} not found")
 
 
-def _started(tree: Tree) -> Mapping[str, Evidence] | Unknown:
+def _list_started_services(tree: Tree) -> Mapping[str, Evidence] | Unknown:
     """Return the services that a boot starts, each with its source."""
     started: Dict[str, Evidence] = {}
     queue: List[str] = []
-    levels, seen = [*ENTERED, _default_runlevel(tree)], set()
+    levels, seen = [*BOOT_RUNLEVELS, _read_default_runlevel(tree)], set()
     while levels:
         level = levels.pop(0)
         names = tree.names(f"{RUNLEVELS}/{level}") if level not in seen else Absent(Evidence(RUNLEVELS))
@@ -75,29 +75,29 @@ def _started(tree: Tree) -> Mapping[str, Evidence] | Unknown:
             entry = tree.entry(path)
             if isinstance(entry, Value) and entry.value.kind == "directory":
                 levels.append(name)  # a stacked runlevel
-            elif isinstance(_script(tree, name), Value):
+            elif isinstance(_find_script(tree, name), Value):
                 started.setdefault(name, Evidence(path))
                 queue.append(name)
-    _add_needed(tree, started, queue)
+    _add_needed_services(tree, started, queue)
     return started
 
 
-def _add_needed(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> None:
+def _add_needed_services(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> None:
     done: Set[str] = set()
     while queue and len(done) < MAX_SERVICES:
         name = queue.pop()
-        script = _script(tree, name) if name not in done else None
+        script = _find_script(tree, name) if name not in done else None
         done.add(name)
-        text = _systemd_units.said(tree, script.value) if isinstance(script, Value) else None
-        more = _systemd_units.said(tree, f"{CONFIGURATION}/{name}") if isinstance(text, Value) else None
+        text = _systemd_units.read_optional_text(tree, script.value) if isinstance(script, Value) else None
+        more = _systemd_units.read_optional_text(tree, f"{CONFIGURATION}/{name}") if isinstance(text, Value) else None
         for look in (text, more):
-            for needed in needs(look.value) if isinstance(look, Value) else ():
-                if needed not in started and isinstance(_script(tree, needed), Value):
+            for needed in parse_service_needs(look.value) if isinstance(look, Value) else ():
+                if needed not in started and isinstance(_find_script(tree, needed), Value):
                     started[needed] = look.evidence._replace(inferred=True)  # type: ignore[union-attr]
                     queue.append(needed)
 
 
-def needs(text: str) -> Iterator[str]:
+def parse_service_needs(text: str) -> Iterator[str]:
     """Yield the services that a script needs or wants.
 
     The script has `need a b` or `want c`, or its configuration has `rc_need="a"`.
@@ -108,7 +108,7 @@ def needs(text: str) -> Iterator[str]:
         yield from (word for word in match[1].split() if re.fullmatch(r"[\w.@-]+", word))
 
 
-def _default_runlevel(tree: Tree) -> str:
+def _read_default_runlevel(tree: Tree) -> str:
     """Return the default runlevel.
 
     It is `default`, unless inittab or `softlevel=` on the kernel's command line names another.
@@ -119,6 +119,8 @@ def _default_runlevel(tree: Tree) -> str:
     inittab = tree.text(_init_system.INITTAB)
     for line in inittab.value.split("\n") if isinstance(inittab, Value) else ():
         match = re.match(r"[^#:]*:[^:]*:[^:]*:\S*openrc[ \t]+([\w-]+)", line)
-        if match and match[1] not in (*ENTERED, "shutdown", "single", "nonetwork", "reboot"):
+        if match and match[1] not in (*BOOT_RUNLEVELS, "shutdown", "single", "nonetwork", "reboot"):
             level = match[1]
-    return next((value for key, value, _ in _systemd_at_boot.command_line(tree) if key == "softlevel" and value), level)
+    return next(
+        (value for key, value, _ in _systemd_at_boot.read_boot_parameters(tree) if key == "softlevel" and value), level
+    )

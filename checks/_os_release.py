@@ -19,25 +19,25 @@ class OsReleaseLine(NamedTuple):
     written: str
 
 
-def given(tree: Tree, name: str, default: str) -> Observation[str]:
+def read_field_or_default(tree: Tree, name: str, default: str) -> Observation[str]:
     """Return a field, or its default if the file exists without it."""
-    said, found = field(tree, name), tree.once(fields)
+    said, found = read_field(tree, name), tree.once(read_os_release)
     if isinstance(said, Absent) and isinstance(found, Value):
         return Value(default, found.evidence._replace(inferred=True))
     return said
 
 
-def field(tree: Tree, name: str) -> Observation[str]:
+def read_field(tree: Tree, name: str) -> Observation[str]:
     """Return a field; an empty one is absent."""
-    found = tree.once(fields)
+    found = tree.once(read_os_release)
     if not isinstance(found, Value):
         return found
     line, written = found.value.get(name, OsReleaseLine(0, ""))
-    said = Value(written, found.evidence._replace(line=line)).then(_word)
+    said = Value(written, found.evidence._replace(line=line)).then(_parse_shell_word)
     return Absent(found.evidence) if isinstance(said, Value) and not said.value else said
 
 
-def fields(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
+def read_os_release(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
     """Return the fields of os-release.
 
     The second file counts only if the first does not exist. If neither exists, the result is unknown.
@@ -48,10 +48,10 @@ def fields(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
     if isinstance(read, Absent):
         say = f"neither {FILES[0]} nor {FILES[1]} exists"
         return Unknown("not found", say, "install the package that has os-release")
-    return read.then(_assignments)
+    return read.then(_parse_os_release)
 
 
-def _assignments(text: str) -> Mapping[str, OsReleaseLine]:
+def _parse_os_release(text: str) -> Mapping[str, OsReleaseLine]:
     """Parse assignments by name; ValueError if the text has none.
 
     If a name is assigned twice, the later value counts, as in a shell.
@@ -66,7 +66,7 @@ def _assignments(text: str) -> Mapping[str, OsReleaseLine]:
 _PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P<escaped>.)|(?P<plain>[^\s"\'\\]+)')
 
 
-def _word(written: str) -> str:
+def _parse_shell_word(written: str) -> str:
     """Parse a value as a shell word without expansions; blanks in it are folded."""
     word, at = "", 0
     while at < len(written) and not written[at].isspace():

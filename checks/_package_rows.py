@@ -16,14 +16,14 @@ SYSTEMS = {"deb": "dpkg", "rpm": "RPM", "apk": "apk"}  # the package system, by 
 ANY = ("all", "noarch")  # packages that run on every architecture
 
 
-def columns(system: str, at: Evidence, **looks: Callable[[], Observation[Datum]]) -> Columns:
+def make_package_row(system: str, at: Evidence, **looks: Callable[[], Observation[Datum]]) -> Columns:
     """Return a row of this system; the full versions of other systems are absent."""
     said = f"it is a package of {SYSTEMS[system]}: `{system}` is its version"
     others = {other: (lambda: Absent(at, said)) for other in SYSTEMS if other != system}
     return Columns(**looks, **others)
 
 
-def final(version: str) -> str:
+def normalize_prerelease(version: str) -> str:
     """Convert a version with a pre-release to the form of RELEASE.
 
     It is `2.0-rc1` for `2.0~rc1` and `2.0_rc1`.
@@ -43,16 +43,16 @@ class Package(NamedTuple):
     def row(self, system: str) -> Value[Record]:
         """Return the package as a row of a database that has no partial installations."""
         given = {system: self.whole, "version": self.version, "status": "installed"}
-        looks = {column: _giving(Value(text, self.at)) for column, text in given.items()}
+        looks = {column: _wrap_observation(Value(text, self.at)) for column, text in given.items()}
         architecture = Value(self.architecture, self.at) if self.architecture else Absent(self.at)
-        return Value(columns(system, self.at, architecture=_giving(architecture), **looks), self.at)
+        return Value(make_package_row(system, self.at, architecture=_wrap_observation(architecture), **looks), self.at)
 
 
-def _giving(seen: Observation[Datum]) -> Callable[[], Observation[Datum]]:
+def _wrap_observation(seen: Observation[Datum]) -> Callable[[], Observation[Datum]]:
     return lambda: seen
 
 
-class Listed(NamedTuple):
+class PackageDatabase(NamedTuple):
     """The packages of a database, each name with its default package first."""
 
     system: str
@@ -76,7 +76,9 @@ class Listed(NamedTuple):
         return rows
 
 
-def listed(system: str, packages: Iterable[Package], order: Callable[[str], Key], at: Evidence) -> Listed:
+def build_package_database(
+    system: str, packages: Iterable[Package], order: Callable[[str], Key], at: Evidence
+) -> PackageDatabase:
     """Build a database from packages.
 
     A plain name is the package of the machine's own architecture; of several versions it is the newest.
@@ -95,4 +97,4 @@ def listed(system: str, packages: Iterable[Package], order: Callable[[str], Key]
             return False, ()
 
     ranked = {name: tuple(sorted(ones, key=rank, reverse=True)) for name, ones in by_name.items()}
-    return Listed(system, ranked, Absent(at))
+    return PackageDatabase(system, ranked, Absent(at))

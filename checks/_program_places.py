@@ -28,7 +28,10 @@ def find_program(tree: Tree, name: str) -> Observation[str]:
     if isinstance(found, Value) or name not in PROGRAMS:
         return found
     unread = found if isinstance(found, Unknown) else None
-    for look in (_started(tree, name), *(_executable(tree, f"{folder}/{name}") for folder in DIRECTORIES)):
+    for look in (
+        _find_unit_program(tree, name),
+        *(_check_executable(tree, f"{folder}/{name}") for folder in DIRECTORIES),
+    ):
         if isinstance(look, Value):
             return look
         if isinstance(look, Unknown):
@@ -36,25 +39,25 @@ def find_program(tree: Tree, name: str) -> Observation[str]:
     return unread or found
 
 
-def word(tree: Tree, name: str, path: str) -> str:
+def get_command_word(tree: Tree, name: str, path: str) -> str:
     """Return the command word: the name if the search path has it, else the path."""
     return name if isinstance(tree.program(name), Value) else path
 
 
-def _started(tree: Tree, name: str) -> Observation[str]:
+def _find_unit_program(tree: Tree, name: str) -> Observation[str]:
     """Return the program that its unit starts, if that exists."""
     if name not in UNITS:
         return Absent(Evidence(""))
-    from nodespec.checks._systemd_command import command_of  # noqa: PLC0415
+    from nodespec.checks._systemd_command import read_service_command  # noqa: PLC0415
 
-    command = command_of(tree, UNITS[name], name)
+    command = read_service_command(tree, UNITS[name], name)
     if not isinstance(command, Value):
         return command
     path = command.value.words[0]
-    return _executable(tree, path) if path.startswith("/") else Absent(command.evidence)
+    return _check_executable(tree, path) if path.startswith("/") else Absent(command.evidence)
 
 
-def _executable(tree: Tree, path: str) -> Observation[str]:
+def _check_executable(tree: Tree, path: str) -> Observation[str]:
     entry = tree.entry(path)
     if not isinstance(entry, Value):
         return entry

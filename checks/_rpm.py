@@ -9,7 +9,7 @@ import struct
 from functools import partial
 from typing import Dict, Iterator, Tuple, Union
 
-from nodespec.checks._package_rows import NAME, Listed, Package, final, listed
+from nodespec.checks._package_rows import NAME, Package, PackageDatabase, build_package_database, normalize_prerelease
 from nodespec.checks._sqlite import SqliteDatabase
 from nodespec.facts.versions import RPM
 from nodespec.host.tree import Tree
@@ -22,25 +22,25 @@ OTHERS = {  # formats that are recognized but not read
     "/usr/lib/sysimage/rpm/Packages.db": "NDB",
     "/var/lib/rpm/Packages.db": "NDB",
 }
-LIMIT = 96 << 20  # bytes; enough for some thousand packages
+MAX_DATABASE_BYTES = 96 << 20  # bytes; enough for some thousand packages
 TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "architecture"}
-KEY = "gpg-pubkey"  # imported keys are stored as packages
+KEY_PACKAGE = "gpg-pubkey"  # imported keys are stored as packages
 NUMBER, STRING = 4, 6  # data types of tags
 
 
-def database(tree: Tree) -> Union[Listed, Unknown, None]:
+def read_rpm_database(tree: Tree) -> Union[PackageDatabase, Unknown, None]:
     """Return the packages of the first database that has any; None if there is none."""
     for path in FILES:
-        data, log = tree.read(path, LIMIT), tree.read(f"{path}-wal", LIMIT)
+        data, log = tree.read(path, MAX_DATABASE_BYTES), tree.read(f"{path}-wal", MAX_DATABASE_BYTES)
         for look in (data, log):
             if isinstance(look, Unknown):
                 return look
         if isinstance(data, Value):
-            found = data.then(partial(_packages, path, log.value if isinstance(log, Value) else b""))
+            found = data.then(partial(_parse_rpm_database, path, log.value if isinstance(log, Value) else b""))
             if isinstance(found, Unknown):
                 return found
             if isinstance(found, Value) and found.value:
-                return listed("rpm", found.value, RPM.key, Evidence(path))
+                return build_package_database("rpm", found.value, RPM.key, Evidence(path))
     for path, form in OTHERS.items():
         if isinstance(tree.entry(path), Value):
             how = "rpmdb --rebuilddb makes an SQLite database of it where RPM has that as its format"
@@ -48,26 +48,26 @@ def database(tree: Tree) -> Union[Listed, Unknown, None]:
     return None
 
 
-def _packages(path: str, log: bytes, data: bytes) -> Tuple[Package, ...]:
-    return tuple(_read(path, SqliteDatabase(data, log)))
+def _parse_rpm_database(path: str, log: bytes, data: bytes) -> Tuple[Package, ...]:
+    return tuple(_parse_rpm_packages(path, SqliteDatabase(data, log)))
 
 
-def _read(path: str, database: SqliteDatabase) -> Iterator[Package]:
+def _parse_rpm_packages(path: str, database: SqliteDatabase) -> Iterator[Package]:
     for _, header, *_ in database.rows("Packages"):
         if not isinstance(header, bytes):
             raise ValueError("a package has no header")
-        said = _header(header)
+        said = _parse_rpm_header(header)
         name, version = said.get("name", ""), said.get("version", "")
-        if name == KEY:
+        if name == KEY_PACKAGE:
             continue
         if not NAME.fullmatch(name) or not version or "release" not in said:
             raise ValueError("a package has no name or no version")
         epoch = f"{said['epoch']}:" if "epoch" in said else ""
         whole = f"{epoch}{version}-{said['release']}"
-        yield Package(name, final(version), whole, said.get("architecture", ""), Evidence(path))
+        yield Package(name, normalize_prerelease(version), whole, said.get("architecture", ""), Evidence(path))
 
 
-def _header(blob: bytes) -> Dict[str, str]:
+def _parse_rpm_header(blob: bytes) -> Dict[str, str]:
     """Parse the required tags of a header.
 
     The header has an index of 16 bytes for each tag, then the data.

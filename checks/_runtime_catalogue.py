@@ -58,41 +58,41 @@ CONFIGURED = ("containerd", "crio", "docker")  # the runtimes with a configurati
 ALIASES = {"cri-o": "crio", "dockerd": "docker"}
 
 
-def enabled(tree: Tree, name: str) -> Observation[bool]:
+def is_runtime_enabled(tree: Tree, name: str) -> Observation[bool]:
     """Return whether its service or its socket is enabled."""
     units = RUNTIMES[name].units
     return (
-        _services_at_boot.any_of([_services_at_boot.enabled(tree, unit) for unit in units])
+        _services_at_boot.combine_any([_services_at_boot.is_enabled(tree, unit) for unit in units])
         if units
-        else no_service(name)
+        else report_no_service(name)
     )
 
 
-def starts_at_boot(tree: Tree, name: str) -> Observation[bool]:
+def is_runtime_started_at_boot(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot starts its service or its socket."""
     units = RUNTIMES[name].units
-    seen = [_services_at_boot.starts_at_boot(tree, unit) for unit in units]
-    return _services_at_boot.any_of(seen) if units else no_service(name)
+    seen = [_services_at_boot.is_started_at_boot(tree, unit) for unit in units]
+    return _services_at_boot.combine_any(seen) if units else report_no_service(name)
 
 
-def packaged(tree: Tree, name: str) -> Observation[str]:
+def read_packaged_version(tree: Tree, name: str) -> Observation[str]:
     """Return the version of its package."""
     from nodespec.checks import _installed  # noqa: PLC0415
 
-    return _installed.version(tree, RUNTIMES[name].program, RUNTIMES[name].packages)
+    return _installed.read_program_version(tree, RUNTIMES[name].program, RUNTIMES[name].packages)
 
 
-def no_service(name: str) -> Absent:
+def report_no_service(name: str) -> Absent:
     """Return the absence of a service, for a runtime that other runtimes start."""
     return Absent(Evidence(":".join(PROGRAMS)), f"{name} is no service")
 
 
-def no_images(name: str) -> Absent:
+def report_no_images(name: str) -> Absent:
     """Return the absence of images, for a runtime that only runs unpacked ones."""
     return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
 
 
-def configured(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
+def read_setting(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
     """Return a setting of its configuration, else its default (inferred)."""
     from nodespec.checks._runtime_config import READERS  # noqa: PLC0415
 
@@ -107,12 +107,12 @@ def configured(tree: Tree, name: str, column: str, version: Observation[str]) ->
     elif found is not None:
         return found
     if default:
-        return Value(default, _silent(tree, name, settings.evidence))
+        return Value(default, _locate_default(tree, name, settings.evidence))
     said = f"{settings.evidence} does not say, and {name} decides when it runs"
     return Unknown("not found", said, f"start {name}") if tree.running else Unknown(DEFERRED, said)
 
 
-def _silent(tree: Tree, name: str, file: Evidence) -> Evidence:
+def _locate_default(tree: Tree, name: str, file: Evidence) -> Evidence:
     """Return the evidence of a default.
 
     It is the file that lacks the setting, or the program if no file exists.
@@ -123,7 +123,7 @@ def _silent(tree: Tree, name: str, file: Evidence) -> Evidence:
     return file._replace(inferred=True)
 
 
-def api_at_rest(tree: Tree, name: str) -> Observation[str]:
+def resolve_api_at_rest(tree: Tree, name: str) -> Observation[str]:
     """Return that the API is absent if the configuration disables it.
 
     Otherwise the result is deferred.
@@ -131,9 +131,9 @@ def api_at_rest(tree: Tree, name: str) -> Observation[str]:
     if name == "docker":
         return Absent(Evidence(":".join(PROGRAMS)), RUNTIMES[name].silent)
     if name == "containerd":
-        from nodespec.checks._runtime_config import containerd_settings  # noqa: PLC0415
+        from nodespec.checks._runtime_config import read_containerd_settings  # noqa: PLC0415
 
-        settings = containerd_settings(tree, packaged(tree, name))
+        settings = read_containerd_settings(tree, read_packaged_version(tree, name))
         disabled = settings.value.disabled if isinstance(settings, Value) else settings
         if isinstance(disabled, Value) and disabled.value:
             return Absent(

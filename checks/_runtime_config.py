@@ -13,54 +13,54 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from nodespec.checks._runtime_containerd import Settings as Containerd
+    from nodespec.checks._runtime_containerd import ContainerdSettings as Containerd
     from nodespec.checks._systemd_command import CommandLine
     from nodespec.formats.toml import Table
 
 MAX_BYTES, MAX_FILES = 1 << 18, 64
 
 Settings: TypeAlias = "Dict[str, Observation[str]]"  # by column of `runtime`
-Read: TypeAlias = "Callable[[Tree, Observation[str]], Observation[Settings]]"
+SettingsReader: TypeAlias = "Callable[[Tree, Observation[str]], Observation[Settings]]"
 
 
-def containerd(tree: Tree, version: Observation[str]) -> Observation[Settings]:
+def read_containerd(tree: Tree, version: Observation[str]) -> Observation[Settings]:
     """Return the cgroup driver and the snapshotter of the CRI plugin.
 
     The files are read by the rules of that version of containerd.
     """
-    found = containerd_settings(tree, version)
+    found = read_containerd_settings(tree, version)
     if not isinstance(found, Value):
         return found
     return Value({"cgroup_driver": found.value.cgroup_driver, "snapshotter": found.value.snapshotter}, found.evidence)
 
 
-def containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Containerd]:
+def read_containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Containerd]:
     """Return all settings of containerd.
 
     The file is the default one, or an option of its unit.
     """
-    from nodespec.checks._runtime_containerd import settings  # noqa: PLC0415
+    from nodespec.checks._runtime_containerd import resolve_settings  # noqa: PLC0415
 
-    command = _command(tree, "containerd.service", "containerd")
+    command = _read_unit_command(tree, "containerd.service", "containerd")
     if isinstance(command, Unknown):
         return command
     given = command.option("--config", "-c", "-config", "--c")
-    return settings(tree, given or CONTAINERD, version, given=bool(given))
+    return resolve_settings(tree, given or CONTAINERD, version, given=bool(given))
 
 
-def _command(tree: Tree, unit: str, program: str) -> Union[CommandLine, Unknown]:
+def _read_unit_command(tree: Tree, unit: str, program: str) -> Union[CommandLine, Unknown]:
     """Return the command line of a unit; without a unit the program alone."""
-    from nodespec.checks._systemd_command import CommandLine, command_of  # noqa: PLC0415
+    from nodespec.checks._systemd_command import CommandLine, read_service_command  # noqa: PLC0415
 
-    command = command_of(tree, unit, program)
+    command = read_service_command(tree, unit, program)
     if isinstance(command, Absent):
         return CommandLine((program,), command.evidence)
     return command.value if isinstance(command, Value) else command
 
 
-def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
+def read_crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
     """Read CRI-O's main file, then drop-ins by name, then options of the unit."""
-    words = _command(tree, "crio.service", "crio")
+    words = _read_unit_command(tree, "crio.service", "crio")
     if isinstance(words, Unknown):
         return words
     main, folder = words.option("--config", "-c") or CRIO, words.option("--config-dir", "-d") or f"{CRIO}.d"
@@ -70,11 +70,11 @@ def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noq
     drop_ins = names.value[:MAX_FILES] if isinstance(names, Value) else ()
     found: Settings = {}
     for path in (main, *(f"{folder}/{name}" for name in drop_ins)):
-        file = _tables(tree, path)
+        file = _read_toml(tree, path)
         if isinstance(file, Unknown):
             return file
         if isinstance(file, Value):
-            found.update(_crio_columns(file.value, path))
+            found.update(_parse_crio_settings(file.value, path))
     for column, names_of in (("cgroup_driver", ("--cgroup-manager",)), ("snapshotter", ("--storage-driver", "-s"))):
         option = words.option(*names_of)
         if option:
@@ -82,7 +82,7 @@ def crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noq
     return Value(found, Evidence(main))
 
 
-def _crio_columns(file: Table, path: str) -> Settings:
+def _parse_crio_settings(file: Table, path: str) -> Settings:
     """Return the settings of one file of CRI-O."""
     found: Settings = {}
     places: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
@@ -98,7 +98,7 @@ def _crio_columns(file: Table, path: str) -> Settings:
     return found
 
 
-def _tables(tree: Tree, path: str) -> Observation[Table]:
+def _read_toml(tree: Tree, path: str) -> Observation[Table]:
     text = tree.text(path, MAX_BYTES)
     if not isinstance(text, Value):
         return text
@@ -107,24 +107,26 @@ def _tables(tree: Tree, path: str) -> Observation[Table]:
     return text.then(parse)
 
 
-def docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
+def read_docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
     """Read daemon.json and the options of the unit.
 
     The cgroup driver is one of the options for running containers (`exec-opts`).
     """
-    words = _command(tree, "docker.service", "dockerd")
+    words = _read_unit_command(tree, "docker.service", "dockerd")
     if isinstance(words, Unknown):
         return words
     path = words.option("--config-file") or DOCKER
     text = tree.text(path, MAX_BYTES)
-    found = Value({}, text.evidence) if isinstance(text, Absent) else text.then(lambda text: _daemon(text, path))
-    return _with_options(found.value, path, words) if isinstance(found, Value) else found
+    found = (
+        Value({}, text.evidence) if isinstance(text, Absent) else text.then(lambda text: _parse_daemon_json(text, path))
+    )
+    return _add_docker_options(found.value, path, words) if isinstance(found, Value) else found
 
 
-def _with_options(found: Settings, path: str, words: CommandLine) -> Observation[Settings]:
+def _add_docker_options(found: Settings, path: str, words: CommandLine) -> Observation[Settings]:
     """Return the settings of a file and of options; dockerd refuses a setting in both."""
     options = {
-        "cgroup_driver": _native(words.options("--exec-opt")),
+        "cgroup_driver": _parse_exec_options(words.options("--exec-opt")),
         "snapshotter": words.option("--storage-driver", "-s") or "",
     }
     for column, value in options.items():
@@ -136,15 +138,15 @@ def _with_options(found: Settings, path: str, words: CommandLine) -> Observation
     return Value(found, Evidence(path))
 
 
-def _daemon(text: str, path: str) -> Settings:
+def _parse_daemon_json(text: str, path: str) -> Settings:
     document = cri.parse_json(text)
     options, driver = cri.get_nested(document, "exec-opts"), cri.get_nested(document, "storage-driver")
     found: Settings = {"snapshotter": Value(driver, Evidence(path))} if isinstance(driver, str) and driver else {}
-    native = _native([str(option) for option in options] if isinstance(options, list) else [])
+    native = _parse_exec_options([str(option) for option in options] if isinstance(options, list) else [])
     return {**found, "cgroup_driver": Value(native, Evidence(path))} if native else found
 
 
-def _native(options: List[str]) -> str:
+def _parse_exec_options(options: List[str]) -> str:
     """Return the cgroup driver of options; the first counts.
 
     Example: `native.cgroupdriver=systemd`.
@@ -156,15 +158,15 @@ def _native(options: List[str]) -> str:
     return ""
 
 
-class Configured(NamedTuple):
+class RuntimeReader(NamedTuple):
     """How to read the configuration of a runtime, and the defaults of the runtime."""
 
-    read: Read
+    read: SettingsReader
     defaults: Mapping[str, str]
 
 
 READERS = {
-    "containerd": Configured(containerd, {}),
-    "crio": Configured(crio, {"cgroup_driver": "systemd"}),
-    "docker": Configured(docker, {}),
+    "containerd": RuntimeReader(read_containerd, {}),
+    "crio": RuntimeReader(read_crio, {"cgroup_driver": "systemd"}),
+    "docker": RuntimeReader(read_docker, {}),
 }

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional, Tuple, Union
 
 from nodespec.checks._runtime_containerd_files import (
-    FIX,
-    IMAGES,
-    OLD,
-    RUNTIME,
-    SHORT,
+    CRI_ID,
+    CRI_IMAGES,
+    CRI_RUNTIME,
+    CRI_URI,
+    DUMP_HINT,
     MergedFiles,
-    Rules,
+    ReleaseRules,
     UnreadError,
-    load,
-    refused,
+    load_config_files,
+    refuse_config,
 )
 from nodespec.facts.versions import RELEASE
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
@@ -28,7 +28,7 @@ SYSTEMD_CGROUP = "SystemdCgroup"
 RUNC_TYPES = ("", "io.containerd.runc.v1", "io.containerd.runc.v2")
 
 
-class Settings(NamedTuple):
+class ContainerdSettings(NamedTuple):
     """Settings of a configuration; the evidence of a default has no source."""
 
     cgroup_driver: Observation[str]
@@ -38,21 +38,21 @@ class Settings(NamedTuple):
 
 # First and last release. The limits within 1.6 and 1.7 are those of the sources that were compared.
 RELEASES = (
-    ("1.3.0-alpha", "1.6.28", Rules("1.3 to 1.6.28", 2, "never", relative="root", newer="read")),
-    ("1.6.29", "1.6.29", Rules("1.6.29", 2, "never", relative="unknown", newer="read")),
-    ("1.6.30", "1.6.31", Rules("1.6.30 and 1.6.31", 2, "never", newer="read")),
-    ("1.6.32", "1.6.32", Rules("1.6.32", 2, "never", newer="unknown")),
-    ("1.6.33", "1.6", Rules("1.6.33 and later", 2, "never")),
-    ("1.7.0-alpha", "1.7.15", Rules("1.7 to 1.7.15", 2, "never", relative="root", newer="read")),
-    ("1.7.16", "1.7.17", Rules("1.7.16 and 1.7.17", 2, "never", relative="unknown", newer="unknown")),
-    ("1.7.18", "1.7", Rules("1.7.18 and later", 2, "never")),
-    ("2.0.0-alpha", "2.0", Rules("2.0", 3, "merged", mixes=False)),
-    ("2.1.0-alpha", "2.2", Rules("2.1 and 2.2", 3, "merged")),
-    ("2.3.0-alpha", "2", Rules("2.3 and later", 4, "each")),
+    ("1.3.0-alpha", "1.6.28", ReleaseRules("1.3 to 1.6.28", 2, "never", relative="root", newer="read")),
+    ("1.6.29", "1.6.29", ReleaseRules("1.6.29", 2, "never", relative="unknown", newer="read")),
+    ("1.6.30", "1.6.31", ReleaseRules("1.6.30 and 1.6.31", 2, "never", newer="read")),
+    ("1.6.32", "1.6.32", ReleaseRules("1.6.32", 2, "never", newer="unknown")),
+    ("1.6.33", "1.6", ReleaseRules("1.6.33 and later", 2, "never")),
+    ("1.7.0-alpha", "1.7.15", ReleaseRules("1.7 to 1.7.15", 2, "never", relative="root", newer="read")),
+    ("1.7.16", "1.7.17", ReleaseRules("1.7.16 and 1.7.17", 2, "never", relative="unknown", newer="unknown")),
+    ("1.7.18", "1.7", ReleaseRules("1.7.18 and later", 2, "never")),
+    ("2.0.0-alpha", "2.0", ReleaseRules("2.0", 3, "merged", mixes=False)),
+    ("2.1.0-alpha", "2.2", ReleaseRules("2.1 and 2.2", 3, "merged")),
+    ("2.3.0-alpha", "2", ReleaseRules("2.3 and later", 4, "each")),
 )
 
 
-def rules_of(version: str) -> Optional[Rules]:
+def find_rules(version: str) -> Optional[ReleaseRules]:
     """Return the rules of a release such as `1.6.20~ds1`; None if they are not known."""
     position = (RELEASE.key(version), 0)
     for low, high, rules in RELEASES:
@@ -61,94 +61,106 @@ def rules_of(version: str) -> Optional[Rules]:
     return None
 
 
-def settings(tree: Tree, path: str, version: Observation[str], *, given: bool = False) -> Observation[Settings]:
+def resolve_settings(
+    tree: Tree, path: str, version: Observation[str], *, given: bool = False
+) -> Observation[ContainerdSettings]:
     """Return the settings of a file and its imports.
 
     `given`: the path is an option, and the file must exist.
     """
     if isinstance(version, Value):
-        rules = rules_of(version.value)
+        rules = find_rules(version.value)
         if not rules:
-            return Unknown("unsupported", f"how containerd {version.value} reads {path} is not known", FIX)
-        return _read(tree, path, rules, given=given)
-    readings = [(rules, _read(tree, path, rules, given=given)) for *_, rules in RELEASES]
+            return Unknown("unsupported", f"how containerd {version.value} reads {path} is not known", DUMP_HINT)
+        return _read_by_rules(tree, path, rules, given=given)
+    readings = [(rules, _read_by_rules(tree, path, rules, given=given)) for *_, rules in RELEASES]
     first = readings[0][1]
-    if all(_alike(first, other) for _, other in readings):
+    if all(_are_equal_settings(first, other) for _, other in readings):
         return first
-    return Unknown("unsupported", f"the version of containerd is not known, and releases read {path} differently", FIX)
+    return Unknown(
+        "unsupported", f"the version of containerd is not known, and releases read {path} differently", DUMP_HINT
+    )
 
 
-def _alike(one: Observation[Settings], other: Observation[Settings]) -> bool:
+def _are_equal_settings(one: Observation[ContainerdSettings], other: Observation[ContainerdSettings]) -> bool:
     if not isinstance(one, Value) or not isinstance(other, Value):
         return one == other
-    return [_plain(seen) for seen in one.value] == [_plain(seen) for seen in other.value]
+    return [_strip_evidence(seen) for seen in one.value] == [_strip_evidence(seen) for seen in other.value]
 
 
-def _plain(seen: Observation[object]) -> object:
+def _strip_evidence(seen: Observation[object]) -> object:
     return seen.value if isinstance(seen, Value) else seen
 
 
-def _read(tree: Tree, path: str, rules: Rules, *, given: bool) -> Observation[Settings]:
+def _read_by_rules(tree: Tree, path: str, rules: ReleaseRules, *, given: bool) -> Observation[ContainerdSettings]:
     try:
-        loaded = load(tree, path, rules, given=given)
-        return Value(_decide(loaded, path, rules), Evidence(path))
+        loaded = load_config_files(tree, path, rules, given=given)
+        return Value(_decide_settings(loaded, path, rules), Evidence(path))
     except UnreadError as error:
         return error.why
 
 
-def _decide(loaded: MergedFiles, path: str, rules: Rules) -> Settings:
+def _decide_settings(loaded: MergedFiles, path: str, rules: ReleaseRules) -> ContainerdSettings:
     at = Evidence(path if loaded.read else "", inferred=True)
     if rules.migrates == "never":
-        plugin = loaded.plugins.get(SHORT if loaded.version < 2 else OLD, {})  # noqa: PLR2004 - the version of the file
-        containerd = _table(plugin, "containerd")
+        plugin = loaded.plugins.get(CRI_ID if loaded.version < 2 else CRI_URI, {})  # noqa: PLR2004 - the version of the file
+        containerd = _get_table(plugin, "containerd")
         images = containerd
     else:
-        containerd = _table(loaded.plugins.get(RUNTIME, {}), "containerd")
-        images = _table(loaded.plugins, IMAGES)
-    return Settings(_driver(containerd, at, rules), _snapshotter(images, at), _disabled(loaded, at, rules))
+        containerd = _get_table(loaded.plugins.get(CRI_RUNTIME, {}), "containerd")
+        images = _get_table(loaded.plugins, CRI_IMAGES)
+    return ContainerdSettings(
+        _decide_cgroup_driver(containerd, at, rules),
+        _decide_snapshotter(images, at),
+        _decide_disabled(loaded, at, rules),
+    )
 
 
-def _table(table: Union[Table, Value[object]], key: str) -> Table:
+def _get_table(table: Union[Table, Value[object]], key: str) -> Table:
     """Return the table of a key; empty if there is none."""
-    found = _get(table, key)
+    found = _get_setting(table, key)
     if isinstance(found, Value):
-        raise refused(str(found.evidence), f"`{key}` has another type")
+        raise refuse_config(str(found.evidence), f"`{key}` has another type")
     return found or {}
 
 
-def _get(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
+def _get_setting(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
     """Return the setting of a key; only some releases accept another spelling."""
     if not isinstance(table, dict):
         return None
     other = next((name for name in table if name != key and name.casefold() == key), "")
     if other:
-        raise UnreadError(Unknown("unsupported", f"whether containerd reads `{other}` as `{key}` is not known", FIX))
+        raise UnreadError(
+            Unknown("unsupported", f"whether containerd reads `{other}` as `{key}` is not known", DUMP_HINT)
+        )
     return table.get(key)
 
 
-def _text(table: Table, key: str, default: str) -> Value[str]:
-    found = _get(table, key)
+def _get_text(table: Table, key: str, default: str) -> Value[str]:
+    found = _get_setting(table, key)
     if found is None:
         return Value(default, Evidence(""))
     if isinstance(found, dict) or not isinstance(found.value, str):
-        raise refused(str(found.evidence) if isinstance(found, Value) else key, f"`{key}` has another type")
+        raise refuse_config(str(found.evidence) if isinstance(found, Value) else key, f"`{key}` has another type")
     return Value(found.value, found.evidence)
 
 
-def _driver(containerd: Table, at: Evidence, rules: Rules) -> Observation[str]:
+def _decide_cgroup_driver(containerd: Table, at: Evidence, rules: ReleaseRules) -> Observation[str]:
     """Return the cgroup driver of the default runtime."""
-    name = _text(containerd, "default_runtime_name", "runc")
-    runtime, held = _table(containerd, "default_runtime"), _table(containerd, "runtimes")
-    if rules.migrates != "never" or not _text(runtime, "runtime_type", "").value:
+    name = _get_text(containerd, "default_runtime_name", "runc")
+    runtime, held = _get_table(containerd, "default_runtime"), _get_table(containerd, "runtimes")
+    if rules.migrates != "never" or not _get_text(runtime, "runtime_type", "").value:
         replaced = rules.migrates == "never" and "runtimes" in containerd
         if name.value not in held and (replaced or name.value != "runc"):
             said = f"the default runtime `{name.value}` is not among containerd's runtimes"
             return Unknown("malformed", said, f"add it to the runtimes in {at.source}")
-        runtime = _table(held, name.value) if name.value in held else {}
-    kind = _text(runtime, "runtime_type", "")
+        runtime = _get_table(held, name.value) if name.value in held else {}
+    kind = _get_text(runtime, "runtime_type", "")
     if kind.value not in RUNC_TYPES:
-        return Unknown("unsupported", f"which cgroup driver {kind.value} uses is not known ({kind.evidence})", FIX)
-    found = _systemd_cgroup(_table(runtime, "options"), rules, defaults=name.value == "runc")
+        return Unknown(
+            "unsupported", f"which cgroup driver {kind.value} uses is not known ({kind.evidence})", DUMP_HINT
+        )
+    found = _find_systemd_cgroup(_get_table(runtime, "options"), rules, defaults=name.value == "runc")
     if not found:
         return Value("cgroupfs", at)
     if not isinstance(found.value, bool):
@@ -156,7 +168,7 @@ def _driver(containerd: Table, at: Evidence, rules: Rules) -> Observation[str]:
     return Value("systemd" if found.value else "cgroupfs", found.evidence)
 
 
-def _systemd_cgroup(options: Table, rules: Rules, *, defaults: bool) -> Optional[Value[object]]:
+def _find_systemd_cgroup(options: Table, rules: ReleaseRules, *, defaults: bool) -> Optional[Value[object]]:
     """Return SystemdCgroup, with the spellings that containerd accepts.
 
     1.x tries four names in order. 2.x ignores case and uses the last. `defaults`: the options are those of runc, to
@@ -172,18 +184,20 @@ def _systemd_cgroup(options: Table, rules: Rules, *, defaults: bool) -> Optional
     return Value(found, Evidence(name)) if isinstance(found, dict) else found
 
 
-def _snapshotter(images: Table, at: Evidence) -> Observation[str]:
-    found = _text(images, "snapshotter", "overlayfs")
+def _decide_snapshotter(images: Table, at: Evidence) -> Observation[str]:
+    found = _get_text(images, "snapshotter", "overlayfs")
     if not found.value:
-        return Unknown("unsupported", f"{found.evidence}: which snapshotter an empty name means is not known", FIX)
+        return Unknown(
+            "unsupported", f"{found.evidence}: which snapshotter an empty name means is not known", DUMP_HINT
+        )
     return found if found.evidence.source else Value(found.value, at)
 
 
-def _disabled(loaded: MergedFiles, at: Evidence, rules: Rules) -> Observation[bool]:
+def _decide_disabled(loaded: MergedFiles, at: Evidence, rules: ReleaseRules) -> Observation[bool]:
     """Return whether the CRI is disabled: the plugin itself, or in 2.x a dependency."""
     if rules.migrates == "never":
-        names: Tuple[str, ...] = (SHORT if loaded.version < 2 else OLD,)  # noqa: PLR2004 - the version of the file
+        names: Tuple[str, ...] = (CRI_ID if loaded.version < 2 else CRI_URI,)  # noqa: PLR2004 - the version of the file
     else:
-        names = (OLD, RUNTIME, IMAGES)
+        names = (CRI_URI, CRI_RUNTIME, CRI_IMAGES)
     found = next((where for name, where in loaded.disabled if name in names), None)
     return Value(value=True, evidence=found) if found else Value(value=False, evidence=at)

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     Table: TypeAlias = "Dict[str, Union[Table, Value[object]]]"
 
 MAX_BYTES, MAX_FILES = 1 << 18, 64  # of one file, and number of imported files
-OLD, SHORT = "io.containerd.grpc.v1.cri", "cri"
-RUNTIME, IMAGES = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
+CRI_URI, CRI_ID = "io.containerd.grpc.v1.cri", "cri"
+CRI_RUNTIME, CRI_IMAGES = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
 IMAGE_KEYS = ("snapshotter", "disable_snapshot_annotations", "discard_unpacked_layers")
-FIX = "run `containerd config dump` with the containerd that is installed"
+DUMP_HINT = "run `containerd config dump` with the containerd that is installed"
 URI_PARTS = 4  # of `io.containerd.grpc.v1.cri`, whose ID is the last part
 
 
-class Rules(NamedTuple):
+class ReleaseRules(NamedTuple):
     """Rules of releases for their files; `migrates` is `never`, `merged` or `each`."""
 
     name: str
@@ -64,7 +64,7 @@ class MergedFiles:
         self.read = False
 
 
-def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> MergedFiles:
+def load_config_files(tree: Tree, path: str, rules: ReleaseRules, *, given: bool) -> MergedFiles:
     loaded = MergedFiles(1 if rules.migrates == "never" else rules.newest)
     pending, done = [path], cast("List[str]", [])
     while pending:
@@ -73,17 +73,17 @@ def load(tree: Tree, path: str, rules: Rules, *, given: bool) -> MergedFiles:
             continue
         if len(done) == MAX_FILES:
             raise UnreadError(Unknown("unsupported", f"{path} is one of more than {MAX_FILES} files of containerd"))
-        file = _file(tree, path, given=given or bool(done))
+        file = _read_tables(tree, path, given=given or bool(done))
         done.append(path)
         if file is None:
             return loaded
-        _add(loaded, file, path, rules)
-        pending += _imports(tree, path, file, rules)
-    _validate(loaded, done[0], rules)
+        _add_config_file(loaded, file, path, rules)
+        pending += _list_imports(tree, path, file, rules)
+    _validate_files(loaded, done[0], rules)
     return loaded
 
 
-def _file(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
+def _read_tables(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
     """Return the tables of a file; None if an optional file does not exist."""
     text = tree.text(path, MAX_BYTES)
     if isinstance(text, Absent):
@@ -100,89 +100,91 @@ def _file(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
     raise UnreadError(cast("Unknown", tables))
 
 
-def refused(path: str, what: str) -> UnreadError:
+def refuse_config(path: str, what: str) -> UnreadError:
     return UnreadError(Unknown("malformed", f"containerd does not start: {path}: {what}", f"correct {path}"))
 
 
-def _value(file: toml.Table, key: str, kind: type, path: str) -> Optional[Value[object]]:
+def _get_typed_value(file: toml.Table, key: str, kind: type, path: str) -> Optional[Value[object]]:
     """Return the value of a key, if it has the required type."""
     setting = file.get(key)
     if setting is None:
         return None
     value = None if isinstance(setting, dict) else setting.value
     if isinstance(setting, dict) or not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-        raise refused(path, f"`{key}` has another type")
+        raise refuse_config(path, f"`{key}` has another type")
     return Value(value, Evidence(path, setting.line))
 
 
-def _texts(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evidence]]:
-    found = _value(file, key, list, path)
+def _get_text_list(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evidence]]:
+    found = _get_typed_value(file, key, list, path)
     texts = cast("List[object]", found.value) if found else []
     if not all(isinstance(text, str) for text in texts):
-        raise refused(path, f"`{key}` has another type")
+        raise refuse_config(path, f"`{key}` has another type")
     return [(cast("str", text), found.evidence) for text in texts] if found else []
 
 
-def _add(loaded: MergedFiles, file: toml.Table, path: str, rules: Rules) -> None:
+def _add_config_file(loaded: MergedFiles, file: toml.Table, path: str, rules: ReleaseRules) -> None:
     """Merge a file into the files read before it."""
     loaded.read = True
-    setting = _value(file, "version", int, path)
+    setting = _get_typed_value(file, "version", int, path)
     version = cast("int", setting.value) if setting else 0
     tables = file.get("plugins", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise refused(path, "`plugins` has another type")
-    plugins = _located(tables, path)
-    disabled, required = (_texts(file, key, path) for key in ("disabled_plugins", "required_plugins"))
+        raise refuse_config(path, "`plugins` has another type")
+    plugins = _locate_settings(tables, path)
+    disabled, required = (_get_text_list(file, key, path) for key in ("disabled_plugins", "required_plugins"))
     if version < 0 or (version > rules.newest and rules.migrates != "never"):
-        raise refused(path, f"version {version} is not one of this containerd's")
+        raise refuse_config(path, f"version {version} is not one of this containerd's")
     if rules.migrates != "never" and version <= 1:
-        plugins = {_uri(name): table for name, table in plugins.items()}
-        disabled, required = ([(_uri(name), at) for name, at in names] for names in (disabled, required))
+        plugins = {_expand_plugin_id(name): table for name, table in plugins.items()}
+        disabled, required = ([(_expand_plugin_id(name), at) for name, at in names] for names in (disabled, required))
         version = loaded.version if rules.migrates == "merged" else 2
     if rules.migrates == "each":
         if version < rules.newest:
-            _migrate(plugins, path, rules)
+            _migrate_plugins(plugins, path, rules)
         version = rules.newest
     if rules.migrates == "never":
         loaded.plugins.update(plugins)
     else:
-        _merge(loaded.plugins, plugins)
+        _merge_tables(loaded.plugins, plugins)
     loaded.version = version or loaded.version
     loaded.disabled += disabled
     loaded.required += required
 
 
-def _located(table: toml.Table, path: str) -> Table:
+def _locate_settings(table: toml.Table, path: str) -> Table:
     """Return the tables with the file of each setting.
 
     Tables within an array stay unchanged.
     """
     return {
-        key: _located(value, path) if isinstance(value, dict) else Value(value.value, Evidence(path, value.line))
+        key: _locate_settings(value, path)
+        if isinstance(value, dict)
+        else Value(value.value, Evidence(path, value.line))
         for key, value in table.items()
     }
 
 
-def _merge(into: Table, table: Mapping[str, Union[Table, Value[object]]]) -> None:
+def _merge_tables(into: Table, table: Mapping[str, Union[Table, Value[object]]]) -> None:
     for key, value in table.items():
         held = into.get(key)
         if isinstance(held, dict) and isinstance(value, dict):
-            _merge(held, value)
+            _merge_tables(held, value)
         else:
             into[key] = value
 
 
-def _uri(name: str) -> str:
+def _expand_plugin_id(name: str) -> str:
     """Return the full name of a plugin that a file of version 1 names by its ID.
 
     Only that of the CRI is needed.
     """
-    return name if "." in name else OLD if name == SHORT else f"short.{name}"
+    return name if "." in name else CRI_URI if name == CRI_ID else f"short.{name}"
 
 
-def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[str]:
+def _list_imports(tree: Tree, path: str, file: toml.Table, rules: ReleaseRules) -> Iterator[str]:
     """Yield the files that a file imports, by path or pattern."""
-    for text, at in _texts(file, "imports", path):
+    for text, at in _get_text_list(file, "imports", path):
         rooted = "*" in text and rules.relative == "root"
         pattern = normpath(join("/" if rooted else dirname(path), text)) if text else dirname(path)
         if "*" not in pattern:
@@ -190,7 +192,7 @@ def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[
             continue
         folder, _, last = pattern.rpartition("/")
         if any(sign in pattern for sign in "[\\?") or "*" in folder:
-            raise UnreadError(Unknown("unsupported", f"{at}: patterns such as `{text[:80]}` are not read", FIX))
+            raise UnreadError(Unknown("unsupported", f"{at}: patterns such as `{text[:80]}` are not read", DUMP_HINT))
         names = tree.names(folder or "/")
         if isinstance(names, Unknown):
             raise UnreadError(names)
@@ -203,37 +205,39 @@ def _imports(tree: Tree, path: str, file: toml.Table, rules: Rules) -> Iterator[
         yield from found
 
 
-def _validate(loaded: MergedFiles, path: str, rules: Rules) -> None:
+def _validate_files(loaded: MergedFiles, path: str, rules: ReleaseRules) -> None:
     """Raise an error for content with which containerd refuses to start."""
     if rules.migrates != "never":
         for name, at in (*loaded.disabled, *loaded.required):
             if "." not in name:
-                raise refused(str(at), f"`{name}` must be the full name of a plugin")
+                raise refuse_config(str(at), f"`{name}` must be the full name of a plugin")
         if rules.migrates == "merged" and loaded.version < rules.newest:
-            _migrate(loaded.plugins, path, rules)
+            _migrate_plugins(loaded.plugins, path, rules)
         return
     if loaded.version > rules.newest and rules.newer == "refused":
-        raise refused(path, f"version {loaded.version} is not one of this containerd's")
+        raise refuse_config(path, f"version {loaded.version} is not one of this containerd's")
     if loaded.version > rules.newest and rules.newer == "unknown":
         said = f"{path}: whether containerd {rules.name} takes version {loaded.version} of the file is not known"
         raise UnreadError(Unknown("unsupported", said, "write a file of version 2"))
     names = [*loaded.disabled, *loaded.required, *((name, Evidence(path)) for name in loaded.plugins)]
     for name, at in names if loaded.version > 1 else ():
         if name.count(".") < URI_PARTS - 1:
-            raise refused(str(at), f"`{name}` must be the full name of a plugin")
+            raise refuse_config(str(at), f"`{name}` must be the full name of a plugin")
 
 
-def _migrate(plugins: Table, path: str, rules: Rules) -> None:
+def _migrate_plugins(plugins: Table, path: str, rules: ReleaseRules) -> None:
     """Move settings of the CRI plugin of version 2 to the two of version 3.
 
     A setting that exists already is kept.
     """
-    old = plugins.pop(OLD, None)
+    old = plugins.pop(CRI_URI, None)
     if not isinstance(old, dict):
         return
-    if not rules.mixes and (RUNTIME in plugins or IMAGES in plugins):
-        raise UnreadError(Unknown("unsupported", f"{path}: {OLD} beside {RUNTIME}: releases of 2.0 differ", FIX))
-    runtime, images = (plugins.setdefault(name, {}) for name in (RUNTIME, IMAGES))
+    if not rules.mixes and (CRI_RUNTIME in plugins or CRI_IMAGES in plugins):
+        raise UnreadError(
+            Unknown("unsupported", f"{path}: {CRI_URI} beside {CRI_RUNTIME}: releases of 2.0 differ", DUMP_HINT)
+        )
+    runtime, images = (plugins.setdefault(name, {}) for name in (CRI_RUNTIME, CRI_IMAGES))
     held = old.get("containerd")
     if not isinstance(held, dict) or not isinstance(runtime, dict) or not isinstance(images, dict):
         return

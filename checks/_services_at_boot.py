@@ -21,7 +21,7 @@ READERS = {
     "modules": ("systemd-modules-load.service", ("modules",), "kmod"),
     "swap": ("swap.target", ("swap", "localmount"), "swap"),
 }
-SYSV = ("/etc/rcS.d", "/etc/rc.d/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d")
+SYSV_FOLDERS = ("/etc/rcS.d", "/etc/rc.d/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d")
 SOURCES = (
     *_init_system.SOURCES,
     *("*/systemd/system*", "/etc/machine-id", "/etc/fstab", "/etc/rc*", "/etc/init.d*", "/proc/cmdline", "generator*"),
@@ -29,116 +29,116 @@ SOURCES = (
 )
 
 
-def enabled(tree: Tree, unit: str) -> Observation[bool]:
+def is_enabled(tree: Tree, unit: str) -> Observation[bool]:
     """Return whether a systemd unit or the service of that name is enabled.
 
     Absent if neither exists.
     """
-    return _asked(tree, unit, _enabled_by_systemd, _enabled_by_openrc)
+    return _ask_init_system(tree, unit, _is_enabled_by_systemd, _is_enabled_by_openrc)
 
 
-def starts_at_boot(tree: Tree, unit: str) -> Observation[bool]:
+def is_started_at_boot(tree: Tree, unit: str) -> Observation[bool]:
     """Return whether a boot starts a systemd unit or the service of that name.
 
     Absent if neither exists.
     """
-    return _asked(tree, unit, _started_by_systemd, _started_by_openrc)
+    return _ask_init_system(tree, unit, _is_started_by_systemd, _is_started_by_openrc)
 
 
-def _asked(
+def _ask_init_system(
     tree: Tree,
     unit: str,
     systemd: Callable[[Tree, str], Observation[bool]],
     openrc: Callable[[Tree, str], Observation[bool]],
 ) -> Observation[bool]:
-    system = _init_system.init(tree)
+    system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent):
         return Unknown("not found", f"there is no init system: {_init_system.INIT} is not there")
     if isinstance(system, Unknown):
         return system
     if system.value == "systemd":
-        return _missing(tree, unit) or systemd(tree, unit)
+        return _confirm_missing_unit(tree, unit) or systemd(tree, unit)
     if system.value == "openrc":
         return openrc(tree, unit)
     return Unknown("unsupported", f"which services {system.value} starts cannot be read yet")
 
 
-def _missing(tree: Tree, unit: str) -> Optional[Absent]:
+def _confirm_missing_unit(tree: Tree, unit: str) -> Optional[Absent]:
     """Return the absence of a unit without a file or init script.
 
     Most hosts lack most units, so this avoids loading the graph of all units.
     """
-    looks = (_systemd_units.unit(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
+    looks = (_systemd_units.find_unit_file(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
     missing = all(isinstance(look, Absent) for look in looks)
-    return Absent(Evidence(_systemd_units.PATH), f"unit {unit} not found") if missing else None
+    return Absent(Evidence(_systemd_units.UNIT_PATH), f"unit {unit} not found") if missing else None
 
 
-def _enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
+def _is_enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     return _systemd_at_boot.enabled(tree, unit)
 
 
-def _started_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
+def _is_started_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    return _systemd_at_boot.starts(tree, unit)
+    return _systemd_at_boot.is_unit_started(tree, unit)
 
 
-def _enabled_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
+def _is_enabled_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
     from nodespec.checks import _openrc  # noqa: PLC0415
 
-    return _openrc.enabled(tree, unit.partition(".")[0])
+    return _openrc.is_service_enabled(tree, unit.partition(".")[0])
 
 
-def _started_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
+def _is_started_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
     from nodespec.checks import _openrc  # noqa: PLC0415
 
-    return _openrc.starts(tree, unit.partition(".")[0])
+    return _openrc.is_service_started(tree, unit.partition(".")[0])
 
 
-def any_of(looks: Sequence[Observation[bool]]) -> Observation[bool]:
+def combine_any(looks: Sequence[Observation[bool]]) -> Observation[bool]:
     """Return whether any observation is true: a socket starts its service on demand."""
     values = [look for look in looks if isinstance(look, Value)]
     unread = [look for look in looks if isinstance(look, Unknown)]
     return next((look for look in values if look.value), (*unread, *values, *looks)[0])
 
 
-def reads(tree: Tree, files: str) -> Observation[bool]:
+def is_applied_at_boot(tree: Tree, files: str) -> Observation[bool]:
     """Return whether a boot applies files of a kind: `sysctl`, `modules` or `swap`.
 
     Absent if the tree has no init system.
     """
     unit, services, script = READERS[files]
-    system = _init_system.init(tree)
+    system = _init_system.detect_init_system(tree)
     if not isinstance(system, Value):
         return system
     if system.value == "systemd":
-        found = _started_by_systemd(tree, unit)
+        found = _is_started_by_systemd(tree, unit)
         return Value(value=False, evidence=found.evidence) if isinstance(found, Absent) else found
     if system.value == "openrc":
-        return _read_by_openrc(tree, services)
-    linked = _sysv_link(tree, script) if system.value == "sysvinit" else ""
+        return _is_applied_by_openrc(tree, services)
+    linked = _find_sysv_link(tree, script) if system.value == "sysvinit" else ""
     if linked:
         return Value(value=True, evidence=Evidence(linked))
     return Unknown("unsupported", f"which files {system.value} applies at boot is not known")
 
 
-def _read_by_openrc(tree: Tree, services: Sequence[str]) -> Observation[bool]:
+def _is_applied_by_openrc(tree: Tree, services: Sequence[str]) -> Observation[bool]:
     """Return whether a boot starts the first of these services that is installed."""
     for service in services:
-        found = _started_by_openrc(tree, service)
+        found = _is_started_by_openrc(tree, service)
         if not isinstance(found, Absent):
             return found
     return Value(value=False, evidence=Evidence("/etc/runlevels"))
 
 
-def _sysv_link(tree: Tree, script: str) -> str:
+def _find_sysv_link(tree: Tree, script: str) -> str:
     """Return the link that starts a script in a System V runlevel.
 
     Example: /etc/rcS.d/S05procps.
     """
-    for folder in SYSV:
+    for folder in SYSV_FOLDERS:
         names = tree.names(folder)
         for name in names.value if isinstance(names, Value) else ():
             if re.fullmatch(rf"S\d\d{re.escape(script)}(\.sh)?", name):
@@ -146,6 +146,6 @@ def _sysv_link(tree: Tree, script: str) -> str:
     return ""
 
 
-def no_init(what: str) -> Unknown:
+def explain_no_init(what: str) -> Unknown:
     """Return the result for a tree that does not boot."""
     return Unknown(DEFERRED, f"nothing here would {what}: {_init_system.INIT} is not there")

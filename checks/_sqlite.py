@@ -15,7 +15,7 @@ Cell: TypeAlias = "Union[int, bytes, None]"  # bytes also for text; floating poi
 Row: TypeAlias = "Tuple[Cell, ...]"
 
 MAGIC = b"SQLite format 3\0"
-LOGS = (0x377F0682, 0x377F0683)
+LOG_MAGICS = (0x377F0682, 0x377F0683)
 INNER, LEAF = 5, 13  # page types of a table
 WIDTHS = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)  # bytes of a value that is neither text nor blob
 
@@ -24,20 +24,20 @@ class SqliteDatabase:
     """A database and its write-ahead log; every reader raises ValueError if damaged."""
 
     def __init__(self, data: bytes, log: bytes = b"") -> None:
-        size = _number(data[16:18])
+        size = _decode_number(data[16:18])
         self._size = 1 << 16 if size == 1 else size
         if data[:16] != MAGIC or self._size < 512 or self._size & (self._size - 1):  # noqa: PLR2004 - the least page
             raise ValueError("is no SQLite database")
         self._usable = self._size - data[20]
-        self._data, self._newer = data, _committed(log, self._size)
+        self._data, self._newer = data, _read_committed_pages(log, self._size)
         self._read: Dict[int, bool] = {}
 
     def rows(self, table: str) -> Iterator[Row]:
         """Yield the rows of a table in key order, without the keys."""
         self._read = {}
-        for kind, name, _, root, *_ in map(_row, self._payloads(1)):
+        for kind, name, _, root, *_ in map(_parse_record, self._payloads(1)):
             if kind == b"table" and name == table.encode() and isinstance(root, int):
-                return map(_row, self._payloads(root))
+                return map(_parse_record, self._payloads(root))
         raise ValueError(f"has no table {table}")
 
     def _page(self, number: int) -> bytes:
@@ -56,67 +56,70 @@ class SqliteDatabase:
             inner = page[start] == INNER
             if page[start] not in (INNER, LEAF):
                 raise ValueError(f"page {number} of the database is of no table")
-            count, first = min(_number(page[start + 3 : start + 5]), self._size // 2), start + (12 if inner else 8)
-            cells = [_number(page[at : at + 2]) for at in range(first, first + 2 * count, 2)]
+            count, first = (
+                min(_decode_number(page[start + 3 : start + 5]), self._size // 2),
+                start + (12 if inner else 8),
+            )
+            cells = [_decode_number(page[at : at + 2]) for at in range(first, first + 2 * count, 2)]
             if inner:
-                children = [_number(page[at : at + 4]) for at in (*cells, start + 8)]
+                children = [_decode_number(page[at : at + 4]) for at in (*cells, start + 8)]
                 ahead += reversed(children)
             else:
                 yield from (self._payload(page, at) for at in cells)
 
     def _payload(self, page: bytes, at: int) -> bytes:
         """Return the content of a cell: the part in the page, then its overflow pages."""
-        length, at = _varint(page, at)
-        _, at = _varint(page, at)
+        length, at = _decode_varint(page, at)
+        _, at = _decode_varint(page, at)
         least = (self._usable - 12) * 32 // 255 - 23
         fitting = least + (length - least) % (self._usable - 4)
         most = self._usable - 35
         local = length if length <= most else fitting if fitting <= most else least
         pieces, left = [page[at : at + local]], length - local
-        following = _number(page[at + local : at + local + 4])
+        following = _decode_number(page[at + local : at + local + 4])
         while left > 0:
             page = self._page(following)
-            following = _number(page[:4])
+            following = _decode_number(page[:4])
             pieces.append(page[4 : self._usable][:left])
             left -= len(pieces[-1])
         return b"".join(pieces)
 
 
-def _committed(log: bytes, size: int) -> Mapping[int, bytes]:
+def _read_committed_pages(log: bytes, size: int) -> Mapping[int, bytes]:
     """Return the committed pages of the log.
 
     Frames of an older log have another salt and do not count.
     """
     done: Dict[int, bytes] = {}
     pending: Dict[int, bytes] = {}
-    if _number(log[:4]) not in LOGS or _number(log[8:12]) != size:
+    if _decode_number(log[:4]) not in LOG_MAGICS or _decode_number(log[8:12]) != size:
         return done
     for at in range(32, len(log) - size - 23, size + 24):
         if log[at + 8 : at + 16] != log[16:24]:
             break
-        pending[_number(log[at : at + 4])] = log[at + 24 : at + 24 + size]
+        pending[_decode_number(log[at : at + 4])] = log[at + 24 : at + 24 + size]
         if any(log[at + 4 : at + 8]):
             done.update(pending)
             pending.clear()
     return done
 
 
-def _row(payload: bytes) -> Row:
-    end, at = _varint(payload, 0)
+def _parse_record(payload: bytes) -> Row:
+    end, at = _decode_varint(payload, 0)
     kinds: List[int] = []
     while at < min(end, len(payload)):
-        kind, at = _varint(payload, at)
+        kind, at = _decode_varint(payload, at)
         kinds.append(kind)
     cells: List[Cell] = []
     at = end
     for kind in kinds:
         width = WIDTHS[kind] if kind < len(WIDTHS) else (kind - 12) // 2
-        cells.append(_cell(kind, payload[at : at + width]))
+        cells.append(_decode_cell(kind, payload[at : at + width]))
         at += width
     return (*cells, None, None, None, None)
 
 
-def _cell(kind: int, data: bytes) -> Cell:
+def _decode_cell(kind: int, data: bytes) -> Cell:
     if kind in (0, 7):
         return None
     if kind in (8, 9):
@@ -124,7 +127,7 @@ def _cell(kind: int, data: bytes) -> Cell:
     return int.from_bytes(data, "big", signed=True) if kind < len(WIDTHS) else data
 
 
-def _varint(data: bytes, at: int) -> Tuple[int, int]:
+def _decode_varint(data: bytes, at: int) -> Tuple[int, int]:
     """Decode an integer of up to nine bytes, and return its end."""
     value = 0
     for count in range(8):
@@ -136,5 +139,5 @@ def _varint(data: bytes, at: int) -> Tuple[int, int]:
     return value << 8 | ninth, at + 9
 
 
-def _number(data: bytes) -> int:
+def _decode_number(data: bytes) -> int:
     return int.from_bytes(data, "big")

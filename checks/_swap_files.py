@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 FSTAB = _swap_fstab.FSTAB
-HEADING = 4096  # bytes of the header page of an area
+HEADER_BYTES = 4096  # bytes of the header page of an area
 TAGGED = tuple(f"{tag}=" for tag in _swap_fstab.TAGS)
 
 
@@ -37,7 +37,7 @@ class DeclaredArea(NamedTuple):
         """Return the size, which is known in advance only for a file."""
         entry = tree.entry(self.path) if self.type == "file" else None
         if isinstance(entry, Value) and entry.value.kind == "file":
-            return Value(max(entry.value.size - HEADING, 0), Evidence(self.path, inferred=True))
+            return Value(max(entry.value.size - HEADER_BYTES, 0), Evidence(self.path, inferred=True))
         if isinstance(entry, Unknown):
             return entry
         return Unknown(DEFERRED, f"only a running machine can tell the size of {self.path}")
@@ -55,30 +55,30 @@ class Swap(NamedTuple):
     more: Tuple[Unknown, ...]
 
 
-Found = Union[DeclaredArea, Unknown]
+AreaOrUnknown = Union[DeclaredArea, Unknown]
 
 
-def swap(tree: Tree) -> Observation[Swap]:
+def resolve_swap(tree: Tree) -> Observation[Swap]:
     """Return the swap of the next boot."""
-    return tree.once(_swap)
+    return tree.once(_resolve_swap)
 
 
-def _swap(tree: Tree) -> Observation[Swap]:
+def _resolve_swap(tree: Tree) -> Observation[Swap]:
     """Return the swap by init system.
 
     With systemd the areas are enabled by their units. Other init systems use /etc/fstab only.
     """
-    system = _init_system.init(tree)
+    system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent):
-        return _services_at_boot.no_init("switch swap on")
+        return _services_at_boot.explain_no_init("switch swap on")
     if isinstance(system, Unknown):
         return system
-    built = _not_built(tree)
+    built = _find_missing_support(tree)
     if built:
         return Value(Swap((), built, ()), built)
     found: Dict[str, DeclaredArea] = {}
     more: List[Unknown] = []
-    for one in _by_systemd(tree) if system.value == "systemd" else _by_fstab(tree, system.value):
+    for one in _read_systemd_areas(tree) if system.value == "systemd" else _read_fstab_areas(tree, system.value):
         if isinstance(one, Unknown):
             more.append(one)
         elif one.is_missing(tree):
@@ -89,7 +89,7 @@ def _swap(tree: Tree) -> Observation[Swap]:
     return Value(Swap(tuple(found.values()), at, tuple(more)), at)
 
 
-def _not_built(tree: Tree) -> Union[Evidence, None]:
+def _find_missing_support(tree: Tree) -> Union[Evidence, None]:
     """Return the evidence that the kernel of the next boot has no swap support."""
     from nodespec.checks import kernel  # noqa: PLC0415
 
@@ -100,26 +100,26 @@ def _not_built(tree: Tree) -> Union[Evidence, None]:
     return None
 
 
-def _by_fstab(tree: Tree, system: str) -> Iterator[Found]:
+def _read_fstab_areas(tree: Tree, system: str) -> Iterator[AreaOrUnknown]:
     """Yield the entries that `swapon --all` uses, if a service runs it."""
-    entries = _swap_fstab.entries(tree)
+    entries = _swap_fstab.read_fstab(tree)
     areas = [] if isinstance(entries, Unknown) else [entry for entry in entries if entry.kind == "swap"]
     if isinstance(entries, Unknown):
         yield entries
-    reads = _services_at_boot.reads(tree, "swap")
+    reads = _services_at_boot.is_applied_at_boot(tree, "swap")
     if isinstance(reads, Unknown):
         if areas or system != "sysvinit":
             yield reads
         return
     if isinstance(reads, Value) and reads.value:
-        yield from (DeclaredArea(_declared(entry), entry.at) for entry in areas if not entry.has("noauto"))
+        yield from (DeclaredArea(_format_area_path(entry), entry.at) for entry in areas if not entry.has("noauto"))
     if system == "openrc":
         from nodespec.checks import _swap_services  # noqa: PLC0415
 
-        yield from _swap_services.found(tree)
+        yield from _swap_services.find_service_areas(tree)
 
 
-def _declared(entry: _swap_fstab.FstabEntry) -> str:
+def _format_area_path(entry: _swap_fstab.FstabEntry) -> str:
     """Return the area as /etc/fstab names it, without quotes."""
     tag, equals, value = entry.what.partition("=")
     if equals and tag in _swap_fstab.TAGS:
@@ -130,42 +130,42 @@ def _declared(entry: _swap_fstab.FstabEntry) -> str:
 QUOTES = "\"'"
 
 
-def _by_systemd(tree: Tree) -> Iterator[Found]:
+def _read_systemd_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
     from nodespec.checks import _swap_services, _systemd_at_boot  # noqa: PLC0415
 
-    for names in dict.fromkeys(_swap_units(_systemd_at_boot.transactions(tree))):
-        yield from _of_unit(tree, names)
-    for units in _systemd_at_boot.unit_files(tree):
+    for names in dict.fromkeys(_list_swap_units(_systemd_at_boot.build_transactions(tree))):
+        yield from _read_unit_area(tree, names)
+    for units in _systemd_at_boot.load_unit_files(tree):
         yield from [units.unread] if units.unread else ()
-    yield from _by_partition_type(tree)
-    yield from _swap_services.found(tree)
+    yield from _detect_gpt_swap(tree)
+    yield from _swap_services.find_service_areas(tree)
 
 
-def _swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
+def _list_swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:
     """Yield the names of all swap units."""
     for boot in boots:
         yield from (name for name in boot.units.ids if name.endswith(".swap"))
 
 
-def _of_unit(tree: Tree, name: str) -> Iterator[Found]:
+def _read_unit_area(tree: Tree, name: str) -> Iterator[AreaOrUnknown]:
     """Yield the area of a unit that a boot starts."""
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    started = _systemd_at_boot.starts(tree, name)
+    started = _systemd_at_boot.is_unit_started(tree, name)
     if isinstance(started, Unknown):
         yield started
     elif isinstance(started, Value) and started.value:
-        boot = _systemd_at_boot.transactions(tree)[0]
+        boot = _systemd_at_boot.build_transactions(tree)[0]
         unit = boot.load(name)
         if not boot.lacks(unit):
-            yield _area(tree, boot, unit)
+            yield _make_unit_area(tree, boot, unit)
 
 
-def _area(tree: Tree, boot: Transaction, unit: Unit) -> DeclaredArea:
-    entries = _swap_fstab.entries(tree)
+def _make_unit_area(tree: Tree, boot: Transaction, unit: Unit) -> DeclaredArea:
+    entries = _swap_fstab.read_fstab(tree)
     for entry in () if isinstance(entries, Unknown) else entries:
-        if unit.path.startswith("generator/") and _swap_fstab.unit_name(entry.path, "swap") == unit.name:
-            return DeclaredArea(_declared(entry), entry.at)
+        if unit.path.startswith("generator/") and _swap_fstab.make_unit_name(entry.path, "swap") == unit.name:
+            return DeclaredArea(_format_area_path(entry), entry.at)
     what = [reading for reading in boot.readings(unit) if (reading.section, reading.name) == ("Swap", "What")]
     if what:
         at = what[-1].at if what[-1].at.source.startswith("/") else boot.pulled.get(unit.name, what[-1].at)
@@ -176,22 +176,22 @@ def _area(tree: Tree, boot: Transaction, unit: Unit) -> DeclaredArea:
 GPT_GENERATOR = "systemd-gpt-auto-generator"
 
 
-def _by_partition_type(tree: Tree) -> Iterator[Found]:
+def _detect_gpt_swap(tree: Tree) -> Iterator[AreaOrUnknown]:
     """Yield the partitions that systemd-gpt-auto-generator finds by type.
 
     It does nothing if /etc/fstab has a swap entry.
     """
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    entries = _swap_fstab.entries(tree)
+    entries = _swap_fstab.read_fstab(tree)
     if isinstance(entries, Unknown):
         yield entries
     if isinstance(entries, Unknown) or any(entry.kind == "swap" for entry in entries):
         return
-    off = (_systemd_at_boot.is_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
+    off = (_systemd_at_boot.is_switched_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
     if not _systemd_at_boot.has_generator(tree, GPT_GENERATOR) or any(off):
         return
-    reads = _services_at_boot.reads(tree, "swap")
+    reads = _services_at_boot.is_applied_at_boot(tree, "swap")
     if isinstance(reads, Value) and reads.value:
         say = f"only a running machine can tell: {GPT_GENERATOR} switches on swap partitions of the root disk"
         yield Unknown(DEFERRED, say)

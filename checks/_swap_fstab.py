@@ -67,26 +67,26 @@ class FstabEntry(NamedTuple):
         return f"/dev/disk/by-{tag.lower()}/{encode_tag(value)}"
 
 
-def entries(tree: Tree) -> Union[Tuple[FstabEntry, ...], Unknown]:
+def read_fstab(tree: Tree) -> Union[Tuple[FstabEntry, ...], Unknown]:
     """Return the lines of /etc/fstab; none if the file does not exist."""
-    text = tree.text(FSTAB, _systemd_units.LIMIT)
+    text = tree.text(FSTAB, _systemd_units.MAX_TEXT_BYTES)
     if isinstance(text, Unknown):
         return text
-    return tuple(parse(text.value)) if isinstance(text, Value) else ()
+    return tuple(parse_fstab(text.value)) if isinstance(text, Value) else ()
 
 
-def parse(text: str) -> Iterator[FstabEntry]:
+def parse_fstab(text: str) -> Iterator[FstabEntry]:
     """Parse lines as getmntent(3) of glibc does; missing fields are empty."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip(" \t")
         if not stripped or stripped[0] == "#":
             continue
-        fields = [unescape(field) for field in re.split("[ \t]+", stripped)[:MAX_FIELDS]]
+        fields = [unescape_field(field) for field in re.split("[ \t]+", stripped)[:MAX_FIELDS]]
         what, where, kind, options = (*fields, "", "", "", "")[:MAX_FIELDS]
         yield FstabEntry(what, where, kind, options, Evidence(FSTAB, number))
 
 
-def unescape(field: str) -> str:
+def unescape_field(field: str) -> str:
     r"""Decode `a\040b` to `a b`.
 
     The escapes are a blank, a tab, a newline and a backslash.
@@ -107,31 +107,31 @@ def encode_tag(value: str) -> str:
     return "".join(c if re.match(r"[A-Za-z0-9#+\-.:=@_]", c) or not c.isascii() else f"\\x{ord(c):02x}" for c in value)
 
 
-def unit_name(path: str, kind: str) -> str:
+def make_unit_name(path: str, kind: str) -> str:
     """Return the unit name of a path, as `systemd-escape --path` prints it.
 
     It is empty if the path is not normalized.
     """
-    return f"{_systemd_units.escaped(path)}.{kind}" if path and ".." not in path.split("/") else ""
+    return f"{_systemd_units.escape_path(path)}.{kind}" if path and ".." not in path.split("/") else ""
 
 
-def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
+def generate_fstab_units(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield the units and links that the generator writes.
 
     They are named `generator/X.swap` and `generator/swap.target.wants/X.swap`.
     """
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - it imports this module
 
-    found = entries(tree)
-    if isinstance(found, Unknown) or _systemd_at_boot.is_off(tree, "fstab"):
+    found = read_fstab(tree)
+    if isinstance(found, Unknown) or _systemd_at_boot.is_switched_off(tree, "fstab"):
         return
     if not _systemd_at_boot.runs_generator(tree, GENERATOR):
         return
     made: Dict[str, FstabEntry] = {}
-    no_swap = _systemd_at_boot.is_off(tree, "systemd.swap")
+    no_swap = _systemd_at_boot.is_switched_off(tree, "systemd.swap")
     for entry in found:
         kind = "swap" if entry.kind == "swap" else "mount"
-        name = unit_name(entry.path if kind == "swap" else mount_point(entry), kind)
+        name = make_unit_name(entry.path if kind == "swap" else get_mount_point(entry), kind)
         if (
             name
             and name not in made
@@ -139,28 +139,28 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
             and len(name) <= _systemd_units.MAX_NAME_CHARS
         ):
             made[name] = entry
-            yield from _unit(name, entry)
+            yield from _generate_unit(name, entry)
 
 
-def mount_point(entry: FstabEntry) -> str:
+def get_mount_point(entry: FstabEntry) -> str:
     """Return the mount point of an entry; empty if the generator skips it.
 
     It skips entries without a path, and paths that systemd mounts itself.
     """
     where = normpath(f"/{entry.where}") if "/" in entry.where else ""
-    return "" if where in OWN or entry.kind == "autofs" else where
+    return "" if where in API_MOUNTS or entry.kind == "autofs" else where
 
 
-OWN = ("/proc", "/sys", "/dev", "/run")
+API_MOUNTS = ("/proc", "/sys", "/dev", "/run")
 
 
-def _unit(name: str, entry: FstabEntry) -> Iterator[Tuple[str, object]]:
+def _generate_unit(name: str, entry: FstabEntry) -> Iterator[Tuple[str, object]]:
     """Yield the unit of an entry, and the link that starts it."""
-    yield f"{NORMAL}/{name}", _text(entry)
-    if _is_refused(entry):
+    yield f"{NORMAL}/{name}", _format_unit(entry)
+    if _is_refused_entry(entry):
         return
     if entry.kind == "swap":
-        yield from [_link("swap.target", name, entry)] if entry.automatic else []
+        yield from [_make_link("swap.target", name, entry)] if entry.automatic else []
         return
     network = entry.has("_netdev") or entry.kind in NETWORKED or entry.kind.startswith("fuse.sshfs")
     target = "remote-fs.target" if network else "local-fs.target"
@@ -171,15 +171,15 @@ def _unit(name: str, entry: FstabEntry) -> Iterator[Tuple[str, object]]:
     if entry.has("x-systemd.automount", "comment=systemd.automount"):
         name = name.replace(".mount", ".automount")
         yield f"{NORMAL}/{name}", f"[Automount]\nWhere={entry.where}\n"
-        yield _link(target, name, entry)
+        yield _make_link(target, name, entry)
     elif wanted:
         for unit, suffix in wanted:
             yield f"{NORMAL}/{unit}.{suffix}/{name}", Link(f"../{name}", entry.at)
     elif entry.automatic:
-        yield _link(target, name, entry)
+        yield _make_link(target, name, entry)
 
 
-def _is_refused(entry: FstabEntry) -> bool:
+def _is_refused_entry(entry: FstabEntry) -> bool:
     """Return whether the generator writes the unit but stops before its link.
 
     It stops at an error, so nothing starts the unit.
@@ -190,12 +190,12 @@ def _is_refused(entry: FstabEntry) -> bool:
     return unmakeable or (device and entry.kind != "swap" and ".." in entry.path.split("/"))
 
 
-def _link(target: str, name: str, entry: FstabEntry) -> Tuple[str, object]:
+def _make_link(target: str, name: str, entry: FstabEntry) -> Tuple[str, object]:
     suffix = "wants" if entry.has("nofail", "fail") == "nofail" else "requires"
     return f"{NORMAL}/{target}.{suffix}/{name}", Link(f"../{name}", entry.at)
 
 
-def _text(entry: FstabEntry) -> str:
+def _format_unit(entry: FstabEntry) -> str:
     """Return the text of the unit, as far as it affects dependencies."""
     required = " ".join(entry.values("x-systemd.requires"))
     section = "Swap" if entry.kind == "swap" else "Mount"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.host.tree import Tree
 
-Found = Union[DeclaredArea, Unknown]
+AreaOrUnknown = Union[DeclaredArea, Unknown]
 SERVICES = {  # Default area of each service; its own configuration rarely has another name.
     "zramswap.service": "/dev/zram0",
     "zram-config.service": "/dev/zram0",
@@ -29,73 +29,77 @@ COMMANDS = ("ExecStart", "ExecStartPre", "ExecStartPost")
 MAX_LINE_CHARS = 4096
 
 
-def found(tree: Tree) -> Iterator[Found]:
+def find_service_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
     """Yield the areas of started services, and the services that may enable more."""
     for service, path in SERVICES.items():
-        started = _services_at_boot.starts_at_boot(tree, service)
+        started = _services_at_boot.is_started_at_boot(tree, service)
         if isinstance(started, Unknown):
             yield started
         elif isinstance(started, Value) and started.value:
-            yield from _of_service(tree, service, DeclaredArea(path, started.evidence, made=True))
-    yield from _by_agent(tree)
-    yield from _by_cloud_init(tree)
-    system = _init_system.init(tree)
+            yield from _read_service_area(tree, service, DeclaredArea(path, started.evidence, made=True))
+    yield from _read_azure_agent(tree)
+    yield from _read_cloud_init(tree)
+    system = _init_system.detect_init_system(tree)
     if isinstance(system, Value) and system.value == "systemd":
-        yield from _by_rpi_swap(tree)
-        yield from _by_own_units(tree)
-        yield from _by_rc_local(tree)
+        yield from _read_rpi_swap(tree)
+        yield from _search_units(tree)
+        yield from _search_rc_local(tree)
 
 
-def _of_service(tree: Tree, service: str, area: DeclaredArea) -> Iterator[Found]:
+def _read_service_area(tree: Tree, service: str, area: DeclaredArea) -> Iterator[AreaOrUnknown]:
     if service == "dphys-swapfile.service":
-        said = _assignments(tree, DPHYS)
+        said = _read_assignments(tree, DPHYS)
         if said.get("CONF_SWAPSIZE", "").strip() != "0":
             yield area._replace(path=said.get("CONF_SWAPFILE", area.path))
     else:
         yield area
 
 
-def _assignments(tree: Tree, path: str) -> Dict[str, str]:
+def _read_assignments(tree: Tree, path: str) -> Dict[str, str]:
     """Parse `NAME=value` lines, without quotes."""
-    text = _systemd_units.said(tree, path)
-    pairs = (line.partition("=") for _, line in _systemd_units.lines(text.value)) if isinstance(text, Value) else ()
+    text = _systemd_units.read_optional_text(tree, path)
+    pairs = (
+        (line.partition("=") for _, line in _systemd_units.list_content_lines(text.value))
+        if isinstance(text, Value)
+        else ()
+    )
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
-def _by_agent(tree: Tree) -> Iterator[Found]:
+def _read_azure_agent(tree: Tree) -> Iterator[AreaOrUnknown]:
     """Yield the area of Azure's agent: a file on the temporary disk.
 
     Its configuration has `ResourceDisk.EnableSwap=y`.
     """
-    said = _assignments(tree, AGENT)
+    said = _read_assignments(tree, AGENT)
     if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (
         None,
         "0",
     ):
         return
     for service in ("walinuxagent.service", "waagent.service"):
-        started = _services_at_boot.starts_at_boot(tree, service)
+        started = _services_at_boot.is_started_at_boot(tree, service)
         if isinstance(started, Unknown) or (isinstance(started, Value) and started.value):
             yield Unknown(DEFERRED, f"only a running machine can tell: {AGENT} has ResourceDisk.EnableSwap=y")
             return
 
 
-def _by_cloud_init(tree: Tree) -> Iterator[Found]:
+def _read_cloud_init(tree: Tree) -> Iterator[AreaOrUnknown]:
     """Yield the area of cloud-init: a file that it creates at the first boot.
 
     Its configuration has `swap:` with a size.
     """
     if isinstance(tree.entry("/etc/cloud/cloud-init.disabled"), Value):
         return
-    more = _systemd_units.merged(tree, (f"{CLOUD}.d",), ".cfg")
+    more = _systemd_units.merge_folders(tree, (f"{CLOUD}.d",), ".cfg")
     for path in (CLOUD, *(more.value if isinstance(more, Value) else ())):
-        text = _systemd_units.said(tree, path)
+        text = _systemd_units.read_optional_text(tree, path)
         match = re.search(r"^swap:[ \t]*(\S.*)?$", text.value, re.MULTILINE) if isinstance(text, Value) else None
         if match and (match[1] or "").strip() not in ("null", "false", "{}", "~"):
             yield Unknown(DEFERRED, f"only a running machine can tell: {path} has cloud-init make swap")
 
 
-def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
+def _read_rpi_swap(tree: Tree) -> Iterator[AreaOrUnknown]:
     """Yield the areas of Raspberry Pi OS.
 
     Its generator creates zram and a file, unless `Mechanism=none` is set.
@@ -105,11 +109,11 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
     if not _systemd_at_boot.has_generator(tree, RPI_GENERATOR):
         return
     mechanism = "auto"
-    more = _systemd_units.merged(tree, _systemd_units.folders("rpi/swap.conf.d"))
+    more = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders("rpi/swap.conf.d"))
     base = next((path for path in (RPI, "/usr/lib/rpi/swap.conf") if isinstance(tree.entry(path), Value)), "")
     for path in (base, *(more.value if isinstance(more, Value) else ())):
-        text = _systemd_units.said(tree, path) if path else None
-        for _, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.read_optional_text(tree, path) if path else None
+        for _, section, name, value in _systemd_units.parse_settings(text.value) if isinstance(text, Value) else ():
             if (section, name) == ("Main", "Mechanism"):
                 mechanism = value or "auto"
     if mechanism != "none":
@@ -117,41 +121,41 @@ def _by_rpi_swap(tree: Tree) -> Iterator[Found]:
         yield DeclaredArea("/var/swap" if mechanism == "swapfile" else "/dev/zram0", at, made=True)
 
 
-def _by_own_units(tree: Tree) -> Iterator[Found]:
+def _search_units(tree: Tree) -> Iterator[AreaOrUnknown]:
     """Yield the areas of the host's own services that run swapon."""
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    boot, *others = _systemd_at_boot.transactions(tree)
+    boot, *others = _systemd_at_boot.build_transactions(tree)
     sure = boot.certain.intersection(*(other.certain for other in others))
     for name in sorted(boot.possible.union(*(other.possible for other in others))):
-        commands = _commands(boot, name) if name.endswith(".service") else []
+        commands = _list_start_commands(boot, name) if name.endswith(".service") else []
         made = any("mkswap" in command for command, _ in commands)
         for command, at in commands:
             if not re.search(r"\bswapon\b", command):
                 continue
-            path = re.search(PATH, command)
+            path = re.search(SWAPON_PATH, command)
             if path and name in sure:
                 yield DeclaredArea(path[1], at._replace(inferred=True), made=made)
             else:
                 yield Unknown(DEFERRED, f"only a running machine can tell: {at} runs swapon")
 
 
-PATH = r"\bswapon\b[^;&|]*?\s[\"']?(/[^\s\"';&|]+|(?:UUID|LABEL|PARTUUID)=[^\s\"';&|]+)"
+SWAPON_PATH = r"\bswapon\b[^;&|]*?\s[\"']?(/[^\s\"';&|]+|(?:UUID|LABEL|PARTUUID)=[^\s\"';&|]+)"
 
 
-def _commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
+def _list_start_commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
     """Return the commands that a service runs to start."""
     readings = (one for one in boot.readings(boot.load(name)) if one.section == "Service" and one.name in COMMANDS)
     return [(reading.value[:MAX_LINE_CHARS], reading.at) for reading in readings]
 
 
-def _by_rc_local(tree: Tree) -> Iterator[Found]:
+def _search_rc_local(tree: Tree) -> Iterator[AreaOrUnknown]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     for path in _systemd_at_boot.RC_LOCAL:
-        text = _systemd_units.said(tree, path)
+        text = _systemd_units.read_optional_text(tree, path)
         entry = tree.entry(path)
         run = isinstance(entry, Value) and entry.value.mode & 0o111
-        lines = _systemd_units.lines(text.value) if isinstance(text, Value) and run else ()
+        lines = _systemd_units.list_content_lines(text.value) if isinstance(text, Value) and run else ()
         if any(re.search(r"\bswapon\b", line[:MAX_LINE_CHARS]) for _, line in lines):
             yield Unknown(DEFERRED, f"only a running machine can tell: {path} runs swapon")

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 FILE = "zram-generator.conf"
 GENERATOR = "zram-generator"
-CONFIGURATIONS = _systemd_units.folders(f"systemd/{FILE}")
+CONFIGURATIONS = _systemd_units.list_search_folders(f"systemd/{FILE}")
 SETUP = "systemd-zram-setup@"
 
 
-def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
+def generate_zram_units(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield units for each configured device: `dev-zram0.swap` for swap.target."""
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - it imports this module
 
-    if not _systemd_at_boot.has_generator(tree, GENERATOR) or _systemd_at_boot.is_off(tree, "systemd.zram"):
+    if not _systemd_at_boot.has_generator(tree, GENERATOR) or _systemd_at_boot.is_switched_off(tree, "systemd.zram"):
         return
-    found = devices(tree)
+    found = read_zram_devices(tree)
     if isinstance(found, Unknown) or not found:
         return
     if not any(isinstance(tree.entry(f"{folder}/{SETUP}.service", follow=False), Value) for folder in VENDOR):
@@ -38,28 +38,28 @@ def generated(tree: Tree) -> Iterator[Tuple[str, object]]:
         yield f"{NORMAL}/swap.target.wants/{unit}", Link(f"../{unit}", at)
 
 
-def devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
+def read_zram_devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
     """Return the swap devices with their source.
 
     A section with a mount point or with size 0 does not count.
     """
-    more = _systemd_units.merged(tree, _systemd_units.folders(f"systemd/{FILE}.d"))
+    more = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders(f"systemd/{FILE}.d"))
     if isinstance(more, Unknown):
         return more
     sections: Dict[str, Dict[str, str]] = {}
     first: Dict[str, Evidence] = {}
     main = next((path for path in CONFIGURATIONS if isinstance(tree.entry(path, follow=False), Value)), "")
     for path in (main, *(more.value if isinstance(more, Value) else ())):
-        text = _systemd_units.said(tree, path) if path else Value("", Evidence(""))
+        text = _systemd_units.read_optional_text(tree, path) if path else Value("", Evidence(""))
         if isinstance(text, Unknown):
             return text
-        for line, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
+        for line, section, name, value in _systemd_units.parse_settings(text.value) if isinstance(text, Value) else ():
             first.setdefault(section, Evidence(path, line))
             sections.setdefault(section, {})[name] = value
-    return {name: first[name] for name, said in sections.items() if is_swap(name, said)}
+    return {name: first[name] for name, said in sections.items() if is_swap_device(name, said)}
 
 
-def is_swap(name: str, settings: Dict[str, str]) -> bool:
+def is_swap_device(name: str, settings: Dict[str, str]) -> bool:
     """Return whether a section is a swap device.
 
     Example: `[zram0]` without `mount-point`, with a size above 0.

@@ -13,17 +13,17 @@ from os.path import basename
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _init_system, _services_at_boot, _sysctl_values, _systemd_units
-from nodespec.checks.sysctl import SWAP
+from nodespec.checks.sysctl import SWAP_SEPARATORS
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-FOLDERS, FILE = _systemd_units.folders("sysctl.d"), "/etc/sysctl.conf"
+FOLDERS, FILE = _systemd_units.list_search_folders("sysctl.d"), "/etc/sysctl.conf"
 SYSTEMD, PROCPS, BUSYBOX = "systemd", "procps", "busybox"
 BLANKS = {SYSTEMD: " \t\r", PROCPS: " \t\r\v\f"}
 
 
-class Refused(NamedTuple):
+class RefusedAssignment(NamedTuple):
     """An assignment that the kernel refuses."""
 
     key: str
@@ -31,7 +31,7 @@ class Refused(NamedTuple):
     at: Evidence
 
 
-class Assigned(NamedTuple):
+class BootAssignments(NamedTuple):
     """Assignments of the files in the order of writing, and the last by path."""
 
     order: Tuple[_sysctl_values.SysctlAssignment, ...]
@@ -65,33 +65,33 @@ class Assigned(NamedTuple):
 
     def named(self) -> Iterator[str]:
         """Yield the parameters that are assigned by name."""
-        return (one.path.translate(SWAP) for one in self.order if one.value is not None)
+        return (one.path.translate(SWAP_SEPARATORS) for one in self.order if one.value is not None)
 
-    def _follow(self, key: str) -> Tuple[Union[Value[str], Unknown, None], Optional[Refused]]:
-        path = key.translate(SWAP)
+    def _follow(self, key: str) -> Tuple[Union[Value[str], Unknown, None], Optional[RefusedAssignment]]:
+        path = key.translate(SWAP_SEPARATORS)
         names, general, before = (FORWARDING if path in FORWARDING else (path,)), GENERAL.get(path, ()), "0"
         seen: Union[Value[str], Unknown, None] = None
-        refused: Optional[Refused] = None
+        refused: Optional[RefusedAssignment] = None
         for one in self.order:
             own = self._sets(one, names)
             if one.value is None or not (own or self._sets(one, general)):
                 continue
             held = seen.value if isinstance(seen, Value) else _sysctl_values.DEFAULTS.get(key) if seen is None else None
-            written = _sysctl_values.written(key, one.value, held)
+            written = _sysctl_values.simulate_write(key, one.value, held)
             if not one.sure:
                 seen = Unknown("unsupported", f"{one.at}: whether its reader gets as far is not known")
             elif written.value is None:
-                refused = Refused(key, one.value, one.at)
+                refused = RefusedAssignment(key, one.value, one.at)
             elif own or written.value != before:
-                seen = observed(written, one.at if own else one.at._replace(inferred=True))
+                seen = observe_write(written, one.at if own else one.at._replace(inferred=True))
             before = before if own or written.value is None else written.value
         return seen, refused
 
     def _sets(self, one: _sysctl_values.SysctlAssignment, names: Tuple[str, ...]) -> bool:
-        return any(one.path == name or (name not in self.paths and _fits(name, one.path)) for name in names)
+        return any(one.path == name or (name not in self.paths and _matches_path(name, one.path)) for name in names)
 
 
-def observed(written: _sysctl_values.Written, at: Evidence) -> Union[Value[str], Unknown]:
+def observe_write(written: _sysctl_values.WriteResult, at: Evidence) -> Union[Value[str], Unknown]:
     """Return the value of a parameter after a write that was not refused."""
     if written.doubt and not written.others:
         return Unknown("unsupported", f"{at}: {written.doubt}")
@@ -108,7 +108,7 @@ GENERAL = {
 }
 
 
-def _fits(path: str, pattern: str) -> bool:
+def _matches_path(path: str, pattern: str) -> bool:
     """Return whether a pattern matches; a wildcard never matches a slash."""
     if not set("*?[") & set(pattern):
         return False
@@ -116,37 +116,40 @@ def _fits(path: str, pattern: str) -> bool:
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
-def assigned(tree: Tree) -> Observation[Assigned]:
+def read_sysctl_files(tree: Tree) -> Observation[BootAssignments]:
     """Return all assignments of the files in force."""
-    return tree.once(_assigned)
+    return tree.once(_read_sysctl_files)
 
 
-def _assigned(tree: Tree) -> Observation[Assigned]:
-    paths, reader = _paths(tree), reader_of(tree)
+def _read_sysctl_files(tree: Tree) -> Observation[BootAssignments]:
+    paths, reader = _list_files_in_force(tree), detect_reader(tree)
     if not isinstance(paths, Value):
         return paths
     found: List[_sysctl_values.SysctlAssignment] = []
     for path in paths.value:
-        text = _systemd_units.said(tree, path)
+        text = _systemd_units.read_optional_text(tree, path)
         if not isinstance(text, Value):
             return text
-        found += parse(path, text.value, reader)
-    return Value(ordered(found, reader), paths.evidence)
+        found += parse_sysctl(path, text.value, reader)
+    return Value(order_assignments(found, reader), paths.evidence)
 
 
-def may_name(tree: Tree, word: str) -> bool:
+def may_contain_word(tree: Tree, word: str) -> bool:
     """Return whether a file that an init system may apply contains a word.
 
     True if a file cannot be read.
     """
-    files = _systemd_units.merged(tree, FOLDERS)
+    files = _systemd_units.merge_folders(tree, FOLDERS)
     if isinstance(files, Unknown):
         return True
-    texts = (_systemd_units.said(tree, path) for path in (*(files.value if isinstance(files, Value) else ()), FILE))
+    texts = (
+        _systemd_units.read_optional_text(tree, path)
+        for path in (*(files.value if isinstance(files, Value) else ()), FILE)
+    )
     return any(isinstance(text, Unknown) or (isinstance(text, Value) and word in text.value) for text in texts)
 
 
-def ordered(assignments: Iterable[_sysctl_values.SysctlAssignment], reader: str) -> Assigned:
+def order_assignments(assignments: Iterable[_sysctl_values.SysctlAssignment], reader: str) -> BootAssignments:
     """Return what is written to the kernel.
 
     systemd writes each path once, at the position of its last value.
@@ -155,18 +158,18 @@ def ordered(assignments: Iterable[_sysctl_values.SysctlAssignment], reader: str)
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
 
-        assignments = _sysctl_busybox.until_refused(assignments)
+        assignments = _sysctl_busybox.drop_after_refusal(assignments)
     every = tuple(assignments)
     for one in every:
         if one.path in found and found[one.path].value != one.value:
             del found[one.path]
         found[one.path] = one
-    return Assigned(tuple(found.values()) if reader == SYSTEMD else every, found)
+    return BootAssignments(tuple(found.values()) if reader == SYSTEMD else every, found)
 
 
-def reader_of(tree: Tree) -> str:
+def detect_reader(tree: Tree) -> str:
     """Return the program that reads the files."""
-    system = _init_system.init(tree)
+    system = _init_system.detect_init_system(tree)
     if isinstance(system, Value) and system.value == "systemd":
         return SYSTEMD
     program = tree.program("sysctl")
@@ -174,21 +177,21 @@ def reader_of(tree: Tree) -> str:
     return BUSYBOX if isinstance(target, Value) and basename(target.value) == "busybox" else PROCPS
 
 
-def _paths(tree: Tree) -> Observation[Tuple[str, ...]]:
+def _list_files_in_force(tree: Tree) -> Observation[Tuple[str, ...]]:
     """Return the files in force, in the order of reading, for the init system."""
-    reads, files = _services_at_boot.reads(tree, "sysctl"), _systemd_units.merged(tree, FOLDERS)
+    reads, files = _services_at_boot.is_applied_at_boot(tree, "sysctl"), _systemd_units.merge_folders(tree, FOLDERS)
     if isinstance(reads, Absent):
-        return _services_at_boot.no_init("read sysctl.d")
+        return _services_at_boot.explain_no_init("read sysctl.d")
     if not isinstance(reads, Value) or not isinstance(files, Value):
         return files if isinstance(reads, Value) else reads
     if not reads.value:
         return Value((), reads.evidence)
-    system = _init_system.init(tree)
+    system = _init_system.detect_init_system(tree)
     ours = isinstance(system, Value) and system.value == "systemd"
     return files if ours else Value((*files.value, FILE), files.evidence)
 
 
-def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.SysctlAssignment]:
+def parse_sysctl(path: str, text: str, reader: str) -> Iterator[_sysctl_values.SysctlAssignment]:
     """Parse assignments of a file: `net.ipv4.ip_forward = 1`.
 
     A comment starts with # or ; at the beginning of a line. A leading `-` means that the write may fail. Without a `=`,
@@ -197,20 +200,20 @@ def parse(path: str, text: str, reader: str) -> Iterator[_sysctl_values.SysctlAs
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
 
-        yield from _sysctl_busybox.parse(path, text)
+        yield from _sysctl_busybox.parse_busybox_sysctl(path, text)
         return
     blanks = BLANKS[reader]
-    for number, line in _lines(text, reader):
+    for number, line in _split_lines(text, reader):
         name, equals, value = line.partition("=")
         dash = line[0] == "-"
         if equals or dash:
             name = name[dash:].strip(blanks) if reader == SYSTEMD else name[dash:].rstrip(blanks)
             yield _sysctl_values.SysctlAssignment(
-                _path(name), value.strip(blanks) if equals else None, Evidence(path, number)
+                _convert_name(name), value.strip(blanks) if equals else None, Evidence(path, number)
             )
 
 
-def _lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
+def _split_lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
     """Yield the lines with content.
 
     For systemd a carriage return and a NUL end a line too.
@@ -222,7 +225,7 @@ def _lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
                 yield number, whole
 
 
-def _path(name: str) -> str:
+def _convert_name(name: str) -> str:
     """Convert a name to a path below /proc/sys: the first separator decides."""
-    path = name if re.match(r"[^./]*/", name) else name.translate(SWAP)
+    path = name if re.match(r"[^./]*/", name) else name.translate(SWAP_SEPARATORS)
     return "/".join(filter(None, path.split("/")))

@@ -10,15 +10,15 @@ from typing import Iterable, Iterator, Tuple
 
 from nodespec.checks import _sysctl_values
 from nodespec.checks._sysctl_values import SysctlAssignment
-from nodespec.checks.sysctl import SWAP
+from nodespec.checks.sysctl import SWAP_SEPARATORS
 from nodespec.model.observation import Evidence
 
 ROOT = "/proc/sys/"
 
 
-def parse(path: str, text: str) -> Iterator[SysctlAssignment]:
+def parse_busybox_sysctl(path: str, text: str) -> Iterator[SysctlAssignment]:
     """Parse the assignments of a file; skip names that cannot exist."""
-    for number, line in _lines(text):
+    for number, line in _join_busybox_lines(text):
         name, equals, value = line.partition("=")
         name, value = name.strip(), value.strip()
         below = name.removeprefix(ROOT)
@@ -26,7 +26,7 @@ def parse(path: str, text: str) -> Iterator[SysctlAssignment]:
             yield SysctlAssignment(below.replace(".", "/"), value, Evidence(path, number))
 
 
-def _lines(text: str) -> Iterator[Tuple[int, str]]:
+def _join_busybox_lines(text: str) -> Iterator[Tuple[int, str]]:
     joined = ""
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
@@ -41,7 +41,7 @@ def _lines(text: str) -> Iterator[Tuple[int, str]]:
             yield number, whole
 
 
-def until_refused(assignments: Iterable[SysctlAssignment]) -> Iterator[SysctlAssignment]:
+def drop_after_refusal(assignments: Iterable[SysctlAssignment]) -> Iterator[SysctlAssignment]:
     """Drop the assignments of a file after a refused write.
 
     If it is not known whether a write is refused, the rest of the file is marked as not sure.
@@ -51,7 +51,7 @@ def until_refused(assignments: Iterable[SysctlAssignment]) -> Iterator[SysctlAss
         if one.at.source == ended or one.value is None:
             continue
         yield one._replace(sure=one.at.source != doubtful)
-        key = one.path.translate(SWAP)
-        written = _sysctl_values.written(key, one.value, _sysctl_values.DEFAULTS.get(key))
+        key = one.path.translate(SWAP_SEPARATORS)
+        written = _sysctl_values.simulate_write(key, one.value, _sysctl_values.DEFAULTS.get(key))
         ended = one.at.source if written.value is None else ended
         doubtful = one.at.source if written.doubt else doubtful

@@ -56,7 +56,7 @@ OPTIONS = {
     "kernel.ftrace_": "FUNCTION_TRACER",
 }
 # Other explanations.
-HAVE = {
+EXPLANATIONS = {
     "net.ipv6.": "the module ipv6 brings it, unless the kernel was started with ipv6.disable=1",
     "user.max_": "a kernel from 4.9 on has it",
     "kernel.unprivileged_userns_clone": "only Debian's patch has it: other kernels have user.max_user_namespaces",

@@ -16,7 +16,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-SWAP = str.maketrans("./", "/.")
+SWAP_SEPARATORS = str.maketrans("./", "/.")
 UFW, UFW_DEFAULTS, UFW_RULES = "/etc/ufw/ufw.conf", "/etc/default/ufw", "/etc/ufw/sysctl.conf"
 FORWARD = "net.ipv4.ip_forward"
 # two names of the same parameter
@@ -43,55 +43,55 @@ class ServiceSetting(NamedTuple):
     sticky: bool = False  # The service only enables it: a value of 1 is kept.
 
 
-def applied(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
+def apply_services(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
     """Return the value of a parameter after all services of a boot ran.
 
     `before` is the result of the files of sysctl.d.
     """
     found = before
-    for setting in settings(tree):
+    for setting in list_service_settings(tree):
         if key in (setting.key, FORWARDING.get(setting.key)):
-            found = _after(setting, key, found)
+            found = _apply_setting(setting, key, found)
     return found
 
 
-def settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
+def list_service_settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
     """Return the settings of all services, in their order."""
-    return tree.once(_settings)
+    return tree.once(_list_service_settings)
 
 
-def _after(setting: ServiceSetting, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
+def _apply_setting(setting: ServiceSetting, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
     if setting.sticky and isinstance(before, Value) and before.value == "1":
         return before
     if setting.value is not None:
         from nodespec.checks import _sysctl_at_boot, _sysctl_values  # noqa: PLC0415
 
         held = before.value if isinstance(before, Value) else _sysctl_values.DEFAULTS.get(key) if not before else None
-        written = _sysctl_values.written(key, setting.value, held)
-        return before if written.value is None else _sysctl_at_boot.observed(written, setting.at)
+        written = _sysctl_values.simulate_write(key, setting.value, held)
+        return before if written.value is None else _sysctl_at_boot.observe_write(written, setting.at)
     return Unknown(DEFERRED, f"only a running machine can tell: {setting.at} may set {key}")
 
 
-def _settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
-    system = _init_system.init(tree)
+def _list_service_settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
+    system = _init_system.detect_init_system(tree)
     if not isinstance(system, Value):
         return ()
     readers: List[Callable[[Tree], Iterator[ServiceSetting]]] = [
-        _of_ufw,
-        _of_networkd,
-        _of_docker,
-        _of_apport,
-        _of_tuned,
+        _read_ufw,
+        _read_networkd,
+        _read_docker_daemon,
+        _read_apport,
+        _read_tuned,
     ]
     if system.value == "systemd":
-        readers.append(_of_units)
-    found = [setting for read in (*readers, _of_scripts) for setting in read(tree)]
+        readers.append(_search_service_units)
+    found = [setting for read in (*readers, _search_scripts) for setting in read(tree)]
     return tuple(found)
 
 
-def _starts(tree: Tree, *units: str) -> Optional[bool]:
+def _starts_any(tree: Tree, *units: str) -> Optional[bool]:
     """Return whether a boot starts any of these services; None if not known."""
-    seen = [_services_at_boot.starts_at_boot(tree, unit) for unit in units]
+    seen = [_services_at_boot.is_started_at_boot(tree, unit) for unit in units]
     if any(isinstance(one, Value) and one.value for one in seen):
         return True
     return None if any(isinstance(one, Unknown) for one in seen) else False
@@ -99,64 +99,70 @@ def _starts(tree: Tree, *units: str) -> Optional[bool]:
 
 def parse_assignments(text: str, path: str) -> Iterator[ServiceSetting]:
     """Parse lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
-    for number, line in _systemd_units.lines(text):
+    for number, line in _systemd_units.list_content_lines(text):
         name, equals, value = line.lstrip("-").partition("=")
         if equals:
-            yield ServiceSetting(key_of(name.strip()), " ".join(value.split()), Evidence(path, number))
+            yield ServiceSetting(normalize_key(name.strip()), " ".join(value.split()), Evidence(path, number))
 
 
-def key_of(name: str) -> str:
+def normalize_key(name: str) -> str:
     """Return a name with dots, as sysctl(8) reads it.
 
     The first separator decides which character separates.
     """
     slashed = re.match(r"/*[^./]+/", name)
-    return name.strip("/").translate(SWAP) if slashed else name
+    return name.strip("/").translate(SWAP_SEPARATORS) if slashed else name
 
 
-def _variables(tree: Tree, path: str) -> Dict[str, str]:
+def _read_variables(tree: Tree, path: str) -> Dict[str, str]:
     """Parse `NAME=value` lines of a shell file, without quotes."""
-    text = _systemd_units.said(tree, path)
-    pairs = (line.partition("=") for _, line in _systemd_units.lines(text.value)) if isinstance(text, Value) else ()
+    text = _systemd_units.read_optional_text(tree, path)
+    pairs = (
+        (line.partition("=") for _, line in _systemd_units.list_content_lines(text.value))
+        if isinstance(text, Value)
+        else ()
+    )
     return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
-def _of_ufw(tree: Tree) -> Iterator[ServiceSetting]:
+def _read_ufw(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of ufw, which runs `sysctl -p` on its own file if enabled."""
-    if _variables(tree, UFW).get("ENABLED", "").lower() != "yes":
+    if _read_variables(tree, UFW).get("ENABLED", "").lower() != "yes":
         return
-    started = _starts(tree, "ufw.service")
-    path = _variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
-    text = _systemd_units.said(tree, path) if path.startswith("/") and started is not False else None
+    started = _starts_any(tree, "ufw.service")
+    path = _read_variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
+    text = _systemd_units.read_optional_text(tree, path) if path.startswith("/") and started is not False else None
     for setting in parse_assignments(text.value, path) if isinstance(text, Value) else ():
         yield setting if started else setting._replace(value=None)
 
 
-def _of_networkd(tree: Tree) -> Iterator[ServiceSetting]:
+def _read_networkd(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of systemd-networkd.
 
     It enables forwarding once an interface that requests it is up.
     """
-    if _starts(tree, "systemd-networkd.service") is False:
+    if _starts_any(tree, "systemd-networkd.service") is False:
         return
-    networks = _systemd_units.merged(tree, _systemd_units.folders(NETWORKS), ".network")
-    drop_ins = _drop_ins(tree, networks.value) if isinstance(networks, Value) else ()
+    networks = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders(NETWORKS), ".network")
+    drop_ins = _list_network_drop_ins(tree, networks.value) if isinstance(networks, Value) else ()
     for path in (*(networks.value if isinstance(networks, Value) else ()), *drop_ins):
-        text = _systemd_units.said(tree, path)
-        for line, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.read_optional_text(tree, path)
+        for line, section, name, value in _systemd_units.parse_settings(text.value) if isinstance(text, Value) else ():
             if section == "Network":
-                yield from _of_network(name, value.lower(), Evidence(path, line))
-    yield from _of_networkd_conf(tree)
+                yield from _parse_network_setting(name, value.lower(), Evidence(path, line))
+    yield from _read_networkd_conf(tree)
 
 
-def _drop_ins(tree: Tree, networks: Tuple[str, ...]) -> Iterator[str]:
+def _list_network_drop_ins(tree: Tree, networks: Tuple[str, ...]) -> Iterator[str]:
     for network in networks:
         name = network.rpartition("/")[2]
-        more = _systemd_units.merged(tree, (f"{folder}/{name}.d" for folder in _systemd_units.folders(NETWORKS)))
+        more = _systemd_units.merge_folders(
+            tree, (f"{folder}/{name}.d" for folder in _systemd_units.list_search_folders(NETWORKS))
+        )
         yield from more.value if isinstance(more, Value) else ()
 
 
-def _of_network(name: str, value: str, at: Evidence) -> Iterator[ServiceSetting]:
+def _parse_network_setting(name: str, value: str, at: Evidence) -> Iterator[ServiceSetting]:
     on = value in ("yes", "true", "1", "on", "both", "y", "t")
     if name in ("IPForward", "IPMasquerade") and (on or value in ("ipv4", "ipv6")):
         if value != "ipv6":
@@ -165,72 +171,72 @@ def _of_network(name: str, value: str, at: Evidence) -> Iterator[ServiceSetting]
             yield ServiceSetting("net.ipv6.conf.all.forwarding", None, at, sticky=True)
 
 
-def _of_networkd_conf(tree: Tree) -> Iterator[ServiceSetting]:
+def _read_networkd_conf(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield `IPv4Forwarding=` in networkd.conf, which applies to the whole host."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
-    version = _systemd_install.systemd_version(tree)
+    version = _systemd_install.detect_systemd_version(tree)
     if 0 < version < WITH_GLOBAL_FORWARDING:
         return
-    main = next((f"{folder}/networkd.conf" for folder in _systemd_units.folders("systemd")
+    main = next((f"{folder}/networkd.conf" for folder in _systemd_units.list_search_folders("systemd")
                  if isinstance(tree.entry(f"{folder}/networkd.conf"), Value)), "")  # fmt: skip
-    more = _systemd_units.merged(tree, _systemd_units.folders("systemd/networkd.conf.d"))
+    more = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders("systemd/networkd.conf.d"))
     keys = {"IPv4Forwarding": FORWARD, "IPv6Forwarding": "net.ipv6.conf.all.forwarding"}
     for path in (main, *(more.value if isinstance(more, Value) else ())):
-        text = _systemd_units.said(tree, path) if path else None
-        for line, section, name, value in _systemd_units.settings(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.read_optional_text(tree, path) if path else None
+        for line, section, name, value in _systemd_units.parse_settings(text.value) if isinstance(text, Value) else ():
             if section == "Network" and name in keys and value:
                 on = value.lower() in ("yes", "true", "1", "on", "y", "t")
-                known = ("1" if on else "0") if version and _starts(tree, "systemd-networkd.service") else None
+                known = ("1" if on else "0") if version and _starts_any(tree, "systemd-networkd.service") else None
                 yield ServiceSetting(keys[name], known, Evidence(path, line))
 
 
-def _of_docker(tree: Tree) -> Iterator[ServiceSetting]:
+def _read_docker_daemon(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of Docker.
 
     It enables forwarding unless daemon.json has `"ip-forward": false`.
     """
-    started = _starts(tree, "docker.service")
-    text = _systemd_units.said(tree, DOCKER)
+    started = _starts_any(tree, "docker.service")
+    text = _systemd_units.read_optional_text(tree, DOCKER)
     if started is False or (isinstance(text, Value) and re.search(r'"ip-forward"\s*:\s*false', text.value)):
         return
     at = Evidence(DOCKER if isinstance(text, Value) and text.value else "/usr/bin/dockerd", inferred=True)
     yield ServiceSetting(FORWARD, "1" if started else None, at, sticky=True)
 
 
-def _of_apport(tree: Tree) -> Iterator[ServiceSetting]:
+def _read_apport(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the setting of Ubuntu's apport, which receives core dumps."""
     path = "/etc/default/apport"
-    if _starts(tree, "apport.service") is not False and _variables(tree, path).get("enabled", "1") != "0":
+    if _starts_any(tree, "apport.service") is not False and _read_variables(tree, path).get("enabled", "1") != "0":
         yield from (ServiceSetting(key, None, Evidence(path, inferred=True)) for key in APPORT)
 
 
-def _of_tuned(tree: Tree) -> Iterator[ServiceSetting]:
-    if _starts(tree, "tuned.service") is not False:
+def _read_tuned(tree: Tree) -> Iterator[ServiceSetting]:
+    if _starts_any(tree, "tuned.service") is not False:
         from nodespec.checks import _tuned  # noqa: PLC0415
 
-        yield from _tuned.settings(tree)
+        yield from _tuned.read_tuned_settings(tree)
 
 
-def _of_units(tree: Tree) -> Iterator[ServiceSetting]:
+def _search_service_units(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of services that run sysctl or write below /proc/sys."""
     from nodespec.checks import _systemd_at_boot as _systemd_boot  # noqa: PLC0415
 
-    boot, *others = _systemd_boot.transactions(tree)
+    boot, *others = _systemd_boot.build_transactions(tree)
     sure = boot.certain.intersection(*(other.certain for other in others))
     for name in sorted(boot.possible.union(*(other.possible for other in others))):
-        if not name.endswith(".service") or name in KNOWN:
+        if not name.endswith(".service") or name in KNOWN_SERVICES:
             continue
         for reading in boot.readings(boot.load(name)):
             if reading.section == "Service" and reading.name in COMMANDS:
-                for setting in parse_command(tree, reading.value[:MAX_LINE_CHARS], reading.at):
+                for setting in parse_sysctl_command(tree, reading.value[:MAX_LINE_CHARS], reading.at):
                     yield setting if name in sure else setting._replace(value=None)
 
 
-KNOWN = ("systemd-sysctl.service", "ufw.service", "tuned.service", "docker.service")
+KNOWN_SERVICES = ("systemd-sysctl.service", "ufw.service", "tuned.service", "docker.service")
 
 
-def _of_scripts(tree: Tree) -> Iterator[ServiceSetting]:
+def _search_scripts(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of rc.local, and of local.d of OpenRC."""
     names = tree.names("/etc/local.d")
     more = (
@@ -240,12 +246,12 @@ def _of_scripts(tree: Tree) -> Iterator[ServiceSetting]:
         entry = tree.entry(path)
         if not (isinstance(entry, Value) and entry.value.kind == "file" and entry.value.mode & 0o111):
             continue
-        text = _systemd_units.said(tree, path)
-        for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
-            yield from parse_command(tree, line[:MAX_LINE_CHARS], Evidence(path, number))
+        text = _systemd_units.read_optional_text(tree, path)
+        for number, line in _systemd_units.list_content_lines(text.value) if isinstance(text, Value) else ():
+            yield from parse_sysctl_command(tree, line[:MAX_LINE_CHARS], Evidence(path, number))
 
 
-def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[ServiceSetting]:
+def parse_sysctl_command(tree: Tree, command: str, at: Evidence) -> Iterator[ServiceSetting]:
     """Parse the settings of a command.
 
     Examples: `sysctl -w a.b=1`, `sysctl -p FILE`, `sysctl --system`, `echo 1 > /proc/sys/a/b`.
@@ -253,26 +259,26 @@ def parse_command(tree: Tree, command: str, at: Evidence) -> Iterator[ServiceSet
     for match in re.finditer(r"\bsysctl\b([^;&|]*)", command):
         arguments = [word.strip("\"'") for word in match[1].split()]
         if any(re.fullmatch(r"-[a-oq-zA-Z]*[pf].*|--load.*|--system|-a", word) for word in arguments):
-            yield from _loaded(tree, arguments)
+            yield from _read_loaded_files(tree, arguments)
         for word in arguments:
             name, equals, value = word.partition("=")
             if equals and not word.startswith("-") and re.fullmatch(r"[\w./-]+", name):
                 sure = not re.search(r"[$`%]", value)
-                yield ServiceSetting(key_of(name), value if sure else None, at._replace(inferred=True))
+                yield ServiceSetting(normalize_key(name), value if sure else None, at._replace(inferred=True))
     for match in re.finditer(r"(?:echo\s+(?:-n\s+)?[\"']?([\w.-]+)[\"']?\s*>\s*|)/proc/sys/([\w./-]+)", command):
-        yield ServiceSetting(match[2].translate(SWAP), match[1] or None, at._replace(inferred=True))
+        yield ServiceSetting(match[2].translate(SWAP_SEPARATORS), match[1] or None, at._replace(inferred=True))
 
 
-def _loaded(tree: Tree, arguments: List[str]) -> Iterator[ServiceSetting]:
+def _read_loaded_files(tree: Tree, arguments: List[str]) -> Iterator[ServiceSetting]:
     """Yield the assignments of the files of `sysctl -p`; default /etc/sysctl.conf."""
     files = [word.partition("=")[2] if word.startswith("--load=") else word for word in arguments]
     files = [word for word in files if word.startswith("/")] or ["/etc/sysctl.conf"]
     for path in files:
-        text = _systemd_units.said(tree, path)
+        text = _systemd_units.read_optional_text(tree, path)
         yield from parse_assignments(text.value, path) if isinstance(text, Value) else ()
 
 
-def disabled(tree: Tree, key: str) -> Optional[Absent]:
+def find_disabled_ipv6(tree: Tree, key: str) -> Optional[Absent]:
     """Return why IPv6 parameters are missing.
 
     `ipv6.disable=1` is set on the command line, or as an option of the module.
@@ -281,25 +287,25 @@ def disabled(tree: Tree, key: str) -> Optional[Absent]:
         return None
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    given = [(value, at) for name, value, at in _systemd_at_boot.command_line(tree) if name == "ipv6.disable"]
+    given = [(value, at) for name, value, at in _systemd_at_boot.read_boot_parameters(tree) if name == "ipv6.disable"]
     if given and given[-1][0] == "1":
         return Absent(given[-1][1], "the kernel is started with ipv6.disable=1")
-    return _disabled_module(tree)
+    return _find_disabled_module(tree)
 
 
-def _disabled_module(tree: Tree) -> Optional[Absent]:
+def _find_disabled_module(tree: Tree) -> Optional[Absent]:
     """Return the line `options ipv6 disable=1` of modprobe.d.
 
     It counts only if IPv6 is a module.
     """
     from nodespec.checks import modules  # noqa: PLC0415
 
-    files = _systemd_units.merged(tree, _systemd_units.folders("modprobe.d"))
+    files = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders("modprobe.d"))
     for path in files.value if isinstance(files, Value) else ():
-        text = _systemd_units.said(tree, path)
-        for number, line in _systemd_units.lines(text.value) if isinstance(text, Value) else ():
+        text = _systemd_units.read_optional_text(tree, path)
+        for number, line in _systemd_units.list_content_lines(text.value) if isinstance(text, Value) else ():
             if re.match(r"options\s+ipv6\s(.*\s)?disable=1(\s|$)", line):
-                state = modules.state(tree, "ipv6")
+                state = modules.resolve_module_state(tree, "ipv6")
                 built = isinstance(state, Value) and state.value == "builtin"
                 return None if built else Absent(Evidence(path, number), "the module ipv6 is loaded with disable=1")
     return None

@@ -16,7 +16,7 @@ from nodespec.records import NamedTuple
 
 INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
 NATURAL = (0, INT[1])
-PRIVILEGED = 1024  # the first unprivileged port, unless that was set
+FIRST_UNPRIVILEGED_PORT = 1024  # the first unprivileged port, unless that was set
 MAX_DIGITS = 20  # with sign and prefix
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*((-?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*))(?![^ \t\n])")
 
@@ -46,7 +46,7 @@ class SysctlAssignment(NamedTuple):
     sure: bool = True  # whether the reader gets as far as this line
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """Result of a write; `value` is None if it was refused and nothing changed.
 
     `others` are further possible values, `doubt` is the reason for them.
@@ -143,34 +143,34 @@ DEFAULTS = {
     "vm.swappiness": "60",
 }
 LONG = (0, (1 << 63) - 1)
-NAMED = {"int": INT, "uint": UINT, "ulong": ULONG, "natural": NATURAL, "long": LONG, "port": (0, 65535)}
+NAMED_RANGES = {"int": INT, "uint": UINT, "ulong": ULONG, "natural": NATURAL, "long": LONG, "port": (0, 65535)}
 
 
-def written(key: str, text: str, before: Optional[str]) -> Written:
+def simulate_write(key: str, text: str, before: Optional[str]) -> WriteResult:
     """Return the value of a parameter after a text was written to it.
 
     `before` is the previous value; None if it is not known.
     """
-    kind, folded = kind_of(key), " ".join(text.split())
+    kind, folded = find_value_reader(key), " ".join(text.split())
     is_text = any(fnmatchcase(key, pattern) for pattern in _TEXTS.split())
     if is_text or (not kind.known and not re.match(r"[-+\d]|$", folded)):  # No known handler of numbers reads it.
-        return Written(folded)
-    numbers, whole = _numbers(text, kind.size)
+        return WriteResult(folded)
+    numbers, whole = _parse_numbers(text, kind.size)
     if kind.size > 1:
-        return _list(key, kind, numbers, before, whole=whole)
-    return _single(key, kind, numbers[0], folded) if numbers else Written(None)
+        return _write_number_list(key, kind, numbers, before, whole=whole)
+    return _write_number(key, kind, numbers[0], folded) if numbers else WriteResult(None)
 
 
-def _single(key: str, kind: ValueReader, number: int, folded: str) -> Written:
-    accepted, value = _accepted(number, kind), str(int(bool(number)) if kind.flag else number)
+def _write_number(key: str, kind: ValueReader, number: int, folded: str) -> WriteResult:
+    accepted, value = _is_accepted(number, kind), str(int(bool(number)) if kind.flag else number)
     if accepted is None:
-        return Written(value, f"whether this kernel accepts {value} for {key} is not known")
-    if accepted and not kind.known and " " in folded and _plain(folded):
-        return Written(value, "whether it holds one number or several is not known", (folded,))
-    return Written(value if accepted else None)
+        return WriteResult(value, f"whether this kernel accepts {value} for {key} is not known")
+    if accepted and not kind.known and " " in folded and _is_plain(folded):
+        return WriteResult(value, "whether it holds one number or several is not known", (folded,))
+    return WriteResult(value if accepted else None)
 
 
-def kind_of(key: str) -> ValueReader:
+def find_value_reader(key: str) -> ValueReader:
     """Return how a parameter is parsed.
 
     For an unknown parameter it is what any handler of numbers accepts.
@@ -180,13 +180,13 @@ def kind_of(key: str) -> ValueReader:
         return ValueReader(bounds, bounds, VECTORS[key])
     if key.startswith(FLAGS):
         return ValueReader(INT, INT, flag=True)
-    for sure, maybe, names in _ranges():
+    for sure, maybe, names in _parse_ranges():
         if any(fnmatchcase(key, name) for name in names):
             return ValueReader(sure, maybe)
     return ValueReader(NATURAL, (INT[0], ULONG[1]), known=False)
 
 
-def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]]:
+def _parse_ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]]:
     """Parse `0 255/int: NAMES`.
 
     Every kernel accepts 0 to 255, and some accept every int.
@@ -195,18 +195,22 @@ def _ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence[str]]
         bounds, _, names = line.partition(": ")
         sure, _, maybe = bounds.partition("/")
         least, _, most = sure.rpartition(" ")
-        wide = NAMED[maybe or most] if maybe or most in NAMED else (int(least), int(most))
+        wide = NAMED_RANGES[maybe or most] if maybe or most in NAMED_RANGES else (int(least), int(most))
         known: List[str] = [*names.split()]
-        yield (int(least) if least else wide[0], NAMED[most][1] if most in NAMED else int(most)), wide, known
+        yield (
+            (int(least) if least else wide[0], NAMED_RANGES[most][1] if most in NAMED_RANGES else int(most)),
+            wide,
+            known,
+        )
 
 
-def _numbers(text: str, count: int) -> Tuple[List[int], bool]:
+def _parse_numbers(text: str, count: int) -> Tuple[List[int], bool]:
     """Return the numbers up to the first that is refused, and whether all are valid."""
     numbers: List[int] = []
     at = 0
     while len(numbers) < count and text[at:].strip(" \t\n\v\f\r"):
         found = _NUMBER.match(text, at)
-        number = _number(found) if found else None
+        number = _parse_number(found) if found else None
         if not found or number is None:
             return numbers, False
         numbers.append(number)
@@ -214,50 +218,56 @@ def _numbers(text: str, count: int) -> Tuple[List[int], bool]:
     return numbers, bool(numbers)
 
 
-def _number(found: re.Match[str]) -> Optional[int]:
+def _parse_number(found: re.Match[str]) -> Optional[int]:
     digits = found[3].lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
     number = int(digits, base)
     return None if len(found[1]) > MAX_DIGITS or number > ULONG[1] else -number if found[2] else number
 
 
-def _accepted(number: int, kind: ValueReader) -> Optional[bool]:
+def _is_accepted(number: int, kind: ValueReader) -> Optional[bool]:
     if kind.sure[0] <= number <= kind.sure[1]:
         return True
     return None if kind.maybe[0] <= number <= kind.maybe[1] else False
 
 
-def _list(key: str, kind: ValueReader, numbers: List[int], before: Optional[str], *, whole: bool) -> Written:
+def _write_number_list(
+    key: str, kind: ValueReader, numbers: List[int], before: Optional[str], *, whole: bool
+) -> WriteResult:
     """Return the value of a list of numbers.
 
     Each is set until one is refused; the others keep their value. Port ranges are set at once.
     """
-    good = next((at for at, number in enumerate(numbers) if not _accepted(number, kind)), len(numbers))
+    good = next((at for at, number in enumerate(numbers) if not _is_accepted(number, kind)), len(numbers))
     if key == "net.ipv4.ip_local_port_range":
-        return _port_range(numbers if whole and good == len(numbers) else [], before)
+        return _write_port_range(numbers if whole and good == len(numbers) else [], before)
     if key == "net.ipv4.ping_group_range" and not whole:
-        return Written(None)
+        return WriteResult(None)
     if not good:
-        return Written(None)
+        return WriteResult(None)
     held = before.split() if before else []
     rest = held[good:] if len(held) == kind.size else []
     if good + len(rest) < kind.size:
-        return Written(" ".join(map(str, numbers[:good])), "only some of its numbers are written")
-    return Written(" ".join([*map(str, numbers[:good]), *rest]))
+        return WriteResult(" ".join(map(str, numbers[:good])), "only some of its numbers are written")
+    return WriteResult(" ".join([*map(str, numbers[:good]), *rest]))
 
 
-def _port_range(numbers: List[int], before: Optional[str]) -> Written:
+def _write_port_range(numbers: List[int], before: Optional[str]) -> WriteResult:
     """Return the value of a port range, which is set at once.
 
     The first port must not be above the last, or below net.ipv4.ip_unprivileged_port_start.
     """
-    held = [int(port) for port in (before or "").split()] if _plain(before or "") else []
+    held = [int(port) for port in (before or "").split()] if _is_plain(before or "") else []
     low, high = (*numbers, *held[len(numbers) :], 0, 0)[:2]
     if not numbers or not 0 < low <= high < 1 << 16:
-        return Written(None)
-    doubt = "" if low >= PRIVILEGED else "whether it begins below net.ipv4.ip_unprivileged_port_start is not known"
-    return Written(f"{low} {high}", doubt)
+        return WriteResult(None)
+    doubt = (
+        ""
+        if low >= FIRST_UNPRIVILEGED_PORT
+        else "whether it begins below net.ipv4.ip_unprivileged_port_start is not known"
+    )
+    return WriteResult(f"{low} {high}", doubt)
 
 
-def _plain(text: str) -> bool:
+def _is_plain(text: str) -> bool:
     return bool(re.fullmatch(r"-?(0|[1-9][0-9]*)( -?(0|[1-9][0-9]*))*", text))

@@ -17,12 +17,12 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-DEFAULT = "default.target"
+DEFAULT_TARGET = "default.target"
 CMDLINE = "/proc/cmdline"
-GENERATORS = _systemd_units.folders("systemd/system-generators")
+GENERATORS = _systemd_units.list_search_folders("systemd/system-generators")
 MACHINE_ID, FSTAB = "/etc/machine-id", "/etc/fstab"
 RC_LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
-UPDATES = ("/system-update", "/etc/system-update")  # With one of these links a boot only installs updates.
+UPDATE_LINKS = ("/system-update", "/etc/system-update")  # With one of these links a boot only installs updates.
 RUNLEVELS = {
     "rescue": "rescue.target",
     "single": "rescue.target",
@@ -62,16 +62,16 @@ STOCK: Mapping[str, object] = {
 }
 
 
-def starts(tree: Tree, name: str) -> Observation[bool]:
+def is_unit_started(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot of systemd starts a unit; absent if it does not exist."""
-    return agreed(tree, name, [transaction.starts(name) for transaction in tree.once(_transactions)])
+    return agreed(tree, name, [transaction.starts(name) for transaction in tree.once(_build_transactions)])
 
 
 def enabled(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a unit is enabled after the presets of a first boot; absent if it does not exist."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
-    return agreed(tree, name, [_systemd_install.is_enabled(units, name) for units in unit_files(tree)])
+    return agreed(tree, name, [_systemd_install.is_unit_enabled(units, name) for units in load_unit_files(tree)])
 
 
 def agreed(tree: Tree, name: str, seen: List[Observation[bool]]) -> Observation[bool]:
@@ -85,35 +85,35 @@ def agreed(tree: Tree, name: str, seen: List[Observation[bool]]) -> Observation[
     return unread or _unread_presets(tree) or Unknown("unsupported", PRESETS_DIFFER.format(name))
 
 
-def started(tree: Tree) -> Mapping[str, Evidence]:
+def list_started_units(tree: Tree) -> Mapping[str, Evidence]:
     """Return the units that a boot certainly starts, each with what pulls it in."""
-    first, *others = transactions(tree)
+    first, *others = build_transactions(tree)
     names = first.certain.intersection(*(other.certain for other in others))
-    return {name: first.pulled.get(name, Evidence(DEFAULT)) for name in sorted(names)}
+    return {name: first.pulled.get(name, Evidence(DEFAULT_TARGET)) for name in sorted(names)}
 
 
 PRESETS_DIFFER = "whether a first boot presets {} depends on the version of systemd and on how it was built"
 
 
-def transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
+def build_transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
     """Return the possible transactions: several if systemd's build options decide."""
-    return tree.once(_transactions)
+    return tree.once(_build_transactions)
 
 
-def unit_files(tree: Tree) -> Tuple[Units, ...]:
+def load_unit_files(tree: Tree) -> Tuple[Units, ...]:
     """Return the unit files after the presets of a first boot.
 
     There are two results if systemd's build options decide.
     """
-    return tree.once(_unit_files)
+    return tree.once(_load_unit_files)
 
 
-def _transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
-    return tuple(_systemd_graph.Transaction(units, default_unit(tree)) for units in unit_files(tree))
+def _build_transactions(tree: Tree) -> Tuple[_systemd_graph.Transaction, ...]:
+    return tuple(_systemd_graph.Transaction(units, resolve_default_unit(tree)) for units in load_unit_files(tree))
 
 
-def _unit_files(tree: Tree) -> Tuple[Units, ...]:
-    added = dict(_added(tree))
+def _load_unit_files(tree: Tree) -> Tuple[Units, ...]:
+    added = dict(_generate_units(tree))
     units = Units(tree, added)
     if "sysinit.target" not in units.ids:
         added.update((f"stock/{name}", entry) for name, entry in STOCK.items())
@@ -124,9 +124,9 @@ def _unit_files(tree: Tree) -> Tuple[Units, ...]:
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
     made: List[Units] = []
-    for mode in _systemd_install.preset_modes(tree):
+    for mode in _systemd_install.detect_preset_modes(tree):
         for rules in _systemd_install.possible_rules(tree):
-            links, removed = _systemd_install.preset_all(rules, units, full=mode)
+            links, removed = _systemd_install.apply_presets(rules, units, full=mode)
             made.append(Units(tree, {**added, **links}, removed))
     if isinstance(first_boot, Unknown) or units.malformed or units.dangling():
         made.append(units)  # With such a file or link, systemd 252 stops and applies no presets.
@@ -138,7 +138,7 @@ def _is_first_boot(tree: Tree) -> Observation[bool]:
 
     /etc/machine-id is missing, not a regular file or `uninitialized`, unless the command line overrides it.
     """
-    override = _switch(tree, "systemd.condition_first_boot")
+    override = _read_switch(tree, "systemd.condition_first_boot")
     if is_no(override) or is_yes(override):
         return Value(is_yes(override), Evidence(CMDLINE))
     identity = tree.line(MACHINE_ID)
@@ -152,50 +152,50 @@ def _unread_presets(tree: Tree) -> Optional[Unknown]:
     """Return why it is unknown whether a first boot follows, or what its presets are."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
-    for seen in (_is_first_boot(tree), _systemd_install.preset_rules(tree)):
+    for seen in (_is_first_boot(tree), _systemd_install.read_preset_rules(tree)):
         if isinstance(seen, Unknown):
             return seen
     return None
 
 
-def command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
+def read_boot_parameters(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     """Return the known parameters of the next boot, with `_` for `-` in names."""
-    return tree.once(_command_line)
+    return tree.once(_read_boot_parameters)
 
 
-def _command_line(tree: Tree) -> List[Tuple[str, str, Evidence]]:
+def _read_boot_parameters(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     if tree.running:
         line = tree.line(CMDLINE)
         text, at = (line.value, line.evidence) if isinstance(line, Value) else ("", Evidence(CMDLINE))
     else:
         from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-        known = _boot_cmdline.next_line(tree)
+        known = _boot_cmdline.resolve_cmdline(tree)
         text, at = (known.value.text, known.evidence) if isinstance(known, Value) else ("", Evidence(CMDLINE))
-    return [(key, value, at) for key, value in _kernel_version.parameters(text)]
+    return [(key, value, at) for key, value in _kernel_version.parse_cmdline(text)]
 
 
-def _switch(tree: Tree, key: str) -> str:
+def _read_switch(tree: Tree, key: str) -> str:
     """Return the last value of a switch; empty if it is not set."""
-    found = [value or "yes" for name, value, _ in command_line(tree) if name == key]
+    found = [value or "yes" for name, value, _ in read_boot_parameters(tree) if name == key]
     return found[-1] if found else ""
 
 
-def is_off(tree: Tree, key: str) -> bool:
+def is_switched_off(tree: Tree, key: str) -> bool:
     """Return whether the command line disables something, as in `systemd.swap=no`."""
-    return is_no(_switch(tree, key))
+    return is_no(_read_switch(tree, key))
 
 
-def default_unit(tree: Tree) -> str:
+def resolve_default_unit(tree: Tree) -> str:
     """Return the unit that a boot starts.
 
     It is default.target, unless the command line names another.
     """
-    found = DEFAULT
-    for path in UPDATES:
+    found = DEFAULT_TARGET
+    for path in UPDATE_LINKS:
         if isinstance(tree.entry(path, follow=False), Value):
             found = "system-update.target"
-    for key, value, _ in command_line(tree):
+    for key, value, _ in read_boot_parameters(tree):
         if key == "systemd.unit" and is_unit_name(value):
             found = value
         elif not value and key.replace("_", "-") in RUNLEVELS:
@@ -203,26 +203,26 @@ def default_unit(tree: Tree) -> str:
     return found
 
 
-def _added(tree: Tree) -> Iterator[Tuple[str, object]]:
+def _generate_units(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield what the generators of systemd write."""
-    default = default_unit(tree)
-    for key, value, at in command_line(tree):
+    default = resolve_default_unit(tree)
+    for key, value, at in read_boot_parameters(tree):
         name = value if is_unit_name(value) else f"{value}.service"
         if key == "systemd.mask" and value:
             yield f"{EARLY}/{name}", Link("/dev/null", at)
         elif key == "systemd.wants" and value:
             yield f"{EARLY}/{default}.wants/{name}", Link(f"/usr/lib/systemd/system/{name}", at)
-    table = tree.text(FSTAB, _systemd_units.LIMIT)
-    if isinstance(table, Value) and any(_systemd_units.lines(table.value)):
+    table = tree.text(FSTAB, _systemd_units.MAX_TEXT_BYTES)
+    if isinstance(table, Value) and any(_systemd_units.list_content_lines(table.value)):
         from nodespec.checks import _swap_fstab  # noqa: PLC0415 - it imports this module
 
-        yield from _swap_fstab.generated(tree)
+        yield from _swap_fstab.generate_fstab_units(tree)
     if has_generator(tree, "zram-generator"):
         from nodespec.checks import _swap_zram  # noqa: PLC0415 - it imports this module
 
-        yield from _swap_zram.generated(tree)
-    yield from _rc_local(tree)
-    yield from _initscripts(tree)
+        yield from _swap_zram.generate_zram_units(tree)
+    yield from _generate_rc_local(tree)
+    yield from _generate_initscripts(tree)
 
 
 def has_generator(tree: Tree, name: str) -> bool:
@@ -250,7 +250,7 @@ def _has_generators(tree: Tree) -> bool:
     return any(name.startswith("systemd-") for seen in names if isinstance(seen, Value) for name in seen.value)
 
 
-def _rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
+def _generate_rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield `rc.local`, which systemd-rc-local-generator starts if it is executable."""
     for path in RC_LOCAL:
         entry = tree.entry(path)
@@ -265,7 +265,7 @@ SCRIPTS = "/etc/init.d"
 LEVELS = {"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.target", "5": "graphical.target"}
 
 
-def _initscripts(tree: Tree) -> Iterator[Tuple[str, object]]:
+def _generate_initscripts(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield scripts of /etc/init.d without a unit of their own.
 
     systemd-sysv-generator starts them by the links of rcN.d.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 UNRESOLVED = "\0"  # a placeholder in a word for text that cannot be resolved
-HINT = "look at `systemctl show -p ExecStart` on the running machine"
+EXEC_START_HINT = "look at `systemctl show -p ExecStart` on the running machine"
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+""", re.DOTALL)
 _PIECE = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^"'\\]+)""", re.DOTALL)
 _VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}", re.ASCII)
@@ -46,55 +46,57 @@ class CommandLine(NamedTuple):
         return found
 
 
-def command_of(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
+def read_service_command(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
     """Return the command line with which a service starts a program.
 
     Absent if systemd is not the init system, or has no such unit. Unknown if the unit starts another program, or its
     words cannot be resolved.
     """
-    system = _init_system.init(tree)
+    system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent) or (isinstance(system, Value) and system.value != "systemd"):
-        return Absent(Evidence(_systemd_units.PATH), f"systemd does not start {unit}")
-    file = _systemd_units.unit(tree, unit)
+        return Absent(Evidence(_systemd_units.UNIT_PATH), f"systemd does not start {unit}")
+    file = _systemd_units.find_unit_file(tree, unit)
     if not isinstance(file, Value):
         return file
     if isinstance(system, Unknown):
         return system
-    return _read(tree, unit, program)
+    return _read_exec_start(tree, unit, program)
 
 
-def _read(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
+def _read_exec_start(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    units = _systemd_at_boot.unit_files(tree)[0]
+    units = _systemd_at_boot.load_unit_files(tree)[0]
     fragment = units.fragment(unit)
     if fragment.state != "loaded":
-        return Absent(Evidence(fragment.path or _systemd_units.PATH), f"{unit} is {fragment.state}")
+        return Absent(Evidence(fragment.path or _systemd_units.UNIT_PATH), f"{unit} is {fragment.state}")
     readings = units.readings(fragment, units.known_as(unit, fragment))
     if units.unread or readings is None:
         return units.unread or Unknown("malformed", f"{fragment.path} cannot be parsed", "correct it")
-    lines = last_assigned(readings, "ExecStart")
+    lines = list_effective_lines(readings, "ExecStart")
     if not lines:
         return Absent(Evidence(fragment.path), f"{unit} has no ExecStart")
     if len(lines) > 1:
         said = f"{fragment.path} has {len(lines)} lines ExecStart, and one is expected"
-        return Unknown("unsupported", said, HINT)
-    words = tuple(_resolved(tree, lines[0].value, readings))
-    return _started(words, lines[0], program)
+        return Unknown("unsupported", said, EXEC_START_HINT)
+    words = tuple(_expand_words(tree, lines[0].value, readings))
+    return _require_program(words, lines[0], program)
 
 
-def _started(words: Tuple[str, ...], line: UnitLine, program: str) -> Observation[CommandLine]:
+def _require_program(words: Tuple[str, ...], line: UnitLine, program: str) -> Observation[CommandLine]:
     """Return the words if they start the program and all are known."""
     if words and basename(words[0]) == "env":
-        words = tuple(_without_env(words[1:]))
+        words = tuple(_strip_env(words[1:]))
     if not words or basename(words[0]) != program:
-        return Unknown("unsupported", f"{line.at}: `{line.value[:80]}` does not start {program} itself", HINT)
+        return Unknown(
+            "unsupported", f"{line.at}: `{line.value[:80]}` does not start {program} itself", EXEC_START_HINT
+        )
     if UNRESOLVED in "".join(words):
-        return Unknown("unsupported", f"{line.at}: `{line.value[:200]}` cannot be resolved", HINT)
+        return Unknown("unsupported", f"{line.at}: `{line.value[:200]}` cannot be resolved", EXEC_START_HINT)
     return Value(CommandLine(words, line.at), line.at)
 
 
-def last_assigned(readings: Sequence[UnitLine], name: str) -> List[UnitLine]:
+def list_effective_lines(readings: Sequence[UnitLine], name: str) -> List[UnitLine]:
     """Return the lines of [Service] in force: an empty value resets earlier ones."""
     found: List[UnitLine] = []
     for reading in readings:
@@ -103,7 +105,7 @@ def last_assigned(readings: Sequence[UnitLine], name: str) -> List[UnitLine]:
     return found
 
 
-def _without_env(words: Sequence[str]) -> Sequence[str]:
+def _strip_env(words: Sequence[str]) -> Sequence[str]:
     """Return the command after `env NAME=VALUE ...`."""
     rest = list(words)
     while rest and _ASSIGNMENT.match(rest[0]):
@@ -111,7 +113,7 @@ def _without_env(words: Sequence[str]) -> Sequence[str]:
     return rest
 
 
-def _resolved(tree: Tree, text: str, readings: Sequence[UnitLine]) -> Iterator[str]:
+def _expand_words(tree: Tree, text: str, readings: Sequence[UnitLine]) -> Iterator[str]:
     """Yield the words with variables expanded.
 
     A variable that is a whole word may expand to several words or none.
@@ -121,52 +123,52 @@ def _resolved(tree: Tree, text: str, readings: Sequence[UnitLine]) -> Iterator[s
     words = list(split_words(text[len(signs) :].strip()))
     if "@" in signs:
         del words[1:2]
-    variables = _variables(tree, readings) if "$" in text and ":" not in signs else None
+    variables = _read_unit_variables(tree, readings) if "$" in text and ":" not in signs else None
     for word in words:
         alone = re.fullmatch(r"\$(\w+)", word, re.ASCII)
         if variables is None:
             yield word
         elif alone:
-            yield from split_words(_variable(alone[1], variables), specifiers=False)
+            yield from split_words(_get_variable(alone[1], variables), specifiers=False)
         else:
-            yield _substituted(word, variables)
+            yield _substitute_variables(word, variables)
 
 
-def _substituted(word: str, variables: Dict[str, str]) -> str:
-    return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _variable(match[1], variables), word)
+def _substitute_variables(word: str, variables: Dict[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _get_variable(match[1], variables), word)
 
 
-def _variable(name: str, variables: Dict[str, str]) -> str:
+def _get_variable(name: str, variables: Dict[str, str]) -> str:
     """Return the value of a variable; empty if nothing sets it."""
     return variables.get(name, variables.get("", ""))
 
 
-def _variables(tree: Tree, readings: Sequence[UnitLine]) -> Dict[str, str]:
+def _read_unit_variables(tree: Tree, readings: Sequence[UnitLine]) -> Dict[str, str]:
     """Return the variables of Environment= and EnvironmentFile=.
 
     If a file is not known, the key "" stands for all other names.
     """
     found: Dict[str, str] = {}
-    for reading in last_assigned(readings, "Environment"):
+    for reading in list_effective_lines(readings, "Environment"):
         for word in split_words(reading.value):
             name, equals, value = word.partition("=")
             if equals:
                 found[name] = value
-    for reading in last_assigned(readings, "EnvironmentFile"):
+    for reading in list_effective_lines(readings, "EnvironmentFile"):
         path = reading.value.lstrip("-")
-        text = tree.text(path, _systemd_units.LIMIT) if path.startswith("/") else None
+        text = tree.text(path, _systemd_units.MAX_TEXT_BYTES) if path.startswith("/") else None
         if any(sign in path for sign in "%*?[") or text is None or isinstance(text, Unknown):
             return {"": UNRESOLVED}
-        found.update(_assigned(text.value) if isinstance(text, Value) else {})
-    for reading in last_assigned(readings, "PassEnvironment"):
+        found.update(_parse_environment_file(text.value) if isinstance(text, Value) else {})
+    for reading in list_effective_lines(readings, "PassEnvironment"):
         found.update(dict.fromkeys(reading.value.split(), UNRESOLVED))
     return found
 
 
-def _assigned(text: str) -> Dict[str, str]:
+def _parse_environment_file(text: str) -> Dict[str, str]:
     """Parse an environment file: `NAME="a value"` is a shell word."""
     found = {}
-    for _, line in _systemd_units.lines(text):
+    for _, line in _systemd_units.list_content_lines(text):
         name, equals, value = line.partition("=")
         if equals:
             words = list(split_words(value.strip(), specifiers=False))

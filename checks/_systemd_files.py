@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_names import (
-    instance_of,
+    get_instance,
+    get_template,
     is_template,
     is_unit_name,
+    list_name_levels,
     may_alias,
-    name_levels,
-    template_of,
-    with_instance,
+    set_instance,
 )
-from nodespec.checks._systemd_syntax import UnitLine, read_unit
+from nodespec.checks._systemd_syntax import UnitLine, parse_unit_file
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -128,7 +128,7 @@ class Units:
             path = normpath(join(path, "..", entry.target))
         elif entry is not None:
             return Value(str(entry), Evidence(path))
-        return self.tree.text(path, _systemd_units.LIMIT)
+        return self.tree.text(path, _systemd_units.MAX_TEXT_BYTES)
 
     def _expanded(self) -> Iterator[str]:
         """Yield the directories of the search path and the targets of their links."""
@@ -182,8 +182,8 @@ class Units:
             path = self.final(name)
             if path and not self.is_mask(path):
                 own = basename(path)
-                if is_template(own) and instance_of(name):
-                    own = with_instance(own, instance_of(name))
+                if is_template(own) and get_instance(name):
+                    own = set_instance(own, get_instance(name))
                 found[own] = (*found.get(own, ()), name)
         return found
 
@@ -212,7 +212,7 @@ class Units:
 
     def fragment(self, name: str) -> Fragment:
         """Return the file of a unit; an instance without a file uses its template."""
-        path = self.final(name) or self.final(template_of(name))
+        path = self.final(name) or self.final(get_template(name))
         if not path:
             return Fragment("", "missing")
         if self.is_mask(path):
@@ -228,18 +228,18 @@ class Units:
         if own and own != name:
             if not is_template(own):
                 found[own] = None
-            elif instance_of(name):
-                found[with_instance(own, instance_of(name))] = None
+            elif get_instance(name):
+                found[set_instance(own, get_instance(name))] = None
             found.update(dict.fromkeys(self._also(name, own, own)))
         return tuple(found)
 
     def _also(self, name: str, own: str, file: str) -> Iterator[str]:
         """Yield the aliases of a unit, instantiated like the unit."""
         for alias in self.aliases.get(own, ()):
-            if not (is_template(alias) and instance_of(name)):
+            if not (is_template(alias) and get_instance(name)):
                 yield alias
                 continue
-            made = with_instance(alias, instance_of(name))
+            made = set_instance(alias, get_instance(name))
             other = self.final(made)
             if not (other and file and basename(other) != file):
                 yield made
@@ -252,7 +252,7 @@ class Units:
         ranked = [
             (rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}")
             for rank, name in enumerate((*names, names[0].rpartition(".")[2]))
-            for depth, level in enumerate(name_levels(name) if "." in name else (name,))
+            for depth, level in enumerate(list_name_levels(name) if "." in name else (name,))
             for place in self._folders.get(f"{level}{suffix}", ())
         ]
         found: Dict[str, str] = {}
@@ -272,7 +272,7 @@ class Units:
             if not isinstance(text, Value):
                 continue
             try:
-                found += read_unit(text.value, path)
+                found += parse_unit_file(text.value, path)
             except ValueError:
                 if path == fragment.path:
                     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, FrozenSet, List, Set, Tuple
 
 from nodespec.checks import _systemd_units
-from nodespec.checks._systemd_load import Unit, load
+from nodespec.checks._systemd_load import Unit, load_unit
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Transaction:
         """Return a unit by any of its names."""
         unit = self._loaded.get(name)
         if unit is None:
-            unit = load(self.units, name)
+            unit = load_unit(self.units, name)
             for one in unit.names:
                 self._loaded.setdefault(one, unit)
             unit = self._loaded[name]
@@ -53,7 +53,7 @@ class Transaction:
     def starts(self, name: str) -> Observation[bool]:
         """Return whether the transaction starts a unit; absent if it does not exist."""
         unit = self.load(name)
-        at = self.units.evidence(unit.path) if unit.path else Evidence(_systemd_units.PATH)
+        at = self.units.evidence(unit.path) if unit.path else Evidence(_systemd_units.UNIT_PATH)
         if unit.state == "missing":
             return self.units.unread or Absent(at, f"unit {name} not found")
         if unit.name in self.certain:
@@ -163,8 +163,8 @@ class Transaction:
         from nodespec.checks import _systemd_order  # noqa: PLC0415 - it imports this module
 
         found: Set[str] = set()
-        waits = _systemd_order.waits(self)
-        for component in _systemd_order.cycles(waits):
+        waits = _systemd_order.build_wait_graph(self)
+        for component in _systemd_order.find_cycles(waits):
             found |= component - self._mattering()
         return self._with_requiring(found)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set,
 
 from nodespec.checks import _os_release, _systemd_units
 from nodespec.checks._systemd_files import CONFIG, SEARCH_PATH, Fragment, Link, Units
-from nodespec.checks._systemd_names import instance_of, is_unit_name, template_of, with_instance
-from nodespec.checks._systemd_syntax import UnitLine, read_unit, words
+from nodespec.checks._systemd_names import get_instance, get_template, is_unit_name, set_instance
+from nodespec.checks._systemd_syntax import UnitLine, parse_unit_file, split_list
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 # Builds of systemd by distribution: first-boot-full-preset exists since version 252 and is off by default.
-FULL = {"fedora": 37, "azurelinux": 3}
+FULL_PRESETS = {"fedora": 37, "azurelinux": 3}
 ENABLE_ONLY = {  # up to these versions
     **dict.fromkeys(("debian", "ubuntu", "raspbian"), 99),
     **dict.fromkeys(("rhel", "centos", "rocky", "almalinux", "ol"), 9),
@@ -46,57 +46,57 @@ class Install(NamedTuple):
     default_instance: str
 
 
-KINDS = {"WantedBy": ".wants", "RequiredBy": ".requires", "UpheldBy": ".upholds"}
+LINK_SUFFIXES = {"WantedBy": ".wants", "RequiredBy": ".requires", "UpheldBy": ".upholds"}
 
 
-def install_of(units: Units, name: str) -> Install:
+def read_install(units: Units, name: str) -> Install:
     """Return [Install] of a unit, from its file and its drop-ins.
 
     The drop-ins are those of its own name and of its template.
     """
-    path = units.final(name) or units.final(template_of(name))
-    texts = [path, *_drop_ins(units, name)]
+    path = units.final(name) or units.final(get_template(name))
+    texts = [path, *_list_unit_drop_ins(units, name)]
     aliases: List[str] = []
     links: List[Tuple[str, str]] = []
     also: List[str] = []
     instance = ""
-    for reading in _readings(units, texts):
-        values = [expand(word, name) for word in words(reading.value)]
-        if reading.name in KINDS:
-            suffix = KINDS[reading.name]
+    for reading in _read_install_lines(units, texts):
+        values = [expand_specifiers(word, name) for word in split_list(reading.value)]
+        if reading.name in LINK_SUFFIXES:
+            suffix = LINK_SUFFIXES[reading.name]
             links = [*links, *((one, suffix) for one in values)] if values else [x for x in links if x[1] != suffix]
         elif reading.name == "Alias":
             aliases = [*aliases, *values] if values else []
         elif reading.name == "Also":
             also = [*also, *values]
         elif reading.name == "DefaultInstance":
-            instance = expand(reading.value, name)
+            instance = expand_specifiers(reading.value, name)
     return Install(name, path, tuple(aliases), tuple(links), tuple(also), instance)
 
 
-def expand(word: str, name: str) -> str:
+def expand_specifiers(word: str, name: str) -> str:
     """Expand the specifiers in a name of [Install]."""
     prefix = name.rpartition(".")[0]
-    known = {"i": instance_of(name), "n": name, "N": prefix, "p": prefix.partition("@")[0], "%": "%"}
+    known = {"i": get_instance(name), "n": name, "N": prefix, "p": prefix.partition("@")[0], "%": "%"}
     return re.sub("%(.)", lambda match: known.get(match[1], match[0]), word)
 
 
-def _readings(units: Units, paths: List[str]) -> Iterator[UnitLine]:
+def _read_install_lines(units: Units, paths: List[str]) -> Iterator[UnitLine]:
     for path in paths:
         text = units.text(path)
         if isinstance(text, Unknown):
             units.unread = units.unread or text
         try:
-            for reading in read_unit(text.value, path) if isinstance(text, Value) else ():
+            for reading in parse_unit_file(text.value, path) if isinstance(text, Value) else ():
                 if reading.section == "Install":
                     yield reading
         except ValueError:
             units.malformed = True
 
 
-def _drop_ins(units: Units, name: str) -> List[str]:
+def _list_unit_drop_ins(units: Units, name: str) -> List[str]:
     found: Dict[str, str] = {}
-    for one in (name, template_of(name)):
+    for one in (name, get_template(name)):
         for folder in SEARCH_PATH if one else ():
             for file in units.names(f"{folder}/{one}.d") if f"{one}.d" in units.names(folder) else ():
                 if file.endswith(".conf"):
@@ -104,7 +104,7 @@ def _drop_ins(units: Units, name: str) -> List[str]:
     return [path for _, path in sorted(found.items())]
 
 
-def is_enabled(units: Units, name: str) -> Observation[bool]:
+def is_unit_enabled(units: Units, name: str) -> Observation[bool]:
     """Return whether links of /etc enable a unit; absent if it does not exist."""
     broken = units.broken_link(name)
     if broken:
@@ -116,21 +116,21 @@ def is_enabled(units: Units, name: str) -> Observation[bool]:
         return units.unread or Absent(Evidence(":".join(_systemd_units.UNITS)), f"unit {name} not found")
     if fragment.state == "masked":
         return Value(value=False, evidence=units.evidence(fragment.path))
-    own = _own_name(name, fragment)
-    install = install_of(units, own)
-    instance = with_instance(own, install.default_instance) if install.default_instance else ""
-    for path in _links(units, own, {own, instance}, install.aliases):
+    own = _resolve_own_name(name, fragment)
+    install = read_install(units, own)
+    instance = set_instance(own, install.default_instance) if install.default_instance else ""
+    for path in _find_enabling_links(units, own, {own, instance}, install.aliases):
         return Value(value=True, evidence=units.evidence(path))
     return units.unread or Value(value=False, evidence=units.evidence(fragment.path))
 
 
-def _own_name(name: str, fragment: Fragment) -> str:
+def _resolve_own_name(name: str, fragment: Fragment) -> str:
     """Return the name of the unit that a name is an alias of."""
     own = basename(fragment.path)
-    return with_instance(own, instance_of(name)) if instance_of(name) else own
+    return set_instance(own, get_instance(name)) if get_instance(name) else own
 
 
-def _links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) -> Iterator[str]:
+def _find_enabling_links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) -> Iterator[str]:
     """Yield the links of /etc that enable a unit.
 
     They are in directories of other units, or are an alias that [Install] declares.
@@ -146,22 +146,22 @@ def _links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) ->
             yield f"{CONFIG}/{name}"
 
 
-def preset_modes(tree: Tree) -> Tuple[bool, ...]:
+def detect_preset_modes(tree: Tree) -> Tuple[bool, ...]:
     """Return how a first boot applies presets: only enable (False), or fully (True).
 
     Both are returned if systemd's build options decide.
     """
-    name, version = (_os_release.field(tree, key) for key in ("ID", "VERSION_ID"))
+    name, version = (_os_release.read_field(tree, key) for key in ("ID", "VERSION_ID"))
     distribution = name.value if isinstance(name, Value) else ""
     release = int(match[0]) if isinstance(version, Value) and (match := re.match(r"\d{1,9}", version.value)) else 0
-    if distribution in FULL:
-        return (release >= FULL[distribution],)
-    if release <= ENABLE_ONLY.get(distribution, -1) or 0 < systemd_version(tree) < FIRST_WITH_OPTION:
+    if distribution in FULL_PRESETS:
+        return (release >= FULL_PRESETS[distribution],)
+    if release <= ENABLE_ONLY.get(distribution, -1) or 0 < detect_systemd_version(tree) < FIRST_WITH_OPTION:
         return (False,)
     return (False, True)
 
 
-def systemd_version(tree: Tree) -> int:
+def detect_systemd_version(tree: Tree) -> int:
     """Return systemd's major version by its library; 0 if that is not found.
 
     Example: `libsystemd-shared-252.so`.
@@ -175,7 +175,7 @@ def systemd_version(tree: Tree) -> int:
     return 0
 
 
-class Rule(NamedTuple):
+class PresetRule(NamedTuple):
     """A line of a preset file."""
 
     enable: bool
@@ -184,43 +184,47 @@ class Rule(NamedTuple):
     at: Evidence
 
 
-def preset_rules(tree: Tree) -> Observation[Tuple[Rule, ...]]:
+def read_preset_rules(tree: Tree) -> Observation[Tuple[PresetRule, ...]]:
     """Return the rules of all preset files; the first that matches a unit counts."""
-    files = _systemd_units.merged(tree, _systemd_units.PRESETS, ".preset")
+    files = _systemd_units.merge_folders(tree, _systemd_units.PRESETS, ".preset")
     if not isinstance(files, Value):
         return files
-    rules: List[Rule] = []
+    rules: List[PresetRule] = []
     for path in files.value:
-        text = _systemd_units.said(tree, path)
+        text = _systemd_units.read_optional_text(tree, path)
         if not isinstance(text, Value):
             return text
-        for number, line in _systemd_units.lines(text.value):
+        for number, line in _systemd_units.list_content_lines(text.value):
             verb, pattern, *instances = (*line.split(), "", "")
             if verb in ("enable", "disable") and pattern:
-                rules.append(Rule(verb == "enable", pattern, tuple(filter(None, instances)), Evidence(path, number)))
+                rules.append(
+                    PresetRule(verb == "enable", pattern, tuple(filter(None, instances)), Evidence(path, number))
+                )
     return Value(tuple(rules), files.evidence)
 
 
-def possible_rules(tree: Tree) -> Tuple[Tuple[Rule, ...], ...]:
+def possible_rules(tree: Tree) -> Tuple[Tuple[PresetRule, ...], ...]:
     """Return the rules of all preset files; if one cannot be read, both extremes: to enable all units, and none."""
-    rules = preset_rules(tree)
-    return (rules.value,) if isinstance(rules, Value) else ((), (Rule(False, "*", (), Evidence("")),))  # noqa: FBT003
+    rules = read_preset_rules(tree)
+    return (rules.value,) if isinstance(rules, Value) else ((), (PresetRule(False, "*", (), Evidence("")),))  # noqa: FBT003
 
 
-def rule_for(rules: Tuple[Rule, ...], name: str) -> Tuple[bool, Tuple[str, ...], Evidence]:
+def find_preset(rules: Tuple[PresetRule, ...], name: str) -> Tuple[bool, Tuple[str, ...], Evidence]:
     """Return whether presets enable a unit, and the instances of a template.
 
     Without a matching rule a unit is enabled.
     """
     for rule in rules:
         if rule.instances and rule.enable and "@." in name and fnmatchcase(name, rule.pattern):
-            return True, tuple(with_instance(name, instance) for instance in rule.instances), rule.at
+            return True, tuple(set_instance(name, instance) for instance in rule.instances), rule.at
         if fnmatchcase(name, rule.pattern):
             return rule.enable, (), rule.at
     return True, (), Evidence(":".join(_systemd_units.PRESETS))
 
 
-def preset_all(rules: Tuple[Rule, ...], units: Units, *, full: bool) -> Tuple[Mapping[str, object], FrozenSet[str]]:
+def apply_presets(
+    rules: Tuple[PresetRule, ...], units: Units, *, full: bool
+) -> Tuple[Mapping[str, object], FrozenSet[str]]:
     """Return the links that a first boot adds below /etc, and those it removes."""
     enabled: Dict[str, Evidence] = {}
     disabled: Set[str] = set()
@@ -228,16 +232,16 @@ def preset_all(rules: Tuple[Rule, ...], units: Units, *, full: bool) -> Tuple[Ma
         path = units.final(name)
         if not path or basename(path) != name or units.is_mask(path) or not path.startswith("/"):
             continue
-        enable, instances, at = rule_for(rules, name)
+        enable, instances, at = find_preset(rules, name)
         if enable:
             enabled.update(dict.fromkeys(instances or (name,), at._replace(inferred=True)))
         else:
             disabled.add(name)
-    removed = frozenset(_removed(units, disabled)) if full else frozenset()
-    return _installed(units, enabled, removed), removed
+    removed = frozenset(_find_removed_links(units, disabled)) if full else frozenset()
+    return _enable_units(units, enabled, removed), removed
 
 
-def _installed(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[str]) -> Mapping[str, object]:
+def _enable_units(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[str]) -> Mapping[str, object]:
     """Return the links that enabling units creates, with the units of Also=."""
     links: Dict[str, object] = {}
     done: Set[str] = set()
@@ -247,32 +251,32 @@ def _installed(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet[st
         if name in done or units.fragment(name).state != "loaded":
             continue
         done.add(name)
-        install = install_of(units, name)
+        install = read_install(units, name)
         names += [(one, at) for one in install.also if is_unit_name(one)]
         for alias in install.aliases:
             path = f"{CONFIG}/{alias}"
             if is_unit_name(alias) and (alias not in units.names(CONFIG) or path in removed) and path not in links:
                 links[path] = Link(install.path, at)
-        own = with_instance(name, install.default_instance) if install.default_instance else name
+        own = set_instance(name, install.default_instance) if install.default_instance else name
         for other, suffix in install.links:
             if is_unit_name(other) and not ("@." in own and "@" not in other):
                 links[f"{CONFIG}/{other}{suffix}/{own}"] = Link(install.path, at)
     return links
 
 
-def _removed(units: Units, names: Set[str]) -> Iterator[str]:
+def _find_removed_links(units: Units, names: Set[str]) -> Iterator[str]:
     """Yield the links of /etc that lead to units, or have the same name."""
     for name in units.names(CONFIG):
         path = f"{CONFIG}/{name}"
         if name.endswith((".wants", ".requires", ".upholds")):
             for one in units.names(path):
-                if _leads_to(units, f"{path}/{one}", names):
+                if _leads_to_unit(units, f"{path}/{one}", names):
                     yield f"{path}/{one}"
-        elif is_unit_name(name) and _leads_to(units, path, names):
+        elif is_unit_name(name) and _leads_to_unit(units, path, names):
             yield path
 
 
-def _leads_to(units: Units, path: str, names: Set[str]) -> bool:
+def _leads_to_unit(units: Units, path: str, names: Set[str]) -> bool:
     """Return whether a link leads to one of these units or has its name.
 
     The name of an instance counts too.
@@ -281,4 +285,4 @@ def _leads_to(units: Units, path: str, names: Set[str]) -> bool:
     if not target or normpath(join(path, "..", target)) == "/dev/null":
         return False
     own, other = basename(path), basename(target)
-    return bool({own, other, template_of(own), basename(units.final(other))} & names)
+    return bool({own, other, get_template(own), basename(units.final(other))} & names)

@@ -6,15 +6,20 @@ import re
 from typing import Iterator, List, Optional, Tuple
 
 from nodespec.checks._systemd_files import Fragment, Units
-from nodespec.checks._systemd_names import instance_of, is_unit_name, with_instance
-from nodespec.checks._systemd_syntax import UnitLine, is_no, is_yes, settings_of, words
+from nodespec.checks._systemd_names import get_instance, is_unit_name, set_instance
+from nodespec.checks._systemd_syntax import UnitLine, is_no, is_yes, list_setting_values, split_list
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
 
 # whether the other unit must load
 PULLS = {"Requires": True, "BindsTo": True, "BindTo": True, "Wants": False, "Upholds": False}
-BESIDE = {".requires": True, ".wants": False, ".upholds": False}
-DEFAULTED = ("service", "socket", "timer", "path")  # types that require sysinit.target unless DefaultDependencies=no
+FOLDER_SUFFIXES = {".requires": True, ".wants": False, ".upholds": False}
+DEFAULT_DEPENDENCY_TYPES = (
+    "service",
+    "socket",
+    "timer",
+    "path",
+)  # types that require sysinit.target unless DefaultDependencies=no
 PERPETUAL = ("-.mount", "init.scope")  # these exist without a file
 
 
@@ -45,7 +50,7 @@ class Unit(NamedTuple):
     part_of: Tuple[str, ...] = ()  # units that it is stopped with
 
 
-def load(units: Units, name: str) -> Unit:
+def load_unit(units: Units, name: str) -> Unit:
     """Return a unit by name, with its dependencies."""
     fragment = units.fragment(name) if is_unit_name(name) else Fragment("", "missing")
     names = units.known_as(name, fragment)
@@ -55,59 +60,66 @@ def load(units: Units, name: str) -> Unit:
     if state != "loaded":
         return Unit(names[0], names, fragment.path, state, state, (), ())
     readings = units.readings(fragment, names)
-    why = "is malformed" if readings is None else _why_bad(kind, names, readings)
+    why = "is malformed" if readings is None else _explain_bad_unit(kind, names, readings)
     if why or readings is None:
         return Unit(names[0], names, fragment.path, "bad", why, (), ())
-    pulls = (*_beside(units, names), *_declared(name, readings), *_implied(kind, readings, fragment.path))
+    pulls = (
+        *_list_linked_pulls(units, names),
+        *_list_declared_pulls(name, readings),
+        *_list_implied_pulls(kind, readings, fragment.path),
+    )
     lists = (
-        (one.name for one in _dependencies(name, readings, (key,)))
+        (one.name for one in _parse_dependencies(name, readings, (key,)))
         for key in ("Conflicts", "After", "Before", "PartOf")
     )
     conflicts, after, before, part_of = map(tuple, lists)
-    default = _is_default(readings)
+    default = _has_default_dependencies(readings)
     return Unit(names[0], names, fragment.path, "loaded", "", pulls, conflicts, after, before, default, part_of)
 
 
-def _beside(units: Units, names: Tuple[str, ...]) -> Iterator[Pull]:
+def _list_linked_pulls(units: Units, names: Tuple[str, ...]) -> Iterator[Pull]:
     """Yield what links in the directories `NAME.wants` and `NAME.requires` pull in."""
-    for suffix, required in BESIDE.items():
+    for suffix, required in FOLDER_SUFFIXES.items():
         for path in units.beside(names, suffix):
             name = path.rpartition("/")[2]
             if units.link(path) and not units.is_mask(path):
-                instance = instance_of(names[0]) or names[0].rpartition(".")[0]
-                yield Pull(with_instance(name, instance), required, units.evidence(path))
+                instance = get_instance(names[0]) or names[0].rpartition(".")[0]
+                yield Pull(set_instance(name, instance), required, units.evidence(path))
 
 
-def _declared(name: str, readings: List[UnitLine]) -> Iterator[Pull]:
-    yield from _dependencies(name, readings, tuple(PULLS))
+def _list_declared_pulls(name: str, readings: List[UnitLine]) -> Iterator[Pull]:
+    yield from _parse_dependencies(name, readings, tuple(PULLS))
     for reading in readings:
         if (reading.section, reading.name) == ("Service", "Sockets"):
-            yield from (Pull(_named(word, name), required=False, at=reading.at) for word in words(reading.value))
+            yield from (
+                Pull(_expand_dependency(word, name), required=False, at=reading.at)
+                for word in split_list(reading.value)
+            )
 
 
-def _dependencies(name: str, readings: List[UnitLine], kinds: Tuple[str, ...]) -> Iterator[Pull]:
+def _parse_dependencies(name: str, readings: List[UnitLine], kinds: Tuple[str, ...]) -> Iterator[Pull]:
     for reading in readings:
         if reading.section == "Unit" and reading.name in kinds:
-            for word in words(reading.value):
-                other = _named(word, name)
+            for word in split_list(reading.value):
+                other = _expand_dependency(word, name)
                 if is_unit_name(other):
                     yield Pull(other, PULLS.get(reading.name, False), reading.at)
 
 
-def _named(word: str, name: str) -> str:
+def _expand_dependency(word: str, name: str) -> str:
     """Return a dependency with specifiers expanded, instantiated like its unit."""
     prefix, _, _ = name.rpartition(".")
-    instance = instance_of(name)
+    instance = get_instance(name)
     stem = prefix.partition("@")[0]
     known = {"i": instance, "n": name, "N": prefix, "p": stem, "j": stem.rpartition("-")[2], "%": "%"}
     expanded = re.sub("%(.)", lambda match: known.get(match[1], match[0]), word)
-    return with_instance(expanded, instance or stem)
+    return set_instance(expanded, instance or stem)
 
 
-def _implied(kind: str, readings: List[UnitLine], path: str) -> Iterator[Pull]:
+def _list_implied_pulls(kind: str, readings: List[UnitLine], path: str) -> Iterator[Pull]:
     """Yield the dependencies that systemd adds itself."""
     last = {(reading.section, reading.name): reading for reading in readings}
-    if kind in DEFAULTED and _is_default(readings):
+    if kind in DEFAULT_DEPENDENCY_TYPES and _has_default_dependencies(readings):
         yield Pull("sysinit.target", required=True, at=Evidence(path))
     bus = last.get(("Service", "BusName"))
     if kind == "service" and bus and bus.value:
@@ -118,16 +130,16 @@ def _implied(kind: str, readings: List[UnitLine], path: str) -> Iterator[Pull]:
             yield Pull(placed.value, required=True, at=placed.at)
 
 
-def _is_default(readings: List[UnitLine]) -> bool:
+def _has_default_dependencies(readings: List[UnitLine]) -> bool:
     """Return whether a unit has the default dependencies of its type."""
     values = [one.value for one in readings if (one.section, one.name) == ("Unit", "DefaultDependencies")]
     return not (values and is_no(values[-1]))
 
 
-def _why_bad(kind: str, names: Tuple[str, ...], readings: List[UnitLine]) -> str:
+def _explain_bad_unit(kind: str, names: Tuple[str, ...], readings: List[UnitLine]) -> str:
     """Return why systemd refuses to load a unit; empty if it does not."""
     if kind == "service":
-        return _why_bad_service(readings)
+        return _explain_bad_service(readings)
     if kind == "socket" and not any(
         r.section == "Socket" and r.name.startswith("Listen") and r.value for r in readings
     ):
@@ -140,26 +152,28 @@ def _why_bad(kind: str, names: Tuple[str, ...], readings: List[UnitLine]) -> str
         for r in readings
     ):
         return "has no path setting"
-    return _why_bad_swap(names, readings) if kind == "swap" else ""
+    return _explain_bad_swap(names, readings) if kind == "swap" else ""
 
 
-def _why_bad_swap(names: Tuple[str, ...], readings: List[UnitLine]) -> str:
+def _explain_bad_swap(names: Tuple[str, ...], readings: List[UnitLine]) -> str:
     """Return why a swap unit is bad: its name must match its device or file."""
     from nodespec.checks import _swap_fstab  # noqa: PLC0415
 
     what = [reading.value for reading in readings if (reading.section, reading.name) == ("Swap", "What")]
     path = _swap_fstab.FstabEntry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""
     return (
-        "has a name that is not that of its What=" if path and _swap_fstab.unit_name(path, "swap") not in names else ""
+        "has a name that is not that of its What="
+        if path and _swap_fstab.make_unit_name(path, "swap") not in names
+        else ""
     )
 
 
 SERVICE_TYPES = ("simple", "exec", "forking", "oneshot", "dbus", "notify", "notify-reload", "idle")
 
 
-def _why_bad_service(readings: List[UnitLine]) -> str:
+def _explain_bad_service(readings: List[UnitLine]) -> str:
     """Return why a service is bad, as `service_verify()` in src/core/service.c."""
-    start, stop = (_commands(readings, name) for name in ("ExecStart", "ExecStop"))
+    start, stop = (_parse_programs(readings, name) for name in ("ExecStart", "ExecStop"))
     if start is None or stop is None:
         return "names a program by a path that is neither absolute nor a plain name"
     last = {reading.name: reading.value for reading in readings if reading.section in ("Service", "Unit")}
@@ -178,15 +192,15 @@ def _why_bad_service(readings: List[UnitLine]) -> str:
     return "is of Type=dbus and has no BusName=" if kind == "dbus" and not last.get("BusName") else ""
 
 
-def _commands(readings: List[UnitLine], name: str) -> Optional[List[str]]:
+def _parse_programs(readings: List[UnitLine], name: str) -> Optional[List[str]]:
     """Return the programs that a setting runs; None if systemd refuses one.
 
     A line may have several, separated by `;`.
     """
     found: List[str] = []
-    for value in settings_of(readings, "Service", name):
+    for value in list_setting_values(readings, "Service", name):
         for command in re.split(r"(?:^|(?<=\s));(?=\s|$)", value):
-            first = next(words(command), "")
+            first = next(split_list(command), "")
             program = first.lstrip("@-:+!")
             if first and (not program or program.endswith("/") or ("/" in program and program[0] != "/")):
                 if "-" not in first[: len(first) - len(program)]:

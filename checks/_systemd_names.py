@@ -21,19 +21,19 @@ def is_unit_name(name: str) -> bool:
     return len(name) <= MAX_NAME_CHARS and bool(NAME.fullmatch(name)) and not name.startswith((".", "@"))
 
 
-def template_of(name: str) -> str:
+def get_template(name: str) -> str:
     """Return `getty@.service` for `getty@tty1.service`; empty for other units."""
     prefix, at, rest = name.partition("@")
     instance, _, kind = rest.rpartition(".")
     return f"{prefix}@.{kind}" if at and instance else ""
 
 
-def instance_of(name: str) -> str:
+def get_instance(name: str) -> str:
     """Return `tty1` for `getty@tty1.service`; empty for other units."""
     return name.partition("@")[2].rpartition(".")[0]
 
 
-def with_instance(name: str, instance: str) -> str:
+def set_instance(name: str, instance: str) -> str:
     """Return `getty@tty1.service` for `getty@.service` and `tty1`.
 
     Any other name is returned unchanged.
@@ -59,10 +59,10 @@ def may_alias(name: str, target: str) -> bool:
         return "@" not in name and "@" not in target
     if is_template(target):
         return True
-    return not is_template(name) and instance_of(name) == instance_of(target)
+    return not is_template(name) and get_instance(name) == get_instance(target)
 
 
-def name_levels(name: str) -> Iterator[str]:
+def list_name_levels(name: str) -> Iterator[str]:
     """Yield `a-b-c.service`, `a-b-.service`, `a-.service`.
 
     At each level an instance is followed by its template.
@@ -72,7 +72,7 @@ def name_levels(name: str) -> Iterator[str]:
     while True:
         yield f"{prefix}{at}{instance}.{kind}"
         if at and instance:
-            yield from name_levels(f"{prefix}@.{kind}")
+            yield from list_name_levels(f"{prefix}@.{kind}")
         shorter = prefix.removesuffix("-")
         cut = shorter.rfind("-")
         if cut <= 0:

@@ -23,23 +23,23 @@ SUCCESSORS = {
 }
 
 
-def waits(boot: Transaction) -> Mapping[str, Set[str]]:
+def build_wait_graph(boot: Transaction) -> Mapping[str, Set[str]]:
     """Return each unit that may be started, with the units that it waits for."""
     found: Dict[str, Set[str]] = {name: set() for name in boot.possible}
     for name in boot.possible:
         unit = boot.load(name)
-        for first, then in _declared(unit):
+        for first, then in _list_ordered_pairs(unit):
             one, other = boot.load(first).name, boot.load(then).name
             if one in found and other in found and one != other:
                 found[other].add(one)
     for name in boot.possible:
-        for other in _of_target(boot, boot.load(name)):
+        for other in _list_target_members(boot, boot.load(name)):
             if other in found and name not in found[other]:
                 found[name].add(other)
     return found
 
 
-def _declared(unit: Unit) -> Iterator[Tuple[str, str]]:
+def _list_ordered_pairs(unit: Unit) -> Iterator[Tuple[str, str]]:
     """Yield pairs of units; the first starts before the second."""
     yield from ((other, unit.name) for other in unit.after)
     yield from ((unit.name, other) for other in unit.before)
@@ -49,7 +49,7 @@ def _declared(unit: Unit) -> Iterator[Tuple[str, str]]:
         yield from [(unit.name, SUCCESSORS[kind])] if kind in SUCCESSORS else []
 
 
-def _of_target(boot: Transaction, target: Unit) -> Iterator[str]:
+def _list_target_members(boot: Transaction, target: Unit) -> Iterator[str]:
     """Yield the units that a target waits for: those that it pulls in.
 
     Both must have default dependencies.
@@ -61,7 +61,7 @@ def _of_target(boot: Transaction, target: Unit) -> Iterator[str]:
                 yield other.name
 
 
-def cycles(graph: Mapping[str, Set[str]]) -> Iterator[FrozenSet[str]]:
+def find_cycles(graph: Mapping[str, Set[str]]) -> Iterator[FrozenSet[str]]:
     """Yield the strongly connected sets of several nodes (Tarjan, iterative)."""
     index: Dict[str, int] = {}
     low: Dict[str, int] = {}

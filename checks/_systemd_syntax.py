@@ -18,13 +18,13 @@ class UnitLine(NamedTuple):
     at: Evidence
 
 
-def read_unit(text: str, path: str) -> Iterator[UnitLine]:
+def parse_unit_file(text: str, path: str) -> Iterator[UnitLine]:
     r"""Parse sections and assignments; ValueError for a malformed section.
 
     Example: `[Unit]\nWants=a.service \\n b.service`.
     """
     section = ""
-    for number, line in joined_lines(text):
+    for number, line in join_unit_lines(text):
         if line.startswith("["):
             if not line.endswith("]"):
                 raise ValueError(f"{path}:{number}: `{line[:80]}` is not a section")
@@ -34,7 +34,7 @@ def read_unit(text: str, path: str) -> Iterator[UnitLine]:
             yield UnitLine(section, name.strip(), value.strip(), Evidence(path, number))
 
 
-def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
+def join_unit_lines(text: str) -> Iterator[Tuple[int, str]]:
     """Yield lines joined at backslashes, by number of the first line.
 
     Comments may be between the parts.
@@ -48,17 +48,17 @@ def joined_lines(text: str) -> Iterator[Tuple[int, str]]:
         continued = len(line) - len(line.rstrip("\\")) & 1
         parts.append(f"{line[:-1]} " if continued else line)
         if not continued:
-            yield from _joined(start, parts)
+            yield from _strip_joined(start, parts)
             parts = []
-    yield from _joined(start, parts)
+    yield from _strip_joined(start, parts)
 
 
-def _joined(start: int, parts: List[str]) -> Iterator[Tuple[int, str]]:
+def _strip_joined(start: int, parts: List[str]) -> Iterator[Tuple[int, str]]:
     line = "".join(parts).strip()
     yield from [(start, line)] if line else []
 
 
-def words(value: str) -> Iterator[str]:
+def split_list(value: str) -> Iterator[str]:
     """Split a list into words without quotes: `a.service "b.service"`."""
     for match in re.finditer(r'"([^"]*)"|\'([^\']*)\'|(\S+)', value):
         yield match[1] or match[2] or match[3] or ""
@@ -74,7 +74,7 @@ def is_yes(value: str) -> bool:
     return value.lower() in ("1", "yes", "y", "true", "t", "on")
 
 
-def settings_of(readings: List[UnitLine], section: str, name: str) -> List[str]:
+def list_setting_values(readings: List[UnitLine], section: str, name: str) -> List[str]:
     """Return the values of a list setting, which an empty value resets."""
     found: List[str] = []
     for reading in readings:

@@ -16,21 +16,21 @@ UNITS = (  # the first directory that has a unit counts
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
-PATH = ":".join(UNITS)
+UNIT_PATH = ":".join(UNITS)
 MAX_NAME_CHARS = 255
 MAX_LINKS = 16  # links from a name to a mask
-LIMIT = 1 << 18  # bytes of a file
+MAX_TEXT_BYTES = 1 << 18  # bytes of a file
 
 
-def folders(name: str) -> Tuple[str, ...]:
+def list_search_folders(name: str) -> Tuple[str, ...]:
     """Return the directories of files such as `sysctl.d`, the administrator's first."""
     return tuple(f"{parent}/{name}" for parent in ("/etc", "/usr/local/lib", "/usr/lib", "/lib"))
 
 
-PRESETS = folders("systemd/system-preset")
+PRESETS = list_search_folders("systemd/system-preset")
 
 
-def merged(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> Observation[Tuple[str, ...]]:
+def merge_folders(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> Observation[Tuple[str, ...]]:
     """Return the files of several directories, sorted by name.
 
     If several have the same name, the first directory counts.
@@ -47,21 +47,21 @@ def merged(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> Observat
     return Value(tuple(found[name] for name in sorted(found)), Evidence(":".join(looked)))
 
 
-def said(tree: Tree, path: str) -> Observation[str]:
+def read_optional_text(tree: Tree, path: str) -> Observation[str]:
     """Return the text of a file; empty if it is a broken link or not a file."""
     entry = tree.entry(path)
     if isinstance(entry, Absent) or (isinstance(entry, Value) and entry.value.kind != "file"):
         return Value("", Evidence(path))
-    return tree.text(path, LIMIT)
+    return tree.text(path, MAX_TEXT_BYTES)
 
 
-def lines(text: str) -> Iterator[Tuple[int, str]]:
+def list_content_lines(text: str) -> Iterator[Tuple[int, str]]:
     """Yield the lines with content, numbered from 1; skip blank lines and comments."""
     stripped = ((number, line.strip()) for number, line in enumerate(text.split("\n"), 1))
     return ((number, line) for number, line in stripped if line and line[0] not in "#;")
 
 
-def unit(tree: Tree, name: str) -> Observation[str]:
+def find_unit_file(tree: Tree, name: str) -> Observation[str]:
     """Return the file of a unit."""
     for folder in UNITS:
         path = f"{folder}/{name}"
@@ -70,7 +70,7 @@ def unit(tree: Tree, name: str) -> Observation[str]:
             return Value(path, Evidence(path))
         if isinstance(entry, Unknown):
             return entry
-    return Absent(Evidence(PATH), f"there is no unit {name}")
+    return Absent(Evidence(UNIT_PATH), f"there is no unit {name}")
 
 
 def is_masked(tree: Tree, path: str) -> bool:
@@ -89,13 +89,13 @@ def is_masked(tree: Tree, path: str) -> bool:
     )
 
 
-def settings(text: str) -> Iterator[Tuple[int, str, str, str]]:
+def parse_settings(text: str) -> Iterator[Tuple[int, str, str, str]]:
     """Yield line, section, name and value of a unit or a similar file.
 
     A section header has an empty name.
     """
     section = ""
-    for number, line in lines(text):
+    for number, line in list_content_lines(text):
         if line[0] == "[":
             section = line.strip("[]")
             yield number, section, "", ""
@@ -104,14 +104,14 @@ def settings(text: str) -> Iterator[Tuple[int, str, str, str]]:
             yield number, section, name.strip(), value.strip()
 
 
-def escaped(path: str) -> str:
+def escape_path(path: str) -> str:
     """Return a path as in a unit name, as `systemd-escape --path` prints it."""
     name = normpath(path).strip("/")
     if not name:
         return "-"
-    kept = "".join("-" if c == "/" else c if re.match(r"[A-Za-z0-9:_.]", c) else _hexed(c) for c in name)
-    return _hexed(".") + kept[1:] if kept[0] == "." else kept
+    kept = "".join("-" if c == "/" else c if re.match(r"[A-Za-z0-9:_.]", c) else _escape_character(c) for c in name)
+    return _escape_character(".") + kept[1:] if kept[0] == "." else kept
 
 
-def _hexed(character: str) -> str:
+def _escape_character(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode())

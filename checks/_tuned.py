@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Set, Tuple
 
 from nodespec.checks import _systemd_units
-from nodespec.checks._sysctl_setters import ServiceSetting, key_of
+from nodespec.checks._sysctl_setters import ServiceSetting, normalize_key
 from nodespec.model.observation import Evidence, Value
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 ACTIVE, MAIN = "/etc/tuned/active_profile", "/etc/tuned/tuned-main.conf"
 FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
-REAPPLIED = ("/etc/sysctl.d", "/etc/sysctl.conf")  # tuned applies these again after its own settings
+REAPPLIED_FILES = ("/etc/sysctl.d", "/etc/sysctl.conf")  # tuned applies these again after its own settings
 MAX_PROFILES = 200
-Found = Dict[str, ServiceSetting]
+SettingsByKey = Dict[str, ServiceSetting]
 
 
-def settings(tree: Tree) -> Iterator[ServiceSetting]:
+def read_tuned_settings(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of the active profile.
 
     Files of /etc that tuned applies again count last. Without an active profile, these are the parameters that any
@@ -30,25 +30,25 @@ def settings(tree: Tree) -> Iterator[ServiceSetting]:
     """
     line = tree.line(ACTIVE)
     names = line.value.split() if isinstance(line, Value) else []
-    found: Found = {}
+    found: SettingsByKey = {}
     for name in names:
-        _add(tree, name, found, set())
+        _add_profile(tree, name, found, set())
     if not names:
-        for name in _installed(tree):
-            one: Found = {}
-            _add(tree, name, one, set())
+        for name in _list_profiles(tree):
+            one: SettingsByKey = {}
+            _add_profile(tree, name, one, set())
             found.update((key, setting._replace(value=None)) for key, setting in one.items())
     yield from found.values()
-    yield from _reapplied(tree, found)
+    yield from _read_reapplied_files(tree, found)
 
 
-def _installed(tree: Tree) -> List[str]:
+def _list_profiles(tree: Tree) -> List[str]:
     names = (tree.names(folder) for folder in FOLDERS)
-    found = [name for seen in names if isinstance(seen, Value) for name in seen.value if _file(tree, name)]
+    found = [name for seen in names if isinstance(seen, Value) for name in seen.value if _find_profile(tree, name)]
     return list(dict.fromkeys(found))[:MAX_PROFILES]
 
 
-def _file(tree: Tree, name: str) -> str:
+def _find_profile(tree: Tree, name: str) -> str:
     """Return the file of a profile; empty if it does not exist."""
     if not re.fullmatch(r"[\w.+-]+", name):
         return ""
@@ -56,23 +56,23 @@ def _file(tree: Tree, name: str) -> str:
     return next((path for path in paths if isinstance(tree.entry(path), Value)), "")
 
 
-def _add(tree: Tree, name: str, found: Found, seen: Set[str]) -> None:
+def _add_profile(tree: Tree, name: str, found: SettingsByKey, seen: Set[str]) -> None:
     """Add the settings of a profile after those of the profiles that it includes."""
-    path = _file(tree, name)
+    path = _find_profile(tree, name)
     if name in seen or not path or len(seen) > MAX_PROFILES:
         return
     seen.add(name)
-    text = _systemd_units.said(tree, path)
-    readings = list(_systemd_units.settings(text.value)) if isinstance(text, Value) else []
+    text = _systemd_units.read_optional_text(tree, path)
+    readings = list(_systemd_units.parse_settings(text.value)) if isinstance(text, Value) else []
     for included in (value for _, section, key, value in readings if (section, key) == ("main", "include")):
         for one in re.split(r"[,;\s]+", included):
-            _add(tree, one.lstrip("-"), found, seen)
-    for line, key, value in _sysctls(readings):
+            _add_profile(tree, one.lstrip("-"), found, seen)
+    for line, key, value in _parse_sysctl_sections(readings):
         found.pop(key, None)
         found[key] = ServiceSetting(key, value, Evidence(path, line))
 
 
-def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, str, Optional[str]]]:
+def _parse_sysctl_sections(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, str, Optional[str]]]:
     """Yield the parameters of sysctl sections.
 
     The value is None if tuned computes or compares it.
@@ -82,21 +82,25 @@ def _sysctls(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, s
     for line, section, key, value in readings:
         if types.get(section, section) == "sysctl" and section not in off and re.search(r"[./]", key):
             plain = value.strip("\"'")
-            yield line, key_of(key), None if re.search(r"[$<>]", plain) else " ".join(plain.split())
+            yield line, normalize_key(key), None if re.search(r"[$<>]", plain) else " ".join(plain.split())
 
 
-def _reapplied(tree: Tree, found: Found) -> Iterator[ServiceSetting]:
+def _read_reapplied_files(tree: Tree, found: SettingsByKey) -> Iterator[ServiceSetting]:
     """Yield the files of /etc that tuned applies again, unless `reapply_sysctl = 0`."""
-    text = _systemd_units.said(tree, MAIN)
-    readings = (line.partition("=") for _, line in _systemd_units.lines(text.value)) if isinstance(text, Value) else ()
+    text = _systemd_units.read_optional_text(tree, MAIN)
+    readings = (
+        (line.partition("=") for _, line in _systemd_units.list_content_lines(text.value))
+        if isinstance(text, Value)
+        else ()
+    )
     options = {name.strip(): value.strip() for name, _, value in readings}
     if options.get("reapply_sysctl", "1").lower() in ("0", "false", "no"):
         return
     from nodespec.checks import _sysctl_setters  # noqa: PLC0415 - it imports this module
 
-    files = _systemd_units.merged(tree, REAPPLIED[:1])
-    for path in (*(files.value if isinstance(files, Value) else ()), REAPPLIED[1]):
-        said = _systemd_units.said(tree, path)
+    files = _systemd_units.merge_folders(tree, REAPPLIED_FILES[:1])
+    for path in (*(files.value if isinstance(files, Value) else ()), REAPPLIED_FILES[1]):
+        said = _systemd_units.read_optional_text(tree, path)
         for setting in _sysctl_setters.parse_assignments(said.value, path) if isinstance(said, Value) else ():
             if setting.key in found:
                 yield setting

@@ -36,11 +36,11 @@ AT_REST = (
     "*/systemd/libsystemd-shared-*",
     "/etc/rc.conf",
     "/sbin/init",
-    *_kernel_version.LINE,
+    *_kernel_version.CMDLINE_FILES,
     *_kernel_release.SOURCES,
 )
-Bound: TypeAlias = "Mapping[str, Observation[str]]"
-OUTSIDE = "look from the host, outside any container"
+Bindings: TypeAlias = "Mapping[str, Observation[str]]"
+OUTSIDE_HINT = "look from the host, outside any container"
 
 
 @fact(
@@ -58,12 +58,12 @@ def version(machine: Machine) -> Observation[str]:
     mounted beside version 1 hierarchies; runtimes treat this as version 1. Absent if no cgroup file system is mounted;
     the report then states whether the kernel supports control groups.
     """
-    layout = machine.once(_cgroups_mounted.layout)
+    layout = machine.once(_cgroups_mounted.read_cgroup_layout)
     if not isinstance(layout, Value):
         return layout
     telling = layout.value.telling
     if not telling:
-        return _unmounted(machine, layout.evidence)
+        return _explain_unmounted(machine, layout.evidence)
     return Value(layout.value.version, layout.evidence._replace(line=telling.line))
 
 
@@ -71,7 +71,7 @@ def version(machine: Machine) -> Observation[str]:
 def _version_at_rest(tree: Tree) -> Observation[str]:
     from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    return _cgroups_at_boot.version(tree)
+    return _cgroups_at_boot.resolve_cgroup_version(tree)
 
 
 @fact(
@@ -89,29 +89,29 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
     io on version 2. Version 2 has no cpuacct, net_cls or net_prio, and never lists perf_event, which is always
     available. In a container these are the controllers passed down to it (see `nested`). Empty if nothing is mounted.
     """
-    layout, found = machine.once(_cgroups_mounted.layout), machine.once(_bound)
+    layout, found = machine.once(_cgroups_mounted.read_cgroup_layout), machine.once(_read_bindings)
     if not isinstance(layout, Value):
         return layout
     if not isinstance(found, Value):
         return found
     aside = "v1" if layout.value.version == "2" else ""  # No runtime uses this hierarchy.
     usable = {name: row for name, row in found.value.items() if not isinstance(row, Value) or row.value != aside}
-    return _usable(usable, found.evidence)
+    return _collect_usable(usable, found.evidence)
 
 
 @controllers.at_rest(*AT_REST)
 def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    found = _cgroups_at_boot.bindings(tree)
+    found = _cgroups_at_boot.resolve_bindings(tree)
     if not isinstance(found, Value):
         return Value(frozenset(), found.evidence) if isinstance(found, Absent) else found
     usable = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
     unread = [row for row in usable.values() if isinstance(row, Unknown)]
-    return unread[0] if usable and len(unread) == len(usable) else _usable(usable, found.evidence)
+    return unread[0] if usable and len(unread) == len(usable) else _collect_usable(usable, found.evidence)
 
 
-def _usable(rows: Bound, at: Evidence) -> Observation[FrozenSet[str]]:
+def _collect_usable(rows: Bindings, at: Evidence) -> Observation[FrozenSet[str]]:
     """Return the names of all controllers, or alternatives where some may be missing."""
     known = {name: row for name, row in rows.items() if isinstance(row, Value)}
     evidence = at._replace(inferred=any(row.evidence.inferred for row in known.values()))
@@ -135,13 +135,13 @@ def bindings(machine: Machine) -> Rows[Row]:
     and `freezer` on v2 are as in `controllers`. For a missing controller the report states the cause if it is known. It
     is disabled at boot, bound to a version 1 hierarchy that is not mounted here, or not passed down to this container.
     """
-    found = machine.once(_bound)
+    found = machine.once(_read_bindings)
     if not isinstance(found, Value):
         return Rows.lacking(found)
     rows = found.value
 
     def look(name: str) -> Optional[Observation[str]]:
-        return rows[name] if name in rows else _missing(machine, name)
+        return rows[name] if name in rows else _explain_missing_controller(machine, name)
 
     return Rows(look, lambda: rows, Absent(found.evidence))
 
@@ -150,7 +150,7 @@ def bindings(machine: Machine) -> Rows[Row]:
 def _bindings_at_rest(tree: Tree) -> Rows[str]:
     from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    found = _cgroups_at_boot.bindings(tree)
+    found = _cgroups_at_boot.resolve_bindings(tree)
     if not isinstance(found, Value):
         return Rows.lacking(found)
     there = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
@@ -169,7 +169,7 @@ def delegated(machine: Machine) -> Observation[FrozenSet[str]]:
     These are enabled for the children of the root; the cgroups of a runtime have no others. Runtimes and systemd enable
     a controller only when they need it, so a fresh machine may have few. Empty if cgroup2 is not mounted.
     """
-    return _of_v2(machine, lambda v2: Value(v2.point, Evidence(v2.point)), "cgroup.subtree_control")
+    return _read_v2_controllers(machine, lambda v2: Value(v2.point, Evidence(v2.point)), "cgroup.subtree_control")
 
 
 @fact(
@@ -184,7 +184,7 @@ def granted(machine: Machine) -> Observation[FrozenSet[str]]:
     Every cgroup above it must pass the controller down. A rootless runtime started from here can use these controllers:
     in a user's session systemd grants cpu, memory and pids by default. Empty if cgroup2 is not mounted.
     """
-    return _of_v2(machine, lambda v2: _own(machine, v2), "cgroup.controllers")
+    return _read_v2_controllers(machine, lambda v2: _find_own_cgroup(machine, v2), "cgroup.controllers")
 
 
 @fact(
@@ -200,36 +200,36 @@ def nested(machine: Machine) -> Observation[bool]:
     (release_agent, version 1). If true, `controllers` are those passed down, not those of the kernel. Absent if no
     cgroup file system is mounted.
     """
-    layout = machine.once(_cgroups_mounted.layout)
+    layout = machine.once(_cgroups_mounted.read_cgroup_layout)
     if not isinstance(layout, Value):
         return layout
     v2 = layout.value.v2
     mount = v2 or layout.value.telling
     if not mount:
-        return _unmounted(machine, layout.evidence)
+        return _explain_unmounted(machine, layout.evidence)
     root = machine.names(mount.point)
     if not isinstance(root, Value) or "cgroup.procs" not in root.value:
-        return root if isinstance(root, Unknown) else _not_visible(f"{mount.point}/cgroup.procs")
+        return root if isinstance(root, Unknown) else _explain_hidden(f"{mount.point}/cgroup.procs")
     mark = "cgroup.events" if v2 else "release_agent"
     return Value((mark in root.value) == bool(v2), Evidence(f"{mount.point}/{mark}"))
 
 
-def _of_v2(
+def _read_v2_controllers(
     machine: Machine, folder: Callable[[Mount], Union[Value[str], Unknown]], name: str
 ) -> Observation[FrozenSet[str]]:
     """Return the words of a file in a folder of version 2."""
-    layout = machine.once(_cgroups_mounted.layout)
+    layout = machine.once(_cgroups_mounted.read_cgroup_layout)
     if not isinstance(layout, Value):
         return layout
     if not layout.value.v2:
         return Value(frozenset(), layout.evidence)
     where = folder(layout.value.v2)
-    return _words(machine, f"{where.value}/{name}") if isinstance(where, Value) else where
+    return _read_controllers(machine, f"{where.value}/{name}") if isinstance(where, Value) else where
 
 
-def _bound(machine: Machine) -> Observation[Bound]:
+def _read_bindings(machine: Machine) -> Observation[Bindings]:
     """Return every controller of a mounted hierarchy with the hierarchy's version."""
-    layout = machine.once(_cgroups_mounted.layout)
+    layout = machine.once(_cgroups_mounted.read_cgroup_layout)
     if not isinstance(layout, Value):
         return layout
     (v1, v2), evidence = layout.value, layout.evidence
@@ -238,46 +238,46 @@ def _bound(machine: Machine) -> Observation[Bound]:
         bound = Value("v1", evidence._replace(line=mount.line))
         rows.update(dict.fromkeys(mount.options & V1, bound))
     if v2:
-        listed = _words(machine, f"{v2.point}/cgroup.controllers")
+        listed = _read_controllers(machine, f"{v2.point}/cgroup.controllers")
         if not isinstance(listed, Value):
             return listed
         rows.update(dict.fromkeys(listed.value, Value("v2", listed.evidence)))
         if layout.value.version == "2":
-            rows.update((name, row) for name, row in _uncontrolled(machine, v2) if not isinstance(row, Absent))
+            rows.update((name, row) for name, row in _list_uncontrolled(machine, v2) if not isinstance(row, Absent))
             evidence = listed.evidence
     return Value(dict(sorted(rows.items())), evidence)
 
 
-def _uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
+def _list_uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
     """Yield what version 2 provides although cgroup.controllers never lists it."""
-    own = _own(machine, v2)
+    own = _find_own_cgroup(machine, v2)
     freeze = machine.entry(f"{own.value}/cgroup.freeze") if isinstance(own, Value) else own
-    yield "devices", _by_kernel(machine, (4, 15))
-    yield "freezer", Value("v2", freeze.evidence) if isinstance(freeze, Value) else _by_kernel(machine, (5, 2))
+    yield "devices", _infer_by_kernel(machine, (4, 15))
+    yield "freezer", Value("v2", freeze.evidence) if isinstance(freeze, Value) else _infer_by_kernel(machine, (5, 2))
 
 
-def _by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
+def _infer_by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
     """Return v2 if the running kernel is recent enough.
 
     An older kernel may have the feature by a backport, which cannot be observed.
     """
-    running = machine.line(RELEASE).then(_major_minor)
+    running = machine.line(RELEASE).then(_parse_major_minor)
     if isinstance(running, Value):
         evidence = running.evidence._replace(inferred=True)
         return Value("v2", evidence) if running.value >= since else Absent(evidence)
-    return running if isinstance(running, Unknown) else _not_visible(RELEASE)
+    return running if isinstance(running, Unknown) else _explain_hidden(RELEASE)
 
 
-def _major_minor(release: str) -> Tuple[int, int]:
+def _parse_major_minor(release: str) -> Tuple[int, int]:
     match = re.match(r"(\d{1,4})\.(\d{1,4})", release, re.ASCII)
     if not match:
         raise ValueError(f"`{release[:40]}` is no kernel release")
     return int(match[1]), int(match[2])
 
 
-def _missing(machine: Machine, name: str) -> Optional[Absent]:
+def _explain_missing_controller(machine: Machine, name: str) -> Optional[Absent]:
     """Return why no mounted hierarchy has a controller, if that is known."""
-    line, hierarchy, enabled = machine.once(_subsystems).get(name, (0, "0", "1"))
+    line, hierarchy, enabled = machine.once(_read_subsystems).get(name, (0, "0", "1"))
     if enabled == "0":
         say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
         return Absent(Evidence(SUBSYSTEMS, line), say)
@@ -289,7 +289,7 @@ def _missing(machine: Machine, name: str) -> Optional[Absent]:
     return None
 
 
-def _subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
+def _read_subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
     """Return line, hierarchy and `enabled` of each controller in /proc/cgroups.
 
     The file only explains an absence, and may be missing.
@@ -300,13 +300,13 @@ def _subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
     return {row[0]: (number, row[1], row[3]) for number, row in rows if len(row) == 4}  # noqa: PLR2004 - the number of columns
 
 
-def _words(machine: Machine, path: str) -> Union[Value[FrozenSet[str]], Unknown]:
+def _read_controllers(machine: Machine, path: str) -> Union[Value[FrozenSet[str]], Unknown]:
     """Return the words of a file that every cgroup2 has."""
-    words = machine.text(path).then(_parse_words)
-    return _not_visible(path) if isinstance(words, Absent) else words
+    words = machine.text(path).then(_parse_controllers)
+    return _explain_hidden(path) if isinstance(words, Absent) else words
 
 
-def _parse_words(text: str) -> FrozenSet[str]:
+def _parse_controllers(text: str) -> FrozenSet[str]:
     """Parse `cpu io memory pids`."""
     words = frozenset(text.split())
     strange = next((word for word in words if not re.fullmatch("[a-z][a-z0-9_]*", word)), None)
@@ -315,31 +315,31 @@ def _parse_words(text: str) -> FrozenSet[str]:
     return words
 
 
-def _own(machine: Machine, v2: Mount) -> Union[Value[str], Unknown]:
+def _find_own_cgroup(machine: Machine, v2: Mount) -> Union[Value[str], Unknown]:
     """Return the directory of the process's own cgroup, as reached through a mount."""
     path = f"{machine.process}/cgroup"
-    own = machine.text(path).then(_on_v2)
+    own = machine.text(path).then(_parse_v2_path)
     if not isinstance(own, Value):
-        return _not_visible(path) if isinstance(own, Absent) else own
+        return _explain_hidden(path) if isinstance(own, Absent) else own
     top = v2.root.rstrip("/")
     below = own.value[len(top) :]
     if not own.value.startswith(top) or below[:1] not in {"", "/"} or ".." in below.split("/"):
-        return Unknown("hidden", f"{path}: {own.value} is outside what is mounted on {v2.point}", OUTSIDE)
+        return Unknown("hidden", f"{path}: {own.value} is outside what is mounted on {v2.point}", OUTSIDE_HINT)
     return Value(f"{v2.point}{below}".rstrip("/"), own.evidence)
 
 
-def _on_v2(text: str) -> str:
+def _parse_v2_path(text: str) -> str:
     for line in text.split("\n"):
         if line.startswith("0::"):
             return line[3:]
     raise ValueError("no line of version 2")
 
 
-def _not_visible(path: str) -> Unknown:
-    return Unknown("hidden", f"{path} is not visible here", OUTSIDE)
+def _explain_hidden(path: str) -> Unknown:
+    return Unknown("hidden", f"{path} is not visible here", OUTSIDE_HINT)
 
 
-def _unmounted(machine: Machine, evidence: Evidence) -> Absent:
+def _explain_unmounted(machine: Machine, evidence: Evidence) -> Absent:
     """Return the absence of any cgroup file system.
 
     /proc/PID/cgroup exists if the kernel supports control groups.

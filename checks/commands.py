@@ -15,7 +15,7 @@ from nodespec.host.tree import NO_PROGRAMS, PROGRAMS, Tree, has_programs
 from nodespec.model.observation import Absent, Evidence
 
 
-def _name(text: str) -> str:
+def _validate_program_name(text: str) -> str:
     """Validate the name of a program, which must not be a path."""
     if not text or "/" in text or "\0" in text or text in (".", ".."):
         raise ValueError(f"`{text}` cannot be the name of a program: it is called by name, a path stands under files")
@@ -26,7 +26,7 @@ def _name(text: str) -> str:
     FreeText(),
     sources=(*(f"{folder}/*" for folder in PROGRAMS), ":".join(PROGRAMS), *_program_places.SOURCES),
     noun="program",
-    key=_name,
+    key=_validate_program_name,
     fix="install the package that holds {key}",
     same_at_rest=True,
 )

@@ -23,8 +23,8 @@ def count(machine: Machine) -> Observation[int]:
     """
     online = machine.line(ONLINE)
     if isinstance(online, Value):
-        return online.then(_length)
-    return machine.once(_rows).then(_processors)
+        return online.then(_count_range_list)
+    return machine.once(_read_cpuinfo).then(_count_processors)
 
 
 @fact(SetOf(FreeText()), sources=(CPUINFO,))
@@ -35,7 +35,7 @@ def flags(machine: Machine) -> Observation[FrozenSet[str]]:
     asimd and sve). Some differ from the vendor's: SSE3 is pni, LZCNT is abm. A feature that the command line disables
     is not listed.
     """
-    found = _common(machine)
+    found = _read_common_features(machine)
     if isinstance(found, Absent):
         return Unknown("unsupported", f"{CPUINFO} lists no features on this architecture")
     return found
@@ -54,18 +54,18 @@ def level(machine: Machine) -> Observation[str]:
     build: RHEL 9 needs v2, RHEL 10 needs v3. To require at least a level, list it and all higher levels: [x86-64-v3,
     x86-64-v4]. Other architectures have no level.
     """
-    rows, found = machine.once(_rows), _common(machine)
+    rows, found = machine.once(_read_cpuinfo), _read_common_features(machine)
     if not isinstance(rows, Value) or not isinstance(found, Value):
         return rows if isinstance(rows, Unknown) else Absent(Evidence(CPUINFO))
     x86 = rows.value[found.evidence.line - 1].name == "flags"
-    reached = _level(found.value) if x86 else ""
+    reached = _find_level(found.value) if x86 else ""
     return Value(reached, found.evidence._replace(inferred=True)) if reached else Absent(found.evidence)
 
 
 @fact(FreeText(), sources=(CPUINFO,), optional=True)
 def model(machine: Machine) -> Observation[str]:
     """Name of the first processor. On 64-bit Arm the kernel does not report it."""
-    return _first(machine, MODELS).then(lambda rows: " ".join(rows[0].said.split()))
+    return _find_rows(machine, MODELS).then(lambda rows: " ".join(rows[0].said.split()))
 
 
 # The name of the row differs by architecture.
@@ -87,39 +87,39 @@ class CpuinfoRow(NamedTuple):
     said: str
 
 
-def _length(ranges: str) -> int:
+def _count_range_list(ranges: str) -> int:
     """Return how many numbers a list such as `0-3,5,8-11` has."""
-    return sum(map(_span, ranges.split(",")))
+    return sum(map(_count_range, ranges.split(",")))
 
 
-def _span(text: str) -> int:
+def _count_range(text: str) -> int:
     found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
     if not found or int(found[2] or found[1]) < int(found[1]):
         raise ValueError(f"`{text[:40]}` is no range of processors")
     return int(found[2] or found[1]) - int(found[1]) + 1
 
 
-def _rows(machine: Machine) -> Observation[Tuple[CpuinfoRow, ...]]:
-    return machine.text(CPUINFO).then(_parsed)
+def _read_cpuinfo(machine: Machine) -> Observation[Tuple[CpuinfoRow, ...]]:
+    return machine.text(CPUINFO).then(_parse_cpuinfo)
 
 
-def _parsed(text: str) -> Tuple[CpuinfoRow, ...]:
+def _parse_cpuinfo(text: str) -> Tuple[CpuinfoRow, ...]:
     """Parse all lines of the file; ValueError if they describe no processor."""
     parts = (line.partition(":") for line in text.split("\n"))
     rows = tuple(CpuinfoRow(name.strip(), said.strip()) for name, _, said in parts)
-    if not _processors(rows):
+    if not _count_processors(rows):
         raise ValueError("no processor is listed")
     return rows
 
 
-def _processors(rows: Tuple[CpuinfoRow, ...]) -> int:
+def _count_processors(rows: Tuple[CpuinfoRow, ...]) -> int:
     # s390 numbers its processors in this row.
     return sum(1 for row in rows if re.fullmatch(r"processor( \d+)?", row.name, re.ASCII))
 
 
-def _first(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[CpuinfoRow, ...]]:
+def _find_rows(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[CpuinfoRow, ...]]:
     """Return the rows of the first of these names that the file has."""
-    rows = machine.once(_rows)
+    rows = machine.once(_read_cpuinfo)
     if not isinstance(rows, Value):
         return rows
     for name in names:
@@ -129,17 +129,17 @@ def _first(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[Cpuinf
     return Absent(Evidence(CPUINFO))
 
 
-def _common(machine: Machine) -> Observation[FrozenSet[str]]:
+def _read_common_features(machine: Machine) -> Observation[FrozenSet[str]]:
     """Return the features that all processors share."""
-    return _first(machine, FEATURES).then(_shared)
+    return _find_rows(machine, FEATURES).then(_intersect_features)
 
 
-def _shared(rows: Tuple[CpuinfoRow, ...]) -> FrozenSet[str]:
+def _intersect_features(rows: Tuple[CpuinfoRow, ...]) -> FrozenSet[str]:
     every = {row.said for row in rows}  # Usually all rows are equal.
     return frozenset.intersection(*(frozenset(said.split()) for said in every))
 
 
-def _level(features: FrozenSet[str]) -> str:
+def _find_level(features: FrozenSet[str]) -> str:
     """Return the highest level that is reached with all levels below it.
 
     Empty on 32-bit processors.

@@ -18,7 +18,7 @@ OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
 WHOLE_MAP = ["0", "0", "4294967295"]  # the mapping of the initial user namespace
 
 
-def _path(text: str) -> str:
+def _validate_path(text: str) -> str:
     """Validate an absolute path and return it in normalized form."""
     if not text.startswith("/") or "\0" in text:
         raise ValueError(f"`{text}` is not an absolute path")
@@ -39,7 +39,7 @@ def _path(text: str) -> str:
     },
     sources=("/*",),
     noun="path",
-    key=_path,
+    key=_validate_path,
     fixes={"mode": "chmod {want} {key}", "owner": "chown {want} {key}", "group": "chgrp {want} {key}"},
     same_at_rest=True,
 )
@@ -57,32 +57,32 @@ def files(tree: Tree) -> Rows[Row]:
         found = tree.entry(path)
         if isinstance(found, Absent) and isinstance(tree.entry(path, follow=False), Value):
             return found._replace(say="a link that leads nowhere")
-        return found.then(lambda entry: _row(tree, path, entry))
+        return found.then(lambda entry: _make_file_row(tree, path, entry))
 
     return Rows(look, dict, Absent(Evidence("/*")))
 
 
-def _row(tree: Tree, path: str, entry: Entry) -> Columns:
+def _make_file_row(tree: Tree, path: str, entry: Entry) -> Columns:
     at = Evidence(path)
     return Columns(
         type=lambda: Value(entry.kind, at),
         mode=lambda: Value(f"{entry.mode:04o}", at),
-        owner=lambda: _identity(tree, entry.uid, "uid", at),
-        group=lambda: _identity(tree, entry.gid, "gid", at),
-        size=lambda: Value(entry.size, at) if entry.kind == "file" else _without("size", path, entry),
-        empty=lambda: _empty(tree, path, entry),
+        owner=lambda: _resolve_identity(tree, entry.uid, "uid", at),
+        group=lambda: _resolve_identity(tree, entry.gid, "gid", at),
+        size=lambda: Value(entry.size, at) if entry.kind == "file" else _explain_without("size", path, entry),
+        empty=lambda: _is_empty(tree, path, entry),
     )
 
 
-def _identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[int]:
+def _resolve_identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[int]:
     """Return the number of an owner or group; unknown if it stands for unmapped IDs."""
-    if tree.maps_ids and number == tree.once(_stand_ins)[kind]:
+    if tree.maps_ids and number == tree.once(_find_stand_ins)[kind]:
         say = f"{at}: the user namespace of nodespec does not map every {kind}, and shows {number} for the others"
         return Unknown("hidden", say, "run nodespec in the host's user namespace")
     return Value(number, at)
 
 
-def _stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
+def _find_stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
     """Return the user and group that stand for unmapped IDs.
 
     The mapping is that of the user namespace that nodespec runs in.
@@ -96,15 +96,15 @@ def _stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
     return shown
 
 
-def _empty(tree: Tree, path: str, entry: Entry) -> Observation[bool]:
+def _is_empty(tree: Tree, path: str, entry: Entry) -> Observation[bool]:
     if entry.kind == "directory":
         return tree.names(path).then(lambda names: not names)
     if entry.kind != "file":
-        return _without("content", path, entry)
+        return _explain_without("content", path, entry)
     if entry.size:
         return Value(value=False, evidence=Evidence(path))
     return tree.read(path).then(lambda data: not data)  # Files of /proc report a size of 0 although they have content.
 
 
-def _without(what: str, path: str, entry: Entry) -> Absent:
+def _explain_without(what: str, path: str, entry: Entry) -> Absent:
     return Absent(Evidence(path), f"a {entry.kind} has no {what}")

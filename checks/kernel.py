@@ -24,8 +24,8 @@ SIGNATURE, BANNER = "/proc/version_signature", "/proc/version"
 CMDLINE, TAINTED, ARCH = "/proc/cmdline", "/proc/sys/kernel/tainted", "/proc/sys/kernel/arch"
 SECURITY = "/sys/kernel/security"
 
-AT_REST = Unknown(DEFERRED, "only a running machine can tell")
-LOADER = Unknown(DEFERRED, "only a running machine can tell: the boot loader adds to the command line")
+RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
+ADDED_BY_LOADER = Unknown(DEFERRED, "only a running machine can tell: the boot loader adds to the command line")
 
 # Options that exist on one architecture only.
 ARCHITECTURES = {
@@ -72,17 +72,17 @@ def release(machine: Machine) -> Observation[str]:
 
     A release is a name, not a version: Debian's 6.1.0-50-amd64 is Linux 6.1.176. For a range use `version`.
     """
-    return _kernel_version.release(machine)
+    return _kernel_version.read_kernel_release(machine)
 
 
-@release.at_rest(*_kernel_version.BOOT)
+@release.at_rest(*_kernel_version.BOOT_FILES)
 def _release_at_rest(tree: Tree) -> Observation[str]:
-    return _kernel_version.release(tree)
+    return _kernel_version.read_kernel_release(tree)
 
 
 @fact(
     FreeText(),
-    sources=_kernel_version.BOOT,
+    sources=_kernel_version.BOOT_FILES,
     optional=True,
     same_at_rest=True,
     fix="make {want} the default of the boot loader: grub-set-default, grubby --set-default, bootctl set-default",
@@ -99,7 +99,7 @@ def next_(tree: Tree) -> Observation[str]:
     """
     from nodespec.checks import _boot_next  # noqa: PLC0415
 
-    return _boot_next.release(tree)
+    return _boot_next.resolve_next_release(tree)
 
 
 @fact(
@@ -118,12 +118,18 @@ def version(machine: Machine) -> Observation[str]:
     configuration. Further sources are the version of its package and the Makefile of its headers. Otherwise it is taken
     from the release.
     """
-    return _kernel_release.told(
-        look(machine) for look in (_signature, _packaged, _kernel_release.header, _kernel_release.of_release)
+    return _kernel_release.choose_version(
+        look(machine)
+        for look in (
+            _read_signature,
+            _read_debian_version,
+            _kernel_release.read_header_version,
+            _kernel_release.infer_release_version,
+        )
     )
 
 
-version.at_rest(*_kernel_release.SOURCES)(_kernel_release.at_rest)
+version.at_rest(*_kernel_release.SOURCES)(_kernel_release.resolve_version_at_rest)
 
 
 @fact(FreeText(), sources=(ARCH, _kernel_version.UNAME))
@@ -137,14 +143,14 @@ def arch(machine: Machine) -> Observation[str]:
     return own if isinstance(own, Value) else Value(machine.uname()[1], Evidence(_kernel_version.UNAME))
 
 
-@arch.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)
+@arch.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
 def _arch_at_rest(tree: Tree) -> Observation[str]:
     from nodespec.checks import _boot_next, _kernel_image  # noqa: PLC0415
 
-    kernel = _boot_next.at_rest(tree)
+    kernel = _boot_next.resolve_kernel_at_rest(tree)
     if not isinstance(kernel, Value):
         return kernel
-    head = _kernel_image.arch(tree, kernel.value.held.path) if kernel.value.held.image else None
+    head = _kernel_image.read_architecture(tree, kernel.value.held.path) if kernel.value.held.image else None
     if isinstance(head, Value):
         return head
     rows = _config_at_rest(tree)
@@ -159,7 +165,7 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
     Repeated(),
     sources=(CMDLINE,),
     noun="parameter",
-    key=_kernel_version.named,
+    key=_kernel_version.normalize_name,
     closed=True,
     fix="add {key}={want} to the kernel's command line in the boot loader's configuration, and reboot",
     sensitive=True,
@@ -184,21 +190,23 @@ def cmdline(machine: Machine) -> Rows[Datum]:
     read = machine.line(CMDLINE)
     if not isinstance(read, Value):
         return Rows.lacking(read)
-    parameters = _kernel_version.values(read.value)
+    parameters = _kernel_version.collect_values(read.value)
     return Rows.of({k: Value(v, read.evidence) for k, v in parameters.items()}, Absent(read.evidence))
 
 
-@cmdline.at_rest(*_kernel_version.LINE)
+@cmdline.at_rest(*_kernel_version.CMDLINE_FILES)
 def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
     from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
-    line = _boot_cmdline.next_line(tree)
+    line = _boot_cmdline.resolve_cmdline(tree)
     if not isinstance(line, Value):
         return Rows.lacking(line)
-    rows: Dict[str, Observation[Datum]] = dict.fromkeys(_boot_cmdline.ADDED, LOADER)
-    rows.update((name, Value(value, line.evidence)) for name, value in _kernel_version.values(line.value.text).items())
-    rows.update(dict.fromkeys(line.value.open, LOADER))
-    return Rows.of(rows, Absent(line.evidence) if line.value.whole else LOADER)
+    rows: Dict[str, Observation[Datum]] = dict.fromkeys(_boot_cmdline.LOADER_PARAMETERS, ADDED_BY_LOADER)
+    rows.update(
+        (name, Value(value, line.evidence)) for name, value in _kernel_version.collect_values(line.value.text).items()
+    )
+    rows.update(dict.fromkeys(line.value.open, ADDED_BY_LOADER))
+    return Rows.of(rows, Absent(line.evidence) if line.value.whole else ADDED_BY_LOADER)
 
 
 @fact(SetOf(OneOf(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
@@ -208,7 +216,7 @@ def taints(machine: Machine) -> Observation[FrozenSet[str]]:
     A flag stays set from its first cause until reboot. oot_module and proprietary_module show foreign modules; die,
     warn, bad_page and machine_check show earlier faults.
     """
-    return machine.line(TAINTED).then(_taints)
+    return machine.line(TAINTED).then(_parse_taints)
 
 
 @fact(
@@ -228,11 +236,11 @@ def lockdown(machine: Machine) -> Observation[str]:
         return Unknown(
             "hidden", f"no securityfs is mounted at {SECURITY}", f"mount -t securityfs securityfs {SECURITY}"
         )
-    said = machine.line(f"{SECURITY}/lockdown").then(_chosen)
+    said = machine.line(f"{SECURITY}/lockdown").then(_parse_selected_word)
     return mounted if isinstance(mounted, Unknown) and isinstance(said, Absent) else said
 
 
-@lockdown.at_rest(*_kernel_version.LINE, *_kernel_config.FILES)
+@lockdown.at_rest(*_kernel_version.CMDLINE_FILES, *_kernel_config.FILES)
 def _lockdown_at_rest(tree: Tree) -> Observation[str]:
     """The lockdown mode on the command line.
 
@@ -243,15 +251,15 @@ def _lockdown_at_rest(tree: Tree) -> Observation[str]:
     built = _config_at_rest(tree).observe("SECURITY_LOCKDOWN_LSM")
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence)
-    line = _boot_cmdline.next_line(tree)
-    asked = dict(_kernel_version.parameters(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
+    line = _boot_cmdline.resolve_cmdline(tree)
+    asked = dict(_kernel_version.parse_cmdline(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
     if isinstance(line, Value) and asked in ("integrity", "confidentiality"):
         return Value(asked, line.evidence._replace(inferred=True))
-    release = _kernel_version.release(tree)
-    return release if isinstance(release, Unknown) else AT_REST
+    release = _kernel_version.read_kernel_release(tree)
+    return release if isinstance(release, Unknown) else RUNNING_ONLY
 
 
-def _option(name: str) -> str:
+def _validate_option_name(name: str) -> str:
     name = name.removeprefix("CONFIG_")
     if not re.fullmatch(r"\w{1,128}", name, re.ASCII):
         raise ValueError(f"`{name}` is not the name of a build option: letters, digits and _, with or without CONFIG_")
@@ -260,9 +268,9 @@ def _option(name: str) -> str:
 
 @table(
     Option(),
-    sources=(*_kernel_config.FILES, *_kernel_version.SHOWN),
+    sources=(*_kernel_config.FILES, *_kernel_version.EVIDENCE_FILES),
     noun="option",
-    key=_option,
+    key=_validate_option_name,
     closed=True,
     total=True,
     fix="boot a kernel that was built with CONFIG_{key}: {want}",
@@ -283,29 +291,29 @@ def config(machine: Machine) -> Rows[str]:
     At rest the files are the same except /proc/config.gz. The last is the kernel's own file, which contains the
     configuration if CONFIG_IKCONFIG is set. Without any file, options are inferred from the lists of the module tree.
     """
-    return machine.once(_config)
+    return machine.once(_read_config)
 
 
-@config.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)
+@config.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
 def _config_at_rest(tree: Tree) -> Rows[str]:
-    release = _kernel_version.release(tree)
-    return Rows.lacking(release) if isinstance(release, Unknown) else tree.once(_config)
+    release = _kernel_version.read_kernel_release(tree)
+    return Rows.lacking(release) if isinstance(release, Unknown) else tree.once(_read_config)
 
 
-def _config(tree: Tree) -> Rows[str]:
-    file = tree.once(_kernel_config.file)
+def _read_config(tree: Tree) -> Rows[str]:
+    file = tree.once(_kernel_config.read_kernel_config)
     if isinstance(file, Value):
-        return _kernel_config.rows(file.value, file.evidence)
+        return _kernel_config.parse_config_rows(file.value, file.evidence)
     from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
     return Rows(
-        lambda name: _kernel_config_inferred.option(tree, name),
-        lambda: _kernel_config_inferred.options(tree),
-        _unread(tree, file),
+        lambda name: _kernel_config_inferred.infer_option(tree, name),
+        lambda: _kernel_config_inferred.infer_options(tree),
+        _explain_unread_config(tree, file),
     )
 
 
-def _unread(tree: Tree, file: Lacking) -> Unknown:
+def _explain_unread_config(tree: Tree, file: Lacking) -> Unknown:
     if isinstance(file, Unknown):
         return file
     if not tree.running:
@@ -319,7 +327,7 @@ def _unread(tree: Tree, file: Lacking) -> Unknown:
 
 @fact(
     SetOf(OneOf(*_kernel_config.WORDS)),
-    sources=(*_kernel_config.FILES, *(f"{tree}/*" for tree in _kernel_version.TREES)),
+    sources=(*_kernel_config.FILES, *(f"{tree}/*" for tree in _kernel_version.MODULE_TREES)),
     fix="install the package that has /boot/config-RELEASE, or boot a kernel that was built with IKCONFIG_PROC",
 )
 def config_sources(machine: Machine) -> Observation[FrozenSet[str]]:
@@ -332,26 +340,26 @@ def config_sources(machine: Machine) -> Observation[FrozenSet[str]]:
 
     At rest proc is inferred from IKCONFIG_PROC in the configuration.
     """
-    return _kernel_config.places(machine)
+    return _kernel_config.list_config_places(machine)
 
 
-config_sources.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)(_kernel_config.places)
+config_sources.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)(_kernel_config.list_config_places)
 
 
-def _signature(machine: Machine) -> Observation[str]:
+def _read_signature(machine: Machine) -> Observation[str]:
     """Parse `Ubuntu 6.8.0-31.31-generic 6.8.1`: the upstream version is last."""
-    return machine.line(SIGNATURE).then(lambda line: _kernel_release.upstream(line.split()[-1]))
+    return machine.line(SIGNATURE).then(lambda line: _kernel_release.parse_upstream_version(line.split()[-1]))
 
 
-def _packaged(machine: Machine) -> Observation[str]:
+def _read_debian_version(machine: Machine) -> Observation[str]:
     """Parse Debian's version, 6.1.176, from the text of /proc/version.
 
     Example: `... (gcc-12 (Debian 12.2.0-14) ...) #1 SMP PREEMPT_DYNAMIC Debian 6.1.176-1 (2026-05-01)`.
     """
-    return machine.line(BANNER).then(_kernel_release.debian)
+    return machine.line(BANNER).then(_kernel_release.parse_debian_version)
 
 
-def _taints(text: str) -> FrozenSet[str]:
+def _parse_taints(text: str) -> FrozenSet[str]:
     mask = int(text)
     if not 0 <= mask < 1 << 64:
         raise ValueError(f"`{text[:40]}` is no mask of taints")
@@ -359,7 +367,7 @@ def _taints(text: str) -> FrozenSet[str]:
     return frozenset(named.get(bit, f"bit {bit}") for bit in range(64) if mask >> bit & 1)
 
 
-def _chosen(text: str) -> str:
+def _parse_selected_word(text: str) -> str:
     """Return the selected word of `none [integrity] confidentiality`."""
     match = re.search(r"\[(\w+)\]", text)
     if not match:

@@ -38,17 +38,17 @@ def version(machine: Machine) -> Observation[str]:
     found = _program_places.find_program(machine, "kubelet")
     if not isinstance(found, Value):
         return found
-    ran = machine.run([_program_places.word(machine, "kubelet", found.value), "--version"])
+    ran = machine.run([_program_places.get_command_word(machine, "kubelet", found.value), "--version"])
     if isinstance(ran, Value) and ran.value.status:
         return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}")
-    return ran.then(lambda said: _printed(said.output))
+    return ran.then(lambda said: _parse_printed_version(said.output))
 
 
 @version.at_rest(*SEARCHED, *PACKAGED)
 def _version_at_rest(tree: Tree) -> Observation[str]:
     from nodespec.checks import _installed  # noqa: PLC0415
 
-    return _installed.version(tree, "kubelet", ("kubelet",))
+    return _installed.read_program_version(tree, "kubelet", ("kubelet",))
 
 
 @fact(FreeText(), sources=SEARCHED, optional=True, fix="install the kubelet", same_at_rest=True)
@@ -72,7 +72,7 @@ def running(machine: Machine) -> Observation[bool]:
     names = machine.names("/proc")
     if not isinstance(names, Value):
         return names
-    unread = _hidden(machine)
+    unread = _find_hidden_processes(machine)
     for name in filter(str.isdigit, names.value):
         called = machine.line(f"/proc/{name}/comm")
         if isinstance(called, Value) and called.value == "kubelet":
@@ -96,7 +96,7 @@ def enabled(tree: Tree) -> Observation[bool]:
     after they are applied. A masked service is not enabled. Absent if no such service exists. Whether a boot starts it
     is `kubelet.starts_at_boot`.
     """
-    return _services_at_boot.enabled(tree, UNIT)
+    return _services_at_boot.is_enabled(tree, UNIT)
 
 
 @fact(
@@ -114,10 +114,10 @@ def starts_at_boot(tree: Tree) -> Observation[bool]:
     a boot and the dependencies of their services count. Absent if no such service exists. A service that a socket or a
     timer starts later does not count.
     """
-    return _services_at_boot.starts_at_boot(tree, UNIT)
+    return _services_at_boot.is_started_at_boot(tree, UNIT)
 
 
-def _hidden(machine: Machine) -> Optional[Unknown]:
+def _find_hidden_processes(machine: Machine) -> Optional[Unknown]:
     """Return why processes may be missing from /proc.
 
     If process 1 is visible, all processes are.
@@ -126,7 +126,7 @@ def _hidden(machine: Machine) -> Optional[Unknown]:
     return init if isinstance(init, Unknown) else None
 
 
-def _printed(text: str) -> str:
+def _parse_printed_version(text: str) -> str:
     """Parse `Kubernetes v1.35.0` to `1.35.0`."""
     match = re.fullmatch(r"Kubernetes v(\d\S{0,99})\s*", text)
     if not match:

@@ -15,9 +15,9 @@ def total(machine: Machine) -> Observation[int]:
     MemTotal excludes the memory of the firmware, the kernel image and a crash kernel. A machine sold with 2 GiB shows
     about 1.9 GiB: require a little less than the nominal size.
     """
-    return machine.text("/proc/meminfo").then(_mem_total)
+    return machine.text("/proc/meminfo").then(_parse_mem_total)
 
 
-def _mem_total(text: str) -> int:
+def _parse_mem_total(text: str) -> int:
     rows = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     return int(rows["MemTotal"].split()[0]) * 1024

@@ -18,10 +18,10 @@ NOT_LOADED = ("loadable", "blacklisted", "blocked")
 LOADER = "/proc/sys/kernel/modprobe"
 
 
-def _key(name: str) -> str:
+def _validate_module_name(name: str) -> str:
     if not re.fullmatch(r"[\w+.-]{1,64}", name, re.ASCII):
         raise ValueError(f"`{name}` is not the name of a module: letters, digits, _ and -")
-    return _kernel_version.named(name)
+    return _kernel_version.normalize_name(name)
 
 
 @table(
@@ -31,19 +31,19 @@ def _key(name: str) -> str:
         usable=("loaded", "builtin", "loadable", "blacklisted"),
     ),
     sources=(
-        _kernel_version.LOADED,
+        _kernel_version.PROC_MODULES,
         f"{SYSFS}/*",
-        *(f"{tree}/*" for tree in _kernel_version.TREES),
-        *_kernel_version.MODPROBE,
+        *(f"{tree}/*" for tree in _kernel_version.MODULE_TREES),
+        *_kernel_version.MODPROBE_FILES,
         DISABLED,
         LOADER,
         "*/modprobe",
         kernel.CMDLINE,
         *_kernel_config.FILES,
-        *_kernel_version.SHOWN,
+        *_kernel_version.EVIDENCE_FILES,
     ),
     noun="module",
-    key=_key,
+    key=_validate_module_name,
     closed=True,
     fix="modprobe {key}, and name it in /etc/modules-load.d for the next boot; where there is no such module, install"
     " the kernel's modules or boot a kernel that has it",
@@ -79,78 +79,85 @@ def modules(machine: Machine) -> Rows[str]:
     nothing. Modules that udev finds for devices, or that programs load while running, are loadable. Sysctl files count
     for kernel.modules_disabled.
     """
-    return _rows(machine)
+    return _make_rows(machine)
 
 
 @modules.at_rest(
-    *(f"{tree}/*" for tree in _kernel_version.TREES),
-    *_kernel_version.MODPROBE,
-    *_kernel_version.LINE,
+    *(f"{tree}/*" for tree in _kernel_version.MODULE_TREES),
+    *_kernel_version.MODPROBE_FILES,
+    *_kernel_version.CMDLINE_FILES,
     *_kernel_config.FILES,
     *("*/modules-load.d*", "/etc/modules", "/etc/conf.d/modules", "*/systemd/system*", "/sbin/init", "*/sysctl.*"),
     "*/modprobe",
 )
-def _at_rest(tree: Tree) -> Rows[str]:
-    return _rows(tree)
+def _modules_at_rest(tree: Tree) -> Rows[str]:
+    return _make_rows(tree)
 
 
-def _rows(tree: Tree) -> Rows[str]:
-    return Rows(lambda name: _row(tree, name), lambda: _every(tree), tree.once(_rest), lambda: _names(tree))
+def _make_rows(tree: Tree) -> Rows[str]:
+    return Rows(
+        lambda name: _resolve_state(tree, name),
+        lambda: _list_states(tree),
+        tree.once(_resolve_rest),
+        lambda: _list_module_names(tree),
+    )
 
 
-def state(tree: Tree, name: str) -> Observation[str]:
+def resolve_module_state(tree: Tree, name: str) -> Observation[str]:
     """Return the state of one module, for other families."""
-    return _row(tree, name) or tree.once(_rest)
+    return _resolve_state(tree, name) or tree.once(_resolve_rest)
 
 
-def _loaded(machine: Tree) -> Observation[Mapping[str, Union[Evidence, Unknown]]]:
+def _read_loaded(machine: Tree) -> Observation[Mapping[str, Union[Evidence, Unknown]]]:
     """Return the modules that are loaded, or that the next boot loads."""
     if isinstance(machine, Machine):
-        rows = machine.once(_kernel_version.loaded)
-        return rows.then(lambda rows: {name: Evidence(_kernel_version.LOADED, row.line) for name, row in rows.items()})
+        rows = machine.once(_kernel_version.read_loaded_modules)
+        return rows.then(
+            lambda rows: {name: Evidence(_kernel_version.PROC_MODULES, row.line) for name, row in rows.items()}
+        )
     from nodespec.checks import _modules_at_boot  # noqa: PLC0415
 
-    return _modules_at_boot.loaded(machine)
+    return _modules_at_boot.resolve_loaded_modules(machine)
 
 
-def _row(machine: Tree, name: str) -> Optional[Observation[str]]:
-    loaded, builtin = machine.once(_loaded), machine.once(_kernel_version.builtin)
+def _resolve_state(machine: Tree, name: str) -> Optional[Observation[str]]:
+    loaded, builtin = machine.once(_read_loaded), machine.once(_kernel_version.list_builtin_modules)
     if isinstance(loaded, Value) and name in loaded.value:
         at = loaded.value[name]
         return at if isinstance(at, Unknown) else Value("loaded", at)
     if isinstance(builtin, Value) and name in builtin.value:
         return Value("builtin", builtin.evidence._replace(line=builtin.value[name]))
     if not isinstance(loaded, Value) or not isinstance(builtin, Value):
-        shown = _in_sysfs(machine, name) or _configured(machine, name)
+        shown = _find_in_sysfs(machine, name) or _infer_by_config(machine, name)
         if shown:
             return shown
     if isinstance(loaded, Unknown) and not machine.running:
         return loaded
-    state = _loadable(machine, name) or _in_sysfs(machine, name) or _known(machine, name)
+    state = _resolve_loadable(machine, name) or _find_in_sysfs(machine, name) or _explain_unlisted(machine, name)
     if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in NOT_LOADED:
         # Where /proc/modules is masked, the module may be loaded.
         return Value(state.value, state.evidence, ("loaded",))
     return state
 
 
-def _known(machine: Tree, name: str) -> Optional[Observation[str]]:
+def _explain_unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the state of a name that no list has.
 
     For a module of Linux the build option that would add it is named.
     """
     from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
-    rest, option = machine.once(_rest), _kernel_config_inferred.option_of(name)
+    rest, option = machine.once(_resolve_rest), _kernel_config_inferred.find_module_option(name)
     if not option or not isinstance(rest, Absent):
         return None
-    built = _kernel_config.option(machine, option)
+    built = _kernel_config.read_config_option(machine, option)
     # Lists of modules do not include code that can no longer be built as a module.
     if isinstance(built, Value) and built.value == "y":
         return Value("builtin", built.evidence._replace(inferred=True))
     return rest._replace(say=f"a kernel built with CONFIG_{option} has it")
 
 
-def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
+def _find_in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
     """Return the state of a module by its entry in /sys/module.
 
     A loaded module has a state there; built-in code has an entry if it has parameters.
@@ -165,11 +172,11 @@ def _in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
     return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
 
 
-def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
+def _infer_by_config(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the state by the kernel's configuration, if no list has the module."""
     from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
-    option = _kernel_config_inferred.option_of(name)
+    option = _kernel_config_inferred.find_module_option(name)
     if not option:
         return None
     resting = kernel.config.resting
@@ -181,101 +188,121 @@ def _configured(machine: Tree, name: str) -> Optional[Observation[str]]:
     if built.value == "y" and not built.others:
         return Value("builtin", at)
     may_be_built = {"y", "m"} & {str(built.value), *map(str, built.others)}
-    none = isinstance(machine.once(_loaded), Absent) and not may_be_built
+    none = isinstance(machine.once(_read_loaded), Absent) and not may_be_built
     return Absent(at, say) if none else None
 
 
-def _loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
+def _resolve_loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the state of a module of the tree, which may be kept from loading."""
-    if all(not isinstance(machine.once(look), Value) for look in (_kernel_version.installed, _kernel_version.built)):
+    if all(
+        not isinstance(machine.once(look), Value)
+        for look in (_kernel_version.list_installed_modules, _kernel_version.list_shipped_modules)
+    ):
         return None
     from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415
 
-    bans, unread = machine.once(_bans)
-    seen = _modules_on_demand.state(machine, name, _modprobe_plan.KernelState(machine.once(_present), bans), unread)
-    if isinstance(seen, Value) and isinstance(machine.once(_loaded), Absent):
-        return Absent(Evidence(_kernel_version.LOADED), "this kernel loads no modules")
+    bans, unread = machine.once(_read_bans)
+    seen = _modules_on_demand.resolve_loadable_state(
+        machine, name, _modprobe_plan.KernelState(machine.once(_list_present), bans), unread
+    )
+    if isinstance(seen, Value) and isinstance(machine.once(_read_loaded), Absent):
+        return Absent(Evidence(_kernel_version.PROC_MODULES), "this kernel loads no modules")
     return seen
 
 
-def _present(machine: Tree) -> Mapping[str, object]:
+def _list_present(machine: Tree) -> Mapping[str, object]:
     """Return the modules that are in the kernel."""
-    return {**_value(machine.once(_kernel_version.builtin)), **_value(machine.once(_loaded))}
+    return {
+        **_get_mapping(machine.once(_kernel_version.list_builtin_modules)),
+        **_get_mapping(machine.once(_read_loaded)),
+    }
 
 
-def _every(machine: Tree) -> Mapping[str, Observation[str]]:
-    rows = {name: _row(machine, name) for name in sorted(_names(machine))}
+def _list_states(machine: Tree) -> Mapping[str, Observation[str]]:
+    rows = {name: _resolve_state(machine, name) for name in sorted(_list_module_names(machine))}
     return {name: row for name, row in rows.items() if row and not isinstance(row, Absent)}
 
 
-def _names(machine: Tree) -> Set[str]:
+def _list_module_names(machine: Tree) -> Set[str]:
     """Return all names that may have a row."""
-    names = {*_value(machine.once(_loaded)), *_value(machine.once(_kernel_version.builtin))}
-    installed, shown = machine.once(_kernel_version.installed), machine.names(SYSFS) if machine.running else None
-    names.update(_value(installed if isinstance(installed, Value) else machine.once(_kernel_version.built)))
+    names = {
+        *_get_mapping(machine.once(_read_loaded)),
+        *_get_mapping(machine.once(_kernel_version.list_builtin_modules)),
+    }
+    installed, shown = (
+        machine.once(_kernel_version.list_installed_modules),
+        machine.names(SYSFS) if machine.running else None,
+    )
+    names.update(
+        _get_mapping(installed if isinstance(installed, Value) else machine.once(_kernel_version.list_shipped_modules))
+    )
     return names.union(shown.value if isinstance(shown, Value) else ())
 
 
-def _value(found: Observation[Mapping[str, T]]) -> Mapping[str, T]:
+def _get_mapping(found: Observation[Mapping[str, T]]) -> Mapping[str, T]:
     return found.value if isinstance(found, Value) else {}
 
 
-def _rest(machine: Tree) -> Union[Absent, Unknown]:
+def _resolve_rest(machine: Tree) -> Union[Absent, Unknown]:
     """Return the state of all other names; absent only if all lists were read."""
-    tree = machine.once(_kernel_version.tree)
+    tree = machine.once(_kernel_version.find_module_tree)
     if isinstance(tree, Absent):
-        look = _reboot(machine) or "install the kernel's modules, or build them in"
+        look = _suggest_reboot(machine) or "install the kernel's modules, or build them in"
         return Unknown("not found", f"{tree.evidence} does not exist", look)
     if isinstance(tree, Unknown):
         return tree
-    loaded = machine.once(_loaded)
+    loaded = machine.once(_read_loaded)
     if machine.running and isinstance(loaded, Unknown):
         return loaded
     lacking = (
-        machine.once(_kernel_version.builtin),
-        machine.once(_kernel_version.installed),
-        machine.once(_kernel_version.built),
+        machine.once(_kernel_version.list_builtin_modules),
+        machine.once(_kernel_version.list_installed_modules),
+        machine.once(_kernel_version.list_shipped_modules),
     )
     unread = next((look for look in lacking if isinstance(look, Unknown)), None)
     if unread:
         return unread
     if isinstance(lacking[0], Value) and any(isinstance(look, Value) for look in lacking[1:]):
         return Absent(tree.evidence)
-    look = f"{machine.once(_kernel_version.depmod)}, or install the kernel's modules again"
+    look = f"{machine.once(_kernel_version.suggest_depmod)}, or install the kernel's modules again"
     return Unknown("not found", f"{tree.value} lists no modules", look)
 
 
-def _reboot(machine: Tree) -> str:
+def _suggest_reboot(machine: Tree) -> str:
     """Return the hint for a kernel whose modules were removed by an upgrade."""
     if not machine.running:
         return ""
     from nodespec.checks import _boot_next  # noqa: PLC0415
 
-    running, following = _kernel_version.release(machine), _boot_next.release(machine)
+    running, following = _kernel_version.read_kernel_release(machine), _boot_next.resolve_next_release(machine)
     if not isinstance(following, Value) or not isinstance(running, Value) or following.value == running.value:
         return ""
     return f"reboot: the next boot starts {following.value}"
 
 
-def _bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
+def _read_bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
     """Return the modules that the kernel refuses, and why there may be more.
 
     The empty name stands for all modules.
     """
     if not machine.running:
-        return _bans_at_rest(machine)
+        return _read_bans_at_rest(machine)
     disabled, line = machine.line(DISABLED), machine.line(kernel.CMDLINE)
-    bans = dict(_kernel_version.banned(line.value, line.evidence)) if isinstance(line, Value) else {}
+    bans = dict(_kernel_version.parse_denied_modules(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
     return bans, next((look for look in (disabled, line) if isinstance(look, Unknown)), None)
 
 
-def _bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
+def _read_bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
     from nodespec.checks import _modules_at_boot, _sysctl_at_boot  # noqa: PLC0415
 
-    assigned = _sysctl_at_boot.assigned(tree)
+    assigned = _sysctl_at_boot.read_sysctl_files(tree)
     disabled = assigned.value.observe("kernel.modules_disabled") if isinstance(assigned, Value) else None
     everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
-    unread = assigned if isinstance(assigned, Unknown) and _sysctl_at_boot.may_name(tree, "modules_disabled") else None
-    return {**_modules_at_boot.banned(tree), **everything}, unread
+    unread = (
+        assigned
+        if isinstance(assigned, Unknown) and _sysctl_at_boot.may_contain_word(tree, "modules_disabled")
+        else None
+    )
+    return {**_modules_at_boot.read_denied_modules(tree), **everything}, unread

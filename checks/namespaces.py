@@ -15,7 +15,7 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Value
 
 KINDS = frozenset({"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"})
-OWN = "/proc/*/ns"
+NAMESPACE_LINKS = "/proc/*/ns"
 OPTIONS = {**{kind: f"{kind.upper()}_NS" for kind in KINDS - {"cgroup", "mnt"}}, "cgroup": "CGROUPS"}
 
 LIMIT = "/proc/sys/user/max_user_namespaces"
@@ -26,7 +26,7 @@ SHARED = "run nodespec in the host's user namespace"
 
 @fact(
     SetOf(OneOf(*sorted(KINDS))),
-    sources=(OWN,),
+    sources=(NAMESPACE_LINKS,),
     fix="boot a kernel that has them: built with NET_NS, USER_NS and so on; cgroup came with Linux 4.6, time with 5.6",
 )
 def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
@@ -36,10 +36,10 @@ def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
     Whether new namespaces may be created is shown by `unprivileged` and the limits under sysctl. At rest the kinds
     follow from how the kernel was built.
     """
-    return machine.names(f"{machine.process}/ns").then(_kinds)
+    return machine.names(f"{machine.process}/ns").then(_parse_kinds)
 
 
-@kinds.at_rest(*_kernel_version.BOOT, *_kernel_config.FILES)
+@kinds.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
 def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     from nodespec.checks import kernel  # noqa: PLC0415
 
@@ -57,7 +57,7 @@ def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
 
 @fact(
     OneOf("allowed", "restricted", "denied"),
-    sources=(OWN, LIMIT, DEBIAN, APPARMOR),
+    sources=(NAMESPACE_LINKS, LIMIT, DEBIAN, APPARMOR),
     fix="set what decided (user.max_user_namespaces to some thousands, kernel.unprivileged_userns_clone to 1),"
     " or for a program that AppArmor restricts, load a profile with the rule `userns,`",
 )
@@ -72,28 +72,28 @@ def unprivileged(machine: Machine) -> Observation[str]:
     The policy is read and not tried. A restriction of single processes, such as a seccomp filter, a chroot or SELinux,
     may still deny what is allowed here.
     """
-    built = machine.names(f"{machine.process}/ns").then(_kinds)
+    built = machine.names(f"{machine.process}/ns").then(_parse_kinds)
     if not isinstance(built, Value):
         return built
     if "user" not in built.value:
         return Value("denied", built.evidence)
-    answers = [answer for answer in _policy(machine) if not isinstance(answer, Absent)]
-    return min(answers, key=_precedence, default=Value("allowed", built.evidence))
+    answers = [answer for answer in _read_policy(machine) if not isinstance(answer, Absent)]
+    return min(answers, key=_rank_answer, default=Value("allowed", built.evidence))
 
 
-def _precedence(answer: Observation[str]) -> int:
+def _rank_answer(answer: Observation[str]) -> int:
     """Return the order of precedence: unknown comes before all states except denied."""
     return {"denied": 0, "restricted": 2, "allowed": 3}[answer.value] if isinstance(answer, Value) else 1
 
 
-def _policy(machine: Machine) -> Iterator[Observation[str]]:
+def _read_policy(machine: Machine) -> Iterator[Observation[str]]:
     """Yield what each setting decides by itself. A kernel has some of them, or none."""
     yield machine.elsewhere("user") or machine.line(LIMIT).then(lambda text: "allowed" if int(text) > 0 else "denied")
     yield machine.line(DEBIAN).then(lambda text: "allowed" if int(text) else "denied")
     yield machine.line(APPARMOR).then(lambda text: "restricted" if int(text) else "allowed")
 
 
-def _kinds(names: Tuple[str, ...]) -> FrozenSet[str]:
+def _parse_kinds(names: Tuple[str, ...]) -> FrozenSet[str]:
     if "mnt" not in names:  # No kernel can be built without mount namespaces.
         raise ValueError("no namespaces in it")
     return KINDS.intersection(names)

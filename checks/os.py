@@ -24,7 +24,7 @@ def id_(tree: Tree) -> Observation[str]:
 
     ID in os-release; `linux` if that field is not set, as its specification requires.
     """
-    return _id(tree)
+    return _read_id(tree)
 
 
 @fact(FreeText(), sources=_os_release.FILES, same_at_rest=True)
@@ -33,7 +33,7 @@ def name(tree: Tree) -> Observation[str]:
 
     NAME in os-release, else `Linux`.
     """
-    return _os_release.given(tree, "NAME", "Linux")
+    return _os_release.read_field_or_default(tree, "NAME", "Linux")
 
 
 @fact(FreeText(), sources=_os_release.FILES, same_at_rest=True)
@@ -42,7 +42,7 @@ def pretty_name(tree: Tree) -> Observation[str]:
 
     PRETTY_NAME in os-release, else `Linux`.
     """
-    return _os_release.given(tree, "PRETTY_NAME", "Linux")
+    return _os_release.read_field_or_default(tree, "PRETTY_NAME", "Linux")
 
 
 @fact(Version(RELEASE), sources=_os_release.FILES, optional=True, same_at_rest=True)
@@ -52,7 +52,7 @@ def version(tree: Tree) -> Observation[str]:
     A rolling distribution (Arch, Debian testing and unstable) has none. Not every distribution shows point releases: on
     Debian both 12.1 and 12.11 are 12.
     """
-    return _os_release.field(tree, "VERSION_ID")
+    return _os_release.read_field(tree, "VERSION_ID")
 
 
 @fact(FreeText(), sources=_os_release.FILES, optional=True, same_at_rest=True)
@@ -62,10 +62,10 @@ def codename(tree: Tree) -> Observation[str]:
     VERSION_CODENAME in os-release. If that field does not exist, it is the text in parentheses or after a comma in
     VERSION (inferred), as older releases have it: 7 (Core).
     """
-    fields = tree.once(_os_release.fields)
+    fields = tree.once(_os_release.read_os_release)
     if not isinstance(fields, Value) or "VERSION_CODENAME" in fields.value:
-        return _os_release.field(tree, "VERSION_CODENAME")
-    whole = _os_release.field(tree, "VERSION")
+        return _os_release.read_field(tree, "VERSION_CODENAME")
+    whole = _os_release.read_field(tree, "VERSION")
     if not isinstance(whole, Value):
         return whole
     found = re.search(r"\(([^()\d]+)\)|,([^\d,]+)$", whole.value)
@@ -80,7 +80,7 @@ def variant(tree: Tree) -> Observation[str]:
 
     VARIANT_ID in os-release.
     """
-    return _os_release.field(tree, "VARIANT_ID")
+    return _os_release.read_field(tree, "VARIANT_ID")
 
 
 @fact(FreeText(), sources=_os_release.FILES, optional=True, same_at_rest=True)
@@ -89,7 +89,7 @@ def build(tree: Tree) -> Observation[str]:
 
     On Arch it is `rolling`.
     """
-    return _os_release.field(tree, "BUILD_ID")
+    return _os_release.read_field(tree, "BUILD_ID")
 
 
 @fact(SetOf(FreeText()), sources=_os_release.FILES, same_at_rest=True)
@@ -99,7 +99,7 @@ def families(tree: Tree) -> Observation[FrozenSet[str]]:
     `families: [debian]` matches Debian, Ubuntu and most derivatives. The list is what the distribution itself declares:
     Amazon Linux 2023 lists fedora, but not rhel.
     """
-    own, like = _id(tree), _os_release.field(tree, "ID_LIKE")
+    own, like = _read_id(tree), _os_release.read_field(tree, "ID_LIKE")
     if isinstance(own, Value) and isinstance(like, Value):
         return like.then(lambda names: frozenset((own.value, *names.split())))
     return like if isinstance(like, Unknown) else own.then(lambda word: frozenset((word,)))
@@ -118,7 +118,7 @@ def init(machine: Machine) -> Observation[str]:
             return Value(system, Evidence(mark))
     comm = machine.line("/proc/1/comm")
     if isinstance(comm, Value) and comm.value == "init":
-        program = _init_system.init(machine)
+        program = _init_system.detect_init_system(machine)
         missing = Unknown("not found", f"process 1 is called init, and {_init_system.INIT} is not there")
         return missing if isinstance(program, Absent) else program
     return comm.then(lambda program: _init_system.PROGRAMS.get(program, program))
@@ -126,7 +126,7 @@ def init(machine: Machine) -> Observation[str]:
 
 @init.at_rest(*_init_system.SOURCES)
 def _init_at_rest(tree: Tree) -> Observation[str]:
-    return _init_system.init(tree)
+    return _init_system.detect_init_system(tree)
 
 
 @fact(
@@ -143,7 +143,7 @@ def machine_id(tree: Tree) -> Observation[str]:
     cluster. systemd fills an empty file at boot. `uninitialized` makes that boot a first boot. The ID itself is never
     shown.
     """
-    return tree.line("/etc/machine-id").then(_identity)
+    return tree.line("/etc/machine-id").then(_parse_machine_id)
 
 
 @fact(
@@ -168,18 +168,18 @@ def container(machine: Machine) -> Observation[str]:
     process 1. Marks in the image do not change that: many images contain `/.dockerenv`. In all other cases the marks of
     engines decide; the result is inferred unless the process has its own PID namespace. Without a mark it is `other`.
     """
-    outside, path = _container.outside(machine), f"{machine.process}/ns/pid"
+    outside, path = _container.find_host_proof(machine), f"{machine.process}/ns/pid"
     if outside:
         return Absent(Evidence(outside))
     space = machine.link(path)
     if isinstance(space, Unknown):  # Then it is also unknown whether the marks are those of this container.
         return space
-    inside = isinstance(space, Value) and space.value != _container.FIRST["pid"]
+    inside = isinstance(space, Value) and space.value != _container.INITIAL_NAMESPACES["pid"]
     mounts = machine.link(f"{machine.process}/ns/mnt")
     if isinstance(mounts, Unknown) and not inside:
         return mounts
     unseen: Optional[Unknown] = None
-    for mark in _container.marks(machine, inside=inside):
+    for mark in _container.list_engine_marks(machine, inside=inside):
         if isinstance(mark, Unknown):
             unseen = unseen or mark
         # The value "oci" is generic; it names no engine.
@@ -202,14 +202,14 @@ def virtualization(machine: Machine) -> Observation[str]:
     Its kind is inferred from the clock source, the DMI tables or the device tree. The fact names the hypervisor, not
     the cloud provider: EC2 Nitro and Google are kvm. Xen's domain 0 counts as bare metal.
     """
-    return _hypervisor.observed(machine)
+    return _hypervisor.detect_hypervisor(machine)
 
 
-def _id(tree: Tree) -> Observation[str]:
-    return _os_release.given(tree, "ID", "linux")
+def _read_id(tree: Tree) -> Observation[str]:
+    return _os_release.read_field_or_default(tree, "ID", "linux")
 
 
-def _identity(text: str) -> str:
+def _parse_machine_id(text: str) -> str:
     if text in ("", "uninitialized"):
         return text or "empty"
     if re.fullmatch("[0-9a-fA-F]{32}", text) and set(text) != {"0"}:

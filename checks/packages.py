@@ -17,7 +17,7 @@ from typing import Mapping, Union
 
 from nodespec.checks import _apk, _dpkg, _rpm
 from nodespec.checks._dpkg import STATUS
-from nodespec.checks._package_rows import NAME, Listed
+from nodespec.checks._package_rows import NAME, PackageDatabase
 from nodespec.facts.declaration import Record, Row, Rows, table
 from nodespec.facts.value_types import FreeText, OneOf, Version
 from nodespec.facts.versions import DEB, RELEASE, RPM
@@ -28,7 +28,7 @@ STATES = ("installed", "triggers-pending", "triggers-awaited", "half-configured"
 OTHERS = {"/var/lib/pacman/local": "pacman"}  # package systems that are recognized but not read
 
 
-def _name(text: str) -> str:
+def _validate_package_name(text: str) -> str:
     """Validate the name of a package, optionally with its architecture."""
     name, colon, architecture = text.partition(":")
     if not NAME.fullmatch(name) or (colon and not NAME.fullmatch(architecture)):
@@ -47,7 +47,7 @@ def _name(text: str) -> str:
     },
     sources=(*_dpkg.SOURCES, *_rpm.FILES, *_apk.FILES),
     noun="package",
-    key=_name,
+    key=_validate_package_name,
     closed=True,
     listed=lambda name: ":" not in name,  # NAME:ARCHITECTURE is a second name of a package that is listed as NAME.
     fix="install the package {key}",
@@ -68,26 +68,26 @@ def packages(tree: Tree) -> Rows[Row]:
     `status` is the third word of dpkg's status: `installed`, or how far an installation came. With the other systems a
     package is either installed or absent.
     """
-    return rows_of(tree)
+    return read_packages(tree)
 
 
-def rows_of(tree: Tree) -> Rows[Row]:
+def read_packages(tree: Tree) -> Rows[Row]:
     """Return the packages, for families that need the version of an installed package."""
-    found = tree.once(_database)
+    found = tree.once(_find_database)
     if isinstance(found, Unknown):
         return Rows.lacking(found)
-    return Rows(found.observe, lambda: tree.once(_all), found.rest)
+    return Rows(found.observe, lambda: tree.once(_list_packages), found.rest)
 
 
-def _all(tree: Tree) -> Mapping[str, Observation[Record]]:
-    found = tree.once(_database)
+def _list_packages(tree: Tree) -> Mapping[str, Observation[Record]]:
+    found = tree.once(_find_database)
     return {} if isinstance(found, Unknown) else found.every()
 
 
-def _database(tree: Tree) -> Union[_dpkg.DpkgDatabase, Listed, Unknown]:
+def _find_database(tree: Tree) -> Union[_dpkg.DpkgDatabase, PackageDatabase, Unknown]:
     """Return the first database that has packages, else why one could not be read."""
     unread = None
-    for look in (_dpkg.database, _rpm.database, _apk.database):
+    for look in (_dpkg.read_dpkg_database, _rpm.read_rpm_database, _apk.read_apk_database):
         found = look(tree)
         if found and not isinstance(found, Unknown):
             return found

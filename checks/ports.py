@@ -11,11 +11,11 @@ from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
-HIGHEST = 65535
+MAX_PORT = 65535
 # The state of a socket that accepts traffic: LISTEN for TCP; for UDP a bound socket that is not connected.
-WAITING = {"tcp": "0A", "udp": "07"}
+LISTENING_STATES = {"tcp": "0A", "udp": "07"}
 # States of connections that are not established yet and belong to a listener: SYN_RECV, NEW_SYN_RECV.
-COMING = ("03", "0C")
+HALF_OPEN_STATES = ("03", "0C")
 ROW = re.compile(r"\s*\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]{2}) ")
 RANGE, DEFAULT_RANGE = "/proc/sys/net/ipv4/ip_local_port_range", (32768, 60999)
 
@@ -29,17 +29,17 @@ class Socket(NamedTuple):
     state: str
 
 
-def _port(text: str) -> str:
+def _parse_port(text: str) -> str:
     """Parse a port: `6443` and `6443/tcp` are TCP, `53/udp` is UDP."""
     number, slash, protocol = text.partition("/")
-    if not re.fullmatch(r"\d{1,5}", number, re.ASCII) or not 1 <= int(number) <= HIGHEST:
-        raise ValueError(f"`{text}` is not a port: a number from 1 to {HIGHEST}, with /udp if it is UDP's")
-    if slash and protocol not in WAITING:
+    if not re.fullmatch(r"\d{1,5}", number, re.ASCII) or not 1 <= int(number) <= MAX_PORT:
+        raise ValueError(f"`{text}` is not a port: a number from 1 to {MAX_PORT}, with /udp if it is UDP's")
+    if slash and protocol not in LISTENING_STATES:
         raise ValueError(f"`{text}` is not a port: {protocol or 'nothing'} is neither tcp nor udp")
-    return _key(int(number), protocol or "tcp")
+    return _format_port(int(number), protocol or "tcp")
 
 
-def _key(number: int, protocol: str) -> str:
+def _format_port(number: int, protocol: str) -> str:
     return f"{number}/udp" if protocol == "udp" else str(number)
 
 
@@ -47,7 +47,7 @@ def _key(number: int, protocol: str) -> str:
     OneOf("free", "connected", "listening"),
     sources=("/proc/*/net/tcp", "/proc/*/net/tcp6", "/proc/*/net/udp", "/proc/*/net/udp6"),
     noun="port",
-    key=_port,
+    key=_parse_port,
     closed=True,
     total=True,
     fix="`ss -lntup` shows what uses port {key}: make it {want}",
@@ -65,7 +65,7 @@ def ports(machine: Machine) -> Rows[Row]:
     A TCP socket that is bound but does not listen yet is in no table and is not observed. A port that the packet filter
     redirects, such as a published port of a container, has no listener and is not observed.
     """
-    tables = {protocol: _waiting(machine, protocol) for protocol in WAITING}
+    tables = {protocol: _read_used_ports(machine, protocol) for protocol in LISTENING_STATES}
     lacking = {protocol: why for protocol, (_, why) in tables.items() if not isinstance(why, Value)}
     rows: Dict[str, Observation[Row]] = {key: row for found, _ in tables.values() for key, row in found.items()}
 
@@ -73,11 +73,11 @@ def ports(machine: Machine) -> Rows[Row]:
         protocol = key.partition("/")[2] or "tcp"
         return rows.get(key) or tables[protocol][1]
 
-    free = Value("free", Evidence(", ".join(f"{machine.process}/net/{protocol}" for protocol in WAITING)))
+    free = Value("free", Evidence(", ".join(f"{machine.process}/net/{protocol}" for protocol in LISTENING_STATES)))
     return Rows(look, lambda: rows, next(iter(lacking.values()), free))
 
 
-def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Observation[Row]]:
+def _read_used_ports(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Observation[Row]]:
     """Return the ports of one protocol that are in use, and the state of all others."""
     tables: Dict[str, Tuple[Socket, ...]] = {}
     lacking: List[Lacking] = []
@@ -88,7 +88,7 @@ def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Ob
             lacking.append(found)
         elif isinstance(found, Value):
             tables[path] = found.value
-    rows = _held(machine, protocol, tables)
+    rows = _collect_used_ports(machine, protocol, tables)
     if not lacking:
         return rows, Value("free", Evidence(f"{machine.process}/net/{protocol}"))
     why = lacking[0]
@@ -97,18 +97,20 @@ def _waiting(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Ob
     return {key: row for key, row in rows.items() if row.value == "listening"}, unread
 
 
-def _held(machine: Machine, protocol: str, tables: Mapping[str, Tuple[Socket, ...]]) -> Dict[str, Value[str]]:
+def _collect_used_ports(
+    machine: Machine, protocol: str, tables: Mapping[str, Tuple[Socket, ...]]
+) -> Dict[str, Value[str]]:
     """Return the ports that have a listener, then those that only have a connection."""
     rows: Dict[str, Value[str]] = {}
     for path, sockets in tables.items():
         for socket in sockets:
-            if socket.state == WAITING[protocol]:
-                rows.setdefault(_key(socket.port, protocol), Value("listening", Evidence(path, socket.line)))
+            if socket.state == LISTENING_STATES[protocol]:
+                rows.setdefault(_format_port(socket.port, protocol), Value("listening", Evidence(path, socket.line)))
     listening = frozenset(rows)
     for path, sockets in tables.items():
         for socket in sockets:
-            key = _key(socket.port, protocol)
-            if key in listening or not socket.port or socket.state in COMING:
+            key = _format_port(socket.port, protocol)
+            if key in listening or not socket.port or socket.state in HALF_OPEN_STATES:
                 continue
             outgoing = protocol == "udp" or _is_outgoing(machine, socket, listening)
             if key not in rows or (outgoing and rows[key].others):
@@ -122,11 +124,11 @@ def _is_outgoing(machine: Machine, socket: Socket, listening: Container[str]) ->
     No listener can bind the port of such a connection (Linux 6.18). The ephemeral port decides, else the peer's port,
     which has a listener or is not ephemeral.
     """
-    low, high = machine.once(_ephemeral)
-    return low <= socket.port <= high or not low <= socket.peer <= high or _key(socket.peer, "tcp") in listening
+    low, high = machine.once(_read_ephemeral_range)
+    return low <= socket.port <= high or not low <= socket.peer <= high or _format_port(socket.peer, "tcp") in listening
 
 
-def _ephemeral(machine: Machine) -> Tuple[int, int]:
+def _read_ephemeral_range(machine: Machine) -> Tuple[int, int]:
     """Return the first and the last ephemeral port."""
     said = machine.line(RANGE)
     found = re.fullmatch(r"(\d{1,5})\s+(\d{1,5})", said.value, re.ASCII) if isinstance(said, Value) else None

@@ -23,12 +23,12 @@ from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, select_first
 
 T = TypeVar("T")
-AT_REST = Unknown(DEFERRED, "only a running machine can tell")
+RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
 
 
-FOUND = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
+PROGRAM_SOURCES = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
 FILES = (*CONFIGURATION, *_services_at_boot.SOURCES)
-INFO = {  # The keys of the cgroup driver and the storage driver in the HTTP API.
+INFO_KEYS = {  # The keys of the cgroup driver and the storage driver in the HTTP API.
     "docker": ("CgroupDriver", "Driver"),
     "crio": ("cgroup_driver", "storage_driver"),
 }
@@ -48,7 +48,7 @@ COLUMNS: Mapping[str, Kind[Datum]] = {
 }
 
 
-def _name(key: str) -> str:
+def _resolve_runtime_name(key: str) -> str:
     name = ALIASES.get(key, key)
     if name not in RUNTIMES:
         raise ValueError(f"`{key}` is not one of {', '.join(RUNTIMES)}{suggest_name(key, RUNTIMES)}")
@@ -58,13 +58,13 @@ def _name(key: str) -> str:
 @table(
     COLUMNS,
     sources=(
-        *FOUND,
+        *PROGRAM_SOURCES,
         *(f"*{runtime.program} --version" for runtime in RUNTIMES.values()),
         *(f"{socket}*" for runtime in RUNTIMES.values() for socket in runtime.sockets),
         *FILES,
     ),
     noun="runtime",
-    key=_name,
+    key=_resolve_runtime_name,
     closed=True,
     fixes={
         "version": "install {key} {want}",
@@ -98,16 +98,20 @@ def runtime(machine: Machine) -> Rows[Row]:
     At rest `version` is that of the package, else that of the Go build information in the program. `api` is absent if
     the configuration disables it. Columns that only a running runtime can report are deferred.
     """
-    return Rows(partial(_row, machine), partial(_rows, machine), Absent(Evidence(":".join(PROGRAMS))))
+    return Rows(
+        partial(_make_runtime_row, machine), partial(_list_runtime_rows, machine), Absent(Evidence(":".join(PROGRAMS)))
+    )
 
 
 @runtime.at_rest(f"{':'.join(PROGRAMS)}*", *(f"*/{one.program}" for one in RUNTIMES.values()), *FILES, *PACKAGED)
-def _at_rest(tree: Tree) -> Rows[Row]:
+def _runtime_at_rest(tree: Tree) -> Rows[Row]:
     def look(name: str) -> Observation[Row]:
-        there = _path(tree, name)
+        there = _find_path(tree, name)
         if isinstance(there, Absent):
             return there._replace(say=f"{name} is not installed")
-        return there.then(lambda _: Columns(**{column: partial(_resting, tree, name, column) for column in COLUMNS}))
+        return there.then(
+            lambda _: Columns(**{column: partial(_resolve_column_at_rest, tree, name, column) for column in COLUMNS})
+        )
 
     def every() -> Dict[str, Observation[Row]]:
         rows = {name: look(name) for name in RUNTIMES}
@@ -116,50 +120,50 @@ def _at_rest(tree: Tree) -> Rows[Row]:
     return Rows(look, every, Absent(Evidence(":".join(PROGRAMS))))
 
 
-def _resting(tree: Tree, name: str, column: str) -> Observation[Datum]:
+def _resolve_column_at_rest(tree: Tree, name: str, column: str) -> Observation[Datum]:
     looks: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
-        "version": _runtime_catalogue.packaged,
-        "path": _path,
-        "enabled": _runtime_catalogue.enabled,
-        "starts_at_boot": _runtime_catalogue.starts_at_boot,
-        "api": _runtime_catalogue.api_at_rest,
+        "version": _runtime_catalogue.read_packaged_version,
+        "path": _find_path,
+        "enabled": _runtime_catalogue.is_runtime_enabled,
+        "starts_at_boot": _runtime_catalogue.is_runtime_started_at_boot,
+        "api": _runtime_catalogue.resolve_api_at_rest,
     }
     if column in looks and (column != "api" or RUNTIMES[name].units):
         return looks[column](tree, name)
     if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
-        return _runtime_catalogue.configured(tree, name, column, _runtime_catalogue.packaged(tree, name))
+        return _runtime_catalogue.read_setting(tree, name, column, _runtime_catalogue.read_packaged_version(tree, name))
     if column == "snapshotter":
-        return _runtime_catalogue.no_images(name)
-    return AT_REST if RUNTIMES[name].units else _runtime_catalogue.no_service(name)
+        return _runtime_catalogue.report_no_images(name)
+    return RUNNING_ONLY if RUNTIMES[name].units else _runtime_catalogue.report_no_service(name)
 
 
-def _rows(machine: Machine) -> Dict[str, Observation[Row]]:
-    rows = {name: _row(machine, name) for name in RUNTIMES}
+def _list_runtime_rows(machine: Machine) -> Dict[str, Observation[Row]]:
+    rows = {name: _make_runtime_row(machine, name) for name in RUNTIMES}
     return {name: row for name, row in rows.items() if not isinstance(row, Absent)}
 
 
-def _row(machine: Machine, name: str) -> Observation[Row]:
+def _make_runtime_row(machine: Machine, name: str) -> Observation[Row]:
     looks: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
-        "version": _version,
-        "path": _path,
-        "enabled": _runtime_catalogue.enabled,
-        "starts_at_boot": _runtime_catalogue.starts_at_boot,
-        "running": _running,
-        "socket": _socket,
-        "api": _api,
-        "conditions": _conditions,
-        "handlers": _handlers,
-        "features": _features,
-        "cgroup_driver": _cgroup_driver,
-        "snapshotter": _snapshotter,
+        "version": _read_version,
+        "path": _find_path,
+        "enabled": _runtime_catalogue.is_runtime_enabled,
+        "starts_at_boot": _runtime_catalogue.is_runtime_started_at_boot,
+        "running": _is_running,
+        "socket": _find_socket,
+        "api": _read_api,
+        "conditions": _read_conditions,
+        "handlers": _read_handlers,
+        "features": _read_features,
+        "cgroup_driver": _read_cgroup_driver,
+        "snapshotter": _read_snapshotter,
     }
-    there = select_first(look(machine, name) for look in (_path, _socket))
+    there = select_first(look(machine, name) for look in (_find_path, _find_socket))
     if isinstance(there, Absent):
         return there._replace(say=f"{name} is not installed")
     return there.then(lambda _: Columns(**{column: partial(look, machine, name) for column, look in looks.items()}))
 
 
-def _once(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
+def _memoize(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
     """Memoize an observation for each runtime of a machine."""
 
     def of(name: str) -> Callable[[Machine], T]:
@@ -169,23 +173,23 @@ def _once(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
     return lambda machine, name: machine.once(looks[name])
 
 
-def _path(tree: Tree, name: str) -> Observation[str]:
+def _find_path(tree: Tree, name: str) -> Observation[str]:
     return _program_places.find_program(tree, RUNTIMES[name].program)
 
 
-@_once
-def _socket(machine: Machine, name: str) -> Observation[str]:
+@_memoize
+def _find_socket(machine: Machine, name: str) -> Observation[str]:
     """Return the first socket on which something listens."""
     sockets = RUNTIMES[name].sockets
     if not sockets:
-        return _runtime_catalogue.no_service(name)
-    found = select_first(_listening(machine, path) for path in sockets)
+        return _runtime_catalogue.report_no_service(name)
+    found = select_first(_probe_socket(machine, path) for path in sockets)
     if isinstance(found, Absent):
         return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
     return found
 
 
-def _listening(machine: Machine, path: str) -> Observation[str]:
+def _probe_socket(machine: Machine, path: str) -> Observation[str]:
     connected = machine.connect(path)
     if isinstance(connected, (Absent, Unknown)):
         return connected
@@ -193,89 +197,91 @@ def _listening(machine: Machine, path: str) -> Observation[str]:
     return Value(path, Evidence(path))
 
 
-def _running(machine: Machine, name: str) -> Observation[bool]:
-    socket = _socket(machine, name)
+def _is_running(machine: Machine, name: str) -> Observation[bool]:
+    socket = _find_socket(machine, name)
     if isinstance(socket, Absent) and RUNTIMES[name].sockets:
         return Value(value=False, evidence=socket.evidence)
     return socket.then(lambda _: True)
 
 
-@_once
-def _hello(machine: Machine, name: str) -> Observation[cri.CriRuntime]:
+@_memoize
+def _request_version(machine: Machine, name: str) -> Observation[cri.CriRuntime]:
     """Return its reply to `Version`; if this fails, no other request is sent."""
-    socket = _socket(machine, name)
+    socket = _find_socket(machine, name)
     if not isinstance(socket, Value):
         return socket
     answer = Absent(socket.evidence) if name == "docker" else cri.identify_runtime(machine, socket.value)
     return answer._replace(say=RUNTIMES[name].silent) if isinstance(answer, Absent) else answer
 
 
-@_once
-def _status(machine: Machine, name: str) -> Observation[cri.CriStatus]:
-    hello = _hello(machine, name)
+@_memoize
+def _request_status(machine: Machine, name: str) -> Observation[cri.CriStatus]:
+    hello = _request_version(machine, name)
     return cri.fetch_status(machine, hello.value) if isinstance(hello, Value) else hello
 
 
-@_once
-def _info(machine: Machine, name: str) -> Observation[object]:
+@_memoize
+def _request_info(machine: Machine, name: str) -> Observation[object]:
     """Return the HTTP reply of Docker and CRI-O; do not ask if the CRI request failed."""
-    socket, hello = _socket(machine, name), _hello(machine, name)
+    socket, hello = _find_socket(machine, name), _request_version(machine, name)
     if isinstance(hello, Unknown):
         return hello
     return peer.fetch_http(machine, socket.value, "/info").then(cri.parse_json) if isinstance(socket, Value) else socket
 
 
-def _api(machine: Machine, name: str) -> Observation[str]:
-    return _hello(machine, name).then(lambda hello: hello.api)
+def _read_api(machine: Machine, name: str) -> Observation[str]:
+    return _request_version(machine, name).then(lambda hello: hello.api)
 
 
-def _conditions(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
-    return _status(machine, name).then(lambda status: status.conditions)
+def _read_conditions(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
+    return _request_status(machine, name).then(lambda status: status.conditions)
 
 
-def _features(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
-    return _status(machine, name).then(lambda status: status.features)
+def _read_features(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
+    return _request_status(machine, name).then(lambda status: status.features)
 
 
-def _handlers(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
+def _read_handlers(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
     if name == "docker":
-        return _info(machine, name).then(_docker_handlers)
-    status = _status(machine, name)
+        return _request_info(machine, name).then(_parse_docker_handlers)
+    status = _request_status(machine, name)
     if isinstance(status, Value) and not status.value.handlers:
         return Unknown("unsupported", f"{status.evidence} names no handlers", f"upgrade {name}")
     return status.then(lambda status: status.handlers)
 
 
-def _docker_handlers(info: object) -> FrozenSet[str]:
+def _parse_docker_handlers(info: object) -> FrozenSet[str]:
     runtimes = cri.get_nested(info, "Runtimes")
     if not isinstance(runtimes, dict):
         raise ValueError("it names no runtimes")
     return frozenset(map(str, runtimes))
 
 
-def _version(machine: Machine, name: str) -> Observation[str]:
-    return select_first(look(machine, name) for look in (_version_said, _version_printed))
+def _read_version(machine: Machine, name: str) -> Observation[str]:
+    return select_first(look(machine, name) for look in (_read_reported_version, _read_printed_version))
 
 
-def _version_said(machine: Machine, name: str) -> Observation[str]:
+def _read_reported_version(machine: Machine, name: str) -> Observation[str]:
     if name == "docker":
-        return _info(machine, name).then(lambda info: _release(_nonempty(cri.get_nested(info, "ServerVersion"))))
-    hello = _hello(machine, name)
+        return _request_info(machine, name).then(
+            lambda info: _parse_version(_require_text(cri.get_nested(info, "ServerVersion")))
+        )
+    hello = _request_version(machine, name)
     if name == "cri-dockerd" and isinstance(hello, Value):
         return Absent(hello.evidence)  # cri-dockerd reports the version of Docker, not its own.
-    return hello.then(lambda hello: _release(hello.version))
+    return hello.then(lambda hello: _parse_version(hello.version))
 
 
-def _version_printed(machine: Machine, name: str) -> Observation[str]:
-    path, program = _path(machine, name), RUNTIMES[name].program
-    word = _program_places.word(machine, program, path.value) if isinstance(path, Value) else program
+def _read_printed_version(machine: Machine, name: str) -> Observation[str]:
+    path, program = _find_path(machine, name), RUNTIMES[name].program
+    word = _program_places.get_command_word(machine, program, path.value) if isinstance(path, Value) else program
     ran = machine.run([word, "--version"])
     if isinstance(ran, Value) and ran.value.status:
         return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}", f"reinstall {name}")
-    return ran.then(lambda ran: _release(ran.output))
+    return ran.then(lambda ran: _parse_version(ran.output))
 
 
-def _release(said: str) -> str:
+def _parse_version(said: str) -> str:
     """Return the first version in a text.
 
     Example: `containerd github.com/containerd/containerd/v2 v2.1.5 fcd4322`.
@@ -286,48 +292,52 @@ def _release(said: str) -> str:
     return match[1]
 
 
-def _cgroup_driver(machine: Machine, name: str) -> Observation[str]:
+def _read_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
     def looks() -> Iterator[Observation[str]]:
-        hello = _hello(machine, name)
+        hello = _request_version(machine, name)
         yield cri.fetch_cgroup_driver(machine, hello.value) if isinstance(hello, Value) else hello
         if name == "containerd":
-            yield _status(machine, name).then(lambda status: _nonempty(status.cgroup_driver))
-        elif name in INFO:
-            yield _info(machine, name).then(lambda info: _nonempty(cri.get_nested(info, INFO[name][0])))
+            yield _request_status(machine, name).then(lambda status: _require_text(status.cgroup_driver))
+        elif name in INFO_KEYS:
+            yield _request_info(machine, name).then(
+                lambda info: _require_text(cri.get_nested(info, INFO_KEYS[name][0]))
+            )
 
     asked = select_first(looks())
     if isinstance(asked, Value) or name not in CONFIGURED:
         return asked
-    files = _configured(machine, name, "cgroup_driver")
+    files = _read_configured(machine, name, "cgroup_driver")
     default = isinstance(files, Value) and files.evidence.inferred
     if default and isinstance(asked, Unknown) and asked.reason != "unsupported":
         return asked  # The running process may have started with another configuration.
     return select_first([asked, files])
 
 
-def _configured(machine: Machine, name: str, column: str) -> Observation[str]:
+def _read_configured(machine: Machine, name: str, column: str) -> Observation[str]:
     """Return what its files set; unknown for a runtime inside another program."""
-    socket = _socket(machine, name)
+    socket = _find_socket(machine, name)
     if isinstance(socket, Value) and socket.value != RUNTIMES[name].sockets[0]:
         return Unknown("unsupported", f"which files the {name} at {socket.value} reads is not known")
-    return _runtime_catalogue.configured(machine, name, column, _version(machine, name))
+    return _runtime_catalogue.read_setting(machine, name, column, _read_version(machine, name))
 
 
-def _snapshotter(machine: Machine, name: str) -> Observation[str]:
+def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
     def looks() -> Iterator[Observation[str]]:
-        if name in INFO:
-            yield _info(machine, name).then(lambda info: _nonempty(cri.get_nested(info, INFO[name][1])))
+        if name in INFO_KEYS:
+            yield _request_info(machine, name).then(
+                lambda info: _require_text(cri.get_nested(info, INFO_KEYS[name][1]))
+            )
         else:
-            hello = _hello(machine, name)
+            hello = _request_version(machine, name)
             yield cri.fetch_snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
-        yield _configured(machine, name, "snapshotter")
+        yield _read_configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:
-        return _runtime_catalogue.no_images(name)
+        return _runtime_catalogue.report_no_images(name)
     return select_first(looks())
 
 
-def _nonempty(said: object) -> str:
+def _require_text(said: object) -> str:
     if not isinstance(said, str) or not said:
         raise ValueError("it does not say")
     return said

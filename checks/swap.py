@@ -35,7 +35,7 @@ def total(machine: Machine) -> Observation[int]:
     The header page of each area does not count, so 2 GiB of swap show some 4 KiB less. At rest the size of a partition
     or of compressed memory cannot be known: then only a lower bound, more than 0, is known.
     """
-    return machine.once(_areas).then(lambda areas: sum(area.size for area in areas))
+    return machine.once(_read_areas).then(lambda areas: sum(area.size for area in areas))
 
 
 @table(
@@ -53,7 +53,7 @@ def devices(machine: Machine) -> Rows[Row]:
     path of a file that was deleted while in use ends with ` (deleted)`. At rest the path is the declared one, which may
     be a tag such as `UUID=...`.
     """
-    areas = machine.once(_areas)
+    areas = machine.once(_read_areas)
     if not isinstance(areas, Value):
         return Rows.lacking(areas)
     rows: Dict[str, Observation[Row]] = {}
@@ -67,7 +67,7 @@ def devices(machine: Machine) -> Rows[Row]:
 def _total_at_rest(tree: Tree) -> Observation[int]:
     from nodespec.checks import _swap_files  # noqa: PLC0415
 
-    swap = _swap_files.swap(tree)
+    swap = _swap_files.resolve_swap(tree)
     if not isinstance(swap, Value):
         return swap
     areas, at, more = swap.value
@@ -84,7 +84,7 @@ def _total_at_rest(tree: Tree) -> Observation[int]:
 def _devices_at_rest(tree: Tree) -> Rows[Row]:
     from nodespec.checks import _swap_files  # noqa: PLC0415
 
-    swap = _swap_files.swap(tree)
+    swap = _swap_files.resolve_swap(tree)
     if not isinstance(swap, Value):
         return Rows.lacking(swap)
     rows: Dict[str, Observation[Row]] = {
@@ -103,21 +103,21 @@ class ActiveArea(NamedTuple):
     size: int
 
 
-def _areas(machine: Machine) -> Observation[Tuple[ActiveArea, ...]]:
+def _read_areas(machine: Machine) -> Observation[Tuple[ActiveArea, ...]]:
     text = machine.text(SWAPS)
     if isinstance(text, Absent):
         return Value((), text.evidence._replace(inferred=True))
-    return text.then(_listed)
+    return text.then(_parse_swaps)
 
 
-def _listed(swaps: str) -> Tuple[ActiveArea, ...]:
+def _parse_swaps(swaps: str) -> Tuple[ActiveArea, ...]:
     heading, *lines = swaps.split("\n")
     if heading.split()[:3] != ["Filename", "Type", "Size"]:
         raise ValueError("no heading of swap areas")
-    return tuple(_area(number, line) for number, line in enumerate(lines, 2) if line)
+    return tuple(_parse_area(number, line) for number, line in enumerate(lines, 2) if line)
 
 
-def _area(number: int, line: str) -> ActiveArea:
+def _parse_area(number: int, line: str) -> ActiveArea:
     """Parse a line: size in KiB, path with octal escapes for blanks and backslashes."""
     match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
     if not match:

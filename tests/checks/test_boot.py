@@ -24,18 +24,19 @@ GRUB = "/boot/grub/grub.cfg"
 
 def next_(root: str) -> Observation[str]:
     """The release that boots; whatever says it is a declared source."""
-    seen = _boot_next.chosen(DirectoryTree(root)).then(lambda kernel: kernel.release)
+    seen = _boot_next.resolve_next_kernel(DirectoryTree(root)).then(lambda kernel: kernel.release)
     if not isinstance(seen, Unknown):
         assert all(
-            any(fnmatchcase(one, glob) for glob in _kernel_version.BOOT) for one in seen.evidence.source.split(":")
+            any(fnmatchcase(one, glob) for glob in _kernel_version.BOOT_FILES)
+            for one in seen.evidence.source.split(":")
         )
     return seen
 
 
 def line(root: str) -> Observation[str]:
-    seen = _boot_cmdline.next_line(DirectoryTree(root)).then(lambda line: line.text)
+    seen = _boot_cmdline.resolve_cmdline(DirectoryTree(root)).then(lambda line: line.text)
     if isinstance(seen, Value):
-        assert any(fnmatchcase(seen.evidence.source, glob) for glob in _kernel_version.LINE)
+        assert any(fnmatchcase(seen.evidence.source, glob) for glob in _kernel_version.CMDLINE_FILES)
     return seen
 
 
@@ -70,15 +71,15 @@ class TestHeld:
 
     def test_an_unreadable_configuration_makes_even_the_only_kernel_unknown(self, make_tree: MakeTree) -> None:
         root = make_tree({f"/boot/vmlinuz-{OLD}": "", f"{GRUB}/x": ""})
-        assert isinstance(_boot_next.chosen(DirectoryTree(root)), Unknown)
-        assert isinstance(_boot_next.release(DirectoryTree(root)), Unknown)
+        assert isinstance(_boot_next.resolve_next_kernel(DirectoryTree(root)), Unknown)
+        assert isinstance(_boot_next.resolve_next_release(DirectoryTree(root)), Unknown)
         asked = DirectoryTree(root)
         asked.kernel = OLD
-        assert _boot_next.release(asked) == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
-        assert isinstance(_boot_cmdline.next_line(asked), Unknown)
+        assert _boot_next.resolve_next_release(asked) == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
+        assert isinstance(_boot_cmdline.resolve_cmdline(asked), Unknown)
         asked = DirectoryTree(root)
         asked.kernel = "6.1.0-99-amd64"
-        assert isinstance(_boot_next.release(asked), Unknown)
+        assert isinstance(_boot_next.resolve_next_release(asked), Unknown)
 
     def test_modules_alone_are_a_kernel_that_lies_elsewhere(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/lib/modules/6.1.9/modules.dep": ""}))
@@ -103,7 +104,7 @@ class TestHeld:
     def test_what_is_no_kernel_is_none(self, make_tree: MakeTree, path: str) -> None:
         seen = next_(make_tree({path: ""}))
         assert seen == Absent(Evidence("/boot:/usr/lib/modules:/lib/modules"), "no kernel is installed here")
-        assert _boot_next.at_rest(DirectoryTree(make_tree({}))) == Unknown(
+        assert _boot_next.resolve_kernel_at_rest(DirectoryTree(make_tree({}))) == Unknown(
             "deferred", "no kernel is installed in this tree"
         )
 
@@ -263,15 +264,17 @@ class TestGrub:
         entries = (entry("New", NEW), entry("Old", OLD, "ro"), entry("Old, recovery", OLD, "ro single"))
         tree = DirectoryTree(make_tree({**BOTH, GRUB: menu("0", *entries)}))
         tree.kernel = OLD
-        assert _boot_cmdline.next_line(tree).then(lambda line: line.text) == Value("root=UUID=x ro", Evidence(GRUB, 10))
-        seen = _boot_next.chosen(tree).then(lambda kernel: kernel.release)
+        assert _boot_cmdline.resolve_cmdline(tree).then(lambda line: line.text) == Value(
+            "root=UUID=x ro", Evidence(GRUB, 10)
+        )
+        seen = _boot_next.resolve_next_kernel(tree).then(lambda kernel: kernel.release)
         assert seen == Value(OLD, Evidence(f"/boot/vmlinuz-{OLD}"))
 
     def test_a_kernel_that_is_not_held_cannot_be_asked_for(self, make_tree: MakeTree) -> None:
         tree = DirectoryTree(make_tree(BOTH))
         tree.kernel = "6.1"
         say = f"no kernel 6.1 is installed in this tree, which has {NEW}, {OLD}"
-        assert _boot_next.at_rest(tree) == Unknown("not found", say)
+        assert _boot_next.resolve_kernel_at_rest(tree) == Unknown("not found", say)
 
 
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -328,7 +331,7 @@ class TestEntries:
         data = b"\x07\0\0\0" + f"{MACHINE}-{OLD}.conf\0".encode("utf-16-le")
         path = f"/sys/firmware/efi/efivars/{variable}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
         files = {**self.FILES, path: data, "/sys/kernel/x": "", "/boot/loader/loader.conf": conf}
-        seen = _boot_next.release(Machine(make_tree(files)))
+        seen = _boot_next.resolve_next_release(Machine(make_tree(files)))
         assert isinstance(seen, Value)
         assert seen.value == OLD
 
@@ -387,7 +390,7 @@ class TestCommandLineWithoutALoader:
         assert seen.reason == "deferred"
 
     def test_without_a_kernel_it_is_deferred_with_all_of_it(self, make_tree: MakeTree) -> None:
-        assert line(make_tree({"/etc/default/grub": ""})) == _boot_next.NONE
+        assert line(make_tree({"/etc/default/grub": ""})) == _boot_next.NO_KERNEL
 
 
 class TestOthers:
@@ -426,15 +429,15 @@ class TestOthers:
         modules = {f"/lib/modules/6.1.21{end}/modules.dep": "" for end in ("+", "-v7+", "-v8+")}
         files = {f"/boot/{name}": "" for name in names.split()}
         root = make_tree({**modules, **files, "/boot/config.txt": config, "/boot/cmdline.txt": "a b\n"})
-        seen = _boot_next.release(DirectoryTree(root))
+        seen = _boot_next.resolve_next_release(DirectoryTree(root))
         assert isinstance(seen, Value)
         assert [seen.value, *seen.others] == releases
         assert line(root).then(str) == Value("a b", Evidence("/boot/cmdline.txt", inferred=True))
-        assert isinstance(_boot_next.chosen(DirectoryTree(root)), Value if len(releases) == 1 else Unknown)
+        assert isinstance(_boot_next.resolve_next_kernel(DirectoryTree(root)), Value if len(releases) == 1 else Unknown)
 
 
 def test_a_machine_that_runs_says_what_it_boots_next(make_tree: MakeTree) -> None:
-    seen: Optional[object] = _boot_next.chosen(Machine(make_tree({**BOTH, "/proc/self/stat": ""})))
+    seen: Optional[object] = _boot_next.resolve_next_kernel(Machine(make_tree({**BOTH, "/proc/self/stat": ""})))
     assert isinstance(seen, Value)
     assert seen.value.release == NEW
 
@@ -450,11 +453,11 @@ def test_what_doubles_itself_does_not_grow(make_tree: MakeTree) -> None:
     text = "set a=xx\n" + 'set a="$a$a"\n' * 60 + entry("New", NEW, "$a")
     given = line(make_tree({**BOTH, GRUB: text}))
     assert isinstance(given, Value)
-    assert len(given.value) < 2 * _boot_cmdline.MAX_VALUE
+    assert len(given.value) < 2 * _boot_cmdline.MAX_VALUE_CHARS
     said: Dict[str, str] = {}
     for one in ("a=xx", *['a="$a$a"'] * 60):
-        said.update(_boot_cmdline._assigned(one, said))  # noqa: SLF001 - hostile text
-    assert len(said["a"]) == _boot_cmdline.MAX_VALUE
+        said.update(_boot_cmdline._parse_shell_assignments(one, said))  # noqa: SLF001 - hostile text
+    assert len(said["a"]) == _boot_cmdline.MAX_VALUE_CHARS
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
@@ -487,9 +490,9 @@ def test_whole_trees_say_what_they_boot(
         path = tmp_path / "tree.tar.gz"
     tree = image.open_image(str(path))
     tree.kernel = kernel
-    seen = _boot_next.chosen(tree).then(lambda kernel: kernel.release)
+    seen = _boot_next.resolve_next_kernel(tree).then(lambda kernel: kernel.release)
     assert isinstance(seen, Value)
     assert (seen.value, seen.evidence.inferred) == (release, False)
-    given = _boot_cmdline.next_line(tree)
+    given = _boot_cmdline.resolve_cmdline(tree)
     assert isinstance(given, Value)
     assert given.value == _boot_cmdline.KernelCommandLine(line, whole=True)

@@ -25,7 +25,7 @@ WORDS = st.text(alphabet="ab\\ \"'=[]#;\n\r\té%", max_size=40)
 @given(WORDS)
 def test_joined_lines_are_numbered_and_hold_no_line_break(text: str) -> None:
     last = 0
-    for number, line in _systemd_syntax.joined_lines(text):
+    for number, line in _systemd_syntax.join_unit_lines(text):
         assert number > last
         assert line == line.strip()
         assert not re.search(r"[\r\n]", line)
@@ -36,7 +36,7 @@ def test_joined_lines_are_numbered_and_hold_no_line_break(text: str) -> None:
 @given(st.lists(st.tuples(st.from_regex(r"[A-Z][a-z]{0,5}", fullmatch=True), NAMES), max_size=5))
 def test_settings_of_a_unit_are_read_back(pairs: List[Tuple[str, str]]) -> None:
     text = "[Unit]\n" + "".join(f"{name} = {value}\n" for name, value in pairs)
-    found = [(one.name, one.value) for one in _systemd_syntax.read_unit(text, "/x")]
+    found = [(one.name, one.value) for one in _systemd_syntax.parse_unit_file(text, "/x")]
     assert found == pairs
 
 
@@ -51,18 +51,18 @@ def test_settings_of_a_unit_are_read_back(pairs: List[Tuple[str, str]]) -> None:
     ],
 )
 def test_lines_of_a_unit(text: str, found: List[object]) -> None:
-    assert [(one.name, one.value) for one in _systemd_syntax.read_unit(text, "/x")] == found
+    assert [(one.name, one.value) for one in _systemd_syntax.parse_unit_file(text, "/x")] == found
 
 
 def test_many_continued_lines_are_joined_once() -> None:
     text = "\\\n" * 100_000 + "Wants=a"
-    assert list(_systemd_syntax.joined_lines(text)) == [(1, "Wants=a")]  # quadratic it would take minutes
+    assert list(_systemd_syntax.join_unit_lines(text)) == [(1, "Wants=a")]  # quadratic it would take minutes
 
 
 def test_a_broken_section_is_refused_and_what_stands_before_it_is_read() -> None:
     found: List[object] = []
     with pytest.raises(ValueError, match=r"/x:3: `\[Service` is not a section"):
-        found += _systemd_syntax.read_unit("[Unit]\nA=1\n[Service\nB=2\n", "/x")
+        found += _systemd_syntax.parse_unit_file("[Unit]\nA=1\n[Service\nB=2\n", "/x")
     assert len(found) == 1
 
 
@@ -88,9 +88,9 @@ def test_unit_names(name: str, valid: bool) -> None:  # noqa: FBT001 - a paramet
 @settings(max_examples=100)
 @given(NAMES)
 def test_an_instance_has_its_template_and_back(name: str) -> None:
-    instance, template = _systemd_names.instance_of(name), _systemd_names.template_of(name)
+    instance, template = _systemd_names.get_instance(name), _systemd_names.get_template(name)
     assert bool(instance) == bool(template)
-    assert not template or _systemd_names.with_instance(template, instance) == name
+    assert not template or _systemd_names.set_instance(template, instance) == name
 
 
 @settings(max_examples=200)
@@ -110,18 +110,18 @@ def test_cycles_are_the_sets_of_nodes_that_reach_each_other(links: Dict[int, Set
     reach = {node: reached(node) for node in graph}
     mutual = {node: frozenset(o for o in graph if o in reach[node] and node in reach[o]) | {node} for node in graph}
     wanted = {frozenset(component) for component in mutual.values() if len(component) > 1}
-    assert set(_systemd_order.cycles(graph)) == wanted
+    assert set(_systemd_order.find_cycles(graph)) == wanted
 
 
 @settings(max_examples=200)
 @given(st.text(alphabet="ab\\, =/\"'\t\n#x0", max_size=60))
 def test_no_table_of_file_systems_is_too_strange(text: str) -> None:
-    for entry in _swap_fstab.parse(text):
+    for entry in _swap_fstab.parse_fstab(text):
         assert entry.what
         assert not entry.what.startswith("#")
         assert entry.has("noauto", "auto") in ("", "noauto", "auto")
         assert isinstance(entry.path, str)
-        assert "/" not in _swap_fstab.unit_name(entry.path, "swap").replace("\\", "")
+        assert "/" not in _swap_fstab.make_unit_name(entry.path, "swap").replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -146,19 +146,19 @@ def test_the_last_of_auto_and_noauto_counts(options: str, automatic: bool) -> No
 @settings(max_examples=100)
 @given(st.text(max_size=80))
 def test_no_script_is_too_strange(text: str) -> None:
-    assert all(re.fullmatch(r"[\w.@-]+", name) for name in _openrc.needs(text))
+    assert all(re.fullmatch(r"[\w.@-]+", name) for name in _openrc.parse_service_needs(text))
 
 
 def test_the_needs_of_a_script() -> None:
     script = "depend() {\n\tneed net localmount # and\n\tuse logger\n\twant b.c;\n}\nstart() { echo need x; }\n"
-    assert list(_openrc.needs(script)) == ["net", "localmount", "b.c"]
-    assert list(_openrc.needs('rc_need="d e"\nrc_want=f\n#rc_need="g"\n')) == ["d", "e", "f"]
+    assert list(_openrc.parse_service_needs(script)) == ["net", "localmount", "b.c"]
+    assert list(_openrc.parse_service_needs('rc_need="d e"\nrc_want=f\n#rc_need="g"\n')) == ["d", "e", "f"]
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=80) | st.text(alphabet="sysctl -wp=/.1\"'>;|echo", max_size=60))
 def test_no_command_is_too_strange(make_tree: MakeTree, text: str) -> None:
-    for setting in _sysctl_setters.parse_command(DirectoryTree(make_tree({})), text, HERE):
+    for setting in _sysctl_setters.parse_sysctl_command(DirectoryTree(make_tree({})), text, HERE):
         assert setting.value is None or "$" not in setting.value
 
 
@@ -177,14 +177,14 @@ def test_no_command_is_too_strange(make_tree: MakeTree, text: str) -> None:
 )
 def test_what_a_command_sets(make_tree: MakeTree, command: str, found: List[object]) -> None:
     root = make_tree({"/etc/sysctl.conf": "e.f = 3\n", "/etc/other.conf": "g/h=4\n"})
-    seen = _sysctl_setters.parse_command(DirectoryTree(root), command, HERE)
+    seen = _sysctl_setters.parse_sysctl_command(DirectoryTree(root), command, HERE)
     assert [(setting.key, setting.value) for setting in seen] == found
 
 
 @settings(max_examples=100)
 @given(st.text(alphabet="ab \"'", max_size=30))
 def test_words_hold_no_blank_outside_quotes(text: str) -> None:
-    assert all("\t" not in word for word in _systemd_syntax.words(text))
-    assert list(_systemd_syntax.words(" ".join(text.replace('"', "").replace("'", "").split()))) == (
+    assert all("\t" not in word for word in _systemd_syntax.split_list(text))
+    assert list(_systemd_syntax.split_list(" ".join(text.replace('"', "").replace("'", "").split()))) == (
         text.replace('"', "").replace("'", "").split()
     )

@@ -293,7 +293,7 @@ CPU = "28 27 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
 
 
 def of_mountinfo(mountinfo: str) -> _cgroups_mounted.Layout:
-    return _cgroups_mounted._laid_out(list_reachable_mounts(parse_mounts(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
+    return _cgroups_mounted._make_layout(list_reachable_mounts(parse_mounts(mountinfo), "cgroup", "cgroup2"))  # noqa: SLF001 - the parser itself
 
 
 def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
@@ -320,7 +320,7 @@ def laid_out(mountinfo: str) -> tuple[list[str], Optional[str]]:
         (
             ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 22 0:1 / /sys/fs/cgroup rw - cgroup2 b rw\n",
             [],
-            _cgroups_mounted.HOME,
+            _cgroups_mounted.CGROUP_ROOT,
         ),
         (ROOT + "30 21 0:1 / /a rw - cgroup2 a rw\n31 21 0:1 / /b rw - cgroup2 b rw\n", [], "/a"),
         # octal escapes, an empty source, a dash among the optional fields
@@ -362,7 +362,9 @@ def test_the_own_cgroup_below_a_mount(root: str, own: str, folder: Optional[str]
     if folder:
         assert found == Value(frozenset({"cpu"}), Evidence(f"{folder}/cgroup.controllers"))
     else:
-        assert found == Unknown("hidden", f"/proc/1/cgroup: {own} is outside what is mounted on /c", cgroups.OUTSIDE)
+        assert found == Unknown(
+            "hidden", f"/proc/1/cgroup: {own} is outside what is mounted on /c", cgroups.OUTSIDE_HINT
+        )
 
 
 def test_mountinfo_of_a_busy_node() -> None:
@@ -388,7 +390,7 @@ def test_no_mountinfo_breaks_the_parser(text: str) -> None:
 @settings(max_examples=100)
 @given(st.text())
 def test_no_release_and_no_membership_breaks_a_parser(text: str) -> None:
-    for read in (cgroups._major_minor, cgroups._on_v2):  # noqa: SLF001
+    for read in (cgroups._parse_major_minor, cgroups._parse_v2_path):  # noqa: SLF001
         assert isinstance(Value(text, Evidence("x")).then(read), (Value, Unknown))
 
 

@@ -137,7 +137,7 @@ def test_arm_names_no_model(make_tree: MakeTree) -> None:
 
 @given(st.text())
 def test_parsers_refuse_with_value_error_alone(text: str) -> None:
-    for parser in (cpu._parsed, cpu._length):  # noqa: SLF001 - the parsers are what is hardened
+    for parser in (cpu._parse_cpuinfo, cpu._count_range_list):  # noqa: SLF001 - the parsers are what is hardened
         try:
             assert parser(text)
         except ValueError as error:

@@ -299,7 +299,7 @@ LINE = st.builds(
 @settings(max_examples=200)
 def test_one_option_is_found_as_all_are(data: bytes) -> None:
     """Searching for one gives what reading the whole gives, but that a line which is none may hide an earlier one."""
-    rows = _kernel_config.rows(b"\n" + data + b"\n", Evidence("x"))
+    rows = _kernel_config.parse_config_rows(b"\n" + data + b"\n", Evidence("x"))
     every = rows.every()
     for name in ("A", "AB", "B", "A_B", "a8x16"):
         assert rows.observe(name) in (every.get(name, rows.rest), rows.rest)
@@ -308,14 +308,19 @@ def test_one_option_is_found_as_all_are(data: bytes) -> None:
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda data: data.decode("utf-8", "backslashreplace")))
 @settings(max_examples=200)
 def test_parsers_refuse_and_do_not_break(text: str) -> None:
-    for parse in (_kernel_release.debian, _kernel_release.upstream, kernel._taints, kernel._chosen):  # noqa: SLF001 - hostile text
+    for parse in (
+        _kernel_release.parse_debian_version,
+        _kernel_release.parse_upstream_version,
+        kernel._parse_taints,  # noqa: SLF001 - hostile text
+        kernel._parse_selected_word,  # noqa: SLF001 - likewise
+    ):
         seen = Value(text, Evidence("x")).then(parse)
         assert isinstance(seen, (Value, Unknown))
-    assert all(" " not in key or '"' in text for key, _ in _kernel_version.parameters(text))
+    assert all(" " not in key or '"' in text for key, _ in _kernel_version.parse_cmdline(text))
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda data: b"\x1f\x8b" + data))
 @settings(max_examples=200)
 def test_no_file_breaks_the_reader(data: bytes) -> None:
-    for parse in (_kernel_config._unpacked, lambda data: _kernel_config._of("6.1", data)):  # noqa: SLF001
+    for parse in (_kernel_config._unpack_config, lambda data: _kernel_config._require_release("6.1", data)):  # noqa: SLF001
         assert isinstance(Value(data, Evidence("x")).then(parse), (Value, Unknown))

@@ -280,7 +280,7 @@ HEADS = st.sampled_from(
 @given(st.lists(HEADS | st.binary(max_size=40), max_size=4).map(b"".join))
 @settings(max_examples=150, deadline=None)
 def test_no_image_breaks_a_reader(data: bytes) -> None:
-    for parse in (_kernel_image._banner, _kernel_image._arch, _kernel_image._inside):  # noqa: SLF001 - hostile bytes
+    for parse in (_kernel_image._parse_banner, _kernel_image._parse_architecture, _kernel_image._find_config):  # noqa: SLF001 - hostile bytes
         try:
             seen = Value(data, Evidence("x")).then(parse)
         except OSError:  # compressed as nothing here can unpack
@@ -291,7 +291,7 @@ def test_no_image_breaks_a_reader(data: bytes) -> None:
 @given(st.text(max_size=60), st.dictionaries(st.text(max_size=3), st.text(max_size=5), max_size=2))
 @settings(max_examples=150)
 def test_no_text_breaks_a_reader(text: str, said: Dict[str, str]) -> None:
-    for name, value in _boot_cmdline._assigned(text, said):  # noqa: SLF001 - hostile text
+    for name, value in _boot_cmdline._parse_shell_assignments(text, said):  # noqa: SLF001 - hostile text
         assert name
         assert isinstance(value, str)
-    assert isinstance(Value(text, Evidence("x")).then(_kernel_release._made), (Value, Unknown))  # noqa: SLF001
+    assert isinstance(Value(text, Evidence("x")).then(_kernel_release._parse_makefile), (Value, Unknown))  # noqa: SLF001

@@ -102,7 +102,7 @@ def test_every_option_that_lives_has_a_way_to_be_shown() -> None:
 
 def look(make_tree: MakeTree, name: str, files: Mapping[str, Union[str, None]]) -> Optional[Value[str]]:
     base = {"/proc/self/stat": "", "/proc/1/stat": "", "/proc/sys/kernel/osrelease": "6.1.9", "/sys/kernel/x": ""}
-    return _kernel_config_inferred.option(Machine(make_tree({**base, **files})), name)
+    return _kernel_config_inferred.infer_option(Machine(make_tree({**base, **files})), name)
 
 
 def seen(value: str, source: str, line: int = 0, *others: str) -> Value[str]:
@@ -254,7 +254,7 @@ def test_psi_off_by_default(files: Mapping[str, str], expected: Optional[Value[s
 
 def test_a_process_that_is_hidden_says_nothing(make_tree: MakeTree) -> None:
     root = make_tree({"/proc/self/stat": "", "/proc/sys/kernel/osrelease": "6.1.9"})  # hidepid=2, and no /proc/1
-    assert _kernel_config_inferred.option(Machine(root), "NET_NS") is None
+    assert _kernel_config_inferred.infer_option(Machine(root), "NET_NS") is None
 
 
 def test_what_is_not_decided_is_one_cause(make_tree: MakeTree) -> None:
@@ -279,7 +279,7 @@ def test_a_file_that_says_it_is_not_overruled(make_tree: MakeTree) -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/config.gz"), reason="this kernel does not say how it was built")
 def test_nothing_is_inferred_wrongly_of_the_kernel_that_runs() -> None:
     machine = Machine()
-    built, inferred = kernel.config.probe(machine), _kernel_config_inferred.options(machine)
+    built, inferred = kernel.config.probe(machine), _kernel_config_inferred.infer_options(machine)
     wrong = {}
     for name, row in inferred.items():
         said = built.observe(name)

@@ -124,7 +124,7 @@ def test_without_proc_nothing_is_said(make_tree: MakeTree) -> None:
 @given(st.text() | st.text().map("Kubernetes v1{}".format))
 def test_a_version_is_one_word(text: str) -> None:
     try:
-        said = kubelet._printed(text)  # noqa: SLF001 - whatever the program prints
+        said = kubelet._parse_printed_version(text)  # noqa: SLF001 - whatever the program prints
     except ValueError:
         return
     assert said[:1].isdigit()

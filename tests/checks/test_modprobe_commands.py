@@ -69,7 +69,7 @@ UNKNOWN = [
     [*((one, False) for one in NOTHING), *((one, True) for one in LOADS), *((one, None) for one in UNKNOWN)],
 )
 def test_whether_a_command_loads_its_module(command: str, loads: Optional[bool]) -> None:  # noqa: FBT001
-    assert _modprobe_commands.loads(command, "bridge") is loads
+    assert _modprobe_commands.loads_module(command, "bridge") is loads
 
 
 @settings(max_examples=200)
@@ -82,7 +82,7 @@ def test_whether_a_command_loads_its_module(command: str, loads: Optional[bool])
     )
 )
 def test_any_command_has_an_answer(words: list[str]) -> None:
-    loads = _modprobe_commands.loads(" ".join(words), "bridge")
+    loads = _modprobe_commands.loads_module(" ".join(words), "bridge")
     assert loads in (True, False, None)
     if "modprobe" not in words:
         assert loads is not True
@@ -112,5 +112,7 @@ def test_any_command_has_an_answer(words: list[str]) -> None:
     ],
 )
 def test_a_line_is_read_as_kmod_reads_it(text: str, line: Optional[tuple[str, str, str, int]]) -> None:
-    found = [(one.verb, one.name, one.rest, one.evidence.line) for one in _modprobe.parse(text, Evidence("x.conf"))]
+    found = [
+        (one.verb, one.name, one.rest, one.evidence.line) for one in _modprobe.parse_modprobe(text, Evidence("x.conf"))
+    ]
     assert found == ([line] if line else [])

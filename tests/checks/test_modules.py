@@ -407,26 +407,26 @@ def test_the_family_is_the_table() -> None:
 @settings(max_examples=200)
 def test_no_text_breaks_a_parser(text: str) -> None:
     with suppress(ValueError):
-        assert all(name and line > 0 for name, line in _kernel_version._names(text).items() if name)  # noqa: SLF001
-    assert all(found.line > 0 for found in _kernel_version._loaded(text).values())  # noqa: SLF001
-    for line in _modprobe.parse(text, Evidence("x")):
+        assert all(name and line > 0 for name, line in _kernel_version._parse_module_lines(text).items() if name)  # noqa: SLF001
+    assert all(found.line > 0 for found in _kernel_version._parse_loaded_modules(text).values())  # noqa: SLF001
+    for line in _modprobe.parse_modprobe(text, Evidence("x")):
         assert 0 < line.evidence.line <= text.count("\n") + 1
-        _modprobe.matches("bridge", line.name)
-        _modprobe_commands.loads(line.rest, "bridge")
+        _modprobe.matches_pattern("bridge", line.name)
+        _modprobe_commands.loads_module(line.rest, "bridge")
 
 
 @pytest.mark.parametrize("text", ["not a list\n", "x", "\n\\xff\n"])
 def test_a_list_without_a_module_s_file_is_malformed(text: str) -> None:
     with pytest.raises(ValueError, match="names no file of a module"):
-        _kernel_version._names(text)  # noqa: SLF001
+        _kernel_version._parse_module_lines(text)  # noqa: SLF001
 
 
 @pytest.mark.parametrize(("text", "names"), [("", {}), ("\n \n", {}), ("\nkernel/a-b.ko.xz: c.ko\n", {"a_b": 2})])
 def test_a_list_names_modules_by_line(text: str, names: Dict[str, int]) -> None:
-    assert _kernel_version._names(text) == names  # noqa: SLF001
+    assert _kernel_version._parse_module_lines(text) == names  # noqa: SLF001
 
 
 def test_an_unbalanced_bracket_behind_a_long_name_is_found_at_once() -> None:
     """Nested repetition in the pattern took time exponential in the name."""
     with pytest.raises(ValueError, match="a bracket too many"):
-        _modprobe.underscored("1" * 1000 + "[")
+        _modprobe.replace_dashes("1" * 1000 + "[")

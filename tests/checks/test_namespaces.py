@@ -137,5 +137,5 @@ def test_the_manual_says_where_the_limits_are() -> None:
 @settings(max_examples=100)
 @given(st.lists(st.text()).map(tuple))
 def test_no_listing_breaks_the_parser(names: tuple[str, ...]) -> None:
-    found = Value(names, Evidence(NS)).then(namespaces._kinds)  # noqa: SLF001 - the parser itself
+    found = Value(names, Evidence(NS)).then(namespaces._parse_kinds)  # noqa: SLF001 - the parser itself
     assert isinstance(found, Value) == ("mnt" in names)

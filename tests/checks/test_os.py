@@ -203,9 +203,9 @@ def test_a_codename_before_there_was_a_field_for_it(make_tree: MakeTree, text: s
 
 @given(st.text() | st.text("\"'\\$`,() =ab\n"))
 def test_the_parser_refuses_with_value_error_alone(text: str) -> None:
-    for assignment in _os_release._assignments(f"ID={text}").values():  # noqa: SLF001 - the parser is what is hardened
+    for assignment in _os_release._parse_os_release(f"ID={text}").values():  # noqa: SLF001 - the parser is what is hardened
         try:
-            assert _os_release._word(assignment.written) is not None  # noqa: SLF001
+            assert _os_release._parse_shell_word(assignment.written) is not None  # noqa: SLF001
         except ValueError as error:
             assert "quote" in str(error)  # noqa: PT017 - either is right
 

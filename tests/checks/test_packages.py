@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Dpkg = Callable[..., "Rows[Row]"]
 
 DEBIAN = str(Path(__file__).parents[1] / "hosts" / "debian-12-minbase")
-STATUS, UPDATES, ALONE = _dpkg.STATUS, _dpkg.UPDATES, _dpkg.ALONE
+STATUS, UPDATES, ALONE = _dpkg.STATUS, _dpkg.UPDATES, _dpkg.STATUS_FOLDER
 
 
 def stanza(
@@ -306,7 +306,7 @@ class TestForms:
     ],
 )
 def test_the_softwares_own_version(evr: str, own: str) -> None:
-    assert _dpkg._own(evr) == own  # noqa: SLF001 - what every package goes through
+    assert _dpkg._parse_deb_upstream(evr) == own  # noqa: SLF001 - what every package goes through
     assert RELEASE.key(own)
 
 
@@ -339,7 +339,7 @@ LINES = st.sampled_from(
 
 
 def database(text: str) -> _dpkg.DpkgDatabase:
-    return _dpkg.of_files([(STATUS, f"{text}\n")])._replace(native="amd64")
+    return _dpkg.build_dpkg_database([(STATUS, f"{text}\n")])._replace(native="amd64")
 
 
 @settings(max_examples=200)

@@ -115,7 +115,7 @@ def test_what_is_no_port_is_refused(text: str) -> None:
 
 
 @settings(max_examples=100)
-@given(st.integers(1, ports.HIGHEST), st.sampled_from(["tcp", "udp"]))
+@given(st.integers(1, ports.MAX_PORT), st.sampled_from(["tcp", "udp"]))
 def test_names_are_stable(number: int, protocol: str) -> None:
     key = ports.ports.key(f"{number}/{protocol}")
     assert ports.ports.key(key) == key
@@ -127,8 +127,8 @@ def test_no_text_is_too_strange(text: str) -> None:
     lines = text.count("\n") + 1
     for found in ports._parse_sockets(text):  # noqa: SLF001 - the parser is what is hardened
         assert 0 < found.line <= lines
-        assert 0 <= found.port <= ports.HIGHEST
-        assert 0 <= found.peer <= ports.HIGHEST
+        assert 0 <= found.port <= ports.MAX_PORT
+        assert 0 <= found.peer <= ports.MAX_PORT
 
 
 def tables(*rows: Tuple[int, int, str]) -> Dict[str, str]:

@@ -126,7 +126,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 @settings(max_examples=100)
 @given(st.fixed_dictionaries({"name": TEXTS, "version": TEXTS, "release": TEXTS, "epoch": st.integers(0, 2**32 - 1)}))
 def test_a_header_says_what_was_written(said: Dict[str, object]) -> None:
-    read = _rpm._header(header(**said))  # noqa: SLF001 - what every package goes through
+    read = _rpm._parse_rpm_header(header(**said))  # noqa: SLF001 - what every package goes through
     assert read == {name: str(value) for name, value in said.items()}
 
 
@@ -134,7 +134,7 @@ def test_a_header_says_what_was_written(said: Dict[str, object]) -> None:
 @given(st.binary(max_size=80) | st.binary(max_size=40).map(lambda tail: header(name="a", version="1")[:40] + tail))
 def test_no_header_is_too_strange(blob: bytes) -> None:
     with suppress(ValueError, LookupError):
-        assert isinstance(_rpm._header(blob), dict)  # noqa: SLF001 - likewise
+        assert isinstance(_rpm._parse_rpm_header(blob), dict)  # noqa: SLF001 - likewise
 
 
 APK = """C:Q1abc=
@@ -175,7 +175,7 @@ def test_apk_s_packages_have_their_line(make_tree: MakeTree, path: str) -> None:
 def test_no_database_of_apk_is_too_strange(lines: list[str]) -> None:
     from nodespec.checks import _apk  # noqa: PLC0415 - for this test
 
-    found = list(_apk._packages("f", "\n".join(lines)))  # noqa: SLF001 - what every database goes through
+    found = list(_apk._parse_apk_packages("f", "\n".join(lines)))  # noqa: SLF001 - what every database goes through
     assert all(lines[one.at.line - 1] == f"P:{one.name}" and one.version for one in found)
 
 

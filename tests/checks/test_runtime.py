@@ -468,9 +468,9 @@ def test_the_cgroup_driver_of_what_does_not_run_is_configured(
 
 
 def test_names_are_those_of_the_table() -> None:
-    assert [runtime._name(name) for name in ("cri-o", "dockerd", "crun")] == ["crio", "docker", "crun"]  # noqa: SLF001
+    assert [runtime._resolve_runtime_name(name) for name in ("cri-o", "dockerd", "crun")] == ["crio", "docker", "crun"]  # noqa: SLF001
     with pytest.raises(ValueError, match=r"`containrd` is not one of .*did you mean `containerd`"):
-        runtime._name("containrd")  # noqa: SLF001
+        runtime._resolve_runtime_name("containrd")  # noqa: SLF001
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

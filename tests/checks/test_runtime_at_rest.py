@@ -149,7 +149,7 @@ def test_what_is_disabled_or_masked_is_not_started(make_tree: MakeTree, links: M
 
 def test_without_a_unit_nothing_starts_it(make_tree: MakeTree) -> None:
     enabled = row(host(make_tree, "/usr/bin/containerd", files={}), "containerd")["enabled"]
-    assert enabled == Absent(Evidence(_systemd_units.PATH), "unit containerd.service not found")
+    assert enabled == Absent(Evidence(_systemd_units.UNIT_PATH), "unit containerd.service not found")
 
 
 def test_runc_is_no_service_and_keeps_no_images(make_tree: MakeTree) -> None:

@@ -89,7 +89,7 @@ def test_a_path_may_hold_what_looks_like_an_end(make_tree: MakeTree) -> None:
 @settings(max_examples=150)
 @given(st.one_of(st.text(), st.text().map(lambda text: HEADING + text)))
 def test_no_text_breaks_the_parser(text: str) -> None:
-    found = Value(text, Evidence("/proc/swaps")).then(swap._listed)  # noqa: SLF001 - the parser itself
+    found = Value(text, Evidence("/proc/swaps")).then(swap._parse_swaps)  # noqa: SLF001 - the parser itself
     assert isinstance(found, (Value, Unknown))
 
 
@@ -97,6 +97,6 @@ def test_no_text_breaks_the_parser(text: str) -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), st.integers(0, 10**12))
 def test_every_path_comes_back(path: str, size: int) -> None:
     escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in path)
-    assert [area[1:] for area in swap._listed(f"{HEADING}{escaped} file\t\t{size}\t\t0\t\t-2\n")] == [  # noqa: SLF001
+    assert [area[1:] for area in swap._parse_swaps(f"{HEADING}{escaped} file\t\t{size}\t\t0\t\t-2\n")] == [  # noqa: SLF001
         (path, "file", size * 1024)
     ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.checks import sysctl
-from nodespec.checks._sysctl_origins import HAVE
+from nodespec.checks._sysctl_origins import EXPLANATIONS
 from nodespec.facts.declaration import Table, resolve_place
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
@@ -101,7 +101,7 @@ def test_a_key_never_leads_out_and_is_its_own_key(text: str) -> None:
     except ValueError:
         return
     assert table().key(key) == key
-    path = sysctl._path(key)  # noqa: SLF001 - what is opened
+    path = sysctl._make_path(key)  # noqa: SLF001 - what is opened
     assert os.path.normpath(path) == path
     assert path.startswith("/proc/sys/")
 
@@ -159,11 +159,11 @@ def test_where_the_module_is_there_the_name_is_wrong(make_tree: MakeTree) -> Non
         assert seen.say == f"there is {right}"
 
 
-@pytest.mark.parametrize("beginning", HAVE)
+@pytest.mark.parametrize("beginning", EXPLANATIONS)
 def test_every_reason_can_be_reached(make_tree: MakeTree, beginning: str) -> None:
     seen = look(make_tree({"/proc/self/stat": "1", "/proc/sys/kernel/panic": "0"}, OWN), f"{beginning}x")
     assert isinstance(seen, Absent)
-    assert seen.say == HAVE[beginning]
+    assert seen.say == EXPLANATIONS[beginning]
 
 
 SECRETS = ("net.ipv6.conf.eth0/100.stable_secret", "net/ipv6/conf/all/stable_secret", "net.ipv4.tcp_fastopen_key")
@@ -171,7 +171,7 @@ SECRETS = ("net.ipv6.conf.eth0/100.stable_secret", "net/ipv6/conf/all/stable_sec
 
 @pytest.mark.parametrize("key", SECRETS)
 def test_secrets_are_not_read(make_tree: MakeTree, key: str) -> None:
-    path = sysctl._path(table().key(key))  # noqa: SLF001 - the file that must not be read
+    path = sysctl._make_path(table().key(key))  # noqa: SLF001 - the file that must not be read
     root = make_tree({**FILES, path: "5ec2e7"}, OWN)
     seen = look(root, key)
     assert isinstance(seen, Unknown)
@@ -271,7 +271,7 @@ def test_all_that_stays_as_it_is_can_be_listed(make_tree: MakeTree) -> None:
 
 
 def test_a_list_has_an_end(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sysctl, "MOST", 3)
+    monkeypatch.setattr(sysctl, "MAX_ROWS", 3)
     assert 3 <= len(table().probe(Machine(make_tree(FILES, OWN))).every()) < len(FILES) - 1
 
 

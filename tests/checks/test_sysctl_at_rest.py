@@ -179,15 +179,15 @@ class TestReaders:
         self, text: str, systemd: Optional[str], procps: Optional[str], busybox: Optional[str]
     ) -> None:
         for reader, value in (("systemd", systemd), ("procps", procps), ("busybox", busybox)):
-            assigned = files.ordered(files.parse("f", text, reader), reader)
+            assigned = files.order_assignments(files.parse_sysctl("f", text, reader), reader)
             seen = assigned.observe(self.KEY)
             assert (seen.value if isinstance(seen, Value) else seen) == value, reader
 
     def test_busybox_is_the_reader_where_sysctl_leads_to_it(self, make_tree: MakeTree) -> None:
         root = make_tree({"/bin/busybox": ""}, {"/sbin/init": "/bin/busybox", "/sbin/sysctl": "/bin/busybox"})
         Path(root, "bin/busybox").chmod(0o755)
-        assert files.reader_of(DirectoryTree(root)) == "busybox"
-        assert files.reader_of(DirectoryTree(make_tree({}, {}))) == "busybox"
+        assert files.detect_reader(DirectoryTree(root)) == "busybox"
+        assert files.detect_reader(DirectoryTree(make_tree({}, {}))) == "busybox"
 
 
 class TestPortRange:
@@ -316,7 +316,7 @@ class TestModules:
     def test_without_its_module_no_file_can_set_it(self, make_tree: MakeTree) -> None:
         seen = look(make_tree({**self.FILE, **self.KERNEL}, SYSTEMD), self.KEY)
         said = "the module br_netfilter brings it, and nothing loads that at boot: name it in a file of "
-        assert seen == Absent(Evidence(":".join(_sysctl_defaults.LOADS)), f"{said}/etc/modules-load.d")
+        assert seen == Absent(Evidence(":".join(_sysctl_defaults.LOAD_FOLDERS)), f"{said}/etc/modules-load.d")
 
     @pytest.mark.parametrize(
         ("path", "text"),
@@ -405,7 +405,7 @@ LINES = st.lists(
 @settings(max_examples=150)
 @given(LINES)
 def test_what_is_left_is_what_a_line_says(lines: list[str]) -> None:
-    assigned = files.ordered(files.parse("f", "\n".join(lines), files.SYSTEMD), files.SYSTEMD)
+    assigned = files.order_assignments(files.parse_sysctl("f", "\n".join(lines), files.SYSTEMD), files.SYSTEMD)
     found = assigned.paths
     seen = assigned.observe("net.ipv4.conf.all.x")
     named = [one for one in found.values() if one.path == "net/ipv4/conf/all/x"]

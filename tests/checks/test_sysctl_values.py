@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespec.checks._sysctl_values import DEFAULTS, Written, written
+from nodespec.checks._sysctl_values import DEFAULTS, WriteResult, simulate_write
 
 SOMAXCONN, FORWARD, RMEM = "net.core.somaxconn", "net.ipv4.ip_forward", "net.ipv4.tcp_rmem"
 PORTS, BRIDGE = "net.ipv4.ip_local_port_range", "net.bridge.bridge-nf-call-iptables"
@@ -81,7 +81,7 @@ PORTS, BRIDGE = "net.ipv4.ip_local_port_range", "net.bridge.bridge-nf-call-iptab
     ],
 )
 def test_what_is_held_after_a_write(key: str, text: str, value: Optional[str]) -> None:
-    assert written(key, text, DEFAULTS.get(key)) == Written(value)
+    assert simulate_write(key, text, DEFAULTS.get(key)) == WriteResult(value)
 
 
 @pytest.mark.parametrize(
@@ -98,23 +98,23 @@ def test_what_is_held_after_a_write(key: str, text: str, value: Optional[str]) -
     ],
 )
 def test_what_kernels_or_the_machine_decide_is_doubtful(key: str, text: str) -> None:
-    seen = written(key, text, None)
+    seen = simulate_write(key, text, None)
     assert seen.doubt
     assert not seen.others
 
 
 def test_numbers_that_are_not_written_stay() -> None:
-    assert written(RMEM, "5000\t6000", "4096 131072 33554432") == Written("5000 6000 33554432")
-    assert written(RMEM, "4096 5000 x", "1 2 3") == Written("4096 5000 3")
+    assert simulate_write(RMEM, "5000\t6000", "4096 131072 33554432") == WriteResult("5000 6000 33554432")
+    assert simulate_write(RMEM, "4096 5000 x", "1 2 3") == WriteResult("4096 5000 3")
 
 
 def test_one_number_or_several() -> None:
-    seen = written("vm.frobnication", "1  2", None)
+    seen = simulate_write("vm.frobnication", "1  2", None)
     assert (seen.value, seen.others) == ("1", ("1 2",))
 
 
 @given(st.sampled_from([SOMAXCONN, FORWARD, "vm.x"]), st.text("0123456789xXabf-; \t\n\x0b", max_size=24))
 def test_a_single_number_is_written_as_the_kernel_prints_it(key: str, text: str) -> None:
-    seen = written(key, text, None)
+    seen = simulate_write(key, text, None)
     if seen.value is not None and re.match(r"\s*[-0-9]", text):
         assert re.fullmatch(r"-?(0|[1-9]\d*)", seen.value)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks._systemd_command import UNRESOLVED, command_of, split_words
+from nodespec.checks._systemd_command import UNRESOLVED, read_service_command, split_words
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Unknown, Value
 
@@ -34,7 +34,7 @@ SYSTEMD = {"/sbin/init": "/usr/lib/systemd/systemd"}
 )
 def test_words_are_those_that_systemd_passes(text: str, words: Tuple[str, ...], make_tree: MakeTree) -> None:
     unit = f'[Service]\nEnvironment="DIR=/srv" MORE="--p q"\nExecStart={text}\n'
-    found = command_of(DirectoryTree(make_tree({UNIT: unit}, SYSTEMD)), "tool.service", "tool")
+    found = read_service_command(DirectoryTree(make_tree({UNIT: unit}, SYSTEMD)), "tool.service", "tool")
     assert isinstance(found, Value), found
     assert found.value.words == words
 
@@ -52,7 +52,7 @@ def test_words_are_those_that_systemd_passes(text: str, words: Tuple[str, ...], 
     ],
 )
 def test_what_cannot_be_resolved_is_unknown(files: Dict[str, str], kind: type, make_tree: MakeTree) -> None:
-    assert isinstance(command_of(DirectoryTree(make_tree({**files}, SYSTEMD)), "tool.service", "tool"), kind)
+    assert isinstance(read_service_command(DirectoryTree(make_tree({**files}, SYSTEMD)), "tool.service", "tool"), kind)
 
 
 @settings(max_examples=200, deadline=None)

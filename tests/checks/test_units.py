@@ -26,14 +26,14 @@ PRESET = "/usr/lib/systemd/system-preset/90-default.preset"
 
 
 def enabled(root: str) -> Observation[bool]:
-    seen = _services_at_boot.enabled(DirectoryTree(root), "kubelet.service")
+    seen = _services_at_boot.is_enabled(DirectoryTree(root), "kubelet.service")
     if not isinstance(seen, Unknown):
         assert any(fnmatchcase(seen.evidence.source, source) for source in _services_at_boot.SOURCES)
     return seen
 
 
 def started(root: str) -> Observation[bool]:
-    return _services_at_boot.starts_at_boot(DirectoryTree(root), "kubelet.service")
+    return _services_at_boot.is_started_at_boot(DirectoryTree(root), "kubelet.service")
 
 
 def test_a_link_enables(make_tree: MakeTree) -> None:
@@ -69,7 +69,9 @@ def test_a_link_of_a_package_starts_and_does_not_enable(make_tree: MakeTree) -> 
 
 def test_a_link_to_what_is_not_there_starts_nothing(make_tree: MakeTree) -> None:
     root = make_tree(ID, {LINK: UNIT, **SYSTEMD})
-    assert enabled(root) == started(root) == Absent(Evidence(_systemd_units.PATH), "unit kubelet.service not found")
+    assert (
+        enabled(root) == started(root) == Absent(Evidence(_systemd_units.UNIT_PATH), "unit kubelet.service not found")
+    )
 
 
 @pytest.mark.parametrize("path", ["/etc/machine-id", PRESET, "/usr/lib/systemd/system-preset"])
@@ -182,12 +184,16 @@ class TestInit:
     )
     def test_the_link_names_it(self, make_tree: MakeTree, target: str, name: str) -> None:
         root = make_tree({}, {"/sbin/init": target})
-        assert _init_system.init(DirectoryTree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+        assert _init_system.detect_init_system(DirectoryTree(root)) == Value(
+            name, Evidence("/sbin/init", inferred=True)
+        )
 
     def test_alpine_s_is_openrc(self, make_tree: MakeTree) -> None:
         root = make_tree({"/usr/sbin/openrc": ""}, {"/sbin/init": "/bin/busybox"})
         Path(f"{root}/usr/sbin/openrc").chmod(0o755)
-        assert _init_system.init(DirectoryTree(root)) == Value("openrc", Evidence("/sbin/init", inferred=True))
+        assert _init_system.detect_init_system(DirectoryTree(root)) == Value(
+            "openrc", Evidence("/sbin/init", inferred=True)
+        )
 
     @pytest.mark.parametrize(
         ("content", "files", "name"),
@@ -206,22 +212,24 @@ class TestInit:
         self, make_tree: MakeTree, content: bytes, files: Dict[str, Union[str, bytes, None]], name: str
     ) -> None:
         root = make_tree({"/sbin/init": content, **files})
-        assert _init_system.init(DirectoryTree(root)) == Value(name, Evidence("/sbin/init", inferred=True))
+        assert _init_system.detect_init_system(DirectoryTree(root)) == Value(
+            name, Evidence("/sbin/init", inferred=True)
+        )
 
     def test_a_program_that_nothing_tells_is_unknown(self, make_tree: MakeTree) -> None:
-        seen = _init_system.init(DirectoryTree(make_tree({"/sbin/init": "\x7fELF"})))
+        seen = _init_system.detect_init_system(DirectoryTree(make_tree({"/sbin/init": "\x7fELF"})))
         assert seen == Unknown("unsupported", "/sbin/init is a program that nodespec does not know")
 
     def test_the_fact_is_the_same(self, make_tree: MakeTree) -> None:
         root = make_tree({}, SYSTEMD)
         fact = resolve_place(("os", "init")).fact
         assert fact.resting
-        assert fact.resting(DirectoryTree(root)) == _init_system.init(DirectoryTree(root))
+        assert fact.resting(DirectoryTree(root)) == _init_system.detect_init_system(DirectoryTree(root))
         assert "/sbin/init" in fact.resting_sources
 
     def test_an_initramfs_starts_systemd_itself(self, make_tree: MakeTree) -> None:
         path = "/usr/lib/systemd/systemd"
-        assert _init_system.init(DirectoryTree(make_tree({path: ""}))) == Value(
+        assert _init_system.detect_init_system(DirectoryTree(make_tree({path: ""}))) == Value(
             "systemd", Evidence(path, inferred=True)
         )
 
@@ -246,15 +254,15 @@ class TestInit:
     ],
 )
 def test_paths_are_escaped_as_systemd_does(path: str, name: str) -> None:
-    assert _systemd_units.escaped(path) == name
+    assert _systemd_units.escape_path(path) == name
 
 
 @settings(max_examples=100)
 @given(st.text(max_size=60))
 def test_no_text_is_too_strange(text: str) -> None:
-    assert all(line.strip() for _, line in _systemd_units.lines(text))
-    assert all(number > 0 for number, *_ in _systemd_units.settings(text))
-    assert _systemd_units.escaped(text)
+    assert all(line.strip() for _, line in _systemd_units.list_content_lines(text))
+    assert all(number > 0 for number, *_ in _systemd_units.parse_settings(text))
+    assert _systemd_units.escape_path(text)
 
 
 @pytest.mark.root
@@ -263,4 +271,4 @@ def test_paths_are_escaped_as_systemd_escape_says() -> None:
         said = subprocess.run(
             ["/usr/bin/systemd-escape", "--path", path], capture_output=True, text=True, check=True
         ).stdout
-        assert _systemd_units.escaped(path) == said.strip()
+        assert _systemd_units.escape_path(path) == said.strip()

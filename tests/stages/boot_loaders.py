@@ -176,7 +176,7 @@ def image(chance: Random) -> bytes:
 
 def by_nodespec(root: Path) -> Listed | None:
     """The menu as nodespec has it; None where it is unknown."""
-    found = _boot_systemd_boot.menu(DirectoryTree(str(root)))
+    found = _boot_systemd_boot.read_systemd_boot_menu(DirectoryTree(str(root)))
     if isinstance(found, Absent) or (isinstance(found, Unknown) and "no entries" in found.say):
         return Listed((), "")
     if not isinstance(found, Value):

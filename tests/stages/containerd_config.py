@@ -24,7 +24,7 @@ from debian import installed, said
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from nodespec.checks._runtime_containerd import rules_of, settings  # noqa: E402 - likewise
+from nodespec.checks._runtime_containerd import find_rules, resolve_settings  # noqa: E402 - likewise
 from nodespec.host.directory import DirectoryTree  # noqa: E402
 from nodespec.model.observation import Evidence, Observation, Value  # noqa: E402
 
@@ -125,7 +125,7 @@ def compare(program: Program, trees: int) -> int:
 
 def read(program: Program, path: Path) -> Answer:
     """What nodespec says of a file."""
-    found = settings(DirectoryTree("/"), str(path), Value(program.version, Evidence("")), given=True)
+    found = resolve_settings(DirectoryTree("/"), str(path), Value(program.version, Evidence("")), given=True)
     if not isinstance(found, Value):
         return Answer(None, None, None)
 
@@ -169,7 +169,7 @@ def write(folder: Path, chance: random.Random, program: Program) -> str:
     """Write a configuration with up to three imports; the texts, to be shown."""
     names = [f"{number}0-part.toml" for number in range(chance.choice([0, 0, 1, 1, 2, 3]))]
     (folder / "conf.d").mkdir()
-    rules = rules_of(program.version)
+    rules = find_rules(program.version)
     versions = [1, 2, 2, 2, 3] if rules and rules.newest == 2 else [0, 1, 2, 2, 3, 3, 4, 4]
     usual = chance.choice(versions)
     shown = []

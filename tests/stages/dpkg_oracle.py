@@ -146,7 +146,7 @@ def by_dpkg(folder: Path) -> Union[set[Row], str]:
 
 def here(root: Path) -> tuple[set[Row], dict[str, str]]:
     """What nodespec lists, and what it says of every name that was not listed."""
-    rows = packages.rows_of(DirectoryTree(str(root)))
+    rows = packages.read_packages(DirectoryTree(str(root)))
     found = set()
     for name, row in rows.every().items():
         if isinstance(row, Value) and isinstance(row.value, Columns):

@@ -89,7 +89,7 @@ def ours(lines: Sequence[str]) -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "etc").mkdir()
         Path(folder, "etc/fstab").write_bytes("\n".join([*lines, ""]).encode())
-        return {path.partition("/")[2] for path, _ in _swap_fstab.generated(DirectoryTree(folder))}
+        return {path.partition("/")[2] for path, _ in _swap_fstab.generate_fstab_units(DirectoryTree(folder))}
 
 
 def reduced(lines: list[str]) -> list[str]:

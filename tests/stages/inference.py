@@ -88,7 +88,7 @@ def measure(kernel: Kernel) -> Measured:
     """Decided is what can only be enabled or only be disabled; wrong is what excludes the truth."""
     machine, measured = Machine(str(kernel.root)), Measured([], [], [])
     for name in LIVING:
-        found = _kernel_config_inferred.option(machine, name)
+        found = _kernel_config_inferred.infer_option(machine, name)
         may_be = {str(found.value), *found.others} if found else {"y", "n"}
         truth = kernel.built.get(name, "undefined")
         if found and truth not in may_be:

@@ -157,7 +157,7 @@ def compare_writes(present: Mapping[str, str], rolls: random.Random) -> Tuple[in
         text = rolls.choice((*COMMON, *OTHERS, *LISTS, number(rolls)))
         reset(present)
         write(key, f"{text}\n")
-        seen = _sysctl_values.written(key, text, present[key])
+        seen = _sysctl_values.simulate_write(key, text, present[key])
         held = read(key)
         unknown += bool(seen.doubt)
         if not seen.doubt and held != (present[key] if seen.value is None else seen.value):
@@ -197,7 +197,7 @@ def compare_reader(
     file.write_bytes(text.encode())
     reset(present)
     subprocess.run([*command, str(file)], capture_output=True, check=False)
-    assigned = _sysctl_at_boot.ordered(_sysctl_at_boot.parse(str(file), text, reader), reader)
+    assigned = _sysctl_at_boot.order_assignments(_sysctl_at_boot.parse_sysctl(str(file), text, reader), reader)
     unknown, differ = 0, []
     for key, before in present.items():
         seen = assigned.observe(key)

@@ -73,7 +73,7 @@ def named(tree: Tree) -> Iterator[str]:
 
 def different(tree: Path, unit: str) -> Iterator[str]:
     state = said("sh", "-c", f"systemctl --root='{tree}' is-enabled '{unit}' || true").strip()
-    seen = _services_at_boot.enabled(DirectoryTree(str(tree)), unit)
+    seen = _services_at_boot.is_enabled(DirectoryTree(str(tree)), unit)
     if not isinstance(seen, Value) or seen.value not in STARTED.get(state, {True, False}):
         yield f"{unit}: systemctl says {state}, nodespec {seen}"
 

@@ -219,10 +219,10 @@ def ours(root: Path, *, full: bool) -> tuple[Answer, Answer]:
 
 
 def answers(tree: DirectoryTree, *, full: bool) -> tuple[Answer, Answer]:
-    _systemd_install.FULL[""] = 0 if full else 1
-    states = [states_of(units) for units in _systemd_at_boot.unit_files(tree)]
+    _systemd_install.FULL_PRESETS[""] = 0 if full else 1
+    states = [states_of(units) for units in _systemd_at_boot.load_unit_files(tree)]
     enabled = {name: state for name, state in states[0].items() if all(one.get(name) == state for one in states)}
-    boots = _systemd_at_boot.transactions(tree)
+    boots = _systemd_at_boot.build_transactions(tree)
     sure = frozenset.intersection(*(named(boot, boot.certain) for boot in boots))
     may = frozenset.union(*(named(boot, boot.possible) for boot in boots))
     return Answer(sure, enabled), Answer(may, enabled)
@@ -230,7 +230,7 @@ def answers(tree: DirectoryTree, *, full: bool) -> tuple[Answer, Answer]:
 
 def states_of(units: Units) -> dict[str, bool]:
     """Of each unit that is no template whether it is enabled."""
-    states = {name: _systemd_install.is_enabled(units, name) for name in units.ids if "@." not in name}
+    states = {name: _systemd_install.is_unit_enabled(units, name) for name in units.ids if "@." not in name}
     return {name: state.value for name, state in states.items() if isinstance(state, Value)}
 
 
