@@ -9,7 +9,14 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
 
-from nodespec.checks import _boot_cmdline, _init_system, _kernel_release, _kernel_version, _systemd_units, kernel
+from nodespec.checks import (
+    _boot_cmdline,
+    _init_system,
+    _kernel_options,
+    _kernel_release,
+    _kernel_version,
+    _systemd_units,
+)
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
@@ -216,9 +223,7 @@ def _resolve_uncontrolled(tree: Tree, name: str) -> Observation[str]:
 
 
 def _read_build_option(tree: Tree, name: str) -> Observation[str]:
-    config = kernel.config.resting
-    row = config(tree).observe(name) if config else Absent(Evidence(""))
-    return row.then(str)
+    return _kernel_options.read_options_at_rest(tree).observe(name)
 
 
 def _defer(why: str) -> Unknown:

@@ -16,6 +16,7 @@ from nodespec.records import NamedTuple
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"
+PROC_CMDLINE = "/proc/cmdline"
 PROC_MODULES = "/proc/modules"
 MODULE_TREES = ("/lib/modules", "/usr/lib/modules")  # the same folder on most hosts
 PARTITIONS = ("/boot", "/boot/efi", "/efi")  # mount points of boot partitions

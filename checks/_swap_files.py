@@ -91,10 +91,9 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
 
 def _find_missing_support(tree: Tree) -> Union[Evidence, None]:
     """Return the evidence that the kernel of the next boot has no swap support."""
-    from nodespec.checks import kernel  # noqa: PLC0415
+    from nodespec.checks import _kernel_options  # noqa: PLC0415
 
-    resting = kernel.config.resting
-    option = resting(tree).observe("SWAP") if resting else None
+    option = _kernel_options.read_options_at_rest(tree).observe("SWAP")
     if isinstance(option, Value) and option.value in ("n", "undefined") and not option.others:
         return None if option.evidence.inferred else option.evidence
     return None

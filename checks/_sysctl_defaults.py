@@ -30,10 +30,9 @@ def find_default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str
         return Value(_sysctl_values.DEFAULTS[key], at._replace(line=0, inferred=True))
     if key not in BUILD_OPTIONS:
         return None
-    from nodespec.checks import kernel  # noqa: PLC0415
+    from nodespec.checks import _kernel_options  # noqa: PLC0415
 
-    config = kernel.config.resting
-    said = config(tree).observe(BUILD_OPTIONS[key]) if config else None
+    said = _kernel_options.read_options_at_rest(tree).observe(BUILD_OPTIONS[key])
     if not isinstance(said, Value) or not re.fullmatch(r"-?\d+", str(said.value)):
         return None
     return Value(str(said.value), said.evidence._replace(inferred=True))

@@ -10,32 +10,19 @@ the highest release (inferred). If the tree has no kernel, all facts of this fam
 from __future__ import annotations
 
 import re
-from typing import Dict, FrozenSet
+from typing import FrozenSet
 
-from nodespec.checks import _kernel_config, _kernel_release, _kernel_version
+from nodespec.checks import _kernel_config, _kernel_options, _kernel_release, _kernel_version
 from nodespec.facts.declaration import Rows, fact, table
 from nodespec.facts.value_types import Datum, FreeText, OneOf, Option, Repeated, SetOf, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 SIGNATURE, BANNER = "/proc/version_signature", "/proc/version"
 CMDLINE, TAINTED, ARCH = "/proc/cmdline", "/proc/sys/kernel/tainted", "/proc/sys/kernel/arch"
 SECURITY = "/sys/kernel/security"
-
-RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
-ADDED_BY_LOADER = Unknown(DEFERRED, "only a running machine can tell: the boot loader adds to the command line")
-
-# Options that exist on one architecture only.
-ARCHITECTURES = {
-    "X86_64": "x86_64",
-    "ARM64": "aarch64",
-    "S390": "s390x",
-    "ARCH_RV64I": "riscv64",
-    "LOONGARCH": "loongarch64",
-    "PPC64": "ppc64le",
-}
 
 # The names of the taint bits, in order: https://docs.kernel.org/admin-guide/tainted-kernels.html
 TAINTS = (
@@ -145,20 +132,9 @@ def arch(machine: Machine) -> Observation[str]:
 
 @arch.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
 def _arch_at_rest(tree: Tree) -> Observation[str]:
-    from nodespec.checks import _boot_next, _kernel_image  # noqa: PLC0415
+    from nodespec.checks import _kernel_at_rest  # noqa: PLC0415
 
-    kernel = _boot_next.resolve_kernel_at_rest(tree)
-    if not isinstance(kernel, Value):
-        return kernel
-    head = _kernel_image.read_architecture(tree, kernel.value.held.path) if kernel.value.held.image else None
-    if isinstance(head, Value):
-        return head
-    rows = _config_at_rest(tree)
-    for option, machine in ARCHITECTURES.items():
-        row = rows.observe(option)
-        if isinstance(row, Value) and row.value == "y":
-            return Value(machine, row.evidence)
-    return Unknown(DEFERRED, f"only a running machine can tell: no file of the kernel {kernel.value.release} says it")
+    return _kernel_at_rest.resolve_architecture(tree)
 
 
 @table(
@@ -196,17 +172,9 @@ def cmdline(machine: Machine) -> Rows[Datum]:
 
 @cmdline.at_rest(*_kernel_version.CMDLINE_FILES)
 def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
-    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
+    from nodespec.checks import _kernel_at_rest  # noqa: PLC0415
 
-    line = _boot_cmdline.resolve_cmdline(tree)
-    if not isinstance(line, Value):
-        return Rows.lacking(line)
-    rows: Dict[str, Observation[Datum]] = dict.fromkeys(_boot_cmdline.LOADER_PARAMETERS, ADDED_BY_LOADER)
-    rows.update(
-        (name, Value(value, line.evidence)) for name, value in _kernel_version.collect_values(line.value.text).items()
-    )
-    rows.update(dict.fromkeys(line.value.open, ADDED_BY_LOADER))
-    return Rows.of(rows, Absent(line.evidence) if line.value.whole else ADDED_BY_LOADER)
+    return _kernel_at_rest.list_parameters(tree)
 
 
 @fact(SetOf(OneOf(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
@@ -242,21 +210,9 @@ def lockdown(machine: Machine) -> Observation[str]:
 
 @lockdown.at_rest(*_kernel_version.CMDLINE_FILES, *_kernel_config.FILES)
 def _lockdown_at_rest(tree: Tree) -> Observation[str]:
-    """The lockdown mode on the command line.
+    from nodespec.checks import _kernel_at_rest  # noqa: PLC0415
 
-    If it is not set, Secure Boot may enable one.
-    """
-    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
-
-    built = _config_at_rest(tree).observe("SECURITY_LOCKDOWN_LSM")
-    if isinstance(built, Value) and built.value in ("n", "undefined"):
-        return Absent(built.evidence)
-    line = _boot_cmdline.resolve_cmdline(tree)
-    asked = dict(_kernel_version.parse_cmdline(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
-    if isinstance(line, Value) and asked in ("integrity", "confidentiality"):
-        return Value(asked, line.evidence._replace(inferred=True))
-    release = _kernel_version.read_kernel_release(tree)
-    return release if isinstance(release, Unknown) else RUNNING_ONLY
+    return _kernel_at_rest.resolve_lockdown(tree)
 
 
 def _validate_option_name(name: str) -> str:
@@ -291,38 +247,10 @@ def config(machine: Machine) -> Rows[str]:
     At rest the files are the same except /proc/config.gz. The last is the kernel's own file, which contains the
     configuration if CONFIG_IKCONFIG is set. Without any file, options are inferred from the lists of the module tree.
     """
-    return machine.once(_read_config)
+    return _kernel_options.read_options(machine)
 
 
-@config.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
-def _config_at_rest(tree: Tree) -> Rows[str]:
-    release = _kernel_version.read_kernel_release(tree)
-    return Rows.lacking(release) if isinstance(release, Unknown) else tree.once(_read_config)
-
-
-def _read_config(tree: Tree) -> Rows[str]:
-    file = tree.once(_kernel_config.read_kernel_config)
-    if isinstance(file, Value):
-        return _kernel_config.parse_config_rows(file.value, file.evidence)
-    from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
-
-    return Rows(
-        lambda name: _kernel_config_inferred.infer_option(tree, name),
-        lambda: _kernel_config_inferred.infer_options(tree),
-        _explain_unread_config(tree, file),
-    )
-
-
-def _explain_unread_config(tree: Tree, file: Lacking) -> Unknown:
-    if isinstance(file, Unknown):
-        return file
-    if not tree.running:
-        say = "no configuration of the kernel was found, and nothing else shows the option"
-        return Unknown("not found", say, "install /boot/config-RELEASE, or the kernel's headers")
-    look = "make /boot/config-RELEASE visible here, or boot a kernel that shows /proc/config.gz"
-    return Unknown(
-        "not found", "no configuration of the running kernel was found, and nothing else shows the option", look
-    )
+config.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)(_kernel_options.read_options_at_rest)
 
 
 @fact(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Mapping, Optional, Set, Tuple, TypeVar, Union
 
-from nodespec.checks import _kernel_config, _kernel_version, kernel
+from nodespec.checks import _kernel_config, _kernel_options, _kernel_version
 from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
@@ -38,7 +38,7 @@ def _validate_module_name(name: str) -> str:
         DISABLED,
         LOADER,
         "*/modprobe",
-        kernel.CMDLINE,
+        _kernel_version.PROC_CMDLINE,
         *_kernel_config.FILES,
         *_kernel_version.EVIDENCE_FILES,
     ),
@@ -179,9 +179,9 @@ def _infer_by_config(machine: Tree, name: str) -> Optional[Observation[str]]:
     option = _kernel_config_inferred.find_module_option(name)
     if not option:
         return None
-    resting = kernel.config.resting
-    config = kernel.config.probe(machine) if isinstance(machine, Machine) else resting(machine) if resting else None
-    built = config.observe(option) if config else None
+    running = isinstance(machine, Machine)
+    options = _kernel_options.read_options(machine) if running else _kernel_options.read_options_at_rest(machine)
+    built = options.observe(option)
     if not isinstance(built, Value):
         return None
     at, say = built.evidence._replace(inferred=True), f"built without {option}"
@@ -287,7 +287,7 @@ def _read_bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
     """
     if not machine.running:
         return _read_bans_at_rest(machine)
-    disabled, line = machine.line(DISABLED), machine.line(kernel.CMDLINE)
+    disabled, line = machine.line(DISABLED), machine.line(_kernel_version.PROC_CMDLINE)
     bans = dict(_kernel_version.parse_denied_modules(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence

@@ -41,13 +41,12 @@ def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
 
 @kinds.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
 def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
-    from nodespec.checks import kernel  # noqa: PLC0415
+    from nodespec.checks import _kernel_options  # noqa: PLC0415
 
-    config = kernel.config.resting
-    rows = config(tree) if config else None
+    rows = _kernel_options.read_options_at_rest(tree)
     found, at = {"mnt"}, Evidence("")
     for kind, option in OPTIONS.items():
-        row = rows.observe(option) if rows else Absent(at)
+        row = rows.observe(option)
         if not isinstance(row, Value):
             return row
         at = row.evidence._replace(line=0, inferred=True)
