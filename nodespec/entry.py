@@ -28,8 +28,8 @@ def run_guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
     """Run a command and return its exit code; no exception passes this function."""
     try:
         return command(args)
-    except UsageError as mistake:
-        for line in mistake.messages:
+    except UsageError as error:
+        for line in error.messages:
             print_error(line)
         return USAGE
     except BrokenPipeError:  # The reader closed the pipe because it has read enough, so nothing is printed.

@@ -134,10 +134,10 @@ def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
     Raises `UsageError` for a text without `=`, or for two values of one name.
     """
     pairs: Dict[str, str] = {}
-    for one in assignments:
-        name, equals, value = one.partition("=")
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {one}: expected K=V")
+            raise UsageError(f"--set {assignment}: expected K=V")
         if pairs.setdefault(name, value) != value:
             raise UsageError(f"--set {name}: set twice")
     return pairs

@@ -60,9 +60,9 @@ else:
             defaults = {field: body[field] for field in fields if field in body}
             if tuple(defaults) != fields[len(fields) - len(defaults) :]:
                 raise TypeError(f"{name}: a field without a default stands behind one that has one")
-            getters = {field: _tuplegetter(at, "") for at, field in enumerate(fields)}
-            own = {"_fields": fields, "_field_defaults": defaults}
-            return type(name, (_Record,), {"__slots__": (), **body, **getters, **own})
+            getters = {field: _tuplegetter(index, "") for index, field in enumerate(fields)}
+            names = {"_fields": fields, "_field_defaults": defaults}
+            return type(name, (_Record,), {"__slots__": (), **body, **getters, **names})
 
     class NamedTuple(metaclass=_RecordMeta):
         """Base class of a record: annotations name the fields, assignments the defaults."""

@@ -60,14 +60,14 @@ def iter_clauses(plan: Plan) -> Iterator[Clause]:
                         yield clause
 
 
-def _iter_named_lines(what: str, facts: FactSource, *, every: bool) -> Iterator[FactLine]:
-    found = find_place(what)
-    if isinstance(found, Group):
-        for name, fact in found.members.items():
-            path = (what, name)
+def _iter_named_lines(dotted_name: str, facts: FactSource, *, every: bool) -> Iterator[FactLine]:
+    place = find_place(dotted_name)
+    if isinstance(place, Group):
+        for name, fact in place.members.items():
+            path = (dotted_name, name)
             yield from _iter_fact_lines(Place(path, fact), facts, every=every, asked=False)
     else:
-        yield from _iter_fact_lines(found, facts, every=every, asked=True)
+        yield from _iter_fact_lines(place, facts, every=every, asked=True)
 
 
 def _iter_fact_lines(place: Place, facts: FactSource, *, every: bool, asked: bool) -> Iterator[FactLine]:
@@ -82,44 +82,46 @@ def _iter_fact_lines(place: Place, facts: FactSource, *, every: bool, asked: boo
 
 
 def _iter_table_lines(place: Place, table: Table, facts: FactSource, *, every: bool) -> Iterator[FactLine]:
-    names, whole = facts.names(place), facts.rows(place)
+    names, rows = facts.names(place), facts.rows(place)
     if isinstance(names, Unknown):
         yield place.path, _format_observation(names, place)
     elif not names:
-        yield place.path, _format_observation(whole, place) if isinstance(whole, Unknown) else f"  # no {table.noun}"
+        yield place.path, _format_observation(rows, place) if isinstance(rows, Unknown) else f"  # no {table.noun}"
     elif len(names) > MAX_LISTED_ROWS and not every:
         yield place.path, f"  # {len(names)} rows: nodespec facts {'.'.join(place.path)} lists them"
     else:
         for name in names:
             yield from _iter_fact_lines(Place((*place.path, name), table, name), facts, every=every, asked=False)
-        if isinstance(whole, Unknown):
-            yield (*place.path, "*"), _format_observation(whole, place)
+        if isinstance(rows, Unknown):
+            yield (*place.path, "*"), _format_observation(rows, place)
 
 
 def _iter_row_lines(place: Place, table: Table, facts: FactSource) -> Iterator[FactLine]:
-    seen = facts.observe(place)
-    if isinstance(seen, (Absent, Unknown)):
-        yield place.path, _format_observation(seen, place)
+    row = facts.observe(place)
+    if isinstance(row, (Absent, Unknown)):
+        yield place.path, _format_observation(row, place)
         return
     for column in table.columns:
-        at = place._replace(path=(*place.path, column), column=column)
-        yield at.path, _format_observation(facts.observe(at), at)
+        cell = place._replace(path=(*place.path, column), column=column)
+        yield cell.path, _format_observation(facts.observe(cell), cell)
 
 
-def _format_observation(seen: Observation[Datum], place: Place) -> str:
+def _format_observation(observation: Observation[Datum], place: Place) -> str:
     """Return the text after a name: a value as a spec states it, or a comment.
 
     The comment states why the value is missing.
     """
-    if isinstance(seen, Unknown):
-        return f"  # not known ({seen.reason}): {escape_line(seen.say)}"
-    if isinstance(seen, Absent):
-        return f" absent  # {escape_line(f'{describe_absence(place, seen)}; {seen.evidence.source}')}"
-    source = f"{'inferred from ' if seen.evidence.inferred else ''}{escape_line(str(seen.evidence))}"
-    values = [_format_value(value, place) for value in (seen.value, *seen.others)]
+    if isinstance(observation, Unknown):
+        return f"  # not known ({observation.reason}): {escape_line(observation.say)}"
+    if isinstance(observation, Absent):
+        return f" absent  # {escape_line(f'{describe_absence(place, observation)}; {observation.evidence.source}')}"
+    source = f"{'inferred from ' if observation.evidence.inferred else ''}{escape_line(str(observation.evidence))}"
+    values = [_format_value(value, place) for value in (observation.value, *observation.others)]
     if not all(values) or not _can_be_named(place):
-        said = " or ".join(escape_line(format_value(value, place.kind)) for value in (seen.value, *seen.others))
-        return f"  # {said}, which a spec cannot state  # {source}"
+        shown = " or ".join(
+            escape_line(format_value(value, place.kind)) for value in (observation.value, *observation.others)
+        )
+        return f"  # {shown}, which a spec cannot state  # {source}"
     value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
     return f" {value}  # {source}"
 
@@ -127,10 +129,10 @@ def _format_observation(seen: Observation[Datum], place: Place) -> str:
 def _format_value(value: Datum, place: Place) -> str:
     """Return a value as a spec states it; empty if no text in a spec can state it."""
     if isinstance(value, frozenset) and not isinstance(place.kind, SetOf):
-        texts = [_format_value(one, place) for one in sorted(value)]
+        texts = [_format_value(member, place) for member in sorted(value)]
         return f"{{all: [{', '.join(texts)}]}}" if all(texts) else ""
     if isinstance(value, frozenset):
-        members = [_quote_scalar(one) for one in sorted(value)]
+        members = [_quote_scalar(member) for member in sorted(value)]
         stated = _meets_expectation([*sorted(value)], value, place.kind) and all(members)
         return f"[{', '.join(members)}]" if stated else "" if value else "{equals: []}"
     text = format_value(value, place.kind) if isinstance(value, bool) else place.kind.written(value) or str(value)
@@ -172,7 +174,9 @@ def _quote_scalar(text: str) -> str:
         return text
     if any("\ud800" <= character <= "\udfff" for character in text):
         return ""
-    return "".join(f"\\U{ord(one):08x}" if one > "\uffff" else json.dumps(one)[1:-1] for one in text).join('""')
+    return "".join(
+        f"\\U{ord(character):08x}" if character > "\uffff" else json.dumps(character)[1:-1] for character in text
+    ).join('""')
 
 
 def _add_to_tree(tree: Dict[str, object], path: Tuple[str, ...], value: str) -> None:
@@ -211,34 +215,36 @@ def find_place(what: str) -> Union[Group, Place]:
     """
     family, _, rest = what.partition(".")
     try:
-        found = declaration.load_family(family)
+        declared = declaration.load_family(family)
     except LookupError:
         raise UsageError(
             f"`{family}` is no family of facts{suggest_name(family, declaration.list_families())}"
         ) from None
-    if isinstance(found, Table):
-        return _find_row((family,), found, rest)
+    if isinstance(declared, Table):
+        return _find_row((family,), declared, rest)
     if not rest:
-        return found
+        return declared
     name, _, key = rest.partition(".")
-    fact = found.members.get(name)
+    fact = declared.members.get(name)
     if fact is None or (isinstance(fact, Leaf) and key):
-        raise UsageError(f"`{rest}` is no fact of `{family}`{suggest_name(name, found.members)}")
+        raise UsageError(f"`{rest}` is no fact of `{family}`{suggest_name(name, declared.members)}")
     return Place((family, name), fact) if isinstance(fact, Leaf) else _find_row((family, name), fact, key)
 
 
-def list_places(what: str) -> Sequence[Place]:
+def list_places(family: str) -> Sequence[Place]:
     """Return the place of that name; for a family, the places of all its facts."""
-    found = find_place(what)
-    return [found] if isinstance(found, Place) else [Place((what, name), one) for name, one in found.members.items()]
+    place = find_place(family)
+    return (
+        [place] if isinstance(place, Place) else [Place((family, name), fact) for name, fact in place.members.items()]
+    )
 
 
-def _find_row(owner: Tuple[str, ...], table: Table, rest: str) -> Place:
-    if not rest:
+def _find_row(owner: Tuple[str, ...], table: Table, row: str) -> Place:
+    if not row:
         return Place(owner, table)
-    key, _, column = rest.rpartition(".")
+    key, _, column = row.rpartition(".")
     if not key or column not in table.columns:
-        key, column = rest, ""
+        key, column = row, ""
     try:
         key = declaration.parse_row_key(table, key)
     except ValueError as error:

@@ -68,9 +68,9 @@ def append_line(path: str, line: str) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | OPEN_FLAGS
         handle = os.open(destination.name, flags, 0o666, dir_fd=destination.folder)
         try:
-            found = os.fstat(handle)
-            require_own(found, destination.folder, "file")
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(handle)
+            require_own(status, destination.folder, "file")
+            if not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file; remove it")
             _write_pieces(handle, (f"{line}\n".encode("utf-8", "backslashreplace"),))
         finally:
@@ -125,17 +125,17 @@ def _overwrite_file(destination: Destination, pieces: Iterable[bytes], access: F
     """Write a regular file in place, one writer at a time."""
     handle = os.open(destination.name, os.O_WRONLY | os.O_NONBLOCK | OPEN_FLAGS, dir_fd=destination.folder)
     try:
-        found = os.fstat(handle)
-        require_own(found, destination.folder, "file")
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        require_own(status, destination.folder, "file")
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.ESTALE, "something else took its place while it was written; try again")
         if access.secret:
-            _require_private(found)
+            _require_private(status)
         _lock_file(handle, deadline)
         os.ftruncate(handle, 0)
         _write_pieces(handle, pieces)
         if access.executable or access.exact:
-            os.fchmod(handle, access.exact or found.st_mode & 0o777 | (found.st_mode & 0o444) >> 2)
+            os.fchmod(handle, access.exact or status.st_mode & 0o777 | (status.st_mode & 0o444) >> 2)
     finally:
         os.close(handle)
 
@@ -166,9 +166,9 @@ def _retry_until(attempt: Callable[[], bool], deadline: float) -> bool:
 
 def _write_pieces(handle: int, pieces: Iterable[bytes]) -> None:
     for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
+        unwritten = memoryview(piece)
+        while unwritten:
+            unwritten = unwritten[os.write(handle, unwritten) :]
 
 
 def _iter_content(handle: int) -> Iterator[bytes]:
@@ -176,12 +176,12 @@ def _iter_content(handle: int) -> Iterator[bytes]:
     yield from iter(lambda: os.read(handle, COPY_BYTES), b"")
 
 
-def _require_private(found: os.stat_result) -> None:
+def _require_private(status: os.stat_result) -> None:
     """Refuse to write secrets to a file that others can read."""
-    if not stat.S_ISCHR(found.st_mode) and found.st_mode & OTHERS_ACCESS:
+    if not stat.S_ISCHR(status.st_mode) and status.st_mode & OTHERS_ACCESS:
         raise PermissionError(
             errno.EACCES,
-            f"values that may be secret are not written where others may read them (mode {found.st_mode & 0o777:04o});"
+            f"values that may be secret are not written where others may read them (mode {status.st_mode & 0o777:04o});"
             " chmod it to 0600 first, or name a new file",
         )
 
@@ -190,34 +190,34 @@ def _require_private(found: os.stat_result) -> None:
 
 
 def _write_stream(
-    destination: Destination, found: os.stat_result, pieces: Iterable[bytes], access: FileAccess, deadline: float
+    destination: Destination, status: os.stat_result, pieces: Iterable[bytes], access: FileAccess, deadline: float
 ) -> None:
-    handle = _open_stream(destination, found, deadline)
+    handle = _open_stream(destination, status, deadline)
     try:
-        opened = os.fstat(handle)
-        if stat.S_ISFIFO(opened.st_mode) and not stat.S_ISLNK(found.st_mode):
-            require_own(opened, destination.folder, "FIFO")
-        if access.secret and not _is_pipe_without_name(opened, found):
-            _require_private(opened)
+        opened_status = os.fstat(handle)
+        if stat.S_ISFIFO(opened_status.st_mode) and not stat.S_ISLNK(status.st_mode):
+            require_own(opened_status, destination.folder, "FIFO")
+        if access.secret and not _is_pipe_without_name(opened_status, status):
+            _require_private(opened_status)
         _send_pieces(handle, pieces, deadline)
     finally:
         os.close(handle)
 
 
-def _is_pipe_without_name(opened: os.stat_result, found: os.stat_result) -> bool:
+def _is_pipe_without_name(opened: os.stat_result, status: os.stat_result) -> bool:
     """Return whether it is a pipe or socket that only this descriptor leads to."""
-    return stat.S_ISSOCK(opened.st_mode) or (stat.S_ISFIFO(opened.st_mode) and stat.S_ISLNK(found.st_mode))
+    return stat.S_ISSOCK(opened.st_mode) or (stat.S_ISFIFO(opened.st_mode) and stat.S_ISLNK(status.st_mode))
 
 
-def _open_stream(destination: Destination, found: os.stat_result, deadline: float) -> int:
+def _open_stream(destination: Destination, status: os.stat_result, deadline: float) -> int:
     """Open a file that is not a regular file."""
     folder, name, _ = destination
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a directory; name a file")
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return _duplicate_descriptor(folder, name)
-    if stat.S_ISFIFO(found.st_mode):
-        require_own(found, folder, "FIFO")
+    if stat.S_ISFIFO(status.st_mode):
+        require_own(status, folder, "FIFO")
     handle = -1
 
     def attempt() -> bool:
@@ -225,7 +225,7 @@ def _open_stream(destination: Destination, found: os.stat_result, deadline: floa
         try:
             handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | OPEN_FLAGS, dir_fd=folder)
         except OSError as error:
-            if error.errno != errno.ENXIO or not stat.S_ISFIFO(found.st_mode):
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(status.st_mode):
                 raise
         return handle >= 0
 
@@ -259,13 +259,13 @@ def _send_pieces(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
     ready.register(handle, POLLOUT)
     until = max(deadline, time.monotonic() + MIN_WRITE_SECONDS)
     for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
-            left = until - time.monotonic()
-            if left <= 0 or not ready.poll(left * 1000):
+        unwritten = memoryview(piece)
+        while unwritten:
+            seconds = until - time.monotonic()
+            if seconds <= 0 or not ready.poll(seconds * 1000):
                 raise OSError(errno.ETIMEDOUT, "its reader stopped reading before the deadline; not all was written")
             try:
-                rest = rest[os.write(handle, rest[:PIPE_BYTES]) :]
+                unwritten = unwritten[os.write(handle, unwritten[:PIPE_BYTES]) :]
                 until = max(deadline, time.monotonic() + MIN_WRITE_SECONDS)
             except BlockingIOError:
                 time.sleep(RETRY_SECONDS)

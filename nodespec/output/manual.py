@@ -14,26 +14,26 @@ from nodespec.model.plan import Plan, Requirement
 from nodespec.output.facts_yaml import find_place
 
 
-def format_fact(what: str) -> Iterator[str]:
+def format_fact(dotted_name: str) -> Iterator[str]:
     """Yield the page of a family, a fact or a row."""
-    found = find_place(what)
-    if isinstance(found, Group):
-        yield from inspect.cleandoc(found.about).splitlines()
+    place = find_place(dotted_name)
+    if isinstance(place, Group):
+        yield from inspect.cleandoc(place.about).splitlines()
         yield ""
-        for name, fact in found.members.items():
-            yield f"  {what}.{name:14} {_get_first_line(fact.about)}"
+        for name, fact in place.members.items():
+            yield f"  {dotted_name}.{name:14} {_get_first_line(fact.about)}"
         return
-    yield f"{'.'.join(found.path)}: {_format_type(found)}"
+    yield f"{'.'.join(place.path)}: {_format_type(place)}"
     yield ""
-    yield from inspect.cleandoc(found.fact.about).splitlines()
+    yield from inspect.cleandoc(place.fact.about).splitlines()
     yield ""
-    yield f"running:  {', '.join(found.fact.sources)}"
-    resting = ", ".join(found.fact.resting_sources)
+    yield f"running:  {', '.join(place.fact.sources)}"
+    resting = ", ".join(place.fact.resting_sources)
     yield f"at rest:  {resting or 'only a running machine can tell'}"
-    if found.fix:
-        yield f"fix:      {found.fix}"
-    if isinstance(found.fact, Table) and not found.key:
-        for name, kind in found.fact.columns.items():
+    if place.fix:
+        yield f"fix:      {place.fix}"
+    if isinstance(place.fact, Table) and not place.key:
+        for name, kind in place.fact.columns.items():
             yield f"  .{name:14} {kind.noun}"
 
 
@@ -43,11 +43,11 @@ def format_manual() -> Iterator[str]:
     yield ""
     yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
     for name in declaration.list_families():
-        found = find_place(name)
-        members = found.members if isinstance(found, Group) else {"": found.fact}
+        declared = find_place(name)
+        members = declared.members if isinstance(declared, Group) else {"": declared.fact}
         yield f"\n## {name}\n"
-        if isinstance(found, Group):
-            yield inspect.cleandoc(found.about)
+        if isinstance(declared, Group):
+            yield inspect.cleandoc(declared.about)
         for member, fact in members.items():
             path = (name, *filter(None, [member]))
             yield f"\n### {'.'.join(path)}\n"
@@ -79,12 +79,14 @@ def _get_first_line(about: str) -> str:
     return inspect.cleandoc(about).split("\n")[0]
 
 
-def format_requirement(plan: Plan, wanted_: str) -> Iterator[str]:
+def format_requirement(plan: Plan, id_: str) -> Iterator[str]:
     """Return the page of one requirement of a plan. Raises `UsageError` if not found."""
-    for one in plan.requirements:
-        if one.id == wanted_:
-            return _iter_requirement_lines(one, plan)
-    raise UsageError(f"`{wanted_}` is no requirement{suggest_name(wanted_, [one.id for one in plan.requirements])}")
+    for requirement in plan.requirements:
+        if requirement.id == id_:
+            return _iter_requirement_lines(requirement, plan)
+    raise UsageError(
+        f"`{id_}` is no requirement{suggest_name(id_, [requirement.id for requirement in plan.requirements])}"
+    )
 
 
 def format_plan(plan: Plan) -> Iterator[str]:

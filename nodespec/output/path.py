@@ -38,21 +38,21 @@ def resolve_destination(path: str) -> Destination:
 
     The caller closes `folder`.
     """
-    ahead, links = _split_path(path), 0
+    names, links = _split_path(path), 0
     folder = os.open("/" if path.startswith("/") else ".", FOLDER_FLAGS)
     try:
-        while ahead:
-            name = ahead.pop()
-            found = _stat_component(name, folder, missing=not ahead)
-            if found is not None and stat.S_ISLNK(found.st_mode) and not _is_in_procfs(found):
+        while names:
+            name = names.pop()
+            status = _stat_component(name, folder, missing=not names)
+            if status is not None and stat.S_ISLNK(status.st_mode) and not _is_in_procfs(status):
                 links += 1
                 target = _read_target(name, folder, links)
-                ahead += _split_path(target)
+                names += _split_path(target)
                 folder = _enter_folder(folder, "/") if target.startswith("/") else folder
-            elif not ahead or found is None:
-                return Destination(folder, name, found)
+            elif not names or status is None:
+                return Destination(folder, name, status)
             else:
-                folder = _enter_folder(folder, name, 0 if stat.S_ISLNK(found.st_mode) else os.O_NOFOLLOW)
+                folder = _enter_folder(folder, name, 0 if stat.S_ISLNK(status.st_mode) else os.O_NOFOLLOW)
         return Destination(folder, os.curdir, os.fstat(folder))
     except BaseException:
         os.close(folder)
@@ -64,19 +64,19 @@ def open_folder(path: str) -> int:
     return resolve_destination(f"{path}/").folder
 
 
-def require_own(found: os.stat_result, folder: int, what: str) -> None:
+def require_own(status: os.stat_result, folder: int, what: str) -> None:
     """Refuse a file or FIFO that another user placed in a sticky, shared directory."""
-    if _is_planted(found, os.fstat(folder)):
+    if _is_planted(status, os.fstat(folder)):
         raise PermissionError(
             errno.EACCES,
-            f"the {what} belongs to uid {found.st_uid}, in a sticky directory that anyone can write to;"
+            f"the {what} belongs to uid {status.st_uid}, in a sticky directory that anyone can write to;"
             " remove it, or write to another place",
         )
 
 
-def _is_planted(found: os.stat_result, folder: os.stat_result) -> bool:
+def _is_planted(status: os.stat_result, folder: os.stat_result) -> bool:
     shared = folder.st_mode & SHARED_STICKY == SHARED_STICKY
-    return shared and found.st_uid not in (os.geteuid(), folder.st_uid)
+    return shared and status.st_uid not in (os.geteuid(), folder.st_uid)
 
 
 def _split_path(path: str) -> List[str]:
@@ -116,7 +116,7 @@ def _enter_folder(folder: int, name: str, flags: int = 0) -> int:
     return below
 
 
-def _is_in_procfs(found: os.stat_result) -> bool:
+def _is_in_procfs(status: os.stat_result) -> bool:
     """Return whether a link is in procfs.
 
     The kernel follows such a link to an open file, and its text is only a description.
@@ -125,4 +125,4 @@ def _is_in_procfs(found: os.stat_result) -> bool:
         procfs = os.stat("/proc")
     except OSError:
         return False
-    return found.st_dev == procfs.st_dev and procfs.st_ino == PROCFS_ROOT_INODE
+    return status.st_dev == procfs.st_dev and procfs.st_ino == PROCFS_ROOT_INODE

@@ -39,18 +39,18 @@ def check_format(name: str) -> None:
         raise UsageError(f"-o {name}: no such format{near}; there are {', '.join(list_formats())}")
 
 
-def parse_outputs(said: Sequence[str]) -> Tuple[ReportOutput, ...]:
+def parse_outputs(values: Sequence[str]) -> Tuple[ReportOutput, ...]:
     """Parse the values of `-o FORMAT[=FILE]`; the default is text on standard output."""
-    found = [ReportOutput(*one.split("=", 1)) for one in said] or [ReportOutput("text")]
-    for target in found:
-        check_format(target.format)
-    if sum(not target.file for target in found) > 1:
+    outputs = [ReportOutput(*value.split("=", 1)) for value in values] or [ReportOutput("text")]
+    for output in outputs:
+        check_format(output.format)
+    if sum(not output.file for output in outputs) > 1:
         raise UsageError("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
-    files = [os.path.realpath(target.file) for target in found if target.file]
-    twice = next((path for path in files if files.count(path) > 1 and not path.startswith("/dev/")), "")
-    if twice:
-        raise UsageError(f"-o: only one report can go to {twice}")
-    return tuple(found)
+    files = [os.path.realpath(output.file) for output in outputs if output.file]
+    duplicate = next((path for path in files if files.count(path) > 1 and not path.startswith("/dev/")), "")
+    if duplicate:
+        raise UsageError(f"-o: only one report can go to {duplicate}")
+    return tuple(outputs)
 
 
 def make_style(stream: TextIO, *, every: bool) -> Style:
@@ -63,27 +63,27 @@ def make_style(stream: TextIO, *, every: bool) -> Style:
     return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))
 
 
-def embeds_facts(goal: ReportOutput) -> bool:
+def embeds_facts(output: ReportOutput) -> bool:
     """Return whether a format contains the plan and all observations.
 
     Such a report can be verified.
     """
-    return load_renderer(goal.format).embeds
+    return load_renderer(output.format).embeds
 
 
-def render_reports(goal: ReportOutput, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
+def render_reports(output: ReportOutput, reports: Sequence[Report], *, every: bool) -> Tuple[str, ...]:
     """Render several reports at once."""
-    return (load_renderer(goal.format).render(reports, make_output_style(goal, every=every)),)
+    return (load_renderer(output.format).render(reports, make_output_style(output, every=every)),)
 
 
-def make_output_style(goal: ReportOutput, *, every: bool) -> Style:
+def make_output_style(output: ReportOutput, *, every: bool) -> Style:
     """Return the style for the output of a format."""
-    return Style(every=every) if goal.file else make_style(sys.stdout, every=every)
+    return Style(every=every) if output.file else make_style(sys.stdout, every=every)
 
 
 def write_reports(
     reports: Sequence[Report],
-    goals: Sequence[ReportOutput],
+    outputs: Sequence[ReportOutput],
     code: int,
     *,
     every: bool,
@@ -93,7 +93,9 @@ def write_reports(
 
     If a report was not written completely, 74 replaces 0.
     """
-    return write_documents(((goal, render_reports(goal, reports, every=every)) for goal in goals), code, deadline)
+    return write_documents(
+        ((output, render_reports(output, reports, every=every)) for output in outputs), code, deadline
+    )
 
 
 def write_documents(
@@ -101,24 +103,24 @@ def write_documents(
 ) -> int:
     """Write texts, given in pieces, and return the exit code as `write_reports` does."""
     failed: List[str] = []
-    whole = True
-    for goal, pieces in documents:
+    complete = True
+    for output, pieces in documents:
         try:
-            if goal.file:
+            if output.file:
                 from nodespec.output.file import write_file  # noqa: PLC0415 - most reports go to standard output
 
-                write_file(goal.file, (piece.encode() for piece in pieces), deadline=deadline)
+                write_file(output.file, (piece.encode() for piece in pieces), deadline=deadline)
             else:
                 _print_pieces(pieces, sys.stdout)
         except OSError as error:
-            whole = False
-            if goal.file or not isinstance(error, BrokenPipeError):  # A reader that closed the pipe has read enough.
-                failed.append(format_not_written(goal.file or "standard output", error))
-            if not goal.file:
+            complete = False
+            if output.file or not isinstance(error, BrokenPipeError):  # A reader that closed the pipe has read enough.
+                failed.append(format_not_written(output.file or "standard output", error))
+            if not output.file:
                 silence_stream(sys.stdout)
     for line in failed:
         print_error(line)
-    return code if whole else code or UNWRITTEN
+    return code if complete else code or UNWRITTEN
 
 
 def _print_pieces(pieces: Iterable[str], stream: TextIO) -> None:

@@ -51,12 +51,12 @@ class Override(NamedTuple):
     reason: str
 
 
-def run_gate_command(argv: List[str], plan: Plan, own: Tuple[Waiver, ...]) -> int:
+def run_gate_command(argv: List[str], plan: Plan, waivers: Tuple[Waiver, ...]) -> int:
     """Answer `gate` on the command line of a bundle."""
     args = _make_parser().parse_args(argv)
     if args.action == "install":
         return systemd_unit.install_gate(_read_own_text(), args)
-    return systemd_unit.remove_gate(args) if args.action == "remove" else run_gate(plan, own, args)
+    return systemd_unit.remove_gate(args) if args.action == "remove" else run_gate(plan, waivers, args)
 
 
 def _make_parser() -> options.Parser:
@@ -88,54 +88,54 @@ def _read_own_text() -> str:
 
 def run_gate(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
     """Judge, report, and say whether what is guarded may start: 0 is yes."""
-    over = find_override()
+    override = find_override()
     reports: List[Report] = []
-    code = run_guarded(lambda _: _judge_machine(plan, waivers, over, args, reports), [])
-    if over:
-        _log_override(over, code)
-    for line in _format_verdict(code, over, reports, args.unit):
+    code = run_guarded(lambda _: _judge_machine(plan, waivers, override, args, reports), [])
+    if override:
+        _log_override(override, code)
+    for line in _format_verdict(code, override, reports, args.unit):
         print(escape_line(line))  # noqa: T201 - the journal has it
-    return 0 if over else code
+    return 0 if override else code
 
 
 def find_override() -> Union[Override, None]:
     """The override, if there is one that says why."""
     host, place = Machine(), declaration.resolve_place(("kernel", "cmdline", OVERRIDE_WORD))
-    word = Live(host, time.monotonic() + OVERRIDE_SECONDS).observe(place)
-    said = host.line(OVERRIDE_FILE)
-    for source, seen in ((OVERRIDE_FILE, said), (OVERRIDE_WORD, word)):
-        if isinstance(seen, Value):
-            reason = " ".join(str(seen.value).split())
+    parameter = Live(host, time.monotonic() + OVERRIDE_SECONDS).observe(place)
+    line = host.line(OVERRIDE_FILE)
+    for source, observation in ((OVERRIDE_FILE, line), (OVERRIDE_WORD, parameter)):
+        if isinstance(observation, Value):
+            reason = " ".join(str(observation.value).split())
             if reason:
                 return Override(source, reason)
             print_error(f"nodespec: {source} does not say why, and is not heeded")
-        elif isinstance(seen, Unknown):
-            print_error(f"nodespec: {source}: {seen.say}")
+        elif isinstance(observation, Unknown):
+            print_error(f"nodespec: {source}: {observation.say}")
     return None
 
 
 def _judge_machine(
     plan: Plan,
     waivers: Tuple[Waiver, ...],
-    over: Union[Override, None],
+    override: Union[Override, None],
     args: argparse.Namespace,
     reports: List[Report],
 ) -> int:
-    wait = 0.0 if over else args.wait
+    wait = 0.0 if override else args.wait
     options = JudgeOptions(Choice(strict=args.strict), (*waivers, *_load_local_waivers()), wait)
     check.check_waivers(options.waivers, plan)
     report = check.judge_host(plan, read_target(args), options)
-    if over and report.exit:
-        said = f"{args.unit} starts all the same, by {over.source}: {over.reason}"
-        report = report._replace(notices=(*report.notices, said))
+    if override and report.exit:
+        notice = f"{args.unit} starts all the same, by {override.source}: {override.reason}"
+        report = report._replace(notices=(*report.notices, notice))
     reports.append(report)
-    goals = [writer.ReportOutput("text")]
+    outputs = [writer.ReportOutput("text")]
     if os.path.isdir(STATE_DIR):  # which the unit makes
-        goals += [
+        outputs += [
             writer.ReportOutput("text", f"{STATE_DIR}/gate.txt"),
             writer.ReportOutput("json", f"{STATE_DIR}/gate.json"),
         ]
-    return writer.write_reports([report], goals, report.exit, every=False)
+    return writer.write_reports([report], outputs, report.exit, every=False)
 
 
 def _load_local_waivers() -> Tuple[Waiver, ...]:
@@ -147,29 +147,29 @@ def _load_local_waivers() -> Tuple[Waiver, ...]:
     return load(WAIVERS_FILE)
 
 
-def _log_override(over: Override, code: int) -> None:
+def _log_override(override: Override, code: int) -> None:
     """A line in the list of overrides."""
     from nodespec.output.file import append_line  # noqa: PLC0415 - an override is rare
 
-    said = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {over.source}: {over.reason}"
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {override.source}: {override.reason}"
     try:
-        append_line(f"{STATE_DIR}/overrides", escape_line(said))
+        append_line(f"{STATE_DIR}/overrides", escape_line(line))
     except OSError as error:
         print_error(f"nodespec: {STATE_DIR}/overrides: {error.strerror or error}: not written")
 
 
-def _format_verdict(code: int, over: Union[Override, None], reports: List[Report], name: str) -> List[str]:
+def _format_verdict(code: int, override: Union[Override, None], reports: List[Report], unit: str) -> List[str]:
     """Return the last lines of the output, which `systemctl status` shows."""
     if not code:
-        return [f"{name} may start"]
+        return [f"{unit} may start"]
     mark = WARNING_PREFIX if "JOURNAL_STREAM" in os.environ else ""
-    if over:
-        why = f"{mark}OVERRIDDEN by {over.source}: {over.reason}"
-        return [why, f"{mark}{name} starts, though: {_format_cause(code, reports)}"]
+    if override:
+        warning = f"{mark}OVERRIDDEN by {override.source}: {override.reason}"
+        return [warning, f"{mark}{unit} starts, though: {_format_cause(code, reports)}"]
     return [
-        f"{mark}{name} is kept from starting: {_format_cause(code, reports)}",
-        f"fix it, then: systemctl start {name}",
-        f"or, until the next boot: echo WHO and WHY >{OVERRIDE_FILE}; systemctl start {name}",
+        f"{mark}{unit} is kept from starting: {_format_cause(code, reports)}",
+        f"fix it, then: systemctl start {unit}",
+        f"or, until the next boot: echo WHO and WHY >{OVERRIDE_FILE}; systemctl start {unit}",
     ]
 
 

@@ -26,23 +26,23 @@ def main(carried: Mapping[str, Json], argv: List[str]) -> int:
 
 
 def _run_command(carried: Mapping[str, Json], argv: List[str]) -> int:
-    asked = plan.decode_plan(cast("Dict[str, Json]", carried["plan"]))
+    bundled = plan.decode_plan(cast("Dict[str, Json]", carried["plan"]))
     if argv[:1] == ["gate"]:
         from nodespec.preflight import gate as boot  # noqa: PLC0415
 
-        return boot.run_gate_command(argv[1:], asked, _read_bundled_waivers(carried))
-    args = _make_parser(asked).parse_args(argv)
+        return boot.run_gate_command(argv[1:], bundled, _read_bundled_waivers(carried))
+    args = _make_parser(bundled).parse_args(argv)
     if args.version:
-        print(_format_version(asked))  # noqa: T201
+        print(_format_version(bundled))  # noqa: T201
         return 0
     commands = {"check": _check_host, "facts": _print_facts, "explain": _explain_name}
     if args.command not in commands:
         raise UsageError("expected a command: check, facts, explain or gate; --help lists the options")
-    return commands[args.command](args, asked, carried)
+    return commands[args.command](args, bundled, carried)
 
 
-def _make_parser(asked: Plan) -> argparse.ArgumentParser:
-    names = ", ".join(spec.name for spec in asked.specs)
+def _make_parser(bundled: Plan) -> argparse.ArgumentParser:
+    names = ", ".join(spec.name for spec in bundled.specs)
     top = options.Parser(
         prog="preflight",
         description=f"Check whether this Linux machine conforms to {names}.",
@@ -66,19 +66,19 @@ def _make_parser(asked: Plan) -> argparse.ArgumentParser:
     return top
 
 
-def _format_version(asked: Plan) -> str:
-    return "\n".join([f"nodespec {__version__}", *(f"{spec.name} sha256:{spec.digest}" for spec in asked.specs)])
+def _format_version(bundled: Plan) -> str:
+    return "\n".join([f"nodespec {__version__}", *(f"{spec.name} sha256:{spec.digest}" for spec in bundled.specs)])
 
 
-def _check_host(args: argparse.Namespace, asked: Plan, carried: Mapping[str, Json]) -> int:
-    from nodespec.run import check as gate  # noqa: PLC0415 - a module is compiled when it is asked for, at every start
+def _check_host(args: argparse.Namespace, bundled: Plan, carried: Mapping[str, Json]) -> int:
+    from nodespec.run import check as gate  # noqa: PLC0415 - a module is compiled when it is imported, at every start
 
     options = read_judge_options(args, (*_read_bundled_waivers(carried), *_load_waivers(args.waivers)))
-    return gate.run(asked, read_target(args), options, read_outputs(args))
+    return gate.run(bundled, read_target(args), options, read_outputs(args))
 
 
 def _read_bundled_waivers(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
-    return tuple(decode_waiver(one) for one in cast("List[Json]", carried["waivers"]))
+    return tuple(decode_waiver(waiver_data) for waiver_data in cast("List[Json]", carried["waivers"]))
 
 
 def _load_waivers(path: str) -> Tuple[Waiver, ...]:
@@ -89,30 +89,30 @@ def _load_waivers(path: str) -> Tuple[Waiver, ...]:
 
     try:
         return load(path)
-    except UsageError as mistake:
-        said = "a bundle reads waivers as JSON, and carries those of `nodespec bundle --waivers`"
-        raise UsageError(*mistake.messages, *([said] if path.endswith((".yaml", ".yml")) else [])) from None
+    except UsageError as error:
+        hint = "a bundle reads waivers as JSON, and carries those of `nodespec bundle --waivers`"
+        raise UsageError(*error.messages, *([hint] if path.endswith((".yaml", ".yml")) else [])) from None
 
 
-def _print_facts(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+def _print_facts(args: argparse.Namespace, bundled: Plan, _: Mapping[str, Json]) -> int:
     from nodespec.run import record  # noqa: PLC0415 - likewise
 
     everything = declaration.list_families() if args.all and args.record else ()
-    asked_for = [*everything, *(args.what or [asked])]
-    return record.print_or_record(asked_for, read_target(args), read_record_options(args))
+    names = [*everything, *(args.what or [bundled])]
+    return record.print_or_record(names, read_target(args), read_record_options(args))
 
 
-def _explain_name(args: argparse.Namespace, asked: Plan, _: Mapping[str, Json]) -> int:
+def _explain_name(args: argparse.Namespace, bundled: Plan, _: Mapping[str, Json]) -> int:
     from nodespec.output import manual  # noqa: PLC0415 - likewise
 
     if not args.what:
-        said = manual.format_plan(asked)
-    elif args.what in {one.id for one in asked.requirements}:
-        said = manual.format_requirement(asked, args.what)
+        lines = manual.format_plan(bundled)
+    elif args.what in {requirement.id for requirement in bundled.requirements}:
+        lines = manual.format_requirement(bundled, args.what)
     elif args.what.split(".")[0] in declaration.list_families():
-        said = manual.format_fact(args.what)
+        lines = manual.format_fact(args.what)
     else:
-        said = manual.format_requirement(asked, args.what)
-    for line in said:
-        print(line)  # noqa: T201 - this is what was asked for
+        lines = manual.format_requirement(bundled, args.what)
+    for line in lines:
+        print(line)  # noqa: T201 - the requested output
     return 0

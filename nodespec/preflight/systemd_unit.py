@@ -106,10 +106,10 @@ def remove_gate(args: argparse.Namespace) -> int:
     """Remove the files of `install_gate`: first the drop-in of the guarded unit."""
     tree = _open_tree(args.into)
     try:
-        found = [path for path in _iter_installed(tree) if _is_ours(tree, path)]
-        if not found:
+        paths = [path for path in _iter_installed(tree) if _is_ours(tree, path)]
+        if not paths:
             raise UsageError(f"no gate is installed in {args.into}")
-        for path in found:
+        for path in paths:
             tree.unlink(path)
             print(f"removed {os.path.join(args.into, path)}")  # noqa: T201
             if os.path.dirname(path) != UNIT_DIR:
@@ -146,7 +146,7 @@ def _normalize_unit(unit: str) -> str:
 
 def _make_files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, ModeFile]:
     """By their paths below the root, in the order of writing: what ties the unit comes last."""
-    said = {
+    fields = {
         "version": __version__,
         "unit": unit,
         "wait": f"{args.wait:g}",
@@ -155,8 +155,8 @@ def _make_files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, M
     }
     return {
         BUNDLE_PATH: (bundle, EXECUTABLE_MODE),
-        f"{UNIT_DIR}/{GATE_UNIT}": (UNIT_TEMPLATE.format(**said), PLAIN_MODE),
-        f"{UNIT_DIR}/{unit}.d/{DROP_IN_NAME}": (DROP_IN_TEMPLATE.format(**said), PLAIN_MODE),
+        f"{UNIT_DIR}/{GATE_UNIT}": (UNIT_TEMPLATE.format(**fields), PLAIN_MODE),
+        f"{UNIT_DIR}/{unit}.d/{DROP_IN_NAME}": (DROP_IN_TEMPLATE.format(**fields), PLAIN_MODE),
     }
 
 
@@ -199,8 +199,8 @@ def _plan_undo(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
         return "unlink", path, b""
     content = tree.read(path)
     if content is None or not _is_ours(tree, path):
-        whole = os.path.join(tree.root, path)
-        raise UsageError(f"{whole} is there already, and nodespec did not make it: nothing is installed")
+        full_path = os.path.join(tree.root, path)
+        raise UsageError(f"{full_path} is there already, and nodespec did not make it: nothing is installed")
     return "replace", path, content
 
 

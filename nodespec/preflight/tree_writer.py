@@ -37,8 +37,8 @@ class TreeWriter:
 
     def read(self, path: str) -> Optional[bytes]:
         """The content of a regular file; None where there is none, or a link."""
-        found = self.status(path)
-        if found is None or not stat.S_ISREG(found.st_mode):
+        status = self.status(path)
+        if status is None or not stat.S_ISREG(status.st_mode):
             return None
         with PathWalk(self._folder) as walk:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -63,12 +63,12 @@ class TreeWriter:
         """Write a regular file, with this mode or the one that it has; its directory exists."""
         with PathWalk(self._folder) as walk:
             name = walk.to(path, follow=False)
-            found = self.status(path)
-            if found and not stat.S_ISREG(found.st_mode):
+            status = self.status(path)
+            if status and not stat.S_ISREG(status.st_mode):
                 raise OSError(errno.EEXIST, "it is not a regular file", path)
             access = FileAccess(exact=mode) if mode else DEFAULT_ACCESS
             replace_file(
-                Destination(walk.folder, name, found), (content,), access, time.monotonic() + DEFAULT_WRITE_SECONDS
+                Destination(walk.folder, name, status), (content,), access, time.monotonic() + DEFAULT_WRITE_SECONDS
             )
 
     def make_folders(self, path: str) -> Iterator[str]:
@@ -79,21 +79,21 @@ class TreeWriter:
 
     def _make_folder(self, path: str) -> bool:
         """Make a directory where there is none; whether it was made."""
-        found = self.status(path)
-        if found is None:
+        status = self.status(path)
+        if status is None:
             with PathWalk(self._folder) as walk:
                 os.mkdir(walk.to(path, follow=False), FOLDER_MODE, dir_fd=walk.folder)
-        elif not stat.S_ISDIR((found if not stat.S_ISLNK(found.st_mode) else self._stat_target(path)).st_mode):
+        elif not stat.S_ISDIR((status if not stat.S_ISLNK(status.st_mode) else self._stat_target(path)).st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "it is not a directory; move it away", path)
-        return found is None
+        return status is None
 
     def _stat_target(self, path: str) -> os.stat_result:
         with PathWalk(self._folder) as walk:
             try:
                 return os.stat(walk.to(path, follow=True), dir_fd=walk.folder, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
-                say = "it is a link to what is not in the tree; replace it by a directory"
-                raise NotADirectoryError(errno.ENOTDIR, say, path) from None
+                message = "it is a link to what is not in the tree; replace it by a directory"
+                raise NotADirectoryError(errno.ENOTDIR, message, path) from None
 
     def unlink(self, path: str) -> None:
         """Remove a file, or a link itself."""

@@ -43,8 +43,8 @@ class Recording(NamedTuple):
 
     def through(self, path: str) -> Seat:
         """Return the seat from which the recording at a path is judged."""
-        said = f"recorded on {self.time} ({self.seat.door}) by {self.tool}"
-        return self.seat._replace(door=f"facts {path}", notices=(*self.seat.notices, said))
+        notice = f"recorded on {self.time} ({self.seat.door}) by {self.tool}"
+        return self.seat._replace(door=f"facts {path}", notices=(*self.seat.notices, notice))
 
 
 def format_recording(recording: Recording) -> str:
@@ -61,7 +61,7 @@ def format_recording(recording: Recording) -> str:
     }
     facts = {name: _format_fact(fact) for name, fact in recording.facts.items()}
     return (
-        _format_object({**{name: _format_json(said) for name, said in head.items()}, "facts": _format_object(facts)})
+        _format_object({**{name: _format_json(value) for name, value in head.items()}, "facts": _format_object(facts)})
         + "\n"
     )
 
@@ -180,10 +180,10 @@ def _parse_number(digits: str) -> int:
     return int(digits)
 
 
-def _read_host(said: Json) -> Host:
-    if not isinstance(said, dict) or not said.keys() <= set(Host._fields):
+def _read_host(fields: Json) -> Host:
+    if not isinstance(fields, dict) or not fields.keys() <= set(Host._fields):
         raise ValueError(f"`host` is an object of {', '.join(Host._fields)}")
-    return Host(**{"name": "", **{name: _read_text(value) for name, value in said.items()}})
+    return Host(**{"name": "", **{name: _read_text(value) for name, value in fields.items()}})
 
 
 def _read_field(document: Mapping[str, Json], name: str) -> str:
@@ -206,9 +206,11 @@ def schema() -> Dict[str, Json]:
     words: Dict[str, Json] = {"type": "string"}
     number: Dict[str, Json] = {"type": "integer", "minimum": 0}
     value: Dict[str, Json] = {"anyOf": [words, number, {"type": "boolean"}, {"type": "array", "items": words}]}
-    at: Dict[str, Json] = {"from": words, "line": {**number, "minimum": 1}, "inferred": {"type": "boolean"}}
-    seen: Dict[str, Json] = {"$ref": "#/$defs/observation"}
-    row: Dict[str, Json] = {"anyOf": [seen, {"type": "null"}, {"type": "object", "additionalProperties": seen}]}
+    evidence: Dict[str, Json] = {"from": words, "line": {**number, "minimum": 1}, "inferred": {"type": "boolean"}}
+    observation: Dict[str, Json] = {"$ref": "#/$defs/observation"}
+    row: Dict[str, Json] = {
+        "anyOf": [observation, {"type": "null"}, {"type": "object", "additionalProperties": observation}]
+    }
     rows: Dict[str, Json] = {"type": "object", "additionalProperties": row}
     short: Dict[str, Json] = {
         "type": "array",
@@ -218,8 +220,8 @@ def schema() -> Dict[str, Json]:
         "minItems": 1,
     }
     unknown = _make_object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
-    full = _make_object({"value": value, "or": {"type": "array", "items": value}, **at}, "value")
-    usual: Dict[str, Json] = {"type": "object", "additionalProperties": seen}
+    full = _make_object({"value": value, "or": {"type": "array", "items": value}, **evidence}, "value")
+    usual: Dict[str, Json] = {"type": "object", "additionalProperties": observation}
     named: Dict[str, Json] = {"type": "array", "prefixItems": [words, value], "items": False, "minItems": 2}
     run: Dict[str, Json] = {
         "type": "array",
@@ -229,7 +231,9 @@ def schema() -> Dict[str, Json]:
         "minItems": 2,
     }
     runs: Dict[str, Json] = {"type": "array", "items": run}
-    table = _make_object({"from": words, "rest": seen, "usual": usual, "runs": runs, "rows": rows, "asked": rows})
+    table = _make_object(
+        {"from": words, "rest": observation, "usual": usual, "runs": runs, "rows": rows, "asked": rows}
+    )
     head: Dict[str, Json] = {
         KIND: {"const": LANGUAGE_VERSION, "description": "The version of this format"},
         "context": {"enum": [*CONTEXTS]},
@@ -238,13 +242,15 @@ def schema() -> Dict[str, Json]:
         "notices": {"type": "array", "items": words, "description": "What must be known before it is believed"},
         "tool": words,
         "time": {**words, "pattern": TIME_PATTERN},
-        "facts": {"type": "object", "additionalProperties": {"anyOf": [seen, table]}},
+        "facts": {"type": "object", "additionalProperties": {"anyOf": [observation, table]}},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A recording of nodespec",
         **_make_object(head, *(name for name in head if name != "notices")),
-        "$defs": {"observation": {"anyOf": [short, full, _make_object({"absent": words, **at}, "absent"), unknown]}},
+        "$defs": {
+            "observation": {"anyOf": [short, full, _make_object({"absent": words, **evidence}, "absent"), unknown]}
+        },
     }
 
 

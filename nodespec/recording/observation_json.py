@@ -26,20 +26,24 @@ NUMBER_LIMIT = 1 << 64  # Numbers of a host are less.
 EncodedObject: TypeAlias = "Dict[str, Json]"
 
 
-def encode_observation(seen: Observation[Datum], home: str = "") -> Json:
+def encode_observation(observation: Observation[Datum], home: str = "") -> Json:
     """Encode an observation; the source is omitted if it is `home`."""
-    if isinstance(seen, Unknown):
-        return {"unknown": seen.reason, "say": seen.say, **({"look": seen.look} if seen.look else {})}
-    source, line, inferred = seen.evidence
-    if isinstance(seen, Value) and not seen.others and not inferred:
-        return [encode_value(seen.value), *([line] if line else []), *([source] if source != home else [])]
-    at: EncodedObject = {"from": source} if source != home else {}
-    at.update({"line": line} if line else {})
-    at.update({"inferred": True} if inferred else {})
-    if isinstance(seen, Absent):
-        return {"absent": seen.say, **at}
-    others: EncodedObject = {"or": [encode_value(other) for other in seen.others]} if seen.others else {}
-    return {"value": encode_value(seen.value), **others, **at}
+    if isinstance(observation, Unknown):
+        return {
+            "unknown": observation.reason,
+            "say": observation.say,
+            **({"look": observation.look} if observation.look else {}),
+        }
+    source, line, inferred = observation.evidence
+    if isinstance(observation, Value) and not observation.others and not inferred:
+        return [encode_value(observation.value), *([line] if line else []), *([source] if source != home else [])]
+    evidence: EncodedObject = {"from": source} if source != home else {}
+    evidence.update({"line": line} if line else {})
+    evidence.update({"inferred": True} if inferred else {})
+    if isinstance(observation, Absent):
+        return {"absent": observation.say, **evidence}
+    others: EncodedObject = {"or": [encode_value(other) for other in observation.others]} if observation.others else {}
+    return {"value": encode_value(observation.value), **others, **evidence}
 
 
 def encode_value(value: Datum) -> Json:
@@ -61,9 +65,9 @@ def decode_observation(data: Json, kind: Kind[Datum], home: str = "") -> Observa
         return make_malformed(str(error))
 
 
-def make_malformed(say: str) -> Unknown:
+def make_malformed(detail: str) -> Unknown:
     """Return the observation for a part of a recording that is not valid."""
-    return Unknown("malformed", f"the recording holds no observation here: {say}")
+    return Unknown("malformed", f"the recording holds no observation here: {detail}")
 
 
 def _decode_object(fields: EncodedObject, kind: Kind[Datum], home: str) -> Observation[Datum]:
@@ -116,6 +120,6 @@ def _decode_value(data: Json, kind: Kind[Datum]) -> Datum:
 
 
 def _decode_set(data: Json) -> FrozenSet[str]:
-    if not isinstance(data, list) or not all(isinstance(one, str) for one in data):
+    if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
         raise TypeError(f"{data!r:.80} is not a list of texts")
     return frozenset(cast("List[str]", data))

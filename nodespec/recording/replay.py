@@ -23,9 +23,9 @@ class ReplayedFacts:
     """The facts of a recording."""
 
     def __init__(self, notes: Json) -> None:
-        said: EncodedObject = notes if isinstance(notes, dict) else {}
+        tables: EncodedObject = notes if isinstance(notes, dict) else {}
         self._tables: Dict[Table, RecordedTable] = {}
-        self.notes = {name: decode_runs(note) if isinstance(note, dict) else note for name, note in said.items()}
+        self.notes = {name: decode_runs(note) if isinstance(note, dict) else note for name, note in tables.items()}
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place; unknown (not recorded) if it is missing."""
@@ -129,11 +129,11 @@ def _replay_column(place: Place, row: Json, home: str, usual: Json) -> Observati
         return make_malformed("a row of columns is wanted")
     if place.column and place.column in row:
         return decode_observation(row[place.column], place.kind, home)
-    whole = decode_observation(row.get("is", {}), Presence(), home)
-    if not place.column or not isinstance(whole, Value):
-        return whole
+    row_observation = decode_observation(row.get("is", {}), Presence(), home)
+    if not place.column or not isinstance(row_observation, Value):
+        return row_observation
     if isinstance(usual, dict) and place.column in usual:
-        seen, at_row = decode_observation(usual[place.column], place.kind), whole.evidence
-        below = 0 if isinstance(seen, Unknown) else seen.evidence.line
-        return replace_evidence(seen, at_row._replace(line=at_row.line + below))
+        observation, at_row = decode_observation(usual[place.column], place.kind), row_observation.evidence
+        below = 0 if isinstance(observation, Unknown) else observation.evidence.line
+        return replace_evidence(observation, at_row._replace(line=at_row.line + below))
     return NOT_RECORDED

@@ -51,7 +51,7 @@ def _is_plain(seen: Value[Datum], home: str) -> bool:
 
 def decode_runs(note: EncodedObject) -> EncodedObject:
     """Decode the runs of a table into its rows; a malformed run is ignored."""
-    runs, usual, own = note.get("runs"), note.get("usual"), note.get("rows")
+    runs, usual, plain_rows = note.get("runs"), note.get("usual"), note.get("rows")
     if not isinstance(runs, list):
         return note
     value = usual.get("is") if isinstance(usual, dict) else None
@@ -60,13 +60,13 @@ def decode_runs(note: EncodedObject) -> EncodedObject:
     for run in runs:
         first = run[0] if isinstance(run, list) and run else None
         if isinstance(run, list) and type(first) is int:
-            for line, one in enumerate(run[1:], first):
-                _add_row(rows, one, bare, line)
-    return {**note, "rows": {**rows, **(own if isinstance(own, dict) else {})}}
+            for line, item in enumerate(run[1:], first):
+                _add_row(rows, item, bare, line)
+    return {**note, "rows": {**rows, **(plain_rows if isinstance(plain_rows, dict) else {})}}
 
 
-def _add_row(rows: Dict[str, Json], one: Json, bare: List[Json], line: int) -> None:
-    if isinstance(one, str):
-        rows[one] = [*bare, line]
-    elif isinstance(one, list) and len(one) == 2 and isinstance(one[0], str):  # noqa: PLR2004 - a name and a value
-        rows[one[0]] = [one[1], line]
+def _add_row(rows: Dict[str, Json], item: Json, bare: List[Json], line: int) -> None:
+    if isinstance(item, str):
+        rows[item] = [*bare, line]
+    elif isinstance(item, list) and len(item) == 2 and isinstance(item[0], str):  # noqa: PLR2004 - a name and a value
+        rows[item[0]] = [item[1], line]

@@ -51,30 +51,34 @@ class CapturedTable:
         every = {name: self.rows.get(name, {}) for name in self.names or ()}
         further = {name: row for name, row in self.rows.items() if name not in every}
         usual = self._find_usual(tuple(every.values()))
-        said: EncodedObject = {"from": home} if home else {}
-        said.update({} if self.rest is None else {"rest": encode_observation(self.rest, expand_home(home))})
+        encoded: EncodedObject = {"from": home} if home else {}
+        encoded.update({} if self.rest is None else {"rest": encode_observation(self.rest, expand_home(home))})
         if usual:
-            said["usual"] = {column: encode_observation(seen) for column, seen in usual.items()}
+            encoded["usual"] = {column: encode_observation(seen) for column, seen in usual.items()}
         if self.names is not None:
             single = {} if self.table.columns or "*" in home else {n: row[""] for n, row in every.items() if "" in row}
             runs = encode_runs(single, home)
-            said.update(runs)
+            encoded.update(runs)
             inside = cast("Mapping[str, Json]", decode_runs(runs).get("rows", {}))
             left = {name: row for name, row in every.items() if name not in inside}
-            said["rows"] = {
+            encoded["rows"] = {
                 name: self._encode_row(_omit_usual(row, usual), expand_home(home, name)) for name, row in left.items()
             }
         if further:
-            said["asked"] = {name: self._encode_row(row, expand_home(home, name)) for name, row in further.items()}
-        return said
+            encoded["asked"] = {name: self._encode_row(row, expand_home(home, name)) for name, row in further.items()}
+        return encoded
 
     def _find_home(self) -> str:
         """Return the source that most observations name, or its pattern.
 
         In a pattern `*` replaces the name of the row.
         """
-        seen = [(name, one) for name, row in self.rows.items() for one in row.values()]
-        sources = [(name, one.evidence.source) for name, one in seen if not isinstance(one, Unknown)]
+        observations = [(name, observation) for name, row in self.rows.items() for observation in row.values()]
+        sources = [
+            (name, observation.evidence.source)
+            for name, observation in observations
+            if not isinstance(observation, Unknown)
+        ]
         return _find_most_frequent([home for name, source in sources for home in _list_homes(name, source)]) or ""
 
     def _find_usual(self, rows: Sequence[Row]) -> Row:
@@ -89,14 +93,22 @@ class CapturedTable:
 
     def _encode_row(self, row: Row, home: str) -> Json:
         """Encode a row; columns that are as absent or unknown as the row are omitted."""
-        whole = row.get("")
-        if whole is not None and whole == self.rest and all(seen == whole for seen in row.values()):
+        row_observation = row.get("")
+        if (
+            row_observation is not None
+            and row_observation == self.rest
+            and all(observation == row_observation for observation in row.values())
+        ):
             return None
         if not self.table.columns:
-            return encode_observation(whole, home) if whole is not None else {}
-        kept = {c: seen for c, seen in row.items() if c and (isinstance(whole, Value) or seen != whole)}
-        said: EncodedObject = {} if whole is None else {"is": encode_observation(whole, home)}
-        return {**said, **{column: encode_observation(seen, home) for column, seen in kept.items()}}
+            return encode_observation(row_observation, home) if row_observation is not None else {}
+        columns = {
+            c: observation
+            for c, observation in row.items()
+            if c and (isinstance(row_observation, Value) or observation != row_observation)
+        }
+        encoded: EncodedObject = {} if row_observation is None else {"is": encode_observation(row_observation, home)}
+        return {**encoded, **{column: encode_observation(observation, home) for column, observation in columns.items()}}
 
 
 def expand_home(home: str, name: str = "") -> str:
@@ -113,19 +125,23 @@ def _list_homes(name: str, source: str) -> Tuple[str, ...]:
     return (source, f"{before}*{after}") if itself else (source,)
 
 
-def _find_most_frequent(found: Sequence[T]) -> Union[T, None]:
+def _find_most_frequent(items: Sequence[T]) -> Union[T, None]:
     """Return the most frequent element, the first of several."""
     counts: Dict[T, int] = {}
-    for one in found:
-        counts[one] = counts.get(one, 0) + 1
-    return max(counts, key=lambda one: counts[one], default=None)
+    for item in items:
+        counts[item] = counts.get(item, 0) + 1
+    return max(counts, key=lambda item: counts[item], default=None)
 
 
-def replace_evidence(seen: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
+def replace_evidence(observation: Observation[Datum], evidence: Evidence) -> Observation[Datum]:
     """Return an observation with other evidence."""
-    if isinstance(seen, Unknown):
-        return seen
-    return Value(seen.value, evidence, seen.others) if isinstance(seen, Value) else Absent(evidence, seen.say)
+    if isinstance(observation, Unknown):
+        return observation
+    return (
+        Value(observation.value, evidence, observation.others)
+        if isinstance(observation, Value)
+        else Absent(evidence, observation.say)
+    )
 
 
 def _make_relative(row: Row, column: str) -> Union[Observation[Datum], None]:
@@ -133,13 +149,16 @@ def _make_relative(row: Row, column: str) -> Union[Observation[Datum], None]:
 
     Returns None if the column has another source or is above the row.
     """
-    whole, seen = row[""], row[column]
-    if isinstance(seen, Unknown):
-        return seen
-    if isinstance(whole, Unknown) or seen.evidence._replace(line=whole.evidence.line) != whole.evidence:
+    row_observation, observation = row[""], row[column]
+    if isinstance(observation, Unknown):
+        return observation
+    if (
+        isinstance(row_observation, Unknown)
+        or observation.evidence._replace(line=row_observation.evidence.line) != row_observation.evidence
+    ):
         return None
-    below = seen.evidence.line - whole.evidence.line
-    return replace_evidence(seen, NO_EVIDENCE._replace(line=below)) if below >= 0 else None
+    below = observation.evidence.line - row_observation.evidence.line
+    return replace_evidence(observation, NO_EVIDENCE._replace(line=below)) if below >= 0 else None
 
 
 def _omit_usual(row: Row, usual: Row) -> Row:
@@ -194,6 +213,6 @@ class TeeFacts:
     def notes(self) -> EncodedObject:
         """All recorded facts, as JSON."""
         return {
-            name: one.encode() if isinstance(one, CapturedTable) else encode_observation(one)
-            for name, one in self._noted.items()
+            name: capture.encode() if isinstance(capture, CapturedTable) else encode_observation(capture)
+            for name, capture in self._noted.items()
         }

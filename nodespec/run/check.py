@@ -67,8 +67,8 @@ def open_target(target: Target) -> Tuple[Union[Live, ReplayedFacts], Seat]:
         from nodespec.recording import file  # noqa: PLC0415 - only needed for recordings
         from nodespec.recording.replay import ReplayedFacts  # noqa: PLC0415
 
-        found = file.load_recording(target.facts)
-        return ReplayedFacts(found.facts), found.through(target.facts)
+        recording = file.load_recording(target.facts)
+        return ReplayedFacts(recording.facts), recording.through(target.facts)
     return _open_live(target)
 
 
@@ -78,8 +78,8 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         host = open_machine(target.root)
         live = Live(host, time.monotonic() + target.limit)
         door = "live" if host.root == "/" else f"root {target.root}"
-        found = host_identity.identify_host(host, live)
-        return live, Seat("running", door, found, host_identity.list_notices(found, host.root))
+        identity = host_identity.identify_host(host, live)
+        return live, Seat("running", door, identity, host_identity.list_notices(identity, host.root))
     from nodespec.images import open as image  # noqa: PLC0415 - archive readers are only needed for an image
 
     end = time.monotonic() + target.limit
@@ -87,15 +87,15 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         with Alarm(max(target.limit, MIN_ALARM_SECONDS)):
             tree = image.open_image(target.image, target.platform)
     except TimedOut:
-        say = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
-        raise UsageError(say) from None
+        message = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
+        raise UsageError(message) from None
     tree.kernel = target.kernel
     live = Live(tree, end)
     door = f"image {target.image}"
     if target.kernel:
-        seen = live.observe(resolve_place(("kernel", "release")))
-        if isinstance(seen, Unknown):
-            raise UsageError(f"--kernel {target.kernel}: {seen.say}")
+        release = live.observe(resolve_place(("kernel", "release")))
+        if isinstance(release, Unknown):
+            raise UsageError(f"--kernel {target.kernel}: {release.say}")
         door += f", kernel {target.kernel}"
     return live, Seat("at rest", door, host_identity.identify_host(tree, live))
 
@@ -120,8 +120,10 @@ def open_machine(root: str) -> Machine:
 
 
 def _is_procfs(path: str) -> bool:
-    here = Machine().text("/proc/self/mountinfo").then(parse_mounts)
-    return isinstance(here, Value) and any(mount.point == path for mount in list_reachable_mounts(here.value, "proc"))
+    mounts = Machine().text("/proc/self/mountinfo").then(parse_mounts)
+    return isinstance(mounts, Value) and any(
+        mount.point == path for mount in list_reachable_mounts(mounts.value, "proc")
+    )
 
 
 def check_waivers(waivers: Tuple[Waiver, ...], plan: Plan) -> None:
@@ -140,5 +142,5 @@ def check_choice(choice: Choice, plan: Plan) -> None:
     ids = [requirement.id for requirement in plan.requirements]
     for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
         for glob in globs:
-            if not any(conclusion.is_left_out(Choice(skip=(glob,)), one) for one in ids):
+            if not any(conclusion.is_left_out(Choice(skip=(glob,)), id_) for id_ in ids):
                 raise UsageError(f"{option} {glob}: no requirement is called so{suggest_name(glob, ids)}")

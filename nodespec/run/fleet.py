@@ -82,49 +82,51 @@ def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Output
         list_recordings(target.facts),
         Terms(time.time(), options.choice, options.waivers, patience=target.limit),
     )
-    goals, every = outputs.reports, outputs.every
-    streams = tuple(make_stream(goal, every=every) for goal in goals)
+    formats, every = outputs.reports, outputs.every
+    streams = tuple(make_stream(output, every=every) for output in formats)
     if len(paths) == 1:  # The summary of several hosts needs their facts.
-        terms = terms._replace(embeds=any(map(embeds_facts, goals)))
-    bench = FleetTask(plan, terms, {context: MemoizedPlan(plan, context=context) for context in CONTEXTS}, streams)
+        terms = terms._replace(embeds=any(map(embeds_facts, formats)))
+    task = FleetTask(plan, terms, {context: MemoizedPlan(plan, context=context) for context in CONTEXTS}, streams)
     gc.disable()  # Nothing here creates reference cycles, and searching for them takes a seventh of the time.
     try:
         if len(paths) == 1:
-            report = judge_recording(bench, paths[0])
-            return write_reports([report], goals, report.exit, every=every, deadline=time.monotonic() + target.limit)
-        return _judge_all(bench, paths, goals, every=every, patience=target.limit)
+            report = judge_recording(task, paths[0])
+            return write_reports([report], formats, report.exit, every=every, deadline=time.monotonic() + target.limit)
+        return _judge_all(task, paths, formats, every=every, patience=target.limit)
     finally:
         gc.enable()
 
 
 def _judge_all(
-    bench: FleetTask, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool, patience: float = 20.0
+    task: FleetTask, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool, patience: float = 20.0
 ) -> int:
-    spools = [Spool(goal.file) for goal, way in zip(goals, bench.streams) if way]
-    ways = [way for way in bench.streams if way]
+    spools = [Spool(goal.file) for goal, stream in zip(goals, task.streams) if stream]
+    streams = [stream for stream in task.streams if stream]
     gists: List[Gist] = []
     reports: List[Report] = []
     damaged: List[str] = []
-    alike: Dict[object, object] = {}  # Equal texts and findings of several hosts, kept once.
-    for one in _show_progress(_iter_results(bench, paths), len(paths)):
-        if not isinstance(one, JudgedHost):
-            damaged += one
+    shared: Dict[object, object] = {}  # Equal texts and findings of several hosts, kept once.
+    for result in _show_progress(_iter_results(task, paths), len(paths)):
+        if not isinstance(result, JudgedHost):
+            damaged += result
             continue
-        for spool, way, part in zip(spools, ways, one.parts):
-            spool.add(way.between + part if gists else part)
-        causes = tuple(_deduplicate(cause, alike) for cause in one.gist.causes)
+        for spool, stream, part in zip(spools, streams, result.parts):
+            spool.add(stream.between + part if gists else part)
+        causes = tuple(_deduplicate(cause, shared) for cause in result.gist.causes)
         gists.append(
-            one.gist._replace(headline=_deduplicate(one.gist.headline, alike), causes=_deduplicate(causes, alike))
+            result.gist._replace(
+                headline=_deduplicate(result.gist.headline, shared), causes=_deduplicate(causes, shared)
+            )
         )
-        if one.report:
-            findings = (_deduplicate(finding, alike) for finding in one.report.findings)
-            reports.append(one.report._replace(findings=tuple(findings)))
+        if result.report:
+            findings = (_deduplicate(finding, shared) for finding in result.report.findings)
+            reports.append(result.report._replace(findings=tuple(findings)))
     if not gists:
         raise UsageError(*damaged)
-    told = iter([_iter_document(way, spool, gists) for way, spool in zip(ways, spools)])
+    streamed = iter([_iter_document(stream, spool, gists) for stream, spool in zip(streams, spools)])
     documents = (
-        (goal, next(told) if way else render_reports(goal, reports, every=every))
-        for goal, way in zip(goals, bench.streams)
+        (goal, next(streamed) if stream else render_reports(goal, reports, every=every))
+        for goal, stream in zip(goals, task.streams)
     )
     written = write_documents(documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + patience)
     for host in gists:
@@ -135,33 +137,33 @@ def _judge_all(
     return written
 
 
-def _iter_document(way: Stream, spool: Spool, gists: Sequence[Gist]) -> Iterator[str]:
-    yield way.begin(gists)
+def _iter_document(stream: Stream, spool: Spool, gists: Sequence[Gist]) -> Iterator[str]:
+    yield stream.begin(gists)
     yield from spool.text()
-    yield way.end(gists)
+    yield stream.end(gists)
 
 
-def _deduplicate(item: T, alike: Dict[object, object]) -> T:
+def _deduplicate(item: T, shared: Dict[object, object]) -> T:
     try:
-        return cast("T", alike.setdefault(item, item))
+        return cast("T", shared.setdefault(item, item))
     except TypeError:  # The value of a set is a list in a report, and a list has no hash.
         return item
 
 
-def judge_recording(bench: FleetTask, path: str, note: Callable[[Seat], None] = _ignore_seat) -> Report:
+def judge_recording(task: FleetTask, path: str, note: Callable[[Seat], None] = _ignore_seat) -> Report:
     """Judge one recording. Raises `UsageError` if it is not valid.
 
     `note` is called with the seat of the host before it is judged.
     """
-    found = load_recording(path)
-    seat = found.through(path)
+    recording = load_recording(path)
+    seat = recording.through(path)
     note(seat)
-    reading = bench.readings[seat.context]
-    facts = MemoizedRecording(found.facts, reading.memory)
-    return judge(bench.plan, MemoizedTee(facts) if bench.terms.embeds else facts, seat, bench.terms, reading)
+    prepared = task.readings[seat.context]
+    facts = MemoizedRecording(recording.facts, prepared.memory)
+    return judge(task.plan, MemoizedTee(facts) if task.terms.embeds else facts, seat, task.terms, prepared)
 
 
-def _judge_guarded(bench: FleetTask, path: str, note: Callable[[Seat], None] = _ignore_seat) -> FleetResult:
+def _judge_guarded(task: FleetTask, path: str, note: Callable[[Seat], None] = _ignore_seat) -> FleetResult:
     """Judge one recording; a defect of nodespec affects only this host.
 
     `note` is called with the seat of the host before it is judged.
@@ -174,28 +176,28 @@ def _judge_guarded(bench: FleetTask, path: str, note: Callable[[Seat], None] = _
         note(better)
 
     try:
-        return _summarize_report(bench, judge_recording(bench, path, known))
-    except UsageError as mistake:
-        return mistake.messages
+        return _summarize_report(task, judge_recording(task, path, known))
+    except UsageError as error:
+        return error.messages
     except ImportError:  # A module that this Python lacks is missing for every host.
         raise
     except Exception as error:  # noqa: BLE001 - the other hosts are judged nevertheless
         if os.environ.get("NODESPEC_DEBUG"):
             traceback.print_exc()
-        for reading in bench.readings.values():
-            reading.memory.forget()
+        for prepared in task.readings.values():
+            prepared.memory.forget()
         return _make_lost_host(
-            bench, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where"
+            task, seat, f"{type(error).__name__}: {error}", "report it; NODESPEC_DEBUG=1 shows where"
         )
 
 
-def _summarize_report(bench: FleetTask, report: Report) -> JudgedHost:
-    parts = tuple(way.part(report) for way in bench.streams if way)
-    return JudgedHost(make_gist(report), parts, report if bench.whole else None)
+def _summarize_report(task: FleetTask, report: Report) -> JudgedHost:
+    parts = tuple(stream.part(report) for stream in task.streams if stream)
+    return JudgedHost(make_gist(report), parts, report if task.whole else None)
 
 
-def _make_lost_host(bench: FleetTask, seat: Seat, say: str, hint: str) -> JudgedHost:
-    return _summarize_report(bench, make_failed_report(bench.plan, seat, bench.terms, say, hint))
+def _make_lost_host(task: FleetTask, seat: Seat, sentence: str, hint: str) -> JudgedHost:
+    return _summarize_report(task, make_failed_report(task.plan, seat, task.terms, sentence, hint))
 
 
 def _make_unread_seat(path: str) -> Seat:
@@ -203,44 +205,50 @@ def _make_unread_seat(path: str) -> Seat:
     return Seat("running", f"facts {path}", Host(os.path.basename(path)))
 
 
-def _iter_results(bench: FleetTask, paths: Sequence[str]) -> Iterator[FleetResult]:
+def _iter_results(task: FleetTask, paths: Sequence[str]) -> Iterator[FleetResult]:
     """Yield the result of each recording, in the order of their names."""
     processors = len(os.sched_getaffinity(0))
     if len(paths) >= MIN_PARALLEL_RECORDINGS and processors > 1:
-        return _judge_in_parallel(bench, paths, processors)
-    return (_judge_guarded(bench, path) for path in paths)
+        return _judge_in_parallel(task, paths, processors)
+    return (_judge_guarded(task, path) for path in paths)
 
 
-def _judge_in_parallel(bench: FleetTask, paths: Sequence[str], processors: int) -> Iterator[FleetResult]:
+def _judge_in_parallel(task: FleetTask, paths: Sequence[str], processors: int) -> Iterator[FleetResult]:
     from nodespec.run.workers import Pool, Work  # noqa: PLC0415 - only needed for many recordings
 
     def do(
         path: str, note: Callable[[object], None]
     ) -> FleetResult:  # The plan is not sent, since all processes share it.
-        return _replace_plan(_judge_guarded(bench, path, note), None)
+        return _replace_plan(_judge_guarded(task, path, note), None)
 
     def lost(path: str, note: object, ending: str) -> FleetResult:
         seat = note if isinstance(note, Seat) else _make_unread_seat(path)
-        said = f"the process that judged this host {ending}"
-        return _make_lost_host(bench, seat, said, f"judge it alone (--facts {path}), with more memory if that ran out")
+        sentence = f"the process that judged this host {ending}"
+        return _make_lost_host(
+            task, seat, sentence, f"judge it alone (--facts {path}), with more memory if that ran out"
+        )
 
-    packed = plans.encode_sealed_plan(bench.plan)
-    for one in Pool(Work(paths, do, lost), processors).run():
-        yield _replace_plan(one, packed)
-
-
-def _replace_plan(one: FleetResult, plan: Json) -> FleetResult:
-    return one._replace(report=one.report._replace(plan=plan)) if isinstance(one, JudgedHost) and one.report else one
+    plan = plans.encode_sealed_plan(task.plan)
+    for result in Pool(Work(paths, do, lost), processors).run():
+        yield _replace_plan(result, plan)
 
 
-def _show_progress(found: Iterable[FleetResult], total: int) -> Iterator[FleetResult]:
+def _replace_plan(result: FleetResult, plan: Json) -> FleetResult:
+    return (
+        result._replace(report=result.report._replace(plan=plan))
+        if isinstance(result, JudgedHost) and result.report
+        else result
+    )
+
+
+def _show_progress(results: Iterable[FleetResult], total: int) -> Iterator[FleetResult]:
     """Yield the same results, with a progress bar if standard error is a terminal."""
     shown = -1
     bar = total > 1 and sys.stderr is not None and sys.stderr.isatty()
-    for number, one in enumerate(found, 1):
+    for number, result in enumerate(results, 1):
         if bar and shown != (shown := number * BAR_COLUMNS // total):
             _print_progress(f"\r[{'#' * shown}{' ' * (BAR_COLUMNS - shown)}] {number} of {total} recordings")
-        yield one
+        yield result
     if bar:
         _print_progress("\r\x1b[K")
 

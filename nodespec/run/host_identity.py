@@ -23,7 +23,7 @@ MAX_DEVICES = 64  # Network devices to read.
 BLOCK_BYTES = 64  # The block size of SHA-256 in bytes.
 
 
-def identify_host(tree: Tree, looked: Facts) -> Host:
+def identify_host(tree: Tree, facts: Facts) -> Host:
     """Return the identity of the observed host; unknown parts are empty."""
     name = tree.line("/proc/sys/kernel/hostname" if tree.running else "/etc/hostname")
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
@@ -33,49 +33,51 @@ def identify_host(tree: Tree, looked: Facts) -> Host:
         id=_hash_machine_id(tree),
         product=_hash_product_id(tree),
         addresses=" ".join(dict.fromkeys(map(_hash_identity, _iter_addresses(tree)))),
-        os=read_fact_text(looked, HEAD_FACTS["os"]),
-        kernel=read_fact_text(looked, HEAD_FACTS["kernel"]),
-        next=_find_pending_kernel(tree, looked),
-        arch=read_fact_text(looked, HEAD_FACTS["arch"]),
-        container=read_fact_text(looked, HEAD_FACTS["container"]),
+        os=read_fact_text(facts, HEAD_FACTS["os"]),
+        kernel=read_fact_text(facts, HEAD_FACTS["kernel"]),
+        next=_find_pending_kernel(tree, facts),
+        arch=read_fact_text(facts, HEAD_FACTS["arch"]),
+        container=read_fact_text(facts, HEAD_FACTS["container"]),
         user=user,
     )
 
 
-def list_notices(found: Host, root: str) -> Tuple[str, ...]:
+def list_notices(host: Host, root: str) -> Tuple[str, ...]:
     """Return the notices that a reader must know before the findings."""
-    return tuple(text for _, _, text in iter_notices(found, root))
+    return tuple(text for _, _, text in iter_notices(host, root))
 
 
-def iter_notices(found: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
+def iter_notices(host: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], str]]:
     """Yield each notice: its kind, the values of the host that it names, and its text."""
-    if found.container and root == "/":
+    if host.container and root == "/":
         banner = (
-            f"this runs inside a container ({found.container}): what follows is about the container's view, not about "
+            f"this runs inside a container ({host.container}): what follows is about the container's view, not about "
             "the node; mount the host's root and use --root to judge the node"
         )
-        yield "container", (found.container,), banner
-    elif found.next:
-        text = f"reboot pending: the next boot starts kernel {found.next}, and {found.kernel} runs"
-        yield "pending reboot", (found.next, found.kernel), text
+        yield "container", (host.container,), banner
+    elif host.next:
+        text = f"reboot pending: the next boot starts kernel {host.next}, and {host.kernel} runs"
+        yield "pending reboot", (host.next, host.kernel), text
 
 
-def _find_pending_kernel(tree: Tree, looked: Facts) -> str:
+def _find_pending_kernel(tree: Tree, facts: Facts) -> str:
     """Return the kernel of the next boot if another runs, or an empty string.
 
     A container boots no kernel, whatever its /boot contains.
     """
-    if not tree.running or (read_fact_text(looked, HEAD_FACTS["container"]) and tree.root == "/"):
+    if not tree.running or (read_fact_text(facts, HEAD_FACTS["container"]) and tree.root == "/"):
         return ""
-    runs, starts = (read_fact_text(looked, HEAD_FACTS[name]) for name in ("kernel", "next"))
+    runs, starts = (read_fact_text(facts, HEAD_FACTS[name]) for name in ("kernel", "next"))
     return starts if runs and starts != runs else ""
 
 
-def read_fact_text(looked: Facts, path: Tuple[str, ...]) -> str:
+def read_fact_text(facts: Facts, path: Tuple[str, ...]) -> str:
     """Return a fact as text; empty if it has several possible values or none."""
     place = declaration.resolve_place(path)
-    seen = looked.observe(place)
-    return format_value(seen.value, place.kind) if isinstance(seen, Value) and not seen.others else ""
+    observation = facts.observe(place)
+    return (
+        format_value(observation.value, place.kind) if isinstance(observation, Value) and not observation.others else ""
+    )
 
 
 def _hash_machine_id(tree: Tree) -> str:

@@ -55,37 +55,39 @@ class RedactedFacts:
 
         An empty value is kept.
         """
-        seen = self.facts.observe(place)
-        whole = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
-        if not place.fact.sensitive or whole or not isinstance(seen, Value) or seen.value == "":
-            return seen
-        values = chain.from_iterable(v if isinstance(v, frozenset) else (v,) for v in (seen.value, *seen.others))
+        observation = self.facts.observe(place)
+        is_row = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
+        if not place.fact.sensitive or is_row or not isinstance(observation, Value) or observation.value == "":
+            return observation
+        values = chain.from_iterable(
+            v if isinstance(v, frozenset) else (v,) for v in (observation.value, *observation.others)
+        )
         if all((place.path, value) in self.spoken for value in values):
-            return seen
+            return observation
         self.cut.add(place.path)
         return VALUE_OMITTED
 
 
-def print_or_record(asked: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
+def print_or_record(items: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
     """Print the requested facts, or record them."""
     deadline = time.monotonic() + target.limit
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:
             raise UsageError("--reveal: only what -o records is ever cut")
-        for line in format_facts(asked, facts, every=options.every):
+        for line in format_facts(items, facts, every=options.every):
             print(line)  # noqa: T201 - the requested output
         return 0
     if not isinstance(facts, Live):
         raise UsageError("-o: only a host is recorded, and --facts is a recording already")
-    taken, cut = record_host(asked, facts, seat, reveal=options.reveal)
-    content = written(taken, compressed=options.file.endswith(".gz"))
+    recording, omitted = record_host(items, facts, seat, reveal=options.reveal)
+    content = written(recording, compressed=options.file.endswith(".gz"))
     unwritten = write_one(options.file, content, FileAccess(secret=options.reveal), deadline)
     if unwritten:
         return unwritten
-    left = f"; {cut} values left out, which --reveal keeps" if cut else ""
+    note = f"; {omitted} values left out, which --reveal keeps" if omitted else ""
     host = escape_line(seat.host.name)
-    line = f"{options.file}: {len(taken.facts)} facts and tables of {host}, {len(content)} bytes{left}"
+    line = f"{options.file}: {len(recording.facts)} facts and tables of {host}, {len(content)} bytes{note}"
     if _is_standard_output(options.file):
         print_error(line)
     else:
@@ -105,73 +107,73 @@ def _is_standard_output(path: str) -> bool:
 
 
 def record_host(
-    asked: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False
+    items: Sequence[Union[str, Plan]], live: Live, seat: Seat, *, reveal: bool = False
 ) -> Tuple[Recording, int]:
     """Record what plans and places name; also return the count of omitted values."""
-    discreet = RedactedFacts(live)
-    noting = TeeFacts(live if reveal else discreet)
-    for plan in asked:
+    redacted = RedactedFacts(live)
+    tee = TeeFacts(live if reveal else redacted)
+    for plan in items:
         if isinstance(plan, Plan):
-            discreet.allow_named_values(plan)
-    for what in asked:
-        if isinstance(what, Plan):
-            _observe_plan(what, noting)
+            redacted.allow_named_values(plan)
+    for item in items:
+        if isinstance(item, Plan):
+            _observe_plan(item, tee)
         else:
-            _observe_named(what, noting, live)
-    for note in noting.tables:
+            _observe_named(item, tee, live)
+    for note in tee.tables:
         note.rest = live.rest(note.place) if note.rest is None else note.rest
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Recording(seat, now, f"nodespec {__version__}", noting.notes), len(discreet.cut)
+    return Recording(seat, now, f"nodespec {__version__}", tee.notes), len(redacted.cut)
 
 
-def _observe_plan(plan: Plan, noting: TeeFacts) -> None:
+def _observe_plan(plan: Plan, tee: TeeFacts) -> None:
     """Observe all places that a plan can read, whatever its conditions are."""
     for clause in iter_clauses(plan):
         for place in (clause.place, *clause.aliases):
-            _observe_place(place, noting)
+            _observe_place(place, tee)
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:
         if {"every", "some"} & requirement.pattern.keys():
-            _observe_quantified(requirement.pattern, params, noting)
+            _observe_quantified(requirement.pattern, params, tee)
 
 
-def _observe_quantified(data: Data, params: Params, noting: TeeFacts) -> None:
+def _observe_quantified(data: Data, params: Params, tee: TeeFacts) -> None:
     table = declaration.resolve_place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
-    names = noting.rows(table)
+    names = tee.rows(table)
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)
         for part in ("where", "require"):
             for clause in list_clauses(read_pattern(cast("Data", data[part]), params, row)) if part in data else ():
-                _observe_place(clause.place, noting)
+                _observe_place(clause.place, tee)
 
 
-def _observe_place(place: Place, noting: TeeFacts) -> None:
+def _observe_place(place: Place, tee: TeeFacts) -> None:
     """Observe a place; for a column also its row, which states whether the row exists."""
-    noting.observe(place)
+    tee.observe(place)
     if place.column:
-        noting.observe(Place(place.path[:-1], place.fact, place.key))
+        tee.observe(Place(place.path[:-1], place.fact, place.key))
 
 
-def _observe_named(what: str, noting: TeeFacts, live: Live) -> None:
+def _observe_named(name: str, tee: TeeFacts, live: Live) -> None:
     """Observe all facts of a family, all rows of a table, or all columns of a row."""
-    for place in list_places(what):
+    for place in list_places(name):
         if isinstance(place.fact, Leaf) or place.column:
-            _observe_place(place, noting)
+            _observe_place(place, tee)
         elif place.key:
-            _observe_row(place, place.fact, noting)
+            _observe_row(place, place.fact, tee)
         else:
-            _observe_table(place, place.fact, noting, live)
+            _observe_table(place, place.fact, tee, live)
 
 
-def _observe_row(place: Place, table: Table, noting: TeeFacts) -> None:
-    seen = noting.observe(place)
-    for column in table.columns if isinstance(seen, Value) else ():
-        noting.observe(Place((*place.path, column), table, place.key, column))
+def _observe_row(place: Place, table: Table, tee: TeeFacts) -> None:
+    observation = tee.observe(place)
+    for column in table.columns if isinstance(observation, Value) else ():
+        tee.observe(Place((*place.path, column), table, place.key, column))
 
 
-def _observe_table(place: Place, table: Table, noting: TeeFacts, live: Live) -> None:
-    note, names = noting.note(place), live.names(place)
-    note.names = () if isinstance(names, Unknown) else names
-    note.rest = names if isinstance(names, Unknown) else live.rest(place)
-    for name in note.names:
-        _observe_row(Place((*place.path, name), table, name), table, noting)
+def _observe_table(place: Place, table: Table, tee: TeeFacts, live: Live) -> None:
+    table_capture, names = tee.note(place), live.names(place)
+    table_capture.names = () if isinstance(names, Unknown) else names
+    table_capture.rest = names if isinstance(names, Unknown) else live.rest(place)
+    for name in table_capture.names:
+        _observe_row(Place((*place.path, name), table, name), table, tee)

@@ -129,22 +129,22 @@ class Pool(Generic[T]):
 
     def _distribute(self, end: int) -> None:
         """Distribute items below an index, in turns."""
-        for worker in sorted(self.workers, key=lambda one: len(one.queue)) * QUEUED_ITEMS:
+        for worker in sorted(self.workers, key=lambda worker: len(worker.queue)) * QUEUED_ITEMS:
             if self.left and self.left[0] < end and len(worker.queue) < QUEUED_ITEMS:
                 worker.give(self.left.popleft())
 
     def _receive_messages(self, worker: Worker) -> None:
         piece = os.read(worker.answers, READ_BYTES)
         worker.data += piece
-        for kind, said in worker.messages():
+        for kind, content in worker.messages():
             if kind == BEGUN:
                 worker.begun = True
             elif kind == NOTE:
-                worker.note = said
+                worker.note = content
             elif kind == RAISED:
-                raise cast("BaseException", said)
+                raise cast("BaseException", content)
             else:
-                self.results[worker.queue.popleft()] = cast("T", said)
+                self.results[worker.queue.popleft()] = cast("T", content)
                 worker.begun, worker.note = False, None
         if not piece:
             self._remove_dead(worker)
@@ -207,8 +207,8 @@ class Pool(Generic[T]):
             _send_message(answers, DONE, result)
 
 
-def _send_message(handle: int, kind: bytes, said: object) -> None:
-    body = pickle.dumps(said, pickle.HIGHEST_PROTOCOL)
+def _send_message(handle: int, kind: bytes, content: object) -> None:
+    body = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
     data = memoryview(HEADER.pack(kind, len(body)) + body)
     while data:
         data = data[os.write(handle, data) :]

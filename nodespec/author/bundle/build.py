@@ -160,8 +160,8 @@ def _iter_families(node: object) -> Iterator[str]:
             elif key != "expect":
                 yield from _iter_families(value)
     elif isinstance(node, list):
-        for one in node:
-            yield from _iter_families(one)
+        for member in node:
+            yield from _iter_families(member)
 
 
 def collect_sources(families: List[str]) -> Dict[str, str]:
@@ -169,32 +169,32 @@ def collect_sources(families: List[str]) -> Dict[str, str]:
 
     The registries of families and formats are replaced by lists of the included ones.
     """
-    wanted = [
+    pending = [
         *ROOT_MODULES,
         *(f"nodespec.checks.{name}" for name in families),
         *(f"nodespec.reports.{n}" for n in BUNDLED_FORMATS),
     ]
-    found: Dict[str, str] = {"nodespec": _read_source("nodespec")}
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found[name] = _read_source(name)
-            wanted += _iter_imports(name, found[name])
-    found["nodespec.checks"] = f"FAMILIES = {tuple(families)!r}\n"
-    found["nodespec.reports"] = f"FORMATS = {BUNDLED_FORMATS!r}\n"
-    return found
+    modules: Dict[str, str] = {"nodespec": _read_source("nodespec")}
+    while pending:
+        name = pending.pop()
+        if name not in modules:
+            modules[name] = _read_source(name)
+            pending += _iter_imports(name, modules[name])
+    modules["nodespec.checks"] = f"FAMILIES = {tuple(families)!r}\n"
+    modules["nodespec.reports"] = f"FORMATS = {BUNDLED_FORMATS!r}\n"
+    return modules
 
 
 def list_start_modules(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
     """Return the included modules that a check imports at start."""
-    wanted = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *START_MODULES]
-    found = ["nodespec", "nodespec.checks", "nodespec.reports"]
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found.append(name)
-            wanted += _iter_imports(name, modules[name], at_once=True)
-    return found
+    pending = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *START_MODULES]
+    names = ["nodespec", "nodespec.checks", "nodespec.reports"]
+    while pending:
+        name = pending.pop()
+        if name not in names:
+            names.append(name)
+            pending += _iter_imports(name, modules[name], at_once=True)
+    return names
 
 
 def _read_source(name: str) -> str:
@@ -217,9 +217,9 @@ def _iter_imports(name: str, source: str, *, at_once: bool = False) -> Iterator[
         yield name.rpartition(".")[0]  # Python imports the package first
     for node in tree.body if at_once else _iter_runtime_nodes(tree):
         if isinstance(node, ast.ImportFrom):
-            for one in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
-                if one.startswith("nodespec.") and (_is_module(one) or _is_package(one)):
-                    yield one
+            for imported in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)):
+                if imported.startswith("nodespec.") and (_is_module(imported) or _is_package(imported)):
+                    yield imported
 
 
 def _iter_runtime_nodes(tree: ast.AST) -> Iterable[ast.AST]:

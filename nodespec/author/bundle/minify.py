@@ -33,7 +33,7 @@ def minify_source(name: str, source: str) -> str:
     for first, column, last in _iter_docstrings(name, source):
         lines[first - 1] = f'{lines[first - 1][:column]}""'
         lines[first:last] = [""] * (last - first)
-    return _COMMENT.sub(lambda found: found[1] or "", "\n".join(lines))
+    return _COMMENT.sub(lambda match: match[1] or "", "\n".join(lines))
 
 
 def _iter_docstrings(name: str, source: str) -> Iterator[Tuple[int, int, int]]:
@@ -57,10 +57,10 @@ def compile_modules(sources: Mapping[str, str], room: int) -> bytes:
     The content is a marshaled mapping from the name of a module to its code. A separate process makes the bytes
     reproducible, because the state of an interpreter, such as interned strings, affects the output of marshal.
     """
-    told = json.dumps({"sources": sources, "room": room}).encode()
-    alike = {"PYTHONHASHSEED": "0"}  # the hash seed determines the order of constant sets
+    request = json.dumps({"sources": sources, "room": room}).encode()
+    environment = {"PYTHONHASHSEED": "0"}  # the hash seed determines the order of constant sets
     return subprocess.run(  # noqa: S603 - runs this file
-        [sys.executable, "-s", "-S", __file__], input=told, env=alike, stdout=subprocess.PIPE, check=True
+        [sys.executable, "-s", "-S", __file__], input=request, env=environment, stdout=subprocess.PIPE, check=True
     ).stdout
 
 
@@ -92,7 +92,9 @@ def _compile_module(name: str, source: str) -> types.CodeType:
 
 
 def _strip_line_table(code: types.CodeType) -> types.CodeType:
-    inner = tuple(_strip_line_table(one) if isinstance(one, types.CodeType) else one for one in code.co_consts)
+    inner = tuple(
+        _strip_line_table(constant) if isinstance(constant, types.CodeType) else constant for constant in code.co_consts
+    )
     return code.replace(co_consts=inner, co_linetable=b"")
 
 

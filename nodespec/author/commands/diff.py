@@ -90,23 +90,23 @@ def _print_lines(*lines: str) -> None:
 # views
 
 
-def _diff_views(words: Sequence[str], asked: Sequence[str], args: argparse.Namespace) -> int:
+def _diff_views(words: Sequence[str], names: Sequence[str], args: argparse.Namespace) -> int:
     library = Library(tuple(args.specs))
-    chosen = resolve_names(asked, library, read_assignments(args.set))
+    selection = resolve_names(names, library, read_assignments(args.set))
     before, after = (operands.open_view(word, read_target(args)) for word in words)
     places = dict.fromkeys(
-        _iter_selected_places(chosen, before, after) if chosen else _iter_all_places(library, before, after)
+        _iter_selected_places(selection, before, after) if selection else _iter_all_places(library, before, after)
     )
-    found = compare_views(before.facts, after.facts, places, (before.seat.context, after.seat.context))
-    asked_for = {place.owner for place in _iter_named_places(chosen)}
-    lines = list(format_differences(found, lambda place: args.all or place.owner in asked_for))
-    count = _format_count(found.differing)
+    comparison = compare_views(before.facts, after.facts, places, (before.seat.context, after.seat.context))
+    requested = {place.owner for place in _iter_named_places(selection)}
+    lines = list(format_differences(comparison, lambda place: args.all or place.owner in requested))
+    count = _format_count(comparison.differing)
     if args.all:
-        lines += [one.line for one in found.silent]
-    elif found.silent:
-        count += f"; {len(found.silent)} more only one side knows: --all lists them"
+        lines += [difference.line for difference in comparison.silent]
+    elif comparison.silent:
+        count += f"; {len(comparison.silent)} more only one side knows: --all lists them"
     _print_lines(*_iter_heads(before, after), *lines, count)
-    return EXIT_DIFFERENT if found.differing else 0
+    return EXIT_DIFFERENT if comparison.differing else 0
 
 
 def _iter_heads(*both: View) -> Iterator[str]:
@@ -121,20 +121,20 @@ def _iter_all_places(library: Library, before: View, after: View) -> Iterator[Pl
     yield from _iter_selected_places(list(resolve_library(library)), before, after)
 
 
-def _iter_selected_places(chosen: Sequence[Union[str, Plan]], before: View, after: View) -> Iterator[Place]:
+def _iter_selected_places(selection: Sequence[Union[str, Plan]], before: View, after: View) -> Iterator[Place]:
     """All that stands at the places that were named, and what the specs that were named ask."""
-    for what in chosen:
-        if isinstance(what, str):
-            for place in list_places(what):
+    for item in selection:
+        if isinstance(item, str):
+            for place in list_places(item):
                 yield from iter_places_within(place, before.facts, after.facts)
         else:
-            for clause in iter_clauses(what):
+            for clause in iter_clauses(item):
                 yield from (clause.place, *clause.aliases)
 
 
-def _iter_named_places(chosen: Sequence[Union[str, Plan]]) -> Iterator[Place]:
+def _iter_named_places(selection: Sequence[Union[str, Plan]]) -> Iterator[Place]:
     """The single facts and tables that were named."""
-    for what in chosen:
-        found = find_place(what) if isinstance(what, str) else None
-        if isinstance(found, Place):
-            yield found
+    for name in selection:
+        place = find_place(name) if isinstance(name, str) else None
+        if isinstance(place, Place):
+            yield place

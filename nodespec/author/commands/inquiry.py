@@ -42,11 +42,13 @@ def facts(args: argparse.Namespace) -> int:
     return record.print_or_record(asked or declaration.list_families(), read_target(args), read_record_options(args))
 
 
-def resolve_names(what: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
+def resolve_names(names: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
     """Each name as what it is: a place, or else a spec."""
     return [
-        one if one.split(".")[0] in declaration.list_families() else resolver.resolve([one], library, given, trial=True)
-        for one in what
+        name
+        if name.split(".")[0] in declaration.list_families()
+        else resolver.resolve([name], library, given, trial=True)
+        for name in names
     ]
 
 
@@ -75,7 +77,7 @@ def _count_requirements(plan: Plan) -> str:
 
 def lint(args: argparse.Namespace) -> int:
     """`nodespec lint`: return 0 if all specs are valid, else report all errors and exit with 2."""
-    said: List[str] = []
+    messages: List[str] = []
     for name in args.spec:
         try:
             warnings: List[DocumentError] = []
@@ -83,7 +85,7 @@ def lint(args: argparse.Namespace) -> int:
             plan = resolver.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
             _print_line(f"{name}: {_count_requirements(plan)}, no errors")
             for warning in dict.fromkeys(
-                f"{getattr(one.node, 'at', name)}: warning: {one.args[0]}" for one in warnings
+                f"{getattr(warned.node, 'at', name)}: warning: {warned.args[0]}" for warned in warnings
             ):
                 _print_line(warning)
             for line in _iter_coverage(args, plan):
@@ -92,10 +94,10 @@ def lint(args: argparse.Namespace) -> int:
                 _print_line(f"{name}: cannot be converted: {note}")
             for gap in find_gaps(plan):
                 _print_line(f"{name}: warning: {gap}")
-        except UsageError as mistake:
-            said += mistake.messages
-    if said:
-        raise UsageError(*said)
+        except UsageError as error:
+            messages += error.messages
+    if messages:
+        raise UsageError(*messages)
     return 0
 
 
@@ -107,7 +109,7 @@ def _iter_coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
     from nodespec.judge.waivers import describe_coverage, load, refuse_broad_waivers  # noqa: PLC0415 - likewise
 
     waivers = load(args.waivers, parse)
-    ids = [one.id for one in plan.requirements]
+    ids = [requirement.id for requirement in plan.requirements]
     refuse_broad_waivers(waivers, ids)
     for waiver in waivers:
         yield f"{waiver.source}: {describe_coverage(waiver, ids)}"

@@ -48,8 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="store_true", help="print the version")
     commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=CommandParser)
-    for name, (said, arguments) in COMMANDS.items():
-        arguments(commands.add_parser(name, help=said, formatter_class=options.HelpFormatter))
+    for name, (summary, arguments) in COMMANDS.items():
+        arguments(commands.add_parser(name, help=summary, formatter_class=options.HelpFormatter))
     return top
 
 

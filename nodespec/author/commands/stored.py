@@ -46,28 +46,29 @@ def verify(args: argparse.Namespace) -> int:
     from nodespec.author.verify import verification  # noqa: PLC0415 - only this judges again
 
     count = 0
-    for one in load_reports(args.file):
-        found = verification.compare_report(one)
-        count += len(found.differences)
-        for line in _format_comparison(one, found):
+    for report in load_reports(args.file):
+        comparison = verification.compare_report(report)
+        count += len(comparison.differences)
+        for line in _format_comparison(report, comparison):
             _print_line(line)
     for line in (COMPARED, NOT_COVERED, UNSIGNED):
         _print_line(line)
     return 10 if count else 0
 
 
-def _format_comparison(said: Report, found: ReportComparison) -> Iterator[str]:
+def _format_comparison(report: Report, comparison: ReportComparison) -> Iterator[str]:
     """What came of one host, a line each."""
     from nodespec.author.verify.verification import TOOL, format_wording  # noqa: PLC0415 - likewise
 
-    number = len(found.differences)
+    number = len(comparison.differences)
     state = f"{number} difference{'s' * (number > 1)}" if number else "no difference"
-    specs = ", ".join(f"{spec.name} (sha256:{spec.digest[:16]})" for spec in said.specs)
-    yield f"{said.host.name}: {said.conclusion}: written by {said.tool}, judged again by {TOOL} with {specs}: {state}"
-    yield from (f"  {line}" for line in found.differences)
-    yield from (f"  {line}" for line in filter(None, [format_wording(found.wording)]))
-    yield from (f"  not compared: {line}" for line in found.missing)
-    yield from (f"  {line}" for spec in said.specs for line in _compare_with_library(spec, said.params))
+    specs = ", ".join(f"{spec.name} (sha256:{spec.digest[:16]})" for spec in report.specs)
+    tools = f"written by {report.tool}, judged again by {TOOL}"
+    yield f"{report.host.name}: {report.conclusion}: {tools} with {specs}: {state}"
+    yield from (f"  {line}" for line in comparison.differences)
+    yield from (f"  {line}" for line in filter(None, [format_wording(comparison.wording)]))
+    yield from (f"  not compared: {line}" for line in comparison.missing)
+    yield from (f"  {line}" for spec in report.specs for line in _compare_with_library(spec, report.params))
 
 
 def _compare_with_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
@@ -128,22 +129,22 @@ class _ObjectCache:
 
     def object(self, pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
         """Return an object; ValueError for a key given twice: another program may read its other value."""
-        found = {name: self._share_value(value) for name, value in pairs}
-        if len(found) != len(pairs):
-            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-            raise ValueError(f"`{twice[:80]}` is given twice")
-        if len(found) > MAX_SHARED_FIELDS:
-            return found
+        fields = {name: self._share_value(value) for name, value in pairs}
+        if len(fields) != len(pairs):
+            duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+            raise ValueError(f"`{duplicate[:80]}` is given twice")
+        if len(fields) > MAX_SHARED_FIELDS:
+            return fields
         key = tuple(
-            (name, id(value)) for name, value in found.items() if value is None or isinstance(value, SHARED_TYPES)
+            (name, id(value)) for name, value in fields.items() if value is None or isinstance(value, SHARED_TYPES)
         )
-        return self.objects.setdefault(key, found) if len(key) == len(found) else found
+        return self.objects.setdefault(key, fields) if len(key) == len(fields) else fields
 
     def _share_value(self, value: Json) -> Json:
         if isinstance(value, str):
             return self.texts.setdefault(value, value)
         if isinstance(value, list):
-            value[:] = [self.texts.setdefault(one, one) if isinstance(one, str) else one for one in value]
+            value[:] = [self.texts.setdefault(item, item) if isinstance(item, str) else item for item in value]
         return value
 
 
@@ -154,11 +155,11 @@ def _validate_document(document: Json) -> None:
 
     from nodespec.reports.json import schema  # noqa: PLC0415
 
-    found = best_match(Draft202012Validator(schema()).iter_errors(document))
-    if not found and document == {"nodespec": 1, "reports": []}:
+    error = best_match(Draft202012Validator(schema()).iter_errors(document))
+    if not error and document == {"nodespec": 1, "reports": []}:
         raise ValueError("it holds no host's")
-    if found:
-        raise ValueError(f"{found.json_path}: {found.message[:200]}")
+    if error:
+        raise ValueError(f"{error.json_path}: {error.message[:200]}")
 
 
 def _read_content(path: str) -> bytes:

@@ -66,9 +66,12 @@ def compare_views(
     before: FactSource, after: FactSource, places: Iterable[Place], contexts: Sequence[str] = ("", "")
 ) -> ViewComparison:
     """Compare two views at these places."""
-    found = [PlaceDifference(place, before.observe(place), after.observe(place)) for place in places]
-    other = [one for one in found if not _are_same(one, contexts)]
-    return ViewComparison(tuple(one for one in other if one.known), tuple(one for one in other if not one.known))
+    differences = [PlaceDifference(place, before.observe(place), after.observe(place)) for place in places]
+    differing = [difference for difference in differences if not _are_same(difference, contexts)]
+    return ViewComparison(
+        tuple(difference for difference in differing if difference.known),
+        tuple(difference for difference in differing if not difference.known),
+    )
 
 
 def iter_all_places(before: FactSource, after: FactSource) -> Iterator[Place]:
@@ -100,11 +103,13 @@ def _list_row_names(view: FactSource, place: Place) -> Tuple[str, ...]:
 # equality of observations
 
 
-def _are_same(one: PlaceDifference, contexts: Sequence[str]) -> bool:
+def _are_same(difference: PlaceDifference, contexts: Sequence[str]) -> bool:
     """Return whether two observations are, or may be, equal. Sources do not count."""
-    was, now = one.was, one.now
+    was, now = difference.was, difference.now
     if isinstance(was, Value) and isinstance(now, Value):
-        return _values_overlap(was, now, one.place.kind) or _is_loaded_on_demand(one.place, was, now, contexts)
+        return _values_overlap(was, now, difference.place.kind) or _is_loaded_on_demand(
+            difference.place, was, now, contexts
+        )
     if isinstance(was, Unknown) and isinstance(now, Unknown):
         return was.reason == now.reason
     return isinstance(was, Absent) and isinstance(now, Absent)
@@ -115,18 +120,20 @@ def _values_overlap(was: Value[Datum], now: Value[Datum], kind: Kind[Datum]) -> 
 
     A value that is y or m does not differ from m.
     """
-    return any(_are_equal(one, other, kind) for one in (was.value, *was.others) for other in (now.value, *now.others))
+    return any(
+        _are_equal(before, after, kind) for before in (was.value, *was.others) for after in (now.value, *now.others)
+    )
 
 
-def _are_equal(one: Datum, other: Datum, kind: Kind[Datum]) -> bool:
+def _are_equal(before: Datum, after: Datum, kind: Kind[Datum]) -> bool:
     """Return whether the type orders two values as equal.
 
     For example, 0x1b6 equals 438, and version 1.6.20~ds1 equals 1.6.20.
     """
-    if one == other or not kind.ordered:
-        return one == other
+    if before == after or not kind.ordered:
+        return before == after
     try:
-        return kind.position(one) == kind.position(other)
+        return kind.position(before) == kind.position(after)
     except ValueError:
         return False
 
@@ -141,61 +148,63 @@ def _is_loaded_on_demand(place: Place, was: Value[Datum], now: Value[Datum], con
 # output
 
 
-def format_differences(found: ViewComparison, whole: Callable[[Place], bool]) -> Iterator[str]:
+def format_differences(comparison: ViewComparison, is_listed: Callable[[Place], bool]) -> Iterator[str]:
     """Yield a line for each difference.
 
     Rows of a large table are only counted, unless `whole` returns true for the table.
     """
-    for table, members in _group_by(found.differing, lambda one: ".".join(one.place.owner)).items():
-        if whole(members[0].place):
-            yield from (one.line for one in members)
+    for table, members in _group_by(comparison.differing, lambda difference: ".".join(difference.place.owner)).items():
+        if is_listed(members[0].place):
+            yield from (difference.line for difference in members)
             continue
-        rest: List[PlaceDifference] = []
-        for cause, alike in _group_by(members, _find_cause).items():
-            if cause and len(alike) > MAX_UNGROUPED_ROWS:
-                yield _format_group(alike)
+        remaining: List[PlaceDifference] = []
+        for cause, group in _group_by(members, _find_cause).items():
+            if cause and len(group) > MAX_UNGROUPED_ROWS:
+                yield _format_group(group)
             else:
-                rest += alike
-        rows = {one.place.key for one in rest}
+                remaining += group
+        rows = {difference.place.key for difference in remaining}
         if len(rows) > MAX_LISTED_ROWS:
-            yield f"{table}: {len(rows)} rows differ: ask for {table} to list them  # {rest[0].seen}"
+            yield f"{table}: {len(rows)} rows differ: ask for {table} to list them  # {remaining[0].seen}"
         else:
-            yield from (one.line for one in rest)
+            yield from (difference.line for difference in remaining)
 
 
 def _group_by(
-    found: Iterable[PlaceDifference], key: Callable[[PlaceDifference], str]
+    differences: Iterable[PlaceDifference], key: Callable[[PlaceDifference], str]
 ) -> Dict[str, List[PlaceDifference]]:
     groups: Dict[str, List[PlaceDifference]] = {}
-    for one in found:
-        groups.setdefault(key(one), []).append(one)
+    for difference in differences:
+        groups.setdefault(key(difference), []).append(difference)
     return groups
 
 
-def _find_cause(one: PlaceDifference) -> str:
+def _find_cause(difference: PlaceDifference) -> str:
     """Return the detail of an absence as the cause of a difference, if it has one."""
-    return next((seen.say for seen in (one.was, one.now) if isinstance(seen, Absent)), "")
+    return next(
+        (observation.say for observation in (difference.was, difference.now) if isinstance(observation, Absent)), ""
+    )
 
 
-def _format_group(alike: Sequence[PlaceDifference]) -> str:
+def _format_group(group: Sequence[PlaceDifference]) -> str:
     """Format rows that appear or disappear for the same cause."""
-    first = alike[0]
+    first = group[0]
     words = [
-        "there" if isinstance(seen, Value) else _format_observation(seen, first.place)
-        for seen in (first.was, first.now)
+        "there" if isinstance(observation, Value) else _format_observation(observation, first.place)
+        for observation in (first.was, first.now)
     ]
-    return f"{first.name} and {len(alike) - 1} more: {' -> '.join(words)}  # {first.seen}"
+    return f"{first.name} and {len(group) - 1} more: {' -> '.join(words)}  # {first.seen}"
 
 
-def _format_observation(seen: Observation[Datum], place: Place) -> str:
-    if isinstance(seen, Unknown):
-        return f"not known ({seen.reason}: {seen.say})"
-    if isinstance(seen, Absent):
-        return describe_absence(place, seen)
-    return " or ".join(format_value(value, place.kind) for value in (seen.value, *seen.others))
+def _format_observation(observation: Observation[Datum], place: Place) -> str:
+    if isinstance(observation, Unknown):
+        return f"not known ({observation.reason}: {observation.say})"
+    if isinstance(observation, Absent):
+        return describe_absence(place, observation)
+    return " or ".join(format_value(value, place.kind) for value in (observation.value, *observation.others))
 
 
-def _format_source(seen: Observation[Datum]) -> str:
-    if isinstance(seen, Unknown):
-        return seen.look
-    return f"{'inferred from ' if seen.evidence.inferred else ''}{seen.evidence}"
+def _format_source(observation: Observation[Datum]) -> str:
+    if isinstance(observation, Unknown):
+        return observation.look
+    return f"{'inferred from ' if observation.evidence.inferred else ''}{observation.evidence}"

@@ -45,8 +45,8 @@ def is_live_operand(word: str) -> bool:
 def open_view(word: str, target: Target) -> View:
     """Open the view of an operand. Raises `UsageError` if it cannot be opened."""
     if not is_live_operand(word):
-        found = file.load_recording(word)
-        return View(word, found.seat, found.time, ReplayedFacts(found.facts))
+        recording = file.load_recording(word)
+        return View(word, recording.seat, recording.time, ReplayedFacts(recording.facts))
     if word == IMAGE:
         raise UsageError(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
     image = target.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else ""

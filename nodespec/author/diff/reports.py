@@ -23,8 +23,8 @@ def diff_reports(before: Sequence[Report], after: Sequence[Report]) -> Iterator[
         if host in was and host in now:
             yield from (f"{host}: {line}" for line in _diff_report(was[host], now[host]))
         else:
-            said = [reports[host].headline if host in reports else NOT_JUDGED for reports in (was, now)]
-            yield f"{host}: {' -> '.join(said)}"
+            states = [reports[host].headline if host in reports else NOT_JUDGED for reports in (was, now)]
+            yield f"{host}: {' -> '.join(states)}"
 
 
 def _index_by_host(reports: Sequence[Report]) -> Dict[str, Report]:
@@ -36,21 +36,23 @@ def _diff_report(before: Report, after: Report) -> Iterator[str]:
         yield f"{before.conclusion} -> {after.conclusion}"
     digests = [{spec.name: spec.digest for spec in report.specs} for report in (before, after)]
     for name in {**digests[1], **digests[0]}:
-        was, now = (f"sha256:{one[name][:16]}" if name in one else NOT_ASKED for one in digests)
+        was, now = (
+            f"sha256:{digest_by_name[name][:16]}" if name in digest_by_name else NOT_ASKED for digest_by_name in digests
+        )
         if was != now:
             yield f"spec {name}: {was} -> {now}"
     yield from _diff_findings(before, after)
 
 
 def _diff_findings(before: Report, after: Report) -> Iterator[str]:
-    was, now = ({one.id: one for one in report.findings} for report in (before, after))
+    was, now = ({finding.id: finding for finding in report.findings} for report in (before, after))
     for id_ in {**now, **was}:
         pair = was.get(id_), now.get(id_)
-        said = [_format_outcome(one) for one in pair]
-        if said[0] != said[1]:
-            told = pair[1] or pair[0]
-            seen = f": {told.sentence}{_format_sources(told)}" if told else ""
-            yield f"{id_}: {said[0]} -> {said[1]}{seen}"
+        outcomes = [_format_outcome(finding) for finding in pair]
+        if outcomes[0] != outcomes[1]:
+            latest = pair[1] or pair[0]
+            explanation = f": {latest.sentence}{_format_sources(latest)}" if latest else ""
+            yield f"{id_}: {outcomes[0]} -> {outcomes[1]}{explanation}"
 
 
 def _format_outcome(finding: Union[Finding, None]) -> str:
@@ -64,6 +66,6 @@ def _format_outcome(finding: Union[Finding, None]) -> str:
 def _format_sources(finding: Finding) -> str:
     """Format the sources of a finding; for a rule, those of the decisive parts."""
     parts = [part for part in finding.parts if part.outcome == finding.outcome] or finding.parts
-    at = (one for part in parts for one in part.evidence)
-    places = dict.fromkeys(f"{one.source}:{one.line}" if one.line else one.source for one in at)
+    evidence = (item for part in parts for item in part.evidence)
+    places = dict.fromkeys(f"{item.source}:{item.line}" if item.line else item.source for item in evidence)
     return f"  # {'; '.join(places)}" if places else ""

@@ -27,47 +27,51 @@ def diff_plans(before: Plan, after: Plan) -> Iterator[str]:
 
     The order is that of the later spec.
     """
-    was, now = ({one.id: one for one in plan.requirements} for plan in (before, after))
+    was, now = ({requirement.id: requirement for requirement in plan.requirements} for plan in (before, after))
     for id_ in {**now, **was}:
         more = id_ in now and not _is_implied(now[id_], after, before)
         less = id_ in was and not _is_implied(was[id_], before, after)
         if more or less:
             label = OTHER if more and less else MORE if more else LESS
-            said = [_format_requirements(id_, *pair) for pair in ((was, before), (now, after))]
-            at = ", ".join((now[id_] if id_ in now else was[id_]).source)
-            yield f"{label:5}  {id_}: {' -> '.join(said)}  # {at}"
+            texts = [_format_requirements(id_, *pair) for pair in ((was, before), (now, after))]
+            sources = ", ".join((now[id_] if id_ in now else was[id_]).source)
+            yield f"{label:5}  {id_}: {' -> '.join(texts)}  # {sources}"
 
 
-def _is_implied(one: Requirement, own: Plan, other: Plan) -> bool:
+def _is_implied(requirement: Requirement, plan: Plan, other: Plan) -> bool:
     """Return whether every host that meets the other plan meets this requirement."""
-    equals = [r for r in other.requirements if one.level in (r.level, "recommended")]
-    if any((r.pattern, r.when) == (one.pattern, one.when) for r in equals):
+    equals = [r for r in other.requirements if requirement.level in (r.level, "recommended")]
+    if any((r.pattern, r.when) == (requirement.pattern, requirement.when) for r in equals):
         return True
-    if _is_quantified(one):
+    if _is_quantified(requirement):
         return False
-    pattern, asked = _read_requirement(one, own), _collect_paths(one, own)
+    pattern, asked = _read_requirement(requirement, plan), _collect_paths(requirement, plan)
     given = [_read_requirement(r, other) for r in equals if not _is_quantified(r) and asked & _collect_paths(r, other)]
     return bool(given) and find_outcomes(pattern, Joined("all", tuple(given))) <= {"pass"}
 
 
-def _is_quantified(one: Requirement) -> bool:
-    return bool({"every", "some"} & one.pattern.keys())
+def _is_quantified(requirement: Requirement) -> bool:
+    return bool({"every", "some"} & requirement.pattern.keys())
 
 
-def _read_requirement(one: Requirement, plan: Plan) -> Pattern:
+def _read_requirement(requirement: Requirement, plan: Plan) -> Pattern:
     """Return a requirement as one pattern: its condition implies its pattern."""
     params = _index_params(plan)
-    pattern = read_pattern(one.pattern, params)
-    return Joined("any", (Joined("not", (read_pattern(one.when, params),)), pattern)) if one.when else pattern
+    pattern = read_pattern(requirement.pattern, params)
+    return (
+        Joined("any", (Joined("not", (read_pattern(requirement.when, params),)), pattern))
+        if requirement.when
+        else pattern
+    )
 
 
-def _collect_paths(one: Requirement, plan: Plan) -> Set[Path]:
+def _collect_paths(requirement: Requirement, plan: Plan) -> Set[Path]:
     """Return the facts of the pattern of a requirement, without its condition.
 
     Two requirements with only a condition in common are not related.
     """
-    found = list_clauses(read_pattern(one.pattern, _index_params(plan)))
-    return {place.path for clause in found for place in (clause.place, *clause.aliases)}
+    requirement_clauses = list_clauses(read_pattern(requirement.pattern, _index_params(plan)))
+    return {place.path for clause in requirement_clauses for place in (clause.place, *clause.aliases)}
 
 
 def _index_params(plan: Plan) -> Params:
@@ -87,15 +91,19 @@ def _format_requirements(id_: str, requirements: Dict[str, Requirement], plan: P
     return f"{level} {_format_requirement(requirements[name], plan)}" if name in requirements else NOT_ASKED
 
 
-def _format_requirement(one: Requirement, plan: Plan) -> str:
+def _format_requirement(requirement: Requirement, plan: Plan) -> str:
     """Format a requirement.
 
     For a plain one this is only its expectation, because its id names the fact.
     """
-    pattern = None if one.when or _is_quantified(one) else read_pattern(one.pattern, _index_params(plan))
+    pattern = (
+        None
+        if requirement.when or _is_quantified(requirement)
+        else read_pattern(requirement.pattern, _index_params(plan))
+    )
     plain = isinstance(pattern, Clause) and not pattern.aliases
     return (
         pattern.expect.text
         if plain and isinstance(pattern, Clause)
-        else " ".join(iter_conditions(one, _index_params(plan)))
+        else " ".join(iter_conditions(requirement, _index_params(plan)))
     )

@@ -72,64 +72,64 @@ class Documents:
 
         Returns the requested names by the key of their document.
         """
-        asked: Dict[str, str] = {}
+        requested: Dict[str, str] = {}
         for name in names:
             with ErrorCollector(self.problems):
-                found = self.library.find(name)
-                self._collect_ancestors(found)
-                if found.key in self.known:
-                    asked[found.key] = name
-            if name not in asked.values():
+                spec = self.library.find(name)
+                self._collect_ancestors(spec)
+                if spec.key in self.known:
+                    requested[spec.key] = name
+            if name not in requested.values():
                 self.lost |= {"extends", "params"}
-        return asked
+        return requested
 
     def list_ancestors(self, key: str) -> Tuple[str, ...]:
         """Return the keys of all ancestors of a document, depth first, then its own key."""
         done: Dict[str, None] = {}
-        ahead = [(key, False)]
-        while ahead:
-            one, ready = ahead.pop()
+        stack = [(key, False)]
+        while stack:
+            ancestor, ready = stack.pop()
             if ready:
-                done[one] = None
-            elif one not in done:
-                ahead.append((one, True))
-                ahead += [(parent, False) for parent in reversed(self.known[one].parents)]
+                done[ancestor] = None
+            elif ancestor not in done:
+                stack.append((ancestor, True))
+                stack += [(parent, False) for parent in reversed(self.known[ancestor].parents)]
         return tuple(done)
 
-    def _collect_ancestors(self, text_: SpecText) -> None:
+    def _collect_ancestors(self, spec: SpecText) -> None:
         """Read a document and its ancestors, depth first; each file once."""
         path: Dict[str, _OpenDocument] = {}
-        self._open_document(text_, path)
+        self._open_document(spec, path)
         while path:
-            here = path[next(reversed(path))]
-            node = next(here.ahead, None)
+            current = path[next(reversed(path))]
+            node = next(current.ahead, None)
             if node is None:
-                self.known[here.key] = here.document._replace(parents=tuple(here.parents))
-                del path[here.key]
+                self.known[current.key] = current.document._replace(parents=tuple(current.parents))
+                del path[current.key]
                 continue
-            if self._open_parent(node, here, path):
+            if self._open_parent(node, current, path):
                 continue
             self.lost |= {"extends", "params"}
 
-    def _open_parent(self, node: Node, here: _OpenDocument, path: Dict[str, _OpenDocument]) -> bool:
+    def _open_parent(self, node: Node, current: _OpenDocument, path: Dict[str, _OpenDocument]) -> bool:
         """Open a parent document. Return whether it could be read."""
         with ErrorCollector(self.problems):
-            found = self._find_parent(node, here.key)
-            if found.key in path:
+            parent = self._find_parent(node, current.key)
+            if parent.key in path:
                 raise DocumentError(node, f"`{node}` extends itself")
-            self._open_document(found, path)
-            here.parents.append(found.key)
+            self._open_document(parent, path)
+            current.parents.append(parent.key)
             return True
         return False
 
-    def _open_document(self, text_: SpecText, path: Dict[str, _OpenDocument]) -> None:
-        if text_.key in self.known:
+    def _open_document(self, spec: SpecText, path: Dict[str, _OpenDocument]) -> None:
+        if spec.key in self.known:
             return
-        document = self._parse_document(text_)
+        document = self._parse_document(spec)
         parents: Sequence[Node] = ()
         with ErrorCollector(self.problems):
             parents = document.list("extends")
-        path[text_.key] = _OpenDocument(text_.key, document, iter(parents), [])
+        path[spec.key] = _OpenDocument(spec.key, document, iter(parents), [])
 
     def _find_parent(self, node: Node, beside: str) -> SpecText:
         """Find a spec that a document extends.
@@ -139,21 +139,21 @@ class Documents:
         name = require_text(node, "extends")
         try:
             return self.library.find(name, beside)
-        except UsageError as mistake:
-            raise DocumentError(node, "; ".join(mistake.messages)) from None
+        except UsageError as error:
+            raise DocumentError(node, "; ".join(error.messages)) from None
 
-    def _parse_document(self, text_: SpecText) -> Document:
-        body: Node = parse(text_.data, text_.file, self.problems)
+    def _parse_document(self, spec: SpecText) -> Document:
+        body: Node = parse(spec.data, spec.file, self.problems)
         if not isinstance(body, Map):
             raise DocumentError(body, "a spec is a mapping that begins with `nodespec: 1`")
         notes: Tuple[str, ...] = ()
         if sysspec.is_sysspec(body):
             body, notes = sysspec.convert_sysspec(body)
         _check_language(body, self.problems)
-        document = Document(text_.file, body, (), notes)
+        document = Document(spec.file, body, (), notes)
         unknown = find_unknown_keys(body, TOP_KEYS)
         self.problems += unknown
-        meant = " ".join(suggest_name(str(wrong.node), TOP_KEYS) for wrong in unknown)
+        meant = " ".join(suggest_name(str(error.node), TOP_KEYS) for error in unknown)
         self.lost |= {key for key in ("extends", "params") if f"`{key}`" in meant}
         for key in ("name", "title"):
             with ErrorCollector(self.problems):
@@ -163,12 +163,12 @@ class Documents:
 
 def _check_language(body: Map, problems: List[DocumentError]) -> None:
     """Refuse a document for another program or another version of nodespec."""
-    said = body.get("nodespec")
-    if said != str(LANGUAGE_VERSION):
-        wrong = DocumentError(said or body, f"`nodespec: {LANGUAGE_VERSION}` is wanted: the version of the language")
-        if said is not None or not CONTENT_KEYS & {*body}:
-            raise wrong
-        problems.append(wrong)
+    version = body.get("nodespec")
+    if version != str(LANGUAGE_VERSION):
+        error = DocumentError(version or body, f"`nodespec: {LANGUAGE_VERSION}` is wanted: the version of the language")
+        if version is not None or not CONTENT_KEYS & {*body}:
+            raise error
+        problems.append(error)
     if "requires" in body:
         _check_version(body["requires"])
 

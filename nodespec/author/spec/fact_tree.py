@@ -92,8 +92,8 @@ class FactWalk:
                 yield self._state_expectation(Place((family, str(name)), fact), _split_node(node), name.at)
             except ConsequentError:
                 raise
-            except DocumentError as wrong:
-                raise DocumentError(wrong.node, f"{wrong.args[0]}{_suggest_version(family, declared, wrong)}") from None
+            except DocumentError as error:
+                raise DocumentError(error.node, f"{error.args[0]}{_suggest_version(family, declared, error)}") from None
 
     def _walk_table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[StatedExpectation]:
         rows: Dict[str, Word] = {}
@@ -109,22 +109,22 @@ class FactWalk:
         rows[key] = name
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
-    def row(self, place: Place, node: Node, at: FilePosition) -> Iterator[StatedExpectation]:
+    def row(self, place: Place, node: Node, position: FilePosition) -> Iterator[StatedExpectation]:
         """Yield the statements on one row: on the row itself, and on its columns.
 
         In a table with columns, the key `is` states the expectation of the row itself.
         """
-        table, said = place.fact, _split_node(node)
+        table, parts = place.fact, _split_node(node)
         if not (isinstance(table, Table) and table.columns and isinstance(node, Map)):
-            yield self._state_expectation(place, said, at)
+            yield self._state_expectation(place, parts, position)
             return
-        if said.aliases:
-            raise DocumentError(said.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
-        for name, below in iterate_items(said.rest, f"`{'.'.join(place.path)}`"):
+        if parts.aliases:
+            raise DocumentError(parts.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
+        for name, below in iterate_items(parts.rest, f"`{'.'.join(place.path)}`"):
             if name == "is":
-                yield from self.guarded(iter([self._state_expectation(place, said._replace(expect=below), at)]))
+                yield from self.guarded(iter([self._state_expectation(place, parts._replace(expect=below), position)]))
             else:
-                yield from self.guarded(self._walk_column(place, table, name, below, said.words))
+                yield from self.guarded(self._walk_column(place, table, name, below, parts.words))
 
     def _walk_column(
         self, row: Place, table: Table, name: Word, node: Node, words: Words
@@ -133,21 +133,23 @@ class FactWalk:
             raise DocumentError(
                 name, f"`{name}` is no column of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
             )
-        place, said = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
-        yield self._state_expectation(place, said._replace(words={**words, **said.words}), name.at)
+        place, parts = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
+        yield self._state_expectation(place, parts._replace(words={**words, **parts.words}), name.at)
 
-    def _state_expectation(self, place: Place, said: NodeParts, at: FilePosition) -> StatedExpectation:
-        expect, bound = self.expectation(said.expect, place.kind)
+    def _state_expectation(self, place: Place, parts: NodeParts, position: FilePosition) -> StatedExpectation:
+        expect, bound = self.expectation(parts.expect, place.kind)
         data: Data = {"fact": cast_node([*place.path]), "expect": cast_node(bound)}
-        if not said.aliases:
-            return StatedExpectation(Clause(place, expect), data, said.words, at)
+        if not parts.aliases:
+            return StatedExpectation(Clause(place, expect), data, parts.words, position)
         try:
             place.kind.strength("")
         except ValueError:
-            raise DocumentError(said.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
-        keys = _read_aliases(place, said.aliases)
+            raise DocumentError(parts.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
+        keys = _read_aliases(place, parts.aliases)
         others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
-        return StatedExpectation(Clause(place, expect, others), {**data, "aliases": cast_node(keys)}, said.words, at)
+        return StatedExpectation(
+            Clause(place, expect, others), {**data, "aliases": cast_node(keys)}, parts.words, position
+        )
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
         """Parse an expectation, and return it with its data.
@@ -160,9 +162,9 @@ class FactWalk:
             for name, param in used:
                 self._try_choices(node, name, param, kind)
             expect = expectation.parse_expectation(cast_node(self._replace_params(node, {})), kind)
-        except DocumentError as wrong:
+        except DocumentError as error:
             self.problems += [
-                other for other in find_problems(self._replace_params(node, {}), kind) if str(other) != str(wrong)
+                other for other in find_problems(self._replace_params(node, {}), kind) if str(other) != str(error)
             ]
             raise
         if self.warnings is not None:
@@ -184,17 +186,17 @@ class FactWalk:
         if alone:
             self._tried[alone] = kind
 
-    def _replace_params(self, node: Node, instead: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
+    def _replace_params(self, node: Node, choices: Mapping[str, str], keep: FrozenSet[str] = frozenset()) -> Node:
         """Replace the parameters in a node by their text, except those in `keep`."""
         if isinstance(node, Seq):
-            return make_sequence(node.at, [self._replace_params(one, instead, keep) for one in node])
+            return make_sequence(node.at, [self._replace_params(child, choices, keep) for child in node])
         if not isinstance(node, Map):
             return node
-        below = {key: self._replace_params(one, instead, keep) for key, one in node.items()}
+        below = {key: self._replace_params(child, choices, keep) for key, child in node.items()}
         name = below.get("param")
         if isinstance(name, Word) and name not in keep:
             del below["param"]
-            value = make_word(instead.get(name, self.params[name].value), name.at)
+            value = make_word(choices.get(name, self.params[name].value), name.at)
             if not below:
                 return value
             below = {"is": value, **below}
@@ -217,11 +219,11 @@ def _split_node(node: Node) -> NodeParts:
     if not isinstance(node, Map):
         return NodeParts(node, {}, [], node)
     words = {name: require_text(node[name], name) for name in REQUIREMENT_KEYS if name in node}
-    aliases = [_check_alias(one) for one in require_list(node["aliases"])] if "aliases" in node else []
-    rest = make_mapping(
+    aliases = [_check_alias(alias) for alias in require_list(node["aliases"])] if "aliases" in node else []
+    expected = make_mapping(
         node.at, ((name, below) for name, below in node.items() if name not in (*REQUIREMENT_KEYS, "aliases"))
     )
-    return NodeParts(rest["is"] if list(rest) == ["is"] else rest, words, aliases, rest)
+    return NodeParts(expected["is"] if list(expected) == ["is"] else expected, words, aliases, expected)
 
 
 def _check_alias(node: Node) -> Word:
@@ -257,10 +259,10 @@ def _iter_params(node: Node) -> Iterator[Word]:
         yield from _iter_params(below)
 
 
-def _suggest_version(family: str, declared: Group, wrong: DocumentError) -> str:
+def _suggest_version(family: str, declared: Group, error: DocumentError) -> str:
     """Suggest the version of the family if a range is given for a text."""
     version = declared.members.get("version")
-    meant = str(wrong.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
+    meant = str(error.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
     return f": a range is for `{family}.version`" if meant else ""
 
 
@@ -275,17 +277,19 @@ def find_problems(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:
     """Yield the errors of the parts of an expectation; each part is parsed separately."""
     inner = kind.element if isinstance(kind, SetOf) else kind
     if isinstance(node, Seq):
-        parts = [(one, inner) for one in node]
+        parts = [(part, inner) for part in node]
     elif isinstance(node, Map):
-        parts = [(one, kind) for name, one in node.items() if name in LIST_OPERATORS and one and isinstance(one, Seq)]
+        parts = [
+            (part, kind) for name, part in node.items() if name in LIST_OPERATORS and part and isinstance(part, Seq)
+        ]
     else:
         parts = []
-    for part, of in parts:
+    for part, part_kind in parts:
         try:
-            expectation.parse_expectation(cast_node(part), of)
-        except DocumentError as wrong:
-            within = list(find_problems(part, of))
-            yield from within or [wrong]
+            expectation.parse_expectation(cast_node(part), part_kind)
+        except DocumentError as error:
+            within = list(find_problems(part, part_kind))
+            yield from within or [error]
 
 
 def warn_about_sizes(node: Node, kind: Kind[Datum]) -> Iterator[DocumentError]:

@@ -26,7 +26,11 @@ def find_gaps(plan: Plan) -> Iterator[str]:
     conditions = _collect_conditions(plan, params)
     places = {clause.place.path: clause.place for pattern, _ in conditions for clause in list_clauses(pattern)}
     for path, place in places.items():
-        asking = [one for one in conditions if any(clause.place.path == path for clause in list_clauses(one[0]))]
+        asking = [
+            condition
+            for condition in conditions
+            if any(clause.place.path == path for clause in list_clauses(condition[0]))
+        ]
         optional = path[0] != PARAMS and isinstance(place.fact, Leaf) and place.optional
         if (
             optional
@@ -39,11 +43,13 @@ def find_gaps(plan: Plan) -> Iterator[str]:
 
 def _collect_conditions(plan: Plan, params: Params) -> List[Condition]:
     """Return each distinct `when` of required requirements, with the first of them."""
-    found: Dict[str, Condition] = {}
-    for one in plan.requirements:
-        if one.when and one.level == "required":
-            found.setdefault(json.dumps(one.when, sort_keys=True), (parse_pattern(one.when, params), one))
-    return list(found.values())
+    conditions: Dict[str, Condition] = {}
+    for requirement in plan.requirements:
+        if requirement.when and requirement.level == "required":
+            conditions.setdefault(
+                json.dumps(requirement.when, sort_keys=True), (parse_pattern(requirement.when, params), requirement)
+            )
+    return list(conditions.values())
 
 
 def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
@@ -61,13 +67,19 @@ def _covers_values_only(place: Place, asking: Sequence[Condition]) -> bool:
 
 def _is_required(plan: Plan, params: Params, place: Place) -> bool:
     """Return whether a required requirement fails on every host without the fact."""
-    plain = [one for one in plan.requirements if one.level == "required" and not {"every", "some"} & set(one.pattern)]
-    failing = [
-        one for one in plain if find_outcomes(parse_pattern(one.pattern, params), _make_absent(place)) == {"fail"}
+    plain = [
+        requirement
+        for requirement in plan.requirements
+        if requirement.level == "required" and not {"every", "some"} & set(requirement.pattern)
     ]
-    if any(not one.when for one in failing):
+    failing = [
+        requirement
+        for requirement in plain
+        if find_outcomes(parse_pattern(requirement.pattern, params), _make_absent(place)) == {"fail"}
+    ]
+    if any(not requirement.when for requirement in failing):
         return True
-    whens = tuple(parse_pattern(one.when, params) for one in failing)
+    whens = tuple(parse_pattern(requirement.when, params) for requirement in failing)
     return bool(whens) and find_outcomes(Joined("any", whens), _make_absent(place)) == {"pass"}
 
 
@@ -81,7 +93,7 @@ def _make_absent(place: Place) -> Pattern:
 
 def _format_gap(place: Place, asking: Sequence[Requirement]) -> str:
     fact = ".".join(place.path)
-    names = ", ".join(dict.fromkeys(f"`{one.id}`" for one in asking))
+    names = ", ".join(dict.fromkeys(f"`{requirement.id}`" for requirement in asking))
     return (
         f"{asking[0].source[0]}: {names}: their conditions cover every value of `{fact}`, and none of them where it is "
         f"absent; require `{fact}: present`, or add a rule for `absent`"

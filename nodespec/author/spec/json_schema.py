@@ -61,7 +61,7 @@ def schema() -> Node:
 
 
 def _make_top() -> Dict[str, Node]:
-    said: Dict[str, Node] = {
+    schemas: Dict[str, Node] = {
         "nodespec": {"enum": [LANGUAGE_VERSION, str(LANGUAGE_VERSION)], "description": "the version of the language"},
         "requires": {**LINE, "description": "the versions of nodespec that it needs, such as >=1.2"},
         "extends": {**_make_list(LINE), "description": "specs that must hold too: of the library, or files"},
@@ -69,13 +69,13 @@ def _make_top() -> Dict[str, Node]:
         "drop": {**_make_list(LINE), "description": "what is left out of what it extends: ids, with * for anything"},
         "rules": _make_list(_make_ref("rule")),
     }
-    return {name: said.get(name, _make_ref("places") if name in LEVELS else LINE) for name in TOP_KEYS}
+    return {name: schemas.get(name, _make_ref("places") if name in LEVELS else LINE) for name in TOP_KEYS}
 
 
 def _make_param() -> Node:
     default: Node = {"anyOf": [LINE, {**_make_closed(dict.fromkeys(CONTEXT_BY_KEY, LINE)), "minProperties": 1}]}
-    said = {"default": default, "choices": _make_list(LINE), "type": _make_enum(*PARAM_TYPES), "why": LINE}
-    return {**_make_closed(said), "not": {"required": ["type", "choices"]}}
+    schemas = {"default": default, "choices": _make_list(LINE), "type": _make_enum(*PARAM_TYPES), "why": LINE}
+    return {**_make_closed(schemas), "not": {"required": ["type", "choices"]}}
 
 
 def _make_rule(kinds: _KindSchemas) -> Node:
@@ -83,7 +83,7 @@ def _make_rule(kinds: _KindSchemas) -> Node:
 
     A rule applies to places, to patterns, or to the rows of a table that `every` or `some` names.
     """
-    said: Dict[str, Node] = {
+    schemas: Dict[str, Node] = {
         **{name: {} for name in RULE_KEYS},
         **WORD_SCHEMAS,
         "name": {"type": SCALAR, "pattern": "^[a-z0-9-]+$", "not": {"enum": [*declaration.list_families(), PARAMS]}},
@@ -104,7 +104,7 @@ def _make_rule(kinds: _KindSchemas) -> Node:
             of_rows.append({"if": names, "then": {"properties": {"require": row, "where": row}}})
     quantified: Node = {"anyOf": [{"required": [how, "require"]} for how in ("every", "some")]}
     return {
-        **_make_closed(said),
+        **_make_closed(schemas),
         "required": ["name"],
         "anyOf": [{"required": [form]} for form in (*LEVELS, *FORMS)],
         "if": {"anyOf": [{"required": ["every"]}, {"required": ["some"]}]},
@@ -133,7 +133,7 @@ def _make_declared(declared: Union[Group, Leaf, Table], typed: Typed, *, describ
         members = declared.members.items()
         return {
             **about,
-            **_make_closed({name: _make_declared(one, typed, described=described) for name, one in members}),
+            **_make_closed({name: _make_declared(member, typed, described=described) for name, member in members}),
         }
     return {
         **about,
@@ -146,26 +146,32 @@ def _make_row(table: Table, typed: Typed) -> Node:
     if not table.columns:
         return typed(table.row)
     columns = {name: typed(kind) for name, kind in table.columns.items()}
-    whole = typed(table.row)
-    return {"if": {"type": "object"}, "then": _make_closed({**columns, "is": whole, **WORD_SCHEMAS}), "else": whole}
+    row = typed(table.row)
+    return {"if": {"type": "object"}, "then": _make_closed({**columns, "is": row, **WORD_SCHEMAS}), "else": row}
 
 
 def _make_joined(row: Node, name: str) -> Node:
     """Return the schema of a pattern of a row, or of joined patterns."""
-    several, one = _make_list(_make_ref(name)), _make_ref(name)
-    patterns: List[Json] = [_make_closed({"any": several}), _make_closed({"all": several}), _make_closed({"not": one})]
+    several, pattern = _make_list(_make_ref(name)), _make_ref(name)
+    patterns: List[Json] = [
+        _make_closed({"any": several}),
+        _make_closed({"all": several}),
+        _make_closed({"not": pattern}),
+    ]
     return {"anyOf": [row, *patterns]}
 
 
 def _collect_tables() -> Dict[str, Table]:
     """Return the tables with enumerable rows, by the dotted name for `every`."""
-    found: Dict[str, Table] = {}
+    tables: Dict[str, Table] = {}
     for name in declaration.list_families():
         declared = declaration.load_family(name)
         members: Mapping[str, Union[Leaf, Table]] = declared.members if isinstance(declared, Group) else {"": declared}
-        of_rows = {f"{name}.{member}".rstrip("."): one for member, one in members.items() if isinstance(one, Table)}
-        found.update({path: one for path, one in of_rows.items() if one.closed})
-    return found
+        of_rows = {
+            f"{name}.{member}".rstrip("."): table for member, table in members.items() if isinstance(table, Table)
+        }
+        tables.update({path: table for path, table in of_rows.items() if table.closed})
+    return tables
 
 
 # expectations
@@ -217,15 +223,15 @@ class _KindSchemas:
         return _make_ref(name)
 
 
-def _make_operators(kind: Kind[Datum], whole: Node, inner: Node) -> Dict[str, Node]:
-    made = {"is": whole, **{name: _make_list(inner) for name in ("any", "all", "none")}, "param": LINE}
+def _make_operators(kind: Kind[Datum], expected: Node, inner: Node) -> Dict[str, Node]:
+    operators = {"is": expected, **{name: _make_list(inner) for name in ("any", "all", "none")}, "param": LINE}
     if isinstance(kind, SetOf):
-        made.update({name: {"type": "array", "items": inner} for name in ("only", "equals")})
+        operators.update({name: {"type": "array", "items": inner} for name in ("only", "equals")})
     else:
-        made.update({"not": whole, "equals": TEXT})
+        operators.update({"not": expected, "equals": TEXT})
     if isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
-        made["matches"] = TEXT
-    return made
+        operators["matches"] = TEXT
+    return operators
 
 
 def _make_scalar(kind: Kind[Datum]) -> Node:
@@ -242,8 +248,8 @@ def _select_by_shape(scalar: Node, sequence: Node, mapping: Node) -> Node:
 
     Unlike `anyOf`, this lets an editor report the errors of the selected schema.
     """
-    rest: Node = {"if": {"type": "array"}, "then": sequence, "else": scalar}
-    return {"if": {"type": "object"}, "then": mapping, "else": rest}
+    otherwise: Node = {"if": {"type": "array"}, "then": sequence, "else": scalar}
+    return {"if": {"type": "object"}, "then": mapping, "else": otherwise}
 
 
 # basic schemas

@@ -31,12 +31,15 @@ class BoundParams(Dict[str, SpecParam]):
 
     def at_rest(self) -> BoundParams:
         """Return the parameters with the defaults of an offline host."""
-        made = BoundParams(
-            {name: one._replace(value=one.defaults[1]) if one.defaults else one for name, one in self.items()},
+        params = BoundParams(
+            {
+                name: param._replace(value=param.defaults[1]) if param.defaults else param
+                for name, param in self.items()
+            },
             missing=self.missing,
         )
-        made.broken = self.broken
-        return made
+        params.broken = self.broken
+        return params
 
     def known(self, name: Word) -> SpecParam:
         """Return a parameter by name.
@@ -108,12 +111,12 @@ def _parse_kind(node: Map, inherited: Optional[SpecParam]) -> str:
 def _parse_choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]:
     if "choices" not in node:
         return inherited.choices if inherited else ()
-    choices = tuple(require_text(one, "choices") for one in require_list(node["choices"]))
-    before = {*inherited.choices} if inherited else set()
-    beyond = [one for one in choices if before and one not in before]
-    if beyond:
+    choices = tuple(require_text(choice, "choices") for choice in require_list(node["choices"]))
+    inherited_choices = {*inherited.choices} if inherited else set()
+    added = [choice for choice in choices if inherited_choices and choice not in inherited_choices]
+    if added:
         raise DocumentError(
-            node["choices"], f"`{beyond[0]}` is beyond the inherited choices, which may only be narrowed"
+            node["choices"], f"`{added[0]}` is beyond the inherited choices, which may only be narrowed"
         )
     if len(choices) < 2 and not inherited:  # noqa: PLR2004
         raise DocumentError(node["choices"], "one choice is no choice")
@@ -128,36 +131,36 @@ def _parse_defaults(name: Word, node: Map, param: SpecParam, problems: List[Docu
     An extending spec inherits the defaults that it does not change.
     """
     unset = param.source == UNSET
-    before: Dict[str, str] = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
+    inherited: Dict[str, str] = {} if unset else dict(zip(CONTEXTS, param.defaults or (param.value,) * len(CONTEXTS)))
     written: Dict[str, Node] = {}
     with ErrorCollector(problems):
-        written = _read_written_defaults(node["default"], before) if "default" in node else {}
-    found: Dict[str, str] = dict(before)
+        written = _read_written_defaults(node["default"], inherited) if "default" in node else {}
+    defaults: Dict[str, str] = dict(inherited)
     for context in CONTEXTS:
         with ErrorCollector(problems):
             if context in written:
-                found[context] = require_text(written[context], "default")
-            if context in found:
+                defaults[context] = require_text(written[context], "default")
+            if context in defaults:
                 _validate_default(
-                    name, param, found[context], written.get(context), f" ({context})" if param.defaults else ""
+                    name, param, defaults[context], written.get(context), f" ({context})" if param.defaults else ""
                 )
-    return found if len(found) == len(CONTEXTS) else {}
+    return defaults if len(defaults) == len(CONTEXTS) else {}
 
 
-def _read_written_defaults(node: Node, before: Mapping[str, str]) -> Dict[str, Node]:
+def _read_written_defaults(node: Node, inherited: Mapping[str, str]) -> Dict[str, Node]:
     """Return the default as written, by context: one for all contexts, or a mapping."""
     if not isinstance(node, Map):
         return dict.fromkeys(CONTEXTS, node)
-    wrong = find_unknown_keys(node, tuple(CONTEXT_BY_KEY))
-    if wrong:
-        raise wrong[0]
-    found = {CONTEXT_BY_KEY[key]: value for key, value in iterate_items(node, "`default`")}
-    missing = [key for key, context in CONTEXT_BY_KEY.items() if context not in found and context not in before]
+    errors = find_unknown_keys(node, tuple(CONTEXT_BY_KEY))
+    if errors:
+        raise errors[0]
+    defaults = {CONTEXT_BY_KEY[key]: value for key, value in iterate_items(node, "`default`")}
+    missing = [key for key, context in CONTEXT_BY_KEY.items() if context not in defaults and context not in inherited]
     if missing:
         raise DocumentError(
             node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(CONTEXT_BY_KEY)}"
         )
-    return found
+    return defaults
 
 
 def _validate_default(name: Word, param: SpecParam, value: str, node: Optional[Node], context: str) -> None:

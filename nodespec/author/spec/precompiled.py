@@ -42,11 +42,11 @@ def load_plan(names: Sequence[str], library: Library, given: Mapping[str, str]) 
 
 def _load_precompiled(name: str, library: Library, given: Mapping[str, str]) -> Optional[Plan]:
     try:
-        found = library.find(name)
+        spec = library.find(name)
         with open(os.path.join(PLANS_DIR, f"{name}.plan"), "rb") as file:
             made = cast("Dict[str, Json]", marshal.loads(file.read()))  # noqa: S302 - trusted like the code beside it
         for source, stamp in cast("Dict[str, Json]", made["sources"]).items():
-            if _make_stamp(found if source == name else library.find(source)) != stamp:
+            if _make_stamp(spec if source == name else library.find(source)) != stamp:
                 return None
         plan = plans.decode_plan(cast("Dict[str, Json]", made["plan"]))
         return _bind_params(plan, given) if given and made["bindable"] else plan if not given else None
@@ -71,8 +71,8 @@ def _bind_params(plan: Plan, given: Mapping[str, str]) -> Optional[Plan]:
     for name, value in given.items():
         parse_param(known[name], value)
     params = tuple(
-        one._replace(value=given[one.name], source="set", defaults=()) if one.name in given else one
-        for one in plan.params
+        param._replace(value=given[param.name], source="set", defaults=()) if param.name in given else param
+        for param in plan.params
     )
     (head,) = plan.specs
     digest = plans.compute_digest(plan.requirements, params)

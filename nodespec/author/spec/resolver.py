@@ -65,31 +65,31 @@ def _bind_params(
 
     A parameter with an error is marked as broken, so that its uses are not reported as well.
     """
-    found = BoundParams(missing="params" in documents.lost)
+    params = BoundParams(missing="params" in documents.lost)
     names: Dict[str, Word] = {}  # names with the position of their first declaration
     for document in documents.known.values():
         with ErrorCollector(problems):
             for name, node in document.params():
                 names.setdefault(str(name), name)
-                if name in found.broken:
+                if name in params.broken:
                     continue
                 before = len(problems)
                 with ErrorCollector(problems):
-                    found[name] = parse_declaration(name, node, found.get(name), problems)
-                found.broken |= {str(name)} if len(problems) > before else set()
-    for key, place in names.items():
+                    params[name] = parse_declaration(name, node, params.get(name), problems)
+                params.broken |= {str(name)} if len(problems) > before else set()
+    for key, declaration in names.items():
         with ErrorCollector(problems):
-            if key not in found.broken:
-                found.broken.add(key)
-                found[key] = bind_param(found[key], place, given.get(key), trial=trial)
-                found.broken.remove(key)
-    if not trial and not found.missing:
+            if key not in params.broken:
+                params.broken.add(key)
+                params[key] = bind_param(params[key], declaration, given.get(key), trial=trial)
+                params.broken.remove(key)
+    if not trial and not params.missing:
         unknown = [name for name in given if name not in names]
         problems += [
             DocumentError(None, f"--set {name}: no spec has such a param{suggest_name(name, names)}")
             for name in unknown
         ]
-    return found
+    return params
 
 
 class _Composition:
@@ -108,7 +108,7 @@ class _Composition:
         self.stated: Dict[str, StatementsById] = {}  # the composed statements of each document
         self.drops: Dict[str, List[str]] = {}
         self.damaged: Set[str] = set()  # documents with errors: a drop may refer to a part that could not be read
-        self.users = Counter(parent for one in documents.known.values() for parent in one.parents)
+        self.users = Counter(parent for document in documents.known.values() for parent in document.parents)
 
     def compose(self, asked: Mapping[str, str]) -> StatementsById:
         """Compose the requested documents."""
@@ -119,8 +119,8 @@ class _Composition:
 
     def make_head(self, key: str, name: str) -> Spec:
         """Return the record of a named spec for the report."""
-        line = self.documents.list_ancestors(key)
-        *others, last = documents = [self.documents.known[one] for one in line]
+        ancestors = self.documents.list_ancestors(key)
+        *others, last = documents = [self.documents.known[ancestor] for ancestor in ancestors]
         names = {name for document in documents for name, _ in document.params()}
         params = tuple(param for param in self.params.values() if param.name in names)
         return Spec(
@@ -129,7 +129,7 @@ class _Composition:
             digest=plan.compute_digest(_make_requirements(self.stated[key]), params),
             sources=tuple(document.file for document in documents),
             extends=tuple(document.text("name") or document.file for document in others),
-            drops=tuple(drop for one in line for drop in self.drops[one]),
+            drops=tuple(drop for ancestor in ancestors for drop in self.drops[ancestor]),
             notes=tuple(note for document in documents for note in document.notes),
         )
 
@@ -141,12 +141,12 @@ class _Composition:
         before = len(self.problems)
         with ErrorCollector(self.problems):
             if "drop" in document.body:
-                whole = "extends" not in self.documents.lost and not self.damaged.intersection(document.parents)
-                self._drop_statements(document.list("drop"), blocks, self.drops[key], whole=whole)
-        own = self.reader.statements(document.body)
+                complete = "extends" not in self.documents.lost and not self.damaged.intersection(document.parents)
+                self._drop_statements(document.list("drop"), blocks, self.drops[key], whole=complete)
+        statements = self.reader.statements(document.body)
         if len(self.problems) > before or self.damaged.intersection(document.parents):
             self.damaged.add(key)
-        self.stated[key] = self._add_statements(blocks, [(key, statement) for statement in own])
+        self.stated[key] = self._add_statements(blocks, [(key, statement) for statement in statements])
 
     def _join_statements(self, keys: Sequence[str]) -> StatementsById:
         """Join the statements of several documents.
@@ -157,7 +157,7 @@ class _Composition:
             return self.stated.pop(keys[0])
         blocks: StatementsById = {}
         for key in keys:
-            self._add_statements(blocks, [one for block in self.stated[key].values() for one in block.items()])
+            self._add_statements(blocks, [item for block in self.stated[key].values() for item in block.items()])
         return blocks
 
     def _drop_statements(
@@ -182,7 +182,7 @@ class _Composition:
 
     def _add_statements(self, blocks: StatementsById, more: Sequence[Tuple[str, Statement]]) -> StatementsById:
         named = any(new.rule for _, new in more)
-        rules = {one.rule: key for block in blocks.values() for key, one in block.items()} if named else {}
+        rules = {statement.rule: key for block in blocks.values() for key, statement in block.items()} if named else {}
         for key, new in more:
             with ErrorCollector(self.problems):
                 if new.rule and rules.setdefault(new.rule, key) != key:
@@ -202,16 +202,16 @@ class DropIndex:
         self.names = GlobIndex(blocks)
         self.rules: Dict[str, List[str]] = {}
         for id_, block in blocks.items():
-            for rule in {one.rule for one in block.values()}:
+            for rule in {statement.rule for statement in block.values()}:
                 self.rules.setdefault(rule, []).append(id_)
 
     def drop(self, name: str) -> List[str]:
         """Remove the statements that a name selects. Return their ids, in order."""
-        found = [*self.names.find_matches(name), *(self.rules.get(name, ()) if name else ())]
-        gone = [id_ for id_ in dict.fromkeys(found) if id_ in self.blocks]
-        for id_ in gone:
+        matches = [*self.names.find_matches(name), *(self.rules.get(name, ()) if name else ())]
+        dropped = [id_ for id_ in dict.fromkeys(matches) if id_ in self.blocks]
+        for id_ in dropped:
             del self.blocks[id_]
-        return gone
+        return dropped
 
 
 def _add_statement(blocks: StatementsById, key: str, new: Statement) -> None:
@@ -225,9 +225,11 @@ def _add_statement(blocks: StatementsById, key: str, new: Statement) -> None:
     first = next(iter(block.values()), new)
     if first.data.get("fact") != new.data.get("fact"):
         raise DocumentError(_make_node(new), f"`{new.id}` reads like another place, at {first.at}")
-    if block and "pass" not in find_outcomes(Joined("all", tuple(one.pattern for one in (*block.values(), new)))):
-        said = ", ".join(str(one.at) for one in block.values())
-        raise DocumentError(_make_node(new), f"`{new.id}` contradicts {said}: both must hold")
+    if block and "pass" not in find_outcomes(
+        Joined("all", tuple(statement.pattern for statement in (*block.values(), new)))
+    ):
+        positions = ", ".join(str(statement.at) for statement in block.values())
+        raise DocumentError(_make_node(new), f"`{new.id}` contradicts {positions}: both must hold")
     block[key] = new
 
 
@@ -236,14 +238,14 @@ def _make_requirements(blocks: StatementsById) -> Tuple[Requirement, ...]:
 
 
 def _make_requirement(block: Sequence[Statement]) -> Requirement:
-    first, words = block[0], {word: said for one in block for word, said in one.words.items()}
-    asked = [*{repr(one.data): one.data for one in block}.values()]
+    first, words = block[0], {word: text for statement in block for word, text in statement.words.items()}
+    patterns = [*{repr(statement.data): statement.data for statement in block}.values()]
     return Requirement(
         first.id,
         first.level,
-        first.data if len(asked) == 1 else {"all": cast_node(asked)},
+        first.data if len(patterns) == 1 else {"all": cast_node(patterns)},
         first.when,
-        tuple(str(one.at) for one in block),
+        tuple(str(statement.at) for statement in block),
         *(words.get(word, "") for word in REQUIREMENT_KEYS),
     )
 
@@ -252,6 +254,6 @@ def _make_node(statement: Statement) -> Node:
     return make_word(statement.id, statement.at)
 
 
-def _get_position(wrong: DocumentError) -> Tuple[str, int, int]:
-    at = getattr(wrong.node, "at", None)
-    return at if isinstance(at, FilePosition) else ("", 0, 0)
+def _get_position(error: DocumentError) -> Tuple[str, int, int]:
+    position = getattr(error.node, "at", None)
+    return position if isinstance(position, FilePosition) else ("", 0, 0)

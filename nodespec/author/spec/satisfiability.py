@@ -37,21 +37,21 @@ class SharedCondition:
         self.parts = tuple(_iter_conjuncts(pattern))
         self.paths = tuple({*_iter_paths(part)} for part in self.parts)
         self.by_path: Dict[Path, List[int]] = {}
-        for at, paths in enumerate(self.paths):
+        for index, paths in enumerate(self.paths):
             for path in paths:
-                self.by_path.setdefault(path, []).append(at)
+                self.by_path.setdefault(path, []).append(index)
 
     def about(self, pattern: Pattern) -> Optional[Pattern]:
         """Return the parts related to the facts of a pattern, also indirectly."""
-        ahead, found = [*_iter_paths(pattern)], dict.fromkeys(_iter_paths(pattern))
+        pending, related = [*_iter_paths(pattern)], dict.fromkeys(_iter_paths(pattern))
         parts: Dict[int, None] = {}
-        while ahead:
-            for at in self.by_path.get(ahead.pop(), ()):
-                if at not in parts:
-                    parts[at] = None
-                    ahead += [path for path in self.paths[at] if path not in found]
-                    found.update(dict.fromkeys(self.paths[at]))
-        return Joined("all", tuple(self.parts[at] for at in sorted(parts))) if parts else None
+        while pending:
+            for index in self.by_path.get(pending.pop(), ()):
+                if index not in parts:
+                    parts[index] = None
+                    pending += [path for path in self.paths[index] if path not in related]
+                    related.update(dict.fromkeys(self.paths[index]))
+        return Joined("all", tuple(self.parts[index] for index in sorted(parts))) if parts else None
 
 
 def _iter_conjuncts(pattern: Pattern) -> Iterator[Pattern]:
@@ -78,8 +78,8 @@ def find_outcomes(pattern: Pattern, given: Union[Pattern, SharedCondition, None]
     if given is None and isinstance(pattern, Clause) and not pattern.aliases:
         return _find_clause_outcomes(pattern)
     facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
-    asked = tuple(chain(list_clauses(pattern), list_clauses(given) if given else ()))
-    for clause in asked:
+    asked_clauses = tuple(chain(list_clauses(pattern), list_clauses(given) if given else ()))
+    for clause in asked_clauses:
         for place in (clause.place, *clause.aliases):
             facts.setdefault(place.path, (place, {}))[1][id(clause.expect)] = clause.expect
     ways: Dict[Path, List[Tuple[bool, ...]]] = {}
@@ -90,25 +90,27 @@ def find_outcomes(pattern: Pattern, given: Union[Pattern, SharedCondition, None]
         if total > MAX_WORLDS:
             return {"pass", "fail"}
     # The strongest alias is not known here, so both extremes are tested: any of them holds, or all of them hold.
-    joins = (any, all) if any(clause.aliases for clause in asked) else (any,)
-    found: Set[str] = set()
+    joins = (any, all) if any(clause.aliases for clause in asked_clauses) else (any,)
+    outcomes: Set[str] = set()
     for world in product(*ways.values()):
-        says = {(path, one): yes for path, way in zip(ways, world) for one, yes in zip(facts[path][1], way)}
+        results = {
+            (path, expect_id): holds for path, way in zip(ways, world) for expect_id, holds in zip(facts[path][1], way)
+        }
         for joined in joins:
-            met = partial(_evaluate_clause, says, joined)
+            met = partial(_evaluate_clause, results, joined)
             if given is None or compute_outcome(given, met) == "pass":
-                found.add(compute_outcome(pattern, met))
-    return found
+                outcomes.add(compute_outcome(pattern, met))
+    return outcomes
 
 
 def _find_clause_outcomes(clause: Clause) -> Set[str]:
     """Return the possible outcomes of one expectation; stop when both occurred."""
-    found: Set[str] = set()
+    outcomes: Set[str] = set()
     for (met,) in _iter_results(clause.place, {0: clause.expect}):
-        found.add("pass" if met else "fail")
-        if len(found) > 1:
+        outcomes.add("pass" if met else "fail")
+        if len(outcomes) > 1:
             break
-    return found
+    return outcomes
 
 
 def _estimate_tests(place: Place, asked: Dict[int, Expect]) -> int:
@@ -121,9 +123,9 @@ def _estimate_tests(place: Place, asked: Dict[int, Expect]) -> int:
 
 
 def _evaluate_clause(
-    says: Dict[AskedExpectation, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause
+    results: Dict[AskedExpectation, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause
 ) -> str:
-    names = [says[place.path, id(clause.expect)] for place in (clause.place, *clause.aliases)]
+    names = [results[place.path, id(clause.expect)] for place in (clause.place, *clause.aliases)]
     return "pass" if joined(names) else "fail"
 
 

@@ -82,14 +82,14 @@ class StatementReader:
 
     def statements(self, document: Map) -> List[Statement]:
         """Return all requirements and recommendations of a document, in order."""
-        found: Dict[str, Statement] = {}
+        statements: Dict[str, Statement] = {}
         for statement in self._read_all(document):
-            if statement.id in found:
+            if statement.id in statements:
                 self.problems.append(
                     DocumentError(make_word(statement.id, statement.at), f"`{statement.id}` stands here twice")
                 )
-            found[statement.id] = statement
-        return list(found.values())
+            statements[statement.id] = statement
+        return list(statements.values())
 
     def _read_all(self, document: Map) -> Iterator[Statement]:
         for level in LEVELS:
@@ -108,34 +108,38 @@ class StatementReader:
                 self.problems.append(DocumentError(name, "a param is no fact of the node: it belongs in `when`"))
                 continue
             for stated in self.guarded(self.walk.family(name, below)):
-                said = {**words, **stated.words}
-                made = Statement(
-                    head + stated.id, LEVELS[level], rule, stated.data, stated.clause, *when, said, stated.at
+                texts = {**words, **stated.words}
+                statement = Statement(
+                    head + stated.id, LEVELS[level], rule, stated.data, stated.clause, *when, texts, stated.at
                 )
-                yield from self.guarded(self._check_satisfiability(made))
+                yield from self.guarded(self._check_satisfiability(statement))
 
-    def _check_satisfiability(self, made: Statement) -> Iterator[Statement]:
+    def _check_satisfiability(self, statement: Statement) -> Iterator[Statement]:
         """Yield the statement if it can pass and fail, also under its condition.
 
         Raises `DocumentError` otherwise.
         """
-        at = make_word(made.id, made.at)
-        said = f"`{made.id}: {made.pattern.expect.text}`" if isinstance(made.pattern, Clause) else f"`{made.id}`"
-        conditions = [(None, ""), (self._share_condition(made), " where its `when` holds")]
-        for given, where in conditions[: 2 if made.condition else 1]:
-            ways = find_outcomes(made.pattern, given)
+        node = make_word(statement.id, statement.at)
+        name = (
+            f"`{statement.id}: {statement.pattern.expect.text}`"
+            if isinstance(statement.pattern, Clause)
+            else f"`{statement.id}`"
+        )
+        conditions = [(None, ""), (self._share_condition(statement), " where its `when` holds")]
+        for given, where in conditions[: 2 if statement.condition else 1]:
+            ways = find_outcomes(statement.pattern, given)
             if ways == {"pass"}:
-                raise DocumentError(at, f"{said} cannot fail{where}")
+                raise DocumentError(node, f"{name} cannot fail{where}")
             if len(ways) < 2:  # noqa: PLR2004 - pass and fail
-                raise DocumentError(at, f"{said} can never hold{where}")
-        yield made
+                raise DocumentError(node, f"{name} can never hold{where}")
+        yield statement
 
-    def _share_condition(self, made: Statement) -> Optional[SharedCondition]:
-        if made.condition is None:
+    def _share_condition(self, statement: Statement) -> Optional[SharedCondition]:
+        if statement.condition is None:
             return None
-        if id(made.condition) not in self._given:
-            self._given[id(made.condition)] = SharedCondition(made.condition)
-        return self._given[id(made.condition)]
+        if id(statement.condition) not in self._given:
+            self._given[id(statement.condition)] = SharedCondition(statement.condition)
+        return self._given[id(statement.condition)]
 
     # rules
 
@@ -179,8 +183,8 @@ class StatementReader:
             return
         data, pattern = self._read_any(node[form]) if form == "any" else self._read_quantified(node, form)
         name = str(head.name)
-        made = Statement(name, head.level, name, data, pattern, *head.when, head.words, head.name.at)
-        yield from self._check_satisfiability(made)
+        statement = Statement(name, head.level, name, data, pattern, *head.when, head.words, head.name.at)
+        yield from self._check_satisfiability(statement)
 
     @staticmethod
     def _select_form(node: Map, name: Word) -> str:
@@ -223,10 +227,10 @@ class StatementReader:
     def _read_patterns(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
         """Parse several patterns, and report the errors of all of them."""
         before = len(self.problems)
-        found = [one for node in patterns for one in self.guarded(iter_one(lambda: self.condition(node)))]  # noqa: B023
-        if len(self.problems) > before or len(found) < len(patterns):
+        parsed = [pattern for node in patterns for pattern in self.guarded(iter_one(lambda: self.condition(node)))]  # noqa: B023
+        if len(self.problems) > before or len(parsed) < len(patterns):
             raise ConsequentError
-        return found
+        return parsed
 
     def _read_param(self, name: Word, node: Node) -> Tuple[Data, Pattern]:
         place = make_param_place(self.params.known(name))
@@ -281,14 +285,14 @@ class StatementReader:
             if how == "not":
                 data, pattern = self._read_row(row, below)
                 return {"not": cast_node(data)}, Joined("not", (pattern,))
-            return self._join_patterns(how, [self._read_row(row, one) for one in require_list(below)], node)
+            return self._join_patterns(how, [self._read_row(row, part) for part in require_list(below)], node)
         before = len(self.problems)
         stated = list(self.walk.row(row, node, node.at))
         if len(self.problems) > before or not stated:
             raise ConsequentError
-        if any(one.words or one.clause.aliases for one in stated):
+        if any(column.words or column.clause.aliases for column in stated):
             raise DocumentError(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
-        return self._join_patterns("all", [({**_make_column_data(one)}, one.clause) for one in stated], node)
+        return self._join_patterns("all", [({**_make_column_data(column)}, column.clause) for column in stated], node)
 
 
 def _joins_rows(node: Map) -> bool:
@@ -338,11 +342,11 @@ def _read_rule_level(node: Map) -> str:
 
 
 def _iter_rules(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
-    for one in require_list(node):
-        if isinstance(one, Map):
-            yield one
+    for rule in require_list(node):
+        if isinstance(rule, Map):
+            yield rule
         else:
-            problems.append(DocumentError(one, "a rule is a mapping"))
+            problems.append(DocumentError(rule, "a rule is a mapping"))
 
 
 def iter_one(make: Callable[[], T]) -> Iterator[T]:

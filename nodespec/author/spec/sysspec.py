@@ -61,29 +61,30 @@ def convert_sysspec(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     require_known_keys(body, SYSSPEC_KEYS)
     if "os" in body and body["os"] != "Linux":
         raise DocumentError(body["os"], f"`{body['os']}`: nodespec judges Linux only")
-    made: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
+    document: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
     rules: Dict[str, Tree] = {}
     for level, when, facts in (*_convert_kernel(body), *_convert_controllers(body)):
-        _merge_facts(_get_level(made, rules, when, level), facts)
+        _merge_facts(_get_level(document, rules, when, level), facts)
     if any(name.startswith("cgroup-") for name in rules):  # otherwise a host without control groups would pass
-        wanted: Tree = {
+        present: Tree = {
             "is": "present",
             "why": "what is asked of either version needs one of them",
             "see": VALIDATORS_URL,
         }
-        _merge_facts(_get_level(made, rules, ALWAYS, "require"), {"cgroups": {"version": wanted}})
+        _merge_facts(_get_level(document, rules, ALWAYS, "require"), {"cgroups": {"version": present}})
     packages, notes = _convert_packages(body)
-    for distros, there, rows in packages:
+    for distros, included, rows in packages:
         _merge_facts(
-            _get_level(made, rules, _make_distro_condition(distros, there=there), "require"), {"packages": rows}
+            _get_level(document, rules, _make_distro_condition(distros, included=included), "require"),
+            {"packages": rows},
         )
     if rules:
-        made["rules"] = [{"name": name, **rule} for name, rule in rules.items()]
+        document["rules"] = [{"name": name, **rule} for name, rule in rules.items()]
     docker = [
         f"{body[key].at}: `{key}`: Docker as a runtime is not validated any more" for key in DOCKER_KEYS if key in body
     ]
-    at = body.at
-    return _make_map(made, at), (*docker, *notes)
+    position = body.at
+    return _make_map(document, position), (*docker, *notes)
 
 
 Condition: TypeAlias = "Tuple[str, Tree]"  # the name of the rule and its `when`; both empty without a condition
@@ -126,13 +127,13 @@ def _convert_kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
         raise DocumentError(kernel, "`kernelSpec` wants a mapping")
     require_known_keys(kernel, ("versions", "versionsNote", *KERNEL_KEYS))
     if kernel.get("versions"):
-        patterns = [_convert_pattern(one) for one in require_list(kernel["versions"])]
+        patterns = [_convert_pattern(pattern) for pattern in require_list(kernel["versions"])]
         why = (
             require_text(kernel["versionsNote"], "versionsNote")
             if "versionsNote" in kernel
             else "the versions that were validated"
         )
-        matched = {"matches": "|".join(f"(?:{one})" for one in patterns), "why": why, "see": VALIDATORS_URL}
+        matched = {"matches": "|".join(f"(?:{pattern})" for pattern in patterns), "why": why, "see": VALIDATORS_URL}
         yield "recommend", ALWAYS, {"kernel": {"release": matched}}
     for key, (level, expected, version) in KERNEL_KEYS.items():
         for entry in _iter_entries(kernel, key, ("name", "aliases", "description")):
@@ -159,12 +160,12 @@ def _convert_pattern(node: Node) -> str:
 def _convert_controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     for key, (level, version) in CGROUP_KEYS.items():
         if body.get(key):
-            wanted: Tree = {
+            expectation: Tree = {
                 "all": require_list(body[key]),
                 "why": "the kubelet accounts and limits with them",
                 "see": VALIDATORS_URL,
             }
-            yield level, _make_cgroup_condition(version), {"cgroups": {"controllers": wanted}}
+            yield level, _make_cgroup_condition(version), {"cgroups": {"controllers": expectation}}
 
 
 # packages
@@ -178,16 +179,16 @@ def _convert_packages(body: Map) -> Tuple[List[Rows], List[str]]:
     without: Dict[str, FrozenSet[str]] = {}
     for entry in overrides:
         distro = require_text(entry.get("osDistro", entry), "osDistro")
-        for one in _iter_entries(entry, "subtractions", ("name", "versionRange", "description")):
-            without[_read_name(one)] = without.get(_read_name(one), frozenset()) | {distro}
+        for package in _iter_entries(entry, "subtractions", ("name", "versionRange", "description")):
+            without[_read_name(package)] = without.get(_read_name(package), frozenset()) | {distro}
     rows = [
         (without.get(_read_name(entry), frozenset()), False, row)
         for entry in _iter_entries(body, "packageSpecs", ("name", "versionRange", "description"))
         for row in _convert_package(entry, notes)
     ]
     for entry in overrides:
-        for one in _iter_entries(entry, "additions", ("name", "versionRange", "description")):
-            rows += [(frozenset((str(entry["osDistro"]),)), True, row) for row in _convert_package(one, notes)]
+        for package in _iter_entries(entry, "additions", ("name", "versionRange", "description")):
+            rows += [(frozenset((str(entry["osDistro"]),)), True, row) for row in _convert_package(package, notes)]
     return rows, notes
 
 
@@ -208,18 +209,18 @@ def _convert_range(node: Node) -> Word:
 
     `==1.2.x` becomes `=1.2`, and `!1.2` becomes `!=1.2`.
     """
-    said = require_text(node, "versionRange")
-    said = re.sub(r"\.[xX*]\b|\.\*", "", said).replace("==", "=")
-    return make_word(re.sub(r"!(?!=)", "!=", said), node.at)
+    version_range = require_text(node, "versionRange")
+    version_range = re.sub(r"\.[xX*]\b|\.\*", "", version_range).replace("==", "=")
+    return make_word(re.sub(r"!(?!=)", "!=", version_range), node.at)
 
 
-def _make_distro_condition(distros: FrozenSet[str], *, there: bool) -> Condition:
+def _make_distro_condition(distros: FrozenSet[str], *, included: bool) -> Condition:
     if not distros:
         return ALWAYS
     names = sorted(distros)
     only: Tree = {"os": {"id": names}}
     label = re.sub("[^a-z0-9-]", "-", "-".join(names).lower())
-    return (f"packages-on-{label}", only) if there else (f"packages-but-on-{label}", {"not": only})
+    return (f"packages-on-{label}", only) if included else (f"packages-but-on-{label}", {"not": only})
 
 
 # entries
@@ -229,11 +230,11 @@ def _iter_entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
     node = body.get(key)
     if node is None or (isinstance(node, Word) and node.null):
         return
-    for one in node if isinstance(node, Seq) else [node]:
-        if not isinstance(one, Map):
-            raise DocumentError(one, f"`{key}` is a list of mappings")
-        require_known_keys(one, tuple(keys))
-        yield one
+    for entry in node if isinstance(node, Seq) else [node]:
+        if not isinstance(entry, Map):
+            raise DocumentError(entry, f"`{key}` is a list of mappings")
+        require_known_keys(entry, tuple(keys))
+        yield entry
 
 
 def _read_name(entry: Map) -> Word:
@@ -242,18 +243,20 @@ def _read_name(entry: Map) -> Word:
     return make_word(require_text(entry["name"], "name"), entry["name"].at)
 
 
-def _read_description(entry: Map, otherwise: str) -> str:
-    said = entry.get("description")
-    return require_text(said, "description") if isinstance(said, Word) and said.strip() else otherwise
+def _read_description(entry: Map, default: str) -> str:
+    description = entry.get("description")
+    return (
+        require_text(description, "description") if isinstance(description, Word) and description.strip() else default
+    )
 
 
-def _make_map(tree: object, at: FilePosition) -> Map:
-    made = _make_node(tree, at)
-    assert isinstance(made, Map)  # noqa: S101 - made here
-    return made
+def _make_map(tree: object, position: FilePosition) -> Map:
+    node = _make_node(tree, position)
+    assert isinstance(node, Map)  # noqa: S101 - made here
+    return node
 
 
-def _make_node(tree: object, at: FilePosition) -> Node:
+def _make_node(tree: object, position: FilePosition) -> Node:
     """Convert a tree to nodes.
 
     Nodes keep their position. Other parts get the position of the first positioned key in their mapping, else `at`.
@@ -261,14 +264,15 @@ def _make_node(tree: object, at: FilePosition) -> Node:
     if isinstance(tree, (Word, Seq, Map)):
         return tree
     if isinstance(tree, dict):
-        own = next((key.at for key in tree if isinstance(key, Word)), at)
+        first = next((key.at for key in tree if isinstance(key, Word)), position)
         return make_mapping(
-            own, ((_make_key(key, own), _make_node(value, getattr(key, "at", own))) for key, value in tree.items())
+            first,
+            ((_make_key(key, first), _make_node(value, getattr(key, "at", first))) for key, value in tree.items()),
         )
     if isinstance(tree, list):
-        return make_sequence(at, [_make_node(one, at) for one in tree])
-    return make_word(str(tree), at)
+        return make_sequence(position, [_make_node(child, position) for child in tree])
+    return make_word(str(tree), position)
 
 
-def _make_key(key: object, at: FilePosition) -> Word:
-    return key if isinstance(key, Word) else make_word(str(key), at)
+def _make_key(key: object, position: FilePosition) -> Word:
+    return key if isinstance(key, Word) else make_word(str(key), position)

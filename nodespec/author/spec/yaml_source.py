@@ -45,16 +45,16 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
 
     `problems` receives errors after which parsing continues, such as a duplicate key.
     """
-    kept: List[DocumentError] = []
+    collected: List[DocumentError] = []
     try:
-        found = _parse_yaml(data, file, kept)
-    except UsageError as mistake:
-        raise UsageError(*map(str, kept), *mistake.messages) from None
-    if kept and (problems is None or any(isinstance(one, UnsupportedError) for one in kept)):
-        raise UsageError(*map(str, kept))
+        document = _parse_yaml(data, file, collected)
+    except UsageError as error:
+        raise UsageError(*map(str, collected), *error.messages) from None
+    if collected and (problems is None or any(isinstance(problem, UnsupportedError) for problem in collected)):
+        raise UsageError(*map(str, collected))
     if problems is not None:
-        problems += kept
-    return found
+        problems += collected
+    return document
 
 
 def _parse_yaml(data: bytes, file: str, problems: List[DocumentError]) -> Node:
@@ -77,19 +77,19 @@ _INDICATOR = re.compile(r"[<!*&%@`]|[>|](?![-+]?\s*$)")
 
 def _format_syntax_error(error: yaml.MarkedYAMLError, lines: List[str], file: str) -> str:
     """Return the message of a syntax error, with a hint to quote if that helps."""
-    found: List[FilePosition] = []
+    positions: List[FilePosition] = []
     for mark in filter(None, (error.problem_mark, error.context_mark)):
-        found.append(FilePosition(file, mark.line + 1, mark.column + 1))
-        rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
-        if rest.startswith("\t"):
-            return f"{found[-1]}: a tab: what stands beneath is indented by blanks"
-        if _INDICATOR.match(rest):
-            return f"{found[-1]}: what begins with `{rest[0]}` is put in quotes"
-        if rest[:1] in ("'", '"') and "end of stream" in str(error.problem):
-            return f"{found[-1]}: the quote that opens here is not closed"
-    deep = "nesting depth" in str(error.problem)  # newer versions of libyaml check the depth themselves
-    problem = f"nested deeper than {MAX_YAML_DEPTH}" if deep else error.problem or "not YAML"
-    return f"{found[0] if found else FilePosition(file, 1, 1)}: {problem}"
+        positions.append(FilePosition(file, mark.line + 1, mark.column + 1))
+        text = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
+        if text.startswith("\t"):
+            return f"{positions[-1]}: a tab: what stands beneath is indented by blanks"
+        if _INDICATOR.match(text):
+            return f"{positions[-1]}: what begins with `{text[0]}` is put in quotes"
+        if text[:1] in ("'", '"') and "end of stream" in str(error.problem):
+            return f"{positions[-1]}: the quote that opens here is not closed"
+    too_deep = "nesting depth" in str(error.problem)  # newer versions of libyaml check the depth themselves
+    problem = f"nested deeper than {MAX_YAML_DEPTH}" if too_deep else error.problem or "not YAML"
+    return f"{positions[0] if positions else FilePosition(file, 1, 1)}: {problem}"
 
 
 def _build_document(events: Iterator[yaml.Event], file: str, problems: List[DocumentError]) -> Node:
@@ -98,25 +98,28 @@ def _build_document(events: Iterator[yaml.Event], file: str, problems: List[Docu
     stack: List[_OpenCollection] = []
     root: Optional[Node] = None
     for event in events:
-        at = (
+        position = (
             FilePosition(file, event.start_mark.line + 1, event.start_mark.column + 1)
             if event.start_mark
             else FilePosition(file, 1, 1)
         )
         if isinstance(event, yaml.DocumentStartEvent) and root is not None:
-            raise UsageError(f"{at}: a second document: a file holds one")
+            raise UsageError(f"{position}: a second document: a file holds one")
         if isinstance(event, yaml.NodeEvent):
-            _refuse_unsupported(event, at, problems)
+            _refuse_unsupported(event, position, problems)
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= MAX_YAML_DEPTH:
-                raise UsageError(f"{at}: nested deeper than {MAX_YAML_DEPTH}")
+                raise UsageError(f"{position}: nested deeper than {MAX_YAML_DEPTH}")
             stack.append(
                 _OpenCollection(
-                    make_mapping(at) if isinstance(event, yaml.MappingStartEvent) else make_sequence(at, []), []
+                    make_mapping(position)
+                    if isinstance(event, yaml.MappingStartEvent)
+                    else make_sequence(position, []),
+                    [],
                 )
             )
         elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
-            node = _make_scalar(event, at) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
+            node = _make_scalar(event, position) if isinstance(event, yaml.ScalarEvent) else stack.pop().node
             if stack:
                 _add_to_collection(stack[-1], node, problems)
             else:
@@ -126,23 +129,25 @@ def _build_document(events: Iterator[yaml.Event], file: str, problems: List[Docu
     return root
 
 
-def _refuse_unsupported(event: yaml.NodeEvent, at: FilePosition, problems: List[DocumentError]) -> None:
+def _refuse_unsupported(event: yaml.NodeEvent, position: FilePosition, problems: List[DocumentError]) -> None:
     import yaml  # noqa: PLC0415
 
     if isinstance(event, yaml.AliasEvent):
-        if any(isinstance(one, UnsupportedError) for one in problems):  # its anchor is already reported
+        if any(isinstance(problem, UnsupportedError) for problem in problems):  # its anchor is already reported
             raise UsageError
-        raise UsageError(f"{at}: aliases are not part of the language; text that begins with `*` is put in quotes")
+        raise UsageError(
+            f"{position}: aliases are not part of the language; text that begins with `*` is put in quotes"
+        )
     if event.anchor:
-        say = "anchors are not part of the language; text that begins with `&` is put in quotes"
-        problems.append(UnsupportedError(make_word("", at), say))
+        message = "anchors are not part of the language; text that begins with `&` is put in quotes"
+        problems.append(UnsupportedError(make_word("", position), message))
     if getattr(event, "tag", None) not in (None, "!"):
-        say = "tags are not part of the language; text that begins with `!` is put in quotes"
-        problems.append(UnsupportedError(make_word("", at), say))
+        message = "tags are not part of the language; text that begins with `!` is put in quotes"
+        problems.append(UnsupportedError(make_word("", position), message))
 
 
-def _make_scalar(event: yaml.ScalarEvent, at: FilePosition) -> Word:
-    return make_word(event.value, at, null=event.style in (None, "") and event.value in ("", "~", "null"))
+def _make_scalar(event: yaml.ScalarEvent, position: FilePosition) -> Word:
+    return make_word(event.value, position, null=event.style in (None, "") and event.value in ("", "~", "null"))
 
 
 def _add_to_collection(into: _OpenCollection, node: Node, problems: List[DocumentError]) -> None:

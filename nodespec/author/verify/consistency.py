@@ -29,96 +29,96 @@ ACCESS = re.compile(r"\((live|(?:root|image) .*)\)", re.DOTALL)
 Columns = Dict[str, Set[str]]  # row -> columns; `*` is every row
 
 
-def find_inconsistencies(said: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
+def find_inconsistencies(report: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
     """Yield a line for each inconsistency."""
-    access = _find_access(said)
-    yield from _check_facts(said, plan)
-    yield from _check_context(said, access)
-    if said.defect:
-        yield from _check_defect(said)
+    access = _find_access(report)
+    yield from _check_facts(report, plan)
+    yield from _check_context(report, access)
+    if report.defect:
+        yield from _check_defect(report)
     else:
-        yield from _check_host(said, access)
-        yield from _check_notices(said, access, wording)
+        yield from _check_host(report, access)
+        yield from _check_notices(report, access, wording)
 
 
-def _find_access(said: Report) -> str:
+def _find_access(report: Report) -> str:
     """Return how the host was accessed.
 
     For a recording, its notice states the access; the result is empty if it does not.
     """
-    if said.door.split(" ")[0] != "facts":
-        return said.door
-    known = ACCESS.search(said.notices[-1]) if said.notices else None
+    if report.door.split(" ")[0] != "facts":
+        return report.door
+    known = ACCESS.search(report.notices[-1]) if report.notices else None
     return known.group(1) if known else ""
 
 
-def _check_context(said: Report, access: str) -> Iterator[str]:
+def _check_context(report: Report, access: str) -> Iterator[str]:
     kind = access.split(" ", maxsplit=1)[0]
-    if kind not in CONTEXT_BY_ACCESS and said.door.split(" ")[0] != "facts":
-        yield f"door: the report says {said.door}, which is no access to a host"
-    elif kind and said.context != CONTEXT_BY_ACCESS[kind]:
+    if kind not in CONTEXT_BY_ACCESS and report.door.split(" ")[0] != "facts":
+        yield f"door: the report says {report.door}, which is no access to a host"
+    elif kind and report.context != CONTEXT_BY_ACCESS[kind]:
         context = CONTEXT_BY_ACCESS[kind]
-        yield f"context: the report says {said.context}, and access by {kind} shows a host that is {context}"
-    seen = [part for finding in said.findings for part in finding.parts]
-    if said.context == "running" and any(part.observed.state == DEFERRED for part in seen):
+        yield f"context: the report says {report.context}, and access by {kind} shows a host that is {context}"
+    parts = [part for finding in report.findings for part in finding.parts]
+    if report.context == "running" and any(part.observed.state == DEFERRED for part in parts):
         yield "context: the report says running, and facts wait for a running machine"
-    values = (one.source for part in seen if part.observed.state == "value" for one in part.evidence)
-    source = next((one for one in values if one.startswith(RUNNING_PATHS)), "")
-    if said.context == "at rest" and source:
+    values = (item.source for part in parts if part.observed.state == "value" for item in part.evidence)
+    source = next((path for path in values if path.startswith(RUNNING_PATHS)), "")
+    if report.context == "at rest" and source:
         yield f"context: the report says at rest, and {source} was read"
 
 
-def _check_defect(said: Report) -> Iterator[str]:
+def _check_defect(report: Report) -> Iterator[str]:
     """Check the report on a host that nodespec failed to judge.
 
     It must contain no observations of facts, and a notice must state the failure.
     """
-    parts = (part for finding in said.findings for part in finding.parts)
-    seen = next(
-        (one.place for one in parts if one.observed.state != "unknown" and not one.place.startswith(PARAMS)), ""
+    parts = (part for finding in report.findings for part in finding.parts)
+    observed = next(
+        (part.place for part in parts if part.observed.state != "unknown" and not part.place.startswith(PARAMS)), ""
     )
-    if seen:
-        yield f"defect: the report says that the host was not judged, and that {seen} was observed"
-    if not any(said.defect in notice for notice in said.notices):
+    if observed:
+        yield f"defect: the report says that the host was not judged, and that {observed} was observed"
+    if not any(report.defect in notice for notice in report.notices):
         yield "notices: the report does not say that the host was not judged"
 
 
 # the host
 
 
-def _check_host(said: Report, access: str) -> Iterator[str]:
-    facts = ReplayedFacts(said.facts)
-    own = said.door.split(" ")[0] == "facts"  # the head of the recording identifies the host
-    sealed = isinstance(said.plan, dict) and "digest" in said.plan
-    contained = said.host.container and access == "live"
+def _check_host(report: Report, access: str) -> Iterator[str]:
+    facts = ReplayedFacts(report.facts)
+    recorded = report.door.split(" ")[0] == "facts"  # the head of the recording identifies the host
+    sealed = isinstance(report.plan, dict) and "digest" in report.plan
+    contained = report.host.container and access == "live"
     for field, path in HEAD_FACTS.items():
-        stated = getattr(said.host, field)
+        stated = getattr(report.host, field)
         place = declaration.resolve_place(path)
         if facts.observe(place) == NOT_RECORDED:
-            if stated and sealed and not own:
+            if stated and sealed and not recorded:
                 yield f"host.{field}: the report says {stated}, and its facts do not"
             continue
         known = host_identity.read_fact_text(facts, path)
         if field == "next":
-            known = "" if contained or said.context != "running" or known == said.host.kernel else known
-        if stated != known and (stated or not own):
+            known = "" if contained or report.context != "running" or known == report.host.kernel else known
+        if stated != known and (stated or not recorded):
             yield f"host.{field}: the report says {stated or 'nothing'}, and its facts say {known or 'nothing'}"
 
 
 # notices
 
 
-def _check_notices(said: Report, access: str, wording: List[Tuple[str, str]]) -> Iterator[str]:
-    left = [*said.notices]
-    if said.door.split(" ")[0] == "facts":
+def _check_notices(report: Report, access: str, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    left = [*report.notices]
+    if report.door.split(" ")[0] == "facts":
         recorded = left.pop() if left else ""
         if not RECORDING_TIME.search(recorded):
             yield "notices: the report does not say when its recording was made"
     if access.split(" ", maxsplit=1)[0] not in ("live", "root"):
         return
     root = "/" if access == "live" else access.partition(" ")[2]
-    for kind, values, text in host_identity.iter_notices(said.host, root):
-        notice = next((one for one in left if all(value in one for value in values)), None)
+    for kind, values, text in host_identity.iter_notices(report.host, root):
+        notice = next((notice for notice in left if all(value in notice for value in values)), None)
         if notice is None:
             yield f"notices: the report lacks that of the {kind}: {text}"
         elif notice != text:
@@ -128,11 +128,11 @@ def _check_notices(said: Report, access: str, wording: List[Tuple[str, str]]) ->
 # facts
 
 
-def _check_facts(said: Report, plan: Plan) -> Iterator[str]:
+def _check_facts(report: Report, plan: Plan) -> Iterator[str]:
     """Yield a line for each embedded fact that no judged requirement uses."""
-    left_out = {finding.id for finding in said.findings if finding.outcome == "skipped"}
-    asked = _collect_asked([one for one in plan.requirements if one.id not in left_out], plan)
-    for name, note in ReplayedFacts(said.facts).notes.items():
+    left_out = {finding.id for finding in report.findings if finding.outcome == "skipped"}
+    asked = _collect_asked([requirement for requirement in plan.requirements if requirement.id not in left_out], plan)
+    for name, note in ReplayedFacts(report.facts).notes.items():
         rows = asked.get(name)
         extra = [*_find_extra(note, rows)] if rows and isinstance(note, dict) else []
         if rows is None:
@@ -141,7 +141,7 @@ def _check_facts(said: Report, plan: Plan) -> Iterator[str]:
             shown = ", ".join(f"{name}.{row}" for row in extra[:MAX_SHOWN_ROWS])
             more = f" and {len(extra) - MAX_SHOWN_ROWS} more" if len(extra) > MAX_SHOWN_ROWS else ""
             yield f"facts: no judged requirement asks for {shown}{more}"
-    if not isinstance(said.facts, dict):
+    if not isinstance(report.facts, dict):
         yield "facts: the report embeds none"
 
 

@@ -45,69 +45,73 @@ class ReportComparison(NamedTuple):
     missing: Tuple[str, ...]
 
 
-def compare_report(said: Report) -> ReportComparison:
+def compare_report(report: Report) -> ReportComparison:
     """Judge a report again and compare.
 
     Raises `UsageError` if its embedded data cannot be read.
     """
     try:
-        found, plan = judge_again(said), plans.decode_plan(cast("Dict[str, Json]", said.plan))
+        judged, plan = judge_again(report), plans.decode_plan(cast("Dict[str, Json]", report.plan))
         wording: List[Tuple[str, str]] = []
         differences = [
-            *_compare_head(said, found),
-            *_check_plan(said, plan),
-            *_check_choice(said),
-            *_compare_findings(said, found, plan, wording),
-            *_compare_causes(said, found, wording),
-            *consistency.find_inconsistencies(said, plan, wording),
+            *_compare_head(report, judged),
+            *_check_plan(report, plan),
+            *_check_choice(report),
+            *_compare_findings(report, judged, plan, wording),
+            *_compare_causes(report, judged, wording),
+            *consistency.find_inconsistencies(report, plan, wording),
         ]
-        return ReportComparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_list_missing(said)))
+        return ReportComparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_list_missing(report)))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+        raise UsageError(f"{report.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
 
 
-def judge_again(said: Report) -> Report:
+def judge_again(report: Report) -> Report:
     """Judge the embedded plan, facts, waivers and time, and return the new report."""
     try:
-        plan = plans.decode_plan(cast("Dict[str, Json]", said.plan))
-        now = datetime.strptime(said.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
-        terms = Terms(now, _read_choice(said), said.waivers, built=_find_clock_floor(said))
-        return judge(plan, ReplayedFacts(said.facts), Seat(said.context, said.door, said.host, said.notices), terms)
+        plan = plans.decode_plan(cast("Dict[str, Json]", report.plan))
+        now = datetime.strptime(report.time, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+        terms = Terms(now, _read_choice(report), report.waivers, built=_find_clock_floor(report))
+        return judge(
+            plan, ReplayedFacts(report.facts), Seat(report.context, report.door, report.host, report.notices), terms
+        )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{said.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+        raise UsageError(f"{report.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
 
 
-def is_sealed(said: Report) -> bool:
+def is_sealed(report: Report) -> bool:
     """Return whether the report contains a digest of its plan.
 
     The first version wrote neither this digest nor --only and --skip.
     """
-    return isinstance(said.plan, dict) and "digest" in said.plan
+    return isinstance(report.plan, dict) and "digest" in report.plan
 
 
-def _read_choice(said: Report) -> Choice:
-    if is_sealed(said):
-        return Choice(said.only, said.skip, said.strict)
-    return Choice(strict=said.strict, left=frozenset(one.id for one in said.findings if one.outcome == "skipped"))
+def _read_choice(report: Report) -> Choice:
+    if is_sealed(report):
+        return Choice(report.only, report.skip, report.strict)
+    return Choice(
+        strict=report.strict, left=frozenset(finding.id for finding in report.findings if finding.outcome == "skipped")
+    )
 
 
-def _find_clock_floor(said: Report) -> str:
+def _find_clock_floor(report: Report) -> str:
     """Return the earliest day on which the version that judged trusted the clock.
 
     An earlier version has an earlier build day. The result is empty if that day is not known.
     """
-    void = any(waiver.state == "void" for waiver in said.waivers)
-    return BUILT if said.tool == TOOL or said.time[:10] >= BUILT or void else ""
+    void = any(waiver.state == "void" for waiver in report.waivers)
+    return BUILT if report.tool == TOOL or report.time[:10] >= BUILT or void else ""
 
 
-def _list_missing(said: Report) -> Iterator[str]:
-    if is_sealed(said):
+def _list_missing(report: Report) -> Iterator[str]:
+    if is_sealed(report):
         return
     yield "the titles and files of the specs, which the digest of an earlier version does not cover"
     yield "the host's system and kernel where no requirement asks for them: an earlier version embedded no more facts"
-    if len(said.specs) > 1:
+    if len(report.specs) > 1:
         yield "the digests, which an earlier version made of each of several specs alone"
-    if said.partial:
+    if report.partial:
         yield "which requirements were left out: an earlier version did not write down --only and --skip"
 
 
@@ -116,16 +120,16 @@ def encode_canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _compare_head(said: Report, found: Report) -> Iterator[str]:
+def _compare_head(report: Report, judged: Report) -> Iterator[str]:
     for name in HEAD_FIELDS:
-        before, after = getattr(said, name), getattr(found, name)
+        before, after = getattr(report, name), getattr(judged, name)
         if encode_canonical(before) != encode_canonical(after):
-            yield _format_difference(said, name, _subtract(before, after), _subtract(after, before))
+            yield _format_difference(report, name, _subtract(before, after), _subtract(after, before))
 
 
-def _format_difference(said: Report, where: str, before: object, after: object) -> str:
+def _format_difference(report: Report, where: str, before: object, after: object) -> str:
     """Format a difference, with both versions if another version wrote the report."""
-    which = f" (written by {said.tool}, judged again by {TOOL})" if said.tool != TOOL else ""
+    which = f" (written by {report.tool}, judged again by {TOOL})" if report.tool != TOOL else ""
     return f"{where}: the report says {before}, and it comes to {after}{which}"
 
 
@@ -134,97 +138,99 @@ def _subtract(value: object, other: object) -> object:
     if not isinstance(value, (tuple, list)) or not isinstance(other, (tuple, list)):
         return value
     known = {*map(encode_canonical, other)}
-    return [one for one in value if encode_canonical(one) not in known] or "no more"
+    return [item for item in value if encode_canonical(item) not in known] or "no more"
 
 
 # the plan
 
 
-def _check_plan(said: Report, plan: Plan) -> Iterator[str]:
+def _check_plan(report: Report, plan: Plan) -> Iterator[str]:
     """Check the digest of the plan, and that of a single spec, which covers the plan."""
-    if is_sealed(said):
-        embedded = cast("Dict[str, Json]", said.plan)
+    if is_sealed(report):
+        embedded = cast("Dict[str, Json]", report.plan)
         digest = plans.compute_seal(embedded)
         if digest != embedded["digest"]:
             yield f"digest of the plan: the report says {embedded['digest']}, and it comes to {digest}"
-    elif said.tool != UNSEALED:
-        yield f"digest of the plan: the report has none, and {said.tool} writes one"
-    if len(said.specs) == 1:
-        digest = plans.compute_digest(plan.requirements, plan.params)
-        if digest != said.specs[0].digest:
-            yield f"digest of {said.specs[0].name}: the report says {said.specs[0].digest}, and it comes to {digest}"
+    elif report.tool != UNSEALED:
+        yield f"digest of the plan: the report has none, and {report.tool} writes one"
+    if len(report.specs) == 1:
+        spec, digest = report.specs[0], plans.compute_digest(plan.requirements, plan.params)
+        if digest != spec.digest:
+            yield f"digest of {spec.name}: the report says {spec.digest}, and it comes to {digest}"
 
 
-def _check_choice(said: Report) -> Iterator[str]:
+def _check_choice(report: Report) -> Iterator[str]:
     """Check that each glob of --only and --skip selects a requirement.
 
     `check` refuses other globs.
     """
-    ids = [finding.id for finding in said.findings]
-    for option, globs in (("only", said.only), ("skip", said.skip)):
+    ids = [finding.id for finding in report.findings]
+    for option, globs in (("only", report.only), ("skip", report.skip)):
         for glob in globs:
-            if not any(conclusion.is_left_out(Choice(skip=(glob,)), one) for one in ids):
+            if not any(conclusion.is_left_out(Choice(skip=(glob,)), id_) for id_ in ids):
                 yield f"{option}: the report says {glob}, and no requirement is called so"
 
 
 # findings
 
 
-def _compare_findings(said: Report, found: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
-    ids = [[finding.id for finding in one.findings] for one in (said, found)]
+def _compare_findings(report: Report, judged: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:
+    ids = [[finding.id for finding in each.findings] for each in (report, judged)]
     if ids[0] != ids[1]:
-        yield _format_difference(said, "ids", _subtract(*ids), _subtract(*reversed(ids)))
-    known = {finding.id: finding for finding in found.findings}
+        yield _format_difference(report, "ids", _subtract(*ids), _subtract(*reversed(ids)))
+    known = {finding.id: finding for finding in judged.findings}
     requirements = {requirement.id: requirement for requirement in plan.requirements}
-    for finding in said.findings:
+    for finding in report.findings:
         if finding.id in known:
             for field, before, after in _compare_finding(finding, known[finding.id], requirements[finding.id], wording):
-                yield _format_difference(said, f"{finding.id}: {field}", before, after)
+                yield _format_difference(report, f"{finding.id}: {field}", before, after)
 
 
 Differing = Tuple[str, object, object]
 
 
 def _compare_finding(
-    said: Finding, found: Finding, requirement: Requirement, wording: List[Tuple[str, str]]
+    stored: Finding, judged: Finding, requirement: Requirement, wording: List[Tuple[str, str]]
 ) -> Iterator[Differing]:
-    yield from _compare_fields(said, found, EQUAL_FIELDS)
+    yield from _compare_fields(stored, judged, EQUAL_FIELDS)
     for field in SPEC_FIELDS:
         if getattr(requirement, field):
-            yield from _compare_fields(said, found, (field,))
-        elif getattr(said, field) != getattr(found, field):
-            wording.append((said.id, field))
-    if said.sentence != found.sentence:
-        wording.append((said.id, "sentence"))
-    if len(said.parts) != len(found.parts):
-        yield "parts", len(said.parts), len(found.parts)
-    for before, after in zip(said.parts, found.parts):
-        yield from _compare_part(said.id, before, after, requirement, wording)
+            yield from _compare_fields(stored, judged, (field,))
+        elif getattr(stored, field) != getattr(judged, field):
+            wording.append((stored.id, field))
+    if stored.sentence != judged.sentence:
+        wording.append((stored.id, "sentence"))
+    if len(stored.parts) != len(judged.parts):
+        yield "parts", len(stored.parts), len(judged.parts)
+    for before, after in zip(stored.parts, judged.parts):
+        yield from _compare_part(stored.id, before, after, requirement, wording)
 
 
 def _compare_part(
-    id_: str, said: Part, found: Part, requirement: Requirement, wording: List[Tuple[str, str]]
+    id_: str, stored: Part, judged: Part, requirement: Requirement, wording: List[Tuple[str, str]]
 ) -> Iterator[Differing]:
-    for field, before, after in _compare_fields(said, found, ("place", "outcome", "evidence")):
-        yield f"{said.place}: {field}", before, after
-    if said.expected != found.expected:
-        if _extract_values(said.expected, requirement) != _extract_values(found.expected, requirement):
-            yield f"{said.place}: expected", said.expected, found.expected
+    for field, before, after in _compare_fields(stored, judged, ("place", "outcome", "evidence")):
+        yield f"{stored.place}: {field}", before, after
+    if stored.expected != judged.expected:
+        if _extract_values(stored.expected, requirement) != _extract_values(judged.expected, requirement):
+            yield f"{stored.place}: expected", stored.expected, judged.expected
         wording.append((id_, "expected"))
-    for field, before, after in _compare_fields(said.observed, found.observed, ("state", "value", "others", "reason")):
-        yield f"{said.place}: observed {field}", before, after
+    for field, before, after in _compare_fields(
+        stored.observed, judged.observed, ("state", "value", "others", "reason")
+    ):
+        yield f"{stored.place}: observed {field}", before, after
     wording += [
-        (id_, f"observed.{field}") for field in ("text", "look") if _differs(said.observed, found.observed, field)
+        (id_, f"observed.{field}") for field in ("text", "look") if _differs(stored.observed, judged.observed, field)
     ]
 
 
-def _differs(said: Observed, found: Observed, field: str) -> bool:
-    return bool(getattr(said, field) != getattr(found, field))
+def _differs(stored: Observed, judged: Observed, field: str) -> bool:
+    return bool(getattr(stored, field) != getattr(judged, field))
 
 
-def _compare_fields(said: object, found: object, fields: Sequence[str]) -> Iterator[Differing]:
+def _compare_fields(stored: object, judged: object, fields: Sequence[str]) -> Iterator[Differing]:
     for field in fields:
-        before, after = getattr(said, field), getattr(found, field)
+        before, after = getattr(stored, field), getattr(judged, field)
         if encode_canonical(before) != encode_canonical(after):
             yield field, repr(before), repr(after)
 
@@ -236,7 +242,7 @@ def _extract_values(text: str, requirement: Requirement) -> Tuple[Mapping[str, i
     """
     words = {*re.findall(r"[\w.*/-]+", text)}
     return Counter(NUMBER.findall(text)), tuple(
-        sorted(one for one in _iter_leaves(requirement.pattern) if one in words)
+        sorted(leaf for leaf in _iter_leaves(requirement.pattern) if leaf in words)
     )
 
 
@@ -252,20 +258,20 @@ def _iter_leaves(data: object) -> Iterator[str]:
         yield str(data)
 
 
-def _compare_causes(said: Report, found: Report, wording: List[Tuple[str, str]]) -> Iterator[str]:
+def _compare_causes(report: Report, judged: Report, wording: List[Tuple[str, str]]) -> Iterator[str]:
     """Compare the causes.
 
     Another version may group findings differently, but all findings of a cause must have its outcome.
     """
-    before, after = ([(one.outcome, list(one.ids)) for one in report.causes] for report in (said, found))
-    outcomes = {finding.id: finding.outcome for finding in found.findings}
+    before, after = ([(cause.outcome, list(cause.ids)) for cause in side.causes] for side in (report, judged))
+    outcomes = {finding.id: finding.outcome for finding in judged.findings}
     possible = all(len(ids) > 1 and {outcomes.get(id_) for id_ in ids} == {outcome} for outcome, ids in before)
-    if before != after and (said.tool == TOOL or not possible):
-        yield _format_difference(said, "causes", _subtract(before, after), _subtract(after, before))
+    if before != after and (report.tool == TOOL or not possible):
+        yield _format_difference(report, "causes", _subtract(before, after), _subtract(after, before))
     elif before != after:
         wording.append(("causes", "ids"))
-    pairs: Iterator[Tuple[Cause, Cause]] = zip(said.causes, found.causes)
-    wording += [("causes", "say") for one, other in pairs if (one.say, one.look) != (other.say, other.look)]
+    pairs: Iterator[Tuple[Cause, Cause]] = zip(report.causes, judged.causes)
+    wording += [("causes", "say") for cause, other in pairs if (cause.say, cause.look) != (other.say, other.look)]
 
 
 # wording
