@@ -126,7 +126,7 @@ def _list_notes(report: Report) -> Iterator[str]:
         yield f"waiver {', '.join(waiver.ids)}: {state}{wide}"
     for spec in report.specs:
         yield from (f"dropped by {spec.name}: {drop}" for drop in spec.drops)
-        yield from (f"{spec.name} asks what nodespec cannot: {note}" for note in spec.notes)
+        yield from (f"{spec.name}: not converted: {note}" for note in spec.notes)
 
 
 def _select_element(finding: Finding) -> Tuple[str, str]:
@@ -159,7 +159,7 @@ def _render_body(finding: Finding) -> Iterator[str]:
     for part in finding.parts:
         where = ", ".join(map(words.format_origin, part.evidence))
         yield f"{part.place} ({part.outcome}): {words.format_part(part)}{f' [{where}]' if where else ''}"
-    details = (("why", finding.why), ("look", words.format_hints(finding)), ("fix", finding.fix), ("see", finding.see))
+    details = (("why", finding.why), ("hint", words.format_hints(finding)), ("fix", finding.fix), ("see", finding.see))
     yield from (f"{label}: {text}" for label, text in details if text)
     yield from (f"source: {source}" for source in finding.source)
 

@@ -44,7 +44,8 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
             return text
     heads = [f"- {_quote_host(report)}: {report.headline}\n" for report in reports]
     kept = "".join(heads).encode()[: MAX_BYTES // 2].decode(errors="ignore").rpartition("\n")[0]
-    return f"# {_render_conclusion(reports)}\n\n{kept}\n\nToo long for a summary: the other formats have it all.\n"
+    note = "The report is too long for a summary; the other formats contain all of it."
+    return f"# {_render_conclusion(reports)}\n\n{kept}\n\n{note}\n"
 
 
 def _render_document(raw: Sequence[Report], length: int) -> str:
@@ -73,7 +74,7 @@ def _render_summary(found: Summary) -> Iterator[str]:
         yield ""
     lines = [f"- **{label}** {escape_markdown(text)}" for label, text in format_summary(found)]
     if lines:
-        yield from ("### Together", "", *lines, "")
+        yield from ("### All hosts", "", *lines, "")
 
 
 def _escape_cell(name: str) -> str:
@@ -114,11 +115,11 @@ def _render_report(report: Report) -> Iterator[str]:
 
 
 OTHER_SECTIONS = (
-    (words.WARNING, "Warnings", ": recommendations that fail or are not known"),
+    (words.WARNING, "Warnings", ": recommendations that fail or are unknown"),
     (words.WAIVED, "Waived", ""),
-    (words.DEFERRED, "Deferred", ": only a running machine can tell"),
-    (words.SKIPPED, "Skipped", ": left out"),
-    (words.NOT_APPLICABLE, "Not applicable", ": the condition does not hold"),
+    (words.DEFERRED, "Deferred", ": require a running machine"),
+    (words.SKIPPED, "Skipped", ": not selected"),
+    (words.NOT_APPLICABLE, "Not applicable", ": the condition is false"),
     (words.PASS, "Pass", ""),
 )
 
@@ -141,7 +142,7 @@ def _render_failures(report: Report, failures: Sequence[Finding]) -> Iterator[st
     yield from (f"### {len(failures)} fail", "")
     for cause, members in words.group_by_cause(report, failures)[0]:
         look = f"; {escape_markdown(cause.look)}" if cause.look else ""
-        yield f"- {len(members)} for one reason: {escape_markdown(cause.say)}{look}"
+        yield f"- {len(members)} with the same cause: {escape_markdown(cause.say)}{look}"
         yield from (*(f"  - {quote_code(one.id)}" for one in members), "")
     for finding in failures:
         yield from _render_finding(finding)
@@ -153,10 +154,10 @@ def _render_unknowns(report: Report, unknowns: Sequence[Finding]) -> Iterator[st
     groups, alone = words.group_by_cause(report, unknowns)
     yield from (f"### {len(unknowns)} unknown", "")
     for cause, members in groups:
-        yield from (f"**{len(members)} for one reason:** {escape_markdown(cause.say)}", "")
+        yield from (f"**{len(members)} with the same cause:** {escape_markdown(cause.say)}", "")
         if cause.look:
-            yield from (f"- **look** {escape_markdown(cause.look)}", "")
-        yield from _fold_lines("Which", [line for one in members for line in _render_brief(one, cause.look)])
+            yield from (f"- **hint** {escape_markdown(cause.look)}", "")
+        yield from _fold_lines("Requirements", [line for one in members for line in _render_brief(one, cause.look)])
     for finding in alone:
         yield from _render_finding(finding)
 
@@ -173,7 +174,7 @@ def _render_finding(finding: Finding) -> Iterator[str]:
     if finding.why:
         yield f"- **why** {escape_markdown(finding.why)}"
     if look := words.format_hints(finding):
-        yield f"- **look** {escape_markdown(look)}"
+        yield f"- **hint** {escape_markdown(look)}"
     if finding.fix:
         yield f"- **fix** {quote_code(finding.fix)}"
     if finding.see:
@@ -187,7 +188,7 @@ def _render_brief(finding: Finding, told: str = "") -> Iterator[str]:
     outcome = f"{finding.outcome}, {finding.disposition}"
     yield f"- {quote_code(finding.id)} ({outcome}): {escape_markdown(finding.sentence)}"
     if finding.outcome in ("fail", "unknown"):
-        for label, text in (("why", finding.why), ("look", words.format_hints(finding)), ("fix", finding.fix)):
+        for label, text in (("why", finding.why), ("hint", words.format_hints(finding)), ("fix", finding.fix)):
             if text and text != told:
                 yield f"  - {label}: {quote_code(text) if label == 'fix' else escape_markdown(text)}"
 
@@ -226,7 +227,7 @@ def _render_basis(report: Report) -> Iterator[str]:
         yield f"  - sha256 {quote_code(spec.digest)}"
         lists = (("from", spec.sources), ("extends", spec.extends), ("drops", spec.drops))
         yield from (f"  - {label} {', '.join(map(quote_code, items))}" for label, items in lists if items)
-        yield from (f"  - asks what nodespec cannot: {escape_markdown(note)}" for note in spec.notes)
+        yield from (f"  - not converted: {escape_markdown(note)}" for note in spec.notes)
     for param in report.params:
         why = f": {escape_markdown(param.why)}" if param.why else ""
         yield f"- {quote_code(f'{param.name}={param.value}')} ({param.source}){why}"

@@ -187,7 +187,7 @@ def _render_report(page: TextPage, raw: Report, escape: Callable[[Finding], Find
         yield from page.render_entry("notice", notice)
     for spec in report.specs:
         if spec.drops:
-            yield from page.render_entry("dropped", f"{', '.join(spec.drops)} (by {spec.name}, of what it extends)")
+            yield from page.render_entry("dropped", f"{', '.join(spec.drops)} (inherited, dropped by {spec.name})")
     yield ""
     found = words.group_by_section(report)
     yield from _render_failures(page, report, found[words.FAIL])
@@ -205,9 +205,9 @@ def _render_report(page: TextPage, raw: Report, escape: Callable[[Finding], Find
 def _render_failures(page: TextPage, report: Report, failures: Sequence[Finding]) -> Iterator[str]:
     groups, _ = words.group_by_cause(report, failures)
     for cause, members in groups:
-        yield from page.render_entry("cause", f"{len(members)} fail for one reason: {cause.say}")
+        yield from page.render_entry("cause", f"{len(members)} fail with the same cause: {cause.say}")
         yield from page.render_list([one.id for one in members])
-        yield from page.render_detail("look", cause.look)
+        yield from page.render_detail("hint", cause.look)
     wide = page.measure_column([one.id for one in failures])
     for finding in failures:
         yield from page.render_entry("fail", _format_finding(finding, wide), MARGIN + 6)
@@ -217,13 +217,13 @@ def _render_failures(page: TextPage, report: Report, failures: Sequence[Finding]
 def _render_unknowns(page: TextPage, report: Report, unknowns: Sequence[Finding]) -> Iterator[str]:
     groups, alone = words.group_by_cause(report, unknowns)
     for cause, members in groups:
-        yield from page.render_entry("unknown", f"{len(members)} requirements, one cause: {cause.say}")
+        yield from page.render_entry("unknown", f"{len(members)} requirements with the same cause: {cause.say}")
         if page.style.every:
             for finding in members:
                 yield from page.render_detail("", f"{finding.id}  {finding.sentence}")
         else:
             yield from page.render_list([one.id for one in members])
-        yield from page.render_detail("look", cause.look)
+        yield from page.render_detail("hint", cause.look)
     wide = page.measure_column([one.id for one in alone])
     for finding in alone:
         yield from page.render_entry("unknown", _format_finding(finding, wide), MARGIN + 6)
@@ -262,7 +262,7 @@ def _render_details(page: TextPage, finding: Finding) -> Iterator[str]:
         yield from page.render_detail("" if number else "seen", line)
     yield from page.render_detail("why", finding.why)
     hint = words.format_hints(finding)
-    yield from page.render_detail("look", hint)
+    yield from page.render_detail("hint", hint)
     if finding.outcome != "unknown" or not hint:  # A fact that was not observed may need no fix.
         yield from page.render_detail("fix", finding.fix)
     yield from page.render_detail("see", finding.see)
@@ -302,9 +302,9 @@ def _format_unused_waiver(waiver: Waiver) -> str:
 
 
 OTHER_SECTIONS = (
-    (words.DEFERRED, "that only a running machine can tell"),
-    (words.SKIPPED, "left out"),
-    (words.NOT_APPLICABLE, "whose condition does not hold"),
+    (words.DEFERRED, "that require a running machine"),
+    (words.SKIPPED, "not selected"),
+    (words.NOT_APPLICABLE, "whose condition is false"),
     (words.PASS, ""),
 )
 COUNTED_SECTIONS = (
@@ -331,7 +331,7 @@ def _render_section(page: TextPage, section: str, what: str, findings: Sequence[
 def _render_foot(page: TextPage, report: Report) -> Iterator[str]:
     for spec in report.specs:
         for note in spec.notes:
-            yield from page.render_entry("note", f"{spec.name} asks what nodespec cannot: {note}")
+            yield from page.render_entry("note", f"{spec.name}: not converted: {note}")
     if page.style.every:
         yield from page.render_entry("host", f"{words.format_machine(report)}; judged by {report.tool}".lstrip("; "))
     if report.params:

@@ -128,8 +128,8 @@ def format_advice(reports: Sequence[Concluded]) -> str:
     if number_:
         return "do not join" if CONCLUSION_BY_CODE[number_] == "nonconformant" else "do not join: too little is known"
     if any(report.context == "at rest" for report in reports):
-        return "fit at rest; what is deferred only the running machine can tell"
-    return "fit as far as was asked" if any(report.partial for report in reports) else "fit to join"
+        return "fit at rest; deferred requirements need the running machine"
+    return "fit, for the selected requirements" if any(report.partial for report in reports) else "fit to join"
 
 
 def format_count(count: int, noun: str = "requirement") -> str:
@@ -223,9 +223,9 @@ def format_waiver_state(waiver: Waiver) -> str:
         "valid": f"until {waiver.expires}, {days} left",
         "expired": f"expired on {waiver.expires}, {days} ago",
         "elsewhere": f"for other hosts: {', '.join(waiver.hosts)}",
-        "unmatched": "names no requirement of these specs",
-        "unneeded": "no longer needed: nothing that it names fails",
-        "void": "void: the clock says a day before this nodespec was built",
+        "unmatched": "matches no requirement of these specs",
+        "unneeded": "not needed: no requirement that it matches fails",
+        "void": "void: the clock is before the build date of nodespec",
     }[waiver.state]
 
 

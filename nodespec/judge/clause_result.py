@@ -122,7 +122,7 @@ def _format_result(sight: ClauseResult) -> str:
 def describe_unmet_condition(when: Sequence[ClauseResult]) -> str:
     """Describe why a requirement does not apply."""
     part = next((sight for sight in when if sight.part.outcome == "fail"), when[0]).part
-    return f"applies only where {part.place} is {part.expected}; found {part.observed.text}"
+    return f"applies only if {part.place} is {part.expected}; found {part.observed.text}"
 
 
 def select_default_fix(sights: Sequence[ClauseResult]) -> str:

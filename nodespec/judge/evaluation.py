@@ -39,7 +39,7 @@ MAX_SHOWN_ROWS = 50  # maximum rows in the report of a quantified rule; its text
 MAX_PATTERN_SECONDS = 2.0  # timeout of one regular expression
 MIN_PATTERN_SECONDS = 0.01  # minimum timeout in seconds, even after the deadline of the run
 PATTERN_TIMED_OUT = Unknown(
-    "timed out", "trying the pattern on it took too long", "write a pattern that repeats no repetition"
+    "timed out", "the regular expression took too long", "write a pattern without nested repetition"
 )
 
 
@@ -131,7 +131,7 @@ def _evaluate_requirement(requirement: Requirement, facts: BoundFacts) -> Requir
     if outcome in ("unknown", DEFERRED) and condition != "pass":
         undecided = tuple(sight for sight in when if sight.outcome in ("unknown", DEFERRED))
         return _make_result(
-            requirement, outcome, (*undecided, *sights), f"whether it applies is {format_sentence(condition, when)}"
+            requirement, outcome, (*undecided, *sights), f"condition: {format_sentence(condition, when)}"
         )
     return _make_result(requirement, outcome, sights, said)
 
@@ -260,7 +260,7 @@ def _evaluate_rows(data: Data, facts: BoundFacts) -> Tuple[str, Tuple[ClauseResu
     for number, name in enumerate(names):
         if number % ROWS_PER_TIME_CHECK == 0 and time.monotonic() > facts.end:
             facts.late = True
-            return "unknown", (), f"judging took too long after {number} of {len(names)} rows; --deadline gives more"
+            return "unknown", (), f"timed out after {number} of {len(names)} rows; increase --deadline"
         condition, required = _evaluate_row(where, require, name, facts, seen)
         if condition != "fail":
             found.append((condition, required))
@@ -397,4 +397,4 @@ def _find_cause(sight: ClauseResult) -> Tuple[str, str, str]:
 
 def _join_texts(members: Sequence[Tuple[str, str, str]]) -> str:
     says = list(dict.fromkeys(say for _, say, _ in members))
-    return says[0] if len(says) == 1 else f"{says[0]}, and {len(says) - 1} more like it"
+    return says[0] if len(says) == 1 else f"{says[0]} (and {len(says) - 1} similar)"

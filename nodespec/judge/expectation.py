@@ -52,7 +52,9 @@ def parse_expectation(node: Node, kind: Kind[Datum]) -> Expect:
     """
     expect = _parse_node(node, kind)
     if len(expect.cases) > MAX_CASES:
-        raise DocumentError(node, f"{len(expect.cases)} values are told apart here: {MAX_CASES} are the most")
+        raise DocumentError(
+            node, f"the expectation distinguishes {len(expect.cases)} values; the maximum is {MAX_CASES}"
+        )
     return expect
 
 
@@ -62,7 +64,7 @@ def _parse_node(node: Node, kind: Kind[Datum]) -> Expect:
     if isinstance(node, list):
         return _parse_quantifiers({"all" if isinstance(kind, SetOf) else "any": node}, kind)
     if not node:
-        raise DocumentError(node, "nothing is expected here")
+        raise DocumentError(node, "the expectation is empty; write a value, `present` or `absent`")
     for name in node:
         if name not in OPERATORS:
             raise _make_operator_error(name)
@@ -75,7 +77,7 @@ def _parse_node(node: Node, kind: Kind[Datum]) -> Expect:
 
 def _locate_errors(node: Node, make: Callable[[], Expect]) -> Expect:
     if getattr(node, "null", False):
-        raise DocumentError(node, "nothing is expected here")
+        raise DocumentError(node, "the expectation is empty; write a value, `present` or `absent`")
     try:
         return make()
     except DocumentError:
@@ -94,7 +96,7 @@ def parse_scalar(text: str, kind: Kind[Datum]) -> Expect:
         return Expect(text, lambda value: value in group, cases=group, only=frozenset(group), named=group)
     later = OR_LATER.fullmatch(text) if kind.ordered else None
     if later:
-        raise ValueError(f"`{text}`: write `>={later[1]}` for {later[1]} and everything after it")
+        raise ValueError(f"`{text}` is not a range; for {later[1]} or later, write `>={later[1]}`")
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
         return _parse_range(text, kind)
     wanted = kind.read(text)
@@ -153,21 +155,21 @@ def _parse_operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
         return parse_expectation(arg, kind)
     if name == "not":
         if isinstance(kind, SetOf):
-            raise DocumentError(name, "`not` of a set reads two ways: say `none`")
+            raise DocumentError(name, "`not` is ambiguous for a set; use `none`")
         return join_none([parse_expectation(arg, kind)])
     if name == "equals":
         return _locate_errors(arg, lambda: _parse_equals(arg, kind))
     if name == "matches":
         return _locate_errors(arg, lambda: parse_matches(arg, kind))
     if name == "only":
-        raise DocumentError(name, "`only` is for sets; a list is `one of`")
+        raise DocumentError(name, "`only` applies to sets; to allow several values, write a list")
     raise _make_operator_error(name)
 
 
 def _make_operator_error(name: str) -> DocumentError:
     if " " in name or OPERATOR.match(name):
-        return DocumentError(name, f"`{name}`: inside braces a comma ends what is said: put it in quotes")
-    return DocumentError(name, f"`{name}` is no expectation{suggest_name(name, (*OPERATORS, *REQUIREMENT_KEYS))}")
+        return DocumentError(name, f"`{name}`: a comma within braces ends the value; put the value in quotes")
+    return DocumentError(name, f"unknown operator `{name}`{suggest_name(name, (*OPERATORS, *REQUIREMENT_KEYS))}")
 
 
 def _is_quantifier(name: str, kind: Kind[Datum]) -> bool:
@@ -183,9 +185,9 @@ def _parse_quantifiers(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
     parts: Dict[str, List[Expect]] = {}
     for word, node in asks.items():
         if not isinstance(node, list):
-            raise DocumentError(node, f"`{word}` wants a list")
+            raise DocumentError(node, f"`{word}` must be a list")
         if not node and word not in ("only", "equals"):
-            raise DocumentError(node, f"`{word}` of nothing")
+            raise DocumentError(node, f"the list of `{word}` must not be empty")
         parts[word] = [parse_expectation(one, inner) for one in node]
     if isinstance(kind, SetOf):
         equal = [_make_set_expectation({"equals": parts.pop("equals")})] if "equals" in parts else []
@@ -200,9 +202,9 @@ def _parse_quantifiers(asks: Mapping[str, Node], kind: Kind[Datum]) -> Expect:
 
 def _parse_equals(arg: Node, kind: Kind[Datum]) -> Expect:
     if not isinstance(arg, str):
-        raise DocumentError(arg, "`equals` of a single value wants its text")
+        raise DocumentError(arg, "`equals` must be a text, because the fact has a single value")
     if isinstance(kind, Presence):
-        raise ValueError(f"`equals` says nothing of {kind.noun}")
+        raise ValueError(f"`equals` does not apply to {kind.noun}")
     wanted: Datum = str(arg) if isinstance(kind, FreeText) else kind.read(arg)
     return Expect(
         f"exactly {arg}", lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(str(arg),)
@@ -215,15 +217,15 @@ def parse_matches(arg: Node, kind: Kind[Datum]) -> Expect:
     It applies to a text, or to any member of a set.
     """
     if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
-        raise DocumentError(arg, f"`matches` wants a pattern and text, and this is {kind.noun}")
+        raise DocumentError(arg, f"`matches` requires a pattern, and a fact that is text; this fact is {kind.noun}")
     if len(arg) > MAX_PATTERN_CHARS:
-        raise ValueError(f"a pattern of {len(arg)} characters: {MAX_PATTERN_CHARS} are the most")
+        raise ValueError(f"the pattern has {len(arg)} characters; the maximum is {MAX_PATTERN_CHARS}")
     try:
         pattern = compile_pattern(arg)
         if _matches_everything(pattern):
-            raise ValueError(f"`{arg}` matches everything and cannot fail")
+            raise ValueError(f"`{arg}` matches every text, so that the requirement cannot fail")
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"`{arg}` is no regular expression: {error}") from None
+        raise ValueError(f"`{arg}` is not a valid regular expression: {error}") from None
 
     def test(value: Case) -> bool:
         texts = value if isinstance(value, frozenset) else (value,)
@@ -254,7 +256,7 @@ def _matches_everything(pattern: re.Pattern[str]) -> bool:
         with Alarm(1.0, busy=True):
             return all(pattern.fullmatch(text) for text in ("", OTHER, "x y/z=1"))
     except TimedOut:
-        say = "takes too long on a word: what it repeats can be read in many ways"
+        say = "takes too long to match; avoid nested repetition"
         raise ValueError(f"`{pattern.pattern}` {say}") from None
 
 

@@ -38,18 +38,18 @@ if TYPE_CHECKING:
 
 # what must be unique to a host, and why
 UNIQUE_VALUES: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {
-    "hostname": (lambda one: [one.host.name], "a cluster knows its nodes by name"),
+    "hostname": (lambda one: [one.host.name], "node names must be unique in a cluster"),
     "machine-id": (
         lambda one: [one.host.id],
-        "a copy of a machine keeps it: empty /etc/machine-id there and run systemd-machine-id-setup",
+        "it must be unique, and a cloned machine keeps it: empty /etc/machine-id and run systemd-machine-id-setup",
     ),
     "product_uuid": (
         lambda one: [one.host.product],
-        "a copy of a virtual machine may keep it, and some makers give theirs all the same one: it must be set anew",
+        "it must be unique; clones may keep it, and some vendors use one for all machines: set a new one",
     ),
     "hardware address": (
         lambda one: one.host.addresses.split(" "),
-        "on one network neither gets what is sent to it: have the hypervisor give each its own",
+        "it must be unique in a network: set a new one in the hypervisor",
     ),
 }
 # what should be equal on all hosts of a cluster: fields of the head of each report, and facts that specs require
@@ -214,7 +214,7 @@ def format_summary(found: Summary, few: Callable[[Sequence[str]], Sequence[str]]
         look = f"; {hit.look}" if hit.look else ""
         yield hit.outcome, f"{len(hit.hosts)} of {total} hosts{where}: {what}{which}{look}"
     for one in found.shared:
-        yield "shared", f"{', '.join(few(one.hosts))} have one {one.what}: {one.why}"
+        yield "shared", f"{', '.join(few(one.hosts))} have the same {one.what}: {one.why}"
     for other in found.differences:
         values = (f"{value} on {', '.join(few(hosts))}" for value, hosts in other.values)
         yield "differs", f"{other.place}: {'; '.join(values)}"
@@ -271,7 +271,7 @@ def _find_hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
 
 def _make_hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
     hosts, ids, says, looks = (tuple(dict.fromkeys(one)) for one in zip(*members))
-    say = says[0] if len(says) == 1 else f"{says[0]}, and {len(says) - 1} more like it"
+    say = says[0] if len(says) == 1 else f"{says[0]} (and {len(says) - 1} similar)"
     return Hit(outcome, say, looks[0], ids, hosts)
 
 

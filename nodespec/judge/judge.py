@@ -122,4 +122,4 @@ def make_failed_report(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str
 
 def _make_skipped_finding(requirement: Requirement) -> Finding:
     said = (requirement.why, "", requirement.see, requirement.source, ())
-    return Finding(requirement.id, requirement.level, "skipped", "skipped", "left out on the command line", *said)
+    return Finding(requirement.id, requirement.level, "skipped", "skipped", "not selected on the command line", *said)

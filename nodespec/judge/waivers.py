@@ -75,8 +75,9 @@ def refuse_broad_waivers(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
         broad = [glob for glob in waiver.ids if "*" in glob and "." not in glob.split("*")[0]]
         covered = len({id_ for glob in broad for id_ in names.find_matches(glob)})
         if broad and (covered == len(ids) > 1 or (len(ids) >= MIN_BROAD_REQUIREMENTS and covered * 2 > len(ids))):
-            said = ", ".join(f"`{glob}`" for glob in broad)
-            problems.append(f"{waiver.source}: {said} covers {covered} of {len(ids)} requirements: name what may fail")
+            globs = ", ".join(f"`{glob}`" for glob in broad)
+            text = f"{globs} covers {covered} of {len(ids)} requirements; name the requirements that may fail"
+            problems.append(f"{waiver.source}: {text}")
     if problems:
         raise UsageError(*problems)
 
@@ -89,23 +90,23 @@ def describe_coverage(waiver: Waiver, ids: Sequence[str]) -> str:
 
 def _read_entries(body: Node) -> List[Node]:
     if not isinstance(body, Map):
-        raise DocumentError(body, "waivers are a mapping that begins with `nodespec-waivers: 1`")
+        raise DocumentError(body, "a file of waivers must be a mapping with the key `nodespec-waivers: 1`")
     require_known_keys(body, TOP_KEYS)
     if body.get("nodespec-waivers") != str(LANGUAGE_VERSION):
-        raise DocumentError(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE_VERSION}` is wanted")
+        raise DocumentError(body.get("nodespec-waivers", body), f"`nodespec-waivers: {LANGUAGE_VERSION}` is required")
     return require_list(body["waivers"]) if "waivers" in body else []
 
 
 def _parse_waiver(node: Node) -> Waiver:
     if not isinstance(node, Map):
-        raise DocumentError(node, "a waiver is a mapping")
+        raise DocumentError(node, "a waiver must be a mapping")
     require_known_keys(node, WAIVER_KEYS)
     for key in WAIVER_KEYS:
         if key not in node:
-            raise DocumentError(node, f"`{key}` is missing: a waiver names ids, hosts, reason, owner and expires")
+            raise DocumentError(node, f"`{key}` is required; a waiver has ids, hosts, reason, owner and expires")
     expires = require_text(node["expires"], "expires")
     if not _is_day(expires):
-        raise DocumentError(node["expires"], f"`{expires}` is no day such as 2026-12-31")
+        raise DocumentError(node["expires"], f"`{expires}` is not a date; write it as in 2026-12-31")
     words = (require_text(node["reason"], "reason"), require_text(node["owner"], "owner"), expires, str(node.at))
     return Waiver(_parse_globs(node["ids"], "ids", all_refused=True), _parse_globs(node["hosts"], "hosts"), *words)
 
@@ -114,7 +115,7 @@ def _parse_globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[s
     globs = tuple(require_text(one, what) for one in require_list(node))
     for one, glob in zip(require_list(node), globs):
         if all_refused and not glob.strip("*."):
-            raise DocumentError(one, f"`{glob}` would waive everything: name what may fail")
+            raise DocumentError(one, f"`{glob}` waives every requirement; name the requirements that may fail")
     return globs
 
 

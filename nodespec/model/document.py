@@ -78,20 +78,20 @@ def parse_json(data: bytes, file: str) -> Node:
 
     at = FilePosition(file, 1, 1)
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise UsageError(f"{at}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
+        raise UsageError(f"{at}: the file must not be larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
     try:
         return _make_node(
             json.loads(decode_utf8(data, file), object_pairs_hook=lambda pairs: _reject_duplicate_keys(pairs, at)), at
         )
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{at}: not JSON: {error}") from None
+        raise UsageError(f"{at}: not valid JSON: {error}") from None
 
 
 def _reject_duplicate_keys(pairs: List[Tuple[str, object]], at: FilePosition) -> Dict[str, object]:
     found: Dict[str, object] = {}
     for name, value in pairs:
         if name in found:
-            raise UsageError(f"{at}: `{name}` stands here twice")
+            raise UsageError(f"{at}: duplicate key `{name}`; each key must occur once")
         found[name] = value
     return found
 
@@ -121,7 +121,7 @@ def decode_utf8(data: bytes, file: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{locate_end(data[: error.start], file)}: not UTF-8 text") from None
+        raise UsageError(f"{locate_end(data[: error.start], file)}: the text must be UTF-8") from None
 
 
 def locate_end(data: bytes, file: str) -> FilePosition:
@@ -135,18 +135,18 @@ def locate_end(data: bytes, file: str) -> FilePosition:
 def iterate_items(node: Node, what: str) -> Iterator[Tuple[Word, Node]]:
     """Iterate over the keys and values of a mapping. Raises `DocumentError` if it is empty."""
     if not isinstance(node, Map):
-        raise DocumentError(node, f"{what} wants a mapping")
+        raise DocumentError(node, f"{what} must be a mapping")
     if not node:
-        raise DocumentError(node, f"{what} says nothing")
+        raise DocumentError(node, f"{what} must not be empty")
     return iter([(key if isinstance(key, Word) else make_word(key, node.at), node[key]) for key in node])
 
 
 def require_list(node: Node) -> Seq:
     """Return a non-empty list without duplicates. Raises `DocumentError` otherwise."""
     if not isinstance(node, Seq):
-        raise DocumentError(node, "a list is wanted here")
+        raise DocumentError(node, "must be a list")
     if not node:
-        raise DocumentError(node, "an empty list says nothing")
+        raise DocumentError(node, "the list must not be empty")
     return require_distinct(node)
 
 
@@ -156,7 +156,7 @@ def require_distinct(node: Seq) -> Seq:
     for one in node:
         if isinstance(one, Word):
             if one in before:
-                raise DocumentError(one, f"`{one}` stands here twice")
+                raise DocumentError(one, f"duplicate value `{one}`; each value must occur once")
             before.add(one)
     return node
 
@@ -164,7 +164,7 @@ def require_distinct(node: Seq) -> Seq:
 def require_text(node: Node, what: str) -> str:
     """Return a non-empty text, white space folded. Raises `DocumentError` otherwise."""
     if not isinstance(node, Word) or node.null or not node.strip():
-        raise DocumentError(node, f"`{what}` wants a text")
+        raise DocumentError(node, f"`{what}` must be a text that is not empty")
     return " ".join(node.split())
 
 
@@ -177,7 +177,5 @@ def require_known_keys(node: Map, names: Tuple[str, ...]) -> None:
 def find_unknown_keys(node: Map, names: Tuple[str, ...]) -> List[DocumentError]:
     """Return an error for each key that is not in `names`."""
     return [
-        DocumentError(name, f"`{name}` is unknown here{suggest_name(name, names)}")
-        for name in node
-        if name not in names
+        DocumentError(name, f"unknown key `{name}`{suggest_name(name, names)}") for name in node if name not in names
     ]

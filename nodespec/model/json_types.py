@@ -23,4 +23,4 @@ def check_depth(document: object) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"lists and objects are nested more than {MAX_DEPTH} deep")
+    raise ValueError(f"lists and objects must not be nested more than {MAX_DEPTH} deep")

@@ -124,7 +124,7 @@ def decode_plan(data: Mapping[str, Json]) -> Plan:
     Raises KeyError, TypeError or ValueError for other data.
     """
     if data["nodespec"] != LANGUAGE_VERSION:
-        raise ValueError("made by another version of nodespec")
+        raise ValueError("the plan was made by another version of nodespec; make it again with this version")
     whens: Dict[str, Data] = {}  # requirements of one rule share one condition object, so that it is evaluated once
     return Plan(
         tuple(Spec(**_convert_lists(one)) for one in _cast_objects(data["specs"])),  # type: ignore[arg-type]

@@ -171,11 +171,11 @@ class Report(NamedTuple):
             (waived, "waived"),
             (sum(count["deferred", d] for d in DISPOSITIONS), "deferred"),
         ]
-        otherwise = "all pass" if self.conclusion == "conformant" else "nothing required passes"
+        otherwise = "all pass" if self.conclusion == "conformant" else "no required requirement passes"
         said = ", ".join(f"{n} {_pluralize(word, n)}" for n, word in parts if n) or otherwise
         total = len(self.findings)
         all_of = f"{total} {_pluralize('requirement', total)}"
-        of = f"the {self.asked} of {all_of} asked for" if self.partial else all_of
+        of = f"{self.asked} of {all_of} selected" if self.partial else all_of
         at_rest = " at rest" if self.context == "at rest" else ""
         failed = f"not judged (exit {DEFECT}), " if self.defect else ""
         return f"{self.conclusion}{at_rest}: {failed}{said}; {of}"
@@ -251,7 +251,7 @@ def encode_waiver(waiver_: Waiver) -> Json:
 
 def _decode_record(kind: Callable[..., object], data: Json) -> object:
     if not isinstance(data, dict):
-        raise TypeError(f"{data!r} is no {kind}")
+        raise TypeError(f"expected an object for {kind}, not {data!r}")
     return kind(**{name: _decode_field(name, value) for name, value in data.items()})
 
 

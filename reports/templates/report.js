@@ -45,7 +45,7 @@
     document.documentElement.classList.toggle("filtered", filtered);
     reset.hidden = !filtered;
     status.textContent = !filtered ? `${findings.length} findings`
-      : shown ? `${shown} of ${findings.length} findings shown` : "No finding fits";
+      : shown ? `${shown} of ${findings.length} findings shown` : "No finding matches";
   };
 
   const showAll = () => {

@@ -252,7 +252,7 @@ def test_what_is_left_out_is_listed_and_not_looked_at(choice: Choice, left: List
     kept = {one.id.replace("recommended.", "") for one in made.findings if one.outcome != "skipped"}
     assert set(facts) == kept
     if left:
-        assert f"the {4 - len(left)} of 4 requirements asked for" in made.headline
+        assert f"{4 - len(left)} of 4 requirements selected" in made.headline
 
 
 def test_nothing_required_that_passes_is_no_conformance() -> None:

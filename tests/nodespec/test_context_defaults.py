@@ -157,9 +157,9 @@ def test_a_child_gives_a_default_to_a_param_without_one() -> None:
     [
         ("{running: joining}", "a:2:27: `default` lacks `at-rest`"),
         ("{at-rest: joining}", "a:2:27: `default` lacks `running`"),
-        ("{running: joining, resting: image}", "a:2:46: `resting` is unknown here"),
+        ("{running: joining, resting: image}", "a:2:46: unknown key `resting`"),
         ("{running: joining, at-rest: imago}", "a:2:55: `imago` is not one of joining, image; did you mean `image`?"),
-        ("{}", "a:2:27: `default` says nothing"),
+        ("{}", "a:2:27: `default` must not be empty"),
     ],
 )
 def test_every_default_must_be_right(text: str, say: str) -> None:

@@ -134,7 +134,7 @@ def test_no_fix_is_shown_where_no_value_is_known_to_pass(expects: str) -> None:
     [
         (
             "kernel: {version: 5.10+}",
-            "`5.10+`: write `>=5.10` for 5.10 and everything after it",
+            "`5.10+` is not a range; for 5.10 or later, write `>=5.10`",
         ),
         ("kernel: {version: '>=5.10+'}", "write `>=5.10`"),
         ("kernel: {version: v5.10+}", "write `>=v5.10`"),

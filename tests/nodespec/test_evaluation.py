@@ -82,13 +82,13 @@ def test_a_requirement_under_a_condition(when: str, required: str) -> None:
 
 def test_it_says_why_it_does_not_apply() -> None:
     finding = one(CONDITIONAL, {"cpu.count": 1, "memory.total": 1})
-    assert finding.sentence == "applies only where cpu.count is >=2; found 1"
+    assert finding.sentence == "applies only if cpu.count is >=2; found 1"
     assert [part.place for part in finding.parts] == ["cpu.count"]
 
 
 def test_it_says_that_it_is_not_known_whether_it_applies() -> None:
     finding = one(CONDITIONAL, {"cpu.count": HIDDEN, "memory.total": 1})
-    assert finding.sentence == "whether it applies is wanted >=2, not known: a curtain"
+    assert finding.sentence == "condition: wanted >=2, not known: a curtain"
     assert [(part.place, part.outcome) for part in finding.parts] == [
         ("cpu.count", "unknown"),
         ("memory.total", "fail"),
@@ -109,7 +109,7 @@ rules: [{name: r, when: {params: {p: %s}}, require: {cpu: {count: 2}}}]
 """
     assert one(text % "a", {"cpu.count": 2}).outcome == "pass"
     finding = one(text % "b", {"cpu.count": 2})
-    assert (finding.outcome, finding.sentence) == ("not-applicable", "applies only where params.p is b; found a")
+    assert (finding.outcome, finding.sentence) == ("not-applicable", "applies only if params.p is b; found a")
 
 
 # alternatives
@@ -420,7 +420,7 @@ require: {cpu: {count: 2}, memory: {total: 2}, kernel: {version: 6, release: x},
         },
     )
     assert [(cause.outcome, cause.say, cause.look, cause.ids) for cause in made.causes] == [
-        ("unknown", "may not be read, and 1 more like it", "run as root", ("cpu.count", "memory.total")),
+        ("unknown", "may not be read (and 1 similar)", "run as root", ("cpu.count", "memory.total")),
         ("unknown", "no /proc", "", ("kernel.version", "kernel.release")),
     ]
 

@@ -27,7 +27,7 @@ def test_what_takes_too_long_is_unknown(pattern: str) -> None:
     assert time.process_time() - begun < 2
     assert finding.outcome == "unknown"
     assert finding.parts[0].observed.reason == "timed out"
-    assert finding.sentence.endswith("not known: trying the pattern on it took too long")
+    assert finding.sentence.endswith("not known: the regular expression took too long")
 
 
 def test_many_patterns_end_with_the_run_and_quick_ones_are_decided() -> None:

@@ -127,7 +127,7 @@ def test_a_summary_in_words_names_each_thing() -> None:
         ),
         (
             "shared",
-            f"a, c have one machine-id: {UNIQUE_VALUES['machine-id'][1]}",
+            f"a, c have the same machine-id: {UNIQUE_VALUES['machine-id'][1]}",
         ),
         ("differs", "kernel.release: 6.1 on a, b; 6.12 on c"),
         ("differs", "cgroups.version: 2 on a, c; 1 on b"),
@@ -137,7 +137,7 @@ def test_a_summary_in_words_names_each_thing() -> None:
 def test_both_formats_for_people_tell_it_where_there_are_several() -> None:
     for format_ in (text, markdown):
         several = format_.render(three(), Style(width=200))
-        for word in ("2 of 3 hosts", "have one machine-id", "kernel.release: 6.1 on a, b"):
+        for word in ("2 of 3 hosts", "have the same machine-id", "kernel.release: 6.1 on a, b"):
             assert word in several
         assert "of 1 hosts" not in format_.render(three()[:1], Style())
     assert "| a | 1 fail, 2 unknown | conformant |" in markdown.render(three(), Style())

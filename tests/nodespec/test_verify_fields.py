@@ -253,7 +253,7 @@ def skip_failures(report: Dict[str, Json]) -> None:
             finding.update(
                 outcome="skipped",
                 disposition="skipped",
-                sentence="left out on the command line",
+                sentence="not selected on the command line",
                 fix="",
                 parts=[],
                 waiver=-1,

@@ -60,8 +60,8 @@ def _sentence(outcome: str, text: str) -> str:
     return {
         "unknown": f"wanted 1, not known: {text}",
         "deferred": text,
-        "not-applicable": "applies only where params.proxy_mode is ipvs; found nftables",
-        "skipped": "left out on the command line",
+        "not-applicable": "applies only if params.proxy_mode is ipvs; found nftables",
+        "skipped": "not selected on the command line",
     }.get(outcome, f"wanted 1, found {text}")
 
 

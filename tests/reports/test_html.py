@@ -156,7 +156,7 @@ def test_a_section_counts_its_findings() -> None:
             sample.at_rest(),
             "conformant at rest",
             "2 deferred; 4 requirements",
-            "exit 0: fit at rest; what is deferred only the running machine can tell",
+            "exit 0: fit at rest; deferred requirements need the running machine",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_the_head_names_machine_specs_tool_and_parameters() -> None:
     for spec in report.specs:
         wanted += [spec.name, spec.title, spec.digest, *spec.sources, *spec.extends, *spec.drops]
     wanted += [f"{param.name} {param.value} {param.source} {param.why}" for param in report.params]
-    wanted += ["18 of 24 requirements were asked for", "kernelSpec: no version of 3.x can be met"]
+    wanted += ["18 of 24 requirements were selected", "kernelSpec: no version of 3.x can be met"]
     assert [one for one in wanted if one not in text] == []
 
 
@@ -204,7 +204,7 @@ def test_a_finding_is_believed_by_itself() -> None:
         "unknown a.c Expected x Observed no /sys hidden",
         "fail a.d Expected y Observed no such a Evidence /etc/a:3 inferred",
         "Why because",
-        "To look mount /sys",
+        "Hint mount /sys",
         "Fix set a.b to 2",
         "See https://kubernetes.io/docs/setup/",
         "Source s:1:2, t:3:4",
@@ -237,8 +237,8 @@ def test_what_was_not_met_is_open_and_what_was_is_folded() -> None:
 def test_findings_with_one_cause_stand_under_it() -> None:
     found = page(sample.hidden())
     first, second = found.all("div", class_="cause")
-    assert "31 unknown for one reason: /proc/config.gz: permission denied" in found.texts[first]
-    assert "2 unknown for one reason: /run/containerd/containerd.sock: permission denied" in found.texts[second]
+    assert "31 unknown with the same cause: /proc/config.gz: permission denied" in found.texts[first]
+    assert "2 unknown with the same cause: /run/containerd/containerd.sock: permission denied" in found.texts[second]
     assert "run as root" in found.texts[first]
     assert "cgroups.delegated" not in found.texts[first] + found.texts[second]
 
@@ -397,10 +397,10 @@ def test_what_several_hosts_come_to_together_stands_on_the_page() -> None:
     ]
     assert len(rows) == 13
     hits = [" ".join(found.texts[number].split()) for number in found.all("li", class_="hit")]
-    assert "fail 4 of 12 hosts Asked by cgroups.version Hosts node-01, node-04, node-07, node-10" in hits
-    assert any("34 more" not in hit and "and 26 more" in hit and "To look run as root" in hit for hit in hits)
+    assert "fail 4 of 12 hosts Requirements cgroups.version Hosts node-01, node-04, node-07, node-10" in hits
+    assert any("34 more" not in hit and "and 26 more" in hit and "Hint run as root" in hit for hit in hits)
     shared, differences = (_section(found, name) for name in ("_shared", "_differences"))
-    assert "machine-id a copy of a machine keeps it" in shared
+    assert "machine-id it must be unique, and a cloned machine keeps it" in shared
     assert f"Hosts node-00, node-10 Value {'0' * 32}" in shared
     assert "runtime.containerd.version 1.7.24 node-00, node-01" in differences
     assert "2.1.5 node-09, node-10, node-11" in differences

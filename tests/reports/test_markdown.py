@@ -94,7 +94,7 @@ def test_several_hosts_are_counted_first() -> None:
 
 def test_failures_share_their_cause_and_are_told_in_full() -> None:
     text = page(sample.lacking()).text
-    assert "2 for one reason: the module br_netfilter, which would bring it, is not loaded" in text
+    assert "2 with the same cause: the module br_netfilter, which would bring it, is not loaded" in text
     assert "modprobe br_netfilter" in text
     assert "network.interfaces.eth1.mtu wanted >=1450, found 1400 /sys/class/net/eth1/mtu:1" in text
 
@@ -159,6 +159,6 @@ def test_a_summary_stays_below_a_megabyte(reports: Sequence[Report]) -> None:
 
 
 def test_what_was_cut_says_so() -> None:
-    assert "Too long for a summary" in render([sample.every()] * 250, Style())
+    assert "too long for a summary" in render([sample.every()] * 250, Style())
     long = [sample.report(*(sample.finding("fail", name=f"n{n}", words="e" * 3000) for n in range(100)))]
     assert "... (3000 characters)" in render(long, Style())
