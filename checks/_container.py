@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Mapping
 
+from nodespec.facts.value_types import IDENTIFIER
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Observation, Value
 
@@ -39,11 +40,15 @@ def list_engine_marks(machine: Machine, *, inside: bool) -> Iterator[Observation
     for one in environments:
         yield one.then(lambda said: "kubernetes" if "KUBERNETES_SERVICE_HOST" in said else "")
     for path in ("/run/host/container-manager", "/run/systemd/container"):
-        yield machine.line(path)
+        yield machine.line(path).then(_check_engine)
     for one in environments:
-        yield one.then(lambda said: said.get("container", ""))
+        yield one.then(lambda said: _check_engine(said.get("container", "")))
     yield machine.entry("/run/.containerenv").then(lambda _: "podman")
     yield machine.entry("/.dockerenv").then(lambda _: "docker")
+
+
+def _check_engine(text: str) -> str:
+    return text and IDENTIFIER.formed(text)
 
 
 def _parse_environ(environment: str) -> Mapping[str, str]:

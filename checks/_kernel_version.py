@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
 
+from nodespec.facts.value_types import RELEASE_NAME
 from nodespec.facts.versions import DEB, Key
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
@@ -69,7 +70,8 @@ def read_kernel_release(machine: Tree) -> Observation[str]:
 
         return _boot_next.resolve_kernel_at_rest(machine).then(lambda kernel: kernel.release)
     read = machine.line(OSRELEASE)
-    return read if isinstance(read, Value) and read.value else Value(machine.uname()[0], Evidence(UNAME))
+    read = read if isinstance(read, Value) and read.value else Value(machine.uname()[0], Evidence(UNAME))
+    return read.then(RELEASE_NAME.formed)
 
 
 def find_module_tree(machine: Tree) -> Observation[str]:

@@ -76,4 +76,7 @@ def _parse_shell_word(written: str) -> str:
         double = re.sub(r'\\(["$`\\])', r"\1", piece["double"] or "")
         word += double or piece["single"] or piece["escaped"] or piece["plain"] or ""
         at = piece.end()
+    # A shell runs the rest as a command; systemd takes it as text.
+    if written[at:].strip() and not re.match(r"\s+#", written[at:]):
+        raise ValueError("contains a blank outside of quotes")
     return " ".join(word.split())

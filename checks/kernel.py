@@ -14,7 +14,17 @@ from typing import FrozenSet
 
 from nodespec.checks import _kernel_config, _kernel_options, _kernel_release, _kernel_version
 from nodespec.facts.declaration import Rows, fact, table
-from nodespec.facts.value_types import Datum, FreeText, OneOf, Option, Repeated, SetOf, Version
+from nodespec.facts.value_types import (
+    ARCHITECTURE,
+    RELEASE_NAME,
+    Datum,
+    OneOf,
+    Option,
+    Repeated,
+    SetOf,
+    Version,
+    printable,
+)
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
@@ -50,7 +60,7 @@ TAINTS = (
 
 
 @fact(
-    FreeText(),
+    RELEASE_NAME,
     sources=(_kernel_version.OSRELEASE, _kernel_version.UNAME),
     fix="boot the kernel whose release is {want}",
 )
@@ -68,7 +78,7 @@ def _release_at_rest(tree: Tree) -> Observation[str]:
 
 
 @fact(
-    FreeText(),
+    RELEASE_NAME,
     sources=_kernel_version.BOOT_FILES,
     optional=True,
     same_at_rest=True,
@@ -119,7 +129,7 @@ def version(machine: Machine) -> Observation[str]:
 version.at_rest(*_kernel_release.SOURCES)(_kernel_release.resolve_version_at_rest)
 
 
-@fact(FreeText(), sources=(ARCH, _kernel_version.UNAME))
+@fact(ARCHITECTURE, sources=(ARCH, _kernel_version.UNAME))
 def arch(machine: Machine) -> Observation[str]:
     """The architecture that the kernel was built for, as `uname -m` prints it.
 
@@ -163,7 +173,7 @@ def cmdline(machine: Machine) -> Rows[Datum]:
     At rest it is the command line that the boot loader's configuration gives the kernel. Before a configuration exists,
     it is inferred from its sources: /etc/kernel/cmdline, cmdline.txt of a Raspberry Pi's firmware, /etc/default/grub.
     """
-    read = machine.line(CMDLINE)
+    read = machine.line(CMDLINE).then(printable)
     if not isinstance(read, Value):
         return Rows.lacking(read)
     parameters = _kernel_version.collect_values(read.value)

@@ -11,14 +11,14 @@ from typing import FrozenSet, Optional
 
 from nodespec.checks import _container, _hypervisor, _init_system, _os_release
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import FreeText, OneOf, SetOf, Version
+from nodespec.facts.value_types import IDENTIFIER, FreeText, OneOf, SetOf, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 
-@fact(FreeText(), sources=_os_release.FILES, same_at_rest=True)
+@fact(IDENTIFIER, sources=_os_release.FILES, same_at_rest=True)
 def id_(tree: Tree) -> Observation[str]:
     """The distribution in one lower-case word: debian, ubuntu, rhel, fedora.
 
@@ -74,7 +74,7 @@ def codename(tree: Tree) -> Observation[str]:
     return Value((found[1] or found[2]).strip(), whole.evidence._replace(inferred=True))
 
 
-@fact(FreeText(), sources=_os_release.FILES, optional=True, same_at_rest=True)
+@fact(IDENTIFIER, sources=_os_release.FILES, optional=True, same_at_rest=True)
 def variant(tree: Tree) -> Observation[str]:
     """The edition of the distribution in one word: server, coreos, workstation.
 
@@ -92,7 +92,7 @@ def build(tree: Tree) -> Observation[str]:
     return _os_release.read_field(tree, "BUILD_ID")
 
 
-@fact(SetOf(FreeText()), sources=_os_release.FILES, same_at_rest=True)
+@fact(SetOf(IDENTIFIER), sources=_os_release.FILES, same_at_rest=True)
 def families(tree: Tree) -> Observation[FrozenSet[str]]:
     """The distribution and those that it derives from: ID and ID_LIKE in os-release.
 

@@ -167,11 +167,12 @@ def check_observation(place: Place, seen: Observation[Datum]) -> Observation[Dat
     """
     if isinstance(seen, Absent) and not place.optional:
         return Unknown("not found", f"{seen.evidence.source} does not say", seen.say)
-    kind = place.kind
-    if isinstance(seen, Value) and kind.spans:
+    if isinstance(seen, Value):
+        check = place.kind.check
         try:
-            for value in (seen.value, *seen.others):
-                kind.position(value)
+            check(seen.value)
+            for value in seen.others:
+                check(value)
         except ValueError as error:
             return Unknown("malformed", f"{seen.evidence}: {error}")
     return seen

@@ -46,6 +46,9 @@ class Kind(Generic[T_co]):
         """Parse a value of a spec. Raises ValueError with the reason."""
         raise NotImplementedError
 
+    def check(self, value: Datum) -> None:
+        """Raise ValueError for an observed value that is not one of this type."""
+
     def others(self) -> Iterable[Case]:
         """Return values that no expectation names.
 
@@ -89,8 +92,51 @@ class FreeText(Kind[str]):
             raise ValueError(f"`{text}` is a range, and {self.noun} has no order")
         return " ".join(text.split())
 
+    def check(self, value: Datum) -> None:
+        for text in value if isinstance(value, frozenset) else (value,):
+            printable(str(text))
+
     def others(self) -> Iterable[Case]:
         return (OTHER,)
+
+
+# Control characters, and bytes that are not UTF-8, which `host.tree.decoded` writes as \x80 to \xff.
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]|\\x[89a-f][0-9a-f]")
+
+
+def printable(text: str) -> str:
+    """Return a text of a host, or raise ValueError if it has control characters.
+
+    A file of zero bytes, as after a power loss, has them.
+    """
+    if not text.isprintable() and UNPRINTABLE.search(text):
+        raise ValueError("contains a control character")
+    if "\\x" in text and UNPRINTABLE.search(text):
+        raise ValueError("contains bytes that are not UTF-8")
+    return text
+
+
+class Form(FreeText):
+    """Text of a known form, with the longest length that it can have and an example."""
+
+    def __init__(self, form: str, length: int, example: str) -> None:
+        self.form, self.length, self.example = form, length, example
+
+    def check(self, value: Datum) -> None:
+        self.formed(str(value))
+
+    def formed(self, text: str) -> str:
+        """Return a text of this form, or raise ValueError."""
+        if len(text) > self.length or not re.fullmatch(self.form, text, re.ASCII):
+            raise ValueError(f"is not {self.example}")
+        return text
+
+
+# utsrelease.h: the version of the sources, then CONFIG_LOCALVERSION. uname(2) has 64 characters for each.
+RELEASE_NAME = Form(r"\d{1,4}\.\d{1,5}[!-.0-~]*", 64, "the release of a kernel, such as 6.1.0-50-amd64")
+ARCHITECTURE = Form(r"[A-Za-z][\w-]*", 64, "an architecture, such as x86_64")
+# os-release(5) asks for lower case, but Deepin and others use capitals.
+IDENTIFIER = Form(r"[\w.+~-]+", 1000, "one word of letters, digits, `.`, `_` and `-`")
 
 
 class Repeated(FreeText):
@@ -272,6 +318,11 @@ class Version(Kind[str]):
             if before:
                 yield ".".join(map(str, (*before[:-1], before[-1] - 1)))
 
+    def check(self, value: Datum) -> None:
+        self.position(value)
+        if " " in printable(str(value)):
+            raise ValueError(f"`{value}` is not a version")
+
     def position(self, value: Case) -> Position:
         if isinstance(value, Near):
             return value.position
@@ -351,6 +402,10 @@ class SetOf(Kind[FrozenSet[str]]):
 
     def __init__(self, element: Kind[str]) -> None:
         self.element, self.noun = element, f"a set ({element.noun})"
+
+    def check(self, value: Datum) -> None:
+        for text in value if isinstance(value, frozenset) else ():
+            self.element.check(text)
 
     def read(self, text: str) -> FrozenSet[str]:
         raise ValueError(f"a set wants a list: [{text}] has {text}, {{only: [{text}]}} has nothing beyond it")

@@ -10,6 +10,7 @@ from typing import Iterator, Tuple
 
 from nodespec.facts import declaration
 from nodespec.facts.live import Facts
+from nodespec.facts.value_types import Form
 from nodespec.host.tree import Tree
 from nodespec.judge.clause_result import format_value
 from nodespec.model.observation import Value
@@ -20,16 +21,19 @@ from nodespec.sha256 import sha256
 APPLICATION_ID = b"nodespec host identity 1"
 DEVICES_DIR = "/sys/class/net"
 MAX_DEVICES = 64  # Network devices to read.
+# hostname(7); the kernel's own default `(none)` is not one.
+HOSTNAME = Form(r"(?!\.)(?:(?!\.\.)[\w.-])+(?<!\.)", 64, "a hostname")
+MACHINE_ID = Form("(?!0*$)[0-9a-fA-F]{32}", 32, "a machine-id")
+# Firmware without a UUID has zeros or ones.
+UUID = Form("(?![0-]*$|[f-]*$)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", 36, "a UUID")
 BLOCK_BYTES = 64  # The block size of SHA-256 in bytes.
 
 
 def identify_host(tree: Tree, facts: Facts) -> Host:
     """Return the identity of the observed host; unknown parts are empty."""
-    name = tree.line("/proc/sys/kernel/hostname" if tree.running else "/etc/hostname")
     user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-    shown = name.value.split("\n")[0] if isinstance(name, Value) else ""
     return Host(
-        name=shown or "unnamed",
+        name=_read_hostname(tree) or "unnamed",
         id=_hash_machine_id(tree),
         product=_hash_product_id(tree),
         addresses=" ".join(dict.fromkeys(map(_hash_identity, _iter_addresses(tree)))),
@@ -80,17 +84,27 @@ def read_fact_text(facts: Facts, path: Tuple[str, ...]) -> str:
     )
 
 
+def _read_hostname(tree: Tree) -> str:
+    """Return the hostname: the kernel's, or the first line of hostname(5) that is not a comment."""
+    path = "/proc/sys/kernel/hostname" if tree.running else "/etc/hostname"
+    name = tree.line(path).then(_skip_comments).then(HOSTNAME.formed)
+    return name.value if isinstance(name, Value) else ""
+
+
+def _skip_comments(text: str) -> str:
+    lines = (line.strip() for line in text.split("\n"))
+    return next((line for line in lines if line and line[0] != "#"), "")
+
+
 def _hash_machine_id(tree: Tree) -> str:
-    machine_id = tree.line("/etc/machine-id")
-    if not isinstance(machine_id, Value) or len(machine_id.value) != 32:  # noqa: PLR2004 - 128 bits in hexadecimal digits
-        return ""
-    return _hash_identity(machine_id.value)
+    machine_id = tree.line("/etc/machine-id").then(MACHINE_ID.formed)
+    return _hash_identity(machine_id.value) if isinstance(machine_id, Value) else ""
 
 
 def _hash_product_id(tree: Tree) -> str:
     """Return the hash of the firmware's id of the machine, which only root can read."""
-    uuid = tree.line("/sys/class/dmi/id/product_uuid") if tree.running else None
-    return _hash_identity(uuid.value.lower()) if isinstance(uuid, Value) and uuid.value else ""
+    uuid = tree.line("/sys/class/dmi/id/product_uuid").then(str.lower).then(UUID.formed) if tree.running else None
+    return _hash_identity(uuid.value) if isinstance(uuid, Value) else ""
 
 
 def _iter_addresses(tree: Tree) -> Iterator[str]:

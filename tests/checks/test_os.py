@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nodespec.checks import _os_release
 from nodespec.facts.declaration import Leaf, resolve_place
+from nodespec.facts.live import check_observation
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
@@ -139,8 +140,33 @@ def test_a_file_without_the_field_has_its_default(make_tree: MakeTree) -> None:
     assert field(make_tree, "name", "NAME=\n") == Value("Linux", inferred)
 
 
-def test_other_bytes_are_shown_as_escapes(make_tree: MakeTree) -> None:
-    assert words(field(make_tree, "name", b'NAME="\xff<script>\x1b[31m"\n')) == "\\xff<script>\x1b[31m"
+@pytest.mark.parametrize("text", [b"\xff", b"\x1b[31m", b"\0", b"\x7f", b"\xc2\x9b"])
+@pytest.mark.parametrize("name", ["id", "name", "pretty_name", "codename", "variant", "build", "version", "families"])
+def test_a_text_with_control_characters_is_no_value(make_tree: MakeTree, name: str, text: bytes) -> None:
+    fields = ("ID", "NAME", "PRETTY_NAME", "VERSION_CODENAME", "VARIANT_ID", "BUILD_ID", "VERSION_ID")
+    lines = b"".join(b'%s="12%s"\n' % (one.encode(), text) for one in fields)
+    assert reason(check_observation(resolve_place(("os", name)), field(make_tree, name, lines))) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "value"),
+    [
+        ("id", "ID=Deepin", "Deepin"),
+        ("id", "ID=opensuse-leap", "opensuse-leap"),
+        ("id", 'ID="two words"', None),
+        ("id", "ID=a/b", None),
+        ("variant", "VARIANT_ID=a=b", None),
+        ("version", "VERSION_ID=2.0~rc1+1_x", "2.0~rc1+1_x"),
+        ("version", 'VERSION_ID="12 or so"', None),
+        ("name", "NAME=Debian GNU/Linux", None),
+        ("name", "NAME=Débian", "Débian"),
+        ("name", "NAME=Debian   # GNU", "Debian"),
+        ("codename", 'VERSION_CODENAME="Green Obsidian"', "Green Obsidian"),
+    ],
+)
+def test_identifiers_are_one_word(make_tree: MakeTree, name: str, written: str, value: Optional[str]) -> None:
+    seen = check_observation(resolve_place(("os", name)), field(make_tree, name, f"{written}\n"))
+    assert words(seen) == value if value else reason(seen) == "malformed"
 
 
 def test_the_second_file_counts_where_the_first_does_not_exist(make_tree: MakeTree) -> None:

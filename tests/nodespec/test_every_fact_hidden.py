@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Set, Type, TypeVar
+from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple, Type, TypeVar
 
 import pytest
 from fit_node import Host, joined, planted
@@ -126,11 +126,70 @@ def test_an_image(name: str) -> None:
     assert wrong(DirectoryTree, str(HOSTS / name)) == []
 
 
+# What the reader of a file itself makes of garbage: nothing is assigned there, and that is no malformed source.
+READ_AS_NOTHING = {
+    "/etc/modules-load.d/kubernetes.conf": "systemd-modules-load logs an error for each line, and loads the others",
+    "/etc/modules-load.d/k8s.conf": "likewise",
+    "/etc/sysctl.d/90-kubernetes.conf": "systemd-sysctl logs an error for each line, and sets the others",
+    "/usr/lib/systemd/system/kubelet.service": "a unit without ExecStart is not started",
+    "/boot/loader/entries/8f1c7b0e5a5d4c0f9a3c1f2d3e4b5a69-6.11.4-301.fc41.x86_64.conf": "GRUB skips the entry",
+    "/sys/class/dmi/id/sys_vendor": "a vendor that is not known",
+    "/boot/config-6.1.0-49-amd64": "the version is inferred from the release",
+    "/proc/cmdline text": "any words are parameters",
+    "/proc/sys/ text": "any words may be the value of a parameter of the kernel",
+    "/sys/fs/cgroup/ text": "any words may be controllers",
+}
+GARBLED = {"text": b"not what belongs here\n", "zeros": b"\0" * 300, "bytes": b"\xff\xfe\x00 here\n\n\x01=[\n"}
+
+
+def garbled(base: Type[Tree], root: str, path: str, data: bytes, seen: Set[str]) -> Tree:
+    """A tree in which one file has other content."""
+
+    class Garbled(base):  # type: ignore[valid-type,misc]
+        def _read_start(self, asked: str, size: int) -> bytes:
+            seen.add(asked)
+            read: bytes = super()._read_start(asked, size)
+            return data[:size] if asked == path else read
+
+    made: Tree = Garbled(root)
+    return made
+
+
+def believed(base: Type[Tree], root: str) -> Iterator[Tuple[str, str, str]]:
+    """Each file that holds garbage, the kind, and a fact that then is another value or absent."""
+    paths: Set[str] = set()
+    before = observed(garbled(base, root, "", b"", paths))
+    files = sorted(path for path in paths if os.path.isfile(root + path))
+    assert len(files) > 5
+    for kind, data in GARBLED.items():
+        for path in files:
+            for name, seen in observed(garbled(base, root, path, data, set())).items():
+                was, now = meant(before[name]), meant(seen)
+                if now is not None and (was is None or not was <= now):
+                    yield path, kind, f"{name} was {before[name]}, and is {seen}"
+
+
+@pytest.mark.parametrize("name", ["running", "joined", "rest-debian-12-grub", "rest-fedora-41-bls"])
+def test_a_file_of_garbage_gives_no_value(tmp_path: Path, name: str) -> None:
+    if name in ("running", "joined"):
+        planted(tmp_path, *([joined] if name == "joined" else []))
+    root = str(tmp_path if name in ("running", "joined") else HOSTS / name)
+    for path, kind, what in believed(Host if name == "running" else DirectoryTree, root):
+        assert any(
+            f"{path} {kind}".startswith(one.partition(" ")[0]) and one.partition(" ")[2] in ("", kind)
+            for one in READ_AS_NOTHING
+        ), f"{path} ({kind}): {what}"
+
+
 GARBAGE = b"\xff\xfe\x00 not what belongs here\n\n\x01=[\n"
 MALFORMED = {
     "/etc/os-release": ("os.id", "os.version", "os.codename", "os.families", "os.pretty_name"),
     "/etc/machine-id": ("os.machine_id",),
     "/proc/1/mountinfo": ("cgroups.version", "cgroups.controllers", "cgroups.bindings.cpu", "cgroups.nested"),
+    "/proc/cmdline": ("kernel.cmdline.quiet", "kernel.cmdline.nosuch"),
+    "/proc/sys/kernel/arch": ("kernel.arch",),
+    "/proc/sys/kernel/osrelease": ("kernel.release", "kernel.config_sources"),
+    "/proc/sys/vm/swappiness": ("sysctl.vm.swappiness",),
     "/proc/1/net/tcp": ("ports.10250",),
     "/proc/cpuinfo": ("cpu.flags", "cpu.level"),
     "/proc/meminfo": ("memory.total",),
@@ -148,7 +207,7 @@ def test_a_malformed_source(tmp_path: Path, path: str) -> None:
     node.write(path, GARBAGE)
     live = Live(Host(str(tmp_path)), time.monotonic() + 600)
     for name in MALFORMED[path]:
-        parts = name.split(".", 2 if name.startswith(("cgroups.bindings", "swap.devices")) else 1)
+        parts = name.split(".", 2 if name.startswith(("cgroups.bindings", "swap.devices", "kernel.cmdline")) else 1)
         seen = live.observe(declaration.resolve_place(tuple(parts)))
         assert isinstance(seen, Unknown), name
         assert seen.reason == "malformed"

@@ -92,7 +92,7 @@ def test_a_report_of_before_the_field_is_read_all_the_same(make_tree: MakeTree) 
 
 
 def test_a_machine_is_known_by_what_is_its_own_and_nothing_of_it_is_shown(make_tree: MakeTree) -> None:
-    uuid, address = "4C4C4544-0042", "52:54:00:AA:bb:01"
+    uuid, address = "4C4C4544-0042-3610-8052-B4C04F4E4D32", "52:54:00:AA:bb:01"
     net = "/sys/class/net"
     tree = make_tree(
         {
@@ -124,3 +124,39 @@ def test_a_hash_of_an_identity_is_half_an_hmac(said: str, monkeypatch: pytest.Mo
     for module in ("_sha2", "_sha256"):  # as of another Python than CPython
         monkeypatch.setitem(sys.modules, module, None)
     assert host_identity._hash_identity(said) == whole[:32]  # noqa: SLF001
+
+
+ZEROS = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("uuid", ["", "Not Settable", ZEROS, ZEROS.replace("0", "F"), "4C4C4544-0042", "\0" * 36])
+def test_firmware_that_names_no_machine_has_no_product_id(uuid: str, make_tree: MakeTree) -> None:
+    tree = make_tree({"/proc/self/stat": "1 (x)", "/sys/class/dmi/id/product_uuid": f"{uuid}\n"})
+    assert host_identity.identify_host(Machine(tree), Pretended({})).product == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("node-1\n", "node-1"),
+        ("# the name of this node\n\n  node-1.example.org \n", "node-1.example.org"),
+        ("a" * 63, "a" * 63),
+        ("a" * 64, "a" * 64),
+        ("a" * 65, "unnamed"),
+        ("(none)\n", "unnamed"),
+        ("a..b", "unnamed"),
+        (".a", "unnamed"),
+        ("a b", "unnamed"),
+        ("\0\0\0\0", "unnamed"),
+        ("", "unnamed"),
+    ],
+)
+def test_a_text_that_is_no_hostname_names_no_host(text: str, name: str, make_tree: MakeTree) -> None:
+    assert host_identity.identify_host(DirectoryTree(make_tree({"/etc/hostname": text})), Pretended({})).name == name
+
+
+@pytest.mark.parametrize("text", ["0" * 32, "z" * 32, "a" * 31, "a" * 33, "\0" * 32])
+def test_a_text_that_is_no_machine_id_identifies_no_machine(text: str, make_tree: MakeTree) -> None:
+    tree = make_tree({"/proc/self/stat": "1 (x)", "/etc/machine-id": text})
+    assert host_identity.identify_host(Machine(tree), Pretended({})).id == ""
+    assert host_identity.identify_host(Machine(make_tree({"/etc/machine-id": "a" * 32})), Pretended({})).id
