@@ -37,7 +37,8 @@ def release_time() -> int:
 
 def python(*args: str, importable: str) -> None:
     """Run this Python with the packages of a folder, which is its current directory."""
-    env = {**os.environ, "PYTHONPATH": os.path.abspath(importable)}
+    paths = [os.path.abspath(importable), *filter(None, [os.environ.get("PYTHONPATH")])]  # pip's build environment
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     subprocess.run([sys.executable, "-B", *args], cwd=importable, env=env, check=True)  # noqa: S603 - own code
 
 

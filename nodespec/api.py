@@ -14,12 +14,13 @@ would exit with 2. `SpecError.messages` holds the messages, one line each.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import NamedTuple
 
 from nodespec.errors import UsageError as SpecError
 from nodespec.facts.live import Live, install_alarms
 from nodespec.judge import judge as judging
 from nodespec.judge.conclusion import Choice
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Style, Waiver
 from nodespec.model.subject import Seat
@@ -27,6 +28,8 @@ from nodespec.run.check import check_choice, open_target
 from nodespec.run.request import DEFAULT_SECONDS, Target
 
 if TYPE_CHECKING:
+    from typing import Mapping, Optional, Sequence, Tuple, Union
+
     from nodespec.recording.replay import ReplayedFacts
 
 __all__ = [

@@ -7,7 +7,7 @@ names and defaults, and compile the constructor when the first instance is creat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Dict, Iterable, Tuple

@@ -262,13 +262,13 @@ def schema() -> Dict[str, Json]:
 
 
 def _make_record_schema(record: object) -> Dict[str, Json]:
-    from typing import get_type_hints  # noqa: PLC0415 - only needed for a schema
+    import typing  # noqa: PLC0415 - only needed for a schema
 
     from nodespec.model import json_types  # noqa: PLC0415 - only needed for a schema
 
     meanings = FIELD_DESCRIPTIONS[record]
     fields: Dict[str, Json] = {}
-    for name, kind in get_type_hints(record, localns=vars(json_types)).items():
+    for name, kind in typing.get_type_hints(record, localns={**vars(typing), **vars(json_types)}).items():
         allowed: Dict[str, Json] = _make_type_schema(kind)
         if (record, name) in ALLOWED_VALUES:
             allowed = {"enum": list(ALLOWED_VALUES[record, name])}

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
-from typing import (
-    TYPE_CHECKING,
-    Callable,
-    Dict,
-    Generic,
-    Iterable,
-    Iterator,
-    Mapping,
-    Optional,
-    Tuple,
-    TypeVar,
-    Union,
-    cast,
-)
 
 from nodespec.errors import suggest_name
 from nodespec.facts.value_types import Datum, Kind, Presence
+from nodespec.light_typing import TYPE_CHECKING, Generic, TypeVar, cast
 from nodespec.model.observation import Absent, Lacking, Observation, TimedOut
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import TypeAlias
+    from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Tuple, TypeAlias, Union
 
     from nodespec.host.machine import Machine
     from nodespec.host.tree import Tree

@@ -9,15 +9,16 @@ import signal
 import time
 from collections.abc import Mapping  # isinstance is four times as slow with the class of typing.
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, Protocol, Tuple, TypeVar, Union, cast
 
 from nodespec.facts.declaration import Leaf, Place, Row, Rows, Table
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Callable, Dict, Iterator, Tuple, Union
 
     from nodespec.facts.value_types import Datum
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, FrozenSet, Generic, Iterable, Mapping, Tuple, TypeVar, Union
 
 from nodespec.errors import suggest_name
 from nodespec.facts.versions import Position, Scheme, Span
+from nodespec.light_typing import TYPE_CHECKING, Generic, TypeVar
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import FrozenSet, Iterable, Mapping, Tuple, TypeAlias, Union
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -397,7 +397,7 @@ class Option(UntypedValue):
         return self.PLAIN.index(str(value)) if value in self.PLAIN else len(self.PLAIN)
 
 
-class SetOf(Kind[FrozenSet[str]]):
+class SetOf(Kind["FrozenSet[str]"]):
     """Several texts without order. An empty set is a value too."""
 
     def __init__(self, element: Kind[str]) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Callable, Tuple, Union
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Tuple, TypeAlias, Union
 
 Atom: TypeAlias = "Union[int, str]"
 Key: TypeAlias = "Tuple[Union[Atom, Key], ...]"

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from functools import cmp_to_key
-from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 from nodespec.formats.version_order import compare_uapi
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 MAX_LINE = 1 << 16  # Characters.
 # The fields that name what an entry starts. The first of them that an entry has is used.

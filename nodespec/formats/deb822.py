@@ -11,9 +11,12 @@ lib/dpkg/parse.c of dpkg 1.21.
 from __future__ import annotations
 
 import re
-from typing import Container, Dict, Iterator, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Container, Dict, Iterator, Tuple
 
 _BLANK = r"[ \t\r\v\f]"
 _FIELD = re.compile(

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 import zlib
 from importlib import import_module
-from typing import Callable, List, Mapping, Optional, Pattern, Protocol, Tuple, Type, cast
 
 from nodespec.formats.byte_source import PIECE_BYTES, ByteSource, DamagedError, Flow
+from nodespec.light_typing import TYPE_CHECKING, Protocol, cast
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, List, Mapping, Optional, Pattern, Tuple, Type
 
 STEP_BYTES = 1 << 14  # Compressed bytes of one step.
 SMALL_STEP_BYTES = 1 << 10  # The same for a library without an output bound. In zstd one byte can expand to 32 kB.

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Callable, Dict, Iterator, Optional, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Iterator, Optional, Tuple, TypeAlias
 
 MAGIC, ALIGNMENT, HEADER = b"\xff Go buildinf:", 16, 32
 INLINE = 2  # Flag: the strings are inline. Older releases have pointers instead.
@@ -52,7 +55,7 @@ class BuildInfo(NamedTuple):
     settings: Dict[str, str]
 
 
-Read = Callable[[int, int], bytes]  # Returns bytes at an offset, fewer at the end of the file.
+Read: TypeAlias = "Callable[[int, int], bytes]"  # Returns bytes at an offset, fewer at the end of the file.
 
 
 def read_build_info(read: Read) -> Optional[BuildInfo]:

@@ -6,9 +6,12 @@ https://www.gnu.org/software/grub/manual/legacy/ and zipl.conf(5).
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Tuple
 
 MAX_ENTRIES = 512
 MAX_LINE = 1 << 14  # Characters. Longer lines are ignored.

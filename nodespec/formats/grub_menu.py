@@ -13,11 +13,14 @@ from __future__ import annotations
 import contextlib
 import re
 from itertools import product
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Sequence, Set, Tuple
 
 from nodespec.formats.grub_syntax import Block, For, Function, GrubCommand, If, Statement, Word, WordPiece, parse_script
 from nodespec.formats.grub_test import ANY, evaluate_test
+from nodespec.light_typing import TYPE_CHECKING, Protocol
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, TypeAlias
 
 MAX_VALUES = 8  # Values of a variable at the same time.
 MAX_CHARS = 8192  # Characters of a value.
@@ -26,7 +29,7 @@ MAX_CALLS = 12  # Nested functions and files.
 HEADER = "# GRUB Environment Block\n"  # The first line of a grubenv.
 MAX_MENU = 512  # Menu entries.
 
-Values = Tuple[str, ...]
+Values: TypeAlias = "Tuple[str, ...]"
 
 
 class GrubFiles(Protocol):

@@ -7,9 +7,12 @@ https://www.gnu.org/software/grub/manual/grub/grub.html#Shell_002dlike-scripting
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Iterator, List, Optional, Tuple, Union
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Iterator, List, Optional, Tuple, TypeAlias, Union
 
 MAX_DEPTH = 24  # Nested blocks.
 MAX_WORDS = 200_000  # Words of a script.
@@ -28,7 +31,7 @@ class WordPiece(NamedTuple):
     quoted: bool = False
 
 
-Word = Tuple[WordPiece, ...]
+Word: TypeAlias = "Tuple[WordPiece, ...]"
 
 
 class GrubCommand(NamedTuple):
@@ -73,8 +76,8 @@ class Function(NamedTuple):
     line: int
 
 
-Statement = Union[GrubCommand, If, For, While, Function]
-Block = Tuple[Statement, ...]
+Statement: TypeAlias = "Union[GrubCommand, If, For, While, Function]"
+Block: TypeAlias = "Tuple[Statement, ...]"
 
 _TOKEN = re.compile(
     r"""(?P<joined>\\\n)|(?P<blank>[ \t\r]+)|(?P<end>[;\n])|(?P<brace>[{}])|'(?P<single>[^']*)'"""

@@ -5,11 +5,14 @@ The grammar is that of grub-core/commands/test.c: `-a` may be omitted, `-o` bind
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Tuple
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Tuple, TypeAlias
 
 ANY = "\ufffc"  # A placeholder for text that only the machine knows.
-Kind = Callable[[str], Optional[str]]
-Truth = Optional[bool]
+Kind: TypeAlias = "Callable[[str], Optional[str]]"
+Truth: TypeAlias = "Optional[bool]"
 MAX_DIGITS = 18
 
 _FILES = {"-d": ("directory",), "-e": ("file", "empty", "directory"), "-f": ("file", "empty"), "-s": ("file",)}

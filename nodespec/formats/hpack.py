@@ -6,9 +6,12 @@ The peer must have been asked to keep no table of headers that were sent before.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Dict, Iterator, Tuple
 
 from nodespec.formats.protobuf import decode_text, decode_varint, take_bytes
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Tuple
 
 STATIC_ENTRIES = (
     61  # Entries of the static table. The `:status` entries begin at index 8; an answer of gRPC needs no other.

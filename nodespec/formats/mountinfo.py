@@ -8,9 +8,12 @@ https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, List, Sequence
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, List, Sequence
 
 
 class Mount(NamedTuple):

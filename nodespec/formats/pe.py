@@ -7,9 +7,12 @@ https://learn.microsoft.com/windows/win32/debug/pe-format
 from __future__ import annotations
 
 import struct
-from typing import List
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import List
 
 MAX_SECTIONS = 96  # The limit of the loader of Windows.
 SECTION_ROW = struct.Struct("<8sIIII16x")  # 40 bytes: name, size in memory, address, size in the file, offset.

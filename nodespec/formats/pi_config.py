@@ -9,11 +9,15 @@ https://www.raspberrypi.com/documentation/computers/config_txt.html
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, List, Optional, Tuple
+
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Tuple, TypeAlias
 
 MAX_FILES = 16  # Files, including included ones.
 MAX_LINE = 4096  # Characters. Longer lines are ignored.
-Settings = Dict[str, Tuple[str, ...]]
+Settings: TypeAlias = "Dict[str, Tuple[str, ...]]"
 
 
 def parse(text: str, include: Callable[[str], Optional[str]]) -> Settings:

@@ -5,7 +5,10 @@ Raises ValueError for malformed data. https://protobuf.dev/programming-guides/en
 
 from __future__ import annotations
 
-from typing import Dict, List, Tuple, Union
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Tuple, Union
 
 
 class Message:

@@ -10,9 +10,11 @@ https://wiki.syslinux.org/wiki/index.php?title=Config. Raises ValueError for a t
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Tuple
-
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Tuple, TypeAlias
 
 MAX_FILES = 16  # Files, including included ones.
 MAX_LABELS = 512
@@ -21,7 +23,7 @@ MENUS = ("menu.c32", "vesamenu.c32", "gfxboot.c32")
 KERNELS = ("linux", "kernel", "fdt")
 OTHERS = ("com32", "boot", "bss", "pxe", "fdimage", "localboot", "config", "comboot")
 
-Include = Callable[[str], Optional[str]]  # Returns a file by its path as written; None if it is not found.
+Include: TypeAlias = "Callable[[str], Optional[str]]"  # Returns a file by its path as written; None if it is not found.
 
 
 class Label(NamedTuple):

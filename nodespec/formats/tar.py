@@ -7,7 +7,6 @@ header requests. This reader raises `DamagedError`, keeps nothing, and is bounde
 from __future__ import annotations
 
 import stat
-from typing import Dict, Iterator, Optional, Tuple
 
 from nodespec.formats import tar_sparse
 from nodespec.formats.byte_source import PIECE_BYTES, ByteSource, DamagedError
@@ -20,7 +19,11 @@ from nodespec.formats.tar_header import (
     decode_text,
     split_records,
 )
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Optional, Tuple
 
 MAX_HEADER_BYTES = 1 << 20  # Bytes of one extended header.
 MAX_TRAILING_BYTES = 16 << 20  # Bytes to read after the end of the archive. A compressed stream has its checksum there.
@@ -114,7 +117,7 @@ def _verify_end(source: ByteSource, offset: int) -> None:
             return
 
 
-class _ExtendedHeaders(Dict[bytes, bytes]):
+class _ExtendedHeaders(dict[bytes, bytes]):
     """The values of extended headers, for the next member or for all members."""
 
     def add(self, kind: bytes, data: bytes) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator, Tuple
+
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Iterator, Tuple
 
 BLOCK = 512
 ZEROS = bytes(BLOCK)

@@ -5,14 +5,13 @@ GNU tar has written the map in four formats. https://www.gnu.org/software/tar/ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Mapping, Optional, Tuple
-
 from nodespec.formats.byte_source import ByteSource
 from nodespec.formats.tar_header import BLOCK, decode_decimal, decode_octal
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import List, Mapping, Optional, Tuple, TypeAlias
 
 MAX_SEGMENTS = 10_000  # Segments of one member.
 MAX_READABLE_BYTES = 64 << 20  # Bytes of a member whose map is kept.

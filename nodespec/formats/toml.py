@@ -7,12 +7,12 @@ ValueError with the line, since the program that owns the file refuses it too. S
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, List, Union
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, List, TypeAlias, Union
 
 MAX_DEPTH = 32  # Nested arrays, inline tables and dotted keys.
 

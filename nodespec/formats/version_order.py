@@ -6,7 +6,11 @@ https://uapi-group.org/specifications/specs/version_format_specification/ and rp
 from __future__ import annotations
 
 import re
-from typing import Tuple
+
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Tuple
 
 
 def compare_uapi(left: str, right: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Callable, FrozenSet, Tuple, TypeVar, Union
 
 from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File
@@ -13,7 +12,11 @@ from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.machine import Machine
 from nodespec.host.tree import UnreadableError
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.observation import Value
+
+if TYPE_CHECKING:
+    from typing import Callable, FrozenSet, Tuple, Union
 
 T = TypeVar("T")
 

@@ -6,13 +6,16 @@ https://github.com/kubernetes/cri-api
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Tuple
 
 from nodespec.formats.protobuf import Message
 from nodespec.host.machine import Machine
 from nodespec.host.peer import Peer
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Tuple
 
 CRI_VERSIONS = ("v1", "v1alpha2")  # The newest version first.
 

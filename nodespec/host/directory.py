@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Callable, FrozenSet, List, Tuple, TypeVar, Union
 
 from nodespec.host.tree import (
     CHUNK_BYTES,
@@ -20,6 +19,10 @@ from nodespec.host.tree import (
     decode_host_text,
     find_entry_kind,
 )
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Callable, FrozenSet, List, Tuple, Union
 
 T = TypeVar("T")
 

@@ -7,14 +7,16 @@ answer is bounded in size and time, and no input of it makes `call_method` raise
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterator, Mapping, Tuple, Union
 
 from nodespec.formats import hpack
 from nodespec.host.peer import MAX_ANSWER_BYTES
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Unknown
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Iterator, Mapping, Tuple, Union
+
     from nodespec.host.peer import Peer
 
 MAX_HEADER_BYTES = 1 << 16  # Bytes of the headers of an answer.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Tuple, Union
 
 from nodespec.host import pseudofs
 from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.tree import MAX_FILE_BYTES, PROGRAMS, UnreadableError, decode_host_text, require_size
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     import socket
     import subprocess
+    from typing import Iterator, Optional, Sequence, Tuple, Union
 
 SEALED = "is made inaccessible: a directory of mode 000 hides it"
 PARAMETERS = "/proc/sys/"

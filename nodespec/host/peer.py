@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Iterator
 
 from nodespec.host.machine import Machine
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     import socket
+    from typing import Iterator
 
 MAX_ANSWER_BYTES = 1 << 18  # Bytes that a peer may send in total.
 

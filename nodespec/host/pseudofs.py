@@ -9,12 +9,14 @@ recognized by its type.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Dict, FrozenSet, List, Optional, Tuple, Union
 
 from nodespec.host.tree import UnreadableError
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, List, Optional, Tuple, Union
+
     from nodespec.formats.mountinfo import Mount
     from nodespec.host.machine import Machine
 

@@ -9,8 +9,8 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Callable, Dict, List, Tuple, TypeVar, Union, cast
 
+from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.observation import (
     Absent,
     Evidence,
@@ -23,6 +23,8 @@ from nodespec.records import NamedTuple
 
 T = TypeVar("T")
 if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Tuple, Union
+
     S = TypeVar("S", bound="Tree")
 
 MAX_FILE_BYTES = 16 << 20  # Bytes of one file.

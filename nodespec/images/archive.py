@@ -14,13 +14,16 @@ import heapq
 import os
 import re
 import stat
-from typing import Dict, List, Sequence, Tuple, Union
 
 from nodespec.formats.byte_source import ByteSource, DamagedError, SourceRange
 from nodespec.formats.tar import Member, read_members
 from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import MAX_NAMES, Entry, Tree, UnreadableError, decode_host_text, find_entry_kind
 from nodespec.images.inodes import WHITEOUT, Inodes, split_member_name
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Sequence, Tuple, Union
 
 MAX_UNPACKED = 64 << 30  # Bytes of all compressed or piped layers, counted for each reference.
 MAX_KEPT_BYTES = 96 << 20  # Bytes of kept content.

@@ -12,12 +12,15 @@ import errno
 import os
 import stat
 from array import array
-from typing import Dict, List, Optional, Sequence
 
 from nodespec.formats.byte_source import DamagedError
 from nodespec.formats.tar import Member
 from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import MAX_LINKS, MAX_PATH_DEPTH
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence
 
 MAX_WEIGHT_BYTES = 190 << 20  # Estimated bytes of all names.
 MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4096  # Bytes of one name, and of a whole path.

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Protocol, Type, TypeVar
 
 from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.formats.decompress import open_decompressed
 from nodespec.images.platform import Image, Platform, choose_image, normalize_platform
+from nodespec.light_typing import TYPE_CHECKING, Protocol, TypeVar
 from nodespec.model.observation import Absent, Observation, Value
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterator, List, Type, TypeAlias
 
 T = TypeVar("T")
 

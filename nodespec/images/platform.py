@@ -6,10 +6,13 @@ Without a platform it is the only image, or the image for the architecture of th
 from __future__ import annotations
 
 import os
-from typing import List, Tuple
 
 from nodespec.errors import UsageError
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import List, Tuple
 
 # From `uname -m` to the name in OCI; other names are equal.
 _ARCHITECTURES = {

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import Sequence, Tuple
 
 from nodespec.facts.declaration import Place, Table
 from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind, Size
 from nodespec.judge import pattern
 from nodespec.judge.pattern import Clause
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.report import Observed, Part
 from nodespec.recording import observation_json
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Sequence, Tuple
 
 
 class ClauseResult(NamedTuple):

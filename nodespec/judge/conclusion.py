@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import Finding, Waiver
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
 NO_WAIVER = -1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Dict, Iterable, List, Optional, Sequence, Tuple, Union, cast
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
@@ -25,6 +24,7 @@ from nodespec.judge.clause_result import (
     select_default_fix,
 )
 from nodespec.judge.pattern import Clause, Pattern
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan as plans
 from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
 from nodespec.model.plan import Data, Node, Plan, Requirement
@@ -32,6 +32,8 @@ from nodespec.model.report import Cause, Finding
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
     from nodespec.model.json_types import Json
 
 ROWS_PER_TIME_CHECK = 256  # rows between two checks of the deadline

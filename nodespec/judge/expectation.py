@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import chain
-from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec.errors import DocumentError, suggest_name
 from nodespec.facts.value_types import OPERATOR, OTHER, Case, Datum, FreeText, Kind, Presence, SetOf
 from nodespec.facts.versions import Position, Span
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Node
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
 REQUIREMENT_KEYS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it

@@ -8,24 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
-from typing import (
-    TYPE_CHECKING,
-    Callable,
-    Dict,
-    FrozenSet,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    Sequence,
-    Tuple,
-    Union,
-)
 
 from nodespec.errors import DEFECT, EXIT
 from nodespec.facts import declaration
 from nodespec.judge.clause_result import format_value
 from nodespec.judge.conclusion import derive_conclusion
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Value
 from nodespec.model.plan import Spec
 from nodespec.model.report import Finding, Report
@@ -34,7 +22,7 @@ from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Sequence, Tuple, TypeAlias, Union
 
 # what must be unique to a host, and why
 UNIQUE_VALUES: Mapping[str, Tuple[Callable[[Gist], Sequence[str]], str]] = {

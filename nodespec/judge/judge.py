@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Optional, Tuple, cast
 
 from nodespec import BUILT, __version__
 from nodespec.errors import DEFECT
@@ -13,6 +12,7 @@ from nodespec.facts.live import DEADLINE_SECONDS, Facts, Live
 from nodespec.judge import conclusion, evaluation
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.evaluation import PreparedPlan
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Unknown
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import Finding, Param, Report, Waiver
@@ -22,6 +22,8 @@ from nodespec.recording.tee import TeeFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
     from nodespec.model.json_types import Json
 
 ALL_REQUIREMENTS = Choice()

@@ -7,11 +7,10 @@ objects that it read. Keys are `id()` values; each entry also stores the object,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Set, Tuple, Union, cast
-
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import conclusion
 from nodespec.judge.evaluation import BoundFacts, PreparedPlan, RequirementResult
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Unknown
 from nodespec.recording.observation_json import EncodedObject, encode_observation
 from nodespec.recording.replay import ReplayedFacts
@@ -19,7 +18,7 @@ from nodespec.recording.tee import CapturedTable, TeeFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, List, Optional, Sequence, Set, Tuple, TypeAlias, Union
 
     from nodespec.facts.live import Facts
     from nodespec.facts.value_types import Datum

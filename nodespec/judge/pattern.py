@@ -7,7 +7,6 @@ A pattern is stored as JSON data: `{"fact": PATH, "expect": ...}`, `{"param": NA
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Callable, Iterable, List, Mapping, Sequence, Tuple, Union, cast
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
@@ -15,12 +14,13 @@ from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, Size,
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
 from nodespec.judge.expectation import Expect
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Evidence, Observation, Value
 from nodespec.model.plan import Data, Node, SpecParam
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Iterable, List, Mapping, Sequence, Tuple, TypeAlias, Union
 
 PARAMS = "params"  # the family of parameters
 

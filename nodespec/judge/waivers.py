@@ -6,10 +6,10 @@ The caller supplies the YAML parser, because a node may have none; JSON is alway
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Dict, List, Sequence, Tuple
 
 from nodespec.errors import DocumentError, UsageError
 from nodespec.judge.conclusion import GlobIndex, matches_glob
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
     MAX_DOCUMENT_BYTES,
     Map,
@@ -24,7 +24,7 @@ from nodespec.model.plan import LANGUAGE_VERSION
 from nodespec.model.report import Waiver
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, List, Sequence, Tuple, TypeAlias
 
     from nodespec.model.json_types import Json
 

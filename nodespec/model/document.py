@@ -7,12 +7,12 @@ This module parses JSON only, because a node may have no YAML parser.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Set, Tuple, Union
 
 from nodespec.errors import DocumentError, FilePosition, UsageError, suggest_name
+from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterable, Iterator, List, Set, Tuple, TypeAlias, Union
 
 MAX_DOCUMENT_BYTES = 1 << 20  # maximum size of one file in bytes
 MAX_YAML_DEPTH = 32  # maximum nesting of a YAML document

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Union
+from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, List, TypeAlias, Union
 
 Json: TypeAlias = "Union[bool, int, float, str, List[Json], Dict[str, Json], None]"
 MAX_DEPTH = 200  # nested lists and objects; documents that nodespec writes are less than half as deep

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Callable, Generic, Iterable, Tuple, TypeVar, Union
-
+from nodespec.light_typing import TYPE_CHECKING, Generic, TypeVar
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, Tuple, Union
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -111,8 +113,11 @@ class Unknown(NamedTuple):
         return self
 
 
-Observation = Union[Value[T], Absent, Unknown]  # not a string, so that the code of a family can subscript it
-Lacking = Union[Absent, Unknown]
+if TYPE_CHECKING:
+    Observation = Union[Value[T], Absent, Unknown]
+    Lacking = Union[Absent, Unknown]
+else:
+    Observation = Lacking = Generic  # not a string, so that the code of a family can subscript it
 
 
 def select_first(looks: Iterable[Observation[T]]) -> Observation[T]:

@@ -5,12 +5,11 @@ A node needs nothing else to judge itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, Union, cast
-
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, List, Mapping, Tuple, TypeAlias, Union
 
     from nodespec.model.json_types import Json
 

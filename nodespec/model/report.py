@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Callable, Dict, Mapping, Sequence, Tuple, cast
 
 from nodespec.errors import DEFECT, EXIT
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Evidence
 from nodespec.model.plan import Spec
 from nodespec.model.subject import Host
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Callable, Dict, Mapping, Protocol, Sequence, Tuple
 
     from nodespec.model.json_types import Json
 

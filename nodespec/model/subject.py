@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Tuple
-
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Mapping, Tuple
 
 HEAD_FACTS: Mapping[str, Tuple[str, ...]] = {  # field of Host -> path of the fact that it repeats
     "os": ("os", "pretty_name"),

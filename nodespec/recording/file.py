@@ -11,9 +11,9 @@ import os
 import re
 import sys
 import zlib
-from typing import TYPE_CHECKING, Dict, List, Mapping, NoReturn, Tuple, cast
 
 from nodespec.errors import UsageError
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.document import open_nonblocking
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
@@ -22,6 +22,8 @@ from nodespec.model.subject import Host, Seat
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, List, Mapping, NoReturn, Tuple
+
     from nodespec.model.json_types import Json
 
 MAX_RECORDING_BYTES = 16 << 20  # Bytes of a recording, uncompressed.

@@ -11,13 +11,12 @@ The list is a value, its line (from 1), and its source unless that is the defaul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, FrozenSet, List, cast
-
 from nodespec.facts.value_types import Datum, Flag, Kind, SetOf, Whole
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, FrozenSet, List, TypeAlias
 
     from nodespec.model.json_types import Json
 

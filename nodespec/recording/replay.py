@@ -5,17 +5,18 @@ A place that was not recorded is unknown, unless all rows of its table were reco
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Optional, Tuple, Union
-
 from nodespec.facts.declaration import Leaf, Place, Table, suggest_similar_name
 from nodespec.facts.live import check_observation
 from nodespec.facts.value_types import Datum, Presence
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.recording.observation_json import NOT_RECORDED, EncodedObject, decode_observation, make_malformed
 from nodespec.recording.run_length import decode_runs
 from nodespec.recording.tee import expand_home, replace_evidence
 
 if TYPE_CHECKING:
+    from typing import Dict, Optional, Tuple, Union
+
     from nodespec.model.json_types import Json
 
 

@@ -10,12 +10,14 @@ its name if the value is the usual one:
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Dict, List, Mapping
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Value
 from nodespec.recording.observation_json import EncodedObject, encode_value
 
 if TYPE_CHECKING:
+    from typing import Dict, List, Mapping
+
     from nodespec.facts.value_types import Datum
     from nodespec.model.json_types import Json
 

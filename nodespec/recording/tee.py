@@ -16,17 +16,16 @@ observations themselves; null is the same as `rest`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, Mapping, Optional, Sequence, Tuple, TypeVar, Union, cast
-
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Facts
 from nodespec.facts.value_types import Datum
+from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.recording.observation_json import EncodedObject, encode_observation
 from nodespec.recording.run_length import decode_runs, encode_runs
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterator, Mapping, Optional, Sequence, Tuple, TypeAlias, Union
 
     from nodespec.model.json_types import Json
 

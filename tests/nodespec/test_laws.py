@@ -24,9 +24,9 @@ ROOT = Path(checks.__file__).parent.parent
 ENGINE = Path(nodespec.__file__).parent
 
 # What a family may know of the engine, beside other families: facts and values, and how to observe.
-FAMILY_ROOMS = {"errors", "facts", "formats", "host", "model", "records"}
+FAMILY_ROOMS = {"light_typing", "errors", "facts", "formats", "host", "model", "records"}
 # What a renderer may know: the report, what several formats compute alike, and how to show a host's words.
-RENDERER_ROOMS = {"errors", "escape", "judge", "model", "records"}
+RENDERER_ROOMS = {"light_typing", "errors", "escape", "judge", "model", "records"}
 THIRD = {"yaml", "jsonschema", "jinja2"}
 HEAVY = {"dataclasses", "pathlib", "subprocess", "logging", "asyncio", "urllib", "difflib"}  # cost time
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import typing
 from importlib import import_module
-from typing import Dict, List, cast, get_type_hints
+from typing import Dict, List, cast
 
 import jsonschema
 import pytest
@@ -82,7 +83,10 @@ def test_the_schema_names_every_field_of_every_record_and_no_other() -> None:
         assert [*required, *LATER_FIELDS.get(kind, ())] == list(fields)
         assert all(field["description"] for field in fields.values())
     assert {record for record, _ in ALLOWED_VALUES} <= set(FIELD_DESCRIPTIONS)
-    assert all(name in get_type_hints(record, localns=vars(json_types)) for record, name in ALLOWED_VALUES)
+    assert all(
+        name in typing.get_type_hints(record, localns={**vars(typing), **vars(json_types)})
+        for record, name in ALLOWED_VALUES
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ UNSET = "unset"  # the source of a parameter without a default, until it is set
 MAX_CHOICES = 1000  # each choice is validated wherever the parameter is used
 
 
-class BoundParams(Dict[str, SpecParam]):
+class BoundParams(dict[str, SpecParam]):
     """Parameters by name.
 
     `used` is true if an expectation uses a default that depends on the context. `broken` holds parameters with a
