@@ -11,10 +11,12 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
     except (OSError, ValueError):  # The current directory was deleted.
         pass
 
-from typing import Callable, List, NoReturn, Optional
-
 from nodespec import __version__
 from nodespec.entry import exit_with, run_guarded
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable, List, NoReturn, Optional
 
 
 def main(argv: Optional[List[str]] = None) -> int:

@@ -8,9 +8,12 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Callable, List, NoReturn
 
 from nodespec.errors import DEFECT, INTERRUPTED, UNWRITTEN, USAGE, UsageError, print_error, silence_stream
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable, List, NoReturn
 
 REMEDIES = {
     "yaml": "install PyYAML (Debian: python3-yaml), or nodespec with pip",

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Iterable, List, Optional, TextIO
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterable, List, Optional, TextIO
 
 # Exit code by conclusion. It is never 1, which is the exit code of a traceback.
 EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}

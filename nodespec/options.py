@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Dict, NoReturn, Sequence
 
 from nodespec.errors import UsageError
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Dict, NoReturn, Sequence
 
 # Messages are English only: searching for a translation catalog takes 1 ms of every start.
 setattr(argparse, "_", str)  # noqa: B010 - a type checker knows no such attribute

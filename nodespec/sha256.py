@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib import import_module
-from typing import cast
+
+from nodespec.light_typing import cast
 
 
 def sha256(data: bytes) -> bytes:

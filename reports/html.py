@@ -10,13 +10,16 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
-from typing import Dict, List, Sequence, Tuple
 
 from nodespec.escape import escape_line
 from nodespec.judge.fleet_summary import summarize_reports
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style, compute_exit_code
 from nodespec.records import NamedTuple
 from nodespec.reports import words
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Sequence, Tuple
 
 CODE_SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # A line must not break within an option.

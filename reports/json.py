@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from nodespec.errors import EXIT
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
 from nodespec.model.plan import CONTEXTS, Spec
 from nodespec.model.report import (
@@ -26,6 +26,8 @@ from nodespec.model.report import (
 from nodespec.model.subject import Host
 
 if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Mapping, Sequence, Tuple
+
     from nodespec.model.json_types import Json
 
 EMBEDS = True  # It contains the plan and all observations, unlike other formats.

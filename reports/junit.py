@@ -6,12 +6,14 @@ type names their outcome: JUnit has no element for a warning, a waiver or a defe
 
 from __future__ import annotations
 
-from typing import Iterator, List, Mapping, Sequence, Tuple
-
 from nodespec.escape import escape_line
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import Finding, Report, Style
 from nodespec.records import NamedTuple
 from nodespec.reports import words
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Mapping, Sequence, Tuple
 
 FAILURE, ERROR, SKIPPED, PASSED = "failure", "error", "skipped", ""
 ELEMENT = {

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Iterator, List, Sequence
 
 from nodespec.escape import MAX_LINE_CHARS, escape_line
 from nodespec.judge.fleet_summary import Summary, format_summary, summarize_reports
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import DISPOSITIONS, OUTCOMES, Finding, Report, Style, compute_exit_code
 from nodespec.reports import words
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Sequence
 
 MAX_BYTES = 1_000_000  # Bytes of UTF-8.
 TEXT_LIMITS = (

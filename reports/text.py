@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Sequence, Tuple, cast
 
 from nodespec.escape import escape_line
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.report import Concluded, Finding, Report, Style, Waiver, compute_exit_code
 from nodespec.records import NamedTuple
 from nodespec.reports import words
 
 if TYPE_CHECKING:
+    from typing import Callable, Dict, Iterator, List, Sequence, Tuple
+
     from nodespec.judge.fleet_summary import Gist, Summary
 
 MARGIN = 9  # The width of a label: fail, unknown, warning, deferred.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, List, Sequence, Tuple, TypeVar, cast
 
 from nodespec.errors import DEFECT, EXIT
 from nodespec.judge.conclusion import matches_glob
+from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.observation import Evidence
 from nodespec.model.report import Cause, Concluded, Finding, Part, Report, Waiver, compute_exit_code
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Sequence, Tuple
 
 T = TypeVar("T")
 

@@ -9,11 +9,13 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, Optional, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.output.path import OTHERS_ACCESS, require_own
 
 if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
     from nodespec.output.path import Destination
 
 ACL_ATTRIBUTE = "system.posix_acl_access"

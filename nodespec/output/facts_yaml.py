@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, Mapping, Sequence, Tuple, Union
 
 from nodespec.errors import UsageError, suggest_name
 from nodespec.escape import escape_line
@@ -16,11 +15,12 @@ from nodespec.judge import expectation
 from nodespec.judge.clause_result import describe_absence, format_value
 from nodespec.judge.pattern import PARAMS, Clause, list_clauses
 from nodespec.judge.pattern import parse_pattern as read_pattern
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown
 from nodespec.model.plan import Node, Plan
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterable, Iterator, Mapping, Sequence, Tuple, TypeAlias, Union
 
 MAX_LISTED_ROWS = 24  # Rows of a table that is listed without being requested.
 PLAIN_SCALAR = re.compile(r"[A-Za-z0-9_./+-][A-Za-z0-9_./+@() -]*(?<! )")

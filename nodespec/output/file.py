@@ -13,10 +13,13 @@ import stat
 import sys
 import time
 from contextlib import suppress
-from typing import Callable, Iterable, Iterator, Optional
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.output.path import OTHERS_ACCESS, Destination, require_own, resolve_destination
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, Iterator, Optional
 
 DEFAULT_WRITE_SECONDS = 20.0  # Seconds that a reader has, if the command has no --deadline.
 MIN_WRITE_SECONDS = 1.0  # Seconds that a reader always has, even if the deadline has passed.

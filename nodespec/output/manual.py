@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import Iterator, Tuple
 
 from nodespec.errors import UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.judge.pattern import Clause, Joined, Params, Pattern, list_clauses
 from nodespec.judge.pattern import parse_pattern as read_pattern
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan, Requirement
 from nodespec.output.facts_yaml import find_place
+
+if TYPE_CHECKING:
+    from typing import Iterator, Tuple
 
 
 def format_fact(dotted_name: str) -> Iterator[str]:

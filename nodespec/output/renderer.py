@@ -6,12 +6,12 @@ The module must have `render`. It may have `EMBEDS` and `Stream`, see docs/writi
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Callable, Optional, cast
 
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Protocol, Sequence
+    from typing import Callable, Optional, Protocol, Sequence
 
     from nodespec.judge.fleet_summary import Gist
     from nodespec.model.report import Report, Style

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from typing import IO, TYPE_CHECKING, Iterator, List, Optional
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.output.renderer import load_renderer
 from nodespec.output.writer import ReportOutput, make_output_style
 
 if TYPE_CHECKING:
+    from typing import IO, Iterator, List, Optional
+
     from nodespec.output.renderer import Stream
 
 MAX_MEMORY_BYTES = 1 << 20  # Bytes that stay in memory.

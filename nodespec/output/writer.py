@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Iterable, List, Optional, Sequence, TextIO, Tuple, Union
 
 from nodespec.errors import UNWRITTEN, UsageError, print_error, silence_stream, suggest_name
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import Report, Style
 from nodespec.output.renderer import load_renderer
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Iterable, List, Optional, Sequence, TextIO, Tuple, Union
+
     from nodespec.output.file import FileAccess
 
 

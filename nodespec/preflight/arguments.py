@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Tuple
-
 from nodespec.judge.conclusion import Choice
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.output.writer import parse_outputs
 from nodespec.run.request import JudgeOptions, Outputs, RecordOptions, Target
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Tuple
 
     from nodespec.model.report import Waiver
 

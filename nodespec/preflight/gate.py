@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, List, Tuple, Union
 
 from nodespec import options
 from nodespec.entry import run_guarded
@@ -19,6 +18,7 @@ from nodespec.facts import declaration
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
 from nodespec.judge.conclusion import Choice
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Unknown, Value
 from nodespec.output import writer
 from nodespec.preflight import systemd_unit
@@ -29,6 +29,7 @@ from nodespec.run.request import JudgeOptions
 
 if TYPE_CHECKING:
     import argparse
+    from typing import List, Tuple, Union
 
     from nodespec.model.plan import Plan
     from nodespec.model.report import Report, Waiver

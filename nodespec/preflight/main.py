@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Mapping, Tuple, cast
-
 from nodespec import __version__, options
 from nodespec.entry import run_guarded
 from nodespec.errors import UsageError
 from nodespec.facts import declaration
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan
 from nodespec.model.plan import Plan
 from nodespec.model.report import Waiver, decode_waiver
@@ -16,6 +15,7 @@ from nodespec.preflight.arguments import read_judge_options, read_outputs, read_
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Dict, List, Mapping, Tuple
 
     from nodespec.model.json_types import Json
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
 from nodespec import __version__, options
 from nodespec.errors import UsageError, print_error
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.preflight.tree_writer import TreeWriter
 
 if TYPE_CHECKING:
     import argparse
-    from typing import TypeAlias
+    from typing import Dict, Iterator, List, Tuple, TypeAlias
 
 BUNDLE_PATH = "etc/nodespec/preflight"
 GATE_UNIT = "nodespec-gate.service"

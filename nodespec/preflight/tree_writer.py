@@ -6,11 +6,14 @@ import errno
 import os
 import stat
 import time
-from typing import Iterator, List, Optional
 
 from nodespec.host.directory import PathWalk
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.output.file import DEFAULT_ACCESS, DEFAULT_WRITE_SECONDS, FileAccess, replace_file
 from nodespec.output.path import Destination, open_folder
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional
 
 MAX_READ_BYTES = 16 << 20  # bytes of a file
 FOLDER_MODE = 0o755

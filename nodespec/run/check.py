@@ -6,7 +6,6 @@ A node needs this module and those that it imports, and no others.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Tuple, Union
 
 from nodespec.errors import UsageError, suggest_name
 from nodespec.facts.declaration import resolve_place
@@ -16,6 +15,7 @@ from nodespec.host.machine import Machine
 from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Waiver, compute_exit_code
@@ -25,6 +25,8 @@ from nodespec.run import host_identity
 from nodespec.run.request import JudgeOptions, Outputs, Target
 
 if TYPE_CHECKING:
+    from typing import Tuple, Union
+
     from nodespec.recording.replay import ReplayedFacts
 
 MIN_ALARM_SECONDS = 0.001  # Seconds. An alarm of 0 s would be switched off and never ring.

@@ -11,12 +11,12 @@ import os
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeVar, Union, cast
 
 from nodespec.errors import USAGE, UsageError, print_error
 from nodespec.judge.fleet_summary import Gist, make_gist
 from nodespec.judge.judge import Terms, judge, make_failed_report
 from nodespec.judge.memo import MemoizedPlan, MemoizedRecording, MemoizedTee
+from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model import plan as plans
 from nodespec.model.plan import CONTEXTS
 from nodespec.model.report import Report, compute_exit_code
@@ -27,7 +27,7 @@ from nodespec.recording.file import list_recordings, load_recording
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, TypeAlias, Union
 
     from nodespec.model.json_types import Json
     from nodespec.model.plan import Plan

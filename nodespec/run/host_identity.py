@@ -6,16 +6,19 @@ Nothing here is judged. Identifiers of the machine are shown only as hashes.
 from __future__ import annotations
 
 import os
-from typing import Iterator, Tuple
 
 from nodespec.facts import declaration
 from nodespec.facts.live import Facts
 from nodespec.facts.value_types import Form
 from nodespec.host.tree import Tree
 from nodespec.judge.clause_result import format_value
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Value
 from nodespec.model.subject import HEAD_FACTS, Host
 from nodespec.sha256 import sha256
+
+if TYPE_CHECKING:
+    from typing import Iterator, Tuple
 
 # The application id of the hashes; sd-id128(3) requires each application to have its own.
 APPLICATION_ID = b"nodespec host identity 1"

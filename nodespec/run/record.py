@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from itertools import chain
-from typing import TYPE_CHECKING, List, Sequence, Set, Tuple, Union, cast
 
 from nodespec import __version__
 from nodespec.errors import UsageError, print_error
@@ -15,6 +14,7 @@ from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.judge.pattern import list_clauses
 from nodespec.judge.pattern import parse_pattern as read_pattern
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Observation, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.subject import Seat
@@ -27,6 +27,8 @@ from nodespec.recording.tee import TeeFacts
 from nodespec.run.check import open_target
 
 if TYPE_CHECKING:
+    from typing import List, Sequence, Set, Tuple, Union
+
     from nodespec.facts.value_types import Case, Datum
     from nodespec.judge.pattern import Params
     from nodespec.model.plan import Data

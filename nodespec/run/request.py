@@ -5,12 +5,14 @@ Modules below the command line take these records instead of its arguments.
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
-
 from nodespec.judge.conclusion import Choice
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import Waiver
 from nodespec.output.writer import ReportOutput
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
 
 DEFAULT_SECONDS, DEFAULT_IMAGE_SECONDS = (
     20.0,

@@ -12,10 +12,13 @@ import select
 import signal
 import struct
 from collections import deque
-from typing import Callable, Deque, Dict, Generic, Iterator, List, NoReturn, Sequence, Tuple, TypeVar, cast
 
 from nodespec.errors import DEFECT
 from nodespec.host.lifeline import Lifeline
+from nodespec.light_typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from typing import Callable, Deque, Dict, Iterator, List, NoReturn, Sequence, Tuple
 
 T = TypeVar("T")
 

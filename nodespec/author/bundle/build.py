@@ -13,16 +13,18 @@ import json
 import os
 import zlib
 from importlib.util import MAGIC_NUMBER
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Mapping, Sequence, Set
 
 import nodespec
 from nodespec import __version__
 from nodespec.author.bundle import minify
 from nodespec.errors import UsageError
 from nodespec.escape import escape_line
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model import plan as plans
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Mapping, Sequence, Set
+
     from nodespec.model.json_types import Json
     from nodespec.model.plan import Plan
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List
-
 from nodespec.author.bundle import build
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import encode_waiver
 from nodespec.options import read_assignments
 from nodespec.output.file import FileAccess
@@ -14,6 +13,7 @@ from nodespec.output.writer import write_one
 
 if TYPE_CHECKING:
     import argparse
+    from typing import List
 
     from nodespec.model.json_types import Json
 

@@ -6,7 +6,6 @@ Without operands it tells what the next boot of this machine will change, and wh
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Iterator, Sequence, Union
 
 from nodespec.author.commands import stored
 from nodespec.author.commands.inquiry import resolve_library, resolve_names
@@ -18,6 +17,7 @@ from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
 from nodespec.escape import escape_line
 from nodespec.facts.declaration import Place
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.options import read_assignments
 from nodespec.output.facts_yaml import find_place, iter_clauses, list_places
 from nodespec.preflight.arguments import read_target
@@ -25,6 +25,7 @@ from nodespec.recording import file as recording
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Iterator, Sequence, Union
 
     from nodespec.model.plan import Plan
 

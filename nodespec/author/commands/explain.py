@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.facts import declaration
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.options import read_assignments
 from nodespec.output import manual
 

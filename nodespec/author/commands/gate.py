@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from nodespec.author.commands.bundle import compose
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.preflight import systemd_unit
 
 if TYPE_CHECKING:

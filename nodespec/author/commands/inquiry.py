@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Iterator, List, Mapping, Sequence, Union
 
 from nodespec.author.spec import resolver
 from nodespec.author.spec.gaps import find_gaps
 from nodespec.author.spec.library import Library
 from nodespec.errors import DocumentError, UsageError
 from nodespec.facts import declaration
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan
 from nodespec.options import read_assignments
 from nodespec.preflight.arguments import read_record_options, read_target
@@ -19,6 +19,7 @@ from nodespec.run import record
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Iterator, List, Mapping, Sequence, Union
 
 
 SCHEMAS = {

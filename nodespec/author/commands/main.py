@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, List, Sequence, cast
 
 from nodespec import options
 from nodespec.errors import UsageError
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.output import writer
 
 if TYPE_CHECKING:
     import argparse
+    from typing import List, Sequence
 
 EPILOG = """\
 examples:

@@ -6,10 +6,10 @@ import json
 import sys
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple, cast
 
 from nodespec.errors import UsageError
 from nodespec.escape import escape_line
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, compute_exit_code, decode_reports
@@ -17,6 +17,7 @@ from nodespec.output.writer import parse_outputs, write_reports
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Dict, Iterator, List, Sequence, Tuple
 
     from nodespec.author.verify.verification import ReportComparison
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
-
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind
 from nodespec.judge.clause_result import describe_absence, format_value
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.output.facts_yaml import list_places
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 MAX_LISTED_ROWS = 24  # maximum rows of a table that are listed by default
 MAX_UNGROUPED_ROWS = 3  # maximum rows with the same cause that are listed one by one

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Union
 
 from nodespec.errors import UsageError
 from nodespec.facts.live import Live
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.recording import file
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 from nodespec.run.check import open_target
 
 if TYPE_CHECKING:
+    from typing import Union
+
     from nodespec.model.subject import Seat
     from nodespec.run.request import Target
 

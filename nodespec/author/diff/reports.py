@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterator, Sequence, Tuple, Union
-
 from nodespec.judge.fleet_summary import label_hosts
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import Finding, Report
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Sequence, Tuple, Union
 
 NOT_ASKED, NOT_JUDGED = "not asked", "not judged"
 

@@ -6,16 +6,15 @@ facts, and still fail it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, Set, Tuple
-
 from nodespec.author.spec.satisfiability import find_outcomes
 from nodespec.judge.pattern import Clause, Joined, Params, Pattern, list_clauses
 from nodespec.judge.pattern import parse_pattern as read_pattern
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan, Requirement
 from nodespec.output.manual import iter_conditions
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterator, Set, Tuple, TypeAlias
 
 MORE, LESS, OTHER = "more", "less", "other"
 NOT_ASKED, RECOMMENDED = "not asked", "recommended."

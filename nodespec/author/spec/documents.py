@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterable, Iterator, List, Sequence, Set, Tuple
-
 from nodespec.author.spec import sysspec
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_name
 from nodespec.facts.value_types import Version
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import Map, Node, Word, find_unknown_keys, iterate_items, require_list, require_text
 from nodespec.model.plan import LANGUAGE_VERSION, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Sequence, Set, Tuple
+
     from nodespec.author.spec.library import Library, SpecText
 
 TOP_KEYS = ("nodespec", "requires", "name", "title", "extends", "params", "drop", "require", "recommend", "rules")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeVar
 
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
@@ -12,6 +11,7 @@ from nodespec.facts.value_types import Datum, Kind, SetOf, Size
 from nodespec.judge import expectation
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import Clause
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.document import (
     Map,
     Node,
@@ -29,7 +29,7 @@ from nodespec.model.plan import Data, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeAlias
 
     from nodespec.author.spec.params import BoundParams
     from nodespec.model.plan import SpecParam

@@ -6,15 +6,18 @@ On a host without the fact, none of these rules applies, and the report does not
 from __future__ import annotations
 
 import json
-from typing import Dict, Iterator, List, Sequence, Tuple
 
 from nodespec.author.spec.satisfiability import find_outcomes, iter_value_results
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge import expectation
 from nodespec.judge.pattern import PARAMS, Clause, Joined, Params, Pattern, list_clauses, parse_pattern
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan, Requirement
 
-Condition = Tuple[Pattern, Requirement]
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Sequence, Tuple, TypeAlias
+
+Condition: TypeAlias = "Tuple[Pattern, Requirement]"
 
 
 def find_gaps(plan: Plan) -> Iterator[str]:

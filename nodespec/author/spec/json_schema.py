@@ -7,7 +7,6 @@ validator.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
 
 from nodespec.author.spec.documents import TOP_KEYS
 from nodespec.author.spec.params import CONTEXT_BY_KEY
@@ -17,10 +16,11 @@ from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import PARAM_TYPES, PARAMS
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import LANGUAGE_VERSION
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, List, Mapping, Tuple, TypeAlias, Union
 
     from nodespec.model.json_types import Json
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Iterator, Tuple
 
 import nodespec
 from nodespec.errors import UsageError, suggest_name
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, Tuple
 
 BUILT_IN_DIR = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "specs")
 SITE_DIR = "/etc/nodespec/specs"

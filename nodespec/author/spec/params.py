@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Mapping, Optional, Set, Tuple
 
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, suggest_name
 from nodespec.judge.pattern import PARAM_TYPES, parse_param
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import Map, Node, Word, find_unknown_keys, iterate_items, require_list, require_text
 from nodespec.model.plan import CONTEXTS, SpecParam
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Mapping, Optional, Set, Tuple
 
 PARAM_KEYS = ("default", "choices", "type", "why")
 SAMPLES = {"text": "x", "number": "1", "size": "1Gi", "flag": "true", "version": "1"}

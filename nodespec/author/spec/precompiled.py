@@ -11,16 +11,18 @@ import os
 import re
 import sys
 import zlib
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, cast
 
 import nodespec
 from nodespec.author.spec.library import BUILT_IN_DIR, Library, SpecText, is_file
 from nodespec.errors import UsageError
 from nodespec.judge.pattern import parse_param
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan
 
 if TYPE_CHECKING:
+    from typing import Dict, List, Mapping, Optional, Sequence
+
     from nodespec.model.json_types import Json
 
 MARSHAL_VERSION = 2  # marshal version 2: all Python versions read it, the output is reproducible; faster than JSON

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from nodespec.author.spec.documents import Documents
 from nodespec.author.spec.params import BoundParams, bind_param, parse_declaration
@@ -13,12 +12,13 @@ from nodespec.errors import DocumentError, ErrorCollector, FilePosition, UsageEr
 from nodespec.judge.conclusion import GlobIndex
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import Joined
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model import plan
 from nodespec.model.document import Node, Word, make_word, require_text
 from nodespec.model.plan import Plan, Requirement, Spec, cast_node
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple, TypeAlias
 
     from nodespec.author.spec.library import Library
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain, combinations, product
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple, Union
 
 from nodespec.facts.declaration import Place
 from nodespec.facts.value_types import OTHER, Case, SetOf
 from nodespec.judge.expectation import Expect
 from nodespec.judge.pattern import Clause, Joined, Pattern, compute_outcome, list_clauses
+from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple, TypeAlias, Union
 
 MAX_WORLDS = 4096  # maximum combinations; with more, both outcomes are assumed possible
 MAX_TESTS = 1 << 20  # maximum tests of one fact; with more, both outcomes are assumed possible

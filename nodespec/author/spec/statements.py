@@ -6,7 +6,6 @@ Each statement must be able to pass and to fail.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 from nodespec.author.spec.fact_tree import FactWalk, StatedExpectation, Words
 from nodespec.author.spec.satisfiability import ANY_ROW, SharedCondition, find_outcomes
@@ -15,6 +14,7 @@ from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, make_param_place
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.document import (
     Map,
     Node,
@@ -30,7 +30,7 @@ from nodespec.model.plan import Data, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, Iterator, List, Optional, Tuple, TypeAlias
 
     from nodespec.author.spec.params import BoundParams
 

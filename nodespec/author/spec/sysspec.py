@@ -8,10 +8,10 @@ nodespec has no fact becomes a note; an unknown key is a spec error.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from nodespec.errors import DocumentError, FilePosition
 from nodespec.judge.expectation import compile_pattern
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
     Map,
     Node,
@@ -26,7 +26,7 @@ from nodespec.model.document import (
 )
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple, TypeAlias
 
 KERNEL_KEYS = {  # key: (level, expectation, cgroup version)
     "required": ("require", "enabled", ""),

@@ -7,9 +7,9 @@ are refused. Depth and size are limited.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterator, List, Optional, Union
 
 from nodespec.errors import DocumentError, FilePosition, UsageError
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
     MAX_DOCUMENT_BYTES,
     MAX_YAML_DEPTH,
@@ -26,6 +26,8 @@ from nodespec.model.document import (
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Union
+
     import yaml
 
 

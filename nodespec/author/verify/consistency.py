@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Set, Tuple, cast
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.judge.pattern import PARAMS, list_clauses, parse_pattern
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import DEFERRED
 from nodespec.model.plan import Data, Plan, Requirement
 from nodespec.model.report import Report
@@ -17,6 +17,8 @@ from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import host_identity
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Sequence, Set, Tuple, TypeAlias
+
     from nodespec.model.json_types import Json
 
 CONTEXT_BY_ACCESS = {"live": "running", "root": "running", "image": "at rest"}  # first word of the access -> context
@@ -26,7 +28,7 @@ MAX_SHOWN_ROWS = 3  # maximum rows of one table in a message
 RECORDING_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 ACCESS = re.compile(r"\((live|(?:root|image) .*)\)", re.DOTALL)
 
-Columns = Dict[str, Set[str]]  # row -> columns; `*` is every row
+Columns: TypeAlias = "Dict[str, Set[str]]"  # row -> columns; `*` is every row
 
 
 def find_inconsistencies(report: Report, plan: Plan, wording: List[Tuple[str, str]]) -> Iterator[str]:

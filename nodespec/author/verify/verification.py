@@ -10,7 +10,6 @@ import json
 import re
 from collections import Counter
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Sequence, Tuple, cast
 
 from nodespec import BUILT, __version__
 from nodespec.author.verify import consistency
@@ -18,6 +17,7 @@ from nodespec.errors import UsageError
 from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import Cause, Finding, Observed, Part, Report
@@ -26,6 +26,8 @@ from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Sequence, Tuple, TypeAlias
+
     from nodespec.model.json_types import Json
 
 TOOL = f"nodespec {__version__}"
@@ -186,7 +188,7 @@ def _compare_findings(report: Report, judged: Report, plan: Plan, wording: List[
                 yield _format_difference(report, f"{finding.id}: {field}", before, after)
 
 
-Differing = Tuple[str, object, object]
+Differing: TypeAlias = "Tuple[str, object, object]"
 
 
 def _compare_finding(
