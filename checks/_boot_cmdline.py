@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Tuple
 
-from nodespec.checks import _boot_next, _kernel_version
+from nodespec.checks import _boot_next, _kernel_names
 from nodespec.checks._boot_offers import MAX_CONFIG_BYTES, Offer
 from nodespec.host.tree import Tree
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
@@ -66,7 +66,7 @@ def _intersect_cmdlines(offers: Tuple[Offer, ...]) -> KernelCommandLine:
         return KernelCommandLine(lines[0], whole)
     words = [_split_cmdline(line) for line in lines]
     text = " ".join(word for word in words[0] if all(word in other for other in words[1:]))
-    parameters = [set(_kernel_version.parse_cmdline(line)) for line in lines]
+    parameters = [set(_kernel_names.parse_cmdline(line)) for line in lines]
     common = parameters[0].intersection(*parameters)
     return KernelCommandLine(
         text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common}))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
 
-from nodespec.checks._boot_kernels import InstalledKernel, identify_kernel
-from nodespec.checks._boot_next import KERNEL_HINT, BootKernel
+from nodespec.checks._boot_kernels import BootKernel, InstalledKernel, identify_kernel
 from nodespec.checks._boot_offers import (
     FIRMWARES,
+    KERNEL_HINT,
     LEGACY,
     SYSLINUX,
     UNREAD_CONFIGS,

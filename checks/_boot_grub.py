@@ -11,7 +11,7 @@ import re
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-from nodespec.checks._boot_offers import MAX_CONFIG_BYTES, PLACES, LoaderMenu, Offer
+from nodespec.checks._boot_offers import KERNEL_HINT, MAX_CONFIG_BYTES, PLACES, LoaderMenu, Offer
 from nodespec.checks._boot_systemd_boot import list_entry_files, list_loader_folders
 from nodespec.formats.boot_entry import parse as parse_entry
 from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, UndecidedError, parse_environment
@@ -23,8 +23,6 @@ from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
-
-KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
 
 
 def read_grub_menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]:

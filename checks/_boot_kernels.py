@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
-from nodespec.checks._boot_next import PLACES
 from nodespec.checks._boot_offers import ESPS, follow_links
-from nodespec.checks._kernel_version import rank_release
+from nodespec.checks._kernel_names import KERNEL_FOLDERS, rank_release
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from nodespec.checks._boot_offers import Offer
     from nodespec.host.tree import Tree
 
 MODULE_TREES = ("/usr/lib/modules", "/lib/modules")  # the same folder on most hosts
@@ -47,6 +47,14 @@ class InstalledKernel(NamedTuple):
 
     path: str
     image: bool
+
+
+class BootKernel(NamedTuple):
+    """A kernel, and the loader entries that start it with one of their command lines."""
+
+    release: str
+    held: InstalledKernel
+    offers: Tuple[Offer, ...] = ()
 
 
 def list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKernel]]:
@@ -88,8 +96,8 @@ def _add_unreleased(
     if not found and unknown:
         return unknown
     if not found:
-        return Absent(Evidence(":".join(PLACES)), "no kernel is installed here")
-    return Value(dict(list(found.items())[:MAX_KERNELS]), Evidence(":".join(PLACES)))
+        return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel is installed here")
+    return Value(dict(list(found.items())[:MAX_KERNELS]), Evidence(":".join(KERNEL_FOLDERS)))
 
 
 def list_module_trees(tree: Tree) -> Mapping[str, Tuple[str, str]]:

@@ -40,6 +40,7 @@ UNREAD_CONFIGS = (
     *("/boot/refind_linux.conf", "/boot/efi/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf"),
     *("/boot/EFI/refind/refind.conf", "/etc/kboot.conf"),
 )
+KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
 
 
 class Offer(NamedTuple):

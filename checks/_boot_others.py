@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, T
 from nodespec.checks import _boot_systemd_boot
 from nodespec.checks._boot_kernels import FLAVORS
 from nodespec.checks._boot_offers import (
+    KERNEL_HINT,
     LEGACY,
     MAX_CONFIG_BYTES,
     SYSLINUX,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 SAVED_DEFAULT = "/boot/grub/default"
-KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
 
 
 def read_other_menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[LoaderMenu]]:

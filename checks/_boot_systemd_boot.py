@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple, Union
 
 from nodespec.checks._boot_offers import (
     ESPS,
+    KERNEL_HINT,
     MAX_CONFIG_BYTES,
     MAX_FILES,
     LoaderMenu,
@@ -34,7 +35,6 @@ MAX_HEAD_BYTES = 1 << 16  # bytes that contain the section table
 MAX_SECTION_BYTES = 1 << 16  # bytes of a section with text
 MAX_IMAGE_BYTES = 256 << 20  # bytes of an image
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
-KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
 EntryOffer = Tuple[BootEntry, Offer]
 
 

@@ -12,7 +12,8 @@ from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
 from nodespec.checks import (
     _boot_cmdline,
     _init_system,
-    _kernel_options,
+    _kernel_config,
+    _kernel_names,
     _kernel_release,
     _kernel_version,
     _systemd_units,
@@ -150,7 +151,7 @@ def _resolve_by_openrc(tree: Tree) -> Observation[str]:
 def _read_boot_parameters(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
     line = _boot_cmdline.resolve_cmdline(tree)
     if isinstance(line, Value):
-        values = _kernel_version.collect_values(line.value.text).items()
+        values = _kernel_names.collect_values(line.value.text).items()
         joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}
         return joined, line.evidence._replace(inferred=True)
     if isinstance(line, Unknown) and line.reason != DEFERRED:
@@ -223,7 +224,7 @@ def _resolve_uncontrolled(tree: Tree, name: str) -> Observation[str]:
 
 
 def _read_build_option(tree: Tree, name: str) -> Observation[str]:
-    return _kernel_options.read_options_at_rest(tree).observe(name)
+    return _kernel_config.read_options_at_rest(tree).observe(name)
 
 
 def _defer(why: str) -> Unknown:

@@ -11,7 +11,6 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 
 CPUS, CLOCKS = "/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 DMI, DEVICES = "/sys/class/dmi/id", "/proc/device-tree"
-SOURCES = (CPUS, CLOCKS, f"{DMI}*", f"{DEVICES}*", "/sys/hypervisor/type", "/proc/xen/capabilities", "/proc/sysinfo")
 BARE = ""
 _DMI_WORDS = {
     "KVM": "kvm",

@@ -81,9 +81,9 @@ def _read_init_parameter(tree: Tree) -> Tuple[str, Evidence]:
 
     It is /sbin/init, unless the next boot's command line sets `init=`.
     """
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_switches  # noqa: PLC0415
 
-    line = _systemd_at_boot.read_boot_parameters(tree)
+    line = _systemd_switches.read_boot_parameters(tree)
     given = [(value, at) for key, value, at in line if key == "init" and value.startswith("/")]
     return given[-1] if given else (INIT, Evidence(INIT))
 

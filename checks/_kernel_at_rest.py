@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict
 
-from nodespec.checks import _boot_cmdline, _boot_next, _kernel_image, _kernel_options, _kernel_version
+from nodespec.checks import _boot_cmdline, _boot_next, _kernel_config, _kernel_image, _kernel_names, _kernel_version
 from nodespec.facts.declaration import Rows
 from nodespec.facts.value_types import Datum
 from nodespec.host.tree import Tree
@@ -32,7 +32,7 @@ def resolve_architecture(tree: Tree) -> Observation[str]:
     head = _kernel_image.read_architecture(tree, kernel.value.held.path) if kernel.value.held.image else None
     if isinstance(head, Value):
         return head
-    rows = _kernel_options.read_options_at_rest(tree)
+    rows = _kernel_config.read_options_at_rest(tree)
     for option, machine in ARCHITECTURES.items():
         row = rows.observe(option)
         if isinstance(row, Value) and row.value == "y":
@@ -47,7 +47,7 @@ def list_parameters(tree: Tree) -> Rows[Datum]:
         return Rows.lacking(line)
     rows: Dict[str, Observation[Datum]] = dict.fromkeys(_boot_cmdline.LOADER_PARAMETERS, ADDED_BY_LOADER)
     rows.update(
-        (name, Value(value, line.evidence)) for name, value in _kernel_version.collect_values(line.value.text).items()
+        (name, Value(value, line.evidence)) for name, value in _kernel_names.collect_values(line.value.text).items()
     )
     rows.update(dict.fromkeys(line.value.open, ADDED_BY_LOADER))
     return Rows.of(rows, Absent(line.evidence) if line.value.whole else ADDED_BY_LOADER)
@@ -58,11 +58,11 @@ def resolve_lockdown(tree: Tree) -> Observation[str]:
 
     If it is not set, Secure Boot may enable one.
     """
-    built = _kernel_options.read_options_at_rest(tree).observe("SECURITY_LOCKDOWN_LSM")
+    built = _kernel_config.read_options_at_rest(tree).observe("SECURITY_LOCKDOWN_LSM")
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence)
     line = _boot_cmdline.resolve_cmdline(tree)
-    asked = dict(_kernel_version.parse_cmdline(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
+    asked = dict(_kernel_names.parse_cmdline(line.value.text)).get("lockdown", "") if isinstance(line, Value) else ""
     if isinstance(line, Value) and asked in ("integrity", "confidentiality"):
         return Value(asked, line.evidence._replace(inferred=True))
     release = _kernel_version.read_kernel_release(tree)

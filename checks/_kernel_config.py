@@ -9,7 +9,7 @@ from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 from nodespec.checks import _kernel_version
 from nodespec.facts.declaration import Rows
 from nodespec.host.tree import MAX_FILE_BYTES, Tree
-from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, select_first
+from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value, select_first
 
 # The first readable file counts: that of the kernel itself, then of its package, then of its build tree. `{}` is the
 # release. A file without a release in its path must name the kernel in its header.
@@ -232,3 +232,39 @@ def _parse_config_line(line: bytes) -> Optional[tuple[str, str]]:
     if len(value) > 1 and value[:1] == value[-1:] == b'"':
         value = re.sub(rb"\\(.)", rb"\1", value[1:-1])
     return match[1].decode(), value.decode("utf-8", "backslashreplace")
+
+
+def read_options(tree: Tree) -> Rows[str]:
+    """Return the options of the kernel."""
+    return tree.once(_read_options)
+
+
+def read_options_at_rest(tree: Tree) -> Rows[str]:
+    """Return the options of the kernel that the next boot starts."""
+    release = _kernel_version.read_kernel_release(tree)
+    return Rows.lacking(release) if isinstance(release, Unknown) else tree.once(_read_options)
+
+
+def _read_options(tree: Tree) -> Rows[str]:
+    file = tree.once(read_kernel_config)
+    if isinstance(file, Value):
+        return parse_config_rows(file.value, file.evidence)
+    from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
+
+    return Rows(
+        lambda name: _kernel_config_inferred.infer_option(tree, name),
+        lambda: _kernel_config_inferred.infer_options(tree),
+        _explain_unread_config(tree, file),
+    )
+
+
+def _explain_unread_config(tree: Tree, file: Lacking) -> Unknown:
+    if isinstance(file, Unknown):
+        return file
+    if not tree.running:
+        say = "no configuration of the kernel was found, and nothing else shows the option"
+        return Unknown("not found", say, "install /boot/config-RELEASE, or the kernel's headers")
+    look = "make /boot/config-RELEASE visible here, or boot a kernel that shows /proc/config.gz"
+    return Unknown(
+        "not found", "no configuration of the running kernel was found, and nothing else shows the option", look
+    )

@@ -11,7 +11,7 @@ from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from nodespec.checks._boot_next import BootKernel
+    from nodespec.checks._boot_kernels import BootKernel
 
 PACKAGED = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")
 HEADERS = ("/lib/modules/{}/source", "/lib/modules/{}/build", "/usr/src/linux-headers-{}", "/usr/src/kernels/{}")

@@ -6,10 +6,10 @@ It is the running kernel, or for a tree that does not run the kernel of the next
 from __future__ import annotations
 
 import re
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
+from typing import Mapping, Optional, Tuple
 
+from nodespec.checks import _kernel_names
 from nodespec.facts.value_types import RELEASE_NAME
-from nodespec.facts.versions import DEB, Key
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -52,15 +52,6 @@ class LoadedModule(NamedTuple):
 
     line: int
     foreign: bool
-
-
-def rank_release(release: str) -> Key:
-    """Return the sort key of a release: dpkg order, with pre-releases first."""
-    name = re.sub("[^A-Za-z0-9.+~-]", ".", re.sub(r"-rc(?=\d)", "~rc", release))
-    try:
-        return (1, DEB.key(name))
-    except ValueError:
-        return (0, name)
 
 
 def read_kernel_release(machine: Tree) -> Observation[str]:
@@ -162,7 +153,7 @@ def read_module_needs(machine: Tree) -> Mapping[str, Tuple[str, ...]]:
     lines = text.value.split("\n") if isinstance(text, Value) else ()
     rows = (line.partition(":") for line in lines)
     return {
-        parse_module_name(path.strip()): tuple(map(parse_module_name, more.split()))
+        _kernel_names.parse_module_name(path.strip()): tuple(map(_kernel_names.parse_module_name, more.split()))
         for path, _, more in rows
         if more.strip()
     }
@@ -176,69 +167,7 @@ def _parse_module_lines(text: str) -> Mapping[str, int]:
     if ".ko" not in text and text.strip():
         raise ValueError("it names no file of a module")
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
-    return {parse_module_name(path): line for line, path in paths if path}
-
-
-def parse_module_name(file: str) -> str:
-    """Return the module name of a file such as kernel/net/bridge/br_netfilter.ko.xz."""
-    return normalize_name(file.rpartition("/")[2].partition(".")[0])
-
-
-def normalize_name(name: str) -> str:
-    """Return a name as the kernel writes it: the file of nf_nat may be nf-nat.ko."""
-    return name.replace("-", "_")
-
-
-def parse_cmdline(line: str) -> Iterator[Tuple[str, str]]:
-    """Split words like the kernel: double quotes protect blanks, `-` equals `_`.
-
-    `-` and `_` are equal in names only.
-    """
-    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line):
-        if word == "--":
-            return
-        key, _, value = word.replace('"', "").partition("=")
-        yield normalize_name(key), value
-
-
-# Every occurrence of these parameters counts: for the kernel, modprobe, systemd or programs of an initramfs. For all
-# others the last occurrence counts.
-REPEATED = frozenset(
-    (
-        *("console", "earlycon", "hugepagesz", "hugepages", "crashkernel", "memmap", "video", "pci", "acpi_osi", "efi"),
-        *("cgroup_disable", "cgroup_enable", "cgroup_no_v1", "clearcpuid", "intel_iommu", "iommu", "thp_anon"),
-        *("trace_event", "kprobe_event", "modprobe.blacklist", "modules_load", "ip", "ifname", "nameserver", "bond"),
-        *("bridge", "team", "vlan", "systemd.mask", "systemd.wants", "systemd.setenv", "systemd.mount_extra"),
-        *("systemd.swap_extra", "systemd.set_credential", "systemd.set_credential_binary"),
-    )
-)
-REPEATED_GROUPS = ("rd.", "luks.", "ignition.", "coreos.")
-
-
-def collect_values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
-    """Return the value of each parameter: the last, or a set of values.
-
-    It is a set if every occurrence counts and the values differ. `console=tty0 console=ttyS0 panic=1 panic=2` is
-    {"console": {"tty0", "ttyS0"}, "panic": "2"}.
-    """
-    given: Dict[str, List[str]] = {}
-    for name, value in parse_cmdline(line):
-        given.setdefault(name, []).append(value)
-    several = {
-        name: frozenset(values) for name, values in given.items() if is_repeated_parameter(name) and len({*values}) > 1
-    }
-    return {**{name: values[-1] for name, values in given.items()}, **several}
-
-
-def parse_denied_modules(line: str, at: Evidence) -> Mapping[str, Evidence]:
-    """Return the modules of module_blacklist=; the last occurrence counts."""
-    names = dict(parse_cmdline(line)).get("module_blacklist", "")
-    return {name: at for name in names.split(",") if name}
-
-
-def is_repeated_parameter(name: str) -> bool:
-    """Return whether every occurrence of a parameter counts, not only the last."""
-    return name in REPEATED or name.startswith(REPEATED_GROUPS)
+    return {_kernel_names.parse_module_name(path): line for line, path in paths if path}
 
 
 def read_loaded_modules(machine: Machine) -> Observation[Mapping[str, LoadedModule]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from nodespec.checks import _kernel_version
+from nodespec.checks import _kernel_names, _kernel_version
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.records import NamedTuple
@@ -89,10 +89,10 @@ def _parse_cmdline_blacklist(tree: Tree) -> Iterator[ModprobeLine]:
         line = _boot_cmdline.resolve_cmdline(tree).then(lambda line: line.text)
     if not isinstance(line, Value):
         return
-    for key, names in _kernel_version.parse_cmdline(line.value):
+    for key, names in _kernel_names.parse_cmdline(line.value):
         if key == "modprobe.blacklist":
             yield from (
-                ModprobeLine("blacklist", _kernel_version.normalize_name(name), "", line.evidence)
+                ModprobeLine("blacklist", _kernel_names.normalize_name(name), "", line.evidence)
                 for name in names.split(",")
                 if name
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, List, Optional, Tuple
 
-from nodespec.checks import _kernel_version
+from nodespec.checks import _kernel_names
 from nodespec.records import NamedTuple
 
 MAX_CHARS = 4_096  # of one command
@@ -131,7 +131,7 @@ def _follow_modprobe(arguments: List[str], name: str) -> CommandResult:
     Without -i it would run the same install command again.
     """
     options = [word for word in arguments if word.startswith("-")]
-    names = [_kernel_version.normalize_name(word) for word in arguments if not word.startswith("-")]
+    names = [_kernel_names.normalize_name(word) for word in arguments if not word.startswith("-")]
     short = "".join(option[1:] for option in options if not option.startswith("--"))
     every = "--all" in options or "a" in short
     wanted = names if every else names[:1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
-from nodespec.checks import _kernel_version, _modprobe, _modprobe_commands
+from nodespec.checks import _kernel_names, _kernel_version, _modprobe, _modprobe_commands
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
@@ -62,7 +62,7 @@ def _find_depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]
     for found in re.finditer(rf"^alias ({beginning}\S*|[*?\[]\S*) (\S+)$", text.value, re.MULTILINE):
         pattern = found[1].replace("-", "_") if "[" not in found[1] else found[1]
         if _modprobe.matches_pattern(name, pattern):
-            yield _kernel_version.normalize_name(found[2]), text.evidence
+            yield _kernel_names.normalize_name(found[2]), text.evidence
 
 
 class ModprobeSimulation:
@@ -133,13 +133,13 @@ class ModprobeSimulation:
         return [*before, (name, any(map(self._exists, (*soft[0], *soft[1])))), *after]
 
     def _soft(self, word: str) -> List[Tuple[str, bool]]:
-        found = find_targets(self.tree, self.config, _kernel_version.normalize_name(word))
+        found = find_targets(self.tree, self.config, _kernel_names.normalize_name(word))
         return [step for target in found for step in self._steps(target.name)]
 
     def _exists(self, word: str) -> bool:
         return (
-            bool(find_targets(self.tree, self.config, _kernel_version.normalize_name(word)))
-            or _kernel_version.normalize_name(word) in self.kernel.present
+            bool(find_targets(self.tree, self.config, _kernel_names.normalize_name(word)))
+            or _kernel_names.normalize_name(word) in self.kernel.present
         )
 
     def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - the flag is part of a pair

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 from nodespec.checks import (
     _boot_cmdline,
     _init_system,
+    _kernel_names,
     _kernel_version,
     _modprobe_plan,
     _services_at_boot,
@@ -45,7 +46,7 @@ def resolve_loaded_modules(tree: Tree) -> Observation[LoadedModules]:
 def read_denied_modules(tree: Tree) -> Mapping[str, Evidence]:
     """Return the modules that the kernel itself will deny."""
     line = _boot_cmdline.resolve_cmdline(tree)
-    return _kernel_version.parse_denied_modules(line.value.text, line.evidence) if isinstance(line, Value) else {}
+    return _kernel_names.parse_denied_modules(line.value.text, line.evidence) if isinstance(line, Value) else {}
 
 
 def _resolve_loaded_modules(tree: Tree) -> Observation[LoadedModules]:
@@ -76,7 +77,7 @@ def _add_doubtful_modules(
     for path in _list_load_files(tree):
         text = _systemd_units.read_optional_text(tree, path)
         for _, name in parse_modules_load(text.value, "") if isinstance(text, Value) else ():
-            tried = _modprobe_plan.simulate_modprobe(tree, kernel, _kernel_version.normalize_name(name), spares=True)
+            tried = _modprobe_plan.simulate_modprobe(tree, kernel, _kernel_names.normalize_name(name), spares=True)
             for module in tried.inserted if not isinstance(tried, Unknown) else ():
                 found.setdefault(module, doubt)
 
@@ -109,7 +110,7 @@ def _collect_listed_modules(tree: Tree) -> Observation[ListedModules]:
         if isinstance(look, Unknown):
             return look
         for name, where in look:
-            named.setdefault(_kernel_version.normalize_name(name), where)
+            named.setdefault(_kernel_names.normalize_name(name), where)
     return Value(named, at)
 
 
@@ -171,5 +172,5 @@ def _read_cmdline_modules(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     line = _boot_cmdline.resolve_cmdline(tree)
     if not isinstance(line, Value):
         return []
-    pairs = _kernel_version.parse_cmdline(line.value.text)
+    pairs = _kernel_names.parse_cmdline(line.value.text)
     return [(key, one, line.evidence) for key, names in pairs if key in PARAMETERS for one in names.split(",") if one]

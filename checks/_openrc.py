@@ -113,7 +113,7 @@ def _read_default_runlevel(tree: Tree) -> str:
 
     It is `default`, unless inittab or `softlevel=` on the kernel's command line names another.
     """
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_switches  # noqa: PLC0415
 
     level = "default"
     inittab = tree.text(_init_system.INITTAB)
@@ -122,5 +122,5 @@ def _read_default_runlevel(tree: Tree) -> str:
         if match and match[1] not in (*BOOT_RUNLEVELS, "shutdown", "single", "nonetwork", "reboot"):
             level = match[1]
     return next(
-        (value for key, value, _ in _systemd_at_boot.read_boot_parameters(tree) if key == "softlevel" and value), level
+        (value for key, value, _ in _systemd_switches.read_boot_parameters(tree) if key == "softlevel" and value), level
     )

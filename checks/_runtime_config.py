@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
 
-from nodespec.checks._runtime_catalogue import CONTAINERD, CRIO, DOCKER
+from nodespec.checks._runtime_catalog import CONTAINERD, CRIO, DOCKER
 from nodespec.host import cri
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value

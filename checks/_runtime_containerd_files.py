@@ -65,6 +65,7 @@ class MergedFiles:
 
 
 def load_config_files(tree: Tree, path: str, rules: ReleaseRules, *, given: bool) -> MergedFiles:
+    """Read a file and its imports, and merge them; UnreadError if containerd would refuse them."""
     loaded = MergedFiles(1 if rules.migrates == "never" else rules.newest)
     pending, done = [path], cast("List[str]", [])
     while pending:
@@ -101,6 +102,7 @@ def _read_tables(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
 
 
 def refuse_config(path: str, what: str) -> UnreadError:
+    """Return the error for content with which containerd does not start."""
     return UnreadError(Unknown("malformed", f"containerd does not start: {path}: {what}", f"correct {path}"))
 
 

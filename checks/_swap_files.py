@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
 from nodespec.checks import _init_system, _services_at_boot, _swap_fstab
+from nodespec.checks._swap_area import AreaOrUnknown, DeclaredArea
+from nodespec.facts.declaration import Row, Rows
+from nodespec.facts.value_types import MORE
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
@@ -14,37 +17,6 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 FSTAB = _swap_fstab.FSTAB
-HEADER_BYTES = 4096  # bytes of the header page of an area
-TAGGED = tuple(f"{tag}=" for tag in _swap_fstab.TAGS)
-
-
-class DeclaredArea(NamedTuple):
-    """A declared swap area.
-
-    `path` may be a tag such as `UUID=...`. `made`: the service that enables it also creates it.
-    """
-
-    path: str
-    at: Evidence
-    made: bool = False
-
-    @property
-    def type(self) -> str:
-        """Type of a path, which may not exist yet."""
-        return "partition" if self.path.startswith(("/dev/", *TAGGED)) else "file"
-
-    def size(self, tree: Tree) -> Observation[int]:
-        """Return the size, which is known in advance only for a file."""
-        entry = tree.entry(self.path) if self.type == "file" else None
-        if isinstance(entry, Value) and entry.value.kind == "file":
-            return Value(max(entry.value.size - HEADER_BYTES, 0), Evidence(self.path, inferred=True))
-        if isinstance(entry, Unknown):
-            return entry
-        return Unknown(DEFERRED, f"only a running machine can tell the size of {self.path}")
-
-    def is_missing(self, tree: Tree) -> bool:
-        """Return whether it is a file that does not exist and that nothing creates."""
-        return self.type == "file" and not self.made and isinstance(tree.entry(self.path), Absent)
 
 
 class Swap(NamedTuple):
@@ -55,12 +27,36 @@ class Swap(NamedTuple):
     more: Tuple[Unknown, ...]
 
 
-AreaOrUnknown = Union[DeclaredArea, Unknown]
-
-
 def resolve_swap(tree: Tree) -> Observation[Swap]:
     """Return the swap of the next boot."""
     return tree.once(_resolve_swap)
+
+
+def resolve_total(tree: Tree) -> Observation[int]:
+    """Return the bytes of all areas together; a lower bound if a size is not known."""
+    swap = resolve_swap(tree)
+    if not isinstance(swap, Value):
+        return swap
+    areas, at, more = swap.value
+    sizes = [area.size(tree) for area in areas]
+    known = sum(size.value for size in sizes if isinstance(size, Value))
+    unread = next((size for size in sizes if isinstance(size, Unknown) and size.reason != DEFERRED), None)
+    if unread or (more and not areas):
+        return unread or more[0]
+    others = () if len(areas) and all(isinstance(size, Value) for size in sizes) and not more else (MORE,)
+    return Value(max(known, 1) if others and areas else known, at._replace(inferred=True), others if areas else ())
+
+
+def read_rows(tree: Tree) -> Rows[Row]:
+    """Return the areas by path."""
+    swap = resolve_swap(tree)
+    if not isinstance(swap, Value):
+        return Rows.lacking(swap)
+    rows: Dict[str, Observation[Row]] = {
+        area.path: Value({"type": Value(area.type, area.at), "size": area.size(tree)}, area.at)
+        for area in swap.value.areas
+    }
+    return Rows.of(rows, swap.value.more[0] if swap.value.more else Absent(Evidence(FSTAB)))
 
 
 def _resolve_swap(tree: Tree) -> Observation[Swap]:
@@ -91,9 +87,9 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
 
 def _find_missing_support(tree: Tree) -> Union[Evidence, None]:
     """Return the evidence that the kernel of the next boot has no swap support."""
-    from nodespec.checks import _kernel_options  # noqa: PLC0415
+    from nodespec.checks import _kernel_config  # noqa: PLC0415
 
-    option = _kernel_options.read_options_at_rest(tree).observe("SWAP")
+    option = _kernel_config.read_options_at_rest(tree).observe("SWAP")
     if isinstance(option, Value) and option.value in ("n", "undefined") and not option.others:
         return None if option.evidence.inferred else option.evidence
     return None
@@ -180,15 +176,15 @@ def _detect_gpt_swap(tree: Tree) -> Iterator[AreaOrUnknown]:
 
     It does nothing if /etc/fstab has a swap entry.
     """
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_switches  # noqa: PLC0415
 
     entries = _swap_fstab.read_fstab(tree)
     if isinstance(entries, Unknown):
         yield entries
     if isinstance(entries, Unknown) or any(entry.kind == "swap" for entry in entries):
         return
-    off = (_systemd_at_boot.is_switched_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
-    if not _systemd_at_boot.has_generator(tree, GPT_GENERATOR) or any(off):
+    off = (_systemd_switches.is_switched_off(tree, key) for key in ("systemd.gpt_auto", "systemd.swap"))
+    if not _systemd_switches.has_generator(tree, GPT_GENERATOR) or any(off):
         return
     reads = _services_at_boot.is_applied_at_boot(tree, "swap")
     if isinstance(reads, Value) and reads.value:

@@ -9,7 +9,7 @@ import re
 from os.path import normpath
 from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
-from nodespec.checks import _systemd_units
+from nodespec.checks import _systemd_switches, _systemd_units
 from nodespec.checks._systemd_files import NORMAL, Link
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
@@ -120,15 +120,13 @@ def generate_fstab_units(tree: Tree) -> Iterator[Tuple[str, object]]:
 
     They are named `generator/X.swap` and `generator/swap.target.wants/X.swap`.
     """
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - it imports this module
-
     found = read_fstab(tree)
-    if isinstance(found, Unknown) or _systemd_at_boot.is_switched_off(tree, "fstab"):
+    if isinstance(found, Unknown) or _systemd_switches.is_switched_off(tree, "fstab"):
         return
-    if not _systemd_at_boot.runs_generator(tree, GENERATOR):
+    if not _systemd_switches.runs_generator(tree, GENERATOR):
         return
     made: Dict[str, FstabEntry] = {}
-    no_swap = _systemd_at_boot.is_switched_off(tree, "systemd.swap")
+    no_swap = _systemd_switches.is_switched_off(tree, "systemd.swap")
     for entry in found:
         kind = "swap" if entry.kind == "swap" else "mount"
         name = make_unit_name(entry.path if kind == "swap" else get_mount_point(entry), kind)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
+from typing import TYPE_CHECKING, Iterator, List, Tuple
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
-from nodespec.checks._swap_files import DeclaredArea
+from nodespec.checks._swap_area import AreaOrUnknown, DeclaredArea
 from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.host.tree import Tree
 
-AreaOrUnknown = Union[DeclaredArea, Unknown]
 SERVICES = {  # Default area of each service; its own configuration rarely has another name.
     "zramswap.service": "/dev/zram0",
     "zram-config.service": "/dev/zram0",
@@ -48,22 +47,11 @@ def find_service_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
 
 def _read_service_area(tree: Tree, service: str, area: DeclaredArea) -> Iterator[AreaOrUnknown]:
     if service == "dphys-swapfile.service":
-        said = _read_assignments(tree, DPHYS)
+        said = _systemd_units.read_variables(tree, DPHYS)
         if said.get("CONF_SWAPSIZE", "").strip() != "0":
             yield area._replace(path=said.get("CONF_SWAPFILE", area.path))
     else:
         yield area
-
-
-def _read_assignments(tree: Tree, path: str) -> Dict[str, str]:
-    """Parse `NAME=value` lines, without quotes."""
-    text = _systemd_units.read_optional_text(tree, path)
-    pairs = (
-        (line.partition("=") for _, line in _systemd_units.list_content_lines(text.value))
-        if isinstance(text, Value)
-        else ()
-    )
-    return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
 
 
 def _read_azure_agent(tree: Tree) -> Iterator[AreaOrUnknown]:
@@ -71,7 +59,7 @@ def _read_azure_agent(tree: Tree) -> Iterator[AreaOrUnknown]:
 
     Its configuration has `ResourceDisk.EnableSwap=y`.
     """
-    said = _read_assignments(tree, AGENT)
+    said = _systemd_units.read_variables(tree, AGENT)
     if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (
         None,
         "0",
@@ -104,9 +92,9 @@ def _read_rpi_swap(tree: Tree) -> Iterator[AreaOrUnknown]:
 
     Its generator creates zram and a file, unless `Mechanism=none` is set.
     """
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
+    from nodespec.checks import _systemd_switches  # noqa: PLC0415
 
-    if not _systemd_at_boot.has_generator(tree, RPI_GENERATOR):
+    if not _systemd_switches.has_generator(tree, RPI_GENERATOR):
         return
     mechanism = "auto"
     more = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders("rpi/swap.conf.d"))

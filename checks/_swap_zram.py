@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
-from nodespec.checks import _systemd_units
+from nodespec.checks import _systemd_switches, _systemd_units
 from nodespec.checks._systemd_files import NORMAL, VENDOR, Link
 from nodespec.model.observation import Evidence, Unknown, Value
 
@@ -23,9 +23,7 @@ SETUP = "systemd-zram-setup@"
 
 def generate_zram_units(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield units for each configured device: `dev-zram0.swap` for swap.target."""
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415 - it imports this module
-
-    if not _systemd_at_boot.has_generator(tree, GENERATOR) or _systemd_at_boot.is_switched_off(tree, "systemd.zram"):
+    if not _systemd_switches.has_generator(tree, GENERATOR) or _systemd_switches.is_switched_off(tree, "systemd.zram"):
         return
     found = read_zram_devices(tree)
     if isinstance(found, Unknown) or not found:

@@ -13,7 +13,7 @@ from os.path import basename
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _init_system, _services_at_boot, _sysctl_values, _systemd_units
-from nodespec.checks.sysctl import SWAP_SEPARATORS
+from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple

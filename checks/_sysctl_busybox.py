@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Iterable, Iterator, Tuple
 
 from nodespec.checks import _sysctl_values
+from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.checks._sysctl_values import SysctlAssignment
-from nodespec.checks.sysctl import SWAP_SEPARATORS
 from nodespec.model.observation import Evidence
 
 ROOT = "/proc/sys/"

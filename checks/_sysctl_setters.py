@@ -7,16 +7,16 @@ parameter has that value. If it only may, the parameter is unknown, and the file
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
-from nodespec.records import NamedTuple
+from nodespec.checks._sysctl_names import SWAP_SEPARATORS
+from nodespec.checks._sysctl_settings import ServiceSetting, normalize_key, parse_assignments
+from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
-SWAP_SEPARATORS = str.maketrans("./", "/.")
 UFW, UFW_DEFAULTS, UFW_RULES = "/etc/ufw/ufw.conf", "/etc/default/ufw", "/etc/ufw/sysctl.conf"
 FORWARD = "net.ipv4.ip_forward"
 # two names of the same parameter
@@ -32,15 +32,6 @@ SOURCES = (
     *("/etc/ufw/*", UFW_DEFAULTS, "*/tuned/*", "*/systemd/network*", DOCKER, "/etc/default/apport", *LOCAL),
     *("/etc/local.d/*", "/etc/sysctl.conf"),
 )
-
-
-class ServiceSetting(NamedTuple):
-    """A setting of a service; the value is None if only a running machine can tell."""
-
-    key: str
-    value: Optional[str]
-    at: Evidence
-    sticky: bool = False  # The service only enables it: a value of 1 is kept.
 
 
 def apply_services(tree: Tree, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
@@ -97,40 +88,12 @@ def _starts_any(tree: Tree, *units: str) -> Optional[bool]:
     return None if any(isinstance(one, Unknown) for one in seen) else False
 
 
-def parse_assignments(text: str, path: str) -> Iterator[ServiceSetting]:
-    """Parse lines of `sysctl -p`: `net/ipv4/ip_forward=1`, `-net.ipv4.ip_forward = 1`."""
-    for number, line in _systemd_units.list_content_lines(text):
-        name, equals, value = line.lstrip("-").partition("=")
-        if equals:
-            yield ServiceSetting(normalize_key(name.strip()), " ".join(value.split()), Evidence(path, number))
-
-
-def normalize_key(name: str) -> str:
-    """Return a name with dots, as sysctl(8) reads it.
-
-    The first separator decides which character separates.
-    """
-    slashed = re.match(r"/*[^./]+/", name)
-    return name.strip("/").translate(SWAP_SEPARATORS) if slashed else name
-
-
-def _read_variables(tree: Tree, path: str) -> Dict[str, str]:
-    """Parse `NAME=value` lines of a shell file, without quotes."""
-    text = _systemd_units.read_optional_text(tree, path)
-    pairs = (
-        (line.partition("=") for _, line in _systemd_units.list_content_lines(text.value))
-        if isinstance(text, Value)
-        else ()
-    )
-    return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
-
-
 def _read_ufw(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of ufw, which runs `sysctl -p` on its own file if enabled."""
-    if _read_variables(tree, UFW).get("ENABLED", "").lower() != "yes":
+    if _systemd_units.read_variables(tree, UFW).get("ENABLED", "").lower() != "yes":
         return
     started = _starts_any(tree, "ufw.service")
-    path = _read_variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
+    path = _systemd_units.read_variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
     text = _systemd_units.read_optional_text(tree, path) if path.startswith("/") and started is not False else None
     for setting in parse_assignments(text.value, path) if isinstance(text, Value) else ():
         yield setting if started else setting._replace(value=None)
@@ -207,7 +170,10 @@ def _read_docker_daemon(tree: Tree) -> Iterator[ServiceSetting]:
 def _read_apport(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the setting of Ubuntu's apport, which receives core dumps."""
     path = "/etc/default/apport"
-    if _starts_any(tree, "apport.service") is not False and _read_variables(tree, path).get("enabled", "1") != "0":
+    if (
+        _starts_any(tree, "apport.service") is not False
+        and _systemd_units.read_variables(tree, path).get("enabled", "1") != "0"
+    ):
         yield from (ServiceSetting(key, None, Evidence(path, inferred=True)) for key in APPORT)
 
 
@@ -276,36 +242,3 @@ def _read_loaded_files(tree: Tree, arguments: List[str]) -> Iterator[ServiceSett
     for path in files:
         text = _systemd_units.read_optional_text(tree, path)
         yield from parse_assignments(text.value, path) if isinstance(text, Value) else ()
-
-
-def find_disabled_ipv6(tree: Tree, key: str) -> Optional[Absent]:
-    """Return why IPv6 parameters are missing.
-
-    `ipv6.disable=1` is set on the command line, or as an option of the module.
-    """
-    if not key.startswith("net.ipv6."):
-        return None
-    from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
-
-    given = [(value, at) for name, value, at in _systemd_at_boot.read_boot_parameters(tree) if name == "ipv6.disable"]
-    if given and given[-1][0] == "1":
-        return Absent(given[-1][1], "the kernel is started with ipv6.disable=1")
-    return _find_disabled_module(tree)
-
-
-def _find_disabled_module(tree: Tree) -> Optional[Absent]:
-    """Return the line `options ipv6 disable=1` of modprobe.d.
-
-    It counts only if IPv6 is a module.
-    """
-    from nodespec.checks import modules  # noqa: PLC0415
-
-    files = _systemd_units.merge_folders(tree, _systemd_units.list_search_folders("modprobe.d"))
-    for path in files.value if isinstance(files, Value) else ():
-        text = _systemd_units.read_optional_text(tree, path)
-        for number, line in _systemd_units.list_content_lines(text.value) if isinstance(text, Value) else ():
-            if re.match(r"options\s+ipv6\s(.*\s)?disable=1(\s|$)", line):
-                state = modules.resolve_module_state(tree, "ipv6")
-                built = isinstance(state, Value) and state.value == "builtin"
-                return None if built else Absent(Evidence(path, number), "the module ipv6 is loaded with disable=1")
-    return None

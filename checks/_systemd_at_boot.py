@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from nodespec.checks import _kernel_version, _systemd_graph, _systemd_units
+from nodespec.checks import _systemd_graph, _systemd_switches, _systemd_units
 from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units
 from nodespec.checks._systemd_names import is_unit_name
 from nodespec.checks._systemd_syntax import is_no, is_yes
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 DEFAULT_TARGET = "default.target"
-CMDLINE = "/proc/cmdline"
-GENERATORS = _systemd_units.list_search_folders("systemd/system-generators")
 MACHINE_ID, FSTAB = "/etc/machine-id", "/etc/fstab"
 RC_LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
 UPDATE_LINKS = ("/system-update", "/etc/system-update")  # With one of these links a boot only installs updates.
@@ -138,9 +136,9 @@ def _is_first_boot(tree: Tree) -> Observation[bool]:
 
     /etc/machine-id is missing, not a regular file or `uninitialized`, unless the command line overrides it.
     """
-    override = _read_switch(tree, "systemd.condition_first_boot")
+    override = _systemd_switches.read_switch(tree, "systemd.condition_first_boot")
     if is_no(override) or is_yes(override):
-        return Value(is_yes(override), Evidence(CMDLINE))
+        return Value(is_yes(override), Evidence(_systemd_switches.CMDLINE))
     identity = tree.line(MACHINE_ID)
     entry = tree.entry(MACHINE_ID)
     if isinstance(identity, Absent) or (isinstance(entry, Value) and entry.value.kind != "file"):
@@ -158,34 +156,6 @@ def _unread_presets(tree: Tree) -> Optional[Unknown]:
     return None
 
 
-def read_boot_parameters(tree: Tree) -> List[Tuple[str, str, Evidence]]:
-    """Return the known parameters of the next boot, with `_` for `-` in names."""
-    return tree.once(_read_boot_parameters)
-
-
-def _read_boot_parameters(tree: Tree) -> List[Tuple[str, str, Evidence]]:
-    if tree.running:
-        line = tree.line(CMDLINE)
-        text, at = (line.value, line.evidence) if isinstance(line, Value) else ("", Evidence(CMDLINE))
-    else:
-        from nodespec.checks import _boot_cmdline  # noqa: PLC0415
-
-        known = _boot_cmdline.resolve_cmdline(tree)
-        text, at = (known.value.text, known.evidence) if isinstance(known, Value) else ("", Evidence(CMDLINE))
-    return [(key, value, at) for key, value in _kernel_version.parse_cmdline(text)]
-
-
-def _read_switch(tree: Tree, key: str) -> str:
-    """Return the last value of a switch; empty if it is not set."""
-    found = [value or "yes" for name, value, _ in read_boot_parameters(tree) if name == key]
-    return found[-1] if found else ""
-
-
-def is_switched_off(tree: Tree, key: str) -> bool:
-    """Return whether the command line disables something, as in `systemd.swap=no`."""
-    return is_no(_read_switch(tree, key))
-
-
 def resolve_default_unit(tree: Tree) -> str:
     """Return the unit that a boot starts.
 
@@ -195,7 +165,7 @@ def resolve_default_unit(tree: Tree) -> str:
     for path in UPDATE_LINKS:
         if isinstance(tree.entry(path, follow=False), Value):
             found = "system-update.target"
-    for key, value, _ in read_boot_parameters(tree):
+    for key, value, _ in _systemd_switches.read_boot_parameters(tree):
         if key == "systemd.unit" and is_unit_name(value):
             found = value
         elif not value and key.replace("_", "-") in RUNLEVELS:
@@ -206,7 +176,7 @@ def resolve_default_unit(tree: Tree) -> str:
 def _generate_units(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield what the generators of systemd write."""
     default = resolve_default_unit(tree)
-    for key, value, at in read_boot_parameters(tree):
+    for key, value, at in _systemd_switches.read_boot_parameters(tree):
         name = value if is_unit_name(value) else f"{value}.service"
         if key == "systemd.mask" and value:
             yield f"{EARLY}/{name}", Link("/dev/null", at)
@@ -214,40 +184,15 @@ def _generate_units(tree: Tree) -> Iterator[Tuple[str, object]]:
             yield f"{EARLY}/{default}.wants/{name}", Link(f"/usr/lib/systemd/system/{name}", at)
     table = tree.text(FSTAB, _systemd_units.MAX_TEXT_BYTES)
     if isinstance(table, Value) and any(_systemd_units.list_content_lines(table.value)):
-        from nodespec.checks import _swap_fstab  # noqa: PLC0415 - it imports this module
+        from nodespec.checks import _swap_fstab  # noqa: PLC0415
 
         yield from _swap_fstab.generate_fstab_units(tree)
-    if has_generator(tree, "zram-generator"):
-        from nodespec.checks import _swap_zram  # noqa: PLC0415 - it imports this module
+    if _systemd_switches.has_generator(tree, "zram-generator"):
+        from nodespec.checks import _swap_zram  # noqa: PLC0415
 
         yield from _swap_zram.generate_zram_units(tree)
     yield from _generate_rc_local(tree)
     yield from _generate_initscripts(tree)
-
-
-def has_generator(tree: Tree, name: str) -> bool:
-    """Return whether a generator is installed and not masked."""
-    for folder in GENERATORS:
-        path = f"{folder}/{name}"
-        if isinstance(tree.entry(path, follow=False), Value):
-            return not _systemd_units.is_masked(tree, path)
-    return False
-
-
-def runs_generator(tree: Tree, name: str) -> bool:
-    """Return whether a boot runs one of systemd's own generators.
-
-    It must be installed, unless the tree has none of them.
-    """
-    if has_generator(tree, name):
-        return True
-    masked = any(isinstance(tree.entry(f"{folder}/{name}", follow=False), Value) for folder in GENERATORS)
-    return not masked and not tree.once(_has_generators)
-
-
-def _has_generators(tree: Tree) -> bool:
-    names = (tree.names(folder) for folder in GENERATORS)
-    return any(name.startswith("systemd-") for seen in names if isinstance(seen, Value) for name in seen.value)
 
 
 def _generate_rc_local(tree: Tree) -> Iterator[Tuple[str, object]]:
@@ -272,7 +217,7 @@ def _generate_initscripts(tree: Tree) -> Iterator[Tuple[str, object]]:
     """
     scripts = tree.names(SCRIPTS)
     names = [name for name in scripts.value if is_unit_name(f"{name}.service")] if isinstance(scripts, Value) else []
-    if not names or not has_generator(tree, "systemd-sysv-generator"):
+    if not names or not _systemd_switches.has_generator(tree, "systemd-sysv-generator"):
         return
     started: Dict[str, List[str]] = {}
     for level, target in LEVELS.items():

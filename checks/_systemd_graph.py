@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Dict, FrozenSet, List, Set, Tuple
 
 from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_load import Unit, load_unit
+from nodespec.checks._systemd_order import build_wait_graph, find_cycles
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
@@ -160,11 +161,9 @@ class Transaction:
 
     def _cyclic(self) -> FrozenSet[str]:
         """Return units in an ordering cycle; systemd drops some of them."""
-        from nodespec.checks import _systemd_order  # noqa: PLC0415 - it imports this module
-
         found: Set[str] = set()
-        waits = _systemd_order.build_wait_graph(self)
-        for component in _systemd_order.find_cycles(waits):
+        waits = build_wait_graph(self.possible, self.load)
+        for component in find_cycles(waits):
             found |= component - self._mattering()
         return self._with_requiring(found)
 

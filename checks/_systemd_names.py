@@ -43,6 +43,7 @@ def set_instance(name: str, instance: str) -> str:
 
 
 def is_template(name: str) -> bool:
+    """Return whether a name is that of a template: `getty@.service`."""
     return "@." in name and name.partition("@")[2].count(".") == 1
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
 
 if TYPE_CHECKING:
-    from nodespec.checks._systemd_graph import Transaction
     from nodespec.checks._systemd_load import Unit
 
 PREDECESSORS = {  # Predecessors of units with default dependencies, by type.
@@ -23,19 +22,19 @@ SUCCESSORS = {
 }
 
 
-def build_wait_graph(boot: Transaction) -> Mapping[str, Set[str]]:
+def build_wait_graph(names: Iterable[str], load: Callable[[str], Unit]) -> Mapping[str, Set[str]]:
     """Return each unit that may be started, with the units that it waits for."""
-    found: Dict[str, Set[str]] = {name: set() for name in boot.possible}
-    for name in boot.possible:
-        unit = boot.load(name)
+    found: Dict[str, Set[str]] = {name: set() for name in names}
+    for name in found:
+        unit = load(name)
         for first, then in _list_ordered_pairs(unit):
-            one, other = boot.load(first).name, boot.load(then).name
+            one, other = load(first).name, load(then).name
             if one in found and other in found and one != other:
                 found[other].add(one)
-    for name in boot.possible:
-        for other in _list_target_members(boot, boot.load(name)):
+    for name, waited in found.items():
+        for other in _list_target_members(load(name), load):
             if other in found and name not in found[other]:
-                found[name].add(other)
+                waited.add(other)
     return found
 
 
@@ -49,14 +48,14 @@ def _list_ordered_pairs(unit: Unit) -> Iterator[Tuple[str, str]]:
         yield from [(unit.name, SUCCESSORS[kind])] if kind in SUCCESSORS else []
 
 
-def _list_target_members(boot: Transaction, target: Unit) -> Iterator[str]:
+def _list_target_members(target: Unit, load: Callable[[str], Unit]) -> Iterator[str]:
     """Yield the units that a target waits for: those that it pulls in.
 
     Both must have default dependencies.
     """
     if target.name.endswith(".target") and target.default:
         for pull in target.pulls:
-            other = boot.load(pull.name)
+            other = load(pull.name)
             if other.default and other.name != target.name:
                 yield other.name
 

@@ -61,6 +61,13 @@ def list_content_lines(text: str) -> Iterator[Tuple[int, str]]:
     return ((number, line) for number, line in stripped if line and line[0] not in "#;")
 
 
+def read_variables(tree: Tree, path: str) -> Dict[str, str]:
+    """Parse the `NAME=value` lines of a shell file, without quotes."""
+    text = read_optional_text(tree, path)
+    pairs = (line.partition("=") for _, line in list_content_lines(text.value)) if isinstance(text, Value) else ()
+    return {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
+
+
 def find_unit_file(tree: Tree, name: str) -> Observation[str]:
     """Return the file of a unit."""
     for folder in UNITS:

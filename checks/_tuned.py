@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Set, Tuple
 
 from nodespec.checks import _systemd_units
-from nodespec.checks._sysctl_setters import ServiceSetting, normalize_key
+from nodespec.checks._sysctl_settings import ServiceSetting, normalize_key, parse_assignments
 from nodespec.model.observation import Evidence, Value
 
 if TYPE_CHECKING:
@@ -96,11 +96,9 @@ def _read_reapplied_files(tree: Tree, found: SettingsByKey) -> Iterator[ServiceS
     options = {name.strip(): value.strip() for name, _, value in readings}
     if options.get("reapply_sysctl", "1").lower() in ("0", "false", "no"):
         return
-    from nodespec.checks import _sysctl_setters  # noqa: PLC0415 - it imports this module
-
     files = _systemd_units.merge_folders(tree, REAPPLIED_FILES[:1])
     for path in (*(files.value if isinstance(files, Value) else ()), REAPPLIED_FILES[1]):
         said = _systemd_units.read_optional_text(tree, path)
-        for setting in _sysctl_setters.parse_assignments(said.value, path) if isinstance(said, Value) else ():
+        for setting in parse_assignments(said.value, path) if isinstance(said, Value) else ():
             if setting.key in found:
                 yield setting

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import FrozenSet
 
-from nodespec.checks import _kernel_config, _kernel_options, _kernel_release, _kernel_version
+from nodespec.checks import _kernel_config, _kernel_names, _kernel_release, _kernel_version
 from nodespec.facts.declaration import Rows, fact, table
 from nodespec.facts.value_types import (
     ARCHITECTURE,
@@ -151,7 +151,7 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
     Repeated(),
     sources=(CMDLINE,),
     noun="parameter",
-    key=_kernel_version.normalize_name,
+    key=_kernel_names.normalize_name,
     closed=True,
     fix="add {key}={want} to the kernel's command line in the boot loader's configuration, and reboot",
     sensitive=True,
@@ -176,7 +176,7 @@ def cmdline(machine: Machine) -> Rows[Datum]:
     read = machine.line(CMDLINE).then(printable)
     if not isinstance(read, Value):
         return Rows.lacking(read)
-    parameters = _kernel_version.collect_values(read.value)
+    parameters = _kernel_names.collect_values(read.value)
     return Rows.of({k: Value(v, read.evidence) for k, v in parameters.items()}, Absent(read.evidence))
 
 
@@ -257,10 +257,10 @@ def config(machine: Machine) -> Rows[str]:
     At rest the files are the same except /proc/config.gz. The last is the kernel's own file, which contains the
     configuration if CONFIG_IKCONFIG is set. Without any file, options are inferred from the lists of the module tree.
     """
-    return _kernel_options.read_options(machine)
+    return _kernel_config.read_options(machine)
 
 
-config.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)(_kernel_options.read_options_at_rest)
+config.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)(_kernel_config.read_options_at_rest)
 
 
 @fact(

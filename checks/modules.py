@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Mapping, Optional, Set, Tuple, TypeVar, Union
 
-from nodespec.checks import _kernel_config, _kernel_options, _kernel_version
+from nodespec.checks import _kernel_config, _kernel_names, _kernel_version
 from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
@@ -21,7 +21,7 @@ LOADER = "/proc/sys/kernel/modprobe"
 def _validate_module_name(name: str) -> str:
     if not re.fullmatch(r"[\w+.-]{1,64}", name, re.ASCII):
         raise ValueError(f"`{name}` is not the name of a module: letters, digits, _ and -")
-    return _kernel_version.normalize_name(name)
+    return _kernel_names.normalize_name(name)
 
 
 @table(
@@ -180,7 +180,7 @@ def _infer_by_config(machine: Tree, name: str) -> Optional[Observation[str]]:
     if not option:
         return None
     running = isinstance(machine, Machine)
-    options = _kernel_options.read_options(machine) if running else _kernel_options.read_options_at_rest(machine)
+    options = _kernel_config.read_options(machine) if running else _kernel_config.read_options_at_rest(machine)
     built = options.observe(option)
     if not isinstance(built, Value):
         return None
@@ -288,7 +288,7 @@ def _read_bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
     if not machine.running:
         return _read_bans_at_rest(machine)
     disabled, line = machine.line(DISABLED), machine.line(_kernel_version.PROC_CMDLINE)
-    bans = dict(_kernel_version.parse_denied_modules(line.value, line.evidence)) if isinstance(line, Value) else {}
+    bans = dict(_kernel_names.parse_denied_modules(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
     return bans, next((look for look in (disabled, line) if isinstance(look, Unknown)), None)

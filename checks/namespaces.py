@@ -41,9 +41,9 @@ def kinds(machine: Machine) -> Observation[FrozenSet[str]]:
 
 @kinds.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
 def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
-    from nodespec.checks import _kernel_options  # noqa: PLC0415
+    from nodespec.checks import _kernel_config  # noqa: PLC0415
 
-    rows = _kernel_options.read_options_at_rest(tree)
+    rows = _kernel_config.read_options_at_rest(tree)
     found, at = {"mnt"}, Evidence("")
     for kind, option in OPTIONS.items():
         row = rows.observe(option)

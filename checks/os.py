@@ -9,13 +9,18 @@ from __future__ import annotations
 import re
 from typing import FrozenSet, Optional
 
-from nodespec.checks import _container, _hypervisor, _init_system, _os_release
+from nodespec.checks import _init_system, _os_release
 from nodespec.facts.declaration import fact
 from nodespec.facts.value_types import IDENTIFIER, FreeText, OneOf, SetOf, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+HYPERVISOR_SOURCES = (
+    *("/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource", "/sys/class/dmi/id*"),
+    *("/proc/device-tree*", "/sys/hypervisor/type", "/proc/xen/capabilities", "/proc/sysinfo"),
+)
 
 
 @fact(IDENTIFIER, sources=_os_release.FILES, same_at_rest=True)
@@ -151,7 +156,7 @@ def machine_id(tree: Tree) -> Observation[str]:
     sources=(
         "/proc/*/ns/*",
         "/proc/*/environ",
-        _container.ROOT,
+        "/proc/1/root",
         "/run/secrets/kubernetes.io",
         "/run/host/container-manager",
         "/run/systemd/container",
@@ -168,6 +173,8 @@ def container(machine: Machine) -> Observation[str]:
     process 1. Marks in the image do not change that: many images contain `/.dockerenv`. In all other cases the marks of
     engines decide; the result is inferred unless the process has its own PID namespace. Without a mark it is `other`.
     """
+    from nodespec.checks import _container  # noqa: PLC0415
+
     outside, path = _container.find_host_proof(machine), f"{machine.process}/ns/pid"
     if outside:
         return Absent(Evidence(outside))
@@ -192,7 +199,7 @@ def container(machine: Machine) -> Observation[str]:
 
 @fact(
     FreeText(),
-    sources=_hypervisor.SOURCES,
+    sources=HYPERVISOR_SOURCES,
     optional=True,
 )
 def virtualization(machine: Machine) -> Observation[str]:
@@ -202,6 +209,8 @@ def virtualization(machine: Machine) -> Observation[str]:
     Its kind is inferred from the clock source, the DMI tables or the device tree. The fact names the hypervisor, not
     the cloud provider: EC2 Nitro and Google are kvm. Xen's domain 0 counts as bare metal.
     """
+    from nodespec.checks import _hypervisor  # noqa: PLC0415
+
     return _hypervisor.detect_hypervisor(machine)
 
 

@@ -10,9 +10,9 @@ import re
 from functools import partial
 from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
-from nodespec.checks import _program_places, _runtime_catalogue, _services_at_boot
+from nodespec.checks import _program_places, _runtime_catalog, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
-from nodespec.checks._runtime_catalogue import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
+from nodespec.checks._runtime_catalog import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
 from nodespec.errors import suggest_name
 from nodespec.facts.declaration import Columns, Row, Rows, table
 from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, SetOf, Version
@@ -104,37 +104,10 @@ def runtime(machine: Machine) -> Rows[Row]:
 
 
 @runtime.at_rest(f"{':'.join(PROGRAMS)}*", *(f"*/{one.program}" for one in RUNTIMES.values()), *FILES, *PACKAGED)
-def _runtime_at_rest(tree: Tree) -> Rows[Row]:
-    def look(name: str) -> Observation[Row]:
-        there = _find_path(tree, name)
-        if isinstance(there, Absent):
-            return there._replace(say=f"{name} is not installed")
-        return there.then(
-            lambda _: Columns(**{column: partial(_resolve_column_at_rest, tree, name, column) for column in COLUMNS})
-        )
+def _rows_at_rest(tree: Tree) -> Rows[Row]:
+    from nodespec.checks import _runtime_at_rest  # noqa: PLC0415
 
-    def every() -> Dict[str, Observation[Row]]:
-        rows = {name: look(name) for name in RUNTIMES}
-        return {name: row for name, row in rows.items() if not isinstance(row, Absent)}
-
-    return Rows(look, every, Absent(Evidence(":".join(PROGRAMS))))
-
-
-def _resolve_column_at_rest(tree: Tree, name: str, column: str) -> Observation[Datum]:
-    looks: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
-        "version": _runtime_catalogue.read_packaged_version,
-        "path": _find_path,
-        "enabled": _runtime_catalogue.is_runtime_enabled,
-        "starts_at_boot": _runtime_catalogue.is_runtime_started_at_boot,
-        "api": _runtime_catalogue.resolve_api_at_rest,
-    }
-    if column in looks and (column != "api" or RUNTIMES[name].units):
-        return looks[column](tree, name)
-    if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
-        return _runtime_catalogue.read_setting(tree, name, column, _runtime_catalogue.read_packaged_version(tree, name))
-    if column == "snapshotter":
-        return _runtime_catalogue.report_no_images(name)
-    return RUNNING_ONLY if RUNTIMES[name].units else _runtime_catalogue.report_no_service(name)
+    return _runtime_at_rest.read_rows(tree, COLUMNS)
 
 
 def _list_runtime_rows(machine: Machine) -> Dict[str, Observation[Row]]:
@@ -146,8 +119,8 @@ def _make_runtime_row(machine: Machine, name: str) -> Observation[Row]:
     looks: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
         "version": _read_version,
         "path": _find_path,
-        "enabled": _runtime_catalogue.is_runtime_enabled,
-        "starts_at_boot": _runtime_catalogue.is_runtime_started_at_boot,
+        "enabled": _runtime_catalog.is_runtime_enabled,
+        "starts_at_boot": _runtime_catalog.is_runtime_started_at_boot,
         "running": _is_running,
         "socket": _find_socket,
         "api": _read_api,
@@ -182,7 +155,7 @@ def _find_socket(machine: Machine, name: str) -> Observation[str]:
     """Return the first socket on which something listens."""
     sockets = RUNTIMES[name].sockets
     if not sockets:
-        return _runtime_catalogue.report_no_service(name)
+        return _runtime_catalog.report_no_service(name)
     found = select_first(_probe_socket(machine, path) for path in sockets)
     if isinstance(found, Absent):
         return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
@@ -318,7 +291,9 @@ def _read_configured(machine: Machine, name: str, column: str) -> Observation[st
     socket = _find_socket(machine, name)
     if isinstance(socket, Value) and socket.value != RUNTIMES[name].sockets[0]:
         return Unknown("unsupported", f"which files the {name} at {socket.value} reads is not known")
-    return _runtime_catalogue.read_setting(machine, name, column, _read_version(machine, name))
+    from nodespec.checks import _runtime_settings  # noqa: PLC0415
+
+    return _runtime_settings.read_setting(machine, name, column, _read_version(machine, name))
 
 
 def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
@@ -333,7 +308,7 @@ def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
         yield _read_configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:
-        return _runtime_catalogue.report_no_images(name)
+        return _runtime_catalog.report_no_images(name)
     return select_first(looks())
 
 

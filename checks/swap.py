@@ -13,11 +13,11 @@ import re
 from typing import Dict, Tuple
 
 from nodespec.facts.declaration import Row, Rows, fact, table
-from nodespec.facts.value_types import MORE, OneOf, Size
+from nodespec.facts.value_types import OneOf, Size
 from nodespec.formats.mountinfo import unescape_path
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Observation, Value
 from nodespec.records import NamedTuple
 
 SWAPS = "/proc/swaps"
@@ -67,31 +67,14 @@ def devices(machine: Machine) -> Rows[Row]:
 def _total_at_rest(tree: Tree) -> Observation[int]:
     from nodespec.checks import _swap_files  # noqa: PLC0415
 
-    swap = _swap_files.resolve_swap(tree)
-    if not isinstance(swap, Value):
-        return swap
-    areas, at, more = swap.value
-    sizes = [area.size(tree) for area in areas]
-    known = sum(size.value for size in sizes if isinstance(size, Value))
-    unread = next((size for size in sizes if isinstance(size, Unknown) and size.reason != DEFERRED), None)
-    if unread or (more and not areas):
-        return unread or more[0]
-    others = () if len(areas) and all(isinstance(size, Value) for size in sizes) and not more else (MORE,)
-    return Value(max(known, 1) if others and areas else known, at._replace(inferred=True), others if areas else ())
+    return _swap_files.resolve_total(tree)
 
 
 @devices.at_rest(*AT_REST, "/*")
 def _devices_at_rest(tree: Tree) -> Rows[Row]:
     from nodespec.checks import _swap_files  # noqa: PLC0415
 
-    swap = _swap_files.resolve_swap(tree)
-    if not isinstance(swap, Value):
-        return Rows.lacking(swap)
-    rows: Dict[str, Observation[Row]] = {
-        area.path: Value({"type": Value(area.type, area.at), "size": area.size(tree)}, area.at)
-        for area in swap.value.areas
-    }
-    return Rows.of(rows, swap.value.more[0] if swap.value.more else Absent(Evidence(_swap_files.FSTAB)))
+    return _swap_files.read_rows(tree)
 
 
 class ActiveArea(NamedTuple):

@@ -6,15 +6,24 @@ import re
 from typing import Dict, List, Mapping, Optional
 
 from nodespec.checks import _kernel_config, _kernel_version, _services_at_boot
-from nodespec.checks._sysctl_origins import EXPLANATIONS, MODULES
+from nodespec.checks._sysctl_names import (
+    EXPLANATIONS,
+    MAX_ROWS,
+    ROOT,
+    SECRETS,
+    SWAP_SEPARATORS,
+    is_stable,
+    make_name,
+    make_path,
+    parse_key,
+    refuse_secret,
+)
 from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import UntypedValue
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
-ROOT = "/proc/sys"
-SWAP_SEPARATORS = str.maketrans("./", "/.")
 AT_REST = (
     *("*/sysctl.d*", "/etc/sysctl.conf", "*/modules-load.d*", "*/modprobe.d/*"),
     *_kernel_version.CMDLINE_FILES,
@@ -22,34 +31,15 @@ AT_REST = (
     *_services_at_boot.SOURCES,
     *("/etc/*", "*/tuned/*", "*/systemd/*", "/usr/bin/dockerd"),
 )
-MAX_ROWS = 20_000  # rows that are listed: a node with a thousand interfaces has some hundred for each
-MAX_NAME_CHARS = 250  # characters of a name
 MAX_COMPARED_NAMES = 2_000  # names that a misspelled name is compared with
 MIN_SIMILARITY = 0.8  # the similarity of a typing error
-
-
-def _parse_key(text: str) -> str:
-    """Parse a name such as `net.ipv4.ip_forward` or `net/ipv4/ip_forward`.
-
-    As with sysctl(8), the first separator decides which character separates; the other is literal.
-    `net/ipv4/conf/eth0.100/forwarding` is `net.ipv4.conf.eth0/100.forwarding`.
-    """
-    slashed = re.match(r"[^./]*/", text)
-    name = text.translate(SWAP_SEPARATORS) if slashed else text
-    parts = name.split(".")
-    if len(parts) == 1 or not all(map(_PART.fullmatch, parts)) or len(text) > MAX_NAME_CHARS or not text.isprintable():
-        raise ValueError(f"`{text[:80]}` is no kernel parameter: write it as in `net.ipv4.ip_forward`")
-    return name
-
-
-_PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # One or two slashes would be `.` and `..`.
 
 
 @table(
     UntypedValue(),
     sources=(f"{ROOT}*", "/proc/*/ns/*"),
     noun="kernel parameter",
-    key=_parse_key,
+    key=parse_key,
     fix="sysctl -w {key}={word}, and `{key} = {want}` in a file of /etc/sysctl.d for the next boot",
 )
 def sysctl(machine: Machine) -> Rows[str]:
@@ -74,44 +64,25 @@ def sysctl(machine: Machine) -> Rows[str]:
         root = Unknown("not found", f"{ROOT} is not there", "a kernel built with CONFIG_PROC_SYSCTL has it")
     if isinstance(root, Unknown):
         return Rows.lacking(root)
-    return Rows(lambda key: _observe_parameter(machine, key), lambda: _list_parameters(machine), Absent(Evidence(ROOT)))
+    return Rows(
+        lambda key: _observe_parameter(machine, key),
+        lambda: _list_parameters(machine),
+        Absent(Evidence(ROOT)),
+    )
 
 
 @sysctl.at_rest(*AT_REST)
-def _sysctl_at_rest(tree: Tree) -> Rows[str]:
-    from nodespec.checks import (  # noqa: PLC0415
-        _sysctl_at_boot,
-        _sysctl_defaults,
-        _sysctl_setters,
-        _sysctl_values,
-    )
+def _parameters_at_rest(tree: Tree) -> Rows[str]:
+    from nodespec.checks import _sysctl_at_rest  # noqa: PLC0415
 
-    assigned = _sysctl_at_boot.read_sysctl_files(tree)
-    if not isinstance(assigned, Value):
-        return Rows.lacking(assigned)
-    rest = Unknown(DEFERRED, "only a running machine can tell: no file assigns it")
-
-    def look(key: str) -> Observation[str]:
-        module = next((module for beginning, module in MODULES.items() if key.startswith(beginning)), "")
-        closed = _refuse_secret(key) or (_sysctl_defaults.explain_missing_module(tree, module) if module else None)
-        closed = closed or _sysctl_setters.find_disabled_ipv6(tree, key)
-        said = closed or _sysctl_setters.apply_services(tree, key, assigned.value.observe(key))
-        said = said or _sysctl_defaults.find_default(tree, key, assigned.evidence)
-        return said or assigned.value.refused(key) or rest
-
-    def every() -> Dict[str, Observation[str]]:
-        later = (setting.key for setting in _sysctl_setters.list_service_settings(tree))
-        names = sorted({*filter(_is_stable, (*assigned.value.named(), *later)), *_sysctl_values.DEFAULTS})
-        return {name: seen for name in names[:MAX_ROWS] if isinstance(seen := look(name), Value)}
-
-    return Rows(look, every, rest)
+    return _sysctl_at_rest.read_rows(tree)
 
 
 def _observe_parameter(machine: Machine, key: str) -> Observation[str]:
     closed = _explain_closed(machine, key)
     if closed:
         return closed
-    path = _make_path(key)
+    path = make_path(key)
     said = machine.text(path).then(lambda text: " ".join(text.split()))
     if isinstance(said, Value):
         return said
@@ -123,16 +94,6 @@ def _observe_parameter(machine: Machine, key: str) -> Observation[str]:
     return said if isinstance(said, Unknown) else Absent(said.evidence, _explain_missing_parameter(machine, key))
 
 
-def _make_path(key: str) -> str:
-    return f"{ROOT}/{key.translate(SWAP_SEPARATORS)}"
-
-
-SECRETS = r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key"
-# Parameters that change by themselves, or that belong to this boot only.
-UNSTABLE = (
-    r"fs\.(file-nr|inode-(nr|state)|dentry-state|aio-nr|quota\..*)|kernel\.(ns_last_pid|pty\.nr|perf_event_max_sample_rate)"
-    r"|kernel\.random\.(entropy_avail|uuid|boot_id)|net\.netfilter\.nf_conntrack_count|vm\.stat_refresh"
-)
 NAMESPACES = {
     "net": r"net\..*",
     "ipc": r"kernel\.(auto_msgmni|msg(max|mn[bi]|_next_id)|sem(_next_id)?|shm\w+)|fs\.mqueue\..*",
@@ -145,7 +106,7 @@ NAMESPACES = {
 def _explain_closed(machine: Machine, key: str) -> Optional[Unknown]:
     """Return why a parameter is never read."""
     if re.fullmatch(SECRETS, key):
-        return _refuse_secret(key)
+        return refuse_secret(key)
     if key.startswith("fs.binfmt_misc."):
         return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
     if machine.root == "/":  # The reader's own namespaces are those that are asked for.
@@ -154,10 +115,6 @@ def _explain_closed(machine: Machine, key: str) -> Optional[Unknown]:
         if re.fullmatch(keys, key):
             return machine.elsewhere(space)
     return None
-
-
-def _refuse_secret(key: str) -> Optional[Unknown]:
-    return Unknown("refused", f"{key} holds a secret") if re.fullmatch(SECRETS, key) else None
 
 
 def _explain_missing_parameter(machine: Machine, key: str) -> str:
@@ -170,7 +127,7 @@ def _explain_missing_parameter(machine: Machine, key: str) -> str:
 
 def _has_prefix(machine: Machine, beginning: str) -> bool:
     """Return whether any parameter has a name with this prefix."""
-    folder, _, start = _make_path(beginning).rpartition("/")
+    folder, _, start = make_path(beginning).rpartition("/")
     names = machine.names(folder)
     return isinstance(names, Value) and any(name.startswith(start) for name in names.value)
 
@@ -185,13 +142,9 @@ def _find_nearest(machine: Machine, key: str) -> str:
         here = names.value[:MAX_COMPARED_NAMES] if isinstance(names, Value) else ()
         if part not in here:
             close = get_close_matches(part, here, 1, MIN_SIMILARITY)
-            return f"there is {_make_name(f'{path}/{close[0]}')}" if close else f"{path} has nothing of the kind"
+            return f"there is {make_name(f'{path}/{close[0]}')}" if close else f"{path} has nothing of the kind"
         path += f"/{part}"
     return f"{path} cannot be opened"
-
-
-def _make_name(path: str) -> str:
-    return path[len(ROOT) + 1 :].translate(SWAP_SEPARATORS)
 
 
 def _list_parameters(machine: Machine) -> Mapping[str, Observation[str]]:
@@ -210,17 +163,10 @@ def _list_parameters(machine: Machine) -> Mapping[str, Observation[str]]:
 
 
 def _add_parameter(machine: Machine, path: str, rows: Dict[str, Observation[str]], folders: List[str]) -> None:
-    entry, name = machine.entry(path, follow=False), _make_name(path)
+    entry, name = machine.entry(path, follow=False), make_name(path)
     if not isinstance(entry, Value) or name == "fs.binfmt_misc":
         return
     if entry.value.kind == "directory":
         folders.append(path)
-    elif entry.value.kind == "file" and entry.value.mode & 0o004 and _is_stable(name):
+    elif entry.value.kind == "file" and entry.value.mode & 0o004 and is_stable(name):
         rows[name] = _observe_parameter(machine, name)
-
-
-def _is_stable(name: str) -> bool:
-    try:
-        return _parse_key(name) == name and not re.fullmatch(f"{SECRETS}|{UNSTABLE}", name)
-    except ValueError:
-        return False

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from unhurried import PROGRAM
 
-from nodespec.checks._runtime_catalogue import RUNTIMES
+from nodespec.checks._runtime_catalog import RUNTIMES
 
 TOP = Path(__file__).parents[1]
 SOCKETS = {path for runtime in RUNTIMES.values() for path in runtime.sockets}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel_version
+from nodespec.checks import _kernel_names
 from nodespec.facts import declaration
 from nodespec.facts.value_types import Datum, FreeText, Repeated
 from nodespec.judge.expectation import parse_expectation
@@ -33,13 +33,13 @@ LINE = "console=tty0 hugepagesz=1G hugepages=8 hugepagesz=2M hugepages=512 conso
 )
 def test_every_occurrence_counts_of_some_parameters(line: str, name: str, value: Union[str, set[str]]) -> None:
     wanted = frozenset(value) if isinstance(value, set) else value
-    assert _kernel_version.collect_values(line)[name] == wanted
+    assert _kernel_names.collect_values(line)[name] == wanted
 
 
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(["console", "panic", "rd.x"]), st.text("ab", max_size=2)), max_size=6))
 def test_the_values_are_those_of_the_line(pairs: List[tuple[str, str]]) -> None:
-    values = _kernel_version.collect_values(" ".join(f"{name}={value}" for name, value in pairs))
+    values = _kernel_names.collect_values(" ".join(f"{name}={value}" for name, value in pairs))
     assert set(values) == {name for name, _ in pairs}
     for name, value in values.items():
         given_ = [each for one, each in pairs if one == name]

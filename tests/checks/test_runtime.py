@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import runtime
-from nodespec.checks._runtime_catalogue import RUNTIMES
+from nodespec.checks._runtime_catalog import RUNTIMES
 from nodespec.facts.declaration import Columns, Table, resolve_place
 from nodespec.facts.value_types import Datum
 from nodespec.host.machine import Machine, ProgramResult

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, Union
 import pytest
 
 from nodespec.checks import _systemd_units, kubelet
-from nodespec.checks._runtime_catalogue import RUNTIMES
+from nodespec.checks._runtime_catalog import RUNTIMES
 from nodespec.checks.runtime import runtime
 from nodespec.facts.declaration import Columns, Rows, Table, resolve_place
 from nodespec.facts.value_types import Datum

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespec.checks import sysctl
-from nodespec.checks._sysctl_origins import EXPLANATIONS
+from nodespec.checks import _sysctl_names, sysctl
+from nodespec.checks._sysctl_names import EXPLANATIONS
 from nodespec.facts.declaration import Table, resolve_place
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
@@ -101,7 +101,7 @@ def test_a_key_never_leads_out_and_is_its_own_key(text: str) -> None:
     except ValueError:
         return
     assert table().key(key) == key
-    path = sysctl._make_path(key)  # noqa: SLF001 - what is opened
+    path = _sysctl_names.make_path(key)
     assert os.path.normpath(path) == path
     assert path.startswith("/proc/sys/")
 
@@ -171,7 +171,7 @@ SECRETS = ("net.ipv6.conf.eth0/100.stable_secret", "net/ipv6/conf/all/stable_sec
 
 @pytest.mark.parametrize("key", SECRETS)
 def test_secrets_are_not_read(make_tree: MakeTree, key: str) -> None:
-    path = sysctl._make_path(table().key(key))  # noqa: SLF001 - the file that must not be read
+    path = _sysctl_names.make_path(table().key(key))
     root = make_tree({**FILES, path: "5ec2e7"}, OWN)
     seen = look(root, key)
     assert isinstance(seen, Unknown)

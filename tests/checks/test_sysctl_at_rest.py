@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _sysctl_at_boot as files
-from nodespec.checks import _sysctl_defaults, _sysctl_values
+from nodespec.checks import _sysctl_modules, _sysctl_values
 from nodespec.facts.declaration import Row, Rows, Table, resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -316,7 +316,7 @@ class TestModules:
     def test_without_its_module_no_file_can_set_it(self, make_tree: MakeTree) -> None:
         seen = look(make_tree({**self.FILE, **self.KERNEL}, SYSTEMD), self.KEY)
         said = "the module br_netfilter brings it, and nothing loads that at boot: name it in a file of "
-        assert seen == Absent(Evidence(":".join(_sysctl_defaults.LOAD_FOLDERS)), f"{said}/etc/modules-load.d")
+        assert seen == Absent(Evidence(":".join(_sysctl_modules.LOAD_FOLDERS)), f"{said}/etc/modules-load.d")
 
     @pytest.mark.parametrize(
         ("path", "text"),

@@ -1,6 +1,11 @@
-"""Origin of kernel parameters that not every kernel has, by prefix of the name."""
+"""Names of kernel parameters: their syntax, those that are never read, and what adds them."""
 
 from __future__ import annotations
+
+import re
+from typing import Optional
+
+from nodespec.model.observation import Unknown
 
 # The module that adds the parameter.
 MODULES = {
@@ -66,3 +71,56 @@ EXPLANATIONS = {
     **{beginning: f"the module {module} brings it" for beginning, module in MODULES.items()},
     **{beginning: f"a kernel built with CONFIG_{option} has it" for beginning, option in OPTIONS.items()},
 }
+ROOT = "/proc/sys"
+SWAP_SEPARATORS = str.maketrans("./", "/.")
+MAX_ROWS = 20_000  # rows that are listed: a node with a thousand interfaces has some hundred for each
+MAX_NAME_CHARS = 250  # characters of a name
+NAME_PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # One or two slashes would be `.` and `..`.
+SECRETS = r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key"
+# Parameters that change by themselves, or that belong to this boot only.
+UNSTABLE = (
+    r"fs\.(file-nr|inode-(nr|state)|dentry-state|aio-nr|quota\..*)|kernel\.(ns_last_pid|pty\.nr|perf_event_max_sample_rate)"
+    r"|kernel\.random\.(entropy_avail|uuid|boot_id)|net\.netfilter\.nf_conntrack_count|vm\.stat_refresh"
+)
+
+
+def parse_key(text: str) -> str:
+    """Parse a name such as `net.ipv4.ip_forward` or `net/ipv4/ip_forward`.
+
+    As with sysctl(8), the first separator decides which character separates; the other is literal.
+    `net/ipv4/conf/eth0.100/forwarding` is `net.ipv4.conf.eth0/100.forwarding`.
+    """
+    slashed = re.match(r"[^./]*/", text)
+    name = text.translate(SWAP_SEPARATORS) if slashed else text
+    parts = name.split(".")
+    if (
+        len(parts) == 1
+        or not all(map(NAME_PART.fullmatch, parts))
+        or len(text) > MAX_NAME_CHARS
+        or not text.isprintable()
+    ):
+        raise ValueError(f"`{text[:80]}` is no kernel parameter: write it as in `net.ipv4.ip_forward`")
+    return name
+
+
+def make_path(key: str) -> str:
+    """Return the file of a parameter."""
+    return f"{ROOT}/{key.translate(SWAP_SEPARATORS)}"
+
+
+def make_name(path: str) -> str:
+    """Return the parameter of a file."""
+    return path[len(ROOT) + 1 :].translate(SWAP_SEPARATORS)
+
+
+def refuse_secret(key: str) -> Optional[Unknown]:
+    """Return why a parameter is never read if it holds a secret; else None."""
+    return Unknown("refused", f"{key} holds a secret") if re.fullmatch(SECRETS, key) else None
+
+
+def is_stable(name: str) -> bool:
+    """Return whether a parameter may be listed: it holds no secret and does not change by itself."""
+    try:
+        return parse_key(name) == name and not re.fullmatch(f"{SECRETS}|{UNSTABLE}", name)
+    except ValueError:
+        return False

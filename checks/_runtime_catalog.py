@@ -6,7 +6,7 @@ from typing import Tuple
 
 from nodespec.checks import _services_at_boot
 from nodespec.host.tree import PROGRAMS, Tree
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Observation
 from nodespec.records import NamedTuple
 
 
@@ -90,53 +90,3 @@ def report_no_service(name: str) -> Absent:
 def report_no_images(name: str) -> Absent:
     """Return the absence of images, for a runtime that only runs unpacked ones."""
     return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
-
-
-def read_setting(tree: Tree, name: str, column: str, version: Observation[str]) -> Observation[str]:
-    """Return a setting of its configuration, else its default (inferred)."""
-    from nodespec.checks._runtime_config import READERS  # noqa: PLC0415
-
-    settings = READERS[name].read(tree, version)
-    if not isinstance(settings, Value):
-        return settings
-    found = settings.value.get(column)
-    default = READERS[name].defaults.get(column)
-    # An evidence without a source is containerd's own default.
-    if isinstance(found, Value) and not found.evidence.source:
-        default = found.value
-    elif found is not None:
-        return found
-    if default:
-        return Value(default, _locate_default(tree, name, settings.evidence))
-    said = f"{settings.evidence} does not say, and {name} decides when it runs"
-    return Unknown("not found", said, f"start {name}") if tree.running else Unknown(DEFERRED, said)
-
-
-def _locate_default(tree: Tree, name: str, file: Evidence) -> Evidence:
-    """Return the evidence of a default.
-
-    It is the file that lacks the setting, or the program if no file exists.
-    """
-    program = tree.program(RUNTIMES[name].program)
-    if isinstance(program, Value) and isinstance(tree.entry(file.source), Absent):
-        file = program.evidence
-    return file._replace(inferred=True)
-
-
-def resolve_api_at_rest(tree: Tree, name: str) -> Observation[str]:
-    """Return that the API is absent if the configuration disables it.
-
-    Otherwise the result is deferred.
-    """
-    if name == "docker":
-        return Absent(Evidence(":".join(PROGRAMS)), RUNTIMES[name].silent)
-    if name == "containerd":
-        from nodespec.checks._runtime_config import read_containerd_settings  # noqa: PLC0415
-
-        settings = read_containerd_settings(tree, read_packaged_version(tree, name))
-        disabled = settings.value.disabled if isinstance(settings, Value) else settings
-        if isinstance(disabled, Value) and disabled.value:
-            return Absent(
-                disabled.evidence, "the cri plugin of containerd is disabled: take it out of disabled_plugins"
-            )
-    return Unknown(DEFERRED, "only a running machine can tell")
