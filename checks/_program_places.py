@@ -48,6 +48,11 @@ def _find_unit_program(tree: Tree, name: str) -> Observation[str]:
     """Return the program that its unit starts, if that exists."""
     if name not in UNITS:
         return Absent(Evidence(""))
+    from nodespec.checks import _systemd_units  # noqa: PLC0415
+
+    file = _systemd_units.find_unit_file(tree, UNITS[name])
+    if isinstance(file, Absent):
+        return file
     from nodespec.checks._systemd_command import read_service_command  # noqa: PLC0415
 
     command = read_service_command(tree, UNITS[name], name)
