@@ -6,16 +6,40 @@ file is opened only for `empty`.
 
 from __future__ import annotations
 
+import re
 from typing import Mapping, Optional
 
 from nodespec.facts.declaration import Columns, Row, Rows, table
-from nodespec.facts.value_types import Flag, Mode, OneOf, Size, Whole
+from nodespec.facts.value_types import Flag, FreeText, OneOf, Size, Whole
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
 WHOLE_MAP = ["0", "0", "4294967295"]  # the mapping of the initial user namespace
+
+
+# by octal digit: the digits whose bits are a subset of it
+SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")
+
+
+class Mode(FreeText):
+    """The type of permissions in octal; 644 and 0644 are equal."""
+
+    noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
+
+    def read(self, text: str) -> str:
+        bound = re.fullmatch(r"\s*(<=?)\s*([0-7]{3,4})\s*", text)
+        if bound:
+            digits = (SUBMASKS[int(digit)] for digit in bound[2].zfill(4))
+            within = "".join(digit if len(digit) == 1 else f"[{digit}]" for digit in digits)
+            raise ValueError(
+                f"`{text}`: permissions are bits and have no order; for {bound[2]} or stricter write "
+                f'`{{matches: "{within}"}}`, or list the allowed modes'
+            )
+        if not re.fullmatch("[0-7]{3,4}", text):
+            raise ValueError(f"`{text}` is not {self.noun}")
+        return text.zfill(4)
 
 
 def _validate_path(text: str) -> str:

@@ -22,8 +22,7 @@ from nodespec.judge import judge as judging
 from nodespec.judge.conclusion import Choice
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Style, Waiver
-from nodespec.model.subject import Seat
+from nodespec.model.report import Report, Seat, Style, Waiver
 from nodespec.run.check import check_choice, open_target
 from nodespec.run.request import DEFAULT_SECONDS, Target
 

@@ -15,6 +15,7 @@ from nodespec.model.report import (
     Cause,
     Concluded,
     Finding,
+    Host,
     Observed,
     Param,
     Part,
@@ -23,7 +24,6 @@ from nodespec.model.report import (
     Waiver,
     encode_item,
 )
-from nodespec.model.subject import Host
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Mapping, Sequence, Tuple

@@ -21,8 +21,7 @@ from nodespec.host.tree import Entry
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report
-from nodespec.model.subject import Seat
+from nodespec.model.report import Report, Seat
 from nodespec.run import host_identity
 
 HOSTS = Path(__file__).parent / "hosts"

@@ -14,8 +14,7 @@ from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Finding, Report, Waiver
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Finding, Host, Report, Seat, Waiver
 
 NOW = 1_800_000_000.0  # 2027-01-15
 HERE = Evidence("/pretended", 7)

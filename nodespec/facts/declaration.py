@@ -16,7 +16,7 @@ from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from types import ModuleType
-    from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Tuple, TypeAlias, Union
+    from typing import Callable, Dict, Iterable, Iterator, Mapping, Tuple, TypeAlias, Union
 
     from nodespec.host.machine import Machine
     from nodespec.host.tree import Tree
@@ -62,10 +62,10 @@ class Rows(Generic[T_co]):
 
     def __init__(
         self,
-        look: Callable[[str], Optional[Observation[T_co]]],
+        look: Callable[[str], Union[Observation[T_co], None]],
         every: Callable[[], Mapping[str, Observation[T_co]]],
         rest: Observation[T_co],
-        names: Optional[Callable[[], Iterable[str]]] = None,
+        names: Union[Callable[[], Iterable[str]], None] = None,
     ) -> None:
         self.every, self.rest, self._look = every, rest, look
         self._names = names or every
@@ -114,10 +114,8 @@ def suggest_similar_name(name: str, names: Iterable[str]) -> str:
     )
 
 
-S = TypeVar("S")
-
-
 WILDCARD = r"[*?]|\[[^]/]+\]"  # Wildcards of a shell, in a path.
+S = TypeVar("S")
 
 
 class Fact(Generic[S]):
@@ -130,7 +128,7 @@ class Fact(Generic[S]):
     def __init__(self, probe: Callable[[Machine], S], sources: Sources, fix: str, *, sensitive: bool) -> None:
         self.probe, self.sources, self.fix, self.sensitive = probe, sources, fix, sensitive
         self.about = probe.__doc__ or ""
-        self.resting: Optional[Callable[[Tree], S]] = None  # None: the fact requires a running machine.
+        self.resting: Union[Callable[[Tree], S], None] = None  # None: the fact requires a running machine.
         self.resting_sources: Sources = ()
 
     def at_rest(self, *sources: str) -> Callable[[Callable[[Tree], S]], Callable[[Tree], S]]:
@@ -230,7 +228,7 @@ def table(
     listed: Callable[[str], bool] = bool,
     total: bool = False,
     fix: str = "",
-    fixes: Optional[Mapping[str, str]] = None,
+    fixes: Union[Mapping[str, str], None] = None,
     sensitive: bool = False,
     same_at_rest: bool = False,
 ) -> Callable[[TableProbe], Table]:
@@ -307,7 +305,12 @@ def load_family(name: str) -> Union[Group, Table]:
     LookupError if there is none.
     """
     if name not in _FAMILIES:
-        module = import_module(f"nodespec.checks.{name}") if name in list_families() else _load_foreign_module(name)
+        if name in list_families():
+            module = import_module(f"nodespec.checks.{name}")
+        else:
+            from nodespec.facts.foreign import load_foreign_module as load  # noqa: PLC0415 - third parties only
+
+            module = load(name)
         _FAMILIES[name] = _collect_declarations(name, module)
     return _FAMILIES[name]
 
@@ -323,17 +326,6 @@ def _collect_declarations(name: str, module: ModuleType) -> Union[Group, Table]:
     if len(members) == 1 and isinstance(only, Table):
         return only
     return Group(members, module.__doc__ or "")
-
-
-def _load_foreign_module(name: str) -> ModuleType:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - 40 ms, for third parties only
-
-    found = entry_points()
-    group = found.select(group="nodespec.checks") if hasattr(found, "select") else found.get("nodespec.checks", ())
-    for point in group:
-        if point.name == name:
-            return cast("ModuleType", point.load())
-    raise LookupError(name)
 
 
 def resolve_place(path: Tuple[str, ...]) -> Place:

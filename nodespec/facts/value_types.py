@@ -145,29 +145,6 @@ class Repeated(FreeText):
     noun, repeats = "text", True
 
 
-# By octal digit: the digits whose bits are a subset of it.
-SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")
-
-
-class Mode(FreeText):
-    """The permissions of a file in octal; 644 and 0644 are equal."""
-
-    noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
-
-    def read(self, text: str) -> str:
-        bound = re.fullmatch(r"\s*(<=?)\s*([0-7]{3,4})\s*", text)
-        if bound:
-            digits = (SUBMASKS[int(digit)] for digit in bound[2].zfill(4))
-            within = "".join(digit if len(digit) == 1 else f"[{digit}]" for digit in digits)
-            raise ValueError(
-                f"`{text}`: permissions are bits and have no order; for {bound[2]} or stricter write "
-                f'`{{matches: "{within}"}}`, or list the modes that are right'
-            )
-        if not re.fullmatch("[0-7]{3,4}", text):
-            raise ValueError(f"`{text}` is not {self.noun}")
-        return text.zfill(4)
-
-
 class OneOf(Kind[str]):
     """One of a closed list.
 

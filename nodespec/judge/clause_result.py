@@ -7,8 +7,8 @@ from itertools import chain
 
 from nodespec.facts.declaration import Place, Table
 from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind, Size
-from nodespec.judge import pattern
-from nodespec.judge.pattern import Clause
+from nodespec.judge import pattern as patterns
+from nodespec.judge.pattern import Clause, Pattern
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.report import Observed, Part
@@ -43,7 +43,7 @@ def evaluate_clause(clause: Clause, seen: Observation[Datum], name: str = "", *,
     lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
     wanted = f"not {clause.expect.text}" if negated else clause.expect.text
     evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
-    shows = pattern.OPPOSITE.get(outcome, outcome) if negated else outcome
+    shows = patterns.OPPOSITE.get(outcome, outcome) if negated else outcome
     part = Part(".".join(clause.place.path), wanted, _make_observed(clause, seen, name), evidence, shows)
     return ClauseResult(clause, seen, outcome, part, negated, lack)
 
@@ -61,6 +61,12 @@ def compare_observation(clause: Clause, seen: Observation[Datum]) -> str:
         values += tuple(case for case in clause.expect.cases if _exceeds(case, seen.value))
     verdicts = {clause.expect.test(value) for value in values}
     return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
+
+
+def join_results(pattern: Pattern, results: Sequence[ClauseResult]) -> str:
+    """Return the outcome of a pattern from the results of its clauses, in their order."""
+    each = iter(results)
+    return patterns.compute_outcome(pattern, lambda _: next(each).outcome)
 
 
 def _exceeds(case: Case, value: Datum) -> bool:

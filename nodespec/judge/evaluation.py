@@ -7,37 +7,33 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from itertools import chain
 
-from nodespec.facts import declaration
-from nodespec.facts.declaration import Place, Table
+from nodespec.facts.declaration import Place
 from nodespec.facts.live import DEADLINE_SECONDS, Alarm, Facts
 from nodespec.facts.value_types import OTHER, Datum, Kind
 from nodespec.judge import conclusion
 from nodespec.judge import pattern as patterns
 from nodespec.judge.clause_result import (
     ClauseResult,
-    compare_observation,
     describe_unmet_condition,
     evaluate_clause,
     format_sentence,
+    join_results,
     select_default_fix,
 )
 from nodespec.judge.pattern import Clause, Pattern
-from nodespec.light_typing import TYPE_CHECKING, cast
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model import plan as plans
 from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
-from nodespec.model.plan import Data, Node, Plan, Requirement
+from nodespec.model.plan import Data, Plan, Requirement
 from nodespec.model.report import Cause, Finding
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+    from typing import Dict, List, Optional, Sequence, Tuple, Union
 
     from nodespec.model.json_types import Json
 
-ROWS_PER_TIME_CHECK = 256  # rows between two checks of the deadline
-MAX_SHOWN_ROWS = 50  # maximum rows in the report of a quantified rule; its text counts all rows
 MAX_PATTERN_SECONDS = 2.0  # timeout of one regular expression
 MIN_PATTERN_SECONDS = 0.01  # minimum timeout in seconds, even after the deadline of the run
 PATTERN_TIMED_OUT = Unknown(
@@ -104,12 +100,16 @@ class BoundFacts:
 
     def __init__(self, facts: Facts, reading: PreparedPlan, end: float) -> None:
         self.facts, self.reading, self.end = facts, reading, end
-        self.rows = facts.rows
+        self.rows, self.params = facts.rows, reading.params
         self.late = False  # a timeout occurred: the result must not be memoized for other hosts
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of a place."""
         return self.reading.given[place.path[1]] if place.path[0] == patterns.PARAMS else self.facts.observe(place)
+
+    def evaluate(self, pattern: Pattern) -> Tuple[ClauseResult, ...]:
+        """Return the clause results of a pattern."""
+        return _evaluate_pattern(pattern, self)
 
 
 def _evaluate_requirement(requirement: Requirement, facts: BoundFacts) -> RequirementResult:
@@ -122,11 +122,13 @@ def _evaluate_requirement(requirement: Requirement, facts: BoundFacts) -> Requir
             facts.reading.idle[requirement.id] = judged
         return judged
     if "every" in requirement.pattern or "some" in requirement.pattern:
-        required, sights, said = _evaluate_rows(requirement.pattern, facts)
+        from nodespec.judge.quantified_rule import evaluate_rows  # noqa: PLC0415 - few specs have quantified rules
+
+        required, sights, said = evaluate_rows(requirement.pattern, facts)
     else:
         pattern = facts.reading.pattern(requirement.pattern)
         sights = _evaluate_pattern(pattern, facts)
-        required = _join_results(pattern, sights)
+        required = join_results(pattern, sights)
         sights = _select_decisive(pattern, sights) if required == "pass" else sights
         said = format_sentence(required, sights, "any" in requirement.pattern)
     outcome = patterns.apply_condition(condition, required)
@@ -146,7 +148,7 @@ def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResu
         return settled[id(data)]
     pattern = facts.reading.pattern(data)
     sights = _evaluate_pattern(pattern, facts)
-    found = sights, _join_results(pattern, sights)
+    found = sights, join_results(pattern, sights)
     if all(clause.place.path[0] == patterns.PARAMS for clause in patterns.list_clauses(pattern)):
         settled[id(data)] = found
     return found
@@ -218,11 +220,6 @@ def _list_strongest_values(kind: Kind[Datum], looks: Sequence[Union[Value[Datum]
     return tuple(dict.fromkeys(v for values in ((best,), *several) for v in values if kind.strength(v) >= least))
 
 
-def _join_results(pattern: Pattern, sights: Sequence[ClauseResult]) -> str:
-    each = iter(sights)
-    return patterns.compute_outcome(pattern, lambda _: next(each).outcome)
-
-
 def _select_decisive(pattern: Pattern, sights: Tuple[ClauseResult, ...]) -> Tuple[ClauseResult, ...]:
     """Return the clause results that decided a pass.
 
@@ -233,135 +230,9 @@ def _select_decisive(pattern: Pattern, sights: Tuple[ClauseResult, ...]) -> Tupl
     for part_ in pattern.parts:
         size = len(tuple(patterns.list_clauses(part_)))
         own, sights = sights[:size], sights[size:]
-        if _join_results(part_, own) == "pass":
+        if join_results(part_, own) == "pass":
             return own
     return sights
-
-
-# quantified rules
-
-
-def _evaluate_rows(data: Data, facts: BoundFacts) -> Tuple[str, Tuple[ClauseResult, ...], str]:
-    """Evaluate a quantified rule, `every` or `some`, on the rows of a table.
-
-    Returns the outcome, the clause results to show, and the text.
-    """
-    how = "every" if "every" in data else "some"
-    path = tuple(cast("List[str]", data[how]))
-    table = declaration.resolve_place(path)
-    names = facts.rows(table)
-    if isinstance(names, Unknown):
-        return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
-    none = "pass" if data.get("or-none") == "true" else "fail"
-    found: List[Tuple[str, str]] = []  # for each row: whether it matches, and whether it is as required
-    seen = _ShownRows(data)
-    row = table._replace(path=(*path, "*"), key="*")
-    where, require = (
-        _parse_row_pattern(data[key], row, facts) if key in data else None for key in ("where", "require")
-    )
-    for number, name in enumerate(names):
-        if number % ROWS_PER_TIME_CHECK == 0 and time.monotonic() > facts.end:
-            facts.late = True
-            return "unknown", (), f"timed out after {number} of {len(names)} rows; increase --deadline"
-        condition, required = _evaluate_row(where, require, name, facts, seen)
-        if condition != "fail":
-            found.append((condition, required))
-    if not found:
-        return none, (), f"no {cast('Table', table.fact).noun} matches"
-    outcomes = [_weigh_row(how, *row) for row in found]
-    outcome = patterns.join_outcomes("all" if how == "every" else "any", outcomes)
-    if all(condition != "pass" for condition, _ in found):  # possibly no row matches
-        outcome = none if {required for _, required in found} == {none} else _join_undecided(chain.from_iterable(found))
-    return outcome, tuple((seen.telling or seen.first)[:MAX_SHOWN_ROWS]), f"{how} row: {_format_counts(outcomes)}"
-
-
-class _ShownRows:
-    """The clause results of rows that the report shows.
-
-    These are the results that do not pass, else the results of the first rows. Others are not computed.
-    """
-
-    def __init__(self, data: Data) -> None:
-        require = data["require"]
-        self.plain = isinstance(require, dict) and "column" in require  # one clause: it passes if the row passes
-        self.telling: List[ClauseResult] = []
-        self.first: List[ClauseResult] = []
-
-    def accepts(self, outcome: str) -> bool:
-        """Return whether the report may show a row with this outcome."""
-        return len(self.telling) < MAX_SHOWN_ROWS and (
-            outcome != "pass" or not self.plain or len(self.first) < MAX_SHOWN_ROWS
-        )
-
-    def add(self, sights: Sequence[ClauseResult]) -> None:
-        """Add the clause results of a row."""
-        self.telling += [sight for sight in sights if sight.part.outcome != "pass"]
-        if len(self.first) < MAX_SHOWN_ROWS:
-            self.first += sights
-
-
-def _join_undecided(outcomes: Iterable[str]) -> str:
-    return "unknown" if "unknown" in outcomes else DEFERRED
-
-
-def _weigh_row(how: str, condition: str, required: str) -> str:
-    """Return the outcome of a row that possibly matches.
-
-    Such a row cannot make `every` fail or `some` pass.
-    """
-    if condition == "pass" or required == ("pass" if how == "every" else "fail"):
-        return required
-    return _join_undecided((condition, required))
-
-
-def _parse_row_pattern(part: Node, row: Place, facts: BoundFacts) -> Pattern:
-    """Return the pattern of a rule for the placeholder row `*`.
-
-    It is parsed once for all rows.
-    """
-    return patterns.parse_pattern(cast("Data", part), facts.reading.params, row)
-
-
-def _evaluate_row(
-    where: Optional[Pattern], require: Optional[Pattern], name: str, facts: BoundFacts, seen: _ShownRows
-) -> Tuple[str, str]:
-    """Return whether a row matches, and whether it is as required."""
-    condition = "pass"
-    if where is not None:
-        condition = _find_outcome(_bind_row(where, name), facts)
-        if condition == "fail":
-            return condition, "pass"
-    required = _bind_row(cast("Pattern", require), name)
-    outcome = _find_outcome(required, facts)
-    if seen.accepts(outcome):
-        seen.add(_evaluate_pattern(required, facts))
-    return condition, outcome
-
-
-def _find_outcome(pattern: Pattern, facts: BoundFacts) -> str:
-    """Return the outcome of a pattern without clause results.
-
-    Tables can have many rows, and the report shows few of them.
-    """
-    if isinstance(pattern, Clause) and not pattern.expect.opaque:
-        return compare_observation(pattern, facts.observe(pattern.place))
-    if any(clause.expect.opaque for clause in patterns.list_clauses(pattern)):
-        return _join_results(pattern, _evaluate_pattern(pattern, facts))
-    return patterns.compute_outcome(pattern, lambda clause: compare_observation(clause, facts.observe(clause.place)))
-
-
-def _bind_row(pattern: Pattern, name: str) -> Pattern:
-    """Return a pattern of the placeholder row `*` for a named row."""
-    if isinstance(pattern, Clause):
-        path, place = pattern.place.path, pattern.place
-        depth = len(place.owner)
-        at_row = Place((*path[:depth], name, *path[depth + 1 :]), place.fact, name, place.column)
-        return Clause(at_row, pattern.expect, pattern.aliases)
-    return pattern._replace(parts=tuple(_bind_row(part, name) for part in pattern.parts))
-
-
-def _format_counts(outcomes: Sequence[str]) -> str:
-    return ", ".join(f"{outcomes.count(one)} {one}" for one in patterns.ALL_PRECEDENCE if one in outcomes)
 
 
 # causes

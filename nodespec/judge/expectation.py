@@ -24,8 +24,6 @@ OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "pa
 REQUIREMENT_KEYS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
 OR_LATER = re.compile(r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*")
 MAX_CASES = 1000  # maximum values that one expectation distinguishes; each of them is tested
-MAX_PATTERN_CHARS = 1000  # maximum characters of a regular expression
-MAX_MATCHED_CHARS = 4096  # maximum characters of a text that is matched
 
 
 class Expect(NamedTuple):
@@ -221,46 +219,9 @@ def parse_matches(arg: Node, kind: Kind[Datum]) -> Expect:
     """
     if not isinstance(arg, str) or not isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
         raise DocumentError(arg, f"`matches` requires a pattern, and a fact that is text; this fact is {kind.noun}")
-    if len(arg) > MAX_PATTERN_CHARS:
-        raise ValueError(f"the pattern has {len(arg)} characters; the maximum is {MAX_PATTERN_CHARS}")
-    try:
-        pattern = compile_pattern(arg)
-        if _matches_everything(pattern):
-            raise ValueError(f"`{arg}` matches every text, so that the requirement cannot fail")
-    except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"`{arg}` is not a valid regular expression: {error}") from None
+    from nodespec.judge.text_match import make_text_test  # noqa: PLC0415 - few specs have regular expressions
 
-    def test(value: Case) -> bool:
-        texts = value if isinstance(value, frozenset) else (value,)
-        return any(
-            isinstance(text, str) and len(text) <= MAX_MATCHED_CHARS and bool(pattern.fullmatch(text)) for text in texts
-        )
-
-    return Expect(f"matching {arg}", test, opaque=True)
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Compile a regular expression without the FutureWarning of Python's parser.
-
-    The warning announces a change of syntax in later Python versions, and would reach the output.
-    """
-    import warnings  # noqa: PLC0415 - few specs have regular expressions
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return re.compile(pattern)
-
-
-def _matches_everything(pattern: re.Pattern[str]) -> bool:
-    from nodespec.facts.live import Alarm  # noqa: PLC0415 - that module accesses hosts, this one does not
-    from nodespec.model.observation import TimedOut  # noqa: PLC0415 - likewise
-
-    try:
-        with Alarm(1.0, busy=True):
-            return all(pattern.fullmatch(text) for text in ("", OTHER, "x y/z=1"))
-    except TimedOut:
-        say = "takes too long to match; avoid nested repetition"
-        raise ValueError(f"`{pattern.pattern}` {say}") from None
+    return Expect(f"matching {arg}", make_text_test(arg), opaque=True)
 
 
 # joining

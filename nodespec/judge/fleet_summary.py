@@ -16,8 +16,7 @@ from nodespec.judge.conclusion import derive_conclusion
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Value
 from nodespec.model.plan import Spec
-from nodespec.model.report import Finding, Report
-from nodespec.model.subject import Host
+from nodespec.model.report import Finding, Host, Report
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 

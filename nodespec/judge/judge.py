@@ -15,8 +15,7 @@ from nodespec.judge.evaluation import PreparedPlan
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Unknown
 from nodespec.model.plan import Plan, Requirement
-from nodespec.model.report import Finding, Param, Report, Waiver
-from nodespec.model.subject import HEAD_FACTS, Host, Seat
+from nodespec.model.report import HEAD_FACTS, Finding, Host, Param, Report, Seat, Waiver
 from nodespec.recording.observation_json import NOT_RECORDED
 from nodespec.recording.tee import TeeFacts
 from nodespec.records import NamedTuple

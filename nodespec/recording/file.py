@@ -18,7 +18,7 @@ from nodespec.model.document import open_nonblocking
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
 from nodespec.model.plan import CONTEXTS, LANGUAGE_VERSION
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Seat
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:

@@ -18,8 +18,7 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Waiver, compute_exit_code
-from nodespec.model.subject import Seat
+from nodespec.model.report import Report, Seat, Waiver, compute_exit_code
 from nodespec.output.writer import embeds_facts, write_reports
 from nodespec.run import host_identity
 from nodespec.run.request import JudgeOptions, Outputs, Target

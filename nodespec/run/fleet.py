@@ -19,8 +19,7 @@ from nodespec.judge.memo import MemoizedPlan, MemoizedRecording, MemoizedTee
 from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model import plan as plans
 from nodespec.model.plan import CONTEXTS
-from nodespec.model.report import Report, compute_exit_code
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Report, Seat, compute_exit_code
 from nodespec.output.spool import Spool, make_stream
 from nodespec.output.writer import ReportOutput, embeds_facts, render_reports, write_documents, write_reports
 from nodespec.recording.file import list_recordings, load_recording

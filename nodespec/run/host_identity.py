@@ -14,7 +14,7 @@ from nodespec.host.tree import Tree
 from nodespec.judge.clause_result import format_value
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Value
-from nodespec.model.subject import HEAD_FACTS, Host
+from nodespec.model.report import HEAD_FACTS, Host
 from nodespec.sha256 import sha256
 
 if TYPE_CHECKING:

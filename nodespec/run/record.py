@@ -17,7 +17,7 @@ from nodespec.judge.pattern import parse_pattern as read_pattern
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Observation, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.subject import Seat
+from nodespec.model.report import Seat
 from nodespec.output.facts_yaml import format_facts, iter_clauses, list_places
 from nodespec.output.file import FileAccess
 from nodespec.output.writer import write_one

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks.files import files
+from nodespec.checks.files import Mode, files
 from nodespec.facts.declaration import Record
-from nodespec.facts.value_types import Datum, Mode
+from nodespec.facts.value_types import Datum
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry

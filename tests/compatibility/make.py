@@ -23,7 +23,7 @@ import fit_node
 
 from nodespec.__main__ import main
 from nodespec.host.machine import Machine
-from nodespec.model.subject import Host
+from nodespec.model.report import Host
 from nodespec.run import check, host_identity
 
 HERE = Path(__file__).resolve().parent

@@ -21,8 +21,7 @@ from nodespec.facts.live import Facts, Live
 from nodespec.judge import waivers
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.plan import Plan
-from nodespec.model.report import Style
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Seat, Style
 from nodespec.output.facts_yaml import format_facts
 from nodespec.recording import file
 from nodespec.recording.replay import ReplayedFacts

@@ -19,8 +19,7 @@ from nodespec.judge.memo import MemoizedPlan, MemoizedRecording, MemoizedTee, Me
 from nodespec.model.json_types import Json
 from nodespec.model.observation import TimedOut
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Waiver
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Report, Seat, Waiver
 from nodespec.recording import observation_json
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.recording.tee import CapturedTable

@@ -17,8 +17,7 @@ from nodespec.errors import UsageError
 from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
 from nodespec.judge.memo import MemoizedPlan
 from nodespec.model.json_types import Json, check_depth
-from nodespec.model.report import Waiver
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Seat, Waiver
 from nodespec.recording.replay import ReplayedFacts
 
 

@@ -26,8 +26,7 @@ from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.json_types import Json
-from nodespec.model.report import Report
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Report, Seat
 from nodespec.output.facts_yaml import list_places
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import record

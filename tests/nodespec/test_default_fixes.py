@@ -9,10 +9,11 @@ import pytest
 from pretended import found, planned
 
 from nodespec.author.spec.satisfiability import find_outcomes
+from nodespec.checks.files import Mode
 from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.facts.value_types import Datum, Flag, Kind, Mode, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, Kind, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
 from nodespec.judge.clause_result import evaluate_clause, is_passing_value, select_default_fix
 from nodespec.judge.expectation import parse_expectation
 from nodespec.judge.pattern import Clause

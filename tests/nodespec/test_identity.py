@@ -19,8 +19,7 @@ from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Absent, Value
-from nodespec.model.report import Report, Style, encode_reports
-from nodespec.model.subject import Seat
+from nodespec.model.report import Report, Seat, Style, encode_reports
 from nodespec.reports import html, junit, markdown, text
 from nodespec.reports import json as json_
 from nodespec.run import host_identity

@@ -21,7 +21,7 @@ from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Unknown, Value
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Seat
 from nodespec.output.facts_yaml import format_facts
 
 if TYPE_CHECKING:

@@ -32,8 +32,7 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.plan import CONTEXTS, Plan
-from nodespec.model.report import Finding, Report
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Finding, Host, Report, Seat
 from nodespec.output.facts_yaml import format_facts
 from nodespec.recording import file as recording
 from nodespec.recording.file import Recording

@@ -15,8 +15,7 @@ from nodespec.judge.fleet_summary import UNIQUE_VALUES, format_summary, label_ho
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Unknown
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Style
-from nodespec.model.subject import Host, Seat
+from nodespec.model.report import Host, Report, Seat, Style
 from nodespec.reports import markdown, text
 
 TOP = Path(__file__).parents[2]

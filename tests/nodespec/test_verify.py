@@ -15,12 +15,12 @@ from nodespec.__main__ import main
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.author.verify import verification
+from nodespec.checks.files import Mode
 from nodespec.facts import declaration
 from nodespec.facts.value_types import (
     Datum,
     Flag,
     Kind,
-    Mode,
     OneOf,
     Option,
     Presence,

@@ -10,8 +10,7 @@ from typing import Tuple
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence
 from nodespec.model.plan import Spec
-from nodespec.model.report import DISPOSITIONS, OUTCOMES, Cause, Finding, Observed, Param, Part, Report, Waiver
-from nodespec.model.subject import Host
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Cause, Finding, Host, Observed, Param, Part, Report, Waiver
 
 HOSTILE = (
     '<script>alert("1")</script><img src=x onerror=alert(1)>',

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from nodespec.escape import escape_line
-from nodespec.model.report import Report, Style
-from nodespec.model.subject import Host
+from nodespec.model.report import Host, Report, Style
 from nodespec.output.writer import list_formats
 from nodespec.reports.markdown import escape_markdown, render
 

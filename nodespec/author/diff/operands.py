@@ -15,7 +15,7 @@ from nodespec.run.check import open_target
 if TYPE_CHECKING:
     from typing import Union
 
-    from nodespec.model.subject import Seat
+    from nodespec.model.report import Seat
     from nodespec.run.request import Target
 
 RUNNING, AT_REST, IMAGE = "running", "at-rest", "image:"  # operands that are not files

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from nodespec.errors import DocumentError, FilePosition
-from nodespec.judge.expectation import compile_pattern
+from nodespec.judge.text_match import compile_pattern
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
     Map,

@@ -10,8 +10,7 @@ from nodespec.judge.pattern import PARAMS, list_clauses, parse_pattern
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import DEFERRED
 from nodespec.model.plan import Data, Plan, Requirement
-from nodespec.model.report import Report
-from nodespec.model.subject import HEAD_FACTS
+from nodespec.model.report import HEAD_FACTS, Report
 from nodespec.recording.observation_json import NOT_RECORDED
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import host_identity

@@ -20,8 +20,7 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan as plans
 from nodespec.model.plan import Plan, Requirement
-from nodespec.model.report import Cause, Finding, Observed, Part, Report
-from nodespec.model.subject import Seat
+from nodespec.model.report import Cause, Finding, Observed, Part, Report, Seat
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.records import NamedTuple
 

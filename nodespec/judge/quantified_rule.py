@@ -1,0 +1,171 @@
+"""Evaluate a quantified rule, `every` or `some`, on the rows of a table."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain
+
+from nodespec.facts import declaration
+from nodespec.facts.declaration import Place, Table
+from nodespec.judge import pattern as patterns
+from nodespec.judge.clause_result import ClauseResult, compare_observation, join_results
+from nodespec.judge.pattern import Clause, Params, Pattern
+from nodespec.light_typing import TYPE_CHECKING, Protocol, cast
+from nodespec.model.observation import DEFERRED, Unknown
+
+if TYPE_CHECKING:
+    from typing import Iterable, List, Optional, Sequence, Tuple, Union
+
+    from nodespec.facts.value_types import Datum
+    from nodespec.model.observation import Observation
+    from nodespec.model.plan import Data, Node
+
+ROWS_PER_TIME_CHECK = 256  # rows between two checks of the deadline
+MAX_SHOWN_ROWS = 50  # maximum rows in the report of a quantified rule; its text counts all rows
+
+
+class RowFacts(Protocol):
+    """Facts of a host, parameters, and the deadline. `late` is set after a timeout."""
+
+    end: float
+    late: bool
+
+    @property
+    def params(self) -> Params:
+        """The parameters by name."""
+        raise NotImplementedError
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """Return the names of all rows of a table."""
+        raise NotImplementedError
+
+    def observe(self, place: Place) -> Observation[Datum]:
+        """Return the observation of a place."""
+        raise NotImplementedError
+
+    def evaluate(self, pattern: Pattern) -> Tuple[ClauseResult, ...]:
+        """Return the clause results of a pattern."""
+        raise NotImplementedError
+
+
+def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult, ...], str]:
+    """Evaluate a quantified rule, `every` or `some`, on the rows of a table.
+
+    Returns the outcome, the clause results to show, and the text.
+    """
+    how = "every" if "every" in data else "some"
+    path = tuple(cast("List[str]", data[how]))
+    table = declaration.resolve_place(path)
+    names = facts.rows(table)
+    if isinstance(names, Unknown):
+        return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
+    none = "pass" if data.get("or-none") == "true" else "fail"
+    found: List[Tuple[str, str]] = []  # for each row: whether it matches, and whether it is as required
+    seen = _ShownRows(data)
+    row = table._replace(path=(*path, "*"), key="*")
+    where, require = (
+        _parse_row_pattern(data[key], row, facts) if key in data else None for key in ("where", "require")
+    )
+    for number, name in enumerate(names):
+        if number % ROWS_PER_TIME_CHECK == 0 and time.monotonic() > facts.end:
+            facts.late = True
+            return "unknown", (), f"timed out after {number} of {len(names)} rows; increase --deadline"
+        condition, required = _evaluate_row(where, require, name, facts, seen)
+        if condition != "fail":
+            found.append((condition, required))
+    if not found:
+        return none, (), f"no {cast('Table', table.fact).noun} matches"
+    outcomes = [_weigh_row(how, *row) for row in found]
+    outcome = patterns.join_outcomes("all" if how == "every" else "any", outcomes)
+    if all(condition != "pass" for condition, _ in found):  # possibly no row matches
+        outcome = none if {required for _, required in found} == {none} else _join_undecided(chain.from_iterable(found))
+    return outcome, tuple((seen.telling or seen.first)[:MAX_SHOWN_ROWS]), f"{how} row: {_format_counts(outcomes)}"
+
+
+class _ShownRows:
+    """The clause results of rows that the report shows.
+
+    These are the results that do not pass, else the results of the first rows. Others are not computed.
+    """
+
+    def __init__(self, data: Data) -> None:
+        require = data["require"]
+        self.plain = isinstance(require, dict) and "column" in require  # one clause: it passes if the row passes
+        self.telling: List[ClauseResult] = []
+        self.first: List[ClauseResult] = []
+
+    def accepts(self, outcome: str) -> bool:
+        """Return whether the report may show a row with this outcome."""
+        return len(self.telling) < MAX_SHOWN_ROWS and (
+            outcome != "pass" or not self.plain or len(self.first) < MAX_SHOWN_ROWS
+        )
+
+    def add(self, sights: Sequence[ClauseResult]) -> None:
+        """Add the clause results of a row."""
+        self.telling += [sight for sight in sights if sight.part.outcome != "pass"]
+        if len(self.first) < MAX_SHOWN_ROWS:
+            self.first += sights
+
+
+def _join_undecided(outcomes: Iterable[str]) -> str:
+    return "unknown" if "unknown" in outcomes else DEFERRED
+
+
+def _weigh_row(how: str, condition: str, required: str) -> str:
+    """Return the outcome of a row that possibly matches.
+
+    Such a row cannot make `every` fail or `some` pass.
+    """
+    if condition == "pass" or required == ("pass" if how == "every" else "fail"):
+        return required
+    return _join_undecided((condition, required))
+
+
+def _parse_row_pattern(part: Node, row: Place, facts: RowFacts) -> Pattern:
+    """Return the pattern of a rule for the placeholder row `*`.
+
+    It is parsed once for all rows.
+    """
+    return patterns.parse_pattern(cast("Data", part), facts.params, row)
+
+
+def _evaluate_row(
+    where: Optional[Pattern], require: Optional[Pattern], name: str, facts: RowFacts, seen: _ShownRows
+) -> Tuple[str, str]:
+    """Return whether a row matches, and whether it is as required."""
+    condition = "pass"
+    if where is not None:
+        condition = _find_outcome(_bind_row(where, name), facts)
+        if condition == "fail":
+            return condition, "pass"
+    required = _bind_row(cast("Pattern", require), name)
+    outcome = _find_outcome(required, facts)
+    if seen.accepts(outcome):
+        seen.add(facts.evaluate(required))
+    return condition, outcome
+
+
+def _find_outcome(pattern: Pattern, facts: RowFacts) -> str:
+    """Return the outcome of a pattern without clause results.
+
+    Tables can have many rows, and the report shows few of them.
+    """
+    if isinstance(pattern, Clause) and not pattern.expect.opaque:
+        return compare_observation(pattern, facts.observe(pattern.place))
+    if any(clause.expect.opaque for clause in patterns.list_clauses(pattern)):
+        return join_results(pattern, facts.evaluate(pattern))
+    return patterns.compute_outcome(pattern, lambda clause: compare_observation(clause, facts.observe(clause.place)))
+
+
+def _bind_row(pattern: Pattern, name: str) -> Pattern:
+    """Return a pattern of the placeholder row `*` for a named row."""
+    if isinstance(pattern, Clause):
+        path, place = pattern.place.path, pattern.place
+        depth = len(place.owner)
+        at_row = Place((*path[:depth], name, *path[depth + 1 :]), place.fact, name, place.column)
+        return Clause(at_row, pattern.expect, pattern.aliases)
+    return pattern._replace(parts=tuple(_bind_row(part, name) for part in pattern.parts))
+
+
+def _format_counts(outcomes: Sequence[str]) -> str:
+    return ", ".join(f"{outcomes.count(one)} {one}" for one in patterns.ALL_PRECEDENCE if one in outcomes)
