@@ -144,11 +144,11 @@ def test_each_is_judged_as_it_would_be_alone(most: int) -> None:
 def counted(make: Callable[[], object]) -> Dict[str, int]:
     """How often what costs is done meanwhile."""
     spied = (
-        (observation_json, "_said"),
+        (observation_json, "_decode_object"),
         (pattern, "parse_pattern"),
         (evaluation, "_evaluate_requirement"),
         (evaluation, "evaluate_clause"),
-        (CapturedTable, "packed"),
+        (CapturedTable, "encode"),
     )
     with ExitStack() as stack:
         spies = {
@@ -166,7 +166,7 @@ def test_what_hosts_say_alike_is_read_judged_and_written_down_once() -> None:
     assert min(first.values()) >= 4, first
     names = [f"node-{number}" for number in range(50)]
     more = counted(lambda: [told(plan, reading, deepcopy(FACTS), name=name) for name in names])
-    assert more.pop("_said") == 2 * len(names)  # what any other row would be, where one is missing or all are asked
+    assert more.pop("_decode_object") == 2 * len(names)  # the rest of a table, where a row is missing
     assert not any(more.values()), more
     one, other = (told(plan, reading, deepcopy(FACTS), name=name) for name in "ab")
     assert all(mine is yours for mine, yours in zip(one.findings, other.findings))

@@ -335,7 +335,7 @@ require:
             "wanted 1, found no such kernel parameter: there is `vm.y`",
         ),
         ("packages: {runc: present}", ABSENT, "wanted present, found no such package"),
-        ("kernel: {release: x}", "", "wanted x, found empty"),
+        ("os: {pretty_name: x}", "", "wanted x, found empty"),
         ("kernel: {release: x}", Unknown("failed", "broken", "mend it"), "wanted x, not known: broken"),
         ("kernel: {release: x}", DEFERRED, "only a running machine can tell"),
     ],
