@@ -63,7 +63,8 @@ def _resolve_runtime_name(key: str) -> str:
         *(f"{socket}*" for runtime in RUNTIMES.values() for socket in runtime.sockets),
         *FILES,
     ),
-    noun="runtime",
+    noun="container runtime",
+    labels={"crio": "CRI-O", "docker": "Docker"},
     key=_resolve_runtime_name,
     closed=True,
     fixes={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from nodespec.errors import DEFECT, EXIT
+from nodespec.judge.clause_result import describe_absence_reason, describe_absent_alternatives
 from nodespec.judge.conclusion import matches_glob
 from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.observation import Evidence
@@ -12,7 +13,7 @@ from nodespec.model.report import Cause, Concluded, Finding, Part, Report, Waive
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Sequence, Tuple
+    from typing import Callable, Dict, Hashable, List, Sequence, Tuple
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ SECTION_BY_RESULT = {
 CONCLUSION_BY_CODE = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
 # The only links in a report: web pages whose host is written out, without a user name before it.
 LINK = re.compile(r"https?://[A-Za-z0-9][\w.-]*(?::\d+)?(?:[/?#][\w.~:/?#@!$&'()*+,;=%\[\]-]*)?", re.ASCII)
+
+SEARCH_PATH = re.compile(r"(?:/[\w./-]+:){2,}/[\w./-]+", re.ASCII)  # directories in which programs are searched
 
 
 def escape_record(item: T, escape: Callable[[str], str]) -> T:
@@ -124,12 +127,14 @@ def format_judged(report: Report) -> str:
 
 
 def format_advice(reports: Sequence[Concluded]) -> str:
-    """Return the meaning of the exit code as advice."""
+    """Return the meaning of the exit code as advice: whether to join the host, or to ship the image."""
     number_ = compute_exit_code(reports)
+    at_rest = all(report.context == "at rest" for report in reports)
+    refusal = "do not ship" if at_rest else "do not join"
     if number_ == DEFECT:
-        return f"do not join: nodespec failed to judge {format_count(sum(bool(one.defect) for one in reports), 'host')}"
+        return f"{refusal}: nodespec failed to judge {format_count(sum(bool(one.defect) for one in reports), 'host')}"
     if number_:
-        return "do not join" if CONCLUSION_BY_CODE[number_] == "nonconformant" else "do not join: too little is known"
+        return refusal if CONCLUSION_BY_CODE[number_] == "nonconformant" else f"{refusal}: too little is known"
     if any(report.context == "at rest" for report in reports):
         return "fit at rest; deferred requirements need the running machine"
     return "fit, for the selected requirements" if any(report.partial for report in reports) else "fit to join"
@@ -156,8 +161,25 @@ def format_part(part: Part) -> str:
 
 def format_origin(evidence: Evidence) -> str:
     """Return where an observation comes from."""
-    place = f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
+    source = SEARCH_PATH.sub("the search path", evidence.source)
+    place = f"{source}:{evidence.line}" if evidence.line else source
     return f"inferred from {place}" if evidence.inferred else place
+
+
+def format_failing_rows(finding: Finding, limit: int) -> str:
+    """Return the first rows that made a quantified rule fail; empty for any other finding."""
+    if not finding.sentence.startswith(("every row", "some row")):
+        return ""
+    rows = [f"{part.place} {format_part(part)}" for part in select_deciding_parts(finding)]
+    more = (f"and {len(rows) - limit} more",) if len(rows) > limit else ()
+    return "; ".join((*rows[:limit], *more))
+
+
+def format_position(finding: Finding) -> str:
+    """Return the file and line of a failure, or an empty string if it is not in one line of a file."""
+    places = {(one.source, one.line) for part in select_deciding_parts(finding) for one in part.evidence}
+    source, line = next(iter(places)) if len(places) == 1 else ("", 0)
+    return f"{source}:{line}" if line else ""
 
 
 def format_evidence(finding: Finding) -> List[str]:
@@ -197,6 +219,51 @@ def group_by_cause(report: Report, findings: Sequence[Finding]) -> Tuple[List[Ca
     groups = [group for group in groups if len(group.findings) > 1]
     told = {finding.id for group in groups for finding in group.findings}
     return groups, [finding for finding in findings if finding.id not in told]
+
+
+class Block(NamedTuple):
+    """Failures with the same observation: one sentence for all of them, and their distinct fixes."""
+
+    findings: Tuple[Finding, ...]
+    sentence: str
+    fixes: Tuple[str, ...]
+
+
+def group_by_observation(findings: Sequence[Finding]) -> List[Block]:
+    """Return the findings in blocks, in the order of each block's first finding."""
+    groups: Dict[Hashable, List[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(_observation_key(finding), []).append(finding)
+    return [
+        Block(tuple(members), _describe_block(members), tuple(dict.fromkeys(f.fix for f in members if f.fix)))
+        for members in groups.values()
+    ]
+
+
+def _observation_key(finding: Finding) -> Hashable:
+    """Return what was observed: the reasons if everything is absent for a reason, else places and values."""
+    parts = select_deciding_parts(finding)
+    reasons = [describe_absence_reason(part) for part in parts]
+    if reasons and all(reasons):
+        return frozenset(reasons)
+    return tuple((part.place, part.observed.text) for part in parts) or finding.id
+
+
+def _describe_block(findings: Sequence[Finding]) -> str:
+    sentences = list(dict.fromkeys(map(shorten_sentence, findings)))
+    reasons = dict.fromkeys(describe_absence_reason(part) for part in select_deciding_parts(findings[0]))
+    if len(sentences) == 1 or sentences[0].startswith("no "):
+        return sentences[0]
+    return "; ".join(filter(None, reasons)) or "; ".join(sentences)
+
+
+def shorten_sentence(finding: Finding) -> str:
+    """Return the sentence of a finding; that of a report by nodespec 0.1 names alternatives by their common noun."""
+    parts = [(*part.place.split("."), "", "") for part in finding.parts]
+    if not finding.sentence.startswith("none of: ") or len({family for family, *_ in parts}) != 1:
+        return finding.sentence
+    alternatives = [(place[1], place[2], part) for place, part in zip(parts, finding.parts) if part.outcome != "pass"]
+    return describe_absent_alternatives(parts[0][0], alternatives, {}) or finding.sentence
 
 
 # Waivers

@@ -162,6 +162,7 @@ class Table(TableFact):
     columns: Mapping[str, Kind[Datum]] = {}
     fixes: Mapping[str, str] = {}  # The default fix by column.
     noun = "row"
+    labels: Mapping[str, str] = {}  # The name of a row in a sentence, where it is not the key.
     key: Callable[[str], str] = staticmethod(str)
     closed = False  # Whether all rows can be enumerated.
     listed: Callable[[str], bool] = staticmethod(bool)  # Whether the enumeration would list a row of that name.
@@ -229,6 +230,7 @@ def table(
     total: bool = False,
     fix: str = "",
     fixes: Union[Mapping[str, str], None] = None,
+    labels: Union[Mapping[str, str], None] = None,
     sensitive: bool = False,
     same_at_rest: bool = False,
 ) -> Callable[[TableProbe], Table]:
@@ -236,7 +238,8 @@ def table(
 
     `key` normalizes a row's name and raises ValueError for an invalid name. `closed`: all rows can be enumerated.
     `listed` returns whether the enumeration would list a name: a row that has two names is listed under one of them.
-    `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name.
+    `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name. `labels`: the names of rows
+    in sentences, where they are not the keys.
     """
 
     def declare(probe: TableProbe) -> Table:
@@ -246,7 +249,7 @@ def table(
         else:
             made.columns = row
         made.noun, made.key, made.closed, made.listed = noun, key, closed, listed
-        made.optional, made.fixes = not total, fixes or {}
+        made.optional, made.fixes, made.labels = not total, fixes or {}, labels or {}
         if same_at_rest:
             made.at_rest(*sources)(cast("Callable[[Tree], Rows[Row]]", probe))
         return made

@@ -16,7 +16,9 @@ from nodespec.recording import observation_json
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Sequence, Tuple
+    from typing import Dict, List, Mapping, Sequence, Tuple
+
+VERSION_EXPECTATION = re.compile(r"[<>=!~\d]")
 
 
 class ClauseResult(NamedTuple):
@@ -107,6 +109,9 @@ def format_value(value: Datum, kind: Kind[Datum]) -> str:
 def format_sentence(outcome: str, sights: Sequence[ClauseResult], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
     """Return the one-line text of a finding, from the clause results that decided it."""
     if alternatives and outcome == "fail":
+        common = _describe_absent([sight for sight in sights if _is_unmet(sight)])
+        if common:
+            return common
         return "none of: " + "; ".join(
             dict.fromkeys(f"{s.part.place} {_format_result(s)}" for s in sights if _is_unmet(s))
         )
@@ -114,6 +119,60 @@ def format_sentence(outcome: str, sights: Sequence[ClauseResult], alternatives: 
     if len(sights) == 1:
         return _format_result(telling[0])
     return "; ".join(f"{s.part.place} {_format_result(s)}" for s in telling)
+
+
+def _describe_absent(sights: Sequence[ClauseResult]) -> str:
+    """Describe alternatives that are absent rows of one table; empty for any others."""
+    tables = {sight.clause.place.owner: sight.clause.place.fact for sight in sights}
+    table = next(iter(tables.values())) if len(tables) == 1 else None
+    if not isinstance(table, Table) or not all(isinstance(s.seen, Absent) and not s.negated for s in sights):
+        return ""
+    parts = [(sight.clause.place.key, sight.clause.place.column, sight.part) for sight in sights]
+    return describe_absent_alternatives(table.noun, parts, table.labels)
+
+
+def describe_absent_alternatives(noun: str, parts: Sequence[Tuple[str, str, Part]], labels: Mapping[str, str]) -> str:
+    """Describe alternatives that are all absent, or return an empty string if one of them is not.
+
+    `parts` are the row, the column and the part of each clause. The result is, for example, `no container runtime:
+    containerd >=1.7 or crio >=1.33`. An alternative with a reason of its own is followed by that reason.
+    """
+    if not parts or any(part.observed.state != "absent" for _, _, part in parts):
+        return ""
+    expected: Dict[str, List[str]] = {}
+    reasons: Dict[str, None] = {}
+    for row, column, part in parts:
+        words = expected.setdefault(row, [])
+        if part.expected != "present":
+            words.append(
+                part.expected if VERSION_EXPECTATION.match(part.expected) else f"{column} {part.expected}".lstrip()
+            )
+        reasons.update(dict.fromkeys(filter(None, [_own_reason(row, part)])))
+    common = set(map(tuple, expected.values()))
+    suffix = ""
+    if len(common) == 1 and not all(map(VERSION_EXPECTATION.match, words)):
+        suffix = f" with {join_words(words, 'and')}"
+        expected = {row: [] for row in expected}
+    names = [f"{labels.get(row, row)} {', '.join(words)}".rstrip() for row, words in expected.items()]
+    because = f" ({'; '.join(reasons)})" if reasons else ""
+    return f"no {noun}{suffix}: {join_words(names, 'or')}{because}"
+
+
+def _own_reason(row: str, part: Part) -> str:
+    """Return the reason of an absence, unless it only says that the row is not installed."""
+    reason = describe_absence_reason(part)
+    return "" if reason == f"{row} is not installed" else reason
+
+
+def describe_absence_reason(part: Part) -> str:
+    """Return why a fact is absent, or an empty string if the observation gives no reason."""
+    _, _, reason = part.observed.text.partition(": ")
+    return reason if part.observed.state == "absent" and not reason.startswith("there is") else ""
+
+
+def join_words(words: Sequence[str], conjunction: str) -> str:
+    """Return words as a list in a sentence, such as `a, b or c`."""
+    return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _is_unmet(sight: ClauseResult) -> bool:

@@ -299,3 +299,4 @@ class Style(NamedTuple):
     colour: bool = False
     every: bool = False  # also list requirements that pass
     width: int = 100
+    links: bool = False  # the terminal shows links (OSC 8)

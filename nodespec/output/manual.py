@@ -15,6 +15,7 @@ from nodespec.output.facts_yaml import find_place
 
 if TYPE_CHECKING:
     from typing import Iterator, Tuple
+MAX_SOURCES = 6  # Sources of a requirement; the page of each fact lists all.
 
 
 def format_fact(dotted_name: str) -> Iterator[str]:
@@ -122,10 +123,14 @@ def _iter_requirement_lines(requirement: Requirement, plan: Plan) -> Iterator[st
             yield f"{label:8} {text}"
     yield f"stated   {', '.join(requirement.source)}"
     if not {"every", "some"} & requirement.pattern.keys():
-        for place in dict.fromkeys(clause.place for clause in list_clauses(read_pattern(requirement.pattern, params))):
-            yield f"seen     {', '.join(place.fact.sources)}"
-            if place.fix and not requirement.fix:
-                yield f"fix      {place.fix}"
+        places = tuple(
+            dict.fromkeys(clause.place for clause in list_clauses(read_pattern(requirement.pattern, params)))
+        )
+        fixes = dict.fromkeys(place.fix for place in places if place.fix and not requirement.fix)
+        yield from (f"fix      {fix}" for fix in fixes)
+        sources = list(dict.fromkeys(source for place in places for source in place.fact.sources))
+        more = f", and {len(sources) - MAX_SOURCES} more" if len(sources) > MAX_SOURCES else ""
+        yield f"seen     {', '.join(sources[:MAX_SOURCES])}{more}"
 
 
 def iter_conditions(requirement: Requirement, params: Params) -> Iterator[str]:

@@ -108,8 +108,8 @@ def test_every_command_and_option_is_completed(share: Path, folder: Path) -> Non
 def test_every_argument_with_a_value_is_completed_or_free() -> None:
     code = (
         "import completion, completion_functions as f\n"
-        "from nodespec.author.commands.main import parser\n"
-        "for one in completion.actions(parser()):\n"
+        "from nodespec.author.commands.main import make_parser\n"
+        "for one in completion.actions(make_parser()):\n"
         "    name = str(one.metavar or '')\n"
         "    if one.nargs != 0 and not one.choices and not f.completer(name) and name not in completion.FREE:\n"
         "        print(one.option_strings, name)\n"

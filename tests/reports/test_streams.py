@@ -14,6 +14,7 @@ from test_golden import CASES
 from nodespec.judge.fleet_summary import make_gist
 from nodespec.model.report import Report, Style
 from nodespec.reports import json, text, words
+from nodespec.reports.text_page import wrap_words
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -66,9 +67,9 @@ def test_what_is_one_object_is_written_and_escaped_once() -> None:
     with mock.patch.object(words, "escape_record", side_effect=words.escape_record) as escaped:
         streamed(text, [report] * 50, Style())
     assert [call.args[0] for call in escaped.call_args_list].count(report.findings[0]) == 1
-    text._wrap_text.cache_clear()  # noqa: SLF001 - what is wrapped is kept across all
+    wrap_words.cache_clear()  # wrapped paragraphs are memoized for the process
     streamed(text, [report] * 50, Style())
-    assert text._wrap_text.cache_info().misses < findings * 8  # noqa: SLF001 - likewise
+    assert wrap_words.cache_info().misses < findings * 8
 
 
 def test_what_is_kept_is_bounded() -> None:
