@@ -6,12 +6,15 @@ The database has stanzas of lines such as `P:busybox`.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, Union
 
 from nodespec.checks._package_rows import NAME, Package, PackageDatabase, build_package_database, normalize_prerelease
 from nodespec.facts.versions import RELEASE
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Union
 
 FILES = ("/usr/lib/apk/db/installed", "/lib/apk/db/installed")
 MAX_DATABASE_BYTES = 64 << 20  # bytes; the database lists all files of all packages

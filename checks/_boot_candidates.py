@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Mapping, Tuple
-
 from nodespec.checks import _boot_default
 from nodespec.checks._boot_kernels import BootKernel, InstalledKernel, identify_kernel, list_installed_kernels
 from nodespec.checks._kernel_names import rank_release
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import List, Mapping, Tuple
+
     from nodespec.host.tree import Tree
 
 LINKS = ("/vmlinuz", "/boot/vmlinuz")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Tuple
 
 from nodespec.checks import _boot_next, _kernel_names
 from nodespec.checks._boot_offers import MAX_CONFIG_BYTES, Offer
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Tuple
 
 CMDLINE_FILES = (
     "/etc/kernel/cmdline",

@@ -6,8 +6,6 @@ kernels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple
-
 from nodespec.checks._boot_kernels import BootKernel, InstalledKernel, identify_kernel
 from nodespec.checks._boot_offers import (
     FIRMWARES,
@@ -23,10 +21,13 @@ from nodespec.checks._boot_offers import (
     locate_kernel,
     may_exist,
 )
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Tuple
+
     from nodespec.host.tree import Tree
 
 OTHER_CONFIGS = (*SYSLINUX, *ZIPL, *LEGACY, *FIRMWARES, *UNREAD_CONFIGS)

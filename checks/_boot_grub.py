@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from functools import cmp_to_key
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from nodespec.checks._boot_offers import KERNEL_HINT, MAX_CONFIG_BYTES, PLACES, LoaderMenu, Offer
 from nodespec.checks._boot_systemd_boot import list_entry_files, list_loader_folders
@@ -19,9 +18,12 @@ from nodespec.formats.grub_menu import GrubMenu as Script
 from nodespec.formats.grub_syntax import parse_script
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.version_order import compare_rpm_names
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
     from nodespec.host.tree import Tree
 
 

@@ -7,14 +7,16 @@ module tree shows it: by `pkgbase` of Arch Linux, or by a release that ends like
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple
 
 from nodespec.checks._boot_offers import ESPS, follow_links
 from nodespec.checks._kernel_names import KERNEL_FOLDERS, rank_release
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Tuple
+
     from nodespec.checks._boot_offers import Offer
     from nodespec.host.tree import Tree
 

@@ -8,13 +8,14 @@ the result is the same on a live host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Tuple
-
 from nodespec.checks._kernel_names import KERNEL_FOLDERS
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Tuple
+
     from nodespec.checks._boot_kernels import BootKernel
     from nodespec.checks._boot_offers import Offer
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Tuple
+
     from nodespec.host.tree import Tree
 
 MAX_CONFIG_BYTES = 1 << 20  # of a configuration file

@@ -5,8 +5,6 @@ Loaders whose configuration is not read are named in the result.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, List, Mapping, Optional, Sequence, Tuple
-
 from nodespec.checks import _boot_systemd_boot
 from nodespec.checks._boot_kernels import FLAVORS
 from nodespec.checks._boot_offers import (
@@ -20,9 +18,12 @@ from nodespec.checks._boot_offers import (
     Offer,
     is_file,
 )
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
+
     from nodespec.formats.grub_legacy import LegacyEntry
     from nodespec.formats.syslinux import Label, SyslinuxConfig
     from nodespec.host.tree import Tree

@@ -6,8 +6,6 @@ mounted on /boot. https://uapi-group.org/specifications/specs/boot_loader_specif
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, List, Optional, Tuple, Union
-
 from nodespec.checks._boot_offers import (
     ESPS,
     KERNEL_HINT,
@@ -20,9 +18,12 @@ from nodespec.checks._boot_offers import (
 )
 from nodespec.formats import boot_entry
 from nodespec.formats.boot_entry import BootEntry, Sections
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Tuple, TypeAlias, Union
+
     from nodespec.formats.pe import Section
     from nodespec.host.tree import Tree
 
@@ -35,7 +36,7 @@ MAX_HEAD_BYTES = 1 << 16  # bytes that contain the section table
 MAX_SECTION_BYTES = 1 << 16  # bytes of a section with text
 MAX_IMAGE_BYTES = 256 << 20  # bytes of an image
 ENVIRONMENTS = ("/boot/grub/grubenv", "/boot/grub2/grubenv")
-EntryOffer = Tuple[BootEntry, Offer]
+EntryOffer: TypeAlias = "Tuple[BootEntry, Offer]"
 
 
 def list_loader_folders(tree: Tree) -> Tuple[str, ...]:

@@ -7,7 +7,6 @@ from 258 on version 1 is not supported. If the command line is not known, it is 
 from __future__ import annotations
 
 import re
-from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
 
 from nodespec.checks import (
     _boot_cmdline,
@@ -19,7 +18,11 @@ from nodespec.checks import (
     _systemd_units,
 )
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, Iterator, Mapping, Tuple, Union
 
 LIBRARY = "libsystemd-shared-"
 LIBRARIES = ("/usr/lib", "/lib", "/usr/lib64")  # in the folder of systemd there, or one below that of an architecture

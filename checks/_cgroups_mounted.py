@@ -5,13 +5,15 @@ cgroups.py reads their content; _cgroups_at_boot.py determines what a boot will 
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Sequence, Tuple, Union
-
 from nodespec.formats.mountinfo import Mount, list_reachable_mounts
 from nodespec.host import pseudofs
 from nodespec.host.machine import Machine
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, Optional, Sequence, Tuple, Union
 
 V2 = frozenset({"cpu", "cpuset", "debug", "dmem", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 V1 = V2 - {"dmem", "io"} | {"blkio", "cpuacct", "devices", "freezer", "net_cls", "net_prio", "perf_event"}

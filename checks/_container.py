@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping
-
 from nodespec.facts.value_types import IDENTIFIER
 from nodespec.host.machine import Machine
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Observation, Value
+
+if TYPE_CHECKING:
+    from typing import Iterator, Mapping
 
 ROOT = "/proc/1/root"
 # inode numbers of the initial namespaces; mnt since 6.18

@@ -7,14 +7,17 @@ package manager keep one file a package. If dpkg refuses a stanza, every package
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from nodespec.checks._package_rows import make_package_row, normalize_prerelease
 from nodespec.facts.declaration import Record
 from nodespec.formats.deb822 import BLANKS, Field, parse_stanzas
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeAlias, Union
 
 STATUS, STATUS_FOLDER, UPDATES = "/var/lib/dpkg/status", "/var/lib/dpkg/status.d", "/var/lib/dpkg/updates"
 SOURCES = (STATUS, f"{STATUS_FOLDER}/*", f"{UPDATES}/*")
@@ -98,7 +101,7 @@ class PackageStanza(NamedTuple):
         )
 
 
-Architectures = Dict[str, PackageStanza]
+Architectures: TypeAlias = "Dict[str, PackageStanza]"
 
 
 class DpkgDatabase(NamedTuple):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, Union
 
 from nodespec.host.machine import Machine
 from nodespec.host.tree import CHUNK_BYTES
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Mapping, Union
 
 CPUS, CLOCKS = "/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 DMI, DEVICES = "/sys/class/dmi/id", "/proc/device-tree"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from os.path import basename, join, normpath
-from typing import TYPE_CHECKING, List, Tuple
 
 from nodespec.checks import _os_release
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import List, Tuple
+
     from nodespec.host.tree import Tree
 
 INIT = "/sbin/init"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from nodespec.checks._program_places import DIRECTORIES, find_program
 from nodespec.facts.declaration import Columns
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Sequence
 
 MAX_PROGRAM_BYTES = 1 << 27  # read of a program: dockerd has 100 MiB
 LOCAL_PREFIX = "/usr/local/"  # packages install nothing here

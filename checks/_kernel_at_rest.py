@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
 from nodespec.checks import _boot_cmdline, _boot_next, _kernel_config, _kernel_image, _kernel_names, _kernel_version
 from nodespec.facts.declaration import Rows
 from nodespec.facts.value_types import Datum
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict
 
 RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
 ADDED_BY_LOADER = Unknown(DEFERRED, "only a running machine can tell: the boot loader adds to the command line")

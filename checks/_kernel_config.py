@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 
 from nodespec.checks import _kernel_version
 from nodespec.facts.declaration import Rows
 from nodespec.host.tree import MAX_FILE_BYTES, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value, select_first
+
+if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, Iterator, Mapping, Optional
 
 # The first readable file counts: that of the kernel itself, then of its package, then of its build tree. `{}` is the
 # release. A file without a release in its path must name the kernel in its header.

@@ -6,10 +6,12 @@ their configurations.
 
 from __future__ import annotations
 
-from typing import Mapping, Tuple
-
 from nodespec.checks import _kernel_version
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Mapping, Tuple
 
 FILESYSTEMS, CGROUPS, CONTROLLERS = "/proc/filesystems", "/proc/cgroups", "/sys/fs/cgroup/cgroup.controllers"
 HYBRID = "/sys/fs/cgroup/unified/cgroup.controllers"

@@ -6,8 +6,6 @@ lists the evidence. For an option that is off, `n` and `undefined` cannot be dis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, FrozenSet, Iterable, Mapping, Optional, Tuple
-
 from nodespec.checks import _kernel_version
 from nodespec.checks._kernel_config_evidence import (
     ALIASES,
@@ -22,10 +20,11 @@ from nodespec.checks._kernel_config_evidence import (
 )
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import FrozenSet, Iterable, Mapping, Optional, Tuple, TypeAlias
 
 Inferred: TypeAlias = "Optional[Value[str]]"  # None: not decided
 

@@ -9,11 +9,14 @@ import re
 import struct
 from functools import partial
 from itertools import islice
-from typing import Callable, Iterator, Optional
 
 from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.host.tree import MAX_FILE_BYTES, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Observation, Unknown
+
+if TYPE_CHECKING:
+    from typing import Callable, Iterator, Optional
 
 MAX_HEAD_BYTES = 1 << 16  # bytes; x86 has its version in the first 32 KiB
 MAX_KERNEL_BYTES, MAX_UNPACKED_BYTES = 64 << 20, 512 << 20  # of the whole file, compressed and decompressed

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, FrozenSet, Iterator, List, Mapping, Tuple, Union
 
 from nodespec.facts.versions import DEB, Key
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
+
+if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, Iterator, List, Mapping, Tuple, Union
 
 # Every occurrence of these parameters counts: for the kernel, modprobe, systemd or programs of an initramfs. For all
 # others the last occurrence counts.

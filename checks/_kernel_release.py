@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterable, Iterator, Optional
 
 from nodespec.checks import _kernel_config, _kernel_version
 from nodespec.facts.declaration import Columns
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Iterable, Iterator, Optional
+
     from nodespec.checks._boot_kernels import BootKernel
 
 PACKAGED = ("/var/lib/dpkg/*", "*/rpmdb.sqlite", "*/apk/db/installed")

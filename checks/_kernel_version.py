@@ -6,14 +6,17 @@ It is the running kernel, or for a tree that does not run the kernel of the next
 from __future__ import annotations
 
 import re
-from typing import Mapping, Optional, Tuple
 
 from nodespec.checks import _kernel_names
 from nodespec.facts.value_types import RELEASE_NAME
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Mapping, Optional, Tuple
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"

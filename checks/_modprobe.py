@@ -7,12 +7,15 @@ a name. It joins a line that ends with a backslash to the next one without a bla
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _kernel_names, _kernel_version
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 NULL, CMDLINE = "/dev/null", "/proc/cmdline"
 SOFTDEP = "modules.softdep"  # depmod writes it to the module tree; kmod sorts it with the files by name

@@ -7,10 +7,13 @@ programs the result is unknown.
 from __future__ import annotations
 
 import re
-from typing import Iterator, List, Optional, Tuple
 
 from nodespec.checks import _kernel_names
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Tuple
 
 MAX_CHARS = 4_096  # of one command
 MAX_DEPTH = 4  # of nested shells

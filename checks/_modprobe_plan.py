@@ -9,14 +9,17 @@ dependencies need the module.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
 from nodespec.checks import _kernel_names, _kernel_version, _modprobe, _modprobe_commands
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
 
-Reason = Union[Evidence, Unknown]  # why a module is not loaded, or why that is not known
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Optional, Set, Tuple, TypeAlias, Union
+
+Reason: TypeAlias = "Union[Evidence, Unknown]"  # why a module is not loaded, or why that is not known
 MAX_STEPS = 2_000  # modules that one name leads to
 MAX_NEEDS = 200  # dependencies of one module
 

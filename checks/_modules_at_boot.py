@@ -7,7 +7,6 @@ Modules that udev finds for devices, or that a file system or a socket needs, ar
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
 
 from nodespec.checks import (
     _boot_cmdline,
@@ -19,10 +18,11 @@ from nodespec.checks import (
     _systemd_units,
 )
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterator, List, Mapping, Tuple, TypeAlias, Union
 
 FOLDERS, FILE, OPENRC = _systemd_units.list_search_folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
 SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel_version.CMDLINE_FILES, *_services_at_boot.SOURCES)

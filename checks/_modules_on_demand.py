@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple, Union
-
 from nodespec.checks import _kernel_version, _modprobe, _modprobe_plan
 from nodespec.checks._modprobe_plan import KernelState
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict, Optional, Tuple, Union
 
 LOADER, MODPROBE = "/proc/sys/kernel/modprobe", "/sbin/modprobe"
 COMPRESSION_SUFFIXES = ("", ".xz", ".zst", ".gz")

@@ -6,12 +6,14 @@ https://github.com/OpenRC/openrc/blob/master/service-script-guide.md
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Set
 
 from nodespec.checks import _init_system, _systemd_units
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Set
+
     from nodespec.host.tree import Tree
 
 RUNLEVELS, CONFIGURATION = "/etc/runlevels", "/etc/conf.d"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping
 
 from nodespec.host.tree import CHUNK_BYTES, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Mapping
 
 FILES = ("/etc/os-release", "/usr/lib/os-release")
 

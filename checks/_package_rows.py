@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from nodespec.facts.declaration import Columns, Record
 from nodespec.facts.value_types import Datum
 from nodespec.facts.versions import Key
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9+._~-]{0,199}")
 SYSTEMS = {"deb": "dpkg", "rpm": "RPM", "apk": "apk"}  # the package system, by the column that has the full version

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import struct
 from functools import partial
-from typing import Dict, Iterator, Tuple, Union
 
 from nodespec.checks._package_rows import NAME, Package, PackageDatabase, build_package_database, normalize_prerelease
 from nodespec.checks._sqlite import SqliteDatabase
 from nodespec.facts.versions import RPM
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, Tuple, Union
 
 FILES = ("/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/usr/share/rpm/rpmdb.sqlite")
 OTHERS = {  # formats that are recognized but not read

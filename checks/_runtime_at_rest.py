@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Dict, Iterable, Mapping
 
 from nodespec.checks import _program_places, _runtime_catalog, _runtime_settings
 from nodespec.checks._runtime_catalog import CONFIGURED, RUNTIMES
@@ -11,7 +10,11 @@ from nodespec.checks._runtime_config import read_containerd_settings
 from nodespec.facts.declaration import Columns, Row, Rows
 from nodespec.facts.value_types import Datum
 from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, Iterable, Mapping
 
 RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
 

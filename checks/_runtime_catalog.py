@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 from nodespec.checks import _services_at_boot
 from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Tuple
 
 
 class Runtime(NamedTuple):

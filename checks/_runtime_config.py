@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, List, Mapping, Tuple, Union
-
 from nodespec.checks._runtime_catalog import CONTAINERD, CRIO, DOCKER
 from nodespec.host import cri
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, List, Mapping, Tuple, TypeAlias, Union
 
     from nodespec.checks._runtime_containerd import ContainerdSettings as Containerd
     from nodespec.checks._systemd_command import CommandLine

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple, Union
-
 from nodespec.checks._runtime_containerd_files import (
     CRI_ID,
     CRI_IMAGES,
@@ -17,10 +15,13 @@ from nodespec.checks._runtime_containerd_files import (
     refuse_config,
 )
 from nodespec.facts.versions import RELEASE
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Optional, Tuple, Union
+
     from nodespec.checks._runtime_containerd_files import Table
     from nodespec.host.tree import Tree
 

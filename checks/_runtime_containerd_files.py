@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from os.path import dirname, join, normpath
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple, Union, cast
 
+from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple, TypeAlias, Union
 
     from nodespec.formats import toml
     from nodespec.host.tree import Tree

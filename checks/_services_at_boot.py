@@ -7,12 +7,14 @@ host and at rest.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Optional, Sequence
 
 from nodespec.checks import _init_system, _systemd_units
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Callable, Optional, Sequence
+
     from nodespec.host.tree import Tree
 
 # The service that applies files at boot: unit of systemd, services of OpenRC, init script of System V.

@@ -6,10 +6,10 @@ Commits in the write-ahead log that are not merged yet are read too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Tuple, Union
+from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Dict, Iterator, List, Mapping, Tuple, TypeAlias, Union
 
 Cell: TypeAlias = "Union[int, bytes, None]"  # bytes also for text; floating point is not supported
 Row: TypeAlias = "Tuple[Cell, ...]"

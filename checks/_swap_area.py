@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Union
-
 from nodespec.checks import _swap_fstab
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import TypeAlias, Union
+
     from nodespec.host.tree import Tree
 
 HEADER_BYTES = 4096  # bytes of the header page of an area
@@ -44,4 +45,4 @@ class DeclaredArea(NamedTuple):
         return self.type == "file" and not self.made and isinstance(tree.entry(self.path), Absent)
 
 
-AreaOrUnknown = Union[DeclaredArea, Unknown]
+AreaOrUnknown: TypeAlias = "Union[DeclaredArea, Unknown]"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
-
 from nodespec.checks import _init_system, _services_at_boot, _swap_fstab
 from nodespec.checks._swap_area import AreaOrUnknown, DeclaredArea
 from nodespec.facts.declaration import Row, Rows
 from nodespec.facts.value_types import MORE
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Tuple, Union
+
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.checks._systemd_load import Unit
     from nodespec.host.tree import Tree

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from os.path import normpath
-from typing import TYPE_CHECKING, Dict, Iterator, List, Tuple, Union
 
 from nodespec.checks import _systemd_switches, _systemd_units
 from nodespec.checks._systemd_files import NORMAL, Link
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Tuple, Union
+
     from nodespec.host.tree import Tree
 
 FSTAB = "/etc/fstab"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Iterator, List, Tuple
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
 from nodespec.checks._swap_area import AreaOrUnknown, DeclaredArea
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Iterator, List, Tuple
+
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.host.tree import Tree
 

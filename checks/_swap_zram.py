@@ -6,13 +6,15 @@ https://github.com/systemd/zram-generator/blob/main/man/zram-generator.conf.md
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, Tuple
 
 from nodespec.checks import _systemd_switches, _systemd_units
 from nodespec.checks._systemd_files import NORMAL, VENDOR, Link
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, Tuple
+
     from nodespec.host.tree import Tree
 
 FILE = "zram-generator.conf"

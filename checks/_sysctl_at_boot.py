@@ -10,13 +10,16 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from os.path import basename
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _init_system, _services_at_boot, _sysctl_values, _systemd_units
 from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
 FOLDERS, FILE = _systemd_units.list_search_folders("sysctl.d"), "/etc/sysctl.conf"
 SYSTEMD, PROCPS, BUSYBOX = "systemd", "procps", "busybox"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Dict
-
 from nodespec.checks import _sysctl_at_boot, _sysctl_defaults, _sysctl_modules, _sysctl_setters, _sysctl_values
 from nodespec.checks._sysctl_names import MAX_ROWS, MODULES, is_stable, refuse_secret
 from nodespec.facts.declaration import Rows
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict
 
 
 def read_rows(tree: Tree) -> Rows[str]:

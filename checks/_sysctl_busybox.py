@@ -6,12 +6,14 @@ and `/` as equal. It stops at the first write that the kernel refuses, and ignor
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, Tuple
-
 from nodespec.checks import _sysctl_values
 from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.checks._sysctl_values import SysctlAssignment
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
+
+if TYPE_CHECKING:
+    from typing import Iterable, Iterator, Tuple
 
 ROOT = "/proc/sys/"
 

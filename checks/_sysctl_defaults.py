@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Optional, Union
 
 from nodespec.checks import _kernel_names, _sysctl_at_boot, _sysctl_values
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Optional, Union
 
 BUILD_OPTIONS = {
     "kernel.panic": "PANIC_TIMEOUT",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
 
 from nodespec.checks import _systemd_switches, _systemd_units, modules
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Optional
 
 # Modules that are loaded only on explicit request. Others may be loaded for a device or a file system.
 EXPLICIT_MODULES = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sctp", "smc", "rds", "vrf"))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Unknown
+
+if TYPE_CHECKING:
+    from typing import Optional
 
 # The module that adds the parameter.
 MODULES = {

@@ -7,14 +7,16 @@ parameter has that value. If it only may, the parameter is unknown, and the file
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
 from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.checks._sysctl_settings import ServiceSetting, normalize_key, parse_assignments
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Callable, Iterator, List, Optional, Tuple
+
     from nodespec.host.tree import Tree
 
 UFW, UFW_DEFAULTS, UFW_RULES = "/etc/ufw/ufw.conf", "/etc/default/ufw", "/etc/ufw/sysctl.conf"

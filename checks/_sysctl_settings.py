@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator, Optional
 
 from nodespec.checks import _systemd_units
 from nodespec.checks._sysctl_names import SWAP_SEPARATORS
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, Optional
 
 
 class ServiceSetting(NamedTuple):

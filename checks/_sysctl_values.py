@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Iterator, List, Optional, Sequence, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Sequence, Tuple
 
 INT, UINT, ULONG = (-(1 << 31), (1 << 31) - 1), (0, (1 << 32) - 1), (0, (1 << 64) - 1)
 NATURAL = (0, INT[1])

@@ -6,15 +6,17 @@ The sources are the kernel command line, generators, presets of a first boot, an
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.checks import _systemd_graph, _systemd_switches, _systemd_units
 from nodespec.checks._systemd_files import EARLY, LATE, NORMAL, Link, Units
 from nodespec.checks._systemd_names import is_unit_name
 from nodespec.checks._systemd_syntax import is_no, is_yes
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+
     from nodespec.host.tree import Tree
 
 DEFAULT_TARGET = "default.target"

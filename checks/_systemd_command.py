@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from os.path import basename
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from nodespec.checks import _init_system, _systemd_units
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
     from nodespec.checks._systemd_syntax import UnitLine
     from nodespec.host.tree import Tree
 

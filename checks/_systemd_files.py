@@ -6,7 +6,6 @@ https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
 from __future__ import annotations
 
 from os.path import basename, join, normpath
-from typing import TYPE_CHECKING, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_names import (
@@ -19,10 +18,13 @@ from nodespec.checks._systemd_names import (
     set_instance,
 )
 from nodespec.checks._systemd_syntax import UnitLine, parse_unit_file
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple
+
     from nodespec.host.tree import Tree
 
 DIRECTORIES = (".wants", ".requires", ".upholds", ".d")

@@ -7,14 +7,15 @@ do not count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, FrozenSet, List, Set, Tuple
-
 from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_load import Unit, load_unit
 from nodespec.checks._systemd_order import build_wait_graph, find_cycles
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, List, Set, Tuple
+
     from nodespec.checks._systemd_files import Units
     from nodespec.checks._systemd_syntax import UnitLine
 

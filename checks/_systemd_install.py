@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from os.path import basename, join, normpath
-from typing import TYPE_CHECKING, Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
 
 from nodespec.checks import _os_release, _systemd_units
 from nodespec.checks._systemd_files import CONFIG, SEARCH_PATH, Fragment, Link, Units
 from nodespec.checks._systemd_names import get_instance, get_template, is_unit_name, set_instance
 from nodespec.checks._systemd_syntax import UnitLine, parse_unit_file, split_list
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Dict, FrozenSet, Iterator, List, Mapping, Set, Tuple
+
     from nodespec.host.tree import Tree
 
 # Builds of systemd by distribution: first-boot-full-preset exists since version 252 and is off by default.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator, List, Optional, Tuple
 
 from nodespec.checks._systemd_files import Fragment, Units
 from nodespec.checks._systemd_names import get_instance, is_unit_name, set_instance
 from nodespec.checks._systemd_syntax import UnitLine, is_no, is_yes, list_setting_values, split_list
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Optional, Tuple
 
 # whether the other unit must load
 PULLS = {"Requires": True, "BindsTo": True, "BindTo": True, "Wants": False, "Upholds": False}

@@ -6,7 +6,11 @@ https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
 from __future__ import annotations
 
 import re
-from typing import Iterator
+
+from nodespec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Iterator
 
 TYPES = ("service", "socket", "target", "swap", "mount", "automount", "timer", "path", "slice", "device", "scope")
 NAME = re.compile(r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?\.(?:" + "|".join(TYPES) + ")")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
+from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, Set, Tuple
+
     from nodespec.checks._systemd_load import Unit
 
 PREDECESSORS = {  # Predecessors of units with default dependencies, by type.

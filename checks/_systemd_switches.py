@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, List, Tuple
-
 from nodespec.checks import _kernel_names, _systemd_units
 from nodespec.checks._systemd_syntax import is_no
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Value
 
 if TYPE_CHECKING:
+    from typing import List, Tuple
+
     from nodespec.host.tree import Tree
 
 CMDLINE = "/proc/cmdline"

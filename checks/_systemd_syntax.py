@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator, List, Tuple
 
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Iterator, List, Tuple
 
 
 class UnitLine(NamedTuple):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from os.path import join, normpath
-from typing import Dict, Iterable, Iterator, Tuple
 
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict, Iterable, Iterator, Tuple
 
 UNITS = (  # the first directory that has a unit counts
     "/etc/systemd/system.control",

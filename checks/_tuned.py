@@ -6,20 +6,22 @@ Profiles that it includes count too. https://tuned-project.org
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, Iterator, List, Optional, Set, Tuple
 
 from nodespec.checks import _systemd_units
 from nodespec.checks._sysctl_settings import ServiceSetting, normalize_key, parse_assignments
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Value
 
 if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Optional, Set, Tuple, TypeAlias
+
     from nodespec.host.tree import Tree
 
 ACTIVE, MAIN = "/etc/tuned/active_profile", "/etc/tuned/tuned-main.conf"
 FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
 REAPPLIED_FILES = ("/etc/sysctl.d", "/etc/sysctl.conf")  # tuned applies these again after its own settings
 MAX_PROFILES = 200
-SettingsByKey = Dict[str, ServiceSetting]
+SettingsByKey: TypeAlias = "Dict[str, ServiceSetting]"
 
 
 def read_tuned_settings(tree: Tree) -> Iterator[ServiceSetting]:

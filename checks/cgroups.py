@@ -15,7 +15,6 @@ systemd that follows from its built-in default and the command line, for OpenRC 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, Union
 
 from nodespec.checks import _cgroups_mounted, _kernel_release, _kernel_version
 from nodespec.checks._cgroups_mounted import V1, V2
@@ -24,10 +23,11 @@ from nodespec.facts.value_types import Flag, OneOf, SetOf
 from nodespec.formats.mountinfo import Mount
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Callable, Dict, FrozenSet, Iterator, Mapping, Optional, Tuple, TypeAlias, Union
 
 CONTROLLERS = SetOf(OneOf(*sorted(V1 | V2)))
 

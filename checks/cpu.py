@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Tuple
 
 from nodespec.facts.declaration import fact
 from nodespec.facts.value_types import FreeText, OneOf, SetOf, Whole
 from nodespec.host.machine import Machine
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Tuple
 
 CPUINFO, ONLINE = "/proc/cpuinfo", "/sys/devices/system/cpu/online"
 

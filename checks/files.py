@@ -7,13 +7,16 @@ file is opened only for `empty`.
 from __future__ import annotations
 
 import re
-from typing import Mapping, Optional
 
 from nodespec.facts.declaration import Columns, Row, Rows, table
 from nodespec.facts.value_types import Flag, FreeText, OneOf, Size, Whole
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Mapping, Optional
 
 OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
 WHOLE_MAP = ["0", "0", "4294967295"]  # the mapping of the initial user namespace

@@ -10,7 +10,6 @@ the highest release (inferred). If the tree has no kernel, all facts of this fam
 from __future__ import annotations
 
 import re
-from typing import FrozenSet
 
 from nodespec.checks import _kernel_config, _kernel_names, _kernel_release, _kernel_version
 from nodespec.facts.declaration import Rows, fact, table
@@ -28,7 +27,11 @@ from nodespec.facts.value_types import (
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import FrozenSet
 
 SIGNATURE, BANNER = "/proc/version_signature", "/proc/version"
 CMDLINE, TAINTED, ARCH = "/proc/cmdline", "/proc/sys/kernel/tainted", "/proc/sys/kernel/arch"

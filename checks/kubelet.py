@@ -7,7 +7,6 @@ and RKE2, has no kubelet here.
 from __future__ import annotations
 
 import re
-from typing import Optional
 
 from nodespec.checks import _program_places, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
@@ -16,7 +15,11 @@ from nodespec.facts.value_types import Flag, FreeText, Version
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Optional
 
 UNIT = "kubelet.service"
 SEARCHED = ("*/kubelet", ":".join(PROGRAMS), *_program_places.SOURCES)

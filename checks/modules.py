@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, Optional, Set, Tuple, TypeVar, Union
 
 from nodespec.checks import _kernel_config, _kernel_names, _kernel_version
 from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Mapping, Optional, Set, Tuple, Union
 
 T = TypeVar("T")
 SYSFS, DISABLED = "/sys/module", "/proc/sys/kernel/modules_disabled"

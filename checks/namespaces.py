@@ -5,14 +5,16 @@ The limit per user and kind is a sysctl (user.max_net_namespaces and similar): u
 
 from __future__ import annotations
 
-from typing import FrozenSet, Iterator, Tuple
-
 from nodespec.checks import _kernel_config, _kernel_version
 from nodespec.facts.declaration import fact
 from nodespec.facts.value_types import OneOf, SetOf
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Value
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Iterator, Tuple
 
 KINDS = frozenset({"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"})
 NAMESPACE_LINKS = "/proc/*/ns"

@@ -7,7 +7,6 @@ The identity is read from os-release(5): `/etc/os-release`, or `/usr/lib/os-rele
 from __future__ import annotations
 
 import re
-from typing import FrozenSet, Optional
 
 from nodespec.checks import _init_system, _os_release
 from nodespec.facts.declaration import fact
@@ -15,7 +14,11 @@ from nodespec.facts.value_types import IDENTIFIER, FreeText, OneOf, SetOf, Versi
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import FrozenSet, Optional
 
 HYPERVISOR_SOURCES = (
     *("/proc/cpuinfo", "/sys/devices/system/clocksource/clocksource0/available_clocksource", "/sys/class/dmi/id*"),

@@ -13,8 +13,6 @@ If several versions are installed, as RPM does for kernels, the newest counts.
 
 from __future__ import annotations
 
-from typing import Mapping, Union
-
 from nodespec.checks import _apk, _dpkg, _rpm
 from nodespec.checks._dpkg import STATUS
 from nodespec.checks._package_rows import NAME, PackageDatabase
@@ -22,7 +20,11 @@ from nodespec.facts.declaration import Record, Row, Rows, table
 from nodespec.facts.value_types import FreeText, OneOf, Version
 from nodespec.facts.versions import DEB, RELEASE, RPM
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown
+
+if TYPE_CHECKING:
+    from typing import Mapping, Union
 
 STATES = ("installed", "triggers-pending", "triggers-awaited", "half-configured", "unpacked", "half-installed")
 OTHERS = {"/var/lib/pacman/local": "pacman"}  # package systems that are recognized but not read

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Container, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from nodespec.facts.declaration import Row, Rows, table
 from nodespec.facts.value_types import OneOf
 from nodespec.host.machine import Machine
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Container, Dict, Iterator, List, Mapping, Optional, Tuple
 
 MAX_PORT = 65535
 # The state of a socket that accepts traffic: LISTEN for TCP; for UDP a bound socket that is not connected.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Callable, Dict, FrozenSet, Iterator, Mapping, TypeVar
 
 from nodespec.checks import _program_places, _runtime_catalog, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
@@ -20,7 +19,11 @@ from nodespec.facts.versions import RELEASE
 from nodespec.host import cri, peer
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, select_first
+
+if TYPE_CHECKING:
+    from typing import Callable, Dict, FrozenSet, Iterator, Mapping
 
 T = TypeVar("T")
 RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")

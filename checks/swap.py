@@ -10,15 +10,18 @@ and some services declare. If systemd may find a swap partition by its GPT type,
 from __future__ import annotations
 
 import re
-from typing import Dict, Tuple
 
 from nodespec.facts.declaration import Row, Rows, fact, table
 from nodespec.facts.value_types import OneOf, Size
 from nodespec.formats.mountinfo import unescape_path
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Value
 from nodespec.records import NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Dict, Tuple
 
 SWAPS = "/proc/swaps"
 AT_REST = ("/etc/fstab", "*/systemd/*", "generator/*", "/etc/runlevels*", "/etc/*", "/boot/*", "*/modules/*")

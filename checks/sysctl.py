@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Mapping, Optional
 
 from nodespec.checks import _kernel_config, _kernel_version, _services_at_boot
 from nodespec.checks._sysctl_names import (
@@ -22,7 +21,11 @@ from nodespec.facts.declaration import Rows, table
 from nodespec.facts.value_types import UntypedValue
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
+from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+
+if TYPE_CHECKING:
+    from typing import Dict, List, Mapping, Optional
 
 AT_REST = (
     *("*/sysctl.d*", "/etc/sysctl.conf", "*/modules-load.d*", "*/modprobe.d/*"),
