@@ -16,7 +16,6 @@ from nodespec.errors import suggest_name
 from nodespec.facts.declaration import Columns, Row, Rows, table
 from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, SetOf, Version
 from nodespec.facts.versions import RELEASE
-from nodespec.host import cri, peer
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.light_typing import TYPE_CHECKING, TypeVar
@@ -24,6 +23,8 @@ from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, 
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, FrozenSet, Iterator, Mapping
+
+    from nodespec.host.cri import CriRuntime, CriStatus
 
 T = TypeVar("T")
 RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
@@ -42,7 +43,7 @@ COLUMNS: Mapping[str, Kind[Datum]] = {
     "starts_at_boot": Flag(),
     "running": Flag(),
     "socket": FreeText(),
-    "api": OneOf(*cri.CRI_VERSIONS),
+    "api": OneOf("v1", "v1alpha2"),
     "conditions": SetOf(FreeText()),
     "handlers": SetOf(FreeText()),
     "features": SetOf(FreeText()),
@@ -182,19 +183,25 @@ def _is_running(machine: Machine, name: str) -> Observation[bool]:
 
 
 @_memoize
-def _request_version(machine: Machine, name: str) -> Observation[cri.CriRuntime]:
+def _request_version(machine: Machine, name: str) -> Observation[CriRuntime]:
     """Return its reply to `Version`; if this fails, no other request is sent."""
     socket = _find_socket(machine, name)
     if not isinstance(socket, Value):
         return socket
+    from nodespec.host import cri  # noqa: PLC0415 - only needed for a runtime that answers
+
     answer = Absent(socket.evidence) if name == "docker" else cri.identify_runtime(machine, socket.value)
     return answer._replace(say=RUNTIMES[name].silent) if isinstance(answer, Absent) else answer
 
 
 @_memoize
-def _request_status(machine: Machine, name: str) -> Observation[cri.CriStatus]:
+def _request_status(machine: Machine, name: str) -> Observation[CriStatus]:
     hello = _request_version(machine, name)
-    return cri.fetch_status(machine, hello.value) if isinstance(hello, Value) else hello
+    if not isinstance(hello, Value):
+        return hello
+    from nodespec.host import cri  # noqa: PLC0415 - likewise
+
+    return cri.fetch_status(machine, hello.value)
 
 
 @_memoize
@@ -203,7 +210,17 @@ def _request_info(machine: Machine, name: str) -> Observation[object]:
     socket, hello = _find_socket(machine, name), _request_version(machine, name)
     if isinstance(hello, Unknown):
         return hello
-    return peer.fetch_http(machine, socket.value, "/info").then(cri.parse_json) if isinstance(socket, Value) else socket
+    if not isinstance(socket, Value):
+        return socket
+    from nodespec.host import cri, peer  # noqa: PLC0415 - likewise
+
+    return peer.fetch_http(machine, socket.value, "/info").then(cri.parse_json)
+
+
+def _get_info(info: object, key: str) -> object:
+    from nodespec.host import cri  # noqa: PLC0415 - likewise
+
+    return cri.get_nested(info, key)
 
 
 def _read_api(machine: Machine, name: str) -> Observation[str]:
@@ -228,7 +245,7 @@ def _read_handlers(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
 
 
 def _parse_docker_handlers(info: object) -> FrozenSet[str]:
-    runtimes = cri.get_nested(info, "Runtimes")
+    runtimes = _get_info(info, "Runtimes")
     if not isinstance(runtimes, dict):
         raise ValueError("it names no runtimes")
     return frozenset(map(str, runtimes))
@@ -241,7 +258,7 @@ def _read_version(machine: Machine, name: str) -> Observation[str]:
 def _read_reported_version(machine: Machine, name: str) -> Observation[str]:
     if name == "docker":
         return _request_info(machine, name).then(
-            lambda info: _parse_version(_require_text(cri.get_nested(info, "ServerVersion")))
+            lambda info: _parse_version(_require_text(_get_info(info, "ServerVersion")))
         )
     hello = _request_version(machine, name)
     if name == "cri-dockerd" and isinstance(hello, Value):
@@ -269,16 +286,22 @@ def _parse_version(said: str) -> str:
     return match[1]
 
 
+def _request_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
+    hello = _request_version(machine, name)
+    if not isinstance(hello, Value):
+        return hello
+    from nodespec.host import cri  # noqa: PLC0415 - likewise
+
+    return cri.fetch_cgroup_driver(machine, hello.value)
+
+
 def _read_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
     def looks() -> Iterator[Observation[str]]:
-        hello = _request_version(machine, name)
-        yield cri.fetch_cgroup_driver(machine, hello.value) if isinstance(hello, Value) else hello
+        yield _request_cgroup_driver(machine, name)
         if name == "containerd":
             yield _request_status(machine, name).then(lambda status: _require_text(status.cgroup_driver))
         elif name in INFO_KEYS:
-            yield _request_info(machine, name).then(
-                lambda info: _require_text(cri.get_nested(info, INFO_KEYS[name][0]))
-            )
+            yield _request_info(machine, name).then(lambda info: _require_text(_get_info(info, INFO_KEYS[name][0])))
 
     asked = select_first(looks())
     if isinstance(asked, Value) or name not in CONFIGURED:
@@ -300,15 +323,21 @@ def _read_configured(machine: Machine, name: str, column: str) -> Observation[st
     return _runtime_settings.read_setting(machine, name, column, _read_version(machine, name))
 
 
+def _request_snapshotter(machine: Machine, name: str) -> Observation[str]:
+    hello = _request_version(machine, name)
+    if not isinstance(hello, Value):
+        return hello
+    from nodespec.host import cri  # noqa: PLC0415 - likewise
+
+    return cri.fetch_snapshotter(machine, hello.value)
+
+
 def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
     def looks() -> Iterator[Observation[str]]:
         if name in INFO_KEYS:
-            yield _request_info(machine, name).then(
-                lambda info: _require_text(cri.get_nested(info, INFO_KEYS[name][1]))
-            )
+            yield _request_info(machine, name).then(lambda info: _require_text(_get_info(info, INFO_KEYS[name][1])))
         else:
-            hello = _request_version(machine, name)
-            yield cri.fetch_snapshotter(machine, hello.value) if isinstance(hello, Value) else hello
+            yield _request_snapshotter(machine, name)
         yield _read_configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:

@@ -17,13 +17,13 @@ from nodespec.model.observation import Unknown
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import HEAD_FACTS, Finding, Host, Param, Report, Seat, Waiver
 from nodespec.recording.observation_json import NOT_RECORDED
-from nodespec.recording.tee import TeeFacts
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import Optional, Tuple
 
     from nodespec.model.json_types import Json
+    from nodespec.recording.tee import TeeFacts
 
 ALL_REQUIREMENTS = Choice()
 
@@ -45,7 +45,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     For several hosts, pass as `reading` their plan, prepared for the context of this host.
     """
     reading = reading or PreparedPlan(plan, seat.context)
-    noted = None if not terms.embeds else looked if isinstance(looked, TeeFacts) else TeeFacts(looked)
+    noted = _record(looked) if terms.embeds else None
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
     if terms.choice not in reading.parts:
         asked = tuple(one for one in plan.requirements if not conclusion.is_left_out(terms.choice, one.id))
@@ -82,6 +82,12 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         plan=reading.packed if noted else None,
         facts=cast("Json", noted.notes) if noted else None,
     )
+
+
+def _record(facts: Facts) -> TeeFacts:
+    from nodespec.recording.tee import TeeFacts  # noqa: PLC0415 - only needed for a report that is stored
+
+    return facts if isinstance(facts, TeeFacts) else TeeFacts(facts)
 
 
 def _observe_head(noted: TeeFacts, host: Host) -> None:

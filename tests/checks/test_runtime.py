@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from nodespec.checks import runtime
 from nodespec.checks._runtime_catalog import RUNTIMES
 from nodespec.facts.declaration import Columns, Table, resolve_place
-from nodespec.facts.value_types import Datum
+from nodespec.facts.value_types import Datum, OneOf
+from nodespec.host.cri import CRI_VERSIONS
 from nodespec.host.machine import Machine, ProgramResult
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
 
@@ -494,3 +495,9 @@ def test_a_program_that_fails_is_told_with_its_status(tmp_path: Path, monkeypatc
     monkeypatch.setattr("nodespec.host.tree.PROGRAMS", (str(tmp_path),))
     version = row(Machine(), "crun")["version"]
     assert version == Unknown("failed", "crun --version ended with status 127", "reinstall crun")
+
+
+def test_the_versions_of_the_api_are_those_that_are_asked_for() -> None:
+    api = runtime.COLUMNS["api"]
+    assert isinstance(api, OneOf)
+    assert api.choices == CRI_VERSIONS
