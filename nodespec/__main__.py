@@ -14,6 +14,7 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
 from nodespec import __version__
 from nodespec.entry import exit_with, run_guarded
 from nodespec.light_typing import TYPE_CHECKING
+from nodespec.preflight.plain_arguments import parse_check
 
 if TYPE_CHECKING:
     from typing import Callable, List, NoReturn, Optional
@@ -32,7 +33,12 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _run_command(args: List[str]) -> int:
-    from nodespec.author.commands.main import run as command  # noqa: PLC0415
+    plain = parse_check(args[1:], bundled=False) if args[:1] == ["check"] else None
+    if plain:
+        from nodespec.author.commands.check import check  # noqa: PLC0415 - `--version` needs no command
+
+        return check(plain)
+    from nodespec.author.commands.main import run as command  # noqa: PLC0415 - likewise
 
     return command(args)
 

@@ -12,7 +12,7 @@ from nodespec.errors import UsageError
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Dict, NoReturn, Sequence
+    from typing import NoReturn
 
 # Messages are English only: searching for a translation catalog takes 1 ms of every start.
 setattr(argparse, "_", str)  # noqa: B010 - a type checker knows no such attribute
@@ -129,18 +129,3 @@ def parse_seconds(text: str) -> float:
     if not 0 <= seconds <= 86400:  # noqa: PLR2004 - a day
         raise argparse.ArgumentTypeError(f"`{text}` must be a number of seconds from 0 to 86400")
     return seconds
-
-
-def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
-    """Return values by name, from texts such as `role=worker`.
-
-    Raises `UsageError` for a text without `=`, or for two values of one name.
-    """
-    pairs: Dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {assignment}: expected K=V")
-        if pairs.setdefault(name, value) != value:
-            raise UsageError(f"--set {name}: set twice")
-    return pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nodespec.errors import UsageError
 from nodespec.judge.conclusion import Choice
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.output.writer import parse_outputs
@@ -9,7 +10,7 @@ from nodespec.run.request import JudgeOptions, Outputs, RecordOptions, Target
 
 if TYPE_CHECKING:
     import argparse
-    from typing import Tuple
+    from typing import Dict, Sequence, Tuple
 
     from nodespec.model.report import Waiver
 
@@ -33,3 +34,18 @@ def read_outputs(args: argparse.Namespace) -> Outputs:
 def read_record_options(args: argparse.Namespace) -> RecordOptions:
     """Return the options of `options.add_recording_options`."""
     return RecordOptions(args.record or "", args.all, args.reveal)
+
+
+def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
+    """Return values by name, from texts such as `role=worker`.
+
+    Raises `UsageError` for a text without `=`, or for two values of one name.
+    """
+    pairs: Dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {assignment}: expected K=V")
+        if pairs.setdefault(name, value) != value:
+            raise UsageError(f"--set {name}: set twice")
+    return pairs

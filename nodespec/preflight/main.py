@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodespec import __version__, options
+from nodespec import __version__
 from nodespec.entry import run_guarded
 from nodespec.errors import UsageError
 from nodespec.facts import declaration
@@ -12,6 +12,7 @@ from nodespec.model.plan import Plan
 from nodespec.model.report import Waiver, decode_waiver
 from nodespec.output import writer
 from nodespec.preflight.arguments import read_judge_options, read_outputs, read_record_options, read_target
+from nodespec.preflight.plain_arguments import parse_check
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +32,9 @@ def _run_command(carried: Mapping[str, Json], argv: List[str]) -> int:
         from nodespec.preflight import gate as boot  # noqa: PLC0415
 
         return boot.run_gate_command(argv[1:], bundled, _read_bundled_waivers(carried))
+    plain = parse_check(argv[1:], bundled=True) if argv[:1] == ["check"] else None
+    if plain:
+        return _check_host(plain, bundled, carried)
     args = _make_parser(bundled).parse_args(argv)
     if args.version:
         print(_format_version(bundled))  # noqa: T201
@@ -42,6 +46,8 @@ def _run_command(carried: Mapping[str, Json], argv: List[str]) -> int:
 
 
 def _make_parser(bundled: Plan) -> argparse.ArgumentParser:
+    from nodespec import options  # noqa: PLC0415 - argparse, which a plain command line does not need
+
     names = ", ".join(spec.name for spec in bundled.specs)
     top = options.Parser(
         prog="preflight",

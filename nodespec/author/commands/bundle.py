@@ -7,9 +7,9 @@ from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import encode_waiver
-from nodespec.options import read_assignments
 from nodespec.output.file import FileAccess
 from nodespec.output.writer import write_one
+from nodespec.preflight.arguments import read_assignments
 
 if TYPE_CHECKING:
     import argparse

@@ -5,8 +5,7 @@ from __future__ import annotations
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.precompiled import load_plan
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.options import read_assignments
-from nodespec.preflight.arguments import read_judge_options, read_outputs, read_target
+from nodespec.preflight.arguments import read_assignments, read_judge_options, read_outputs, read_target
 from nodespec.run import check as gate
 
 if TYPE_CHECKING:

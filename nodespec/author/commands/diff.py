@@ -18,9 +18,8 @@ from nodespec.errors import UsageError
 from nodespec.escape import escape_line
 from nodespec.facts.declaration import Place
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.options import read_assignments
 from nodespec.output.facts_yaml import find_place, iter_clauses, list_places
-from nodespec.preflight.arguments import read_target
+from nodespec.preflight.arguments import read_assignments, read_target
 from nodespec.recording import file as recording
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from nodespec.author.spec.library import Library, is_file
 from nodespec.author.spec.resolver import resolve
 from nodespec.facts import declaration
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.options import read_assignments
 from nodespec.output import manual
+from nodespec.preflight.arguments import read_assignments
 
 if TYPE_CHECKING:
     import argparse

@@ -13,8 +13,7 @@ from nodespec.errors import DocumentError, UsageError
 from nodespec.facts import declaration
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan
-from nodespec.options import read_assignments
-from nodespec.preflight.arguments import read_record_options, read_target
+from nodespec.preflight.arguments import read_assignments, read_record_options, read_target
 from nodespec.run import record
 
 if TYPE_CHECKING:
