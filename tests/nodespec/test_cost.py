@@ -133,11 +133,9 @@ def test_what_a_check_by_the_library_needs_no_more(ready: Dict[str, List[str]]) 
     assert not own & {f"nodespec.checks.{name}" for name in apart}
 
 
-def test_no_more_is_compiled_than_constructors_of_records(ready: Dict[str, List[str]]) -> None:
-    """A text that typing is given is compiled as well, and with the first Python readies its whole grammar: 3 ms."""
-    compiled = ready["compiled"]
-    assert [text for text in compiled if not text.startswith("lambda _cls, ")] == []
-    assert len(compiled) <= 50, compiled
+def test_nothing_is_compiled(ready: Dict[str, List[str]]) -> None:
+    """The first text that is compiled readies Python's whole grammar: 3 ms; a constructor of a record takes 0.1 ms."""
+    assert [text for text in ready["compiled"] if "fileobj, fd" not in text] == []  # a record of `selectors`
 
 
 def test_lines_carried(ready: Dict[str, int]) -> None:

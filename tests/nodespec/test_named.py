@@ -37,6 +37,7 @@ class Nothing(records.NamedTuple):
     pass
 
 
+MAKE: Callable[..., Callable[..., Ours]] = type(records.NamedTuple)  # type: ignore[assignment]
 Record = Union[Theirs, Ours]
 CALLS: List[Callable[[Type[Record]], object]] = [
     lambda made: made("a"),
@@ -102,3 +103,18 @@ def test_a_field_without_a_default_stands_behind_none() -> None:
 
 def test_an_instance_keeps_nothing_but_its_elements() -> None:
     assert not hasattr(Ours("a"), "__dict__")
+
+
+@pytest.mark.parametrize("size", range(23))
+def test_a_record_has_up_to_22_fields(size: int) -> None:
+    names = [f"field_{number}" for number in range(size)]
+    body = {"__annotations__": dict.fromkeys(names, "int")}
+    made = MAKE("Made", (records.NamedTuple,), body)
+    assert tuple(made(*range(size))) == tuple(range(size))
+    assert made(**{name: number for number, name in enumerate(names)})._asdict() == dict(zip(names, range(size)))
+
+
+def test_more_fields_are_refused_where_the_class_is_made() -> None:
+    body = {"__annotations__": {f"field_{number}": "int" for number in range(23)}}
+    with pytest.raises(TypeError, match="Made: more than 22 fields"):
+        MAKE("Made", (records.NamedTuple,), body)
