@@ -50,7 +50,7 @@ def parse_cmdline(line: str) -> Iterator[Tuple[str, str]]:
 
     `-` and `_` are equal in names only.
     """
-    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line):
+    for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', line) if '"' in line else line.split():
         if word == "--":
             return
         key, _, value = word.replace('"', "").partition("=")

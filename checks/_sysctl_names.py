@@ -80,6 +80,7 @@ MAX_ROWS = 20_000  # rows that are listed: a node with a thousand interfaces has
 MAX_NAME_CHARS = 250  # characters of a name
 NAME_PART = re.compile(r"(?!/{1,2}$)[^\s*?=\[\]\\]+")  # One or two slashes would be `.` and `..`.
 SECRETS = r"net\.ipv6\.conf\..*\.stable_secret|net\.ipv4\.tcp_fastopen_key"
+SECRET_GROUPS = ("net.ipv6.conf.", "net.ipv4.tcp_fastopen_key")  # their beginnings
 # Parameters that change by themselves, or that belong to this boot only.
 UNSTABLE = (
     r"fs\.(file-nr|inode-(nr|state)|dentry-state|aio-nr|quota\..*)|kernel\.(ns_last_pid|pty\.nr|perf_event_max_sample_rate)"
@@ -118,7 +119,8 @@ def make_name(path: str) -> str:
 
 def refuse_secret(key: str) -> Optional[Unknown]:
     """Return why a parameter is never read if it holds a secret; else None."""
-    return Unknown("refused", f"{key} holds a secret") if re.fullmatch(SECRETS, key) else None
+    secret = key.startswith(SECRET_GROUPS) and re.fullmatch(SECRETS, key)
+    return Unknown("refused", f"{key} holds a secret") if secret else None
 
 
 def is_stable(name: str) -> bool:

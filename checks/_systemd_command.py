@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 UNRESOLVED = "\0"  # a placeholder in a word for text that cannot be resolved
 EXEC_START_HINT = "look at `systemctl show -p ExecStart` on the running machine"
-_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+""", re.DOTALL)
-_PIECE = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^"'\\]+)""", re.DOTALL)
-_VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}", re.ASCII)
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=", re.ASCII)
+_WORD = r"""(?s)(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+"""
+_PIECE = r"""(?s)\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^"'\\]+)"""
+_VARIABLE = r"(?a)\$\$|\$\{(\w+)\}"
+_ASSIGNMENT = r"(?a)[A-Za-z_]\w*="
 
 
 class CommandLine(NamedTuple):
@@ -110,7 +110,7 @@ def list_effective_lines(readings: Sequence[UnitLine], name: str) -> List[UnitLi
 def _strip_env(words: Sequence[str]) -> Sequence[str]:
     """Return the command after `env NAME=VALUE ...`."""
     rest = list(words)
-    while rest and _ASSIGNMENT.match(rest[0]):
+    while rest and re.match(_ASSIGNMENT, rest[0]):
         rest.pop(0)
     return rest
 
@@ -137,7 +137,7 @@ def _expand_words(tree: Tree, text: str, readings: Sequence[UnitLine]) -> Iterat
 
 
 def _substitute_variables(word: str, variables: Dict[str, str]) -> str:
-    return _VARIABLE.sub(lambda match: "$" if match[0] == "$$" else _get_variable(match[1], variables), word)
+    return re.sub(_VARIABLE, lambda match: "$" if match[0] == "$$" else _get_variable(match[1], variables), word)
 
 
 def _get_variable(name: str, variables: Dict[str, str]) -> str:
@@ -180,8 +180,8 @@ def _parse_environment_file(text: str) -> Dict[str, str]:
 
 def split_words(text: str, *, specifiers: bool = True) -> Iterator[str]:
     r"""Split words and remove quotes: `--a "b c" \d` is `--a`, `b c`, `d`."""
-    for match in _WORD.finditer(text):
+    for match in re.finditer(_WORD, text):
         word = ""
-        for escaped, double, single, plain in _PIECE.findall(match[0]):
+        for escaped, double, single, plain in re.findall(_PIECE, match[0]):
             word += plain or escaped or re.sub(r"\\(.)", r"\1", double or single)
         yield re.sub("%(.)", lambda found: "%" if found[1] == "%" else UNRESOLVED, word) if specifiers else word

@@ -9,7 +9,6 @@ from nodespec.checks._sysctl_names import (
     EXPLANATIONS,
     MAX_ROWS,
     ROOT,
-    SECRETS,
     SWAP_SEPARATORS,
     is_stable,
     make_name,
@@ -108,8 +107,9 @@ NAMESPACES = {
 
 def _explain_closed(machine: Machine, key: str) -> Optional[Unknown]:
     """Return why a parameter is never read."""
-    if re.fullmatch(SECRETS, key):
-        return refuse_secret(key)
+    secret = refuse_secret(key)
+    if secret:
+        return secret
     if key.startswith("fs.binfmt_misc."):
         return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
     if machine.root == "/":  # The reader's own namespaces are those that are asked for.

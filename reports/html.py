@@ -69,7 +69,7 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
         policy=f"default-src 'none'; style-src {_hash_source(css)}; script-src {_hash_source(script)}; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         words=words,
-        linked=words.LINK.fullmatch,
+        linked=words.is_link,
         ticked=CODE_SPAN.split,
         optioned=OPTION.split,
         folded=FOLDED_AFTER,

@@ -278,4 +278,4 @@ def quote_code(text: str) -> str:
 
 
 def _render_link(text: str) -> str:
-    return f"<{text}>" if words.LINK.fullmatch(text) else quote_code(text)
+    return f"<{text}>" if words.is_link(text) else quote_code(text)

@@ -49,7 +49,13 @@ SECTION_BY_RESULT = {
 }
 CONCLUSION_BY_CODE = {**{number: conclusion for conclusion, number in EXIT.items()}, DEFECT: "indeterminate"}
 # The only links in a report: web pages whose host is written out, without a user name before it.
-LINK = re.compile(r"https?://[A-Za-z0-9][\w.-]*(?::\d+)?(?:[/?#][\w.~:/?#@!$&'()*+,;=%\[\]-]*)?", re.ASCII)
+LINK = r"https?://[A-Za-z0-9][\w.-]*(?::\d+)?(?:[/?#][\w.~:/?#@!$&'()*+,;=%\[\]-]*)?"
+
+
+def is_link(text: str) -> bool:
+    """Return whether a text is a link that a browser may open."""
+    return re.fullmatch(LINK, text, re.ASCII) is not None
+
 
 SEARCH_PATH = re.compile(r"(?:/[\w./-]+:){2,}/[\w./-]+", re.ASCII)  # directories in which programs are searched
 

@@ -51,6 +51,8 @@ def list_reachable_mounts(mounts: Sequence[Mount], *kinds: str) -> List[Mount]:
 
 def unescape_path(text: str) -> str:
     r"""Decode the kernel's octal escapes in a path, such as `\040` for a blank."""
+    if "\\" not in text:
+        return text
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 

@@ -117,7 +117,9 @@ def _report_unmounted(root: str) -> Unknown:
 
 
 def _find_root(path: str) -> str:
-    return next((root for root in NATIVE if path == root or path.startswith(f"{root}/")), "")
+    if path.startswith(("/proc/", "/sys/")) or path in NATIVE:
+        return PROC if path.startswith(PROC) else SYS
+    return ""
 
 
 def devices(machine: Machine) -> FrozenSet[int]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
 REQUIREMENT_KEYS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
-OR_LATER = re.compile(r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*")
+OR_LATER = r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*"
 MAX_CASES = 1000  # maximum values that one expectation distinguishes; each of them is tested
 
 
@@ -95,7 +95,9 @@ def parse_scalar(text: str, kind: Kind[Datum]) -> Expect:
     if text in kind.words:
         group = kind.words[text]
         return Expect(text, lambda value: value in group, cases=group, only=frozenset(group), named=group)
-    later = OR_LATER.fullmatch(text) if kind.ordered else None
+    later = (
+        re.fullmatch(OR_LATER, text) if kind.ordered and any(word in text for word in ("+", "or ", "and ")) else None
+    )
     if later:
         raise ValueError(f"`{text}` is not a range; for {later[1]} or later, write `>={later[1]}`")
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
