@@ -216,7 +216,7 @@ FIELD_DESCRIPTIONS: Mapping[object, Mapping[str, str]] = {
         "disposition": "How the outcome counts",
         "sentence": "The expectation and the observation, in one sentence",
         "why": "The reason for the requirement",
-        "fix": "How to fix it",
+        "fix": "How to fix it; empty unless the requirement fails",
         "see": "Where to read more",
         "source": "The positions in the specs, as file:line:column",
         "parts": "The expectations on single facts",

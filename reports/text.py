@@ -184,10 +184,8 @@ def _warning_lines(page: TextPage, warnings: Sequence[Finding]) -> Iterator[str]
 
 
 def _detail_lines(page: TextPage, finding: Finding) -> Iterator[str]:
-    hint = words.format_hints(finding)
-    if finding.outcome != "unknown" or not hint:  # A fact that was not observed may need no fix.
-        yield from page.detail("fix", finding.fix)
-    yield from page.detail("hint", hint)
+    yield from page.detail("fix", finding.fix)
+    yield from page.detail("hint", words.format_hints(finding))
     for number, line in enumerate(page.few(words.format_evidence(finding))):
         yield from page.detail("" if number else "seen", line)
     yield from page.detail("why", finding.why)

@@ -157,7 +157,7 @@ def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResu
 def _make_result(
     requirement: Requirement, outcome: str, sights: Sequence[ClauseResult], said: str
 ) -> RequirementResult:
-    fix = requirement.fix or (select_default_fix(sights) if outcome == "fail" else "")
+    fix = (requirement.fix or select_default_fix(sights)) if outcome == "fail" else ""  # otherwise none may be needed
     parts = tuple(sight.part for sight in sights)
     words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
     finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words)

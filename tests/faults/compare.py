@@ -25,7 +25,12 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="nodespec-case."))
         folder.chmod(0o755)
         try:
-            verdict = judge_case(case, run_program([program], case.data.get("run_as", "")), folder / "case", bases)
+            verdict = judge_case(
+                case,
+                run_program([program], case.data.get("run_as", ""), case.data.get("seconds", 120)),
+                folder / "case",
+                bases,
+            )
         finally:
             remove_folder(folder)
         total += 1

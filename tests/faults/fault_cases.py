@@ -10,7 +10,13 @@ Each YAML file in this directory but `bases.yaml` is a list of cases. Keys of a 
 - `access`: `image` (default with a tree), `recording` (default with facts), `live` (this machine)
 - `run_as`: a user; the case needs root to become that user
 - `args`: further arguments; `spec`: the body of a spec, or the name of one in the library
-- `exit`: the exit code; `stderr`: a text that standard error contains
+- `files`: further files beside the spec: a mapping of names to a text, or to a list of parts. A part is a text, or a
+  mapping of `text` and `count`, which repeats the text for each `{n}` from 0 on. A name with `{n}` and `count` is
+  several files. `{m}` is the number before `{n}`
+- `command`: the arguments, instead of `check SPEC`; in it, in `args` and in `spec` `{folder}` is the folder of the files
+- `seconds`: the time that the command may take where it runs in a process of its own
+- `exit`: the exit code; `stderr` and `stdout`: a text, or several, that the output contains
+- `fixes`: a mapping of finding ids to their fix
 - `outcomes`: a mapping of finding ids to outcomes
 - `observed`: a mapping of finding ids to what their first part observed: the value, or `absent`, `unknown`, `deferred`
 """
@@ -18,6 +24,7 @@ Each YAML file in this directory but `bases.yaml` is a list of cases. Keys of a 
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import shutil
@@ -42,6 +49,11 @@ KEYS = {
     "stderr",
     "outcomes",
     "observed",
+    "files",
+    "command",
+    "seconds",
+    "stdout",
+    "fixes",
 }
 
 
@@ -65,10 +77,11 @@ def load_cases() -> Iterator[Case]:
             continue
         for data in read_yaml(path):
             case = Case(path.stem, data)
-            if set(data) - KEYS or not {"fault", "title", "spec", "exit"} <= set(data):
+            needed = {"fault", "title", "exit", "command" if "command" in data else "spec"}
+            if set(data) - KEYS or not needed <= set(data):
                 raise ValueError(f"{path.name}: {data}: keys must be among {sorted(KEYS)}")
-            if not ({"outcomes", "stderr"} & set(data)):
-                raise ValueError(f"{case.name}: neither outcomes nor stderr are expected")
+            if not ({"outcomes", "stderr", "stdout"} & set(data)):
+                raise ValueError(f"{case.name}: neither outcomes nor output are expected")
             if case.name in names:
                 raise ValueError(f"{case.name}: duplicate title")
             names.add(case.name)
@@ -128,6 +141,33 @@ def read_content(entry: Dict[str, Any]) -> bytes:
     return str(entry.get("text", "")).encode("utf-8", "surrogateescape")
 
 
+def write_files(files: Dict[str, Any], folder: Path) -> None:
+    """Write the further files of a case."""
+    for name, parts in files.items():
+        count = parts.pop("count", 1) if isinstance(parts, dict) else 1
+        for number in range(count):
+            where = {"{n}": str(number), "{m}": str(number - 1)}
+            written = "".join(repeat_text(part) for part in (parts if isinstance(parts, list) else [parts]))
+            path = folder / replace_words(name, where)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(replace_words(written, where), "utf-8")
+
+
+def repeat_text(part: Any) -> str:  # noqa: ANN401 - what a document holds
+    """The text of one part of a file."""
+    if isinstance(part, str):
+        return part
+    numbers = range(part["count"]) if "count" in part else ()
+    return "".join(replace_words(part["text"], {"{n}": str(n), "{m}": str(n - 1)}) for n in numbers) or part["text"]
+
+
+def replace_words(text: str, words: Dict[str, str]) -> str:
+    """The text with its placeholders replaced."""
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
 # Arguments to exit code, standard output and standard error.
 Run = Callable[[Sequence[str]], Tuple[int, str, str]]
 
@@ -153,7 +193,8 @@ def judge_case(case: Case, run: Run, folder: Path, bases: Dict[str, Dict[str, An
     elif access == "recording":
         (folder / "facts.json").write_text(json.dumps(data["facts"]), "utf-8")
         asked = ["--facts", str(folder / "facts.json")]
-    spec = data["spec"]
+    write_files(copy.deepcopy(data.get("files", {})), folder)
+    spec = data.get("spec", "")
     if not isinstance(spec, str):
         spec = str(folder / "spec.yaml")
         written = {"nodespec": 1, "title": data["title"], **data["spec"]}
@@ -162,45 +203,56 @@ def judge_case(case: Case, run: Run, folder: Path, bases: Dict[str, Dict[str, An
         for path in (folder, *folder.parents):
             if path.owner() == folder.owner():
                 path.chmod(path.stat().st_mode | 0o055)
-    code, stdout, stderr = run(["check", spec, *asked, *data.get("args", ()), "-o", "json"])
+    command = data.get("command") or ["check", spec, *asked, *data.get("args", ()), "-o", "json"]
+    code, stdout, stderr = run([argument.replace("{folder}", str(folder)) for argument in command])
     try:
         document = json.loads(stdout)
     except ValueError:
         document = {}
-    return Verdict(code, stderr, document, list(compare(data, code, stderr, document)))
+    return Verdict(code, stderr, document, list(compare(data, code, (stdout, stderr), document)))
 
 
-def run_program(program: Sequence[str], user: str = "") -> Run:
+def run_program(program: Sequence[str], user: str = "", seconds: float = 120) -> Run:
     """A way to run nodespec: a program in a process of its own, as that user."""
     prefix = ["setpriv", "--reuid", user, "--regid", "nogroup", "--clear-groups"] if user else []
 
     def run(args: Sequence[str]) -> Tuple[int, str, str]:
-        done = subprocess.run(
-            [*prefix, *program, *args],
-            capture_output=True,
-            text=True,
-            errors="backslashreplace",
-            check=False,
-            timeout=120,
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
+        try:
+            done = subprocess.run(
+                [*prefix, *program, *args],
+                capture_output=True,
+                text=True,
+                errors="backslashreplace",
+                check=False,
+                timeout=seconds,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+        except subprocess.TimeoutExpired:
+            return -1, "", f"ran longer than {seconds:g} s"
         return done.returncode, done.stdout, done.stderr
 
     return run
 
 
-def compare(data: Dict[str, Any], code: int, stderr: str, document: Dict[str, Any]) -> Iterator[str]:
-    """Say how an answer differs from what a case expects."""
+def compare(data: Dict[str, Any], code: int, output: Tuple[str, str], document: Dict[str, Any]) -> Iterator[str]:
+    """Say how an answer differs from what a case expects. `output` is standard output and standard error."""
     if code != data["exit"]:
-        yield f"exit {code}, expected {data['exit']}: {stderr.strip()[:300]}"
-    if data.get("stderr", "") not in stderr:
-        yield f"stderr {stderr!r} does not contain {data['stderr']!r}"
+        yield f"exit {code}, expected {data['exit']}: {output[1].strip()[:300]}"
+    for stream, text in zip(("stdout", "stderr"), output):
+        wanted = data.get(stream, "")
+        for one in [wanted] if isinstance(wanted, str) else wanted:
+            if one not in text:
+                yield f"{stream} {text[:2000]!r} does not contain {one!r}"
     findings = {f["id"]: f for report in document.get("reports", ()) for f in report["findings"]}
     for name, outcome in data.get("outcomes", {}).items():
         got = findings.get(name, {}).get("outcome", "no such finding")
         if got != outcome:
             said = findings.get(name, {}).get("sentence", "")
             yield f"{name}: {got}, expected {outcome}: {said}"
+    for name, fix in data.get("fixes", {}).items():
+        got = findings.get(name, {}).get("fix", "no such finding")
+        if got != fix:
+            yield f"{name}: fix {got!r}, expected {fix!r}"
     for name, value in data.get("observed", {}).items():
         parts = findings.get(name, {}).get("parts", [])
         seen = parts[0]["observed"] if parts else {"state": "no such finding"}

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, List, Tuple
 
 import pytest
+from nodespec.model.subject import Host, Seat
 from pretended import Pretended, Said, planned
 
+from nodespec.facts.declaration import resolve_place
+from nodespec.facts.live import Alarm, Facts, Live
+from nodespec.host.directory import DirectoryTree
 from nodespec.judge import evaluation
+from nodespec.judge.judge import Terms, judge
+from nodespec.judge.memo import MemoizedPlan
 from nodespec.model.report import Finding
+from nodespec.recording.replay import ReplayedFacts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nodespec.model.json_types import Json
 
 LONG = "a" * 4000
 ENDLESS = ["(a+)+b", "(a|a)*b", "(?:a?){30}a{30}b", r"(\w+\s?)*:"]
@@ -46,3 +59,37 @@ def test_what_a_set_lacks_is_found_in_time_too() -> None:
     text = "require: {os: {families: {none: [{matches: (a+)+b}, {matches: b}]}}}"
     finding = judged(text, {"os.families": frozenset({"b", LONG})}, 0.2)["os.families"]
     assert finding.outcome == "unknown"
+
+
+@pytest.mark.parametrize("access", ["live", "recording", "of a fleet", "quantified"])
+@pytest.mark.parametrize(("left", "bounds"), [(0.5, (0.01, 0.5)), (60.0, (2.0, 2.0)), (-1.0, (0.01, 0.01))])
+def test_a_pattern_has_the_time_that_is_left_of_the_run(
+    access: str, left: float, bounds: Tuple[float, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: List[float] = []
+
+    class Stopwatch(Alarm):
+        def __init__(self, seconds: float, *, busy: bool = False) -> None:
+            given.append(seconds)
+            super().__init__(60, busy=busy)
+
+    monkeypatch.setattr(evaluation, "Alarm", Stopwatch)
+    monkeypatch.setattr(evaluation, "DEADLINE_SECONDS", 1000.0)
+    rule = "require: {os: {pretty_name: {matches: 'a*'}}}"
+    if access == "quantified":
+        rule = "rules: [{name: r, every: packages, require: {architecture: {matches: 'a.*'}}}]"
+    plan, seat = planned(a=rule), Seat("running", access, Host("x"))
+    rows: Json = {"bash": {"is": ["there", 1], "architecture": ["all", 1]}}
+    notes: Json = {"os.pretty_name": ["aaa", "/etc/os-release"], "packages": {"rest": {"absent": ""}, "rows": rows}}
+    facts: Facts = ReplayedFacts(notes)
+    if access == "live":
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/os-release").write_text("PRETTY_NAME=aaa\n", "utf-8")
+        live = Live(DirectoryTree(str(tmp_path)), time.monotonic() + 60)
+        live.observe(resolve_place(("os", "pretty_name")))
+        live.deadline = time.monotonic() + left
+        facts = live
+    reading = MemoizedPlan(plan) if access == "of a fleet" else None
+    judge(plan, facts, seat, Terms(0, patience=left), reading)
+    assert len(given) >= 1 or left < 0
+    assert all(bounds[0] <= seconds <= bounds[1] for seconds in given), given
