@@ -25,12 +25,8 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="nodespec-case."))
         folder.chmod(0o755)
         try:
-            verdict = judge_case(
-                case,
-                run_program([program], case.data.get("run_as", ""), case.data.get("seconds", 120)),
-                folder / "case",
-                bases,
-            )
+            run = run_program([program], case.data.get("run_as", ""), case.data.get("seconds", 120))
+            verdict = judge_case(case, run, folder / "case", bases)
         finally:
             remove_folder(folder)
         total += 1

@@ -13,7 +13,7 @@ Each YAML file in this directory but `bases.yaml` is a list of cases. Keys of a 
 - `files`: further files beside the spec: a mapping of names to a text, or to a list of parts. A part is a text, or a
   mapping of `text` and `count`, which repeats the text for each `{n}` from 0 on. A name with `{n}` and `count` is
   several files. `{m}` is the number before `{n}`
-- `command`: the arguments, instead of `check SPEC`; in it, in `args` and in `spec` `{folder}` is the folder of the files
+- `command`: the arguments, instead of `check SPEC`; in it, in `args` and in `spec` `{folder}` is the folder of `files`
 - `seconds`: the time that the command may take where it runs in a process of its own
 - `exit`: the exit code; `stderr` and `stdout`: a text, or several, that the output contains
 - `fixes`: a mapping of finding ids to their fix
@@ -249,16 +249,21 @@ def compare(data: Dict[str, Any], code: int, output: Tuple[str, str], document: 
         if got != outcome:
             said = findings.get(name, {}).get("sentence", "")
             yield f"{name}: {got}, expected {outcome}: {said}"
-    for name, fix in data.get("fixes", {}).items():
-        got = findings.get(name, {}).get("fix", "no such finding")
-        if got != fix:
-            yield f"{name}: fix {got!r}, expected {fix!r}"
+    yield from compare_fixes(data, findings)
     for name, value in data.get("observed", {}).items():
         parts = findings.get(name, {}).get("parts", [])
         seen = parts[0]["observed"] if parts else {"state": "no such finding"}
         got = seen["value"] if seen["state"] == "value" else seen["state"]
         if str(got) != str(value):
             yield f"{name}: observed {got!r}, expected {value!r}: {seen.get('text', '')}"
+
+
+def compare_fixes(data: Dict[str, Any], findings: Dict[str, Any]) -> Iterator[str]:
+    """Say how the fixes differ from what a case expects."""
+    for name, fix in data.get("fixes", {}).items():
+        got = findings.get(name, {}).get("fix", "no such finding")
+        if got != fix:
+            yield f"{name}: fix {got!r}, expected {fix!r}"
 
 
 def remove_folder(folder: Path) -> None:

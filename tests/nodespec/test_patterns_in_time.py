@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, List, Tuple
 
 import pytest
-from nodespec.model.subject import Host, Seat
 from pretended import Pretended, Said, planned
 
 from nodespec.facts.declaration import resolve_place
@@ -15,7 +14,7 @@ from nodespec.host.directory import DirectoryTree
 from nodespec.judge import evaluation
 from nodespec.judge.judge import Terms, judge
 from nodespec.judge.memo import MemoizedPlan
-from nodespec.model.report import Finding
+from nodespec.model.report import Finding, Host, Seat
 from nodespec.recording.replay import ReplayedFacts
 
 if TYPE_CHECKING:
