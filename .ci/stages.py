@@ -27,6 +27,9 @@ PACKAGES = (
         "systemd-boot",
         "fonts-dejavu-core",
         "fonts-liberation",
+        "zsh",
+        "fish",
+        "man-db",
     ),
     *("python3-venv", "debootstrap", "debian-archive-keyring", "e2fsprogs", "util-linux", "kmod", "cpio"),
     *("busybox-static", "systemd", "procps", "qemu-system-x86", "qemu-user-static", "qemu-utils", "fdisk"),
@@ -39,6 +42,7 @@ MACHINE = ("machine",)
 GO = ("go",)  # stages that build in the same directories of the cache
 READY = ("environment", "packages")
 
+COMPLETION = ("-p", "no:cacheprovider", "tests/pages/test_completion.py")  # with the shells of PACKAGES
 UPDATE = "apt-get -qq update"
 INSTALL = f"apt-get -qq -oDPkg::Lock::Timeout=300 install --yes --no-install-recommends {' '.join(PACKAGES)}"
 # everything but nodespec itself, which ./test builds in the checkout meanwhile
@@ -133,6 +137,8 @@ def table() -> List[Stage]:
         script("unit_graph", 900, paths=("tests/faults",)),
         script("browser", 540, apart=MACHINE, paths=(*PROGRAM, "tests/reports")),
         script("install", 900, root=False, paths=WHOLE, daily=True),
+        Stage("completion", 300, ("{python}", "-m", "pytest", *COMPLETION), root=True, needs=READY, paths=WHOLE),
+        script("installers", 600, root=False, network=True, apart=GO, paths=WHOLE, daily=True),
         script("kmod_oracle", 360, paths=()),
         script("pythons", 1260, after=("trees",), apart=MACHINE, daily=True),
         script("os_corpus", 360, root=False, network=True, paths=()),
@@ -159,7 +165,9 @@ def print_requirements() -> int:
     document = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))
     extras = document["project"]["optional-dependencies"]
     wanted = [*document["build-system"]["requires"], *document["project"]["dependencies"]]
-    wanted += [line for line in (*extras["test"], *extras["lint"]) if not line.startswith("nodespec")]
+    wanted += [
+        line for name in ("html", "reports", "test", "lint") for line in extras[name] if not line.startswith("nodespec")
+    ]
     print("\n".join(wanted))
     return 0
 

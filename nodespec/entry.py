@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 REMEDIES = {
     "yaml": "install PyYAML (Debian: python3-yaml), or nodespec with pip",
-    "jsonschema": "install jsonschema (Debian: python3-jsonschema), or nodespec with pip",
-    "jinja2": "install Jinja2 (Debian: python3-jinja2), or nodespec with pip",
+    "jsonschema": "stored reports need the extra nodespec[reports] of pip, or python3-jsonschema of Debian",
+    "jinja2": "HTML reports need the extra nodespec[html] of pip, or python3-jinja2 of Debian",
 }
 # Objects between two searches for reference cycles. Objects of a check live until its end and rarely form cycles.
 GC_THRESHOLD = 50_000

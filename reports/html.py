@@ -21,6 +21,7 @@ from nodespec.reports import words
 if TYPE_CHECKING:
     from typing import Dict, List, Sequence, Tuple
 
+REQUIRES = ("jinja2",)  # Optional: a check without HTML does not need it.
 CODE_SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 OPTION = re.compile(r"(?<!\S)(--?\w[\w-]*)")  # A line must not break within an option.
 MAX_LISTED = 8  # Hosts or requirements that are listed at first.

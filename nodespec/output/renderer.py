@@ -1,6 +1,6 @@
 """The interface of a report format: a module of `reports/` with the format's name.
 
-The module must have `render`. It may have `EMBEDS` and `Stream`, see docs/writing-a-format.md.
+The module must have `render`. It may have `EMBEDS`, `REQUIRES` and `Stream`, see docs/writing-a-format.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Protocol, Sequence
+    from typing import Callable, Optional, Protocol, Sequence, Tuple
 
     from nodespec.judge.fleet_summary import Gist
     from nodespec.model.report import Report, Style
@@ -43,12 +43,13 @@ class Renderer(NamedTuple):
 
     `render` takes reports and a style, and returns the whole document. It must not raise, whatever text a report
     contains. Equal reports must give equal text. `embeds`: the document contains the plan and all facts, which are then
-    collected; the default is False. `stream`, if any, renders host by host.
+    collected; the default is False. `stream`, if any, renders host by host. `requires` are modules of other projects.
     """
 
     render: Callable[[Sequence[Report], Style], str]
     embeds: bool = False
     stream: Optional[Callable[[Style], Stream]] = None
+    requires: Tuple[str, ...] = ()
 
 
 def load_renderer(name: str) -> Renderer:
@@ -61,4 +62,5 @@ def load_renderer(name: str) -> Renderer:
         cast("Callable[[Sequence[Report], Style], str]", module.render),
         getattr(module, "EMBEDS", False) is True,
         cast("Optional[Callable[[Style], Stream]]", getattr(module, "Stream", None)),
+        cast("Tuple[str, ...]", getattr(module, "REQUIRES", ())),
     )

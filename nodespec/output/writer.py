@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 from nodespec.errors import UNWRITTEN, UsageError, print_error, silence_stream, suggest_name
 from nodespec.light_typing import TYPE_CHECKING
@@ -35,10 +36,12 @@ def list_formats() -> Tuple[str, ...]:
 
 
 def check_format(name: str) -> None:
-    """Raise `UsageError` for an unknown format."""
+    """Raise `UsageError` for an unknown format, ModuleNotFoundError if a module that it requires is not installed."""
     if name not in list_formats():
         near = suggest_name(name, list_formats())
         raise UsageError(f"-o {name}: no such format{near}; there are {', '.join(list_formats())}")
+    for module in load_renderer(name).requires:
+        import_module(module)
 
 
 def parse_outputs(values: Sequence[str]) -> Tuple[ReportOutput, ...]:
