@@ -13,7 +13,7 @@ from nodespec.errors import DEFECT, INTERRUPTED, UNWRITTEN, USAGE, UsageError, p
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Callable, List, NoReturn
+    from typing import Callable, List, NoReturn, Sequence
 
 REMEDIES = {
     "yaml": "install PyYAML (Debian: python3-yaml), or nodespec with pip",
@@ -24,6 +24,7 @@ REMEDIES = {
 GC_THRESHOLD = 50_000
 # Errors that only writing causes, and EIO of a closed terminal.
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+WITHOUT_VERDICT = ("facts", "specs", "explain", "schema", "help")  # Commands that only print.
 COMPLETE_PYTHON = "run a whole one, which on Debian is python3 rather than python3-minimal"
 
 
@@ -37,7 +38,7 @@ def run_guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
         return USAGE
     except BrokenPipeError:  # The reader closed the pipe because it has read enough, so nothing is printed.
         silence_stream(sys.stdout)
-        return UNWRITTEN
+        return UNWRITTEN if has_verdict(args) else 0
     except KeyboardInterrupt:
         print_error("nodespec: interrupted")
         return INTERRUPTED
@@ -45,6 +46,11 @@ def run_guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
         if os.environ.get("NODESPEC_DEBUG"):
             raise
         return _report_exception(error)
+
+
+def has_verdict(args: Sequence[str]) -> bool:
+    """Return whether the exit code of a command line is a verdict. A reader may close the pipe of any other."""
+    return not (args[:1] and args[0] in WITHOUT_VERDICT) and not {"--help", "-h"} & {*args}
 
 
 def _report_exception(error: Exception) -> int:
@@ -76,9 +82,10 @@ def exit_with(program: Callable[[], int]) -> NoReturn:
         code = end.code if isinstance(end.code, int) else 0
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
         silence_stream(sys.stdout)
-        code = code or UNWRITTEN
+        closed = isinstance(error, BrokenPipeError) and not has_verdict(sys.argv[1:])
+        code = code or (0 if closed else UNWRITTEN)
     if sys.stderr is not None:
         with suppress(OSError):
             sys.stderr.flush()

@@ -63,6 +63,12 @@ def add_access_options(command: argparse.ArgumentParser) -> None:
         metavar="RELEASE",
         help="with --image: the installed kernel to check, instead of the one that boots",
     )
+    command.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="print each observation to standard error, with its source and time",
+    )
     _add_limit_options(command)
 
 

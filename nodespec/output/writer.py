@@ -8,17 +8,20 @@ from importlib import import_module
 
 from nodespec.errors import UNWRITTEN, UsageError, print_error, silence_stream, suggest_name
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.report import Report, Style
+from nodespec.model.report import Report, Style, compute_exit_code
 from nodespec.output.renderer import load_renderer
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import Iterable, List, Optional, Sequence, TextIO, Tuple, Union
 
+    from nodespec.model.report import Concluded
     from nodespec.output.file import FileAccess
 
 
 DEFAULT_COLUMNS = 80  # The width of a terminal that does not report it.
+MIN_COLUMNS = 40
+FILE_FORMATS = ("html",)  # Formats that are of no use on a terminal.
 
 
 class ReportOutput(NamedTuple):
@@ -45,10 +48,8 @@ def check_format(name: str) -> None:
 
 
 def parse_outputs(values: Sequence[str]) -> Tuple[ReportOutput, ...]:
-    """Parse the values of `-o FORMAT[=FILE]`; the default is text on standard output."""
-    outputs = [ReportOutput(*value.split("=", 1)) for value in values] or [ReportOutput("text")]
-    for output in outputs:
-        check_format(output.format)
+    """Parse the values of `-o FORMAT[=FILE]`; the default is text on standard output, which `-` names too."""
+    outputs = [_parse_output(value) for value in values] or [ReportOutput("text")]
     if sum(not output.file for output in outputs) > 1:
         raise UsageError("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
     files = [os.path.realpath(output.file) for output in outputs if output.file]
@@ -58,14 +59,38 @@ def parse_outputs(values: Sequence[str]) -> Tuple[ReportOutput, ...]:
     return tuple(outputs)
 
 
+def _parse_output(value: str) -> ReportOutput:
+    """Parse one value of `-o`. Raises `UsageError` for an unknown format, or one that a terminal cannot show."""
+    name, _, file = value.partition("=")
+    check_format(name)
+    file = "" if file == "-" else file
+    if name in FILE_FORMATS and not file and sys.stdout.isatty():
+        raise UsageError(f"-o {name}: standard output is a terminal; write -o {name}=report.{name}")
+    return ReportOutput(name, file)
+
+
 def make_style(stream: TextIO, *, every: bool) -> Style:
-    """Return the style for a stream; only a terminal that supports it gets color."""
+    """Return the style for a stream.
+
+    A terminal gets color and links, unless TERM is dumb. NO_COLOR switches color off; FORCE_COLOR and CLICOLOR_FORCE
+    switch it on without a terminal (https://no-color.org, https://bixense.com/clicolors). COLUMNS overrides the width.
+    """
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    forced = any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
+    colour = (terminal or forced) and not os.environ.get("NO_COLOR")
+    return Style(colour, every, max(_read_width(stream, terminal=terminal), MIN_COLUMNS), links=terminal)
+
+
+def _read_width(stream: TextIO, *, terminal: bool) -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdecimal() and len(columns) < 6 and int(columns):  # noqa: PLR2004 - no wider screen
+        return int(columns)
+    if not terminal:
+        return Style().width
     try:
-        width = os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS if terminal else Style().width
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
     except OSError:
-        width = Style().width
-    return Style(colour=terminal and not os.environ.get("NO_COLOR"), every=every, width=max(width, 40))
+        return DEFAULT_COLUMNS
 
 
 def embeds_facts(output: ReportOutput) -> bool:
@@ -98,9 +123,17 @@ def write_reports(
 
     If a report was not written completely, 74 replaces 0.
     """
-    return write_documents(
-        ((output, render_reports(output, reports, every=every)) for output in outputs), code, deadline
-    )
+    documents = ((output, render_reports(output, reports, every=every)) for output in outputs)
+    return write_documents(documents, code, deadline)
+
+
+def print_files(reports: Sequence[Concluded], outputs: Sequence[ReportOutput]) -> None:
+    """Print the conclusion and the files in one line on standard error, if all reports went to files."""
+    if not reports or not all(output.file for output in outputs):
+        return
+    files = ", ".join(output.file for output in outputs)
+    counts = reports[0].headline if len(reports) == 1 else f"{len(reports)} hosts"
+    print_error(f"nodespec: {counts}; exit {compute_exit_code(reports)}; reports: {files}")
 
 
 def write_documents(
@@ -144,14 +177,15 @@ def format_not_written(name: str, error: OSError) -> str:
 
 
 def write_one(path: str, content: Union[str, bytes], access: FileAccess, deadline: Optional[float] = None) -> int:
-    """Write the single file of a command, and return the exit code.
+    """Write the single file of a command, and return the exit code; `-` is standard output.
 
     Raises `UsageError` if its directory does not exist.
     """
     from nodespec.output.file import write_file  # noqa: PLC0415 - only needed for a file
 
     try:
-        write_file(path, (content.encode() if isinstance(content, str) else content,), access=access, deadline=deadline)
+        file = "/dev/stdout" if path == "-" else path
+        write_file(file, (content.encode() if isinstance(content, str) else content,), access=access, deadline=deadline)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path}: {error.strerror}; make its directory first") from None
     except OSError as error:

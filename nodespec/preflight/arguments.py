@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def read_target(args: argparse.Namespace) -> Target:
     """Return the host that the arguments of `options.add_access_options` or `options.add_diff_access_options` name."""
     image, facts = getattr(args, "image", None) or "", getattr(args, "facts", None) or ""
-    return Target(args.root, image, facts, args.kernel, args.platform, args.deadline)
+    return Target(args.root, image, facts, args.kernel, args.platform, args.deadline, getattr(args, "verbose", False))
 
 
 def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) -> JudgeOptions:

@@ -5,6 +5,7 @@ A node needs this module and those that it imports, and no others.
 
 from __future__ import annotations
 
+import sys
 import time
 
 from nodespec.errors import UsageError, suggest_name
@@ -18,14 +19,15 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
-from nodespec.model.report import Report, Seat, Waiver, compute_exit_code
-from nodespec.output.writer import embeds_facts, write_reports
+from nodespec.model.report import Report, Seat, Waiver
+from nodespec.output.writer import embeds_facts, print_files, write_reports
 from nodespec.run import host_identity
 from nodespec.run.request import JudgeOptions, Outputs, Target
 
 if TYPE_CHECKING:
     from typing import Tuple, Union
 
+    from nodespec.host.tree import Tree
     from nodespec.recording.replay import ReplayedFacts
 
 MIN_ALARM_SECONDS = 0.001  # Seconds. An alarm of 0 s would be switched off and never ring.
@@ -45,8 +47,17 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
 
         return fleet.run_fleet(plan, target, options, outputs)
     deadline = time.monotonic() + target.limit
-    report = judge_host(plan, target, options, embeds=any(map(embeds_facts, outputs.reports)))
-    return write_reports([report], outputs.reports, compute_exit_code([report]), every=outputs.every, deadline=deadline)
+    embeds = any(map(embeds_facts, outputs.reports))
+    if sys.stderr is not None and sys.stderr.isatty() and not target.verbose:
+        from nodespec.run.progress import show_progress  # noqa: PLC0415 - only needed on a terminal
+
+        with show_progress(f"observing {target.image or target.root}"):
+            report = judge_host(plan, target, options, embeds=embeds)
+    else:
+        report = judge_host(plan, target, options, embeds=embeds)
+    code = write_reports([report], outputs.reports, report.exit, every=outputs.every, deadline=deadline)
+    print_files([report], outputs.reports)
+    return code
 
 
 def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: bool = True) -> Report:
@@ -77,7 +88,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
     """Open a host or an image again; the deadline includes reading the image."""
     if not target.image:
         host = open_machine(target.root)
-        live = Live(host, time.monotonic() + target.limit)
+        live = _make_live(host, time.monotonic() + target.limit, verbose=target.verbose)
         door = "live" if host.root == "/" else f"root {target.root}"
         identity = host_identity.identify_host(host, live)
         return live, Seat("running", door, identity, host_identity.list_notices(identity, host.root))
@@ -91,7 +102,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         message = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
         raise UsageError(message) from None
     tree.kernel = target.kernel
-    live = Live(tree, end)
+    live = _make_live(tree, end, verbose=target.verbose)
     door = f"image {target.image}"
     if target.kernel:
         release = live.observe(resolve_place(("kernel", "release")))
@@ -99,6 +110,15 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
             raise UsageError(f"--kernel {target.kernel}: {release.say}")
         door += f", kernel {target.kernel}"
     return live, Seat("at rest", door, host_identity.identify_host(tree, live))
+
+
+def _make_live(host: Tree, end: float, *, verbose: bool) -> Live:
+    """Return a host to observe until `end` (of time.monotonic); `verbose` prints each observation."""
+    if not verbose:
+        return Live(host, end)
+    from nodespec.run.trace import TracedLive  # noqa: PLC0415 - only needed for --verbose
+
+    return TracedLive(host, end)
 
 
 def _check_target(target: Target) -> None:

@@ -21,7 +21,14 @@ from nodespec.model import plan as plans
 from nodespec.model.plan import CONTEXTS
 from nodespec.model.report import Host, Report, Seat, compute_exit_code
 from nodespec.output.spool import Spool, make_stream
-from nodespec.output.writer import ReportOutput, embeds_facts, render_reports, write_documents, write_reports
+from nodespec.output.writer import (
+    ReportOutput,
+    embeds_facts,
+    print_files,
+    render_reports,
+    write_documents,
+    write_reports,
+)
 from nodespec.recording.file import list_recordings, load_recording
 from nodespec.records import NamedTuple
 
@@ -90,7 +97,10 @@ def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Output
     try:
         if len(paths) == 1:
             report = judge_recording(task, paths[0])
-            return write_reports([report], formats, report.exit, every=every, deadline=time.monotonic() + target.limit)
+            end = time.monotonic() + target.limit
+            code = write_reports([report], formats, report.exit, every=every, deadline=end)
+            print_files([report], formats)
+            return code
         return _judge_all(task, paths, formats, every=every, patience=target.limit)
     finally:
         gc.enable()
@@ -128,6 +138,7 @@ def _judge_all(
         for goal, stream in zip(goals, task.streams)
     )
     written = write_documents(documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + patience)
+    print_files(gists, goals)
     for host in gists:
         if host.defect:
             print_error(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")

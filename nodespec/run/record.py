@@ -102,6 +102,8 @@ def _is_standard_output(path: str) -> bool:
 
     Another line after it would make it invalid.
     """
+    if path == "-":
+        return True
     try:
         return os.path.samestat(os.stat(path), os.fstat(1))
     except OSError:

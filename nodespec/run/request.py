@@ -25,7 +25,7 @@ class Target(NamedTuple):
 
     `image` is the path of an offline image, `facts` that of a recording or of a directory of recordings. `kernel` (a
     release) and `platform` (OS/ARCH) select a part of an image. `deadline` bounds all observations, in seconds; None is
-    the default, see `limit`.
+    the default, see `limit`. `verbose` prints each observation to standard error.
     """
 
     root: str = "/"
@@ -34,6 +34,7 @@ class Target(NamedTuple):
     kernel: str = ""
     platform: str = ""
     deadline: Optional[float] = None
+    verbose: bool = False
 
     @property
     def limit(self) -> float:

@@ -17,6 +17,7 @@ EXAMPLES = {
         ("nodespec check kubernetes/1.35 --only 'kernel.*' --skip kernel.version", "check some requirements"),
         ("nodespec check kubernetes/1.35 --strict", "treat recommendations like requirements"),
         ("nodespec check kubernetes/1.35 --wait 120 --deadline 60", "retry for two minutes, each try a minute at most"),
+        ("nodespec check kubernetes/1.35 --verbose", "print each observation to standard error, for a support case"),
         ("nodespec check kubernetes/1.35 -o text -o html=report.html --all", "write two reports, with all that passes"),
     ),
     "facts": (
@@ -29,6 +30,7 @@ EXAMPLES = {
         ("nodespec facts kernel --image / --kernel 6.12.9-amd64", "print what the next boot of this kernel gives"),
         ("nodespec facts os --image image.tar --platform linux/arm64", "print facts of a container image"),
         ("nodespec facts os --facts node.json", "print facts of a recording"),
+        ("nodespec facts cgroups --verbose", "print each observation with its source and time"),
         ("nodespec facts memory --root /host --deadline 5", "print facts of the host mounted at /host"),
     ),
     "specs": (
@@ -40,6 +42,7 @@ EXAMPLES = {
         ("nodespec explain cgroups.version", "print the manual page of a fact"),
         ("nodespec explain kubernetes/1.35 --set role=control-plane", "list the requirements of a spec"),
         ("nodespec explain kubernetes/1.35 cgroups.version", "explain one requirement of a spec"),
+        ("nodespec explain container-runtime", "explain an id of a report, with its result on this machine"),
         ("nodespec explain site/edge --specs /srv/specs", "explain a spec of a site"),
     ),
     "lint": (

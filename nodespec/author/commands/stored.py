@@ -13,7 +13,7 @@ from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, compute_exit_code, decode_reports
-from nodespec.output.writer import parse_outputs, write_reports
+from nodespec.output.writer import parse_outputs, print_files, write_reports
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +39,10 @@ UNSIGNED = "a report is not signed: nothing here shows who wrote it, or that the
 def report(args: argparse.Namespace) -> int:
     """`nodespec report`: the exit code is that of the verdict which is rendered."""
     reports = load_reports(args.file)
-    return write_reports(reports, parse_outputs(args.output), compute_exit_code(reports), every=args.all)
+    outputs = parse_outputs(args.output)
+    code = write_reports(reports, outputs, compute_exit_code(reports), every=args.all)
+    print_files(reports, outputs)
+    return code
 
 
 def verify(args: argparse.Namespace) -> int:
