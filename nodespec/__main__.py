@@ -13,6 +13,7 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
 
 from nodespec import __version__
 from nodespec.entry import exit_with, run_guarded
+from nodespec.errors import UsageError
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.preflight.plain_arguments import parse_check
 
@@ -33,6 +34,15 @@ def main(argv: Optional[List[str]] = None) -> int:
 
 
 def _run_command(args: List[str]) -> int:
+    try:
+        return _dispatch(args)
+    except UsageError as error:
+        from nodespec.author.commands.usage_hints import improve_usage_error  # noqa: PLC0415 - after an error only
+
+        raise improve_usage_error(args, error) from None
+
+
+def _dispatch(args: List[str]) -> int:
     plain = parse_check(args[1:], bundled=False) if args[:1] == ["check"] else None
     if plain:
         from nodespec.author.commands.check import check  # noqa: PLC0415 - `--version` needs no command

@@ -64,7 +64,6 @@ def add_access_options(command: argparse.ArgumentParser) -> None:
         help="with --image: the installed kernel to check, instead of the one that boots",
     )
     command.add_argument(
-        "-v",
         "--verbose",
         action="store_true",
         help="print each observation to standard error, with its source and time",

@@ -16,7 +16,7 @@ DAY_SECONDS = 86400
 # Options by how they are read, with their default values.
 STORED = {"--root": "/", "--image": None, "--facts": None, "--kernel": "", "--platform": "", "--waivers": None}
 SECONDS = {"--deadline": None, "--wait": 0.0}
-SWITCHES = {"--strict": False, "--all": False}
+SWITCHES = {"--strict": False, "--all": False, "--verbose": False}
 REPEATED = ("--only", "--skip", "-o")
 PROGRAM_REPEATED = (*REPEATED, "--specs", "--set")  # A bundle contains its specs.
 EXCLUSIVE = ("--root", "--image", "--facts")

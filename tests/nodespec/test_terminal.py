@@ -177,7 +177,7 @@ def test_verbose_prints_each_observation_once(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "node.yaml").write_text(
         "nodespec: 1\nrequire: {cpu: {count: '>=1'}, sysctl: {kernel.pid_max: '>=1'}}\n"
     )
-    assert main(["check", f"{tmp_path}/node.yaml", "-v"]) == 0
+    assert main(["check", f"{tmp_path}/node.yaml", "--verbose"]) == 0
     lines = capsys.readouterr().err.splitlines()
     counted = [line for line in lines if " observe cpu.count: " in line]
     assert len(counted) == 1

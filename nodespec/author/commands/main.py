@@ -193,15 +193,6 @@ MODULES = {
 
 def run(argv: List[str]) -> int:
     """Run one command line and return the exit code."""
-    try:
-        return _run(argv)
-    except UsageError as error:
-        from nodespec.author.commands.usage_hints import improve_usage_error  # noqa: PLC0415 - after an error only
-
-        raise improve_usage_error(argv, error, tuple(COMMANDS)) from None
-
-
-def _run(argv: List[str]) -> int:
     if argv[:1] == ["help"]:
         argv = [*argv[1:], "--help"]
     args = parse_command_line(argv)

@@ -66,8 +66,11 @@ OPTIONS = {  # options of other programs, and what to write here
 EXTENSIONS = {"html": "html", "htm": "html", "json": "json", "xml": "junit", "md": "markdown", "txt": "text"}
 
 
-def improve_usage_error(args: Sequence[str], error: UsageError, commands: Sequence[str]) -> UsageError:
+def improve_usage_error(args: Sequence[str], error: UsageError) -> UsageError:
     """Return the error with suggestions for this command line, or the error itself if there are none."""
+    from nodespec.author.commands.main import COMMANDS  # noqa: PLC0415 - a plain check does not import the table
+
+    commands = tuple(COMMANDS)
     words = args[1:] if args[:1] == ["help"] else args
     suggestions = [f"nodespec: {one}" for one in dict.fromkeys(_suggest(words, commands))]
     if not suggestions:
