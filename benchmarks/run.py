@@ -68,7 +68,7 @@ class Contest:
         self.entries[name] = argv, env
 
     def held(self, rounds: int) -> Dict[str, Run]:
-        """The medians; a first round, which finds nothing in any cache, counts for nothing."""
+        """Return the medians, without a first round, which finds no cache filled."""
         runs: Dict[str, List[Run]] = {name: [] for name in self.entries}
         for number in range(rounds + 1):
             for name, (argv, env) in self.entries.items():
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 def said(*argv: str) -> str:
-    """What a program prints, whatever its exit status."""
+    """Return what a program prints, with any exit status."""
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd="/").stdout.strip()
 
 
@@ -123,7 +123,7 @@ def prepared(folder: Path, cache: Path, rounds: int) -> Bed:
 
 
 def from_debian(cache: Path) -> Optional[Path]:
-    """The scripts that others check a kernel's configuration with."""
+    """Return the scripts that others check a kernel's configuration with."""
     sys.path.insert(0, str(TOP / "tests/stages"))
     from debian import unpacked  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
 
@@ -148,7 +148,7 @@ def table(results: Mapping[str, Run], base: str) -> None:
 
 
 def start(bed: Bed) -> None:
-    """A check of this machine beside a bare Python; the programs of the host that a check runs, beside it alone."""
+    """Measure a check of this machine and a bare Python; the programs that a check runs, beside it alone."""
     bundle = str(bed.folder / "preflight")
     said(bed.program, "bundle", SPEC, "-o", bundle)
     contest = Contest()
@@ -188,7 +188,7 @@ def configuration(bed: Bed, debian: Path) -> None:
 
 
 def rest(folder: Path) -> Path:
-    """A root file system at rest with one kernel; the path of its configuration, which is one of Debian's."""
+    """Make a root file system at rest with one kernel; the path of its configuration, which is one of Debian's."""
     truth = TOP / "tests/hosts/kernel-6.1.0-56-amd64/truth.config"
     root = folder / "root"
     for below in ("boot", "etc", f"lib/modules/{RELEASE}/kernel"):
@@ -204,7 +204,7 @@ def rest(folder: Path) -> Path:
 
 
 def scale(bed: Bed) -> None:
-    """The cost by number of requirements, all in one file, which is read, proved and judged."""
+    """Measure the cost by number of requirements, all in one file, which is read, proved and judged."""
     image = str(rest(bed.folder).parents[1])
     contest = Contest()
     for size in SIZES:
@@ -226,7 +226,7 @@ def scale(bed: Bed) -> None:
 
 
 def fleet(bed: Bed) -> None:
-    """Recordings judged in a second, on one processor and on all, with the start of the program in it."""
+    """Measure recordings judged in a second, on one processor and on all, with the start of the program in it."""
     taken = bed.folder / "one.json"
     said(bed.program, "facts", SPEC, "-o", str(taken))
     contest, one = Contest(), ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))

@@ -100,7 +100,7 @@ def run_gate(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) 
 
 
 def find_override() -> Union[Override, None]:
-    """The override, if there is one that says why."""
+    """Return the override, if one with a reason is set."""
     host, place = Machine(), declaration.resolve_place(("kernel", "cmdline", OVERRIDE_WORD))
     parameter = Live(host, time.monotonic() + OVERRIDE_SECONDS).observe(place)
     line = host.line(OVERRIDE_FILE)
@@ -140,7 +140,7 @@ def _judge_machine(
 
 
 def _load_local_waivers() -> Tuple[Waiver, ...]:
-    """The waivers of this machine alone."""
+    """Return the waivers of this machine alone."""
     if not os.path.lexists(WAIVERS_FILE):
         return ()
     from nodespec.judge.waivers import load  # noqa: PLC0415 - only where there are any
@@ -149,7 +149,7 @@ def _load_local_waivers() -> Tuple[Waiver, ...]:
 
 
 def _log_override(override: Override, code: int) -> None:
-    """A line in the list of overrides."""
+    """Append a line to the list of overrides."""
     from nodespec.output.file import append_line  # noqa: PLC0415 - an override is rare
 
     line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} exit {code} {override.source}: {override.reason}"

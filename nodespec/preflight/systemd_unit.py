@@ -64,7 +64,7 @@ ModeFile: TypeAlias = "Tuple[str, int]"  # a text and its mode
 
 
 def add_install_options(command: argparse.ArgumentParser) -> None:
-    """The options of installing."""
+    """Add the options of the installation."""
     command.add_argument(
         "--unit", default="kubelet.service", metavar="UNIT", help="the unit to guard (default: kubelet.service)"
     )
@@ -81,7 +81,7 @@ def add_install_options(command: argparse.ArgumentParser) -> None:
 
 
 def add_root_option(command: argparse.ArgumentParser) -> None:
-    """The option of where."""
+    """Add the option of the directory."""
     command.add_argument(
         "--into", default="/", metavar="DIR", help="the root directory of an image to change instead of this machine"
     )
@@ -133,7 +133,7 @@ def _open_tree(root: str) -> TreeWriter:
 
 
 def _locate_error(root: str, error: OSError) -> str:
-    """The place of an error, as the user knows it."""
+    """Return the place of an error, as the user knows it."""
     return os.path.join(root, error.filename) if isinstance(error.filename, str) else root
 
 

@@ -31,7 +31,7 @@ class TreeWriter:
         os.close(self._folder)
 
     def status(self, path: str) -> Optional[os.stat_result]:
-        """What stands at a path itself, link or not; None where nothing does."""
+        """Return the status of a path itself, without following a link; None if it is not found."""
         with PathWalk(self._folder) as walk:
             try:
                 return os.stat(walk.to(path, follow=False), dir_fd=walk.folder, follow_symlinks=False)
@@ -39,7 +39,7 @@ class TreeWriter:
                 return None
 
     def read(self, path: str) -> Optional[bytes]:
-        """The content of a regular file; None where there is none, or a link."""
+        """Return the content of a regular file; None if it is not found or a link."""
         status = self.status(path)
         if status is None or not stat.S_ISREG(status.st_mode):
             return None

@@ -63,7 +63,7 @@ def _diff_specs(words: Sequence[str], args: argparse.Namespace) -> Iterator[str]
 
 
 def _classify_operand(word: str, library: Library) -> str:
-    """What an operand is, a file by what it says of itself."""
+    """Return the kind of an operand; a file names its kind in its content."""
     if operands.is_live_operand(word) or word == "-":
         return VIEW
     if not os.path.isfile(word):
@@ -133,7 +133,7 @@ def _iter_selected_places(selection: Sequence[Union[str, Plan]], before: View, a
 
 
 def _iter_named_places(selection: Sequence[Union[str, Plan]]) -> Iterator[Place]:
-    """The single facts and tables that were named."""
+    """Return the named single facts and tables."""
     for name in selection:
         place = find_place(name) if isinstance(name, str) else None
         if isinstance(place, Place):

@@ -61,7 +61,7 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def _format_comparison(report: Report, comparison: ReportComparison) -> Iterator[str]:
-    """What came of one host, a line each."""
+    """Yield the result of one host, line by line."""
     from nodespec.author.verify.verification import TOOL, format_wording  # noqa: PLC0415 - likewise
 
     number = len(comparison.differences)
@@ -87,7 +87,7 @@ def _compare_with_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
 
 @lru_cache(64)
 def _compute_library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> str:
-    """The digest of a library's spec; empty where the library has no such spec."""
+    """Return the digest of a spec of the library; empty if it is not found."""
     from nodespec.author.spec.library import Library  # noqa: PLC0415 - only a report that is verified asks for the library
     from nodespec.author.spec.resolver import resolve  # noqa: PLC0415 - likewise
 
