@@ -77,7 +77,13 @@ def taken(block: str, folder: Path, judged: tuple[Finding, ...], *, root: bool) 
             differing = [one for one, other in zip(found(folder, line), judged) if one != other]
             yield from (f"{line}: {one.id} is not as in the tree: {one.sentence}" for one in differing)
             continue
-        done = subprocess.run([*(() if root else NOBODY), "sh", "-c", line], cwd=folder, check=False)
+        argv = [*(() if root else NOBODY), "sh", "-c", line]
+        done = subprocess.run(
+            argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+            check=False,
+        )  # fmt: skip
+        lines = done.stdout.splitlines()
+        print("\n".join([*lines[:3], f"... {len(lines) - 6} lines ...", *lines[-3:]] if len(lines) > 20 else lines))
         if done.returncode:
             yield f"{line}: exit status {done.returncode}"
 
