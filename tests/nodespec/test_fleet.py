@@ -11,9 +11,10 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List
+from typing import TYPE_CHECKING, List
 
 import pytest
+from made_recordings import write_recordings
 from unhurried import PROGRAM
 
 from nodespec.author.spec.library import Library
@@ -47,20 +48,9 @@ sys.exit(code + 100 * bool(forks))
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Recordings, of which the seventh is damaged."""
-    folder = tmp_path_factory.mktemp("many")
-    for number in range(COUNT):
-        said: Dict[str, object] = {
-            "nodespec-facts": 1,
-            "context": "running",
-            "door": "live",
-            "host": {"name": f"node-{number}"},
-            "tool": "nodespec 0.1.0",
-            "time": "2026-11-21T12:00:00Z",
-            "facts": {"memory.total": [number << 30, 1, "/proc/meminfo"]},
-        }
-        text = json.dumps(said)
-        Path(folder, f"{number:03}.json").write_text(text[:40] if number == 7 else text)
-    Path(folder, "spec.yaml").write_text("nodespec: 1\nrequire: {memory: {total: '>=20Gi'}}\n")
+    folder = write_recordings(tmp_path_factory.mktemp("many"), COUNT, "20Gi")
+    damaged = folder / "007.json"
+    damaged.write_text(damaged.read_text()[:40])
     return folder
 
 

@@ -14,6 +14,7 @@ from typing import Callable, Dict, List, Sequence
 from xml.etree import ElementTree as ET
 
 import pytest
+from made_recordings import write_recordings
 
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Unknown
@@ -55,19 +56,7 @@ ENDINGS = {
 
 
 def recordings(folder: Path, count: int = COUNT) -> str:
-    for number in range(count):
-        said: Dict[str, object] = {
-            "nodespec-facts": 1,
-            "context": "running",
-            "door": "live",
-            "host": {"name": f"node-{number}"},
-            "tool": "nodespec 0.1.0",
-            "time": "2026-11-21T12:00:00Z",
-            "facts": {"memory.total": [number << 30, 1, "/proc/meminfo"]},
-        }
-        Path(folder, f"{number:03}.json").write_text(json.dumps(said))
-    Path(folder, "spec.yaml").write_text("nodespec: 1\nrequire: {memory: {total: '>=1Gi'}}\n")
-    return str(folder)
+    return str(write_recordings(folder, count, "1Gi"))
 
 
 def argv(folder: str, how: str, names: Sequence[str], *args: str, processors: int = 2) -> List[str]:
