@@ -130,7 +130,7 @@ def _read_module_sources(tree: Tree, system: str) -> Iterator[Union[List[Tuple[s
             continue
         yield [(name, Evidence(path, number)) for number, name in parse_modules_load(text.value, system)]
     if system == "openrc" and read:
-        yield list(_read_openrc_modules(tree))
+        yield _read_openrc_modules(tree)
     if system == "systemd":
         yield [(name, Evidence(_init_system.INIT, inferred=True)) for name in SYSTEMD_MODULES]
         yield list(_read_unit_modules(tree))
@@ -149,12 +149,16 @@ def parse_modules_load(text: str, system: str) -> Iterator[Tuple[int, str]]:
                 yield number, name if system == "systemd" else name.split()[0]
 
 
-def _read_openrc_modules(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
+def _read_openrc_modules(tree: Tree) -> Union[List[Tuple[str, Evidence]], Unknown]:
+    """Return the modules of OpenRC's own configuration: `modules="br_netfilter overlay"`."""
     text = _systemd_units.read_optional_text(tree, OPENRC)
-    for number, line in _systemd_units.list_content_lines(text.value) if isinstance(text, Value) else ():
-        found = re.fullmatch(r"modules(?:_\w+)?=[\"']?([^\"']*)[\"']?", line)
-        for name in found[1].split() if found else ():
-            yield name, Evidence(OPENRC, number)
+    if not isinstance(text, Value):
+        return text if isinstance(text, Unknown) else []
+    found: List[Tuple[str, Evidence]] = []
+    for number, line in _systemd_units.list_content_lines(text.value):
+        match = re.fullmatch(r"modules(?:_\w+)?=[\"']?([^\"']*)[\"']?", line)
+        found += ((name, Evidence(OPENRC, number)) for name in (match[1].split() if match else ()))
+    return found
 
 
 def _read_unit_modules(tree: Tree) -> Iterator[Tuple[str, Evidence]]:

@@ -12,7 +12,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Mapping, Set
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
     from nodespec.host.tree import Tree
 
@@ -31,11 +31,14 @@ def is_service_enabled(tree: Tree, name: str) -> Observation[bool]:
     levels = tree.names(RUNLEVELS)
     if isinstance(levels, Unknown):
         return levels
+    unread: Optional[Unknown] = None
     for level in levels.value if isinstance(levels, Value) else ():
         path = f"{RUNLEVELS}/{level}/{name}"
-        if isinstance(tree.entry(path, follow=False), Value):
+        entry = tree.entry(path, follow=False)
+        if isinstance(entry, Value):
             return Value(value=True, evidence=Evidence(path))
-    return Value(value=False, evidence=Evidence(RUNLEVELS))
+        unread = unread or (entry if isinstance(entry, Unknown) else None)
+    return unread or Value(value=False, evidence=Evidence(RUNLEVELS))
 
 
 def is_service_started(tree: Tree, name: str) -> Observation[bool]:
@@ -43,12 +46,10 @@ def is_service_started(tree: Tree, name: str) -> Observation[bool]:
     script = _find_script(tree, name)
     if not isinstance(script, Value):
         return script
-    found = tree.once(_list_started_services)
-    if isinstance(found, Unknown):
-        return found
-    if name in found:
-        return Value(value=True, evidence=found[name])
-    return Value(value=False, evidence=Evidence(RUNLEVELS))
+    started, unread = tree.once(_list_started_services)
+    if name in started:
+        return Value(value=True, evidence=started[name])
+    return unread or Value(value=False, evidence=Evidence(RUNLEVELS))
 
 
 def _find_script(tree: Tree, name: str) -> Observation[str]:
@@ -61,41 +62,44 @@ def _find_script(tree: Tree, name: str) -> Observation[str]:
     return Absent(Evidence(SCRIPTS[0]), f"service {name} not found")
 
 
-def _list_started_services(tree: Tree) -> Mapping[str, Evidence] | Unknown:
-    """Return the services that a boot starts, each with its source."""
+def _list_started_services(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
+    """Return the services that a boot starts, each with its source, and why there may be more."""
     started: Dict[str, Evidence] = {}
-    queue: List[str] = []
-    levels, seen = [*BOOT_RUNLEVELS, _read_default_runlevel(tree)], set()
+    level = _read_default_runlevel(tree)
+    levels, seen = [*BOOT_RUNLEVELS, *([level.value] if isinstance(level, Value) else ())], set()
+    looks: List[object] = [level]
     while levels:
-        level = levels.pop(0)
-        names = tree.names(f"{RUNLEVELS}/{level}") if level not in seen else Absent(Evidence(RUNLEVELS))
-        seen.add(level)
-        if isinstance(names, Unknown):
-            return names
+        level_name = levels.pop(0)
+        names = tree.names(f"{RUNLEVELS}/{level_name}") if level_name not in seen else Absent(Evidence(RUNLEVELS))
+        seen.add(level_name)
+        looks.append(names)
         for name in names.value if isinstance(names, Value) else ():
-            path = f"{RUNLEVELS}/{level}/{name}"
-            entry = tree.entry(path)
+            path = f"{RUNLEVELS}/{level_name}/{name}"
+            entry, script = tree.entry(path), _find_script(tree, name)
             if isinstance(entry, Value) and entry.value.kind == "directory":
                 levels.append(name)  # a stacked runlevel
-            elif isinstance(_find_script(tree, name), Value):
+                continue
+            looks += [entry, script]
+            if isinstance(script, Value):
                 started.setdefault(name, Evidence(path))
-                queue.append(name)
-    _add_needed_services(tree, started, queue)
-    return started
+    looks += _add_needed_services(tree, started)
+    return started, next((look for look in looks if isinstance(look, Unknown)), None)
 
 
-def _add_needed_services(tree: Tree, started: Dict[str, Evidence], queue: List[str]) -> None:
-    done: Set[str] = set()
-    while queue and len(done) < MAX_SERVICES:
+def _add_needed_services(tree: Tree, started: Dict[str, Evidence]) -> Iterator[object]:
+    """Add the services that others need; yield what was read for that."""
+    queue = list(started)
+    while queue and len(started) < MAX_SERVICES:
         name = queue.pop()
-        script = _find_script(tree, name) if name not in done else None
-        done.add(name)
-        text = _systemd_units.read_optional_text(tree, script.value) if isinstance(script, Value) else None
-        more = _systemd_units.read_optional_text(tree, f"{CONFIGURATION}/{name}") if isinstance(text, Value) else None
-        for look in (text, more):
+        script = _find_script(tree, name)
+        text = _systemd_units.read_optional_text(tree, script.value) if isinstance(script, Value) else script
+        for look in (text, _systemd_units.read_optional_text(tree, f"{CONFIGURATION}/{name}")):
+            yield look
             for needed in parse_service_needs(look.value) if isinstance(look, Value) else ():
-                if needed not in started and isinstance(_find_script(tree, needed), Value):
-                    started[needed] = look.evidence._replace(inferred=True)  # type: ignore[union-attr]
+                found = _find_script(tree, needed) if needed not in started else None
+                yield found
+                if isinstance(found, Value) and isinstance(look, Value):
+                    started[needed] = look.evidence._replace(inferred=True)
                     queue.append(needed)
 
 
@@ -110,7 +114,7 @@ def parse_service_needs(text: str) -> Iterator[str]:
         yield from (word for word in match[1].split() if re.fullmatch(r"[\w.@-]+", word))
 
 
-def _read_default_runlevel(tree: Tree) -> str:
+def _read_default_runlevel(tree: Tree) -> Observation[str]:
     """Return the default runlevel.
 
     It is `default`, unless inittab or `softlevel=` on the kernel's command line names another.
@@ -123,6 +127,9 @@ def _read_default_runlevel(tree: Tree) -> str:
         match = re.match(r"[^#:]*:[^:]*:[^:]*:\S*openrc[ \t]+([\w-]+)", line)
         if match and match[1] not in (*BOOT_RUNLEVELS, "shutdown", "single", "nonetwork", "reboot"):
             level = match[1]
-    return next(
-        (value for key, value, _ in _systemd_switches.read_boot_parameters(tree) if key == "softlevel" and value), level
+    given = next(
+        (value for key, value, _ in _systemd_switches.read_boot_parameters(tree) if key == "softlevel" and value), ""
     )
+    if isinstance(inittab, Unknown) and not given:
+        return inittab
+    return Value(given or level, inittab.evidence if isinstance(inittab, Value) else Evidence(RUNLEVELS))

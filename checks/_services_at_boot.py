@@ -78,7 +78,7 @@ def _confirm_missing_unit(tree: Tree, unit: str) -> Optional[Absent]:
 def _is_enabled_by_systemd(tree: Tree, unit: str) -> Observation[bool]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
-    return _systemd_at_boot.enabled(tree, unit)
+    return _systemd_at_boot.is_enabled_after_presets(tree, unit)
 
 
 def _is_started_by_systemd(tree: Tree, unit: str) -> Observation[bool]:

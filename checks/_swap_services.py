@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
+from nodespec.checks._read_log import read_with_log
 from nodespec.checks._swap_area import AreaOrUnknown, DeclaredArea
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
@@ -31,7 +32,13 @@ MAX_LINE_CHARS = 4096
 
 
 def find_service_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
-    """Yield the areas of started services, and the services that may enable more."""
+    """Yield the areas of started services, and the services or unreadable files that may enable more."""
+    found, unread = read_with_log(tree, _read_service_areas)
+    yield from found
+    yield from [unread] if unread else ()
+
+
+def _read_service_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
     for service, path in SERVICES.items():
         started = _services_at_boot.is_started_at_boot(tree, service)
         if isinstance(started, Unknown):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 
 from nodespec.checks import _init_system, _services_at_boot, _systemd_units
+from nodespec.checks._read_log import read_with_log
 from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.checks._sysctl_settings import ServiceSetting, normalize_key, parse_assignments
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     from typing import Callable, Iterator, List, Optional, Tuple
@@ -42,15 +44,20 @@ def apply_services(tree: Tree, key: str, before: Optional[Observation[str]]) -> 
     `before` is the result of the files of sysctl.d.
     """
     found = before
-    for setting in list_service_settings(tree):
+    settings, doubts = tree.once(_read_service_settings)
+    for setting in settings:
         if key in (setting.key, FORWARDING.get(setting.key)):
             found = _apply_setting(setting, key, found)
+    for doubt in doubts:
+        enabled = doubt.sticky and isinstance(found, Value) and found.value == "1"
+        if (not doubt.keys or key in doubt.keys) and not enabled and not isinstance(found, Unknown):
+            return doubt.unread
     return found
 
 
 def list_service_settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
     """Return the settings of all services, in their order."""
-    return tree.once(_list_service_settings)
+    return tree.once(_read_service_settings)[0]
 
 
 def _apply_setting(setting: ServiceSetting, key: str, before: Optional[Observation[str]]) -> Optional[Observation[str]]:
@@ -65,21 +72,38 @@ def _apply_setting(setting: ServiceSetting, key: str, before: Optional[Observati
     return Unknown(DEFERRED, f"only a running machine can tell: {setting.at} may set {key}")
 
 
-def _list_service_settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
+class Doubt(NamedTuple):
+    """Configuration that could not be read. Without keys it may set any parameter."""
+
+    unread: Unknown
+    keys: Tuple[str, ...]
+    sticky: bool  # the service only enables it: a value of 1 is kept
+
+
+FORWARDS = (*FORWARDING, "net.ipv6.conf.all.forwarding")
+
+
+def _read_service_settings(tree: Tree) -> Tuple[Tuple[ServiceSetting, ...], Tuple[Doubt, ...]]:
     system = _init_system.detect_init_system(tree)
     if not isinstance(system, Value):
-        return ()
-    readers: List[Callable[[Tree], Iterator[ServiceSetting]]] = [
-        _read_ufw,
-        _read_networkd,
-        _read_docker_daemon,
-        _read_apport,
-        _read_tuned,
+        return (), ()
+    readers: List[Tuple[Callable[[Tree], Iterator[ServiceSetting]], Tuple[str, ...]]] = [
+        (_read_ufw, ()),
+        (_read_networkd, FORWARDS),
+        (_read_docker_daemon, FORWARDS),
+        (_read_apport, APPORT),
+        (_read_tuned, ()),
+        *([(_search_service_units, ())] if system.value == "systemd" else []),
+        (_search_scripts, ()),
     ]
-    if system.value == "systemd":
-        readers.append(_search_service_units)
-    found = [setting for read in (*readers, _search_scripts) for setting in read(tree)]
-    return tuple(found)
+    found: List[ServiceSetting] = []
+    doubts: List[Doubt] = []
+    for read, keys in readers:
+        settings, unread = read_with_log(tree, read)
+        found += settings
+        if unread:
+            doubts.append(Doubt(unread, keys, sticky=keys == FORWARDS))
+    return tuple(found), tuple(doubts)
 
 
 def _starts_any(tree: Tree, *units: str) -> Optional[bool]:
@@ -92,11 +116,11 @@ def _starts_any(tree: Tree, *units: str) -> Optional[bool]:
 
 def _read_ufw(tree: Tree) -> Iterator[ServiceSetting]:
     """Yield the settings of ufw, which runs `sysctl -p` on its own file if enabled."""
-    if _systemd_units.read_variables(tree, UFW).get("ENABLED", "").lower() != "yes":
-        return
     started = _starts_any(tree, "ufw.service")
+    if started is False or _systemd_units.read_variables(tree, UFW).get("ENABLED", "").lower() != "yes":
+        return
     path = _systemd_units.read_variables(tree, UFW_DEFAULTS).get("IPT_SYSCTL", UFW_RULES)
-    text = _systemd_units.read_optional_text(tree, path) if path.startswith("/") and started is not False else None
+    text = _systemd_units.read_optional_text(tree, path) if path.startswith("/") else None
     for setting in parse_assignments(text.value, path) if isinstance(text, Value) else ():
         yield setting if started else setting._replace(value=None)
 
@@ -162,10 +186,10 @@ def _read_docker_daemon(tree: Tree) -> Iterator[ServiceSetting]:
     It enables forwarding unless daemon.json has `"ip-forward": false`.
     """
     started = _starts_any(tree, "docker.service")
-    text = _systemd_units.read_optional_text(tree, DOCKER)
-    if started is False or (isinstance(text, Value) and re.search(r'"ip-forward"\s*:\s*false', text.value)):
+    text = _systemd_units.read_optional_text(tree, DOCKER) if started is not False else None
+    if not isinstance(text, Value) or re.search(r'"ip-forward"\s*:\s*false', text.value):
         return
-    at = Evidence(DOCKER if isinstance(text, Value) and text.value else "/usr/bin/dockerd", inferred=True)
+    at = Evidence(DOCKER if text.value else "/usr/bin/dockerd", inferred=True)
     yield ServiceSetting(FORWARD, "1" if started else None, at, sticky=True)
 
 

@@ -64,17 +64,19 @@ STOCK: Mapping[str, object] = {
 
 def is_unit_started(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot of systemd starts a unit; absent if it does not exist."""
-    return agreed(tree, name, [transaction.starts(name) for transaction in tree.once(_build_transactions)])
+    return combine_presets(tree, name, [transaction.starts(name) for transaction in tree.once(_build_transactions)])
 
 
-def enabled(tree: Tree, name: str) -> Observation[bool]:
+def is_enabled_after_presets(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a unit is enabled after the presets of a first boot; absent if it does not exist."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 
-    return agreed(tree, name, [_systemd_install.is_unit_enabled(units, name) for units in load_unit_files(tree)])
+    return combine_presets(
+        tree, name, [_systemd_install.is_unit_enabled(units, name) for units in load_unit_files(tree)]
+    )
 
 
-def agreed(tree: Tree, name: str, seen: List[Observation[bool]]) -> Observation[bool]:
+def combine_presets(tree: Tree, name: str, seen: List[Observation[bool]]) -> Observation[bool]:
     """Return what is observed of a unit if it is the same for all possible presets, else why it is unknown."""
     first = seen[0]
     if all(isinstance(one, Value) and isinstance(first, Value) and one.value == first.value for one in seen):
@@ -82,7 +84,7 @@ def agreed(tree: Tree, name: str, seen: List[Observation[bool]]) -> Observation[
     if all(isinstance(one, Absent) for one in seen):
         return first
     unread = next((one for one in seen if isinstance(one, Unknown)), None)
-    return unread or _unread_presets(tree) or Unknown("unsupported", PRESETS_DIFFER.format(name))
+    return unread or _explain_unread_presets(tree) or Unknown("unsupported", PRESETS_DIFFER.format(name))
 
 
 def list_started_units(tree: Tree) -> Mapping[str, Evidence]:
@@ -125,7 +127,7 @@ def _load_unit_files(tree: Tree) -> Tuple[Units, ...]:
 
     made: List[Units] = []
     for mode in _systemd_install.detect_preset_modes(tree):
-        for rules in _systemd_install.possible_rules(tree):
+        for rules in _systemd_install.list_possible_rules(tree):
             links, removed = _systemd_install.apply_presets(rules, units, full=mode)
             made.append(Units(tree, {**added, **links}, removed))
     if isinstance(first_boot, Unknown) or units.malformed or units.dangling():
@@ -148,7 +150,7 @@ def _is_first_boot(tree: Tree) -> Observation[bool]:
     return identity.then(lambda text: text == "uninitialized")
 
 
-def _unread_presets(tree: Tree) -> Optional[Unknown]:
+def _explain_unread_presets(tree: Tree) -> Optional[Unknown]:
     """Return why it is unknown whether a first boot follows, or what its presets are."""
     from nodespec.checks import _systemd_install  # noqa: PLC0415
 

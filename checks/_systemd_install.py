@@ -205,7 +205,7 @@ def read_preset_rules(tree: Tree) -> Observation[Tuple[PresetRule, ...]]:
     return Value(tuple(rules), files.evidence)
 
 
-def possible_rules(tree: Tree) -> Tuple[Tuple[PresetRule, ...], ...]:
+def list_possible_rules(tree: Tree) -> Tuple[Tuple[PresetRule, ...], ...]:
     """Return the rules of all preset files; if one cannot be read, both extremes: to enable all units, and none."""
     rules = read_preset_rules(tree)
     return (rules.value,) if isinstance(rules, Value) else ((), (PresetRule(False, "*", (), Evidence("")),))  # noqa: FBT003

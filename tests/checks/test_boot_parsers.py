@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Dict, List, Set, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional, Set, Tuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _openrc, _swap_fstab, _sysctl_setters, _systemd_names, _systemd_order, _systemd_syntax
+from nodespec.checks import (
+    _boot_grub,
+    _cgroups_at_boot,
+    _openrc,
+    _swap_fstab,
+    _sysctl_at_boot,
+    _sysctl_setters,
+    _sysctl_settings,
+    _sysctl_values,
+    _systemd_load,
+    _systemd_names,
+    _systemd_order,
+    _systemd_syntax,
+)
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Evidence
 
@@ -173,6 +186,12 @@ def test_no_command_is_too_strange(make_tree: MakeTree, text: str) -> None:
         ("/bin/true a.b=1", []),
         ("sysctl --system", [("e.f", "3")]),
         ("sysctl -p /etc/other.conf", [("g.h", "4")]),
+        ("sysctl -p", [("e.f", "3")]),
+        ("sysctl --load=/etc/other.conf", [("g.h", "4")]),
+        ("sysctl -w a.b=1; sysctl -w c.d=2", [("a.b", "1"), ("c.d", "2")]),
+        ("echo -n '5' > /proc/sys/a/b", [("a.b", "5")]),
+        ("echo 1 | tee /proc/sys/a/b", [("a.b", None)]),
+        ("echo 1 > /tmp/x", []),
     ],
 )
 def test_what_a_command_sets(make_tree: MakeTree, command: str, found: List[object]) -> None:
@@ -188,3 +207,208 @@ def test_words_hold_no_blank_outside_quotes(text: str) -> None:
     assert list(_systemd_syntax.split_list(" ".join(text.replace('"', "").replace("'", "").split()))) == (
         text.replace('"', "").replace("'", "").split()
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "may"),
+    [
+        ("a.service", "b.service", True),
+        ("a.service", "a.service", False),
+        ("a.service", "b.socket", False),
+        ("a.service", "b.conf", False),
+        ("a.conf", "b.conf", False),
+        *((f"a.{kind}", f"b.{kind}", False) for kind in ("mount", "slice", "swap", "automount")),
+        *((f"a.{kind}", f"b.{kind}", True) for kind in ("socket", "target", "timer", "path")),
+        ("a@x.service", "b@x.service", True),
+        ("a@x.service", "b@y.service", False),
+        ("a@x.service", "b@.service", True),
+        ("a@.service", "b@.service", True),
+        ("a@.service", "b@x.service", False),
+        ("a.service", "b@.service", False),
+        ("a@x.service", "b.service", False),
+    ],
+)
+def test_links_that_may_make_an_alias(name: str, target: str, may: bool) -> None:  # noqa: FBT001 - a parameter of a table
+    assert _systemd_names.may_alias(name, target) is may
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [("a@.service", True), ("a@b.service", False), ("a.service", False), ("a@.b.service", False), ("a@b@.c.d", False)],
+)
+def test_templates(name: str, template: bool) -> None:  # noqa: FBT001 - a parameter of a table
+    assert _systemd_names.is_template(name) is template
+
+
+NO_START, MORE = "has no ExecStart=", "has more than one ExecStart="
+PATH = "names a program by a path that is neither absolute nor a plain name"
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("ExecStart=/bin/a", ""),
+        ("", NO_START),
+        ("ExecStop=/bin/a", NO_START),
+        ("ExecStop=/bin/a\nRemainAfterExit=yes", ""),
+        ("ExecStop=/bin/a\nRemainAfterExit=no", NO_START),
+        ("Type=oneshot\nExecStop=/bin/a\nRemainAfterExit=on", ""),
+        ("Type=simple\nExecStop=/bin/a\nRemainAfterExit=yes", NO_START),
+        ("RemainAfterExit=yes", NO_START),
+        ("BusName=org.a\nExecStop=/bin/a\nRemainAfterExit=yes", NO_START),
+        ("BusName=org.a\nExecStart=/bin/a", ""),
+        ("SuccessAction=reboot", ""),
+        ("SuccessAction=none", NO_START),
+        ("SuccessAction=", NO_START),
+        ("Type=simple\nSuccessAction=reboot", NO_START),
+        ("ExecStart=/bin/a\nExecStart=/bin/b", MORE),
+        ("ExecStart=/bin/a ; /bin/b", MORE),
+        ("ExecStart=/bin/a\nExecStart=\nExecStart=/bin/b", ""),
+        ("Type=oneshot\nExecStart=/bin/a\nExecStart=/bin/b", ""),
+        ("Type=nosuch\nExecStart=/bin/a\nExecStart=/bin/b", MORE),
+        ("Type=oneshot\nType=nosuch\nExecStart=/bin/a\nExecStart=/bin/b", ""),
+        ("ExecStart=/bin/a\nRestart=always", ""),
+        ("Type=oneshot\nExecStart=/bin/a\nRestart=always", "is of Type=oneshot and has Restart=always"),
+        ("Type=oneshot\nExecStart=/bin/a\nRestart=on-failure", ""),
+        ("Type=dbus\nExecStart=/bin/a", "is of Type=dbus and has no BusName="),
+        ("Type=dbus\nBusName=org.a\nExecStart=/bin/a", ""),
+        ("ExecStart=bin/a", PATH),
+        ("ExecStart=/bin/", PATH),
+        ("ExecStart=a", ""),
+        ("ExecStart=-bin/a", NO_START),
+        ("ExecStart=-bin/a\nExecStart=/bin/b", ""),
+        ("ExecStart=@/bin/a b", ""),
+        ("ExecStart=@", PATH),
+        ("ExecStart=/bin/a\nExecStop=bin/b", PATH),
+    ],
+)
+def test_services_that_systemd_refuses(lines: str, why: str) -> None:
+    readings = list(_systemd_syntax.parse_unit_file(f"[Service]\n{lines}\n", "/x"))
+    assert _systemd_load._explain_bad_service(readings) == why  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("value", "yes", "no"),
+    [
+        *((word, True, False) for word in ("1", "yes", "Y", "true", "T", "ON")),
+        *((word, False, True) for word in ("0", "no", "N", "false", "F", "OFF")),
+        *((word, False, False) for word in ("", "2", "enable", "yes ")),
+    ],
+)
+def test_booleans_of_systemd(value: str, yes: bool, no: bool) -> None:  # noqa: FBT001 - parameters of a table
+    assert (_systemd_syntax.is_yes(value), _systemd_syntax.is_no(value)) == (yes, no)
+
+
+LEGACY = {"systemd.unified_cgroup_hierarchy": "0"}
+FORCED = {**LEGACY, "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE": "1"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "number", "default", "version"),
+    [
+        ({}, 252, "unified", ""),
+        ({"systemd.unified_cgroup_hierarchy": "1"}, 252, "hybrid", "2"),
+        ({"systemd.unified_cgroup_hierarchy": ""}, 252, "hybrid", "2"),
+        (LEGACY, 252, "unified", "hybrid"),
+        (LEGACY, 252, "legacy", "1"),
+        ({**LEGACY, "systemd.legacy_systemd_cgroup_controller": "1"}, 252, "unified", "1"),
+        ({**LEGACY, "systemd.legacy_systemd_cgroup_controller": "0"}, 252, "legacy", "hybrid"),
+        ({"cgroup_no_v1": "all"}, 252, "hybrid", "2"),
+        ({"cgroup_no_v1": "memory"}, 252, "hybrid", ""),
+        ({"cgroup_no_v1": "all", **LEGACY}, 252, "hybrid", "hybrid"),
+        (LEGACY, 255, "unified", "hybrid"),
+        (LEGACY, 256, "unified", "refuses"),
+        (FORCED, 256, "unified", "hybrid"),
+        (FORCED, 257, "unified", "hybrid"),
+        (FORCED, 258, "unified", ""),
+        ({"systemd.unified_cgroup_hierarchy": "1"}, 258, "unified", ""),
+    ],
+)
+def test_the_version_of_control_groups_on_the_command_line(
+    parameters: Dict[str, str], number: int, default: str, version: str
+) -> None:
+    assert _cgroups_at_boot._parse_requested_version(parameters, number, default) == version  # noqa: SLF001
+
+
+A, B, C = "kernel/a", "kernel/b", "kernel/c"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "order"),
+    [
+        ([(A, "1"), (B, "1")], [A, B]),
+        ([(A, "1"), (B, "1"), (A, "1")], [A, B]),
+        ([(A, "1"), (B, "1"), (A, "2")], [B, A]),
+        ([(A, "1"), (B, "1"), (C, "1"), (B, "2"), (A, "1")], [A, C, B]),
+    ],
+)
+def test_systemd_writes_a_parameter_where_its_value_changed_last(
+    assignments: List[Tuple[str, str]], order: List[str]
+) -> None:
+    made = [_sysctl_values.SysctlAssignment(path, value, Evidence("/x")) for path, value in assignments]
+    assert [one.path for one in _sysctl_at_boot.order_assignments(made, _sysctl_at_boot.SYSTEMD).order] == order
+    assert [*_sysctl_at_boot.order_assignments(made, _sysctl_at_boot.PROCPS).order] == made
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [
+        ("/dev/sda1 /data ext4", False),
+        ("/dev/../sda1 /data ext4", True),
+        ("/sys/../a /data ext4", True),
+        ("/srv/../a /data ext4", False),
+        ("/dev/sda..1 /data ext4", False),
+        ("/dev/../sda2 none swap", False),
+        ("/dev/sda1 /data ext4 x-systemd.makefs", False),
+        ("/dev/sda1 /data auto x-systemd.makefs", True),
+        ("/srv/a /data ext4 x-systemd.makefs", True),
+        ("/dev/sda2 none swap x-systemd.makefs", False),
+        ("/swap none swap x-systemd.makefs", True),
+    ],
+)
+def test_entries_at_which_the_generator_stops(line: str, refused: bool) -> None:  # noqa: FBT001 - a parameter of a table
+    (entry,) = _swap_fstab.parse_fstab(f"{line}\n")
+    assert _swap_fstab._is_refused_entry(entry) is refused  # noqa: SLF001
+
+
+FORWARD, FORWARD6 = "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "keys"),
+    [
+        *(("IPForward", on, [FORWARD, FORWARD6]) for on in ("yes", "true", "1", "on", "y", "t")),
+        ("IPMasquerade", "both", [FORWARD, FORWARD6]),
+        ("IPForward", "ipv4", [FORWARD]),
+        ("IPMasquerade", "ipv6", [FORWARD6]),
+        *(("IPForward", off, []) for off in ("no", "false", "0", "off", "", "kernel")),
+        ("DHCP", "yes", []),
+    ],
+)
+def test_what_a_network_forwards(name: str, value: str, keys: List[str]) -> None:
+    found = list(_sysctl_setters._parse_network_setting(name, value, HERE))  # noqa: SLF001
+    assert found == [_sysctl_settings.ServiceSetting(key, None, HERE, sticky=True) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/vmlinuz", "file"),
+        ("/grub", "directory"),
+        ("/link", "file"),
+        ("/none", "empty"),
+        ("/nosuch", ""),
+        ("(hd0,1)/vmlinuz", None),
+        ("(hd0,1)/nosuch", None),
+        ("()/vmlinuz", "file"),
+        ("()/nosuch", ""),
+        ("/boot/grub/grub.cfg", "file"),
+        ("/loop", None),
+        ("vmlinuz", ""),
+        ("/../boot/vmlinuz", ""),
+    ],
+)
+def test_the_kind_of_a_path_of_grub(make_tree: MakeTree, path: str, kind: Optional[str]) -> None:
+    files = {"/boot/vmlinuz": "x", "/boot/none": "", "/boot/grub/grub.cfg": "x"}
+    tree = DirectoryTree(make_tree(files, {"/boot/link": "vmlinuz", "/boot/loop": "loop"}))
+    assert _boot_grub.TreeFiles(tree, "/boot/grub/grub.cfg").kind(path) == kind

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Dict, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusing import RefusingTree
 
+from nodespec.checks import _systemd_units
 from nodespec.checks._systemd_command import UNRESOLVED, read_service_command, split_words
 from nodespec.host.directory import DirectoryTree
-from nodespec.model.observation import Absent, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -64,3 +66,24 @@ def test_quoted_words_come_back(words: list[str]) -> None:
 
 def test_a_specifier_is_not_resolved() -> None:
     assert list(split_words("%i %%")) == [UNRESOLVED, "%"]
+
+
+def test_a_malformed_unit_is_unknown(make_tree: MakeTree) -> None:
+    tree = DirectoryTree(make_tree({UNIT: "[Service]\nExecStart=/usr/bin/tool\n[Unit\n"}, SYSTEMD))
+    seen = read_service_command(tree, "tool.service", "tool")
+    assert seen == Unknown("malformed", f"{UNIT} cannot be parsed", "correct it")
+
+
+@pytest.mark.parametrize("path", [UNIT, f"{UNIT}.d", f"{UNIT}.d/a.conf"])
+def test_a_refused_file_is_unknown_for_that_reason(make_tree: MakeTree, path: str) -> None:
+    files = {UNIT: "[Service]\nExecStart=/usr/bin/tool\n", f"{UNIT}.d/a.conf": "[Service]\n"}
+    seen = read_service_command(RefusingTree(make_tree(files, SYSTEMD), path), "tool.service", "tool")
+    assert isinstance(seen, Unknown)
+    assert (seen.reason, seen.say.partition(" ")[0]) == ("no permission", path)
+
+
+@pytest.mark.parametrize("links", [{}, {"/sbin/init": "/sbin/openrc-init"}])
+def test_without_systemd_no_unit_starts_anything(make_tree: MakeTree, links: Dict[str, str]) -> None:
+    tree = DirectoryTree(make_tree({UNIT: "[Service]\nExecStart=/usr/bin/tool\n"}, links))
+    seen = read_service_command(tree, "tool.service", "tool")
+    assert seen == Absent(Evidence(_systemd_units.UNIT_PATH), "systemd does not start tool.service")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _init_system, _services_at_boot, _systemd_units
+from nodespec.checks import _init_system, _services_at_boot, _systemd_at_boot, _systemd_units
 from nodespec.facts.declaration import resolve_place
 from nodespec.host.directory import DirectoryTree
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
@@ -96,6 +96,86 @@ def test_links_that_cannot_be_listed_may_enable_it(make_tree: MakeTree) -> None:
 def test_a_machine_id_that_cannot_be_read_makes_a_first_boot(make_tree: MakeTree) -> None:
     root = make_tree({UNIT: WANTED, "/etc/machine-id/x": "", "/etc/os-release": "ID=debian\n"}, SYSTEMD)
     assert enabled(root) == Value(value=True, evidence=Evidence(":".join(_systemd_units.PRESETS), inferred=True))
+
+
+@pytest.mark.parametrize(
+    ("lines", "other"),
+    [
+        ("[Unit]\nWants=other.service\n[Service]\nSockets=nosuch.socket\n", True),
+        ("[Unit]\nRequires=nosuch.service\nWants=other.service\n[Service]\n", False),
+        ("[Unit]\nWants=fails.service other.service\n[Service]\n", True),
+        ("[Unit]\nWants=other.service\n[Service]\nBusName=org.a\n", False),
+        ("[Unit]\nWants=other.service\n[Service]\nBusName=\n", True),
+        ("[Unit]\nWants=other.service\n[Service]\nSlice=nosuch.slice\n", True),
+        ("[Unit]\nDescription=other.service\n[Service]\n", False),
+        ("[Service]\nWants=other.service\n", False),
+        ("[Unit]\nWants=other\n[Service]\n", False),
+    ],
+)
+def test_a_unit_pulls_in_what_it_names_unless_a_requirement_is_missing(
+    make_tree: MakeTree,
+    lines: str,
+    other: bool,  # noqa: FBT001 - a parameter of a table
+) -> None:
+    units = {
+        "kubelet.service": f"{lines}ExecStart=/bin/a\n",
+        "other.service": "[Service]\nExecStart=/bin/b\n",
+        "fails.service": "[Unit]\nRequires=nosuch.service\n[Service]\nExecStart=/bin/b\n",
+        "sysinit.target": "[Unit]\nDefaultDependencies=no\n",
+        "multi-user.target": "[Unit]\n",
+        "nosuch.slice": "[Unit]\n",
+    }
+    files = {f"/usr/lib/systemd/system/{name}": text for name, text in units.items()}
+    links = {"/etc/systemd/system/default.target": "/usr/lib/systemd/system/multi-user.target", LINK: UNIT, **SYSTEMD}
+    tree = DirectoryTree(make_tree({**files, **ID}, links))
+    seen = _services_at_boot.is_started_at_boot(tree, "other.service")
+    assert isinstance(seen, Value), seen
+    assert seen.value is other
+
+
+@pytest.mark.parametrize("path", ["/system-update", "/etc/system-update"])
+def test_a_boot_that_installs_updates_starts_nothing_else(make_tree: MakeTree, path: str) -> None:
+    links = {LINK: UNIT, **SYSTEMD}
+    assert started(make_tree({UNIT: WANTED, **ID}, links)) == Value(value=True, evidence=Evidence(LINK))
+    root = make_tree({}, {path: "/nosuch"})  # a link that leads nowhere counts
+    assert started(root) == Value(value=False, evidence=Evidence(UNIT))
+
+
+@pytest.mark.parametrize(("mode", "runs"), [(0o755, True), (0o601, True), (0o610, True), (0o644, False)])
+def test_rc_local_runs_if_anybody_may_execute_it(make_tree: MakeTree, mode: int, runs: bool) -> None:  # noqa: FBT001
+    service = "/usr/lib/systemd/system/rc-local.service"
+    root = make_tree({service: "[Service]\nExecStart=/etc/rc.local start\n", "/etc/rc.local": "", **ID}, SYSTEMD)
+    Path(f"{root}/etc/rc.local").chmod(mode)
+    seen = _services_at_boot.is_started_at_boot(DirectoryTree(root), "rc-local.service")
+    assert isinstance(seen, Value)
+    assert seen.value is runs
+
+
+@pytest.mark.parametrize(
+    ("preset", "unit", "is_enabled"),
+    [
+        ("enable *\n", "tool@.service", False),
+        ("enable *\n", "tool@a.service", False),
+        ("enable tool@.service a b\ndisable *\n", "tool@a.service", True),
+        ("enable tool@.service a b\ndisable *\n", "tool@b.service", True),
+        ("enable tool@.service a b\ndisable *\n", "tool@c.service", False),
+        ("disable tool@.service a\n", "tool@a.service", False),
+    ],
+)
+def test_a_preset_names_the_instances_of_a_template(
+    make_tree: MakeTree,
+    preset: str,
+    unit: str,
+    is_enabled: bool,  # noqa: FBT001 - a parameter of a table
+) -> None:
+    files = {
+        "/usr/lib/systemd/system/tool@.service": WANTED,
+        "/etc/os-release": "ID=fedora\nVERSION_ID=41\n",
+        PRESET: preset,
+    }
+    seen = _systemd_at_boot.is_enabled_after_presets(DirectoryTree(make_tree(files, SYSTEMD)), unit)
+    assert isinstance(seen, Value), seen
+    assert seen.value is is_enabled
 
 
 @pytest.mark.parametrize("mask", ["/dev/null", "../../../dev/null", ""])
@@ -203,6 +283,9 @@ class TestInit:
             (b"\x7fELF INIT: version", {"/etc/inittab": "si::sysinit:/sbin/openrc sysinit\n"}, "openrc"),
             (b"\x7fELF INIT: version", {"/etc/inittab": "#si::sysinit:/sbin/openrc sysinit\n"}, "sysvinit"),
             (b"\x7fELF BusyBox v1.36", {}, "busybox"),
+            (b"\x7fELF BusyBox v1.36", {"/etc/inittab": "::respawn:/bin/s6-svscan /run/s6\n"}, "s6"),
+            (b"\x7fELF BusyBox v1.36", {"/etc/inittab": "::respawn:/sbin/runsvdir /etc/service\n"}, "runit"),
+            (b"\x7fELF BusyBox v1.36", {"/etc/inittab": "#::respawn:/bin/s6-svscan /run/s6\n"}, "busybox"),
             (b"#!/bin/execlineb -S0\ns6-linux-init -c /x\n", {}, "s6"),
             (b"\x7fELF", {"/etc/init/rcS.conf": ""}, "upstart"),
             (b"\x7fELF", {"/etc/os-release": "ID=talos\n"}, "machined"),

@@ -46,6 +46,18 @@ def test_a_plan_made_ahead_is_the_plan_that_is_made_now(name: str) -> None:
 
 
 @pytest.mark.usefixtures("plans")
+def test_several_specs_have_no_plan_of_one_of_them() -> None:
+    for names in (NAMES[:2], NAMES[1::-1]):
+        assert precompiled.load_plan(names, Library(), {}) == resolve(names, Library(), {})
+
+
+def test_one_spec_has_its_plan_without_being_read(plans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespec.author.spec.resolver.resolve", None)
+    assert (plans / f"{NAMES[0]}.plan").exists()
+    assert precompiled.load_plan([NAMES[0]], Library(), {}).specs[-1].name == NAMES[0]
+
+
+@pytest.mark.usefixtures("plans")
 def test_a_param_that_cannot_be_set_so_is_told_as_ever() -> None:
     for given in ({"role": "king"}, {"rule": "worker"}):
         with pytest.raises(UsageError) as now:

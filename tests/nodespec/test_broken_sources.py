@@ -30,7 +30,7 @@ from typing import (
 import pytest
 import yaml
 from fit_node import Change, Host, joined, legacy, planted
-from test_every_fact_hidden import PLACES
+from test_every_fact_hidden import OF_UNAME, PLACES
 
 from nodespec.facts.declaration import Place
 from nodespec.facts.live import Live
@@ -128,8 +128,26 @@ def find_changes(base: Type[Tree], root: str, before: Mapping[str, Observation[o
                 if show_state(seen) != show_state(before[name]):
                     changed.setdefault(show_state(seen), []).append(name)
             lines = "".join(f"    {state}: {' '.join(shorten(names))}\n" for state, names in sorted(changed.items()))
+            if how == "refused":
+                assert_unknown(path, before, changed)
             if lines:
                 yield path, f"  {how if exists else 'refused, does not exist'}:\n{lines}"
+
+
+# nodespec takes the kernel to have swap unless a configuration says otherwise: no kernel of a distribution has none
+ASSUMED = {"swap.total"}
+
+
+def assert_unknown(path: str, before: Mapping[str, Observation[object]], changed: Mapping[str, List[str]]) -> None:
+    """Check that a refused source makes facts unknown, or adds to what they may be."""
+    states = [state for state in changed if not state.startswith("unknown (")]
+    wrong = {
+        f"{path}: {name} was {show_state(before[name])}, and is {state}"
+        for state in states
+        for name in changed[state]
+        if show_state(before[name]) not in state.split(" or ") and name not in OF_UNAME | ASSUMED
+    }
+    assert wrong == set()
 
 
 def describe(base: Type[Tree], root: str) -> Iterator[str]:
@@ -172,6 +190,7 @@ CASES: Mapping[str, Case] = {
     "joined-at-rest": Case(DirectoryTree, (joined,)),
     "debian-at-rest": Case(DirectoryTree, "rest-debian-12-grub"),
     "fedora-at-rest": Case(DirectoryTree, "rest-fedora-41-bls"),
+    "bare-at-rest": Case(DirectoryTree, "debian-12-minbase"),
     "configured-at-rest": Case(DirectoryTree, "configured"),
     "alpine-at-rest": Case(DirectoryTree, "alpine"),
 }

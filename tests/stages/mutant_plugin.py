@@ -8,6 +8,7 @@ has `number`, `status` (`passed`, `failed` or `timeout`), and `tests`: the outco
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -74,10 +75,17 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     for item in session.items:
         for name in (item.nodeid, item.nodeid.partition("::")[0]):
             items.setdefault(name, []).append(item)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy all pages
+    ended: Set[int] = set()
     for job in jobs:
+        if job["number"] in ended:
+            continue
         result = _attempt(session, job, [item for name in job["tests"] for item in items.get(name, [])])
+        if job["number"] >= 0 and result["status"] != "passed":
+            ended.add(job["number"])
         with open(os.environ["MUTANT_RESULTS"], "a", encoding="utf-8") as file:
-            file.write(f"{json.dumps({'number': job['number'], **result})}\n")
+            file.write(f"{json.dumps({'number': job['number'], 'last': job['last'], **result})}\n")
     return True
 
 

@@ -38,7 +38,11 @@ TOP = Path(__file__).parents[2]
 SURVIVORS = Path(__file__).with_name("mutants_survivors.yaml")
 SAMPLE = 300
 MAX_SURVIVING = 0.15
-MAX_SECONDS = 30.0  # processor time that the tests of one mutant take without it; the rest of them is not tried
+MAX_SECONDS = 20.0  # processor time that the tests of one mutant take without it; the rest of them is not tried
+ALONE = int(
+    os.environ.get("MUTANTS_ALONE", "2")
+)  # test files that run as a whole, since collecting them reaches a mutant
+PER_FILE = 3  # tests of each file that are tried before further ones of any file
 # Tests that read the sources themselves, or count what is imported and executed: the switch is in their way.
 UNFIT = (
     *(
@@ -72,7 +76,7 @@ class Attempt(NamedTuple):
 def make_job(number: int, tests: Sequence[str], seconds: float, *, first: bool = True) -> Dict[str, Any]:
     """Return a job of mutant_plugin.py for tests that take so many seconds without the mutant."""
     limits = {"timeout": 10 + 3 * seconds, "patience": 120 + 10 * seconds}
-    return {"number": number, "tests": [*tests], "first": first, **limits}
+    return {"number": number, "tests": [*tests], "first": first, "last": False, **limits}
 
 
 def list_files() -> List[str]:
@@ -121,22 +125,16 @@ class Runner:
             process = subprocess.Popen(
                 command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
-            done = 0
-            with results.open() as lines:
-                while process.poll() is None or done < len(jobs):
-                    line = lines.readline()
-                    if line.endswith("\n"):
-                        done += 1
-                        yield json.loads(line)
-                    elif process.poll() is not None and not line:
-                        break
-                    else:
-                        time.sleep(0.05)
+            with results.open() as file:
+                text = ""
+                while process.poll() is None:
+                    time.sleep(0.1)
+                    *lines, text = (text + file.read()).split("\n")
+                    yield from map(json.loads, lines)
+                yield from map(json.loads, (text + file.read()).splitlines())
             output = process.communicate()[0]
-            if done < len(jobs):
-                raise RuntimeError(
-                    f"pytest ended with {process.returncode} after {done} of {len(jobs)} jobs:\n{output}"
-                )
+            if process.returncode:
+                raise RuntimeError(f"pytest ended with {process.returncode}:\n{output}")
 
     def run_alone(self, number: int, files: Sequence[str]) -> bool:
         """Return whether whole test files pass with a mutant that takes effect from the first import on."""
@@ -200,23 +198,20 @@ def _run_recorded(runner: Runner, sample: Sequence[Point], files: Sequence[str])
     return records
 
 
-def choose_tests(point: Point, records: Dict[str, Record]) -> Tuple[List[str], float]:
-    """Return the tests that reach a point and pass without a mutant, in the order to try them, and their seconds."""
-    reaching: Dict[str, int] = {}
+def choose_tests(point: Point, records: Dict[str, Record], limit: float) -> Tuple[List[str], float]:
+    """Return the tests that reach a point and pass without a mutant, in the order to try them, and their seconds.
+
+    The quickest of each test file come first, since tests of one file often notice the same.
+    """
+    found: List[Tuple[int, float, str]] = []
     for record in records.values():
-        for tests in record.reached.values():
-            for test in tests:
-                reaching[test] = reaching.get(test, 0) + 1
-    found = []
-    for record in records.values():
-        for test in record.reached.get(point.key, ()):
-            passed, seconds = record.tests.get(test, (False, 0.0))
-            if passed:
-                found.append(((seconds + 0.02) * reaching[test], test, seconds))
+        passing = ((*record.tests.get(test, (False, 0.0)), test) for test in record.reached.get(point.key, ()))
+        quickest = sorted((seconds, test) for passed, seconds, test in passing if passed)
+        found += ((rank // PER_FILE, seconds, test) for rank, (seconds, test) in enumerate(quickest))
     chosen: List[str] = []
     total = 0.0
-    for _, test, seconds in sorted(found):
-        if chosen and total + seconds > MAX_SECONDS:
+    for _, seconds, test in sorted(found):
+        if chosen and total + seconds > limit:
             break
         total += seconds
         chosen.append(test)
@@ -224,21 +219,30 @@ def choose_tests(point: Point, records: Dict[str, Record]) -> Tuple[List[str], f
 
 
 def try_mutants(
-    runner: Runner, sample: Sequence[Point], chosen: Sequence[int], records: Dict[str, Record]
+    runner: Runner, sample: Sequence[Point], chosen: Sequence[int], records: Dict[str, Record], limit: float
 ) -> Iterator[Attempt]:
     """Try the mutants of these numbers."""
-    selected = {number: choose_tests(sample[number], records) for number in chosen}
-    jobs = [make_job(number, tests, seconds) for number, (tests, seconds) in selected.items() if tests]
+    short = {number: choose_tests(sample[number], records, limit / 10) for number in chosen}
+    long = {number: choose_tests(sample[number], records, limit) for number in chosen}
+    jobs = [make_job(number, tests, seconds) for number, (tests, seconds) in short.items() if tests]
+    for number, (tests, seconds) in long.items():
+        more = tests[len(short[number][0]) :]
+        jobs += [make_job(number, more, seconds)] if more else []
+    last = {job["number"]: job for job in jobs}
+    for job in last.values():
+        job["last"] = True
     files = sorted({test.partition("::")[0] for job in jobs for test in job["tests"]})
     for result in runner.run(jobs, files) if jobs else ():
-        point = sample[result["number"]]
+        number, status = result["number"], result["status"]
         killer = next((test for test, (passed, _) in result["tests"].items() if not passed), "")
-        if result["status"] == "passed":
-            killer = _kill_alone(runner, result["number"], point, records)
-        status = {"failed": "killed", "passed": "killed" if killer else "survived"}.get(result["status"], "timeout")
-        yield Attempt(point, status, killer)
-    for number, (tests, _) in selected.items():
-        if not tests:
+        if status == "passed" and not result["last"]:
+            continue  # more tests follow
+        if status == "passed":
+            killer = _kill_alone(runner, number, sample[number], records)
+        outcome = {"failed": "killed", "passed": "killed" if killer else "survived"}.get(status, "timeout")
+        yield Attempt(sample[number], outcome, killer)
+    for number in chosen:
+        if number not in last:
             killer = _kill_alone(runner, number, sample[number], records)
             yield Attempt(sample[number], "killed" if killer else "unreached", killer)
 
@@ -246,7 +250,7 @@ def try_mutants(
 def _kill_alone(runner: Runner, number: int, point: Point, records: Dict[str, Record]) -> str:
     """Return a test file that fails with a mutant, of those that reach it while they are collected."""
     files = [file for file, record in records.items() if point.key in record.collected]
-    return next((file for file in files[:2] if not runner.run_alone(number, [file])), "")
+    return next((file for file in files[:ALONE] if not runner.run_alone(number, [file])), "")
 
 
 def attempt_all(
@@ -257,6 +261,7 @@ def attempt_all(
     cache: Path,
     *,
     stale: bool,
+    limit: float,
 ) -> List[Attempt]:
     """Try mutants, and keep what came of each in the cache; with `stale`, keep those that were killed before."""
     path = cache / "attempts.json"
@@ -267,7 +272,7 @@ def attempt_all(
         if kept.get(point.key, [""])[0] in ("killed", "timeout")
     ]
     done = {attempt.point.key for attempt in attempts}
-    for attempt in try_mutants(runner, sample, [n for n in chosen if sample[n].key not in done], records):
+    for attempt in try_mutants(runner, sample, [n for n in chosen if sample[n].key not in done], records, limit):
         attempts.append(attempt)
         kept[attempt.point.key] = [attempt.outcome, attempt.test]
         path.write_text(json.dumps(kept))
@@ -291,24 +296,29 @@ def describe(attempt: Attempt, known: Dict[str, str]) -> str:
     return f"{attempt.outcome:10}{attempt.point.name} -> {' '.join(attempt.point.instead.split())[:60]}: {reason}"
 
 
+def _matches(name: str, globs: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(name, glob) for glob in globs)
+
+
 def main() -> int:
     """Print the survivors, and return the exit status."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("cache", type=Path)
     arguments.add_argument("--strict", action="store_true", help="demand few survivors, and a reason for each")
     arguments.add_argument("--sample", type=int, default=SAMPLE, help="how many points are drawn")
-    arguments.add_argument("--only", default="*", help="names of points, as a glob")
-    arguments.add_argument("--tests", default="*", help="test files, as a glob")
+    arguments.add_argument("--only", nargs="+", default=["*"], help="names of points, as globs")
+    arguments.add_argument("--tests", nargs="+", default=["*"], help="test files, as globs")
     arguments.add_argument("--stale", action="store_true", help="accept earlier records of the same test files")
+    arguments.add_argument("--seconds", type=float, default=MAX_SECONDS, help="for the tests of one mutant")
     said = arguments.parse_args()
     begun = time.monotonic()
     known: Dict[str, str] = yaml.safe_load(SURVIVORS.read_text()) or {}
     sample = mutant_points.draw_points(TOP)[: said.sample]
     cache = said.cache / "mutants"
     cache.mkdir(parents=True, exist_ok=True)
-    tests = [name for name in fnmatch.filter(list_files(), "tests/*test_*.py") if fnmatch.fnmatch(name, said.tests)]
-    tests = [name for name in tests if not any(fnmatch.fnmatch(name, glob) for glob in UNFIT)]
-    chosen = [number for number, point in enumerate(sample) if fnmatch.fnmatch(point.name, said.only)]
+    tests = [name for name in fnmatch.filter(list_files(), "tests/*test_*.py") if _matches(name, said.tests)]
+    tests = [name for name in tests if not _matches(name, UNFIT)]
+    chosen = [number for number, point in enumerate(sample) if _matches(point.name, said.only)]
     with tempfile.TemporaryDirectory(prefix="nodespec-mutants-") as folder:
         copy_checkout(Path(folder), sample)
         runner = Runner(Path(folder))
@@ -316,7 +326,7 @@ def main() -> int:
         broken = [test for record in records.values() for test, (passed, _) in record.tests.items() if not passed]
         print("".join(f"fails without a mutant, and is left out: {test}\n" for test in broken), end="")
         print(f"tests recorded after {time.monotonic() - begun:.0f} s", flush=True)
-        attempts = attempt_all(runner, sample, chosen, records, cache, stale=said.stale)
+        attempts = attempt_all(runner, sample, chosen, records, cache, stale=said.stale, limit=said.seconds)
         unreliable = find_unreliable(runner, attempts)
     print("".join(f"fails without a mutant: {name}\n" for name in unreliable), end="")
     alive = [attempt for attempt in attempts if attempt.outcome in ("survived", "unreached")]
