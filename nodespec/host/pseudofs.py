@@ -15,10 +15,27 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, List, Optional, Tuple, Union
+    from typing import Callable, Dict, FrozenSet, List, Optional, Protocol, Tuple, TypeVar, Union
 
     from nodespec.formats.mountinfo import Mount
-    from nodespec.host.machine import Machine
+
+    T = TypeVar("T")
+    S = TypeVar("S", bound="MountedHost")
+
+    class MountedHost(Protocol):
+        """The part of `Machine` that recognizes masks."""
+
+        root: str
+        process: str
+
+        def once(self: S, look: Callable[[S], T], /) -> T: ...  # noqa: PYI019 - Self is not allowed in a Callable
+        def device(self, path: str) -> Optional[int]: ...
+        def find_last_directory(self, path: str) -> Tuple[str, int]: ...
+        def list_unchecked(self, path: str) -> Tuple[str, ...]: ...
+        def names(self, path: str) -> Observation[Tuple[str, ...]]: ...
+        def resolved(self, path: str) -> str: ...
+        def text(self, path: str) -> Observation[str]: ...
+
 
 PROC, SYS = "/proc", "/sys"
 # The file systems that belong below /proc and /sys, by their mount points.
@@ -53,7 +70,7 @@ def is_below(path: str) -> bool:
     return bool(_find_root(path))
 
 
-def require_unmasked(machine: Machine, path: str, device: int) -> None:
+def require_unmasked(machine: MountedHost, path: str, device: int) -> None:
     """Raise UnreadableError (hidden) if the file at a path is a mask.
 
     `device` is the device number of the file.
@@ -62,14 +79,14 @@ def require_unmasked(machine: Machine, path: str, device: int) -> None:
         raise UnreadableError("hidden", "is masked by another mount", UNMASK_HINT)
 
 
-def require_mounted(machine: Machine, path: str, device: int) -> None:
+def require_mounted(machine: MountedHost, path: str, device: int) -> None:
     """Raise UnreadableError (hidden) if a mount point has no file system of its type."""
     kind = MOUNT_POINTS.get(path, ("",))[0]
     if kind and machine.once(_read_mount_types).get(device) != kind:
         raise UnreadableError("hidden", f"has no {kind} mounted", f"mount -t {kind} {kind} {path}")
 
 
-def observe_missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
+def observe_missing(machine: MountedHost, path: str) -> Union[Absent, Unknown]:
     """Return the observation of a missing path below /proc or /sys: absent or hidden."""
     try:
         folder, device = machine.find_last_directory(path)
@@ -91,7 +108,7 @@ def observe_missing(machine: Machine, path: str) -> Union[Absent, Unknown]:
     return _observe_missing_proc(machine, path) if folder == PROC else Absent(Evidence(path))
 
 
-def list_mounts(machine: Machine) -> Observation[List[Mount]]:
+def list_mounts(machine: MountedHost) -> Observation[List[Mount]]:
     """Return the mounts in the mount namespace of the observed process."""
     from nodespec.formats.mountinfo import parse_mounts  # noqa: PLC0415 - only needed if another file system is mounted below /proc or /sys
 
@@ -102,7 +119,7 @@ def list_mounts(machine: Machine) -> Observation[List[Mount]]:
     return machine.text(path).then(parse_mounts)
 
 
-def _observe_missing_proc(machine: Machine, path: str) -> Union[Absent, Unknown]:
+def _observe_missing_proc(machine: MountedHost, path: str) -> Union[Absent, Unknown]:
     """Return the observation of a missing entry of /proc itself."""
     name = path.split("/")[2]
     if name.isdigit() and machine.device(f"{PROC}/1") is None:
@@ -122,26 +139,26 @@ def _find_root(path: str) -> str:
     return ""
 
 
-def devices(machine: Machine) -> FrozenSet[int]:
+def devices(machine: MountedHost) -> FrozenSet[int]:
     """Return the device numbers of /proc and /sys."""
     return frozenset(device for device in map(machine.device, NATIVE) if device is not None)
 
 
-def _recognize_mounts(machine: Machine) -> Dict[str, bool]:
+def _recognize_mounts(machine: MountedHost) -> Dict[str, bool]:
     """Return whether /proc is a procfs, and /sys a sysfs."""
     native = machine.once(devices)
     sysfs = any(machine.device(mark) in native and machine.list_unchecked(mark) for mark in SYSFS_MARKS)
     return {PROC: machine.device(f"{PROC}/self/stat") is not None, SYS: sysfs}
 
 
-def _is_whole(machine: Machine) -> bool:
+def _is_whole(machine: MountedHost) -> bool:
     """Return whether a procfs shows more than processes; every kernel has `uptime`."""
     if machine.device(f"{PROC}/uptime") is not None:
         return True
     return any(not name.isdigit() and name not in PROCESSES for name in machine.list_unchecked(PROC))
 
 
-def _is_intended_mount(machine: Machine, path: str, device: Optional[int]) -> bool:
+def _is_intended_mount(machine: MountedHost, path: str, device: Optional[int]) -> bool:
     """Return whether a file system is mounted on purpose, by its type and path.
 
     FUSE is: it shows a container its share of the machine (LXCFS, Sysbox). The target of a magic link is too.
@@ -155,7 +172,7 @@ def _is_intended_mount(machine: Machine, path: str, device: Optional[int]) -> bo
     return kind in (NATIVE[root], *MOUNT_POINTS.get(point, ())) or kind.startswith("fuse.") or kind == "fuse"
 
 
-def _read_mount_types(machine: Machine) -> Dict[int, str]:
+def _read_mount_types(machine: MountedHost) -> Dict[int, str]:
     """Return the types of mounted file systems by device number, or nothing."""
     found = machine.once(list_mounts)
     return {_parse_device(mount.device): mount.kind for mount in found.value} if isinstance(found, Value) else {}
