@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _dpkg, packages
+from nodespec.checks import _apk, _dpkg, packages
 from nodespec.facts.declaration import Record, Row, Rows, resolve_place
 from nodespec.facts.versions import DEB, RELEASE
 from nodespec.host.directory import DirectoryTree
@@ -409,3 +409,19 @@ def test_the_live_machine_says_what_dpkg_query_says() -> None:
         assert RELEASE.key(str(values(seen)["version"]))
         installed += 1
     assert installed == len(rows.every()) > 100
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("P:a\nV:1-r0\nA:x86_64\n\n", [("a", "1", "1-r0", "x86_64", 1)]),
+        ("C:Q1\nP:a\nV:1-r0\n", [("a", "1", "1-r0", "", 2)]),
+        ("P:a\nV:1-r0\nP:b\nV:2-r0\n\n", [("a", "1", "1-r0", "", 1)]),  # the first of each counts
+        ("P:a\nV:1-r0\n\n\nP:b\nV:2_rc1-r3\n", [("a", "1", "1-r0", "", 1), ("b", "2-rc1", "2_rc1-r3", "", 5)]),
+        ("P:a\nVV:1\nV\n\n", []),
+        ("V:1-r0\n\nP:b\n\n", []),
+    ],
+)
+def test_packages_of_apk(text: str, found: list[object]) -> None:
+    packages_ = _apk._parse_apk_packages("/x", text)  # noqa: SLF001
+    assert [(one.name, one.version, one.whole, one.architecture, one.at.line) for one in packages_] == found

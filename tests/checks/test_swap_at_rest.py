@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, Union
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusing import RefusingTree
 
 from nodespec.checks import swap
 from nodespec.facts.value_types import MORE
@@ -205,3 +206,22 @@ WORDS = st.lists(
 def test_no_table_is_too_strange(make_tree: MakeTree, text: str) -> None:
     root = make_tree({FSTAB: text, "/usr/lib/systemd/systemd": ""})
     assert (total(root) == NONE) <= (types(root) == {})
+
+
+def test_the_last_what_of_a_swap_unit_counts(make_tree: MakeTree) -> None:
+    unit = "/etc/systemd/system/dev-sda3.swap"
+    links = {"/etc/systemd/system/swap.target.wants/dev-sda3.swap": unit, **SYSTEMD}
+    files: Files = {unit: "[Swap]\nWhat=/dev/sda9\nWhat=/dev/sda3\n", "/etc/machine-id": "1" * 32}
+    assert types(make_tree(files, links)) == {"/dev/sda3": "partition"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/waagent.conf", "/etc/cloud", "/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d", "/etc/rc.local"]
+)
+def test_a_file_of_a_service_that_may_not_be_read_may_make_swap(make_tree: MakeTree, path: str) -> None:
+    assert swap.total.resting
+    root = make_tree({"/etc/machine-id": "1" * 32}, SYSTEMD)
+    assert isinstance(swap.total.resting(RefusingTree(root)), Value)
+    seen = swap.total.resting(RefusingTree(root, path))
+    assert isinstance(seen, Unknown)
+    assert (seen.reason, seen.say.startswith(path)) == ("no permission", True)

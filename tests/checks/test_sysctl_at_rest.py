@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Dict, Mapping, Optional, Tuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusing import RefusingTree
 
 from nodespec.checks import _sysctl_at_boot as files
 from nodespec.checks import _sysctl_modules, _sysctl_values
@@ -414,3 +415,69 @@ def test_what_is_left_is_what_a_line_says(lines: list[str]) -> None:
     elif seen:
         assert any("*" in one.path or "[" in one.path or "?" in one.path for one in found.values())
     assert all(isinstance(name, str) for name in assigned.named())
+
+
+NETWORKD = "/usr/lib/systemd/system/systemd-networkd.service"
+STARTED = {"/etc/systemd/system/multi-user.target.wants/systemd-networkd.service": NETWORKD}
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        ("/etc/rc.local", (FORWARD, "vm.swappiness", "net.ipv6.conf.all.forwarding")),
+        ("/etc/local.d", (FORWARD, "vm.swappiness", "net.ipv6.conf.all.forwarding")),
+        ("/etc/systemd/network", (FORWARD, "net.ipv6.conf.all.forwarding")),
+        ("/etc/systemd/network/a.network", (FORWARD, "net.ipv6.conf.all.forwarding")),
+        ("/etc/systemd/networkd.conf", (FORWARD, "net.ipv6.conf.all.forwarding")),
+    ],
+)
+def test_what_a_file_of_a_service_may_set_is_unknown_if_it_is_refused(
+    make_tree: MakeTree, path: str, keys: Tuple[str, ...]
+) -> None:
+    files = {
+        NETWORKD: "[Service]\nExecStart=/usr/lib/systemd/systemd-networkd\n",
+        "/etc/systemd/network/a.network": "[Match]\nName=*\n",
+        "/etc/sysctl.d/a.conf": "vm.swappiness=7\nnet.ipv6.conf.all.forwarding=0\n",
+        "/etc/machine-id": "1" * 32,
+    }
+    root = make_tree(files, {**SYSTEMD, **STARTED})
+    fact = resolve_place(("sysctl", "x.y")).fact
+    assert isinstance(fact, Table)
+    assert fact.resting
+    for key in (FORWARD, "vm.swappiness", "net.ipv6.conf.all.forwarding"):
+        assert isinstance(fact.resting(RefusingTree(root)).observe(key), Value)
+        seen = fact.resting(RefusingTree(root, path)).observe(key)
+        if key in keys:
+            assert isinstance(seen, Unknown)
+            assert (seen.reason, seen.say.startswith(path)) == ("no permission", True)
+        else:
+            assert isinstance(seen, Value)
+
+
+def test_a_service_that_only_enables_forwarding_leaves_it_on(make_tree: MakeTree) -> None:
+    files = {
+        NETWORKD: "[Service]\nExecStart=/usr/lib/systemd/systemd-networkd\n",
+        "/etc/sysctl.d/a.conf": f"{FORWARD}=1\n",
+        "/etc/machine-id": "1" * 32,
+    }
+    root = make_tree(files, {**SYSTEMD, **STARTED})
+    fact = resolve_place(("sysctl", "x.y")).fact
+    assert isinstance(fact, Table)
+    assert fact.resting
+    seen = fact.resting(RefusingTree(root, "/etc/systemd/network")).observe(FORWARD)
+    assert seen == Value("1", Evidence("/etc/sysctl.d/a.conf", 1))
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "value"),
+    [("kernel.panic", "CONFIG_PANIC_TIMEOUT=-5", "-5"), ("kernel.panic_on_oops", "CONFIG_PANIC_ON_OOPS_VALUE=1", "1")],
+)
+def test_a_build_option_decides_what_no_file_sets(make_tree: MakeTree, key: str, option: str, value: str) -> None:
+    config = "/boot/config-6.1.0-1-amd64"
+    files = {
+        config: f"# Linux/x86 6.1.90 Kernel Configuration\n{option}\n",
+        "/boot/vmlinuz-6.1.0-1-amd64": "",
+        "/lib/modules/6.1.0-1-amd64/modules.dep": "",
+        "/etc/machine-id": "1" * 32,
+    }
+    assert look(make_tree(files, SYSTEMD), key) == Value(value, Evidence(config, 2, inferred=True))

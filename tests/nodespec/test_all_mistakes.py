@@ -72,3 +72,15 @@ def test_an_expectation_with_several_mistakes_tells_each() -> None:
 def test_a_language_of_another_version_is_all_that_is_told() -> None:
     assert told("nodespec: 2\nrequir: {}") == ["a:1:11:"]
     assert told('nodespec: 1\nrequires: ">=99"\nrequir: {}') == ["a:2:11:"]
+
+
+@pytest.mark.parametrize(("count", "hints"), [(9, 9), (10, 10), (11, 10), (12, 10)])
+def test_ten_drops_of_nothing_have_a_suggestion(count: int, hints: int) -> None:
+    """The search for a similar name is slow."""
+    names = [f"kernel.config.OPTION_{number}X" for number in range(count)]
+    base = "require: {kernel: {config: {" + ", ".join(f"OPTION_{number}: enabled" for number in range(count)) + "}}}"
+    with pytest.raises(UsageError) as error:
+        resolve(["a"], Shelf({"a": f"extends: [b]\ndrop: [{', '.join(names)}]\n", "b": base}), {})
+    said = [line for line in error.value.messages if "drops nothing that is inherited" in line]
+    assert len(said) == count
+    assert sum("did you mean" in line for line in said) == hints

@@ -276,3 +276,10 @@ def test_what_is_deferred_does_not_spoil_the_conclusion() -> None:
     made = made._replace(findings=(*made.findings, deferred))
     assert derive_conclusion(made.findings) == "conformant"
     assert made.headline == "conformant at rest: 1 deferred; 5 requirements"
+
+
+def test_the_headline_says_that_all_pass() -> None:
+    made = report(planned(a="require: {cpu: {count: '>=2'}}"), {"cpu.count": 2})
+    assert made.headline == "conformant: all pass; 1 requirement"
+    made = report(planned(a="recommend: {cpu: {count: '>=2'}}"), {"cpu.count": 2})
+    assert made.headline == "indeterminate: no required requirement passes; 1 requirement"

@@ -14,7 +14,7 @@ from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_types import Datum, Flag, Kind, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
-from nodespec.judge.clause_result import evaluate_clause, is_passing_value, select_default_fix
+from nodespec.judge.clause_result import evaluate_clause, format_value, is_passing_value, select_default_fix
 from nodespec.judge.expectation import parse_expectation
 from nodespec.judge.pattern import Clause
 from nodespec.model.observation import Absent, Evidence, Value
@@ -183,3 +183,40 @@ def test_the_mask_that_is_proposed_is_that_of_the_mode(within: str, modes: List[
 
 def test_a_literal_bracket_is_no_wildcard() -> None:
     assert planned(a="require: {commands: {'[': present}, files: {'/usr/bin/[': present}}").requirements
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "near"),
+    [
+        (Whole(), "0", ["0", "1"]),
+        (Whole(), "1", ["1", "2", "0"]),
+        (Whole(), "7", ["7", "8", "6"]),
+        (UntypedValue(), "7", ["7", "8", "6"]),
+        (UntypedValue(), "-1", ["-1", "0", "-2"]),
+        (UntypedValue(), "0x10", ["0x10", "17", "15"]),
+        (UntypedValue(), "none", ["none"]),
+    ],
+)
+def test_values_near_a_value(kind: Kind[Datum], text: str, near: List[str]) -> None:
+    assert list(kind.near(text)) == near
+
+
+def test_values_that_no_expectation_names() -> None:
+    assert list(Kind[str]().others()) == []
+    assert list(Whole().others()) == [0]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        ((1 << 20) - 1, "1048575"),
+        (1 << 20, "1Mi"),
+        ((1 << 30) - 1, "1024Mi"),
+        (1 << 30, "1.0Gi"),
+        (3 << 29, "1.5Gi"),
+    ],
+)
+def test_sizes_are_rounded(size: int, text: str) -> None:
+    assert format_value(size, Size()) == text
+    assert format_value(size, Whole()) == str(size)
