@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Dict, List, Mapping, Optional, Union
 
 import pytest
 
-from nodespec.checks import _boot_cmdline, _boot_next, _kernel_version
+from nodespec.checks import _boot_cmdline, _boot_next, _boot_systemd_boot, _kernel_version
+from nodespec.formats.pe import Section
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.machine import Machine
 from nodespec.images import open as image
@@ -111,6 +112,34 @@ class TestHeld:
     def test_a_damaged_unified_image_is_unknown(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/boot/efi/EFI/Linux/node-6.12.efi": "MZ"}))
         assert seen == Unknown("malformed", "/boot/efi/EFI/Linux/node-6.12.efi: is no PE image")
+
+    @pytest.mark.parametrize("name", ["notes.txt", ".node.efi", "auto-windows.efi", "node.efi.bak"])
+    def test_other_files_beside_unified_images_are_left_alone(self, make_tree: MakeTree, name: str) -> None:
+        path = f"/boot/vmlinuz-{NEW}"
+        seen = next_(make_tree({path: "", f"/boot/efi/EFI/Linux/{name}": "MZ"}))
+        assert seen == next_(make_tree({path: ""})) == Value(NEW, Evidence(path))
+
+    @pytest.mark.parametrize(
+        ("offset", "size", "known"),
+        [
+            ((256 << 20) - 4, 4, True),
+            ((256 << 20) - 3, 4, False),
+            ((256 << 20) - 4, 1 << 20, True),
+            (256 << 20, 0, True),
+            ((256 << 20) + 1, 0, False),
+        ],
+    )
+    def test_a_section_behind_256_mib_is_not_read(
+        self,
+        make_tree: MakeTree,
+        offset: int,
+        size: int,
+        known: bool,  # noqa: FBT001 - a parameter of a table
+    ) -> None:
+        tree = DirectoryTree(make_tree({"/x": "MZ"}))
+        seen = _boot_systemd_boot._read_section(tree, "/x", Section(".osrel", offset, size), 4)  # noqa: SLF001
+        far = Unknown("unsupported", "/x: its section .osrel begins after 268435456 bytes")
+        assert seen == (Value(b"", Evidence("/x")) if known else far)
 
     def test_a_kernel_whose_release_nothing_tells_is_not_absent(self, make_tree: MakeTree) -> None:
         for path in ("/boot/kernel8.img", "/boot/firmware/kernel8.img"):
