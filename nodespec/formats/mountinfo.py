@@ -13,7 +13,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, List, Sequence
+    from typing import FrozenSet, List, Optional, Sequence
 
 
 class Mount(NamedTuple):
@@ -69,17 +69,27 @@ def _parse_mount(number: int, line: str) -> Mount:
 def _is_reachable(mounts: Sequence[Mount], wanted: Mount) -> bool:
     """Return whether the path of a mount leads to it.
 
-    Descend the path, and at each step enter what is mounted there. The first mount is on top of one that the process
-    cannot see, or of itself.
+    The first mount is on top of one that the process cannot see, or of itself.
     """
+    return _descend(mounts, _list_ancestors(wanted.point)) is wanted
+
+
+def find_mount(mounts: Sequence[Mount], path: str) -> Optional[Mount]:
+    """Return the mount that a path leads to, or None if its root directory is in none of them."""
+    ways = _list_ancestors(path)
+    return _descend([mount for mount in mounts if mount.point in ways], ways)
+
+
+def _descend(mounts: Sequence[Mount], ways: Sequence[str]) -> Optional[Mount]:
+    """Descend a path, and at each step enter what is mounted there."""
     on = {(mount.parent, mount.point): mount for mount in mounts}
     seen = {mount.number for mount in mounts if mount.number != mount.parent}
     ground = {mount.parent for mount in mounts} - seen
     top = None
-    for point in _list_ancestors(wanted.point):
+    for point in ways:
         while above := next((on.pop((number, point)) for number in ground if (number, point) in on), None):
             top, ground = above, {above.number}
-    return top is wanted
+    return top
 
 
 def _list_ancestors(path: str) -> List[str]:

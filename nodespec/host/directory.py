@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from nodespec.host.tree import (
     CHUNK_BYTES,
@@ -56,6 +57,34 @@ class DirectoryTree(Tree):
             return bytes(data[:size])
         finally:
             os.close(handle)
+
+    def list_unchecked(self, path: str) -> Tuple[str, ...]:
+        """Return the names in a directory, masked or not; empty if it cannot be read."""
+        try:
+            return DirectoryTree._list_names(self, path)
+        except OSError:
+            return ()
+
+    def find_last_directory(self, path: str) -> Tuple[str, int]:
+        """Return the last existing directory on the way to a path, and its device number.
+
+        The returned path contains no links.
+        """
+        with PathWalk(self.root) as walk:
+            with suppress(OSError):
+                walk.to(path, follow=True)
+            return walk.path(), os.fstat(walk.folder).st_dev
+
+    def resolved(self, path: str) -> str:
+        """Return a path without links.
+
+        It is empty if only the kernel can follow them, as below /proc/self/fd.
+        """
+        try:
+            with PathWalk(self.root) as walk:
+                return walk.path(walk.to(path, follow=True))
+        except OSError:
+            return ""
 
     def _list_names(self, path: str) -> Tuple[str, ...]:
         handle = self._open(path, os.O_DIRECTORY)

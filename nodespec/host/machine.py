@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from nodespec.host import pseudofs
-from nodespec.host.directory import DirectoryTree, PathWalk
+from nodespec.host import mount_masks, pseudofs
+from nodespec.host.directory import DirectoryTree
 from nodespec.host.tree import MAX_FILE_BYTES, PROGRAMS, UnreadableError, decode_host_text, require_size
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
@@ -63,34 +63,6 @@ class Machine(DirectoryTree):
         except OSError:
             return False
 
-    def list_unchecked(self, path: str) -> Tuple[str, ...]:
-        """Return the names in a directory, masked or not; empty if it cannot be read."""
-        try:
-            return super()._list_names(path)
-        except OSError:
-            return ()
-
-    def find_last_directory(self, path: str) -> Tuple[str, int]:
-        """Return the last existing directory on the way to a path, and its device number.
-
-        The returned path contains no links.
-        """
-        with PathWalk(self.root) as walk:
-            with suppress(OSError):
-                walk.to(path, follow=True)
-            return walk.path(), os.fstat(walk.folder).st_dev
-
-    def resolved(self, path: str) -> str:
-        """Return a path without links.
-
-        It is empty if only the kernel can follow them, as below /proc/self/fd.
-        """
-        try:
-            with PathWalk(self.root) as walk:
-                return walk.path(walk.to(path, follow=True))
-        except OSError:
-            return ""
-
     def socket_table(self, path: str) -> Observation[str]:
         """Read a table of sockets as text.
 
@@ -132,11 +104,8 @@ class Machine(DirectoryTree):
     def _missing(self, path: str) -> Union[Absent, Unknown]:
         if pseudofs.is_below(path):
             return pseudofs.observe_missing(self, path)
-        return (
-            Unknown("hidden", f"{path} {SEALED}", pseudofs.UNMASK_HINT)
-            if self._is_sealed(path)
-            else Absent(Evidence(path))
-        )
+        say = SEALED if self._is_sealed(path) else mount_masks.HIDDEN if mount_masks.is_hidden(self, path) else ""
+        return Unknown("hidden", f"{path} {say}", pseudofs.UNMASK_HINT) if say else Absent(Evidence(path))
 
     def _is_sealed(self, path: str) -> bool:
         """Return whether the last existing directory on the way to a path has mode 000.
@@ -161,6 +130,8 @@ class Machine(DirectoryTree):
         names = super()._list_names(path)
         if not names and self._is_sealed(f"{path}/"):
             raise UnreadableError("hidden", SEALED, pseudofs.UNMASK_HINT)
+        if not pseudofs.is_below(path) and mount_masks.is_hidden(self, path):
+            raise UnreadableError("hidden", mount_masks.HIDDEN, pseudofs.UNMASK_HINT)
         if not names and path in pseudofs.MOUNT_POINTS:
             pseudofs.require_mounted(self, path, self._status(path, follow=True).st_dev)
         return names
