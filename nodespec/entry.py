@@ -25,7 +25,7 @@ GC_THRESHOLD = 50_000
 # Errors that only writing causes, and EIO of a closed terminal.
 WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 WITHOUT_VERDICT = ("facts", "specs", "explain", "schema", "help")  # Commands that only print.
-COMPLETE_PYTHON = "run a whole one, which on Debian is python3 rather than python3-minimal"
+COMPLETE_PYTHON = "install a complete Python (Debian: python3 instead of python3-minimal)"
 
 
 def run_guarded(command: Callable[[List[str]], int], args: List[str]) -> int:
@@ -55,12 +55,12 @@ def has_verdict(args: Sequence[str]) -> bool:
 
 def _report_exception(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
-        print_error(f"nodespec: standard output: {error.strerror}: not written")
+        print_error(f"nodespec: standard output: not written: {error.strerror}")
         silence_stream(sys.stdout)
         return UNWRITTEN
     if isinstance(error, ModuleNotFoundError) and not (error.name or "nodespec").startswith("nodespec"):
         print_error(
-            f"nodespec: this Python has no module `{error.name}`: {REMEDIES.get(error.name or '', COMPLETE_PYTHON)}"
+            f"nodespec: this Python has no module `{error.name}`; {REMEDIES.get(error.name or '', COMPLETE_PYTHON)}"
         )
         return USAGE
     print_error(f"nodespec: a defect of nodespec: {type(error).__name__}: {error} (NODESPEC_DEBUG=1 shows where)")

@@ -91,7 +91,7 @@ else:
             fields = tuple(body.get("__annotations__", ()))
             defaults = {field: body[field] for field in fields if field in body}
             if tuple(defaults) != fields[len(fields) - len(defaults) :]:
-                raise TypeError(f"{name}: a field without a default stands behind one that has one")
+                raise TypeError(f"{name}: a field without a default follows one that has a default")
             if len(fields) >= len(_CONSTRUCTORS):
                 raise TypeError(f"{name}: more than {len(_CONSTRUCTORS) - 1} fields")
             getters = {field: _tuplegetter(index, "") for index, field in enumerate(fields)}

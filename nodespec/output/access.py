@@ -42,7 +42,7 @@ def set_access(handle: int, destination: Destination, *, secret: bool, executabl
     if secret and os.fstat(handle).st_mode & OTHERS_ACCESS:
         raise PermissionError(
             errno.EACCES,
-            "this file system lets others read every file, and the values may be secret; write to another place",
+            "this file system lets others read every file, and the values may be secret; write to another file system",
         )
 
 

@@ -76,7 +76,7 @@ def _iter_fact_lines(place: Place, facts: FactSource, *, every: bool, asked: boo
     elif place.key:
         yield from _iter_row_lines(place, place.fact, facts)
     elif not place.fact.closed and not (place.fact.optional is False and (every or asked)):
-        yield place.path, f"  # asked by name, as in {'.'.join(place.path)}.{place.fact.noun.upper()}"
+        yield place.path, f"  # rows are read by name, such as {'.'.join(place.path)}.{place.fact.noun.upper()}"
     else:
         yield from _iter_table_lines(place, place.fact, facts, every=every or asked)
 
@@ -112,7 +112,7 @@ def _format_observation(observation: Observation[Datum], place: Place) -> str:
     The comment states why the value is missing.
     """
     if isinstance(observation, Unknown):
-        return f"  # not known ({observation.reason}): {escape_line(observation.say)}"
+        return f"  # unknown ({observation.reason}): {escape_line(observation.say)}"
     if isinstance(observation, Absent):
         return f" absent  # {escape_line(f'{describe_absence(place, observation)}; {observation.evidence.source}')}"
     source = f"{'inferred from ' if observation.evidence.inferred else ''}{escape_line(str(observation.evidence))}"
@@ -218,7 +218,7 @@ def find_place(what: str) -> Union[Group, Place]:
         declared = declaration.load_family(family)
     except LookupError:
         raise UsageError(
-            f"`{family}` is no family of facts{suggest_name(family, declaration.list_families())}"
+            f"unknown family of facts `{family}`{suggest_name(family, declaration.list_families())}"
         ) from None
     if isinstance(declared, Table):
         return _find_row((family,), declared, rest)
@@ -227,7 +227,7 @@ def find_place(what: str) -> Union[Group, Place]:
     name, _, key = rest.partition(".")
     fact = declared.members.get(name)
     if fact is None or (isinstance(fact, Leaf) and key):
-        raise UsageError(f"`{rest}` is no fact of `{family}`{suggest_name(name, declared.members)}")
+        raise UsageError(f"unknown fact `{rest}` of `{family}`{suggest_name(name, declared.members)}")
     return Place((family, name), fact) if isinstance(fact, Leaf) else _find_row((family, name), fact, key)
 
 

@@ -131,7 +131,7 @@ def _overwrite_file(destination: Destination, pieces: Iterable[bytes], access: F
         status = os.fstat(handle)
         require_own(status, destination.folder, "file")
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.ESTALE, "something else took its place while it was written; try again")
+            raise OSError(errno.ESTALE, "the file was replaced while it was written; try again")
         if access.secret:
             _require_private(status)
         _lock_file(handle, deadline)
@@ -154,7 +154,9 @@ def _lock_file(handle: int, deadline: float) -> None:
         return True
 
     if not _retry_until(lock, deadline):
-        raise OSError(errno.ETIMEDOUT, "another program keeps it locked; end that, or write to another place")
+        raise OSError(
+            errno.ETIMEDOUT, "another program has locked the file; end that program, or write to another file"
+        )
 
 
 def _retry_until(attempt: Callable[[], bool], deadline: float) -> bool:
@@ -184,7 +186,7 @@ def _require_private(status: os.stat_result) -> None:
     if not stat.S_ISCHR(status.st_mode) and status.st_mode & OTHERS_ACCESS:
         raise PermissionError(
             errno.EACCES,
-            f"values that may be secret are not written where others may read them (mode {status.st_mode & 0o777:04o});"
+            f"others can read this file (mode {status.st_mode & 0o777:04o}), and the values may be secret;"
             " chmod it to 0600 first, or name a new file",
         )
 
@@ -233,7 +235,7 @@ def _open_stream(destination: Destination, status: os.stat_result, deadline: flo
         return handle >= 0
 
     if not _retry_until(attempt, deadline):
-        raise OSError(errno.ETIMEDOUT, "nobody reads from this FIFO; start its reader, or set a longer --deadline")
+        raise OSError(errno.ETIMEDOUT, "no process reads this FIFO; start its reader, or set a longer --deadline")
     return handle
 
 
@@ -266,7 +268,9 @@ def _send_pieces(handle: int, pieces: Iterable[bytes], deadline: float) -> None:
         while unwritten:
             seconds = until - time.monotonic()
             if seconds <= 0 or not ready.poll(seconds * 1000):
-                raise OSError(errno.ETIMEDOUT, "its reader stopped reading before the deadline; not all was written")
+                raise OSError(
+                    errno.ETIMEDOUT, "the reader stopped reading before the deadline; the output is incomplete"
+                )
             try:
                 unwritten = unwritten[os.write(handle, unwritten[:PIPE_BYTES]) :]
                 until = max(deadline, time.monotonic() + MIN_WRITE_SECONDS)

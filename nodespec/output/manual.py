@@ -33,7 +33,7 @@ def format_fact(dotted_name: str) -> Iterator[str]:
     yield ""
     yield f"running:  {', '.join(place.fact.sources)}"
     resting = ", ".join(place.fact.resting_sources)
-    yield f"at rest:  {resting or 'only a running machine can tell'}"
+    yield f"at rest:  {resting or 'only on a running machine'}"
     if place.fix:
         yield f"fix:      {place.fix}"
     if isinstance(place.fact, Table) and not place.key:
@@ -45,7 +45,7 @@ def format_manual() -> Iterator[str]:
     """Yield the pages of all families, as Markdown."""
     yield "# Facts"
     yield ""
-    yield "What a spec may speak of: `nodespec explain > docs/facts.md` wrote this page from the declarations."
+    yield "The facts that a spec can test. This page is generated: `nodespec explain > docs/facts.md`."
     for name in declaration.list_families():
         declared = find_place(name)
         members = declared.members if isinstance(declared, Group) else {"": declared.fact}
@@ -67,16 +67,16 @@ def _format_page(place: Place) -> Iterator[str]:
         yield from (f"* `{name}`: {kind.noun}" for name, kind in fact.columns.items())
     yield f"\nRunning: {', '.join(f'`{source}`' for source in fact.sources)}."
     resting = ", ".join(f"`{source}`" for source in fact.resting_sources)
-    yield f"At rest: {resting or 'only a running machine can tell'}."
+    yield f"At rest: {resting or 'only on a running machine'}."
 
 
 def _format_type(place: Place) -> str:
     fact = place.fact
     if isinstance(fact, Table) and not place.column:
-        size = "every row is known" if fact.closed else "a row is looked at when it is asked for"
+        size = "all rows are listed" if fact.closed else "a row is read if a spec names it"
         row = f"records of {', '.join(fact.columns)}" if fact.columns else place.kind.noun
         return f"by {fact.noun}: {row} ({size})"
-    return place.kind.noun + (" (a sound machine may lack it)" if isinstance(fact, Leaf) and fact.optional else "")
+    return place.kind.noun + (" (optional: it can be absent)" if isinstance(fact, Leaf) and fact.optional else "")
 
 
 def _get_first_line(about: str) -> str:
@@ -89,7 +89,7 @@ def format_requirement(plan: Plan, id_: str) -> Iterator[str]:
         if requirement.id == id_:
             return _iter_requirement_lines(requirement, plan)
     raise UsageError(
-        f"`{id_}` is no requirement{suggest_name(id_, [requirement.id for requirement in plan.requirements])}"
+        f"requirement `{id_}` not found{suggest_name(id_, [requirement.id for requirement in plan.requirements])}"
     )
 
 

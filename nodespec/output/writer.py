@@ -42,7 +42,7 @@ def check_format(name: str) -> None:
     """Raise `UsageError` for an unknown format, ModuleNotFoundError if a module that it requires is not installed."""
     if name not in list_formats():
         near = suggest_name(name, list_formats())
-        raise UsageError(f"-o {name}: no such format{near}; there are {', '.join(list_formats())}")
+        raise UsageError(f"-o {name}: unknown format; expected one of {', '.join(list_formats())}{near}")
     for module in load_renderer(name).requires:
         import_module(module)
 
@@ -51,11 +51,11 @@ def parse_outputs(values: Sequence[str]) -> Tuple[ReportOutput, ...]:
     """Parse the values of `-o FORMAT[=FILE]`; the default is text on standard output, which `-` names too."""
     outputs = [_parse_output(value) for value in values] or [ReportOutput("text")]
     if sum(not output.file for output in outputs) > 1:
-        raise UsageError("-o: only one report can go to standard output: give the others a file, as in -o json=FILE")
+        raise UsageError("-o: only one report can go to standard output; give the others a file, as in -o json=FILE")
     files = [os.path.realpath(output.file) for output in outputs if output.file]
     duplicate = next((path for path in files if files.count(path) > 1 and not path.startswith("/dev/")), "")
     if duplicate:
-        raise UsageError(f"-o: only one report can go to {duplicate}")
+        raise UsageError(f"-o: only one report can go to {duplicate}; name another file")
     return tuple(outputs)
 
 
@@ -187,7 +187,7 @@ def write_one(path: str, content: Union[str, bytes], access: FileAccess, deadlin
         file = "/dev/stdout" if path == "-" else path
         write_file(file, (content.encode() if isinstance(content, str) else content,), access=access, deadline=deadline)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"{path}: {error.strerror}; make its directory first") from None
+        raise UsageError(f"{path}: {error.strerror}; create its directory first") from None
     except OSError as error:
         print_error(format_not_written(path, error))
         return UNWRITTEN

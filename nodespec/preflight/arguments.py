@@ -47,5 +47,5 @@ def read_assignments(assignments: Sequence[str]) -> Dict[str, str]:
         if not equals or not name:
             raise UsageError(f"--set {assignment}: expected K=V")
         if pairs.setdefault(name, value) != value:
-            raise UsageError(f"--set {name}: set twice")
+            raise UsageError(f"--set {name}: two values")
     return pairs

@@ -109,7 +109,7 @@ def find_override() -> Union[Override, None]:
             reason = " ".join(str(observation.value).split())
             if reason:
                 return Override(source, reason)
-            print_error(f"nodespec: {source} does not say why, and is not heeded")
+            print_error(f"nodespec: {source}: no reason is given, so the override is ignored; write WHO and WHY")
         elif isinstance(observation, Unknown):
             print_error(f"nodespec: {source}: {observation.say}")
     return None
@@ -127,7 +127,7 @@ def _judge_machine(
     check.check_waivers(options.waivers, plan)
     report = check.judge_host(plan, read_target(args), options)
     if override and report.exit:
-        notice = f"{args.unit} starts all the same, by {override.source}: {override.reason}"
+        notice = f"{args.unit} starts anyway, because of {override.source}: {override.reason}"
         report = report._replace(notices=(*report.notices, notice))
     reports.append(report)
     outputs = [writer.ReportOutput("text")]
@@ -166,9 +166,9 @@ def _format_verdict(code: int, override: Union[Override, None], reports: List[Re
     mark = WARNING_PREFIX if "JOURNAL_STREAM" in os.environ else ""
     if override:
         warning = f"{mark}OVERRIDDEN by {override.source}: {override.reason}"
-        return [warning, f"{mark}{unit} starts, though: {_format_cause(code, reports)}"]
+        return [warning, f"{mark}{unit} starts anyway: {_format_cause(code, reports)}"]
     return [
-        f"{mark}{unit} is kept from starting: {_format_cause(code, reports)}",
+        f"{mark}{unit} does not start: {_format_cause(code, reports)}",
         f"fix it, then: systemctl start {unit}",
         f"or, until the next boot: echo WHO and WHY >{OVERRIDE_FILE}; systemctl start {unit}",
     ]
@@ -183,5 +183,5 @@ def _format_cause(code: int, reports: List[Report]) -> str:
     return (
         f"{outcome} {', '.join(ids[:MAX_NAMED_FINDINGS])}{more}"
         if ids
-        else f"{reports[0].conclusion}, nothing required passes"
+        else f"{reports[0].conclusion}, no required requirement passes"
     )

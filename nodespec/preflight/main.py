@@ -96,7 +96,7 @@ def _load_waivers(path: str) -> Tuple[Waiver, ...]:
     try:
         return load(path)
     except UsageError as error:
-        hint = "a bundle reads waivers as JSON, and carries those of `nodespec bundle --waivers`"
+        hint = "a bundle reads waivers as JSON only, or includes them: nodespec bundle --waivers"
         raise UsageError(*error.messages, *([hint] if path.endswith((".yaml", ".yml")) else [])) from None
 
 

@@ -1,7 +1,7 @@
 """Parse a plain command line of `check` without argparse, which takes a twentieth of a check.
 
 A command line is plain if its specs stand side by side, and each option has its full name and is followed by its value.
-Everything else is left to argparse: help, abbreviations, `--option=value`, and all mistakes. A test compares both.
+Everything else is left to argparse: help, abbreviations, `--option=value`, and all usage errors. A test compares both.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ EXECUTABLE_MODE, PLAIN_MODE = 0o755, 0o644
 EXTRA_SECONDS = 120  # seconds that the unit has beside those of --wait
 
 UNIT_TEMPLATE = f"""\
-{MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` takes it away.
+{MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` removes it.
 [Unit]
-Description=Is this machine fit to be a node? (before {{unit}})
+Description=Check whether this machine conforms to its specs (before {{unit}})
 Before={{unit}}
 After=containerd.service crio.service docker.service cri-docker.service
 RefuseManualStop=yes
@@ -45,7 +45,7 @@ SyslogIdentifier=nodespec-gate
 StateDirectory=nodespec
 StateDirectoryMode=0750
 UMask=0077
-# what would change the mounts, the network or /proc that are to be seen is left as it is
+# Options that change the view of mounts, network or /proc are not set, because nodespec observes these.
 NoNewPrivileges=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
@@ -54,7 +54,7 @@ LockPersonality=yes
 SystemCallArchitectures=native
 """
 DROP_IN_TEMPLATE = f"""\
-{MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` takes it away.
+{MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` removes it.
 [Unit]
 Requires={GATE_UNIT}
 After={GATE_UNIT}
@@ -98,7 +98,7 @@ def install_gate(bundle: str, args: argparse.Namespace) -> int:
     for path in files:
         print(f"wrote {os.path.join(args.into, path)}")  # noqa: T201
     _reload_systemd(args.into)
-    print(f"{_normalize_unit(args.unit)} starts only where {GATE_UNIT} passes; gate remove undoes this")  # noqa: T201
+    print(f"{_normalize_unit(args.unit)} starts only if {GATE_UNIT} succeeds; gate remove undoes this")  # noqa: T201
     return 0
 
 
@@ -108,7 +108,7 @@ def remove_gate(args: argparse.Namespace) -> int:
     try:
         paths = [path for path in _iter_installed(tree) if _is_ours(tree, path)]
         if not paths:
-            raise UsageError(f"no gate is installed in {args.into}")
+            raise UsageError(f"--into {args.into}: no gate found")
         for path in paths:
             tree.unlink(path)
             print(f"removed {os.path.join(args.into, path)}")  # noqa: T201
@@ -185,7 +185,7 @@ def _write_files(root: str, files: Dict[str, ModeFile]) -> None:
             tree.write(path, text.encode(), mode)
     except OSError as error:
         _undo_writes(tree, undo)
-        raise UsageError(f"{_locate_error(root, error)}: {error.strerror or error}: nothing is installed") from None
+        raise UsageError(f"{_locate_error(root, error)}: {error.strerror or error}; nothing is installed") from None
     except BaseException:
         _undo_writes(tree, undo)
         raise
@@ -200,7 +200,7 @@ def _plan_undo(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
     content = tree.read(path)
     if content is None or not _is_ours(tree, path):
         full_path = os.path.join(tree.root, path)
-        raise UsageError(f"{full_path} is there already, and nodespec did not make it: nothing is installed")
+        raise UsageError(f"{full_path}: the file exists, and nodespec did not write it; nothing is installed")
     return "replace", path, content
 
 
@@ -214,7 +214,7 @@ def _undo_writes(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
             elif tree.status(path) is not None:
                 tree.unlink(path)
         except OSError as error:
-            print_error(f"nodespec: {os.path.join(tree.root, path)}: {error.strerror or error}: left as it is")
+            print_error(f"nodespec: {os.path.join(tree.root, path)}: {error.strerror or error}; not restored")
 
 
 def _reload_systemd(root: str) -> None:
@@ -226,4 +226,4 @@ def _reload_systemd(root: str) -> None:
     try:
         subprocess.run(["/bin/systemctl", "daemon-reload"], check=True)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"systemd was not told: {error}: run `systemctl daemon-reload`") from None
+        raise UsageError(f"systemd was not reloaded: {error}; run `systemctl daemon-reload`") from None

@@ -95,7 +95,7 @@ class TreeWriter:
             try:
                 return os.stat(walk.to(path, follow=True), dir_fd=walk.folder, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
-                message = "it is a link to what is not in the tree; replace it by a directory"
+                message = "the target of this link is not in the tree; replace it by a directory"
                 raise NotADirectoryError(errno.ENOTDIR, message, path) from None
 
     def unlink(self, path: str) -> None:

@@ -117,9 +117,9 @@ def load_recording(path: str) -> Recording:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except RecursionError:
-        raise UsageError(f"{path}: no recording that nodespec made: lists and objects are nested too deep") from None
+        raise UsageError(f"{path}: not a recording of nodespec: lists and objects are nested too deep") from None
     except ValueError as error:
-        raise UsageError(f"{path}: no recording that nodespec made: {error}") from None
+        raise UsageError(f"{path}: not a recording of nodespec: {error}") from None
 
 
 def list_recordings(path: str) -> Tuple[str, ...]:
@@ -131,7 +131,7 @@ def list_recordings(path: str) -> Tuple[str, ...]:
         return (path,)
     names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES) and name[0] != ".")
     if not names:
-        raise UsageError(f"{path} holds no recording: no file there ends in {' or '.join(SUFFIXES)}")
+        raise UsageError(f"{path}: no recording found; the name of a recording must end in {' or '.join(SUFFIXES)}")
     return tuple(os.path.join(path, name) for name in names)
 
 
@@ -144,17 +144,17 @@ def parse_recording(content: bytes) -> Recording:
     document = json.loads(content.decode(), parse_constant=_refuse_constant, parse_int=_parse_number)
     check_depth(document)
     if not isinstance(document, dict):
-        raise ValueError("a JSON object is wanted")
+        raise ValueError("the document must be a JSON object")
     if document.get(KIND) != LANGUAGE_VERSION:
-        raise ValueError(f'`"{KIND}": {LANGUAGE_VERSION}` is wanted')
+        raise ValueError(f'`"{KIND}": {LANGUAGE_VERSION}` is required')
     facts, notices = document.get("facts"), document.get("notices", [])
     if not isinstance(facts, dict) or not isinstance(notices, list):
-        raise ValueError("`facts` wants an object, and `notices` a list")
+        raise ValueError("`facts` must be an object, and `notices` a list")
     context, moment = _read_field(document, "context"), _read_field(document, "time")
     if context not in CONTEXTS:
-        raise ValueError(f"`context` is {' or '.join(CONTEXTS)}")
+        raise ValueError(f"`context` must be {' or '.join(CONTEXTS)}")
     if not re.fullmatch(TIME_PATTERN, moment, re.ASCII) or moment.endswith("\n"):
-        raise ValueError("`time` is written as in 2026-12-31T23:59:59Z")
+        raise ValueError("`time` must have the form 2026-12-31T23:59:59Z")
     seat = Seat(
         context, _read_field(document, "door"), _read_host(document.get("host")), tuple(map(_read_text, notices))
     )
@@ -168,35 +168,35 @@ def _decompress(content: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if len(inflated) <= MAX_RECORDING_BYTES and (not stream.eof or stream.unused_data):
-        raise ValueError("the compressed data is cut short, or goes on")
+        raise ValueError("the compressed data is truncated, or other data follows it")
     return inflated
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _parse_number(digits: str) -> int:
     if len(digits) > 20:  # noqa: PLR2004 - the digits of 64 bits
-        raise ValueError("a number of more than 64 bits")
+        raise ValueError("a number must have at most 64 bits")
     return int(digits)
 
 
 def _read_host(fields: Json) -> Host:
     if not isinstance(fields, dict) or not fields.keys() <= set(Host._fields):
-        raise ValueError(f"`host` is an object of {', '.join(Host._fields)}")
+        raise ValueError(f"`host` must be an object of {', '.join(Host._fields)}")
     return Host(**{"name": "", **{name: _read_text(value) for name, value in fields.items()}})
 
 
 def _read_field(document: Mapping[str, Json], name: str) -> str:
     if name not in document:
-        raise ValueError(f"`{name}` is missing")
+        raise ValueError(f"`{name}` is required")
     return _read_text(document[name])
 
 
 def _read_text(value: Json) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is no text")
+        raise ValueError(f"{value!r:.80} is not a text")
     return value
 
 
@@ -239,9 +239,9 @@ def schema() -> Dict[str, Json]:
     head: Dict[str, Json] = {
         KIND: {"const": LANGUAGE_VERSION, "description": "The version of this format"},
         "context": {"enum": [*CONTEXTS]},
-        "door": {**words, "description": "How the host was looked at: live, root DIR or image PATH"},
+        "door": {**words, "description": "How the host was accessed: live, root DIR or image PATH"},
         "host": _make_object(dict.fromkeys(Host._fields, words)),
-        "notices": {"type": "array", "items": words, "description": "What must be known before it is believed"},
+        "notices": {"type": "array", "items": words, "description": "What a reader must know before the findings"},
         "tool": words,
         "time": {**words, "pattern": TIME_PATTERN},
         "facts": {"type": "object", "additionalProperties": {"anyOf": [observation, table]}},

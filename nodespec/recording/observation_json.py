@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nodespec.model.json_types import Json
 
-NOT_RECORDED = Unknown("not recorded", "the recording does not say", "record with the same specs")
+NOT_RECORDED = Unknown("not recorded", "the recording does not contain it", "record with the same specs")
 NUMBER_LIMIT = 1 << 64  # Numbers of a host are less.
 EncodedObject: TypeAlias = "Dict[str, Json]"
 
@@ -66,7 +66,7 @@ def decode_observation(data: Json, kind: Kind[Datum], home: str = "") -> Observa
 
 def make_malformed(detail: str) -> Unknown:
     """Return the observation for a part of a recording that is not valid."""
-    return Unknown("malformed", f"the recording holds no observation here: {detail}")
+    return Unknown("malformed", f"the recording has no valid observation here: {detail}")
 
 
 def _decode_object(fields: EncodedObject, kind: Kind[Datum], home: str) -> Observation[Datum]:
@@ -74,7 +74,7 @@ def _decode_object(fields: EncodedObject, kind: Kind[Datum], home: str) -> Obser
         return NOT_RECORDED
     if "unknown" in fields:
         unknown = Unknown(*(_read_text(fields.get(name, "")) for name in ("unknown", "say", "look")))
-        return unknown if unknown.reason in REASONS else make_malformed(f"`{unknown.reason:.80}` is no reason")
+        return unknown if unknown.reason in REASONS else make_malformed(f"unknown reason `{unknown.reason:.80}`")
     inferred = fields.get("inferred", False)
     if not isinstance(inferred, bool):
         raise TypeError(f"{inferred!r:.80} is not true or false")
@@ -83,7 +83,7 @@ def _decode_object(fields: EncodedObject, kind: Kind[Datum], home: str) -> Obser
         return Absent(evidence, _read_text(fields["absent"]))
     others = fields.get("or", [])
     if not isinstance(others, list):
-        raise TypeError(f"{others!r:.80} is no list")
+        raise TypeError(f"{others!r:.80} is not a list")
     return Value(_decode_value(fields["value"], kind), evidence, tuple(_decode_value(other, kind) for other in others))
 
 
@@ -92,19 +92,19 @@ def _decode_evidence(data: List[Json], home: str) -> Evidence:
     line = _read_line(data.pop(0)) if data and not isinstance(data[0], str) else 0
     source = _read_text(data.pop(0)) if data else home
     if data:
-        raise TypeError("there is more than a value, a line and a source")
+        raise TypeError("more than a value, a line and a source")
     return Evidence(source, line)
 
 
 def _read_text(data: Json) -> str:
     if not isinstance(data, str):
-        raise TypeError(f"{data!r:.80} is no text")
+        raise TypeError(f"{data!r:.80} is not a text")
     return data
 
 
 def _read_line(data: Json) -> int:
     if type(data) is not int or not 0 <= data < NUMBER_LIMIT:
-        raise TypeError(f"{data!r:.80} is no number of a line")
+        raise TypeError(f"{data!r:.80} is not a line number")
     return data
 
 

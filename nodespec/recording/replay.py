@@ -39,7 +39,7 @@ class ReplayedFacts:
         if isinstance(fact, Leaf):
             return check_observation(place, decode_observation(note, place.kind))
         if not isinstance(note, dict):
-            return check_observation(place, make_malformed("no table"))
+            return check_observation(place, make_malformed("not a table"))
         self._tables[fact] = RecordedTable(note)
         return check_observation(place, _replay_row(place, fact, self._tables[fact]))
 
@@ -127,7 +127,7 @@ def _replay_column(place: Place, row: Json, home: str, usual: Json) -> Observati
     If the row is absent or unknown, so is every column.
     """
     if not isinstance(row, dict):
-        return make_malformed("a row of columns is wanted")
+        return make_malformed("a row must have columns")
     if place.column and place.column in row:
         return decode_observation(row[place.column], place.kind, home)
     row_observation = decode_observation(row.get("is", {}), Presence(), home)

@@ -99,7 +99,7 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
         with Alarm(max(target.limit, MIN_ALARM_SECONDS)):
             tree = image.open_image(target.image, target.platform)
     except TimedOut:
-        message = f"--image {target.image}: not read to its end in {target.limit:g} s; --deadline gives more"
+        message = f"--image {target.image}: not read completely in {target.limit:g} s; set a longer --deadline"
         raise UsageError(message) from None
     tree.kernel = target.kernel
     live = _make_live(tree, end, verbose=target.verbose)
@@ -124,7 +124,7 @@ def _make_live(host: Tree, end: float, *, verbose: bool) -> Live:
 def _check_target(target: Target) -> None:
     for option, value in (("--kernel", target.kernel), ("--platform", target.platform)):
         if value and not target.image:
-            raise UsageError(f"{option} {value}: of an image one is chosen, which --image names")
+            raise UsageError(f"{option} {value}: {option} requires --image")
 
 
 def open_machine(root: str) -> Machine:
@@ -134,9 +134,7 @@ def open_machine(root: str) -> Machine:
     """
     host = Machine(root)
     if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
-        raise UsageError(
-            f"--root {root}: {root}/proc is no procfs, so no host runs there: an image is named by --image"
-        )
+        raise UsageError(f"--root {root}: no procfs at {root}/proc, so no host runs there; for an image, use --image")
     return host
 
 
@@ -164,4 +162,4 @@ def check_choice(choice: Choice, plan: Plan) -> None:
     for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
         for glob in globs:
             if not any(conclusion.is_left_out(Choice(skip=(glob,)), id_) for id_ in ids):
-                raise UsageError(f"{option} {glob}: no requirement is called so{suggest_name(glob, ids)}")
+                raise UsageError(f"{option} {glob}: no requirement matches{suggest_name(glob, ids)}")

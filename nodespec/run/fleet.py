@@ -83,7 +83,7 @@ def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Output
     An error names each damaged recording; the others are judged nevertheless.
     """
     if options.wait:
-        raise UsageError("--wait: a recording says the same however often it is judged")
+        raise UsageError("--wait: a recording does not change; remove --wait")
     paths, terms = (
         list_recordings(target.facts),
         Terms(time.time(), options.choice, options.waivers, patience=target.limit),
@@ -234,9 +234,7 @@ def _judge_in_parallel(task: FleetTask, paths: Sequence[str], processors: int) -
     def lost(path: str, note: object, ending: str) -> FleetResult:
         seat = note if isinstance(note, Seat) else _make_unread_seat(path)
         sentence = f"the process that judged this host {ending}"
-        return _make_lost_host(
-            task, seat, sentence, f"judge it alone (--facts {path}), with more memory if that ran out"
-        )
+        return _make_lost_host(task, seat, sentence, f"judge it alone (--facts {path}), with more memory if it ran out")
 
     plan = plans.encode_sealed_plan(task.plan)
     for result in Pool(Work(paths, do, lost), processors).run():

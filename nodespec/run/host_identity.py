@@ -58,12 +58,12 @@ def iter_notices(host: Host, root: str) -> Iterator[Tuple[str, Tuple[str, ...], 
     """Yield each notice: its kind, the values of the host that it names, and its text."""
     if host.container and root == "/":
         banner = (
-            f"this runs inside a container ({host.container}): what follows is about the container's view, not about "
-            "the node; mount the host's root and use --root to judge the node"
+            f"nodespec runs inside a container ({host.container}): this report describes the view of the container, "
+            "not the node; to check the node, mount its root directory and use --root"
         )
         yield "container", (host.container,), banner
     elif host.next:
-        text = f"reboot pending: the next boot starts kernel {host.next}, and {host.kernel} runs"
+        text = f"reboot pending: kernel {host.kernel} runs, and the next boot starts kernel {host.next}"
         yield "pending reboot", (host.next, host.kernel), text
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nodespec.model.plan import Data
     from nodespec.run.request import RecordOptions, Target
 
-VALUE_OMITTED = Unknown("refused", "the recording leaves its value out", "record with --reveal")
+VALUE_OMITTED = Unknown("refused", "the recording omits the value, which may be secret", "record with --reveal")
 
 
 class RedactedFacts:
@@ -76,18 +76,18 @@ def print_or_record(items: Sequence[Union[str, Plan]], target: Target, options: 
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:
-            raise UsageError("--reveal: only what -o records is ever cut")
+            raise UsageError("--reveal: --reveal requires -o")
         for line in format_facts(items, facts, every=options.every):
             print(line)  # noqa: T201 - the requested output
         return 0
     if not isinstance(facts, Live):
-        raise UsageError("-o: only a host is recorded, and --facts is a recording already")
+        raise UsageError("-o: --facts is already a recording; record a host or an image")
     recording, omitted = record_host(items, facts, seat, reveal=options.reveal)
     content = written(recording, compressed=options.file.endswith(".gz"))
     unwritten = write_one(options.file, content, FileAccess(secret=options.reveal), deadline)
     if unwritten:
         return unwritten
-    note = f"; {omitted} values left out, which --reveal keeps" if omitted else ""
+    note = f"; {omitted} values omitted; --reveal keeps them" if omitted else ""
     host = escape_line(seat.host.name)
     line = f"{options.file}: {len(recording.facts)} facts and tables of {host}, {len(content)} bytes{note}"
     if _is_standard_output(options.file):

@@ -1,4 +1,4 @@
-"""The program on images: the same spec and verdicts, nothing run, and what only a running machine can tell deferred."""
+"""The program on images: the same spec and verdicts, nothing run, and what only on a running machine deferred."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_kernel_can_be_chosen(tree: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize(
     ("image", "say"),
-    [(True, "no kernel 5.10 is installed in this tree, which has 6.1"), (False, "of an image one is chosen")],
+    [(True, "no kernel 5.10 is installed in this tree, which has 6.1"), (False, "requires --image")],
 )
 def test_a_kernel_that_is_not_there_is_a_mistake(tree: Path, *, image: bool, say: str) -> None:
     (tree / "boot").mkdir()

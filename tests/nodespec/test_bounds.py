@@ -184,7 +184,7 @@ def test_judging_the_rows_of_a_recording_ends_at_the_deadline() -> None:
         MemoizedPlan(plan),
     )
     assert late.findings[0].outcome == "unknown"
-    assert "--deadline gives more" in late.findings[0].sentence
+    assert "increase --deadline" in late.findings[0].sentence
 
 
 # stored documents
@@ -235,5 +235,5 @@ def test_equal_texts_and_objects_of_a_stored_report_are_one() -> None:
     one, other = json.loads(text, object_pairs_hook=share.object)
     assert one["a"] is other["a"] is one["b"][0]
     assert one["c"] is other["c"]
-    with pytest.raises(ValueError, match="`a` is given twice"):
+    with pytest.raises(ValueError, match="`a` is a duplicate key"):
         json.loads('{"a": 1, "b": 2, "a": 3}', object_pairs_hook=share.object)

@@ -158,7 +158,7 @@ def test_an_older_python_gets_one_sentence(preflight: Path) -> None:
     older = f"import sys; sys.version_info = (3, 8, 18); exec(open({str(preflight)!r}).read())"
     done = subprocess.run([sys.executable, "-c", older], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "nodespec: a full Python 3.9 or later is needed, and this one has not: Python 3.8\n"
+    assert done.stderr == "nodespec: a full Python 3.9 or later is required: Python 3.8\n"
 
 
 def test_a_python_without_json_gets_one_sentence(preflight: Path) -> None:

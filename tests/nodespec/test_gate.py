@@ -165,7 +165,7 @@ def test_where_one_file_cannot_be_written_the_others_are_as_before(
     monkeypatch.setattr(TreeWriter, "write", full)
     assert main(["gate", "install", str(spec), "--into", str(root), "--strict"]) == 2
     assert {name: (root / name).read_bytes() for name in FILES} == before
-    assert "No space left on device: nothing is installed" in capsys.readouterr().err
+    assert "No space left on device; nothing is installed" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def test_an_unfit_machine_is_told_what_to_do(
 ) -> None:
     assert gate.run_gate_command(["run"], plans["unfit"], ()) == 10
     last = capsys.readouterr().out.splitlines()[-3:]
-    assert last[0] == "kubelet.service is kept from starting: fail memory.total"
+    assert last[0] == "kubelet.service does not start: fail memory.total"
     assert f"echo WHO and WHY >{tmp_path}/override" in last[2]
     assert (tmp_path / "state/gate.txt").read_text(encoding="utf-8").startswith("NONCONFORMANT")
     assert not (tmp_path / "state/overrides").exists()
@@ -292,7 +292,7 @@ def test_an_override_opens_and_leaves_its_trace(
     printed = capsys.readouterr().out.splitlines()
     assert printed[-2:] == [
         f"<4>OVERRIDDEN by {tmp_path}/override: {reason}",
-        "<4>kubelet.service starts, though: fail memory.total",
+        "<4>kubelet.service starts anyway: fail memory.total",
     ]
     (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
     assert stored["conclusion"] == "nonconformant"
@@ -327,7 +327,7 @@ def test_an_override_opens_even_where_the_gate_itself_is_broken(
 def test_waivers_of_the_machine_are_heeded(plans: dict[str, Plan], tmp_path: Path) -> None:
     waiver = {"ids": ["memory.total"], "hosts": ["*"], "reason": "r", "owner": "o", "expires": "2099-01-01"}
     (tmp_path / "waivers.json").write_text(json.dumps({"nodespec-waivers": 1, "waivers": [waiver]}), encoding="utf-8")
-    assert gate.run_gate_command(["run"], plans["unfit"], ()) == 11  # nothing required passes
+    assert gate.run_gate_command(["run"], plans["unfit"], ()) == 11  # no required requirement passes
     (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
     assert stored["findings"][0]["disposition"] == "waived"
 

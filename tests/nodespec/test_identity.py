@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from conftest import MakeTree
 OLD, NEW = "6.1.0-49-amd64", "6.1.0-50-amd64"
 BOTH: Dict[str, Said] = {"kernel.release": OLD, "kernel.next": NEW}
-SENTENCE = f"reboot pending: the next boot starts kernel {NEW}, and {OLD} runs"
+SENTENCE = f"reboot pending: kernel {OLD} runs, and the next boot starts kernel {NEW}"
 
 
 def report(tree: Tree, said: Dict[str, Said]) -> Report:
@@ -77,7 +77,7 @@ def test_nothing_is_said_at_rest_or_from_inside_a_container(make_tree: MakeTree)
     assert host_identity.identify_host(DirectoryTree(make_tree({"/etc/hostname": "a"})), Pretended(BOTH)).next == ""
     inside = report(Machine("/"), {**BOTH, "os.container": "docker"})
     assert inside.host.next == ""
-    assert [notice.split(":")[0] for notice in inside.notices] == ["this runs inside a container (docker)"]
+    assert [notice.split(":")[0] for notice in inside.notices] == ["nodespec runs inside a container (docker)"]
 
 
 def test_a_report_of_before_the_field_is_read_all_the_same(make_tree: MakeTree) -> None:

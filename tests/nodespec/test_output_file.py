@@ -330,7 +330,7 @@ def test_a_fifo_that_nobody_reads_ends_with_the_deadline(
     assert check(spec, tmp_path / "pipe", "--deadline", "1.5") == 74
     assert main(["facts", "memory", "-o", str(tmp_path / "pipe"), "--deadline", "1.5"]) == 74
     assert 3 <= time.monotonic() - begun < 20
-    said = f"nodespec: {tmp_path}/pipe: not written: nobody reads from this FIFO; start its reader"
+    said = f"nodespec: {tmp_path}/pipe: not written: no process reads this FIFO; start its reader"
     assert capsys.readouterr().err.count(said) == 2
     Path(spec).write_text(BAD, encoding="utf-8")
     assert check(spec, tmp_path / "pipe", "--deadline", "0.1") == 10

@@ -433,7 +433,7 @@ def test_what_is_no_recording_is_a_mistake(name: str, tmp_path: Path) -> None:
     content = BROKEN[name]
     file = tmp_path / "r.json"
     file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    with pytest.raises(UsageError, match="no recording that nodespec made"):
+    with pytest.raises(UsageError, match="not a recording of nodespec"):
         recording.load_recording(str(file))
 
 
@@ -583,7 +583,7 @@ def test_what_a_recording_says_is_printed_as_of_a_host(folder: Path) -> None:
     done = nodespec("facts", "--facts", "some.json", "commands", "kernel.version", "os", folder=folder)
     assert done.returncode == 0, done.stderr
     assert b"version:" in done.stdout
-    assert b"not known (not recorded)" in done.stdout
+    assert b"unknown (not recorded)" in done.stdout
 
 
 @pytest.mark.parametrize(

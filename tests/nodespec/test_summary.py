@@ -216,7 +216,7 @@ def test_a_damaged_recording_is_named_and_the_others_are_judged(tmp_path: Path) 
     done = check(tmp_path, "--facts", str(fleet))
     assert done.returncode == 2
     assert done.stdout.startswith("CONFORMANT")
-    assert f"{fleet}/b.json: no recording that nodespec made" in done.stderr
+    assert f"{fleet}/b.json: not a recording of nodespec" in done.stderr
     assert f"{fleet}/c.json" in done.stderr
     assert "exit 2: 2 of 3 recordings not judged" in done.stderr
     assert "Traceback" not in done.stderr

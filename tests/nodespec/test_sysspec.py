@@ -61,8 +61,8 @@ def test_words_positions_and_names() -> None:
 
 def test_what_cannot_be_carried_over_is_listed() -> None:
     assert PLAN.specs[0].notes == (
-        f"{FILE}:19:10: `version`: Docker as a runtime is not validated any more",
-        f"{FILE}:20:14: `graphDriver`: Docker as a runtime is not validated any more",
+        f"{FILE}:19:10: `version`: Docker is no longer validated as a runtime",
+        f"{FILE}:20:14: `graphDriver`: Docker is no longer validated as a runtime",
         f"{FILE}:24:5: package `linux-headers-${{KERNEL_RELEASE}}`: a name that depends on the running kernel",
     )
 
@@ -108,19 +108,22 @@ def test_what_it_means_on_a_host(said: Dict[str, Said], name: str, outcome: str)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("os: Windows", "1:5: `Windows`: nodespec judges Linux only"),
-        ("os: Linux", "requires nothing"),
+        ("os: Windows", "1:5: `os: Windows` is not supported; nodespec checks only Linux"),
+        ("os: Linux", "the spec has no requirements"),
         ("os: Linux\nkernel: {}", "2:1: unknown key `kernel`; did you mean `kernelSpec`?"),
-        ("kernelSpec: [a]", "1:13: `kernelSpec` wants a mapping"),
+        ("kernelSpec: [a]", "1:13: `kernelSpec` must be a mapping"),
         ("kernelSpec: {requierd: []}", "1:14: unknown key `requierd`; did you mean `required`?"),
-        ("kernelSpec: {required: [NET_NS]}", "1:25: `required` is a list of mappings"),
+        ("kernelSpec: {required: [NET_NS]}", "1:25: `required` must be a list of mappings"),
         ("kernelSpec: {required: [{nme: NET_NS}]}", "1:26: unknown key `nme`; did you mean `name`?"),
-        ("kernelSpec: {required: [{aliases: [NET_NS]}]}", "1:25: `name` is missing"),
+        ("kernelSpec: {required: [{aliases: [NET_NS]}]}", "1:25: `name` is required"),
         ("kernelSpec: {required: [{name: NET-NS}]}", "1:32: `NET-NS` is not the name of a build option"),
-        ("kernelSpec: {versions: ['(']}", "1:25: `(` is no regular expression"),
+        ("kernelSpec: {versions: ['(']}", "1:25: `(` is not a valid regular expression"),
         ("kernelSpec: {versions: ['.*']}", "`(?:.*)` matches every text, so that the requirement cannot fail"),
-        ("kernelSpec: {required: [{name: A}], forbidden: [{name: A}]}", "1:56: `A` is asked for twice, in two ways"),
-        ("kernelSpec: {required: [{name: A, aliases: [B]}, {name: A, aliases: [C]}]}", "1:57: `A` is asked for twice"),
+        ("kernelSpec: {required: [{name: A}], forbidden: [{name: A}]}", "1:56: `A` has two different expectations"),
+        (
+            "kernelSpec: {required: [{name: A, aliases: [B]}, {name: A, aliases: [C]}]}",
+            "1:57: `A` has two different expectations",
+        ),
         ("cgroups: [cpuu]", "1:11: `cpuu` is not one of"),
         ("cgroups: cpu", "1:10: must be a list"),
         ("packageSpecs: [{name: a, versionRange: '>=x'}]", "`x` is not a version"),

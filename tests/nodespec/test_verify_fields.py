@@ -273,8 +273,8 @@ def test_failures_turned_into_skipped_are_noticed(tmp_path: Path, capsys: pytest
     skip_failures(only_report(document))
     code, said = verified(document, tmp_path, capsys)
     assert code == 10
-    assert "cgroups.version: outcome: the report says 'skipped', and it comes to 'unknown'" in said
-    assert "conclusion: the report says conformant, and it comes to indeterminate" in said
+    assert "cgroups.version: outcome: the report says 'skipped', but the result is 'unknown'" in said
+    assert "conclusion: the report says conformant, but the result is indeterminate" in said
 
 
 def test_a_failure_turned_into_skipped_is_noticed_by_its_facts_without_globs(
@@ -291,8 +291,8 @@ def test_a_failure_turned_into_skipped_is_noticed_by_its_facts_without_globs(
     report["facts"] = facts
     code, said = verified(document, tmp_path, capsys)
     assert code == 10
-    assert "facts: no judged requirement asks for sysctl.vm.swappiness\n" in said
-    assert re.search(r"facts: no judged requirement asks for (modules\.\w+, ){2}modules\.\w+ and \d+ more\n", said)
+    assert "facts: no judged requirement uses sysctl.vm.swappiness\n" in said
+    assert re.search(r"facts: no judged requirement uses (modules\.\w+, ){2}modules\.\w+ and \d+ more\n", said)
 
 
 def test_a_why_that_plan_and_finding_both_change_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -350,7 +350,7 @@ def test_a_requirement_that_is_taken_out_of_plan_and_findings_is_noticed(
     [
         ("recorded-container", {"notices": "first"}, "notices: the report lacks that of the container"),
         ("recorded-reboot-pending", {"notices": "first"}, "notices: the report lacks that of the pending reboot"),
-        ("recorded", {"notices": "last"}, "notices: the report does not say when its recording was made"),
+        ("recorded", {"notices": "last"}, "notices: the notice with the time of the recording is missing"),
         ("at-rest-debian", {"context": "running"}, "context: the report says running"),
         ("at-rest-debian", {"context": "running", "door": "live"}, "context: the report says running"),
         ("running", {"context": "at rest", "door": "image /"}, "was read"),
@@ -389,7 +389,7 @@ def test_a_fact_that_nothing_asks_for_is_noticed(
     cast("Dict[str, Json]", only_report(document)["facts"])[fact] = note
     code, said = verified(document, tmp_path, capsys)
     assert code == 10
-    assert f"  facts: no judged requirement asks for {extra}\n" in said
+    assert f"  facts: no judged requirement uses {extra}\n" in said
 
 
 def test_a_host_that_was_not_judged_is_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -415,7 +415,7 @@ def test_true_is_not_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     part["observed"]["value"] = 7.0
     code, said = verified(document, tmp_path, capsys)
     assert code == 10
-    assert "swap.total: observed value: the report says 7.0, and it comes to 7" in said
+    assert "swap.total: observed value: the report says 7.0, but the result is 7" in said
 
 
 Change = Callable[[Dict[str, Json]], object]
@@ -429,7 +429,7 @@ Change = Callable[[Dict[str, Json]], object]
         (lambda report: findings(report)[0].update(parts=[]), "memory.total: parts: the report says 0"),
         (
             lambda report: report.update(defect="killed", notices=[*report["notices"], "killed"]),
-            "defect: the report says that the host was not judged, and that memory.total was observed",
+            "defect: the report says that the host was not judged, but memory.total was observed",
         ),
     ],
 )
@@ -593,4 +593,4 @@ def test_a_key_that_stands_twice_makes_it_no_report(tmp_path: Path, capsys: pyte
     text = json.dumps(maximal()).replace('"conclusion": ', '"conclusion": "conformant", "conclusion": ', 1)
     (tmp_path / "report.json").write_text(text, encoding="utf-8")
     assert main(["verify", str(tmp_path / "report.json")]) == 2
-    assert "`conclusion` is given twice" in capsys.readouterr().err
+    assert "`conclusion` is a duplicate key" in capsys.readouterr().err

@@ -68,7 +68,7 @@ BAD = [
     (ONE.replace("[a]", "['*']"), "3:12: `*` waives every requirement; name the requirements that may fail"),
     (ONE.replace("[a]", "[a, '**']"), "3:15: `**` waives every requirement"),
     (ONE.replace("[a]", "['*.*']"), "3:12: `*.*` waives every requirement"),
-    (ONE.replace("[a]", "[*]"), "3:12: what begins with `*` is put in quotes"),
+    (ONE.replace("[a]", "[*]"), "3:12: text that begins with `*` must be quoted"),
     (ONE.replace("[a]", "[{a: b}]"), "3:12: `ids` must be a text that is not empty"),
     (ONE.replace("hosts: [b], ", ""), "3:5: `hosts` is required"),
     (ONE.replace("hosts: [b]", "hosts: []"), "3:23: the list must not be empty"),
@@ -89,7 +89,7 @@ def test_a_bad_waiver_is_told_with_its_position(entry: str, said: str, tmp_path:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "1:1: nothing stands here"),
+        ("", "1:1: the document is empty"),
         ("[]", "1:1: a file of waivers must be a mapping with the key `nodespec-waivers: 1`"),
         ("waivers: []", "1:1: `nodespec-waivers: 1` is required"),
         ("nodespec-waivers: 2", "1:19: `nodespec-waivers: 1` is required"),

@@ -249,7 +249,7 @@ def bundled(out: Path) -> Iterator[str]:
 
 def unfit(out: Path) -> Iterator[str]:
     yield from states(out, "boot", gate="failed", kubelet="inactive")
-    why = "kubelet.service is kept from starting: fail cgroups.version"
+    why = "kubelet.service does not start: fail cgroups.version"
     yield from lacking(
         out, "boot.nodespec-gate.status", why, "systemctl start kubelet.service", "/run/nodespec-override"
     )

@@ -198,7 +198,7 @@ def exits(node: Node) -> Iterator[str]:
     """The exit codes, as of the program."""
     codes: dict[tuple[str, ...], int] = {(f"/mnt/{name}", "check"): code for name, (_, code) in SPECS.items()}
     codes |= {
-        ("/mnt/nonconformant", "check", "--waivers", "/mnt/waivers.json"): 11,  # nothing required passes
+        ("/mnt/nonconformant", "check", "--waivers", "/mnt/waivers.json"): 11,  # no required requirement passes
         ("/mnt/nonconformant", "check", "--waivers", "/mnt/bad.json"): 2,
         ("/mnt/nonconformant", "check", "--waivers", "/mnt/none.json"): 2,
         ("/mnt/conformant", "check", "--only", "nothing"): 2,

@@ -65,7 +65,7 @@ try:
     from importlib.machinery import ModuleSpec
     from importlib.util import MAGIC_NUMBER
 except ImportError as error:
-    sys.stderr.write("nodespec: a full Python 3.9 or later is needed, and this one has not: %s\\n" % error)
+    sys.stderr.write("nodespec: a complete Python 3.9 or later is required: %s\\n" % error)
     sys.exit(2)
 
 CARRIED = \"\"\"
@@ -76,16 +76,16 @@ SOURCES = \"\"\"
 \"\"\"
 CODE = \"\"\"
 {code}
-\"\"\"  # of the Python whose bytecode has the number {magic}
+\"\"\"  # bytecode of the Python with the magic number {magic}
 
 
-def unpacked(text):
+def decompress(text):
     return zlib.decompress(binascii.a2b_base64(text))
 
 
 class Bundled:
     compiled = MAGIC_NUMBER.hex() == "{magic}" and not os.environ.get("NODESPEC_DEBUG")
-    codes = marshal.loads(unpacked(CODE)) if compiled else {{}}
+    codes = marshal.loads(decompress(CODE)) if compiled else {{}}
     sources = {{}}
 
     @staticmethod
@@ -101,11 +101,11 @@ class Bundled:
     def exec_module(module):
         name = module.__name__
         if name not in Bundled.codes and not Bundled.sources:
-            Bundled.sources = json.loads(unpacked(SOURCES))
+            Bundled.sources = json.loads(decompress(SOURCES))
         exec(Bundled.codes.get(name) or compile(Bundled.sources[name], name, "exec"), module.__dict__)
 
 
-CARRIED = json.loads(unpacked(CARRIED))
+CARRIED = json.loads(decompress(CARRIED))
 sys.meta_path.insert(0, Bundled)
 from nodespec.entry import exit_with
 from nodespec.preflight.main import main
@@ -206,7 +206,7 @@ def _read_source(name: str) -> str:
         with open(file, encoding="utf-8") as source:
             return source.read()
     except OSError as error:
-        raise UsageError(f"{name} cannot be carried in a bundle: {error.strerror}") from None
+        raise UsageError(f"{name} cannot be included in a bundle: {error.strerror}") from None
 
 
 def _iter_imports(name: str, source: str, *, at_once: bool = False) -> Iterator[str]:

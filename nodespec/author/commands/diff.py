@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nodespec.model.plan import Plan
 
 EXIT_DIFFERENT = 10
-VIEW, REPORT, SPEC = "a view of a host", "a report", "a spec"
+VIEW, REPORT, SPEC = "a host or a recording", "a report", "a spec"
 
 
 def diff(args: argparse.Namespace) -> int:
@@ -37,17 +37,18 @@ def diff(args: argparse.Namespace) -> int:
     words, asked = args.what[:2] or operands.NEXT_BOOT, args.what[2:]
     if len(words) == 1:
         raise UsageError(
-            f"diff {words[0]}: with what? Alone, `nodespec diff` compares {' with '.join(operands.NEXT_BOOT)}"
+            f"diff {words[0]}: a second operand is required; `nodespec diff` alone compares "
+            f"{' with '.join(operands.NEXT_BOOT)}"
         )
     if args.root != "/" and not {*words} & {*operands.NEXT_BOOT}:
         raise UsageError(f"--root {args.root}: it applies only to {' and '.join(operands.NEXT_BOOT)}")
     kinds = [_classify_operand(word, Library(tuple(args.specs))) for word in words]
     if kinds[0] != kinds[1]:
-        raise UsageError(f"diff: {words[0]} is {kinds[0]}, and {words[1]} {kinds[1]}: two of a kind are compared")
+        raise UsageError(f"diff: {words[0]} is {kinds[0]}, but {words[1]} is {kinds[1]}; both must be of one kind")
     if kinds[0] == VIEW:
         return _diff_views(words, asked, args)
     if asked:
-        raise UsageError(f"diff: {asked[0]}: of two reports or specs all is compared")
+        raise UsageError(f"diff: {asked[0]}: places can only be named to compare hosts; remove it")
     lines = list(_diff_reports(words) if kinds[0] == REPORT else _diff_specs(words, args))
     _print_lines(*lines, _format_count(lines))
     return EXIT_DIFFERENT if lines else 0
@@ -104,7 +105,7 @@ def _diff_views(words: Sequence[str], names: Sequence[str], args: argparse.Names
     if args.all:
         lines += [difference.line for difference in comparison.silent]
     elif comparison.silent:
-        count += f"; {len(comparison.silent)} more only one side knows: --all lists them"
+        count += f"; {len(comparison.silent)} more are known to one side only; --all lists them"
     _print_lines(*_iter_heads(before, after), *lines, count)
     return EXIT_DIFFERENT if comparison.differing else 0
 

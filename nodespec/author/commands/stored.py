@@ -25,15 +25,15 @@ SHARED_TYPES = (str, dict, bool)  # values that are one object wherever they are
 MAX_SHARED_FIELDS = 16  # fields of an object that is looked for among others
 MAX_REPORT_BYTES = 256 << 20  # bytes of a stored report
 COMPARED = (
-    "compared: the conclusion, and every outcome, disposition, observed value and evidence, with what the embedded "
-    "plan, facts, waivers and time come to; the plan with its digests; the host's system and kernel, the context and "
+    "compared: the conclusion and every outcome, disposition, observed value and evidence with a new judgment of the "
+    "embedded plan, facts, waivers and time; the plan with its digests; the host's system and kernel, the context and "
     "the notices with the facts and with each other"
 )
 NOT_COVERED = (
     "not covered: the host's name and ids, the user, the version, paths, the owner and reason of a waiver, the time "
-    "where no waiver depends on it, how sentences are worded, and whether reports were taken out of the file"
+    "if no waiver depends on it, the wording of sentences, and whether reports were removed from the file"
 )
-UNSIGNED = "a report is not signed: nothing here shows who wrote it, or that the facts are those of that host"
+UNSIGNED = "a report is not signed: this does not prove who wrote it, or that the facts are those of that host"
 
 
 def report(args: argparse.Namespace) -> int:
@@ -119,9 +119,9 @@ def load_reports(path: str) -> Tuple[Report, ...]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except RecursionError:
-        raise UsageError(f"{path}: no report that nodespec wrote: lists and objects are nested too deep") from None
+        raise UsageError(f"{path}: not a report of nodespec: lists and objects are nested too deep") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path}: no report that nodespec wrote: {error}") from None
+        raise UsageError(f"{path}: not a report of nodespec: {error}") from None
 
 
 class _ObjectCache:
@@ -136,7 +136,7 @@ class _ObjectCache:
         fields = {name: self._share_value(value) for name, value in pairs}
         if len(fields) != len(pairs):
             duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-            raise ValueError(f"`{duplicate[:80]}` is given twice")
+            raise ValueError(f"`{duplicate[:80]}` is a duplicate key")
         if len(fields) > MAX_SHARED_FIELDS:
             return fields
         key = tuple(
@@ -161,7 +161,7 @@ def _validate_document(document: Json) -> None:
 
     error = best_match(Draft202012Validator(schema()).iter_errors(document))
     if not error and document == {"nodespec": 1, "reports": []}:
-        raise ValueError("it holds no host's")
+        raise ValueError("it contains no report")
     if error:
         raise ValueError(f"{error.json_path}: {error.message[:200]}")
 

@@ -167,7 +167,7 @@ def format_differences(comparison: ViewComparison, is_listed: Callable[[Place], 
                 remaining += group
         rows = {difference.place.key for difference in remaining}
         if len(rows) > MAX_LISTED_ROWS:
-            yield f"{table}: {len(rows)} rows differ: ask for {table} to list them  # {remaining[0].seen}"
+            yield f"{table}: {len(rows)} rows differ; name {table} as an operand to list them  # {remaining[0].seen}"
         else:
             yield from (difference.line for difference in remaining)
 
@@ -192,7 +192,7 @@ def _format_group(group: Sequence[PlaceDifference]) -> str:
     """Format rows that appear or disappear for the same cause."""
     first = group[0]
     words = [
-        "there" if isinstance(observation, Value) else _format_observation(observation, first.place)
+        "present" if isinstance(observation, Value) else _format_observation(observation, first.place)
         for observation in (first.was, first.now)
     ]
     return f"{first.name} and {len(group) - 1} more: {' -> '.join(words)}  # {first.seen}"
@@ -200,7 +200,7 @@ def _format_group(group: Sequence[PlaceDifference]) -> str:
 
 def _format_observation(observation: Observation[Datum], place: Place) -> str:
     if isinstance(observation, Unknown):
-        return f"not known ({observation.reason}: {observation.say})"
+        return f"unknown ({observation.reason}: {observation.say})"
     if isinstance(observation, Absent):
         return describe_absence(place, observation)
     return " or ".join(format_value(value, place.kind) for value in (observation.value, *observation.others))

@@ -50,7 +50,9 @@ def open_view(word: str, target: Target) -> View:
         recording = file.load_recording(word)
         return View(word, recording.seat, recording.time, ReplayedFacts(recording.facts))
     if word == IMAGE:
-        raise UsageError(f"{word}: {IMAGE}PATH names a root directory, a tar or a container image")
+        raise UsageError(
+            f"{word}: path not set; expected {IMAGE}PATH with a root directory, a tar or a container image"
+        )
     image = target.root if word == AT_REST else word[len(IMAGE) :] if word.startswith(IMAGE) else ""
     platform = target.platform if image else ""  # the other operand may be the multi-platform image
     facts, seat = open_target(target._replace(facts="", image=image, platform=platform))

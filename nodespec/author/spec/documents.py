@@ -146,7 +146,7 @@ class Documents:
     def _parse_document(self, spec: SpecText) -> Document:
         body: Node = parse(spec.data, spec.file, self.problems)
         if not isinstance(body, Map):
-            raise DocumentError(body, "a spec is a mapping that begins with `nodespec: 1`")
+            raise DocumentError(body, "a spec must be a mapping that begins with `nodespec: 1`")
         notes: Tuple[str, ...] = ()
         if sysspec.is_sysspec(body):
             body, notes = sysspec.convert_sysspec(body)
@@ -166,7 +166,9 @@ def _check_language(body: Map, problems: List[DocumentError]) -> None:
     """Refuse a document for another program or another version of nodespec."""
     version = body.get("nodespec")
     if version != str(LANGUAGE_VERSION):
-        error = DocumentError(version or body, f"`nodespec: {LANGUAGE_VERSION}` is wanted: the version of the language")
+        error = DocumentError(
+            version or body, f"`nodespec: {LANGUAGE_VERSION}` is required: the version of the spec language"
+        )
         if version is not None or not CONTENT_KEYS & {*body}:
             raise error
         problems.append(error)
@@ -178,7 +180,9 @@ def _check_version(node: Node) -> None:
     from nodespec import __version__  # noqa: PLC0415 - few specs require a version
 
     if not isinstance(node, Word):
-        raise DocumentError(node, "`requires` wants a range of nodespec's versions; did you mean `require`?")
+        raise DocumentError(
+            node, "`requires` must be a range of nodespec versions, such as >=1.2; did you mean `require`?"
+        )
     needed = expectation.parse_expectation(cast_node(node), Version(RELEASE))
     if not needed.test(__version__):
-        raise DocumentError(node, f"this spec requires nodespec {needed.text}, and this is {__version__}")
+        raise DocumentError(node, f"this spec requires nodespec {needed.text}; this is nodespec {__version__}")

@@ -73,7 +73,7 @@ class FactWalk:
             declared = declaration.load_family(name)
         except LookupError:
             raise DocumentError(
-                name, f"`{name}` is no family of facts{suggest_name(name, declaration.list_families())}"
+                name, f"unknown family of facts `{name}`{suggest_name(name, declaration.list_families())}"
             ) from None
         if isinstance(declared, Table):
             yield from self._walk_table((name,), declared, node)
@@ -84,7 +84,7 @@ class FactWalk:
     def _walk_member(self, family: str, declared: Group, name: Word, node: Node) -> Iterator[StatedExpectation]:
         fact = declared.members.get(name)
         if fact is None:
-            raise DocumentError(name, f"`{name}` is no fact of `{family}`{suggest_name(name, declared.members)}")
+            raise DocumentError(name, f"unknown fact `{name}` of `{family}`{suggest_name(name, declared.members)}")
         if isinstance(fact, Table):
             yield from self._walk_table((family, name), fact, node)
         else:
@@ -105,7 +105,7 @@ class FactWalk:
     ) -> Iterator[StatedExpectation]:
         key = _read_row_key(table, name)
         if key in rows:
-            raise DocumentError(name, f"`{name}` stands here twice: it is `{rows[key]}` of line {rows[key].at.line}")
+            raise DocumentError(name, f"`{name}` is a duplicate of `{rows[key]}` in line {rows[key].at.line}")
         rows[key] = name
         yield from self.row(Place((*owner, key), table, key), node, name.at)
 
@@ -119,7 +119,7 @@ class FactWalk:
             yield self._state_expectation(place, parts, position)
             return
         if parts.aliases:
-            raise DocumentError(parts.aliases[0], f"`{'.'.join(place.owner)}` has no aliases")
+            raise DocumentError(parts.aliases[0], f"aliases are not allowed for `{'.'.join(place.owner)}`")
         for name, below in iterate_items(parts.rest, f"`{'.'.join(place.path)}`"):
             if name == "is":
                 yield from self.guarded(iter([self._state_expectation(place, parts._replace(expect=below), position)]))
@@ -131,7 +131,7 @@ class FactWalk:
     ) -> Iterator[StatedExpectation]:
         if name not in table.columns:
             raise DocumentError(
-                name, f"`{name}` is no column of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
+                name, f"unknown column `{name}` of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
             )
         place, parts = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
         yield self._state_expectation(place, parts._replace(words={**words, **parts.words}), name.at)
@@ -144,7 +144,7 @@ class FactWalk:
         try:
             place.kind.strength("")
         except ValueError:
-            raise DocumentError(parts.aliases[0], f"`{'.'.join(place.path)}` has no aliases") from None
+            raise DocumentError(parts.aliases[0], f"aliases are not allowed for `{'.'.join(place.path)}`") from None
         keys = _read_aliases(place, parts.aliases)
         others = tuple(place._replace(path=(*place.owner, key), key=key) for key in keys)
         return StatedExpectation(
@@ -228,7 +228,7 @@ def _split_node(node: Node) -> NodeParts:
 
 def _check_alias(node: Node) -> Word:
     if not isinstance(node, Word) or node.null:
-        raise DocumentError(node, "`aliases` are names")
+        raise DocumentError(node, "`aliases` must be names")
     return node
 
 
@@ -238,7 +238,7 @@ def _read_aliases(place: Place, names: List[Word]) -> List[str]:
     for name in names:
         key = _read_row_key(place.fact, name) if isinstance(place.fact, Table) else str(name)
         if key in keys:
-            raise DocumentError(name, f"`{name}` stands here already")
+            raise DocumentError(name, f"duplicate alias `{name}`")
         keys[key] = None
     return [*keys][1:]
 
@@ -251,7 +251,7 @@ def _iter_params(node: Node) -> Iterator[Word]:
     if isinstance(node, Map) and "param" in node:
         name = node["param"]
         if not isinstance(name, Word) or "is" in node:
-            raise DocumentError(name, "`param` wants the name of a param, and stands in the place of `is`")
+            raise DocumentError(name, "`param` must be the name of a param, without `is` beside it")
         yield name
     if isinstance(node, Seq):
         require_distinct(node)
@@ -263,7 +263,7 @@ def _suggest_version(family: str, declared: Group, error: DocumentError) -> str:
     """Suggest the version of the family if a range is given for a text."""
     version = declared.members.get("version")
     meant = str(error.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
-    return f": a range is for `{family}.version`" if meant else ""
+    return f"; for a range use `{family}.version`" if meant else ""
 
 
 def _read_row_key(table: Table, name: Word) -> str:

@@ -98,6 +98,6 @@ def _format_gap(place: Place, asking: Sequence[Requirement]) -> str:
     fact = ".".join(place.path)
     names = ", ".join(dict.fromkeys(f"`{requirement.id}`" for requirement in asking))
     return (
-        f"{asking[0].source[0]}: {names}: their conditions cover every value of `{fact}`, and none of them where it is "
-        f"absent; require `{fact}: present`, or add a rule for `absent`"
+        f"{asking[0].source[0]}: {names}: their conditions cover every value of `{fact}`, but not its "
+        f"absence; require `{fact}: present`, or add a rule for `absent`"
     )

@@ -53,7 +53,7 @@ def schema() -> Node:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nodespec spec",
-        "description": "What a node must be. Every scalar is its source text.",
+        "description": "Requirements of a node. Every scalar is read as its source text.",
         **_make_closed(_make_top()),
         "required": ["nodespec"],
         "$defs": {**definitions},
@@ -62,11 +62,20 @@ def schema() -> Node:
 
 def _make_top() -> Dict[str, Node]:
     schemas: Dict[str, Node] = {
-        "nodespec": {"enum": [LANGUAGE_VERSION, str(LANGUAGE_VERSION)], "description": "the version of the language"},
-        "requires": {**LINE, "description": "the versions of nodespec that it needs, such as >=1.2"},
-        "extends": {**_make_list(LINE), "description": "specs that must hold too: of the library, or files"},
+        "nodespec": {
+            "enum": [LANGUAGE_VERSION, str(LANGUAGE_VERSION)],
+            "description": "the version of the spec language",
+        },
+        "requires": {**LINE, "description": "the versions of nodespec that the spec needs, such as >=1.2"},
+        "extends": {
+            **_make_list(LINE),
+            "description": "specs whose requirements are inherited: names in the library, or files",
+        },
         "params": {**_make_mapping(_make_ref("param")), "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"}},
-        "drop": {**_make_list(LINE), "description": "what is left out of what it extends: ids, with * for anything"},
+        "drop": {
+            **_make_list(LINE),
+            "description": "inherited requirements to drop: ids or names of rules; * matches anything",
+        },
         "rules": _make_list(_make_ref("rule")),
     }
     return {name: schemas.get(name, _make_ref("places") if name in LEVELS else LINE) for name in TOP_KEYS}

@@ -49,9 +49,7 @@ class Library:
             path = os.path.join(folder, f"{name}.yaml")
             if _is_inside(path, folder) and os.path.isfile(path):
                 return _read_spec(path, name if folder == BUILT_IN_DIR else path)
-        raise UsageError(
-            f"`{name}` is no spec of the library, and no file unless as ./{name}{suggest_name(name, self.names())}"
-        )
+        raise UsageError(f"spec `{name}` not found; to use a file, write ./{name}{suggest_name(name, self.names())}")
 
     def names(self) -> Tuple[str, ...]:
         """Return the names of all specs in the folders."""

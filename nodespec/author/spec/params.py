@@ -52,7 +52,7 @@ class BoundParams(dict[str, SpecParam]):
         if name in self.broken or (name not in self and self.missing):
             raise ConsequentError
         if name not in self:
-            raise DocumentError(name, f"`{name}` is no param{suggest_name(name, self)}")
+            raise DocumentError(name, f"unknown param `{name}`{suggest_name(name, self)}")
         return self[name]
 
 
@@ -64,9 +64,11 @@ def parse_declaration(
     Without a default, its source is `unset`.
     """
     if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", name):
-        raise DocumentError(name, "the name of a param is of letters, digits, _ and -")
+        raise DocumentError(
+            name, "the name of a param must begin with a letter and consist of letters, digits, _ and -"
+        )
     if not isinstance(node, Map):
-        raise DocumentError(node, "a param is a mapping of default, choices or type, and why")
+        raise DocumentError(node, "a param must be a mapping with default, choices or type, and why")
     problems += find_unknown_keys(node, PARAM_KEYS)
     param = inherited or SpecParam(str(name), "", UNSET, "", "text")
     with ErrorCollector(problems):
@@ -94,20 +96,23 @@ def bind_param(param: SpecParam, name: Word, given: Optional[str], *, trial: boo
     if param.source != UNSET:
         return param
     if not trial:
-        raise DocumentError(name, f"`{name}` has no default: --set {name}={'|'.join(param.choices) or '...'}")
+        raise DocumentError(name, f"`{name}` has no default; use --set {name}={'|'.join(param.choices) or '...'}")
     return param._replace(value=param.choices[0] if param.choices else SAMPLES[param.kind], source="default")
 
 
 def _parse_kind(node: Map, inherited: Optional[SpecParam]) -> str:
     if "type" in node and "choices" in node:
-        raise DocumentError(node["type"], "`choices` say it all: leave `type` out")
+        raise DocumentError(node["type"], "`type` is not allowed with `choices`; remove one of them")
     kind = require_text(node["type"], "type") if "type" in node else inherited.kind if inherited else "text"
     if kind not in PARAM_TYPES:
         raise DocumentError(
-            node["type"], f"`{kind}` is no type of a param: {', '.join(PARAM_TYPES)}{suggest_name(kind, PARAM_TYPES)}"
+            node["type"],
+            f"unknown type `{kind}`; expected one of {', '.join(PARAM_TYPES)}{suggest_name(kind, PARAM_TYPES)}",
         )
     if inherited and kind != inherited.kind:
-        raise DocumentError(node["type"], f"`{kind}`: the type is inherited, and is {inherited.kind}")
+        raise DocumentError(
+            node["type"], f"type `{kind}` differs from the inherited type {inherited.kind}; remove `type`"
+        )
     return kind
 
 
@@ -119,12 +124,12 @@ def _parse_choices(node: Map, inherited: Optional[SpecParam]) -> Tuple[str, ...]
     added = [choice for choice in choices if inherited_choices and choice not in inherited_choices]
     if added:
         raise DocumentError(
-            node["choices"], f"`{added[0]}` is beyond the inherited choices, which may only be narrowed"
+            node["choices"], f"`{added[0]}` is not an inherited choice; an extending spec can only remove choices"
         )
     if len(choices) < 2 and not inherited:  # noqa: PLR2004
-        raise DocumentError(node["choices"], "one choice is no choice")
+        raise DocumentError(node["choices"], "`choices` needs at least two values")
     if len(choices) > MAX_CHOICES:
-        raise DocumentError(node["choices"], f"{len(choices)} choices: at most {MAX_CHOICES} are allowed")
+        raise DocumentError(node["choices"], f"too many choices ({len(choices)}); the maximum is {MAX_CHOICES}")
     return choices
 
 
@@ -161,7 +166,7 @@ def _read_written_defaults(node: Node, inherited: Mapping[str, str]) -> Dict[str
     missing = [key for key, context in CONTEXT_BY_KEY.items() if context not in defaults and context not in inherited]
     if missing:
         raise DocumentError(
-            node, f"`default` lacks `{missing[0]}`: write one default, or one for each of {', '.join(CONTEXT_BY_KEY)}"
+            node, f"`default` has no `{missing[0]}`; write one default, or one for each of {', '.join(CONTEXT_BY_KEY)}"
         )
     return defaults
 
@@ -173,4 +178,4 @@ def _validate_default(name: Word, param: SpecParam, value: str, node: Optional[N
     except ValueError as error:
         if node is not None:
             raise DocumentError(node, str(error)) from None
-        raise DocumentError(name, f"the inherited default of `{name}`{context}: {error}") from None
+        raise DocumentError(name, f"the inherited default of `{name}`{context} is not valid: {error}") from None

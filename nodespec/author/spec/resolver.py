@@ -51,7 +51,9 @@ def resolve(
     if params.used:  # the defaults of the other context must be satisfiable too
         _Composition(documents, params.at_rest(), problems, None).compose(asked)
     if not blocks and not problems:
-        problems.append(DocumentError(make_word(names[0], FilePosition(names[0], 1, 1)), "requires nothing"))
+        problems.append(
+            DocumentError(make_word(names[0], FilePosition(names[0], 1, 1)), "the spec has no requirements")
+        )
     if problems:
         raise UsageError(*dict.fromkeys(map(str, sorted(problems, key=_get_position))))
     heads = tuple(made.make_head(key, name) for key, name in asked.items())
@@ -86,7 +88,7 @@ def _bind_params(
     if not trial and not params.missing:
         unknown = [name for name in given if name not in names]
         problems += [
-            DocumentError(None, f"--set {name}: no spec has such a param{suggest_name(name, names)}")
+            DocumentError(None, f"--set {name}: no spec has a param of this name{suggest_name(name, names)}")
             for name in unknown
         ]
     return params
@@ -178,7 +180,7 @@ class _Composition:
                 elif whole:
                     missed += 1
                     near = suggest_name(name, blocks) if missed <= MAX_SUGGESTIONS else ""
-                    raise DocumentError(node, f"`{name}` drops nothing that is inherited{near}")
+                    raise DocumentError(node, f"`{name}` matches no inherited requirement or rule{near}")
 
     def _add_statements(self, blocks: StatementsById, more: Sequence[Tuple[str, Statement]]) -> StatementsById:
         named = any(new.rule for _, new in more)
@@ -188,7 +190,7 @@ class _Composition:
                 if new.rule and rules.setdefault(new.rule, key) != key:
                     where = self.documents.known[rules[new.rule]].file
                     raise DocumentError(
-                        _make_node(new), f"rule `{new.rule}` stands in {where} too: drop that one to say it anew"
+                        _make_node(new), f"rule `{new.rule}` is also defined in {where}; drop that rule to replace it"
                     )
                 _add_statement(blocks, key, new)
         return blocks
@@ -224,12 +226,12 @@ def _add_statement(blocks: StatementsById, key: str, new: Statement) -> None:
         return
     first = next(iter(block.values()), new)
     if first.data.get("fact") != new.data.get("fact"):
-        raise DocumentError(_make_node(new), f"`{new.id}` reads like another place, at {first.at}")
+        raise DocumentError(_make_node(new), f"`{new.id}` is also the id of another place, at {first.at}")
     if block and "pass" not in find_outcomes(
         Joined("all", tuple(statement.pattern for statement in (*block.values(), new)))
     ):
         positions = ", ".join(str(statement.at) for statement in block.values())
-        raise DocumentError(_make_node(new), f"`{new.id}` contradicts {positions}: both must hold")
+        raise DocumentError(_make_node(new), f"`{new.id}` contradicts {positions}; no host can meet both")
     block[key] = new
 
 

@@ -86,7 +86,7 @@ class StatementReader:
         for statement in self._read_all(document):
             if statement.id in statements:
                 self.problems.append(
-                    DocumentError(make_word(statement.id, statement.at), f"`{statement.id}` stands here twice")
+                    DocumentError(make_word(statement.id, statement.at), f"duplicate requirement `{statement.id}`")
                 )
             statements[statement.id] = statement
         return list(statements.values())
@@ -105,7 +105,7 @@ class StatementReader:
         head = (f"{rule}." if rule else "") + ("recommended." if level == "recommend" else "")
         for name, below in iterate_items(node, f"`{level}`"):
             if name == PARAMS:
-                self.problems.append(DocumentError(name, "a param is no fact of the node: it belongs in `when`"))
+                self.problems.append(DocumentError(name, "a param is not a fact of the node; use it in `when`"))
                 continue
             for stated in self.guarded(self.walk.family(name, below)):
                 texts = {**words, **stated.words}
@@ -125,13 +125,13 @@ class StatementReader:
             if isinstance(statement.pattern, Clause)
             else f"`{statement.id}`"
         )
-        conditions = [(None, ""), (self._share_condition(statement), " where its `when` holds")]
+        conditions = [(None, ""), (self._share_condition(statement), " under its `when`")]
         for given, where in conditions[: 2 if statement.condition else 1]:
             ways = find_outcomes(statement.pattern, given)
             if ways == {"pass"}:
                 raise DocumentError(node, f"{name} cannot fail{where}")
             if len(ways) < 2:  # noqa: PLR2004 - pass and fail
-                raise DocumentError(node, f"{name} can never hold{where}")
+                raise DocumentError(node, f"{name} cannot pass{where}")
         yield statement
 
     def _share_condition(self, statement: Statement) -> Optional[SharedCondition]:
@@ -171,7 +171,7 @@ class StatementReader:
         with ErrorCollector(self.problems):
             when = self.condition(node["when"])
             if len(find_outcomes(when[1])) < 2:  # noqa: PLR2004
-                raise DocumentError(node["when"], f"the `when` of `{name}` always comes out the same")
+                raise DocumentError(node["when"], f"the `when` of `{name}` is always true or never true")
             return when
         return None
 
@@ -191,12 +191,16 @@ class StatementReader:
         forms = [form for form in FORMS if form in node]
         plain = [level for level in LEVELS if level in node]
         if len(forms) > 1 or (not forms and not plain) or (forms == ["any"] and plain):
-            raise DocumentError(name, f"`{name}` wants one of `require`/`recommend`, `any`, `every`, `some`")
+            raise DocumentError(
+                name, f"rule `{name}` must have `require` or `recommend`, or one of `any`, `every` and `some`"
+            )
         if forms and forms[0] != "any" and plain != ["require"]:
-            raise DocumentError(name, f"`{forms[0]}` wants `require`")
+            raise DocumentError(name, f"`{forms[0]}` needs `require` beside it, not `recommend`")
         for key, needs in (("where", ("every", "some")), ("or-none", ("every", "some")), ("level", FORMS)):
             if key in node and not any(form in needs for form in forms):
-                raise DocumentError(node[key], f"`{key}` goes with {' or '.join(f'`{need}`' for need in needs)}")
+                raise DocumentError(
+                    node[key], f"`{key}` is only allowed with {' or '.join(f'`{need}`' for need in needs)}"
+                )
         return forms[0] if forms else "require"
 
     def condition(self, node: Node) -> Tuple[Data, Pattern]:
@@ -221,7 +225,9 @@ class StatementReader:
         else:
             for stated in self.walk.family(name, below):
                 if stated.words:
-                    raise DocumentError(name, "why, fix and see belong to the requirement, not to a pattern")
+                    raise DocumentError(
+                        name, "why, fix and see are not allowed in a pattern; move them to the requirement"
+                    )
                 yield stated.data, stated.clause
 
     def _read_patterns(self, patterns: Seq) -> List[Tuple[Data, Pattern]]:
@@ -240,15 +246,17 @@ class StatementReader:
     def _read_any(self, node: Node) -> Tuple[Data, Pattern]:
         alternatives = require_list(node)
         if len(alternatives) < 2:  # noqa: PLR2004
-            raise DocumentError(node, "`any` of fewer than two is no choice")
+            raise DocumentError(node, "`any` needs at least two alternatives")
         if len(alternatives) > MAX_ALTERNATIVES:
-            raise DocumentError(node, f"`any` of {len(alternatives)}: {MAX_ALTERNATIVES} are the most")
+            raise DocumentError(
+                node, f"too many alternatives of `any` ({len(alternatives)}); the maximum is {MAX_ALTERNATIVES}"
+            )
         return self._join_patterns("any", self._read_patterns(alternatives), node)
 
     @staticmethod
     def _join_patterns(how: str, parts: List[Tuple[Data, Pattern]], node: Node) -> Tuple[Data, Pattern]:
         if not parts:
-            raise DocumentError(node, "a pattern says nothing")
+            raise DocumentError(node, "a pattern must not be empty")
         if len(parts) == 1:
             return parts[0]
         data: Data = {how: cast_node([data for data, _ in parts])}
@@ -270,10 +278,12 @@ class StatementReader:
             where, condition = read["where"]
             data["where"] = cast_node(where)
             if len(find_outcomes(pattern, condition)) < 2:  # noqa: PLR2004
-                raise DocumentError(node["where"], "where this holds, `require` always comes out the same")
+                raise DocumentError(
+                    node["where"], "in rows that match `where`, `require` always passes or always fails"
+                )
         if "or-none" in node:
             if node["or-none"] != "true":
-                raise DocumentError(node["or-none"], "`or-none` is true, or is left out")
+                raise DocumentError(node["or-none"], "`or-none` must be true; otherwise remove it")
             data["or-none"] = cast_node("true")
         return data, pattern
 
@@ -291,7 +301,10 @@ class StatementReader:
         if len(self.problems) > before or not stated:
             raise ConsequentError
         if any(column.words or column.clause.aliases for column in stated):
-            raise DocumentError(node, "why, fix and see belong to the rule, and a row that is not named has no aliases")
+            raise DocumentError(
+                node,
+                "why, fix, see and aliases are not allowed in a pattern of rows; move why, fix and see to the rule",
+            )
         return self._join_patterns("all", [({**_make_column_data(column)}, column.clause) for column in stated], node)
 
 
@@ -317,7 +330,7 @@ def _find_table(node: Node) -> Place:
         place = None
     if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
         raise DocumentError(
-            node, f"`{name}` is no table whose rows can be told{suggest_name(name, declaration.list_families())}"
+            node, f"`{name}` is not a table whose rows can be listed{suggest_name(name, declaration.list_families())}"
         )
     return place
 
@@ -325,11 +338,11 @@ def _find_table(node: Node) -> Place:
 def _read_rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
     name = node.get("name")
     if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
-        raise DocumentError(name or node, "a rule needs a name of small letters, digits and dashes")
+        raise DocumentError(name or node, "a rule must have a name of lower-case letters, digits and dashes")
     if name in declaration.list_families() or name in ("recommended", PARAMS):
-        raise DocumentError(name, f"`{name}` is the name of a family, not of a rule")
+        raise DocumentError(name, f"`{name}` is a reserved name; choose another name for the rule")
     if name in names:
-        raise DocumentError(name, f"`{name}` stands here twice: see line {names[name].line}")
+        raise DocumentError(name, f"duplicate rule `{name}`; see line {names[name].line}")
     names[name] = name.at
     return name
 
@@ -337,7 +350,7 @@ def _read_rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
 def _read_rule_level(node: Map) -> str:
     level = node.get("level")
     if level is not None and level not in LEVELS.values():
-        raise DocumentError(level, f"`level` is one of {', '.join(LEVELS.values())}")
+        raise DocumentError(level, f"`level` must be one of {', '.join(LEVELS.values())}")
     return str(level or "required")
 
 
@@ -346,7 +359,7 @@ def _iter_rules(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
         if isinstance(rule, Map):
             yield rule
         else:
-            problems.append(DocumentError(rule, "a rule is a mapping"))
+            problems.append(DocumentError(rule, "a rule must be a mapping"))
 
 
 def iter_one(make: Callable[[], T]) -> Iterator[T]:

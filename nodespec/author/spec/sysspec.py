@@ -60,7 +60,7 @@ def convert_sysspec(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     """Return the nodespec document, and notes on parts that cannot be converted."""
     require_known_keys(body, SYSSPEC_KEYS)
     if "os" in body and body["os"] != "Linux":
-        raise DocumentError(body["os"], f"`{body['os']}`: nodespec judges Linux only")
+        raise DocumentError(body["os"], f"`os: {body['os']}` is not supported; nodespec checks only Linux")
     document: Tree = {"nodespec": "1", "title": "converted from a SysSpec"}
     rules: Dict[str, Tree] = {}
     for level, when, facts in (*_convert_kernel(body), *_convert_controllers(body)):
@@ -68,7 +68,7 @@ def convert_sysspec(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     if any(name.startswith("cgroup-") for name in rules):  # otherwise a host without control groups would pass
         present: Tree = {
             "is": "present",
-            "why": "what is asked of either version needs one of them",
+            "why": "the requirements of cgroup v1 and v2 apply only if one of them is present",
             "see": VALIDATORS_URL,
         }
         _merge_facts(_get_level(document, rules, ALWAYS, "require"), {"cgroups": {"version": present}})
@@ -81,7 +81,7 @@ def convert_sysspec(body: Map) -> Tuple[Map, Tuple[str, ...]]:
     if rules:
         document["rules"] = [{"name": name, **rule} for name, rule in rules.items()]
     docker = [
-        f"{body[key].at}: `{key}`: Docker as a runtime is not validated any more" for key in DOCKER_KEYS if key in body
+        f"{body[key].at}: `{key}`: Docker is no longer validated as a runtime" for key in DOCKER_KEYS if key in body
     ]
     position = body.at
     return _make_map(document, position), (*docker, *notes)
@@ -109,7 +109,7 @@ def _merge_facts(into: Tree, more: Mapping[str, object], name: object = "") -> N
         if inner is not value and isinstance(inner, dict) and isinstance(value, dict):
             _merge_facts(inner, value, name)
         elif inner != value and key in ("is", "aliases"):
-            raise DocumentError(name, f"`{name}` is asked for twice, in two ways")
+            raise DocumentError(name, f"`{name}` has two different expectations")
 
 
 ALWAYS: Condition = ("", {})
@@ -124,14 +124,14 @@ def _convert_kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
     if kernel is None:
         return
     if not isinstance(kernel, Map):
-        raise DocumentError(kernel, "`kernelSpec` wants a mapping")
+        raise DocumentError(kernel, "`kernelSpec` must be a mapping")
     require_known_keys(kernel, ("versions", "versionsNote", *KERNEL_KEYS))
     if kernel.get("versions"):
         patterns = [_convert_pattern(pattern) for pattern in require_list(kernel["versions"])]
         why = (
             require_text(kernel["versionsNote"], "versionsNote")
             if "versionsNote" in kernel
-            else "the versions that were validated"
+            else "these versions were validated"
         )
         matched = {"matches": "|".join(f"(?:{pattern})" for pattern in patterns), "why": why, "see": VALIDATORS_URL}
         yield "recommend", ALWAYS, {"kernel": {"release": matched}}
@@ -139,7 +139,7 @@ def _convert_kernel(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
         for entry in _iter_entries(kernel, key, ("name", "aliases", "description")):
             option: Tree = {
                 "is": expected,
-                "why": _read_description(entry, "Kubernetes' node e2e suite asks for it"),
+                "why": _read_description(entry, "the Kubernetes node e2e suite requires it"),
                 "see": VALIDATORS_URL,
             }
             if "aliases" in entry:
@@ -153,7 +153,7 @@ def _convert_pattern(node: Node) -> str:
     try:
         compile_pattern(pattern)
     except re.error as error:
-        raise DocumentError(node, f"`{pattern}` is no regular expression: {error}") from None
+        raise DocumentError(node, f"`{pattern}` is not a valid regular expression: {error}") from None
     return pattern.removeprefix("^")
 
 
@@ -162,7 +162,7 @@ def _convert_controllers(body: Map) -> Iterator[Tuple[str, Condition, Tree]]:
         if body.get(key):
             expectation: Tree = {
                 "all": require_list(body[key]),
-                "why": "the kubelet accounts and limits with them",
+                "why": "the kubelet uses them to account and limit resources",
                 "see": VALIDATORS_URL,
             }
             yield level, _make_cgroup_condition(version), {"cgroups": {"controllers": expectation}}
@@ -197,7 +197,7 @@ def _convert_package(entry: Map, notes: List[str]) -> Iterator[Tree]:
     if "${" in name:
         notes.append(f"{entry.at}: package `{name}`: a name that depends on the running kernel")
         return
-    words = {"why": _read_description(entry, "Kubernetes' node e2e suite asks for it"), "see": VALIDATORS_URL}
+    words = {"why": _read_description(entry, "the Kubernetes node e2e suite requires it"), "see": VALIDATORS_URL}
     if entry.get("versionRange", "") == "":
         yield {name: {"is": "present", **words}}
         return
@@ -232,14 +232,14 @@ def _iter_entries(body: Map, key: str, keys: Sequence[str]) -> Iterator[Map]:
         return
     for entry in node if isinstance(node, Seq) else [node]:
         if not isinstance(entry, Map):
-            raise DocumentError(entry, f"`{key}` is a list of mappings")
+            raise DocumentError(entry, f"`{key}` must be a list of mappings")
         require_known_keys(entry, tuple(keys))
         yield entry
 
 
 def _read_name(entry: Map) -> Word:
     if "name" not in entry:
-        raise DocumentError(entry, "`name` is missing")
+        raise DocumentError(entry, "`name` is required")
     return make_word(require_text(entry["name"], "name"), entry["name"].at)
 
 

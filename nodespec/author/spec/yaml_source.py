@@ -61,7 +61,7 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
 
 def _parse_yaml(data: bytes, file: str, problems: List[DocumentError]) -> Node:
     if len(data) > MAX_DOCUMENT_BYTES:
-        raise UsageError(f"{FilePosition(file, 1, 1)}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB, which no spec is")
+        raise UsageError(f"{FilePosition(file, 1, 1)}: the file must not be larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
     import yaml  # noqa: PLC0415 - the import takes 24 ms
 
     text = decode_utf8(data, file)
@@ -84,13 +84,13 @@ def _format_syntax_error(error: yaml.MarkedYAMLError, lines: List[str], file: st
         positions.append(FilePosition(file, mark.line + 1, mark.column + 1))
         text = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
         if text.startswith("\t"):
-            return f"{positions[-1]}: a tab: what stands beneath is indented by blanks"
+            return f"{positions[-1]}: tab found; indent with spaces"
         if _INDICATOR.match(text):
-            return f"{positions[-1]}: what begins with `{text[0]}` is put in quotes"
+            return f"{positions[-1]}: text that begins with `{text[0]}` must be quoted"
         if text[:1] in ("'", '"') and "end of stream" in str(error.problem):
             return f"{positions[-1]}: the quote that opens here is not closed"
     too_deep = "nesting depth" in str(error.problem)  # newer versions of libyaml check the depth themselves
-    problem = f"nested deeper than {MAX_YAML_DEPTH}" if too_deep else error.problem or "not YAML"
+    problem = f"nested deeper than {MAX_YAML_DEPTH} levels" if too_deep else error.problem or "not YAML"
     return f"{positions[0] if positions else FilePosition(file, 1, 1)}: {problem}"
 
 
@@ -106,12 +106,12 @@ def _build_document(events: Iterator[yaml.Event], file: str, problems: List[Docu
             else FilePosition(file, 1, 1)
         )
         if isinstance(event, yaml.DocumentStartEvent) and root is not None:
-            raise UsageError(f"{position}: a second document: a file holds one")
+            raise UsageError(f"{position}: second document found; a file must contain only one")
         if isinstance(event, yaml.NodeEvent):
             _refuse_unsupported(event, position, problems)
         if isinstance(event, yaml.CollectionStartEvent):
             if len(stack) >= MAX_YAML_DEPTH:
-                raise UsageError(f"{position}: nested deeper than {MAX_YAML_DEPTH}")
+                raise UsageError(f"{position}: nested deeper than {MAX_YAML_DEPTH} levels")
             stack.append(
                 _OpenCollection(
                     make_mapping(position)
@@ -127,7 +127,7 @@ def _build_document(events: Iterator[yaml.Event], file: str, problems: List[Docu
             else:
                 root = node
     if root is None:
-        raise UsageError(f"{FilePosition(file, 1, 1)}: nothing stands here")
+        raise UsageError(f"{FilePosition(file, 1, 1)}: the document is empty")
     return root
 
 
@@ -137,14 +137,12 @@ def _refuse_unsupported(event: yaml.NodeEvent, position: FilePosition, problems:
     if isinstance(event, yaml.AliasEvent):
         if any(isinstance(problem, UnsupportedError) for problem in problems):  # its anchor is already reported
             raise UsageError
-        raise UsageError(
-            f"{position}: aliases are not part of the language; text that begins with `*` is put in quotes"
-        )
+        raise UsageError(f"{position}: YAML aliases are not supported; quote text that begins with `*`")
     if event.anchor:
-        message = "anchors are not part of the language; text that begins with `&` is put in quotes"
+        message = "YAML anchors are not supported; quote text that begins with `&`"
         problems.append(UnsupportedError(make_word("", position), message))
     if getattr(event, "tag", None) not in (None, "!"):
-        message = "tags are not part of the language; text that begins with `!` is put in quotes"
+        message = "YAML tags are not supported; quote text that begins with `!`"
         problems.append(UnsupportedError(make_word("", position), message))
 
 
@@ -158,12 +156,12 @@ def _add_to_collection(into: _OpenCollection, node: Node, problems: List[Documen
     elif into.key:
         key = into.key.pop()
         if key in into.node:
-            problems.append(DocumentError(key, f"`{key}` stands here twice"))
+            problems.append(DocumentError(key, f"duplicate key `{key}`"))
         elif key == "<<":
-            problems.append(UnsupportedError(key, "merge keys are not part of the language"))
+            problems.append(UnsupportedError(key, "YAML merge keys are not supported; write the keys out"))
         else:
             into.node[key] = node
     elif not isinstance(node, Word):
-        raise UsageError(f"{node.at}: a key is a word")
+        raise UsageError(f"{node.at}: a key must be a scalar")
     else:
         into.key.append(node)

@@ -56,17 +56,17 @@ def _find_access(report: Report) -> str:
 def _check_context(report: Report, access: str) -> Iterator[str]:
     kind = access.split(" ", maxsplit=1)[0]
     if kind not in CONTEXT_BY_ACCESS and report.door.split(" ")[0] != "facts":
-        yield f"door: the report says {report.door}, which is no access to a host"
+        yield f"`door`: the report says {report.door}, which is not a way to access a host"
     elif kind and report.context != CONTEXT_BY_ACCESS[kind]:
         context = CONTEXT_BY_ACCESS[kind]
-        yield f"context: the report says {report.context}, and access by {kind} shows a host that is {context}"
+        yield f"context: the report says {report.context}, but access by {kind} means {context}"
     parts = [part for finding in report.findings for part in finding.parts]
     if report.context == "running" and any(part.observed.state == DEFERRED for part in parts):
-        yield "context: the report says running, and facts wait for a running machine"
+        yield "context: the report says running, but facts are deferred to a running machine"
     values = (item.source for part in parts if part.observed.state == "value" for item in part.evidence)
     source = next((path for path in values if path.startswith(RUNNING_PATHS)), "")
     if report.context == "at rest" and source:
-        yield f"context: the report says at rest, and {source} was read"
+        yield f"context: the report says at rest, but {source} was read"
 
 
 def _check_defect(report: Report) -> Iterator[str]:
@@ -79,9 +79,9 @@ def _check_defect(report: Report) -> Iterator[str]:
         (part.place for part in parts if part.observed.state != "unknown" and not part.place.startswith(PARAMS)), ""
     )
     if observed:
-        yield f"defect: the report says that the host was not judged, and that {observed} was observed"
+        yield f"defect: the report says that the host was not judged, but {observed} was observed"
     if not any(report.defect in notice for notice in report.notices):
-        yield "notices: the report does not say that the host was not judged"
+        yield "notices: no notice says that the host was not judged"
 
 
 # the host
@@ -97,13 +97,13 @@ def _check_host(report: Report, access: str) -> Iterator[str]:
         place = declaration.resolve_place(path)
         if facts.observe(place) == NOT_RECORDED:
             if stated and sealed and not recorded:
-                yield f"host.{field}: the report says {stated}, and its facts do not"
+                yield f"host.{field}: the report says {stated}, but its facts do not contain it"
             continue
         known = host_identity.read_fact_text(facts, path)
         if field == "next":
             known = "" if contained or report.context != "running" or known == report.host.kernel else known
         if stated != known and (stated or not recorded):
-            yield f"host.{field}: the report says {stated or 'nothing'}, and its facts say {known or 'nothing'}"
+            yield f"host.{field}: the report says {stated or 'nothing'}, but its facts say {known or 'nothing'}"
 
 
 # notices
@@ -114,14 +114,14 @@ def _check_notices(report: Report, access: str, wording: List[Tuple[str, str]]) 
     if report.door.split(" ")[0] == "facts":
         recorded = left.pop() if left else ""
         if not RECORDING_TIME.search(recorded):
-            yield "notices: the report does not say when its recording was made"
+            yield "notices: the notice with the time of the recording is missing"
     if access.split(" ", maxsplit=1)[0] not in ("live", "root"):
         return
     root = "/" if access == "live" else access.partition(" ")[2]
     for kind, values, text in host_identity.iter_notices(report.host, root):
         notice = next((notice for notice in left if all(value in notice for value in values)), None)
         if notice is None:
-            yield f"notices: the report lacks that of the {kind}: {text}"
+            yield f"notices: the notice about the {kind} is missing: {text}"
         elif notice != text:
             wording.append(("notices", kind))
 
@@ -137,13 +137,13 @@ def _check_facts(report: Report, plan: Plan) -> Iterator[str]:
         rows = asked.get(name)
         extra = [*_find_extra(note, rows)] if rows and isinstance(note, dict) else []
         if rows is None:
-            yield f"facts: no judged requirement asks for {name}"
+            yield f"facts: no judged requirement uses {name}"
         elif extra:
             shown = ", ".join(f"{name}.{row}" for row in extra[:MAX_SHOWN_ROWS])
             more = f" and {len(extra) - MAX_SHOWN_ROWS} more" if len(extra) > MAX_SHOWN_ROWS else ""
-            yield f"facts: no judged requirement asks for {shown}{more}"
+            yield f"facts: no judged requirement uses {shown}{more}"
     if not isinstance(report.facts, dict):
-        yield "facts: the report embeds none"
+        yield "facts: the report contains none"
 
 
 def _find_extra(note: Mapping[str, Json], rows: Columns) -> Iterator[str]:

@@ -64,7 +64,7 @@ def compare_report(report: Report) -> ReportComparison:
         ]
         return ReportComparison(tuple(differences), tuple(dict.fromkeys(wording)), tuple(_list_missing(report)))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{report.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+        raise UsageError(f"{report.host.name}: the embedded plan, facts or time cannot be read: {error}") from None
 
 
 def judge_again(report: Report) -> Report:
@@ -77,7 +77,7 @@ def judge_again(report: Report) -> Report:
             plan, ReplayedFacts(report.facts), Seat(report.context, report.door, report.host, report.notices), terms
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError(f"{report.host.name}: the embedded plan, facts or clock cannot be read: {error}") from None
+        raise UsageError(f"{report.host.name}: the embedded plan, facts or time cannot be read: {error}") from None
 
 
 def is_sealed(report: Report) -> bool:
@@ -109,11 +109,11 @@ def _list_missing(report: Report) -> Iterator[str]:
     if is_sealed(report):
         return
     yield "the titles and files of the specs, which the digest of an earlier version does not cover"
-    yield "the host's system and kernel where no requirement asks for them: an earlier version embedded no more facts"
+    yield "the host's system and kernel, unless a requirement uses them: an earlier version embedded no other facts"
     if len(report.specs) > 1:
-        yield "the digests, which an earlier version made of each of several specs alone"
+        yield "the digests of several specs, which an earlier version computed for each spec alone"
     if report.partial:
-        yield "which requirements were left out: an earlier version did not write down --only and --skip"
+        yield "the skipped requirements: an earlier version did not record --only and --skip"
 
 
 def encode_canonical(value: object) -> str:
@@ -131,7 +131,7 @@ def _compare_head(report: Report, judged: Report) -> Iterator[str]:
 def _format_difference(report: Report, where: str, before: object, after: object) -> str:
     """Format a difference, with both versions if another version wrote the report."""
     which = f" (written by {report.tool}, judged again by {TOOL})" if report.tool != TOOL else ""
-    return f"{where}: the report says {before}, and it comes to {after}{which}"
+    return f"{where}: the report says {before}, but the result is {after}{which}"
 
 
 def _subtract(value: object, other: object) -> object:
@@ -139,7 +139,7 @@ def _subtract(value: object, other: object) -> object:
     if not isinstance(value, (tuple, list)) or not isinstance(other, (tuple, list)):
         return value
     known = {*map(encode_canonical, other)}
-    return [item for item in value if encode_canonical(item) not in known] or "no more"
+    return [item for item in value if encode_canonical(item) not in known] or "nothing else"
 
 
 # the plan
@@ -151,13 +151,13 @@ def _check_plan(report: Report, plan: Plan) -> Iterator[str]:
         embedded = cast("Dict[str, Json]", report.plan)
         digest = plans.compute_seal(embedded)
         if digest != embedded["digest"]:
-            yield f"digest of the plan: the report says {embedded['digest']}, and it comes to {digest}"
+            yield f"digest of the plan: the report says {embedded['digest']}, but the digest is {digest}"
     elif report.tool != UNSEALED:
-        yield f"digest of the plan: the report has none, and {report.tool} writes one"
+        yield f"digest of the plan: the report has none, but {report.tool} writes one"
     if len(report.specs) == 1:
         spec, digest = report.specs[0], plans.compute_digest(plan.requirements, plan.params)
         if digest != spec.digest:
-            yield f"digest of {spec.name}: the report says {spec.digest}, and it comes to {digest}"
+            yield f"digest of {spec.name}: the report says {spec.digest}, but the digest is {digest}"
 
 
 def _check_choice(report: Report) -> Iterator[str]:
@@ -169,7 +169,7 @@ def _check_choice(report: Report) -> Iterator[str]:
     for option, globs in (("only", report.only), ("skip", report.skip)):
         for glob in globs:
             if not any(conclusion.is_left_out(Choice(skip=(glob,)), id_) for id_ in ids):
-                yield f"{option}: the report says {glob}, and no requirement is called so"
+                yield f"{option}: the report says {glob}, but no requirement matches"
 
 
 # findings
