@@ -1,0 +1,123 @@
+"""Recipes of docs/recipes.md with real programs: pre-commit, the schemas of GitHub and GitLab, and cloud-init.
+
+    python tests/stages/pipelines.py CACHE
+
+As root. pre-commit installs what is committed and lints a good and a bad spec. check-jsonschema validates the action
+and the jobs. cloud-init of Debian validates the user data, and makes the script of a `runcmd` that Cluster API writes:
+only `|| exit 1` keeps it from running kubeadm. The exit status is 1 where anything is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import debian
+from deb import within
+from install import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TOP = Path(__file__).parents[2]
+GOOD = "nodespec: 1\nname: fit\ntitle: fit\nrequire: {memory: {total: '>=1Mi'}}\n"
+SHELLIFY = "import json, sys; from cloudinit.util import shellify; print(shellify(json.load(sys.stdin)), end='')"
+
+
+def main(cache: Path) -> int:
+    """Return the exit status; print what was tried."""
+    cache.mkdir(parents=True, exist_ok=True)
+    tools = cache / "pipelines-tools"
+    if not (tools / "bin/check-jsonschema").exists():
+        environment(tools, "pre-commit", "check-jsonschema", "pyyaml")
+    wrong = [*hook(tools, cache), *schemas(tools), *user_data(cache)]
+    for line in wrong:
+        print(f"wrong    {line}")
+    return int(bool(wrong))
+
+
+def hook(tools: Path, cache: Path) -> Iterator[str]:
+    """Yield what the hook does wrong in a repository with specs."""
+    with tempfile.TemporaryDirectory(prefix="nodespec-") as name:
+        folder = Path(name)
+        clone = folder / "nodespec"
+        debian.said("git", "-c", "safe.directory=*", "clone", "--quiet", str(TOP), str(clone))
+        site = folder / "site"
+        (site / "specs").mkdir(parents=True)
+        debian.said("git", "init", "--quiet", str(site))
+        (site / "specs/fit.yaml").write_text(GOOD)
+        (site / "specs/unfit.yaml").write_text(GOOD.replace("total", "totals"))
+        (site / "other.yaml").write_text("a: 1\n")
+        debian.said("git", "-C", str(site), "add", ".")
+        for chosen, status, said in (
+            ("fit", 0, "Passed"),
+            ("unfit", 1, 'unknown column "totals"'),
+            ("other", 0, "Skipped"),
+        ):
+            file = f"specs/{chosen}.yaml" if chosen != "other" else "other.yaml"
+            argv = [str(tools / "bin/pre-commit"), "try-repo", str(clone), "nodespec-lint", "--files", file]
+            env = {"HOME": str(folder), "PRE_COMMIT_HOME": str(cache / "pre-commit"), "PATH": "/usr/bin:/bin"}
+            done = subprocess.run(argv, cwd=site, env=env, capture_output=True, text=True, check=False)
+            if done.returncode != status or not re.search(said, done.stdout):
+                yield f"pre-commit on {file}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    print("pre-commit try-repo: a good spec, a bad one, and a file that is no spec")
+
+
+def shown(begins: str) -> str:
+    """Return the YAML block of the recipes that contains a text."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (TOP / "docs/recipes.md").read_text(), re.MULTILINE | re.DOTALL)
+    (found,) = (block for block in blocks if begins in block)
+    return str(found)
+
+
+def schemas(tools: Path) -> Iterator[str]:
+    """Yield what the published schemas refuse."""
+    with tempfile.TemporaryDirectory(prefix="nodespec-") as name:
+        workflow = Path(name, "workflow.yml")
+        workflow.write_text(f"on: push\n{shown('uses: OWNER/nodespec')}")
+        job = Path(name, ".gitlab-ci.yml")
+        job.write_text(shown("allow_failure"))
+        broken = Path(name, "broken.yml")
+        broken.write_text("name: nodespec\nruns: {using: composite}\n")
+        for schema, file, status in (
+            ("github-actions", TOP / "action.yml", 0),
+            ("github-actions", broken, 1),
+            ("github-workflows", workflow, 0),
+            ("gitlab-ci", job, 0),
+        ):
+            argv = [str(tools / "bin/check-jsonschema"), "--builtin-schema", f"vendor.{schema}", str(file)]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            if done.returncode != status:
+                yield f"{schema}: {done.stdout}{done.stderr}"
+    print("check-jsonschema: the action, a workflow, a job of GitLab, and one that is broken")
+
+
+def user_data(cache: Path) -> Iterator[str]:
+    """Yield what cloud-init does otherwise than the recipes say."""
+    tree = debian.system("trixie", ("cloud-init",), cache / "cloud-init")
+    (tree / "user-data").write_text(shown("#cloud-config"))
+    printed = within(tree, "cloud-init schema --config-file /user-data 2>&1 || echo REFUSED")
+    if "REFUSED" in printed:
+        yield f"cloud-init schema: {printed}"
+    (command,) = re.findall(r"^ +- (python3 -I .* \|\| exit 1)$", shown("preKubeadmCommands"), re.MULTILINE)
+    joined = {}
+    for line in (command, command.removesuffix(" || exit 1")):
+        commands = [line.replace("python3", "false"), "echo JOINED"]
+        (tree / "commands.json").write_text(json.dumps(commands))
+        within(tree, f"python3 -c {shlex.quote(SHELLIFY)} </commands.json >/runcmd")
+        joined[line] = "JOINED" in within(tree, "sh /runcmd || true")
+    if list(joined.values()) != [False, True]:
+        yield f"whether kubeadm runs after a failed check: {joined}"
+    print("cloud-init: a failed preKubeadmCommand stops the script only with `|| exit 1`")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: pipelines.py CACHE")
+    sys.exit(main(Path(sys.argv[1]).resolve()))
