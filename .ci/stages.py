@@ -139,7 +139,7 @@ def table() -> List[Stage]:
         script("install", 900, root=False, paths=WHOLE, daily=True),
         Stage("completion", 300, ("{python}", "-m", "pytest", *COMPLETION), root=True, needs=READY, paths=WHOLE),
         script("deb", 1200, network=True, apart=MACHINE, paths=WHOLE, daily=True),
-        script("pipelines", 900, network=True, paths=WHOLE, daily=True),
+        script("pipelines", 600, root=False, network=True, paths=WHOLE, daily=True),
         script("oci_image", 600, after=("deb",), apart=MACHINE, paths=WHOLE),
         script("installers", 600, root=False, network=True, apart=GO, paths=WHOLE, daily=True),
         script("kmod_oracle", 360, paths=()),
