@@ -52,7 +52,7 @@ def _find_selected_kernel(
 
 def _explain_missing_kernel(release: str, others: List[str]) -> Unknown:
     names = ", ".join(sorted(set(others), key=rank_release, reverse=True))
-    return Unknown("not found", f"no kernel {release} is installed in this tree, which has {names}")
+    return Unknown("not found", f"kernel {release} not found in this tree; installed: {names}")
 
 
 def _infer_kernel(tree: Tree, held: Mapping[str, InstalledKernel]) -> Tuple[str, Evidence]:

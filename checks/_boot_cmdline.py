@@ -84,7 +84,7 @@ def _infer_from_grub_defaults(tree: Tree) -> Observation[KernelCommandLine]:
     """Infer what grub-mkconfig would write from its defaults; it also adds the root."""
     text = tree.text(GRUB_DEFAULTS, MAX_CONFIG_BYTES)
     if not isinstance(text, Value):
-        nowhere = Unknown(DEFERRED, "only a running machine can tell: no boot loader's configuration says it")
+        nowhere = Unknown(DEFERRED, "only a running machine can tell: no boot loader configuration has a command line")
         return text if isinstance(text, Unknown) else nowhere
     names = tree.names(GRUB_DEFAULTS_FOLDER)
     more = names.value if isinstance(names, Value) else ()

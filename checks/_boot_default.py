@@ -107,7 +107,7 @@ def _resolve_menu(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[Reso
             at = found[0].offers[0].at._replace(inferred=inferred)
             return Value(ResolvedMenu(menu.value, found), at)
         problem = problem or unknown
-    return problem if isinstance(problem, Unknown) else Unknown("not found", f"{menu.value.at}: nothing is started")
+    return problem if isinstance(problem, Unknown) else Unknown("not found", f"{menu.value.at}: no default entry found")
 
 
 def _identify_offer(tree: Tree, offer: Offer) -> Observation[BootKernel]:
@@ -145,5 +145,5 @@ def _explain_undecided(found: List[Observation[ResolvedMenu]]) -> Unknown:
     unread = [look.say for look in found if isinstance(look, Unknown)]
     if not names and len(unread) == 1:
         return Unknown("unsupported", unread[0], KERNEL_HINT)
-    say = f"which of several boot loaders is started is not known: {'; '.join((*names, *unread))}"
-    return Unknown("hidden", say, f"remove what is left of the other, or {KERNEL_HINT}")
+    say = f"several boot loaders are configured, and the one in use is not known: {'; '.join((*names, *unread))}"
+    return Unknown("hidden", say, f"remove the files of the unused boot loader, or {KERNEL_HINT}")

@@ -98,7 +98,7 @@ def _add_unreleased(
     if not found and unknown:
         return unknown
     if not found:
-        return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel is installed here")
+        return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel found in this tree")
     return Value(dict(list(found.items())[:MAX_KERNELS]), Evidence(":".join(KERNEL_FOLDERS)))
 
 
@@ -150,8 +150,8 @@ def identify_kernel(tree: Tree, path: str) -> Observation[str]:
     )
     if len(set(likely)) == 1:
         return Value(likely[0], Evidence(path, inferred=True))
-    which = f": it may be {', '.join(sorted(set(likely), key=rank_release)[:MAX_NAMED_RELEASES])}" if likely else ""
-    return Unknown("not found", f"which release {path} is cannot be told{which}")
+    which = f"; it may be {', '.join(sorted(set(likely), key=rank_release)[:MAX_NAMED_RELEASES])}" if likely else ""
+    return Unknown("not found", f"release of the kernel {path} not found{which}")
 
 
 MAX_NAMED_RELEASES = 8

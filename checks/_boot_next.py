@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nodespec.checks._boot_kernels import BootKernel
     from nodespec.checks._boot_offers import Offer
 
-NO_KERNEL = Unknown(DEFERRED, "no kernel is installed in this tree")
+NO_KERNEL = Unknown(DEFERRED, "no kernel found in this tree")
 
 
 def resolve_next_kernel(tree: Tree) -> Observation[BootKernel]:
@@ -61,7 +61,7 @@ def find_next_offers(tree: Tree) -> Observation[Tuple[Offer, ...]]:
         if isinstance(configured, Unknown):
             return configured
         if isinstance(configured, Value):
-            return Unknown("not found", f"no entry of the boot loader starts the kernel {tree.kernel}")
+            return Unknown("not found", f"no boot loader entry starts the kernel {tree.kernel}")
     return Value(offers, found.evidence) if offers else Absent(found.evidence)
 
 
@@ -71,7 +71,7 @@ def _explain_several_kernels(kernels: Tuple[BootKernel, ...]) -> Unknown:
     names = ", ".join(kernel.release for kernel in kernels)
     return Unknown(
         "hidden",
-        f"one of several kernels is started, which only the machine decides: {names}",
+        f"the boot loader starts one of several kernels, and only the machine decides which: {names}",
         KERNEL_HINT,
     )
 
@@ -79,7 +79,7 @@ def _explain_several_kernels(kernels: Tuple[BootKernel, ...]) -> Unknown:
 def _find_candidates(tree: Tree) -> Observation[Tuple[BootKernel, ...]]:
     """Return the kernel of the next boot, or the alternatives."""
     if _is_bare(tree):
-        return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel is installed here")
+        return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel found in this tree")
     from nodespec.checks._boot_candidates import find_candidates  # noqa: PLC0415
 
     return find_candidates(tree)

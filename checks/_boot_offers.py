@@ -42,7 +42,7 @@ UNREAD_CONFIGS = (
     *("/boot/refind_linux.conf", "/boot/efi/EFI/refind/refind.conf", "/efi/EFI/refind/refind.conf"),
     *("/boot/EFI/refind/refind.conf", "/etc/kboot.conf"),
 )
-KERNEL_HINT = "say which kernel is meant: --kernel RELEASE"
+KERNEL_HINT = "select the kernel with --kernel RELEASE"
 
 
 class Offer(NamedTuple):
@@ -123,7 +123,7 @@ def locate_kernel(tree: Tree, offer: Offer) -> Observation[str]:
             if is_file(tree, path):
                 return Value(path, Evidence(path))
     entry = f"the default entry `{offer.name[:200]}`" if offer.name else "the default entry"
-    say = f"{offer.at}: {entry} cannot be started: its kernel {offer.path[:200]} is not found"
+    say = f"{offer.at}: kernel {offer.path[:200]} of {entry} not found"
     return Unknown("not found", say, "install the kernel again, or make another entry the default")
 
 

@@ -41,7 +41,7 @@ def read_other_menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[L
         elif path in LEGACY:
             yield _read_grub_legacy(tree, path)
         elif path in UNREAD_CONFIGS:
-            yield Unknown("unsupported", f"the boot loader's configuration {path} is not understood", KERNEL_HINT)
+            yield Unknown("unsupported", f"{path}: this boot loader configuration is not supported", KERNEL_HINT)
         elif _is_pi_firmware(tree, path.rpartition("/")[0]):
             yield _read_pi_firmware(tree, path.rpartition("/")[0])
 
@@ -61,11 +61,11 @@ def _read_syslinux(tree: Tree, path: str) -> Observation[LoaderMenu]:
     labels = [_find_label(config, name) for name in config.started()]
     if any(label is None for label in labels) or len(set(labels)) > 1:
         which = " or ".join(f"`{name}`" for name in config.started())
-        return Unknown("unsupported", f"{path}: which kernel the default {which} starts is not understood", KERNEL_HINT)
+        return Unknown("unsupported", f"{path}: the kernel of the default {which} cannot be determined", KERNEL_HINT)
     started = labels[0]
     if not started or started.other or not started.kernel:
         what = started.other if started else ""
-        return Unknown("unsupported", f"{path}: the default label starts no Linux kernel, but `{what}`", KERNEL_HINT)
+        return Unknown("unsupported", f"{path}: the default label starts `{what}`, not a Linux kernel", KERNEL_HINT)
     offers = tuple(
         _make_syslinux_offer(config, label, places) for label in config.labels if label.kernel and not label.other
     )
@@ -123,7 +123,7 @@ def _get_offer_id(offer: Offer) -> str:
 
 
 def _explain_no_default(path: str) -> Unknown:
-    return Unknown("unsupported", f"{path}: which kernel is started by default is not understood", KERNEL_HINT)
+    return Unknown("unsupported", f"{path}: the default kernel cannot be determined", KERNEL_HINT)
 
 
 def _make_legacy_offer(entry: LegacyEntry, path: str) -> Offer:
@@ -146,7 +146,7 @@ def _read_grub_legacy(tree: Tree, path: str) -> Observation[LoaderMenu]:
         return _explain_no_default(path)
     started = menu.entries[at]
     if started.other or not started.kernel:
-        say = f"{path}:{started.line}: the default entry `{started.name}` starts no Linux kernel"
+        say = f"{path}:{started.line}: the default entry `{started.name}` does not start a Linux kernel"
         return Unknown("unsupported", say, KERNEL_HINT)
     offers = tuple(_make_legacy_offer(entry, path) for entry in menu.entries if entry.kernel and not entry.other)
     return Value(LoaderMenu("GRUB 0.97", Evidence(path), (_make_legacy_offer(started, path),), offers), Evidence(path))
@@ -185,7 +185,9 @@ def _read_pi_firmware(tree: Tree, folder: str) -> Observation[LoaderMenu]:
         Offer(at, f"/{kernel}", tuple(dict.fromkeys(lines)), whole=False, places=(folder,)) for kernel in kernels
     )
     if not started:
-        return Unknown("not found", f"{path}: no kernel is found that a Raspberry Pi starts by itself", KERNEL_HINT)
+        return Unknown(
+            "not found", f"{path}: no kernel image found that the firmware of a Raspberry Pi starts", KERNEL_HINT
+        )
     return Value(LoaderMenu("the firmware of a Raspberry Pi", at, started, started), at)
 
 

@@ -72,8 +72,8 @@ def detect_hidden_grub(tree: Tree) -> Iterator[Observation[LoaderMenu]]:
         return
     for path in ENVIRONMENTS:
         if not isinstance(tree.entry(path, follow=False), Absent):
-            say = f"GRUB has {path}, and its grub.cfg is not found in this tree"
-            yield Unknown("hidden", say, f"mount its EFI system partition, or {KERNEL_HINT}")
+            say = f"GRUB has {path}, but its grub.cfg was not found in this tree"
+            yield Unknown("hidden", say, f"mount the EFI system partition, or {KERNEL_HINT}")
 
 
 def read_systemd_boot_menu(tree: Tree) -> Observation[LoaderMenu]:
@@ -94,7 +94,9 @@ def read_systemd_boot_menu(tree: Tree) -> Observation[LoaderMenu]:
         return started
     for other in boot_entry.list_tied_entries(started, ordered):
         if _make_offer_key(offers[id(other)]) != _make_offer_key(offers[id(started)]):
-            say = f"systemd-boot: which of two entries `{started.id}` is started depends on the order of directories"
+            say = (
+                f"systemd-boot: two entries `{started.id}` are equal, and the directory order decides which one starts"
+            )
             return Unknown("hidden", say, KERNEL_HINT)
     at = Evidence(find_setup_mark(tree) or offers[id(started)].at.source)
     every = tuple(offers[id(entry)] for entry in ordered)
@@ -118,7 +120,7 @@ def _read_loader_conf(tree: Tree) -> Observation[str]:
     own = [text for loader, text in found if _is_esp(tree, loader.rpartition("/")[0])] or [text for _, text in found]
     if len({boot_entry.parse_default(text) for text in own}) > 1:
         paths = " and ".join(f"{loader}/loader.conf" for loader, _ in found)
-        return Unknown("hidden", f"systemd-boot: it is not told which of {paths} is read", KERNEL_HINT)
+        return Unknown("hidden", f"systemd-boot: which of {paths} is in use is not known", KERNEL_HINT)
     return Value(own[0] if own else "", Evidence(LOADERS[0]))
 
 
@@ -154,7 +156,7 @@ def _read_unified_images(tree: Tree, partition: str) -> Union[List[EntryOffer], 
         if name.lower().endswith(".efi") and not name.startswith((".", "auto-")):
             image = read_image_sections(tree, f"{folder}/{name}")
             if not isinstance(image, Value):
-                return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} is gone")
+                return image if isinstance(image, Unknown) else Unknown("not found", f"{folder}/{name} not found")
             entry = boot_entry.parse_unified_image(name, image.value)
             if not entry.title:
                 continue  # systemd-boot neither shows nor starts an entry without a name.
@@ -202,7 +204,10 @@ def _read_section(tree: Tree, path: str, section: Section, limit: int) -> Observ
     """
     end = section.offset + min(section.size, limit)
     if end > MAX_IMAGE_BYTES:
-        return Unknown("unsupported", f"{path}: its section {section.name} begins after {MAX_IMAGE_BYTES} bytes")
+        return Unknown(
+            "unsupported",
+            f"{path}: section {section.name} begins after {MAX_IMAGE_BYTES} bytes, which is not supported",
+        )
     return tree.head(path, end).then(lambda data: data[section.offset : end])
 
 
@@ -226,15 +231,17 @@ def _select_default_entry(tree: Tree, entries: List[BootEntry], conf: str) -> Un
         pattern = _read_efi_variable(tree, LAST_BOOTED)
         if not pattern:
             return Unknown(
-                "hidden", "systemd-boot: `default @saved` is an entry that only an EFI variable names", KERNEL_HINT
+                "hidden", "systemd-boot: only an EFI variable has the entry of `default @saved`", KERNEL_HINT
             )
     for entry in entries if pattern else ():
         if boot_entry.matches_entry(pattern, entry):
             return entry
     if pattern.lower().startswith("auto-"):
-        return Unknown("unsupported", f"systemd-boot: the default entry `{pattern}` is another system", KERNEL_HINT)
+        return Unknown(
+            "unsupported", f"systemd-boot: the default entry `{pattern}` starts another operating system", KERNEL_HINT
+        )
     if not entries:
-        return Unknown("not found", "systemd-boot: there are no entries to start", "bootctl list")
+        return Unknown("not found", "systemd-boot: no boot entry found", "run bootctl list")
     return entries[0]
 
 

@@ -79,13 +79,13 @@ def _resolve_cgroup_version(tree: Tree) -> Observation[str]:
         return _resolve_by_systemd(tree)
     if isinstance(system, Value) and system.value == "openrc":
         return _resolve_by_openrc(tree)
-    return system if isinstance(system, Unknown) else _defer("the init system that would mount them is not known")
+    return system if isinstance(system, Unknown) else _defer("the init system that mounts control groups is not known")
 
 
 def _resolve_by_systemd(tree: Tree) -> Observation[str]:
     library = next(iter(_find_systemd_libraries(tree)), None)
     if not library:
-        return _defer("which version systemd was built for cannot be seen")
+        return _defer("systemd's library, which has the default version, not found")
     path, number = library
     said = _read_boot_parameters(tree)
     if isinstance(said, Unknown):
@@ -95,7 +95,7 @@ def _resolve_by_systemd(tree: Tree) -> Observation[str]:
     )
     asked = _parse_requested_version(said[0], number, default.value if isinstance(default, Value) else "")
     if asked == REFUSED_START:
-        return _defer(f"systemd {number} does not start with version 1, which the command line asks for")
+        return _defer(f"systemd {number} does not support version 1, which the kernel command line requests")
     return Value(asked, said[1]) if asked else default.then(lambda word: WORDS[word])
 
 
@@ -125,7 +125,7 @@ def _read_default_hierarchy(tree: Tree, path: str) -> Observation[str]:
         return data
     found = re.search(rb"default-hierarchy=(hybrid|legacy|unified)\b", data.value)
     if not found:
-        return _defer(f"{path} does not say which version systemd was built for")
+        return _defer(f"{path} has no default-hierarchy")
     return Value(found[1].decode(), Evidence(path, inferred=True))
 
 
@@ -148,7 +148,7 @@ def _resolve_by_openrc(tree: Tree) -> Observation[str]:
         word = re.fullmatch(r"rc_cgroup_mode=[\"']?(hybrid|legacy|unified)[\"']?", line)
         if word:
             return Value(WORDS[word[1]], Evidence(OPENRC, number))
-    return text if isinstance(text, Unknown) else _defer(f"{OPENRC} does not set rc_cgroup_mode")
+    return text if isinstance(text, Unknown) else _defer(f"rc_cgroup_mode is not set in {OPENRC}")
 
 
 def _read_boot_parameters(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
@@ -177,14 +177,14 @@ def _resolve_bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]
     disabled = _parse_name_list(said[0], "cgroup_disable")
     for name in rows:
         if name in disabled or (name in ("io", "blkio") and disabled & {"io", "blkio"}):
-            say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
+            say = f"disabled by cgroup_disable={name} on the kernel command line"
             rows[name] = Absent(said[1]._replace(inferred=False), say)
     if (
         _is_raspberry_pi(tree)
         and "memory" not in _parse_name_list(said[0], "cgroup_enable")
         and isinstance(rows["memory"], Value)
     ):
-        rows["memory"] = _defer("a Raspberry Pi has it only with cgroup_enable=memory, and its firmware decides")
+        rows["memory"] = _defer("a Raspberry Pi requires cgroup_enable=memory, which its firmware may add")
     return Value(rows, mounted.evidence)
 
 
@@ -223,7 +223,7 @@ def _resolve_uncontrolled(tree: Tree, name: str) -> Observation[str]:
     numbers = tuple(map(int, re.findall(r"\d+", found.value)[:2]))
     if numbers >= SINCE[name]:
         return Value("v2", found.evidence._replace(inferred=True))
-    return _defer(f"Linux {found.value} has it only where it was patched")
+    return _defer(f"Linux {found.value} has it only with a backport")
 
 
 def _read_build_option(tree: Tree, name: str) -> Observation[str]:

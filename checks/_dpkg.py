@@ -52,7 +52,7 @@ class PackageStanza(NamedTuple):
         """Return the value of a single-line field."""
         found = self.fields.get(name.lower())
         if not found:
-            return Unknown("malformed", f"{self.path}:{self.line}: a package without {name}")
+            return Unknown("malformed", f"{self.path}:{self.line}: the package has no field {name}")
         return Value(found.value, Evidence(self.path, found.line))
 
     def plain(self, name: str) -> str:
@@ -84,7 +84,7 @@ class PackageStanza(NamedTuple):
         if not isinstance(status, Value):
             return status
         if status.value == CONFIG_FILES:
-            return Absent(status.evidence, "it was removed, and only its configuration is left")
+            return Absent(status.evidence, "removed; only its configuration files remain")
         if status.value == NOT_INSTALLED:
             return None
         name = self.field("Package")
@@ -165,7 +165,7 @@ def build_dpkg_database(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
     paths = {stanza.path for stanzas in by_name.values() for stanza in stanzas.values()}
     looked = STATUS if STATUS in paths else f"{STATUS_FOLDER}/*"
     dpkg = next(iter(by_name.get("dpkg", {}).values()), None)
-    refused = Unknown("malformed", error, "repair the file until dpkg --audit takes it")
+    refused = Unknown("malformed", error, "repair the file until dpkg --audit reports no error")
     return DpkgDatabase(
         by_name, dpkg.plain("architecture") if dpkg else "", refused if error else Absent(Evidence(looked))
     )
@@ -227,12 +227,12 @@ def _explain_refusal(stanza: PackageStanza) -> str:
     required = "version" in stanza.fields or state not in (NOT_INSTALLED, "half-installed")
     triggers = ("triggers-pending", "triggers-awaited")
     wrong = {
-        "it has no name that dpkg takes": not stanza.name,
-        "dpkg knows no such status": not state,
-        "it has no version that dpkg takes": required and not _is_version(stanza.plain("version")),
-        "dpkg knows no such Multi-Arch": several not in MULTI_ARCH,
-        "it is for several architectures, and has none": several == "same" and stanza.plain("architecture") in ANY,
-        "its triggers do not fit its status": any((state == name) != (name in stanza.fields) for name in triggers),
+        "dpkg does not accept its name": not stanza.name,
+        "dpkg does not accept its status": not state,
+        "dpkg does not accept its version": required and not _is_version(stanza.plain("version")),
+        "dpkg does not accept its Multi-Arch": several not in MULTI_ARCH,
+        "Multi-Arch is same, but it has no architecture": several == "same" and stanza.plain("architecture") in ANY,
+        "its triggers do not match its status": any((state == name) != (name in stanza.fields) for name in triggers),
     }
     found = next((why for why, applies in wrong.items() if applies), "")
     return found and f"line {stanza.line}: package `{stanza.plain('package')[:40]}`: {found}"
@@ -251,7 +251,7 @@ def _parse_status(words: str) -> str:
     """Parse the state: `installed` of `install ok installed`."""
     found = _STATUS.fullmatch(words)
     if not found:
-        raise ValueError(f"`{words[:40]}` is no status of dpkg")
+        raise ValueError(f"`{words[:40]}` is not a status of dpkg")
     return found[1].lower()
 
 
@@ -271,5 +271,5 @@ def _parse_deb_upstream(evr: str) -> str:
     upstream = evr.partition(":")[2] or evr
     own = _REPACKING_SUFFIX.sub("", _REALLY_PREFIX.sub("", upstream.rpartition("-")[0] or upstream))
     if not own:
-        raise ValueError(f"`{evr}` has no version of the software's own")
+        raise ValueError(f"`{evr}` has no upstream version")
     return normalize_prerelease(own)

@@ -72,4 +72,8 @@ def _confirm_bare_metal(machine: Machine) -> Union[Absent, Unknown]:
     for path in (DMI, DEVICES, "/proc/sysinfo"):
         if isinstance(machine.entry(path), Value):
             return Absent(Evidence(path))
-    return Unknown("hidden", "neither DMI tables nor a device tree can be seen here", "look from outside")
+    return Unknown(
+        "hidden",
+        "neither DMI tables nor a device tree are visible here",
+        "run nodespec on the host, outside any container",
+    )

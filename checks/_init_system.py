@@ -68,13 +68,13 @@ def _detect_init_system(tree: Tree) -> Observation[str]:
     if isinstance(entry, Unknown):
         return entry
     if isinstance(entry, Absent):
-        return Unknown("not found", f"the kernel's command line has init={path}, which is not there")
+        return Unknown("not found", f"the kernel command line has init={path}, and {path} was not found")
     name = next((PROGRAMS[name] for name in _list_program_names(tree, path) if name in PROGRAMS), "")
     name = name or _match_distribution(tree) or _match_program_content(tree, path)
     if name in ("busybox", "sysvinit", ""):
         name = _match_inittab(tree, name) or name
     if not name:
-        return Unknown("unsupported", f"{path} is a program that nodespec does not know")
+        return Unknown("unsupported", f"{path}: this init program is not supported")
     return Value(name, at._replace(inferred=True))
 
 

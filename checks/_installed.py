@@ -42,7 +42,7 @@ def _read_go_version(tree: Tree, path: str, program: str) -> Observation[str]:
     def read(offset: int, size: int) -> bytes:
         """Read bytes of the file; a tree reads a file from its start."""
         if offset + size > MAX_PROGRAM_BYTES:
-            raise ValueError("is too long")
+            raise ValueError("the file is too large")
         head = tree.head(path, offset + size)
         return head.value[offset:] if isinstance(head, Value) else b""
 
@@ -53,4 +53,4 @@ def _read_go_version(tree: Tree, path: str, program: str) -> Observation[str]:
     version = find_released_version(info) if info and info.path.rpartition("/")[2] == program else ""
     if version:
         return Value(version, Evidence(path))
-    return Unknown(DEFERRED, f"only a running machine can tell: no package says the version of {path}")
+    return Unknown(DEFERRED, f"only a running machine can tell: no package has the version of {path}")

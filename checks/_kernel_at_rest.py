@@ -39,7 +39,9 @@ def resolve_architecture(tree: Tree) -> Observation[str]:
         row = rows.observe(option)
         if isinstance(row, Value) and row.value == "y":
             return Value(machine, row.evidence)
-    return Unknown(DEFERRED, f"only a running machine can tell: no file of the kernel {kernel.value.release} says it")
+    return Unknown(
+        DEFERRED, f"only a running machine can tell: no file of the kernel {kernel.value.release} has its architecture"
+    )
 
 
 def list_parameters(tree: Tree) -> Rows[Datum]:

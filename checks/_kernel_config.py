@@ -127,7 +127,7 @@ def _unpack_config(data: bytes) -> bytes:
     if data[:2] == b"\x1f\x8b":
         data = _gunzip(data)
     if b"\nCONFIG_" not in b"\n" + data:
-        raise ValueError("is no kernel configuration")
+        raise ValueError("not a kernel configuration; expected lines such as CONFIG_NET=y")
     if not data.endswith(b"\n"):  # A full disk truncates the file: options that are missing would be `undefined`.
         raise ValueError("does not end with a newline; the file may be truncated")
     return b"\n" + data + b"\n"
@@ -142,14 +142,14 @@ def _gunzip(data: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not unpacking.eof:
-        raise ValueError("ends too early, or is too long")
+        raise ValueError("the file is truncated or too large")
     return unpacked
 
 
 def _require_release(release: str, data: bytes) -> bytes:
     """Return the configuration if its header names this kernel."""
     if not re.match(re.escape(parse_headline(data)) + r"(?![\w.])", release):
-        raise ValueError("is the configuration of another kernel")
+        raise ValueError("the configuration is that of another kernel")
     return data
 
 
@@ -160,7 +160,7 @@ def parse_signature(data: bytes) -> str:
     """
     match = re.search(rb'^CONFIG_VERSION_SIGNATURE="[^"\n]* (\d[^"\s]*)"', data, re.MULTILINE)
     if not match:
-        raise ValueError("has no version signature")
+        raise ValueError("no version signature found")
     return match[1].decode("utf-8", "backslashreplace")
 
 
@@ -168,7 +168,7 @@ def parse_headline(data: bytes) -> str:
     """Parse `# Linux/x86 6.1.176 Kernel Configuration` near the start."""
     match = re.search(rb"^# Linux/\S+ (\d\S*) Kernel Configuration", data[:4096], re.MULTILINE)
     if not match:
-        raise ValueError("does not say which kernel it is of")
+        raise ValueError("no header with a kernel version found")
     return match[1].decode("utf-8", "backslashreplace")
 
 
@@ -265,9 +265,9 @@ def _explain_unread_config(tree: Tree, file: Lacking) -> Unknown:
     if isinstance(file, Unknown):
         return file
     if not tree.running:
-        say = "no configuration of the kernel was found, and nothing else shows the option"
+        say = "no configuration of the kernel found, and no other evidence of the option"
         return Unknown("not found", say, "install /boot/config-RELEASE, or the kernel's headers")
-    look = "make /boot/config-RELEASE visible here, or boot a kernel that shows /proc/config.gz"
+    look = "make /boot/config-RELEASE visible here, or boot a kernel that provides /proc/config.gz"
     return Unknown(
-        "not found", "no configuration of the running kernel was found, and nothing else shows the option", look
+        "not found", "no configuration of the running kernel found, and no other evidence of the option", look
     )

@@ -64,11 +64,11 @@ def extract_config(tree: Tree, path: str) -> Observation[bytes]:
 
 def _parse_banner(head: bytes) -> str:
     if head[0x202:0x206] != b"HdrS":
-        raise ValueError("has no version at its head")
+        raise ValueError("no version found in the header")
     start = 0x200 + int.from_bytes(head[0x20E:0x210], "little")
     text = head[start : start + MAX_VERSION_CHARS].partition(b"\0")[0].decode("utf-8", "backslashreplace")
     if start == 0x200 or not re.match(r"\d+\.\d+", text):  # noqa: PLR2004 - the size of the header
-        raise ValueError("has no version at its head")
+        raise ValueError("no version found in the header")
     return text
 
 
@@ -82,7 +82,7 @@ def _parse_architecture(head: bytes) -> str:
         (said for look in (_parse_x86, _parse_flat, _parse_pe, _parse_elf, _parse_gzipped) if (said := look(head))), ""
     )
     if not found:
-        raise ValueError("does not say for which machine it is")
+        raise ValueError("no architecture found in the header")
     return found
 
 
@@ -135,7 +135,7 @@ def _find_config(data: bytes) -> bytes:
             return found
     if missing:
         raise missing
-    raise ValueError("shows no configuration inside")
+    raise ValueError("no embedded configuration found")
 
 
 def _open_sources(data: bytes) -> Iterator[Callable[[], ByteSource]]:

@@ -65,7 +65,7 @@ def parse_upstream_version(text: str) -> str:
     """
     match = _UPSTREAM.match(text)
     if not match:
-        raise ValueError(f"`{text[:80]}` begins with no version")
+        raise ValueError(f"`{text[:80]}` does not begin with a version")
     return "-".join(filter(None, match.groups()))
 
 
@@ -79,7 +79,7 @@ def parse_debian_version(banner: str) -> str:
     """
     build = re.search(r"\bDebian (?:\d+:)?(\S+)", banner.rpartition("#")[2])
     if not build:
-        raise ValueError("names no Debian package")
+        raise ValueError("no version of a Debian package found")
     return parse_upstream_version(build[1])
 
 
@@ -94,7 +94,7 @@ def read_header_version(tree: Tree) -> Observation[str]:
     def agreed(said: str) -> str:
         found = parse_upstream_version(said)
         if found.split(".")[:2] != series:
-            raise ValueError("is the configuration of another kernel")
+            raise ValueError("the configuration is that of another kernel")
         return found
 
     data = tree.once(_kernel_config.read_kernel_config)
@@ -141,7 +141,7 @@ def _read_package_version(tree: Tree, release: str) -> Observation[str]:
             whole, version = row.value["rpm"], row.value["version"].then(str)
             if not isinstance(whole, Value) or release.startswith(re.sub(r"^\d+:", "", str(whole.value))):
                 return _parse_package_version(row.value, version, release)
-    return Unknown("not found", f"no package says which version {release} is")
+    return Unknown("not found", f"no package has the version of the kernel {release}")
 
 
 def _parse_package_version(row: Columns, version: Observation[str], release: str) -> Observation[str]:

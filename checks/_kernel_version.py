@@ -168,7 +168,7 @@ def _parse_module_lines(text: str) -> Mapping[str, int]:
     The name of this example is br_netfilter. Raises ValueError for a text without any file of a module.
     """
     if ".ko" not in text and text.strip():
-        raise ValueError("it names no file of a module")
+        raise ValueError("no file of a module found")
     paths = enumerate((line.partition(":")[0].strip() for line in text.split("\n")), 1)
     return {_kernel_names.parse_module_name(path): line for line, path in paths if path}
 
@@ -182,7 +182,7 @@ def _require_modules(text: str) -> str:
     """Validate the text of /proc/modules; ValueError for any other text."""
     for line, row in enumerate(text.split("\n"), 1):
         if row and not re.match(r"\S+ \d+ \S", row, re.ASCII):  # name, size, use count
-            raise ValueError(f"line {line} is no module")
+            raise ValueError(f"line {line} is not a module; expected NAME SIZE COUNT")
     return text
 
 

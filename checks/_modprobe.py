@@ -117,7 +117,7 @@ def _list_config_files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
             if isinstance(counts, Unknown):
                 return counts
             if counts and name in dangling:
-                say = f"{dangling[name]} leads nowhere, and versions of kmod differ in whether it hides {path}"
+                say = f"{dangling[name]} is a broken link, and the version of kmod decides whether it hides {path}"
                 return Unknown("unsupported", say, f"remove it, or link it to {NULL}")
             if counts:
                 files[name] = path
@@ -182,7 +182,7 @@ def replace_dashes(name: str) -> str:
     """
     parts = re.fullmatch(r"(?:[^\[\]]|\[[^\]]*\])*", name)
     if not parts:
-        raise ValueError(f"`{name[:80]}` has a bracket too many")
+        raise ValueError(f"`{name[:80]}` has an unbalanced bracket")
     return re.sub(r"\[[^\]]*\]|-", lambda part: "_" if part[0] == "-" else part[0], name)
 
 

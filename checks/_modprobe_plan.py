@@ -150,7 +150,7 @@ class ModprobeSimulation:
         does = _modprobe_commands.loads_module(command.rest, name) if command else True
         if command and not does:
             self.inserted[name] = does
-            say = f"{command.evidence}: what this install command does is not known"
+            say = f"{command.evidence}: the effect of this install command is not known"
             self.reasons[name] = command.evidence if does is False else Unknown("unsupported", say)
             return
         self._insert(name)

@@ -59,14 +59,14 @@ def _resolve_unlisted_module(machine: Tree, at: Evidence, installed: Observation
     if isinstance(there, Unknown):
         return there
     if not there:
-        return Absent(at, "this kernel's build has it, and it is not installed")
+        return Absent(at, "the kernel was built with it, but its file is not installed")
     if isinstance(installed, Value):
         return Absent(
-            at, f"its file is there, and modules.dep lacks it: {machine.once(_kernel_version.suggest_depmod)}"
+            at, f"its file exists, but modules.dep does not list it; {machine.once(_kernel_version.suggest_depmod)}"
         )
     if _kernel_version.has_kmod_index(machine):
         return Value("loadable", at)
-    say = f"{installed.evidence} lists no modules, so that modprobe finds none" if isinstance(installed, Absent) else ""
+    say = f"{installed.evidence} lists no modules, so modprobe finds none" if isinstance(installed, Absent) else ""
     return Unknown("not found", say, machine.once(_kernel_version.suggest_depmod))
 
 

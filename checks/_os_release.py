@@ -49,7 +49,7 @@ def read_os_release(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
     if isinstance(read, Absent):
         read = tree.text(FILES[1], CHUNK_BYTES)
     if isinstance(read, Absent):
-        say = f"neither {FILES[0]} nor {FILES[1]} exists"
+        say = f"neither {FILES[0]} nor {FILES[1]} found"
         return Unknown("not found", say, "install the package that has os-release")
     return read.then(_parse_os_release)
 
@@ -62,7 +62,7 @@ def _parse_os_release(text: str) -> Mapping[str, OsReleaseLine]:
     lines = ((number, re.match(r"\s*([A-Za-z_]\w*)=(.*)", row)) for number, row in enumerate(text.split("\n"), 1))
     found = {match[1]: OsReleaseLine(number, match[2]) for number, match in lines if match}
     if not found and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
-        raise ValueError("no line of it is an assignment")
+        raise ValueError("no assignment found; expected lines such as ID=debian")
     return found
 
 
@@ -75,7 +75,7 @@ def _parse_shell_word(written: str) -> str:
     while at < len(written) and not written[at].isspace():
         piece = _PIECE.match(written, at)
         if not piece:
-            raise ValueError("a quote is opened and not closed")
+            raise ValueError("a quote is not closed")
         double = re.sub(r'\\(["$`\\])', r"\1", piece["double"] or "")
         word += double or piece["single"] or piece["escaped"] or piece["plain"] or ""
         at = piece.end()

@@ -21,7 +21,7 @@ ANY = ("all", "noarch")  # packages that run on every architecture
 
 def make_package_row(system: str, at: Evidence, **looks: Callable[[], Observation[Datum]]) -> Columns:
     """Return a row of this system; the full versions of other systems are absent."""
-    said = f"it is a package of {SYSTEMS[system]}: `{system}` is its version"
+    said = f"a package of {SYSTEMS[system]} has its version in the column `{system}`"
     others = {other: (lambda: Absent(at, said)) for other in SYSTEMS if other != system}
     return Columns(**looks, **others)
 

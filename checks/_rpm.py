@@ -46,8 +46,8 @@ def read_rpm_database(tree: Tree) -> Union[PackageDatabase, Unknown, None]:
                 return build_package_database("rpm", found.value, RPM.key, Evidence(path))
     for path, form in OTHERS.items():
         if isinstance(tree.entry(path), Value):
-            how = "rpmdb --rebuilddb makes an SQLite database of it where RPM has that as its format"
-            return Unknown("unsupported", f"{path}: RPM's database as {form} cannot be read", how)
+            how = "if RPM is configured for SQLite, rpmdb --rebuilddb converts the database"
+            return Unknown("unsupported", f"{path}: RPM's database format {form} is not supported", how)
     return None
 
 
@@ -78,7 +78,7 @@ def _parse_rpm_header(blob: bytes) -> Dict[str, str]:
     count, size = struct.unpack_from(">II", blob.ljust(8, b"\0"))
     store = 8 + 16 * count
     if store + size > len(blob):
-        raise ValueError("a header is cut off")
+        raise ValueError("a header is truncated")
     said = {}
     for tag, kind, offset, _ in struct.iter_unpack(">4I", blob[8:store]):
         if tag in TAGS and kind == STRING:

@@ -66,7 +66,7 @@ def _resolve_api(tree: Tree, name: str) -> Observation[str]:
         disabled = settings.value.disabled if isinstance(settings, Value) else settings
         if isinstance(disabled, Value) and disabled.value:
             return Absent(
-                disabled.evidence, "the cri plugin of containerd is disabled: take it out of disabled_plugins"
+                disabled.evidence, "the cri plugin of containerd is disabled; remove it from disabled_plugins"
             )
     return RUNNING_ONLY
 

@@ -33,23 +33,25 @@ RUNTIMES = {
             "/run/k0s/containerd.sock",
             "/var/snap/microk8s/common/run/containerd.sock",
         ),
-        "the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins in "
-        "/etc/containerd/config.toml, or look for its error in containerd's log, and restart containerd",
+        "the cri plugin of containerd is disabled or did not start; remove it from disabled_plugins in "
+        "/etc/containerd/config.toml, or search containerd's log for its error, and restart containerd",
     ),
-    "crio": Runtime("crio", ("cri-o",), ("crio.service",), ("/run/crio/crio.sock",), "what listens there is no CRI-O"),
+    "crio": Runtime(
+        "crio", ("cri-o",), ("crio.service",), ("/run/crio/crio.sock",), "the program on its socket is not CRI-O"
+    ),
     "docker": Runtime(
         "dockerd",
         ("docker-ce", "docker.io", "moby-engine", "docker"),
         ("docker.service", "docker.socket"),
         ("/run/docker.sock",),
-        "Docker does not speak the CRI: cri-dockerd does so for it",
+        "Docker does not serve the CRI; cri-dockerd does so for Docker",
     ),
     "cri-dockerd": Runtime(
         "cri-dockerd",
         ("cri-dockerd",),
         ("cri-docker.service", "cri-docker.socket"),
         ("/run/cri-dockerd.sock",),
-        "what listens there is no cri-dockerd",
+        "the program on its socket is not cri-dockerd",
     ),
     "runc": Runtime("runc", ("runc", "moby-runc")),
     "crun": Runtime("crun", ("crun",)),
@@ -86,9 +88,9 @@ def read_packaged_version(tree: Tree, name: str) -> Observation[str]:
 
 def report_no_service(name: str) -> Absent:
     """Return the absence of a service, for a runtime that other runtimes start."""
-    return Absent(Evidence(":".join(PROGRAMS)), f"{name} is no service")
+    return Absent(Evidence(":".join(PROGRAMS)), f"{name} is not a service")
 
 
 def report_no_images(name: str) -> Absent:
     """Return the absence of images, for a runtime that only runs unpacked ones."""
-    return Absent(Evidence(":".join(PROGRAMS)), f"{name} keeps no images")
+    return Absent(Evidence(":".join(PROGRAMS)), f"{name} does not store images")

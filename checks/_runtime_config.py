@@ -131,7 +131,7 @@ def _add_docker_options(found: Settings, path: str, words: CommandLine) -> Obser
     for column, value in options.items():
         if value and column in found:
             said = f"dockerd does not start: {path} and {words.at} both set its {column.replace('_', ' ')}"
-            return Unknown("malformed", said, "leave one of them")
+            return Unknown("malformed", said, "remove one of them")
         if value:
             found[column] = Value(value, words.at)
     return Value(found, Evidence(path))

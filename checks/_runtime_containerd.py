@@ -153,19 +153,21 @@ def _decide_cgroup_driver(containerd: Table, at: Evidence, rules: ReleaseRules) 
     if rules.migrates != "never" or not _get_text(runtime, "runtime_type", "").value:
         replaced = rules.migrates == "never" and "runtimes" in containerd
         if name.value not in held and (replaced or name.value != "runc"):
-            said = f"the default runtime `{name.value}` is not among containerd's runtimes"
+            said = f"the default runtime `{name.value}` is not configured"
             return Unknown("malformed", said, f"add it to the runtimes in {at.source}")
         runtime = _get_table(held, name.value) if name.value in held else {}
     kind = _get_text(runtime, "runtime_type", "")
     if kind.value not in RUNC_TYPES:
         return Unknown(
-            "unsupported", f"which cgroup driver {kind.value} uses is not known ({kind.evidence})", DUMP_HINT
+            "unsupported",
+            f"{kind.evidence}: the cgroup driver of the runtime type {kind.value} is not known",
+            DUMP_HINT,
         )
     found = _find_systemd_cgroup(_get_table(runtime, "options"), rules, defaults=name.value == "runc")
     if not found:
         return Value("cgroupfs", at)
     if not isinstance(found.value, bool):
-        return Unknown("malformed", f"{found.evidence}: SystemdCgroup must be true or false", "correct it")
+        return Unknown("malformed", f"{found.evidence}: SystemdCgroup must be true or false", "correct the value")
     return Value("systemd" if found.value else "cgroupfs", found.evidence)
 
 
@@ -188,9 +190,7 @@ def _find_systemd_cgroup(options: Table, rules: ReleaseRules, *, defaults: bool)
 def _decide_snapshotter(images: Table, at: Evidence) -> Observation[str]:
     found = _get_text(images, "snapshotter", "overlayfs")
     if not found.value:
-        return Unknown(
-            "unsupported", f"{found.evidence}: which snapshotter an empty name means is not known", DUMP_HINT
-        )
+        return Unknown("unsupported", f"{found.evidence}: the meaning of an empty snapshotter is not known", DUMP_HINT)
     return found if found.evidence.source else Value(found.value, at)
 
 

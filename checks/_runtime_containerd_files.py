@@ -30,7 +30,7 @@ MAX_BYTES, MAX_FILES = 1 << 18, 64  # of one file, and number of imported files
 CRI_URI, CRI_ID = "io.containerd.grpc.v1.cri", "cri"
 CRI_RUNTIME, CRI_IMAGES = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
 IMAGE_KEYS = ("snapshotter", "disable_snapshot_annotations", "discard_unpacked_layers")
-DUMP_HINT = "run `containerd config dump` with the containerd that is installed"
+DUMP_HINT = "run `containerd config dump` with the installed containerd"
 URI_PARTS = 4  # of `io.containerd.grpc.v1.cri`, whose ID is the last part
 
 
@@ -73,7 +73,9 @@ def load_config_files(tree: Tree, path: str, rules: ReleaseRules, *, given: bool
         if path in done:
             continue
         if len(done) == MAX_FILES:
-            raise UnreadError(Unknown("unsupported", f"{path} is one of more than {MAX_FILES} files of containerd"))
+            raise UnreadError(
+                Unknown("unsupported", f"{path}: containerd has more than {MAX_FILES} configuration files")
+            )
         file = _read_tables(tree, path, given=given or bool(done))
         done.append(path)
         if file is None:
@@ -89,9 +91,7 @@ def _read_tables(tree: Tree, path: str, *, given: bool) -> Optional[toml.Table]:
     text = tree.text(path, MAX_BYTES)
     if isinstance(text, Absent):
         if given:
-            raise UnreadError(
-                Unknown("malformed", f"containerd does not start: {path} does not exist", f"write {path}")
-            )
+            raise UnreadError(Unknown("malformed", f"containerd does not start: {path} not found", f"create {path}"))
         return None
     from nodespec.formats.toml import parse  # noqa: PLC0415
 
@@ -136,7 +136,7 @@ def _add_config_file(loaded: MergedFiles, file: toml.Table, path: str, rules: Re
     plugins = _locate_settings(tables, path)
     disabled, required = (_get_text_list(file, key, path) for key in ("disabled_plugins", "required_plugins"))
     if version < 0 or (version > rules.newest and rules.migrates != "never"):
-        raise refuse_config(path, f"version {version} is not one of this containerd's")
+        raise refuse_config(path, f"version {version} is not supported by this containerd")
     if rules.migrates != "never" and version <= 1:
         plugins = {_expand_plugin_id(name): table for name, table in plugins.items()}
         disabled, required = ([(_expand_plugin_id(name), at) for name, at in names] for names in (disabled, required))
@@ -194,7 +194,7 @@ def _list_imports(tree: Tree, path: str, file: toml.Table, rules: ReleaseRules) 
             continue
         folder, _, last = pattern.rpartition("/")
         if any(sign in pattern for sign in "[\\?") or "*" in folder:
-            raise UnreadError(Unknown("unsupported", f"{at}: patterns such as `{text[:80]}` are not read", DUMP_HINT))
+            raise UnreadError(Unknown("unsupported", f"{at}: the pattern `{text[:80]}` is not supported", DUMP_HINT))
         names = tree.names(folder or "/")
         if isinstance(names, Unknown):
             raise UnreadError(names)
@@ -202,8 +202,8 @@ def _list_imports(tree: Tree, path: str, file: toml.Table, rules: ReleaseRules) 
             [f"{folder}/{name}" for name in names.value if fnmatchcase(name, last)] if isinstance(names, Value) else []
         )
         if not text.startswith("/") and rules.relative == "unknown":
-            said = f"{at}: where the pattern `{text[:80]}` starts in containerd {rules.name} is not known"
-            raise UnreadError(Unknown("unsupported", said, "write the whole path"))
+            said = f"{at}: the base directory of the pattern `{text[:80]}` in containerd {rules.name} is not known"
+            raise UnreadError(Unknown("unsupported", said, "write the absolute path"))
         yield from found
 
 
@@ -217,9 +217,9 @@ def _validate_files(loaded: MergedFiles, path: str, rules: ReleaseRules) -> None
             _migrate_plugins(loaded.plugins, path, rules)
         return
     if loaded.version > rules.newest and rules.newer == "refused":
-        raise refuse_config(path, f"version {loaded.version} is not one of this containerd's")
+        raise refuse_config(path, f"version {loaded.version} is not supported by this containerd")
     if loaded.version > rules.newest and rules.newer == "unknown":
-        said = f"{path}: whether containerd {rules.name} takes version {loaded.version} of the file is not known"
+        said = f"{path}: whether containerd {rules.name} accepts version {loaded.version} of the file is not known"
         raise UnreadError(Unknown("unsupported", said, "write a file of version 2"))
     names = [*loaded.disabled, *loaded.required, *((name, Evidence(path)) for name in loaded.plugins)]
     for name, at in names if loaded.version > 1 else ():
@@ -237,7 +237,11 @@ def _migrate_plugins(plugins: Table, path: str, rules: ReleaseRules) -> None:
         return
     if not rules.mixes and (CRI_RUNTIME in plugins or CRI_IMAGES in plugins):
         raise UnreadError(
-            Unknown("unsupported", f"{path}: {CRI_URI} beside {CRI_RUNTIME}: releases of 2.0 differ", DUMP_HINT)
+            Unknown(
+                "unsupported",
+                f"{path}: releases of containerd 2.0 differ in how they read {CRI_URI} beside {CRI_RUNTIME}",
+                DUMP_HINT,
+            )
         )
     runtime, images = (plugins.setdefault(name, {}) for name in (CRI_RUNTIME, CRI_IMAGES))
     held = old.get("containerd")

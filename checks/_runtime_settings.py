@@ -22,7 +22,7 @@ def read_setting(tree: Tree, name: str, column: str, version: Observation[str]) 
         return found
     if default:
         return Value(default, _locate_default(tree, name, settings.evidence))
-    said = f"{settings.evidence} does not say, and {name} decides when it runs"
+    said = f"{settings.evidence} does not set it, and {name} selects a value when it starts"
     return Unknown("not found", said, f"start {name}") if tree.running else Unknown(DEFERRED, said)
 
 

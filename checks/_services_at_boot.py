@@ -55,14 +55,14 @@ def _ask_init_system(
 ) -> Observation[bool]:
     system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent):
-        return Unknown("not found", f"there is no init system: {_init_system.INIT} is not there")
+        return Unknown("not found", f"no init system: {_init_system.INIT} not found")
     if isinstance(system, Unknown):
         return system
     if system.value == "systemd":
         return _confirm_missing_unit(tree, unit) or systemd(tree, unit)
     if system.value == "openrc":
         return openrc(tree, unit)
-    return Unknown("unsupported", f"which services {system.value} starts cannot be read yet")
+    return Unknown("unsupported", f"reading the services of {system.value} is not supported")
 
 
 def _confirm_missing_unit(tree: Tree, unit: str) -> Optional[Absent]:
@@ -150,4 +150,4 @@ def _find_sysv_link(tree: Tree, script: str) -> str:
 
 def explain_no_init(what: str) -> Unknown:
     """Return the result for a tree that does not boot."""
-    return Unknown(DEFERRED, f"nothing here would {what}: {_init_system.INIT} is not there")
+    return Unknown(DEFERRED, f"nothing in this tree would {what}: {_init_system.INIT} not found")

@@ -27,7 +27,7 @@ class SqliteDatabase:
         size = _decode_number(data[16:18])
         self._size = 1 << 16 if size == 1 else size
         if data[:16] != MAGIC or self._size < 512 or self._size & (self._size - 1):  # noqa: PLR2004 - the least page
-            raise ValueError("is no SQLite database")
+            raise ValueError("not an SQLite database")
         self._usable = self._size - data[20]
         self._data, self._newer = data, _read_committed_pages(log, self._size)
         self._read: Dict[int, bool] = {}
@@ -38,7 +38,7 @@ class SqliteDatabase:
         for kind, name, _, root, *_ in map(_parse_record, self._payloads(1)):
             if kind == b"table" and name == table.encode() and isinstance(root, int):
                 return map(_parse_record, self._payloads(root))
-        raise ValueError(f"has no table {table}")
+        raise ValueError(f"table {table} not found")
 
     def _page(self, number: int) -> bytes:
         """Return a page, which may be used only once, so that a cycle of pages ends."""
@@ -55,7 +55,7 @@ class SqliteDatabase:
             page, start = self._page(number), 100 if number == 1 else 0
             inner = page[start] == INNER
             if page[start] not in (INNER, LEAF):
-                raise ValueError(f"page {number} of the database is of no table")
+                raise ValueError(f"page {number} of the database does not belong to a table")
             count, first = (
                 min(_decode_number(page[start + 3 : start + 5]), self._size // 2),
                 start + (12 if inner else 8),

@@ -67,7 +67,7 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
     """
     system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent):
-        return _services_at_boot.explain_no_init("switch swap on")
+        return _services_at_boot.explain_no_init("enable swap")
     if isinstance(system, Unknown):
         return system
     built = _find_missing_support(tree)
@@ -79,7 +79,7 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
         if isinstance(one, Unknown):
             more.append(one)
         elif one.is_missing(tree):
-            more.append(Unknown(DEFERRED, f"{one.at} switches on {one.path}, which does not exist yet"))
+            more.append(Unknown(DEFERRED, f"{one.at} enables {one.path}, which does not exist yet"))
         else:
             found.setdefault(one.path, one)
     at = next((area.at for area in found.values()), Evidence(FSTAB))
@@ -189,5 +189,5 @@ def _detect_gpt_swap(tree: Tree) -> Iterator[AreaOrUnknown]:
         return
     reads = _services_at_boot.is_applied_at_boot(tree, "swap")
     if isinstance(reads, Value) and reads.value:
-        say = f"only a running machine can tell: {GPT_GENERATOR} switches on swap partitions of the root disk"
+        say = f"only a running machine can tell: {GPT_GENERATOR} enables swap partitions of the root disk"
         yield Unknown(DEFERRED, say)

@@ -93,7 +93,7 @@ def _read_cloud_init(tree: Tree) -> Iterator[AreaOrUnknown]:
         text = _systemd_units.read_optional_text(tree, path)
         match = re.search(r"^swap:[ \t]*(\S.*)?$", text.value, re.MULTILINE) if isinstance(text, Value) else None
         if match and (match[1] or "").strip() not in ("null", "false", "{}", "~"):
-            yield Unknown(DEFERRED, f"only a running machine can tell: {path} has cloud-init make swap")
+            yield Unknown(DEFERRED, f"only a running machine can tell: {path} lets cloud-init create swap")
 
 
 def _read_rpi_swap(tree: Tree) -> Iterator[AreaOrUnknown]:

@@ -63,7 +63,7 @@ class BootAssignments(NamedTuple):
         refused = self._follow(key)[1]
         if not refused:
             return None
-        say = f"{refused.at}: the kernel refuses `{refused.value[:80]}` for {key}, which keeps what it held before"
+        say = f"{refused.at}: the kernel refuses `{refused.value[:80]}` for {key}, which keeps its previous value"
         return Unknown("malformed", say, "write a value that the kernel accepts")
 
     def named(self) -> Iterator[str]:
@@ -82,7 +82,10 @@ class BootAssignments(NamedTuple):
             held = seen.value if isinstance(seen, Value) else _sysctl_values.DEFAULTS.get(key) if seen is None else None
             written = _sysctl_values.simulate_write(key, one.value, held)
             if not one.sure:
-                seen = Unknown("unsupported", f"{one.at}: whether its reader gets as far is not known")
+                seen = Unknown(
+                    "unsupported",
+                    f"{one.at}: whether this line is read is not known, because an earlier write may fail",
+                )
             elif written.value is None:
                 refused = RefusedAssignment(key, one.value, one.at)
             elif own or written.value != before:

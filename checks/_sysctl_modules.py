@@ -21,15 +21,15 @@ def explain_missing_module(tree: Tree, module: str) -> Optional[Observation[str]
     """Return why a module's parameter is missing after boot, or may be; else None."""
     state = modules.resolve_module_state(tree, module)
     if not isinstance(state, Value):
-        say = f"the module {module} brings it, and this kernel has none"
+        say = f"the module {module} adds it, and this kernel does not have the module"
         return state._replace(say=say) if isinstance(state, Absent) else state
     if state.value in ("loaded", "builtin"):
         return None
     if state.value == "blocked":
-        return Absent(state.evidence, f"the module {module} brings it, and may not be loaded")
+        return Absent(state.evidence, f"the module {module} adds it, and must not be loaded")
     if module not in EXPLICIT_MODULES:
-        return Unknown(DEFERRED, f"only a running machine can tell: the module {module} brings it")
-    said = f"the module {module} brings it, and nothing loads that at boot: name it in a file of {LOAD_FOLDERS[0]}"
+        return Unknown(DEFERRED, f"only a running machine can tell: the module {module} adds it")
+    said = f"the module {module} adds it, and nothing loads it at boot; list it in a file of {LOAD_FOLDERS[0]}"
     return Absent(Evidence(":".join(LOAD_FOLDERS)), said)
 
 
@@ -42,7 +42,7 @@ def find_disabled_ipv6(tree: Tree, key: str) -> Optional[Absent]:
         return None
     given = [(value, at) for name, value, at in _systemd_switches.read_boot_parameters(tree) if name == "ipv6.disable"]
     if given and given[-1][0] == "1":
-        return Absent(given[-1][1], "the kernel is started with ipv6.disable=1")
+        return Absent(given[-1][1], "the kernel command line has ipv6.disable=1")
     return _find_disabled_module(tree)
 
 

@@ -51,7 +51,7 @@ OPTIONS = {
     "kernel.keys.": "KEYS",
     "kernel.seccomp.": "SECCOMP_FILTER",
     "kernel.unprivileged_bpf_disabled": "BPF_SYSCALL",
-    "kernel.io_uring_": "IO_URING, from 6.6 on,",
+    "kernel.io_uring_": "IO_URING (Linux 6.6 or later)",
     "kernel.perf_": "PERF_EVENTS",
     "kernel.kexec_": "KEXEC_CORE",
     "kernel.modules_disabled": "MODULES",
@@ -65,14 +65,14 @@ OPTIONS = {
 }
 # Other explanations.
 EXPLANATIONS = {
-    "net.ipv6.": "the module ipv6 brings it, unless the kernel was started with ipv6.disable=1",
-    "user.max_": "a kernel from 4.9 on has it",
-    "kernel.unprivileged_userns_clone": "only Debian's patch has it: other kernels have user.max_user_namespaces",
-    "kernel.apparmor_": "only a kernel with AppArmor has it, and most of these only Ubuntu's",
-    "kernel.unprivileged_userns_apparmor_": "only a kernel with AppArmor has it",
-    "kernel.yama.": "only a kernel with the security module Yama has it",
-    **{beginning: f"the module {module} brings it" for beginning, module in MODULES.items()},
-    **{beginning: f"a kernel built with CONFIG_{option} has it" for beginning, option in OPTIONS.items()},
+    "net.ipv6.": "the module ipv6 adds it, unless the kernel was started with ipv6.disable=1",
+    "user.max_": "it requires Linux 4.9 or later",
+    "kernel.unprivileged_userns_clone": "it requires Debian's patch; other kernels have user.max_user_namespaces",
+    "kernel.apparmor_": "it requires AppArmor, and for most of these names a kernel of Ubuntu",
+    "kernel.unprivileged_userns_apparmor_": "it requires a kernel with AppArmor",
+    "kernel.yama.": "it requires a kernel with the security module Yama",
+    **{beginning: f"the module {module} adds it" for beginning, module in MODULES.items()},
+    **{beginning: f"it requires a kernel built with CONFIG_{option}" for beginning, option in OPTIONS.items()},
 }
 ROOT = "/proc/sys"
 SWAP_SEPARATORS = str.maketrans("./", "/.")
@@ -103,7 +103,9 @@ def parse_key(text: str) -> str:
         or len(text) > MAX_NAME_CHARS
         or not text.isprintable()
     ):
-        raise ValueError(f"`{text[:80]}` is no kernel parameter: write it as in `net.ipv4.ip_forward`")
+        raise ValueError(
+            f"`{text[:80]}` is not the name of a kernel parameter; expected a name such as `net.ipv4.ip_forward`"
+        )
     return name
 
 

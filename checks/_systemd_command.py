@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 UNRESOLVED = "\0"  # a placeholder in a word for text that cannot be resolved
-EXEC_START_HINT = "look at `systemctl show -p ExecStart` on the running machine"
+EXEC_START_HINT = "run `systemctl show -p ExecStart` on the running machine"
 _WORD = r"""(?s)(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')+"""
 _PIECE = r"""(?s)\\(.)|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^"'\\]+)"""
 _VARIABLE = r"(?a)\$\$|\$\{(\w+)\}"
@@ -74,12 +74,12 @@ def _read_exec_start(tree: Tree, unit: str, program: str) -> Observation[Command
         return Absent(Evidence(fragment.path or _systemd_units.UNIT_PATH), f"{unit} is {fragment.state}")
     readings = units.readings(fragment, units.known_as(unit, fragment))
     if units.unread or readings is None:
-        return units.unread or Unknown("malformed", f"{fragment.path} cannot be parsed", "correct it")
+        return units.unread or Unknown("malformed", f"{fragment.path} cannot be parsed", "correct the file")
     lines = list_effective_lines(readings, "ExecStart")
     if not lines:
         return Absent(Evidence(fragment.path), f"{unit} has no ExecStart")
     if len(lines) > 1:
-        said = f"{fragment.path} has {len(lines)} lines ExecStart, and one is expected"
+        said = f"{fragment.path} has {len(lines)} ExecStart lines; one is expected"
         return Unknown("unsupported", said, EXEC_START_HINT)
     words = tuple(_expand_words(tree, lines[0].value, readings))
     return _require_program(words, lines[0], program)

@@ -65,7 +65,7 @@ class Transaction:
         if unit.name not in self.possible:
             return Value(value=False, evidence=at)
         if unit.name in self.contested:
-            return Unknown("unsupported", f"{name} conflicts with a unit that is started too, or waits for itself")
+            return Unknown("unsupported", f"{name} conflicts with another started unit, or waits for itself")
         return Unknown("unsupported", f"whether {name} is started depends on units that cannot all be started")
 
     def readings(self, unit: Unit) -> List[UnitLine]:

@@ -111,7 +111,7 @@ def is_unit_enabled(units: Units, name: str) -> Observation[bool]:
     broken = units.broken_link(name)
     if broken:
         return Unknown(
-            "unsupported", f"{broken} leads to no file; systemd and systemctl read different files for {name}"
+            "unsupported", f"{broken} is a broken link; systemd and systemctl read different files for {name}"
         )
     fragment = units.fragment(name)
     if fragment.state == "missing":

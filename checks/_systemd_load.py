@@ -165,7 +165,7 @@ def _explain_bad_swap(names: Tuple[str, ...], readings: List[UnitLine]) -> str:
     what = [reading.value for reading in readings if (reading.section, reading.name) == ("Swap", "What")]
     path = _swap_fstab.FstabEntry(what[-1].replace("%%", "%"), "", "swap", "", Evidence("")).path if what else ""
     return (
-        "has a name that is not that of its What="
+        "has a name that does not match its What="
         if path and _swap_fstab.make_unit_name(path, "swap") not in names
         else ""
     )

@@ -80,7 +80,7 @@ def find_unit_file(tree: Tree, name: str) -> Observation[str]:
             return Value(path, Evidence(path))
         if isinstance(entry, Unknown):
             return entry
-    return Absent(Evidence(UNIT_PATH), f"there is no unit {name}")
+    return Absent(Evidence(UNIT_PATH), f"unit {name} not found")
 
 
 def is_masked(tree: Tree, path: str) -> bool:

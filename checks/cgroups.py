@@ -40,7 +40,7 @@ AT_REST = (
     *_kernel_release.SOURCES,
 )
 Bindings: TypeAlias = "Mapping[str, Observation[str]]"
-OUTSIDE_HINT = "look from the host, outside any container"
+OUTSIDE_HINT = "run nodespec on the host, outside any container"
 
 
 @fact(
@@ -77,8 +77,8 @@ def _version_at_rest(tree: Tree) -> Observation[str]:
 @fact(
     CONTROLLERS,
     sources=(MOUNTS, "*/cgroup.controllers"),
-    fix="take cgroup_disable= off the kernel command line (on a Raspberry Pi add cgroup_enable=memory to it), or boot a"
-    " kernel that has the controller; cgroups.bindings says of each why it is missing",
+    fix="remove cgroup_disable= from the kernel command line (on a Raspberry Pi add cgroup_enable=memory), or boot a"
+    " kernel that has the controller; cgroups.bindings has the reason for each",
 )
 def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
     """Controllers that a runtime can use here.
@@ -126,7 +126,7 @@ def _collect_usable(rows: Bindings, at: Evidence) -> Observation[FrozenSet[str]]
     ),
     noun="controller",
     closed=True,
-    fix="boot with cgroup_no_v1={key} to have it on version 2, without cgroup_disable={key} to have it at all",
+    fix="for version 2 boot with cgroup_no_v1={key}; if it is disabled, boot without cgroup_disable={key}",
 )
 def bindings(machine: Machine) -> Rows[Row]:
     """For each controller, the version of the hierarchy that it is bound to: v1 or v2.
@@ -175,7 +175,7 @@ def delegated(machine: Machine) -> Observation[FrozenSet[str]]:
 @fact(
     CONTROLLERS,
     sources=(MOUNTS, "*/cgroup.controllers"),
-    fix="enable them in every cgroup above; for users' own runtimes by Delegate=cpu cpuset io memory pids in a drop-in"
+    fix="enable them in every parent cgroup; for rootless runtimes set Delegate=cpu cpuset io memory pids in a drop-in"
     " of user@.service",
 )
 def granted(machine: Machine) -> Observation[FrozenSet[str]]:
@@ -271,7 +271,7 @@ def _infer_by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[st
 def _parse_major_minor(release: str) -> Tuple[int, int]:
     match = re.match(r"(\d{1,4})\.(\d{1,4})", release, re.ASCII)
     if not match:
-        raise ValueError(f"`{release[:40]}` is no kernel release")
+        raise ValueError(f"`{release[:40]}` is not a kernel release")
     return int(match[1]), int(match[2])
 
 
@@ -279,13 +279,13 @@ def _explain_missing_controller(machine: Machine, name: str) -> Optional[Absent]
     """Return why no mounted hierarchy has a controller, if that is known."""
     line, hierarchy, enabled = machine.once(_read_subsystems).get(name, (0, "0", "1"))
     if enabled == "0":
-        say = f"disabled when booting: cgroup_disable={name} on the kernel command line"
+        say = f"disabled by cgroup_disable={name} on the kernel command line"
         return Absent(Evidence(SUBSYSTEMS, line), say)
     if hierarchy != "0":
         return Absent(Evidence(SUBSYSTEMS, line), "bound to a version 1 hierarchy that is not mounted here")
     inside = nested.probe(machine)
     if name in V2 and isinstance(inside, Value) and inside.value is True:
-        return Absent(inside.evidence, "not passed down to this container, whatever the kernel has")
+        return Absent(inside.evidence, "not passed down to this container, even if the kernel has it")
     return None
 
 
@@ -311,7 +311,7 @@ def _parse_controllers(text: str) -> FrozenSet[str]:
     words = frozenset(text.split())
     strange = next((word for word in words if not re.fullmatch("[a-z][a-z0-9_]*", word)), None)
     if strange:
-        raise ValueError(f"`{strange[:40]}` is no name of a controller")
+        raise ValueError(f"`{strange[:40]}` is not the name of a controller")
     return words
 
 
@@ -332,7 +332,7 @@ def _parse_v2_path(text: str) -> str:
     for line in text.split("\n"):
         if line.startswith("0::"):
             return line[3:]
-    raise ValueError("no line of version 2")
+    raise ValueError("no line for version 2 found")
 
 
 def _explain_hidden(path: str) -> Unknown:

@@ -18,7 +18,7 @@ from nodespec.model.observation import Absent, Evidence
 def _validate_program_name(text: str) -> str:
     """Validate the name of a program, which must not be a path."""
     if not text or "/" in text or "\0" in text or text in (".", ".."):
-        raise ValueError(f"`{text}` cannot be the name of a program: it is called by name, a path stands under files")
+        raise ValueError(f"`{text}` is not the name of a program; use a name without slashes, or `files` for a path")
     return text
 
 
@@ -27,7 +27,7 @@ def _validate_program_name(text: str) -> str:
     sources=(*(f"{folder}/*" for folder in PROGRAMS), ":".join(PROGRAMS), *_program_places.SOURCES),
     noun="program",
     key=_validate_program_name,
-    fix="install the package that holds {key}",
+    fix="install the package that contains {key}",
     same_at_rest=True,
 )
 def commands(tree: Tree) -> Rows[Row]:

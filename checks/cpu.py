@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CPUINFO, ONLINE = "/proc/cpuinfo", "/sys/devices/system/cpu/online"
 
 
-@fact(Whole(), sources=(ONLINE, CPUINFO), fix="give the machine {want} processors, or bring those that it has online")
+@fact(Whole(), sources=(ONLINE, CPUINFO), fix="give the machine {want} processors, or enable its offline processors")
 def count(machine: Machine) -> Observation[int]:
     """Logical processors that are online: threads, not cores.
 
@@ -98,7 +98,7 @@ def _count_range_list(ranges: str) -> int:
 def _count_range(text: str) -> int:
     found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
     if not found or int(found[2] or found[1]) < int(found[1]):
-        raise ValueError(f"`{text[:40]}` is no range of processors")
+        raise ValueError(f"`{text[:40]}` is not a range of processors")
     return int(found[2] or found[1]) - int(found[1]) + 1
 
 
@@ -111,7 +111,7 @@ def _parse_cpuinfo(text: str) -> Tuple[CpuinfoRow, ...]:
     parts = (line.partition(":") for line in text.split("\n"))
     rows = tuple(CpuinfoRow(name.strip(), said.strip()) for name, _, said in parts)
     if not _count_processors(rows):
-        raise ValueError("no processor is listed")
+        raise ValueError("no processor found")
     return rows
 
 

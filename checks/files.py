@@ -51,7 +51,7 @@ def _validate_path(text: str) -> str:
         raise ValueError(f"`{text}` is not an absolute path")
     components = [name for name in text.split("/") if name not in ("", ".")]
     if ".." in components:
-        raise ValueError(f"`{text}`: with `..` a path depends on links")
+        raise ValueError(f"`{text}`: a path must not contain `..`")
     return "/" + "/".join(components)
 
 
@@ -83,7 +83,7 @@ def files(tree: Tree) -> Rows[Row]:
     def look(path: str) -> Optional[Observation[Row]]:
         found = tree.entry(path)
         if isinstance(found, Absent) and isinstance(tree.entry(path, follow=False), Value):
-            return found._replace(say="a link that leads nowhere")
+            return found._replace(say="a broken link")
         return found.then(lambda entry: _make_file_row(tree, path, entry))
 
     return Rows(look, dict, Absent(Evidence("/*")))

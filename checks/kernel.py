@@ -190,7 +190,7 @@ def _cmdline_at_rest(tree: Tree) -> Rows[Datum]:
     return _kernel_at_rest.list_parameters(tree)
 
 
-@fact(SetOf(OneOf(*TAINTS)), sources=(TAINTED,), fix="remove what tainted it, and reboot: taints stay until then")
+@fact(SetOf(OneOf(*TAINTS)), sources=(TAINTED,), fix="remove the cause of the taint, and reboot")
 def taints(machine: Machine) -> Observation[FrozenSet[str]]:
     """Taint flags: why kernel developers would reject this kernel's bug reports.
 
@@ -215,7 +215,7 @@ def lockdown(machine: Machine) -> Observation[str]:
     mounted = machine.names(SECURITY)  # The folder is empty if securityfs is not mounted.
     if isinstance(mounted, Value) and not mounted.value:
         return Unknown(
-            "hidden", f"no securityfs is mounted at {SECURITY}", f"mount -t securityfs securityfs {SECURITY}"
+            "hidden", f"securityfs is not mounted at {SECURITY}", f"mount -t securityfs securityfs {SECURITY}"
         )
     said = machine.line(f"{SECURITY}/lockdown").then(_parse_selected_word)
     return mounted if isinstance(mounted, Unknown) and isinstance(said, Absent) else said
@@ -231,7 +231,9 @@ def _lockdown_at_rest(tree: Tree) -> Observation[str]:
 def _validate_option_name(name: str) -> str:
     name = name.removeprefix("CONFIG_")
     if not re.fullmatch(r"\w{1,128}", name, re.ASCII):
-        raise ValueError(f"`{name}` is not the name of a build option: letters, digits and _, with or without CONFIG_")
+        raise ValueError(
+            f"`{name}` is not the name of a build option; expected letters, digits and _, with or without CONFIG_"
+        )
     return name
 
 
@@ -303,7 +305,7 @@ def _read_debian_version(machine: Machine) -> Observation[str]:
 def _parse_taints(text: str) -> FrozenSet[str]:
     mask = int(text)
     if not 0 <= mask < 1 << 64:
-        raise ValueError(f"`{text[:40]}` is no mask of taints")
+        raise ValueError(f"`{text[:40]}` is not a taint mask")
     named = dict(enumerate(TAINTS))
     return frozenset(named.get(bit, f"bit {bit}") for bit in range(64) if mask >> bit & 1)
 
@@ -312,5 +314,5 @@ def _parse_selected_word(text: str) -> str:
     """Return the selected word of `none [integrity] confidentiality`."""
     match = re.search(r"\[(\w+)\]", text)
     if not match:
-        raise ValueError("marks no level")
+        raise ValueError("no selected mode found; expected `[MODE]`")
     return match[1]

@@ -65,7 +65,7 @@ def path(tree: Tree) -> Observation[str]:
     return _program_places.find_program(tree, "kubelet")
 
 
-@fact(Flag(), sources=("/proc/*/comm",), fix="systemctl start kubelet, or stop it: {want} is wanted")
+@fact(Flag(), sources=("/proc/*/comm",), fix="start or stop the kubelet with systemctl; required: {want}")
 def running(machine: Machine) -> Observation[bool]:
     """Whether a process named kubelet runs.
 
@@ -89,7 +89,7 @@ def running(machine: Machine) -> Observation[bool]:
     Flag(),
     sources=_services_at_boot.SOURCES,
     optional=True,
-    fix="systemctl enable kubelet, or disable it: {want} is wanted",
+    fix="enable or disable the kubelet with systemctl; required: {want}",
     same_at_rest=True,
 )
 def enabled(tree: Tree) -> Observation[bool]:
@@ -106,7 +106,7 @@ def enabled(tree: Tree) -> Observation[bool]:
     Flag(),
     sources=_services_at_boot.SOURCES,
     optional=True,
-    fix="systemctl enable kubelet, or disable it: {want} is wanted",
+    fix="enable or disable the kubelet with systemctl; required: {want}",
     same_at_rest=True,
 )
 def starts_at_boot(tree: Tree) -> Observation[bool]:
@@ -133,5 +133,5 @@ def _parse_printed_version(text: str) -> str:
     """Parse `Kubernetes v1.35.0` to `1.35.0`."""
     match = re.fullmatch(r"Kubernetes v(\d\S{0,99})\s*", text)
     if not match:
-        raise ValueError(f"`{text[:80]}` is not what kubelet prints")
+        raise ValueError(f"`{text[:80]}` is not a version of the kubelet; expected `Kubernetes vX.Y.Z`")
     return match[1]

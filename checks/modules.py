@@ -23,7 +23,7 @@ LOADER = "/proc/sys/kernel/modprobe"
 
 def _validate_module_name(name: str) -> str:
     if not re.fullmatch(r"[\w+.-]{1,64}", name, re.ASCII):
-        raise ValueError(f"`{name}` is not the name of a module: letters, digits, _ and -")
+        raise ValueError(f"`{name}` is not the name of a module; expected letters, digits, _ and -")
     return _kernel_names.normalize_name(name)
 
 
@@ -48,7 +48,7 @@ def _validate_module_name(name: str) -> str:
     noun="module",
     key=_validate_module_name,
     closed=True,
-    fix="modprobe {key}, and name it in /etc/modules-load.d for the next boot; where there is no such module, install"
+    fix="modprobe {key}, and list it in /etc/modules-load.d for the next boot; if the module is not found, install"
     " the kernel's modules or boot a kernel that has it",
 )
 def modules(machine: Machine) -> Rows[str]:
@@ -157,7 +157,7 @@ def _explain_unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
     # Lists of modules do not include code that can no longer be built as a module.
     if isinstance(built, Value) and built.value == "y":
         return Value("builtin", built.evidence._replace(inferred=True))
-    return rest._replace(say=f"a kernel built with CONFIG_{option} has it")
+    return rest._replace(say=f"it requires a kernel built with CONFIG_{option}")
 
 
 def _find_in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
@@ -209,7 +209,7 @@ def _resolve_loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
         machine, name, _modprobe_plan.KernelState(machine.once(_list_present), bans), unread
     )
     if isinstance(seen, Value) and isinstance(machine.once(_read_loaded), Absent):
-        return Absent(Evidence(_kernel_version.PROC_MODULES), "this kernel loads no modules")
+        return Absent(Evidence(_kernel_version.PROC_MODULES), "this kernel does not support loadable modules")
     return seen
 
 
@@ -251,7 +251,7 @@ def _resolve_rest(machine: Tree) -> Union[Absent, Unknown]:
     tree = machine.once(_kernel_version.find_module_tree)
     if isinstance(tree, Absent):
         look = _suggest_reboot(machine) or "install the kernel's modules, or build them in"
-        return Unknown("not found", f"{tree.evidence} does not exist", look)
+        return Unknown("not found", f"{tree.evidence} not found", look)
     if isinstance(tree, Unknown):
         return tree
     loaded = machine.once(_read_loaded)

@@ -96,5 +96,5 @@ def _read_policy(machine: Machine) -> Iterator[Observation[str]]:
 
 def _parse_kinds(names: Tuple[str, ...]) -> FrozenSet[str]:
     if "mnt" not in names:  # No kernel can be built without mount namespaces.
-        raise ValueError("no namespaces in it")
+        raise ValueError("no mount namespace found")
     return KINDS.intersection(names)

@@ -127,7 +127,7 @@ def init(machine: Machine) -> Observation[str]:
     comm = machine.line("/proc/1/comm")
     if isinstance(comm, Value) and comm.value == "init":
         program = _init_system.detect_init_system(machine)
-        missing = Unknown("not found", f"process 1 is called init, and {_init_system.INIT} is not there")
+        missing = Unknown("not found", f"process 1 is named init, and {_init_system.INIT} was not found")
         return missing if isinstance(program, Absent) else program
     return comm.then(lambda program: _init_system.PROGRAMS.get(program, program))
 
@@ -227,4 +227,4 @@ def _parse_machine_id(text: str) -> str:
     if re.fullmatch("[0-9a-fA-F]{32}", text) and set(text) != {"0"}:
         return "set"
     # The message must not show the ID.
-    raise ValueError("neither empty, nor `uninitialized`, nor 32 hexadecimal digits")
+    raise ValueError("it must be empty, `uninitialized` or 32 hexadecimal digits")

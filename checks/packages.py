@@ -34,7 +34,7 @@ def _validate_package_name(text: str) -> str:
     """Validate the name of a package, optionally with its architecture."""
     name, colon, architecture = text.partition(":")
     if not NAME.fullmatch(name) or (colon and not NAME.fullmatch(architecture)):
-        raise ValueError(f"`{text}` cannot be the name of a package")
+        raise ValueError(f"`{text}` is not a valid package name")
     return text
 
 
@@ -55,7 +55,7 @@ def _validate_package_name(text: str) -> str:
     fix="install the package {key}",
     fixes={
         **dict.fromkeys(("version", "deb", "rpm", "apk"), "upgrade {key} to {want}"),
-        "status": "let dpkg finish what it began: dpkg --configure -a",
+        "status": "complete the installation: dpkg --configure -a",
         "architecture": "install the package {key} of architecture {want}",
     },
     same_at_rest=True,
@@ -96,5 +96,5 @@ def _find_database(tree: Tree) -> Union[_dpkg.DpkgDatabase, PackageDatabase, Unk
         unread = unread or found
     for path, system in OTHERS.items():
         if not isinstance(tree.entry(path), Absent):
-            return unread or Unknown("unsupported", f"{path}: packages of {system} cannot be read yet")
-    return unread or Unknown("not found", f"no package database: {STATUS} is not there, or has no packages")
+            return unread or Unknown("unsupported", f"{path}: the package system {system} is not supported")
+    return unread or Unknown("not found", f"no package database found: {STATUS} is missing or has no packages")

@@ -36,9 +36,9 @@ def _parse_port(text: str) -> str:
     """Parse a port: `6443` and `6443/tcp` are TCP, `53/udp` is UDP."""
     number, slash, protocol = text.partition("/")
     if not re.fullmatch(r"\d{1,5}", number, re.ASCII) or not 1 <= int(number) <= MAX_PORT:
-        raise ValueError(f"`{text}` is not a port: a number from 1 to {MAX_PORT}, with /udp if it is UDP's")
+        raise ValueError(f"`{text}` is not a port; expected a number from 1 to {MAX_PORT}, with /udp for UDP")
     if slash and protocol not in LISTENING_STATES:
-        raise ValueError(f"`{text}` is not a port: {protocol or 'nothing'} is neither tcp nor udp")
+        raise ValueError(f"`{text}` is not a port; the protocol must be tcp or udp")
     return _format_port(int(number), protocol or "tcp")
 
 
@@ -53,7 +53,7 @@ def _format_port(number: int, protocol: str) -> str:
     key=_parse_port,
     closed=True,
     total=True,
-    fix="`ss -lntup` shows what uses port {key}: make it {want}",
+    fix="find the user of port {key} with `ss -lntup`; required: {want}",
 )
 def ports(machine: Machine) -> Rows[Row]:
     """State of a port: free, `listening` or `connected`.
@@ -95,7 +95,7 @@ def _read_used_ports(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[s
     if not lacking:
         return rows, Value("free", Evidence(f"{machine.process}/net/{protocol}"))
     why = lacking[0]
-    unread = why if isinstance(why, Unknown) else Unknown("not found", f"{why.evidence} is not there")
+    unread = why if isinstance(why, Unknown) else Unknown("not found", f"{why.evidence} not found")
     # In the table that was not read, a port with only a connection here may have a listener.
     return {key: row for key, row in rows.items() if row.value == "listening"}, unread
 
@@ -144,7 +144,7 @@ def _parse_table(text: str) -> Tuple[Socket, ...]:
     ` 0: 0100007F:0BB8 00000000:0000 0A ...` listens on port 3000.
     """
     if text.split(None, 2)[:2] != ["sl", "local_address"]:
-        raise ValueError("no heading of sockets")
+        raise ValueError("no header of a socket table found")
     return tuple(_parse_sockets(text))
 
 

@@ -73,9 +73,9 @@ def _resolve_runtime_name(key: str) -> str:
     closed=True,
     fixes={
         "version": "install {key} {want}",
-        "cgroup_driver": "have {key} use the cgroup driver {want}, and restart it: SystemdCgroup in the options of "
+        "cgroup_driver": "set the cgroup driver of {key} to {want}, and restart it: SystemdCgroup in the options of "
         f"runc in {CONTAINERD}, cgroup_manager under [crio.runtime] in {CRIO}, native.cgroupdriver in {DOCKER}",
-        "snapshotter": "have {key} use {want}, and restart it",
+        "snapshotter": "set the snapshotter of {key} to {want}, and restart it",
     },
 )
 def runtime(machine: Machine) -> Rows[Row]:
@@ -240,14 +240,14 @@ def _read_handlers(machine: Machine, name: str) -> Observation[FrozenSet[str]]:
         return _request_info(machine, name).then(_parse_docker_handlers)
     status = _request_status(machine, name)
     if isinstance(status, Value) and not status.value.handlers:
-        return Unknown("unsupported", f"{status.evidence} names no handlers", f"upgrade {name}")
+        return Unknown("unsupported", f"{status.evidence} lists no handlers", f"upgrade {name}")
     return status.then(lambda status: status.handlers)
 
 
 def _parse_docker_handlers(info: object) -> FrozenSet[str]:
     runtimes = _get_info(info, "Runtimes")
     if not isinstance(runtimes, dict):
-        raise ValueError("it names no runtimes")
+        raise ValueError("no runtimes found")
     return frozenset(map(str, runtimes))
 
 
@@ -282,7 +282,7 @@ def _parse_version(said: str) -> str:
     """
     match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", said[:1000], re.ASCII)
     if not match:
-        raise ValueError(f"no version in `{said[:80]}`")
+        raise ValueError(f"no version found in `{said[:80]}`")
     return match[1]
 
 
@@ -347,5 +347,5 @@ def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
 
 def _require_text(said: object) -> str:
     if not isinstance(said, str) or not said:
-        raise ValueError("it does not say")
+        raise ValueError("the value is not set")
     return said

@@ -30,7 +30,7 @@ AT_REST = ("/etc/fstab", "*/systemd/*", "generator/*", "/etc/runlevels*", "/etc/
 @fact(
     Size(),
     sources=(SWAPS,),
-    fix="for none: swapoff --all, and take out of /etc/fstab, swap units and zram-generator.conf what brings it back",
+    fix="to disable swap: swapoff --all, and remove the areas from /etc/fstab, swap units and zram-generator.conf",
 )
 def total(machine: Machine) -> Observation[int]:
     """Swap space of all areas together, in bytes; 0 if no swap is active.
@@ -46,8 +46,8 @@ def total(machine: Machine) -> Observation[int]:
     sources=(SWAPS,),
     noun="swap area",
     closed=True,
-    fix="swapoff {key}, and take it out of /etc/fstab, swap units and zram-generator.conf",
-    fixes={"size": "make {key} anew with {want}: swapoff, mkswap, swapon"},
+    fix="swapoff {key}, and remove it from /etc/fstab, swap units and zram-generator.conf",
+    fixes={"size": "create {key} again with {want}: swapoff, mkswap, swapon"},
 )
 def devices(machine: Machine) -> Rows[Row]:
     """Swap areas by path, as the kernel reports it, with links resolved.
@@ -99,7 +99,7 @@ def _read_areas(machine: Machine) -> Observation[Tuple[ActiveArea, ...]]:
 def _parse_swaps(swaps: str) -> Tuple[ActiveArea, ...]:
     heading, *lines = swaps.split("\n")
     if heading.split()[:3] != ["Filename", "Type", "Size"]:
-        raise ValueError("no heading of swap areas")
+        raise ValueError("no header of /proc/swaps found")
     return tuple(_parse_area(number, line) for number, line in enumerate(lines, 2) if line)
 
 
@@ -107,6 +107,6 @@ def _parse_area(number: int, line: str) -> ActiveArea:
     """Parse a line: size in KiB, path with octal escapes for blanks and backslashes."""
     match = re.match(r"([^ \t]+)[ \t]+([a-z]+)[ \t]+(\d{1,18})[ \t]", line, re.ASCII)
     if not match:
-        raise ValueError(f"line {number} is no swap area")
+        raise ValueError(f"line {number} is not a swap area")
     path = unescape_path(match[1])
     return ActiveArea(number, path, match[2], int(match[3]) * 1024)

@@ -63,7 +63,7 @@ def sysctl(machine: Machine) -> Rows[str]:
     """
     root = machine.names(ROOT)
     if isinstance(root, Absent):
-        root = Unknown("not found", f"{ROOT} is not there", "a kernel built with CONFIG_PROC_SYSCTL has it")
+        root = Unknown("not found", f"{ROOT} not found", "boot a kernel that was built with CONFIG_PROC_SYSCTL")
     if isinstance(root, Unknown):
         return Rows.lacking(root)
     return Rows(
@@ -90,9 +90,9 @@ def _observe_parameter(machine: Machine, key: str) -> Observation[str]:
         return said
     entry = machine.entry(path)
     if isinstance(entry, Value) and entry.value.kind == "directory":
-        return Absent(Evidence(path), "it is a group of parameters")
+        return Absent(Evidence(path), "a group of parameters; name one parameter")
     if isinstance(entry, Value) and not entry.value.mode & 0o444:
-        return Unknown("unsupported", f"{path} can only be written")
+        return Unknown("unsupported", f"{path} is write-only")
     return said if isinstance(said, Unknown) else Absent(said.evidence, _explain_missing_parameter(machine, key))
 
 
@@ -111,7 +111,7 @@ def _explain_closed(machine: Machine, key: str) -> Optional[Unknown]:
     if secret:
         return secret
     if key.startswith("fs.binfmt_misc."):
-        return Unknown("refused", "/proc/sys/fs/binfmt_misc may be mounted by the mere look at it")
+        return Unknown("refused", "reading /proc/sys/fs/binfmt_misc may mount it")
     if machine.root == "/":  # The reader's own namespaces are those that are asked for.
         return None
     for space, keys in NAMESPACES.items():
@@ -145,7 +145,9 @@ def _find_nearest(machine: Machine, key: str) -> str:
         here = names.value[:MAX_COMPARED_NAMES] if isinstance(names, Value) else ()
         if part not in here:
             close = get_close_matches(part, here, 1, MIN_SIMILARITY)
-            return f"there is {make_name(f'{path}/{close[0]}')}" if close else f"{path} has nothing of the kind"
+            return (
+                f"there is {make_name(f'{path}/{close[0]}')}" if close else f"{path} has no parameter of a similar name"
+            )
         path += f"/{part}"
     return f"{path} cannot be opened"
 

@@ -104,9 +104,9 @@ class TestHeld:
     )
     def test_what_is_no_kernel_is_none(self, make_tree: MakeTree, path: str) -> None:
         seen = next_(make_tree({path: ""}))
-        assert seen == Absent(Evidence("/boot:/usr/lib/modules:/lib/modules"), "no kernel is installed here")
+        assert seen == Absent(Evidence("/boot:/usr/lib/modules:/lib/modules"), "no kernel found in this tree")
         assert _boot_next.resolve_kernel_at_rest(DirectoryTree(make_tree({}))) == Unknown(
-            "deferred", "no kernel is installed in this tree"
+            "deferred", "no kernel found in this tree"
         )
 
     def test_a_damaged_unified_image_is_unknown(self, make_tree: MakeTree) -> None:
@@ -144,7 +144,7 @@ class TestHeld:
     def test_a_kernel_whose_release_nothing_tells_is_not_absent(self, make_tree: MakeTree) -> None:
         for path in ("/boot/kernel8.img", "/boot/firmware/kernel8.img"):
             seen = next_(make_tree({path: ""}))
-            assert seen == Unknown("not found", f"which release {path} is cannot be told")
+            assert seen == Unknown("not found", f"release of the kernel {path} not found")
             Path(make_tree({}) + path).unlink()
 
 
@@ -236,7 +236,7 @@ class TestGrub:
             (
                 menu("0", entry("Gone", "6.1.0-1-amd64")),
                 "not found",
-                "the default entry `Gone` cannot be started: its kernel /boot/vmlinuz-6.1.0-1-amd64 is not found",
+                "kernel /boot/vmlinuz-6.1.0-1-amd64 of the default entry `Gone` not found",
             ),
             (menu("0", "menuentry a {", "chainloader +1", "}"), "unsupported", "`a` runs `chainloader`"),
             (menu("0"), "unsupported", "the menu has no entries"),
@@ -302,7 +302,7 @@ class TestGrub:
     def test_a_kernel_that_is_not_held_cannot_be_asked_for(self, make_tree: MakeTree) -> None:
         tree = DirectoryTree(make_tree(BOTH))
         tree.kernel = "6.1"
-        say = f"no kernel 6.1 is installed in this tree, which has {NEW}, {OLD}"
+        say = f"kernel 6.1 not found in this tree; installed: {NEW}, {OLD}"
         assert _boot_next.resolve_kernel_at_rest(tree) == Unknown("not found", say)
 
 
@@ -348,7 +348,7 @@ class TestEntries:
         root = make_tree({**self.FILES, "/boot/loader/loader.conf": "default @saved\n"})
         seen = next_(root)
         assert isinstance(seen, Unknown)
-        assert "only an EFI variable names" in seen.say
+        assert "only an EFI variable has the entry" in seen.say
 
     @pytest.mark.parametrize(
         ("variable", "conf"),

@@ -180,10 +180,10 @@ def test_proc_cgroups_is_not_believed_on_version_2(listing: Optional[str], tmp_p
 @pytest.mark.parametrize(
     ("name", "controller", "say"),
     [
-        ("raspberry-pi", "memory", "disabled when booting: cgroup_disable=memory on the kernel command line"),
+        ("raspberry-pi", "memory", "disabled by cgroup_disable=memory on the kernel command line"),
         ("not-mounted", "memory", "bound to a version 1 hierarchy that is not mounted here"),
         ("v2-over-v1", "cpu", "bound to a version 1 hierarchy that is not mounted here"),
-        ("container-private-ns", "cpuset", "not passed down to this container, whatever the kernel has"),
+        ("container-private-ns", "cpuset", "not passed down to this container, even if the kernel has it"),
         ("container-private-ns", "memroy", "there is `memory`"),
         ("unified", "memroy", "there is `memory`"),
         ("unified", "net_cls", ""),

@@ -85,13 +85,13 @@ def test_systemd_mounts_what_it_was_built_for_or_told(
 @pytest.mark.parametrize(
     ("files", "links", "say"),
     [
-        (systemd("252"), INIT, "libsystemd-shared-252.so does not say which version systemd was built for"),
-        (KERNEL, INIT, "which version systemd was built for cannot be seen"),
-        ({**systemd("256"), LINE: "systemd.unified_cgroup_hierarchy=0"}, INIT, "systemd 256 does not start"),
-        ({**systemd("257"), LINE: "systemd.unified_cgroup_hierarchy=0"}, INIT, "systemd 257 does not start"),
-        (KERNEL, {}, "the init system that would mount them is not known"),
-        (KERNEL, {"/sbin/init": "openrc-init"}, "does not set rc_cgroup_mode"),
-        ({}, INIT, "no kernel is installed in this tree"),
+        (systemd("252"), INIT, "libsystemd-shared-252.so has no default-hierarchy"),
+        (KERNEL, INIT, "systemd's library, which has the default version, not found"),
+        ({**systemd("256"), LINE: "systemd.unified_cgroup_hierarchy=0"}, INIT, "systemd 256 does not support"),
+        ({**systemd("257"), LINE: "systemd.unified_cgroup_hierarchy=0"}, INIT, "systemd 257 does not support"),
+        (KERNEL, {}, "the init system that mounts control groups is not known"),
+        (KERNEL, {"/sbin/init": "openrc-init"}, "rc_cgroup_mode is not set"),
+        ({}, INIT, "no kernel found in this tree"),
     ],
 )
 def test_what_cannot_be_told_is_deferred(make_tree: MakeTree, files: Files, links: Mapping[str, str], say: str) -> None:
@@ -143,7 +143,7 @@ def test_the_command_line_disables(make_tree: MakeTree, name: str) -> None:
     assert isinstance(seen, Value)
     assert seen.value == frozenset(UNIFIED - {"memory", "io"})
     row = look(root, "cgroups", "bindings", "memory")
-    assert row == Absent(Evidence(LINE), "disabled when booting: cgroup_disable=memory on the kernel command line")
+    assert row == Absent(Evidence(LINE), "disabled by cgroup_disable=memory on the kernel command line")
 
 
 def test_on_version_1_they_have_other_names(make_tree: MakeTree) -> None:
@@ -185,4 +185,4 @@ def test_namespaces_are_what_the_kernel_was_built_with(make_tree: MakeTree) -> N
 
 
 def test_without_a_kernel_namespaces_are_deferred(make_tree: MakeTree) -> None:
-    assert look(make_tree({}), "namespaces", "kinds") == Unknown("deferred", "no kernel is installed in this tree")
+    assert look(make_tree({}), "namespaces", "kinds") == Unknown("deferred", "no kernel found in this tree")

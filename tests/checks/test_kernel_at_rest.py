@@ -25,7 +25,7 @@ RELEASE = "6.1.0-50-amd64"
 IMAGE, CONFIG = f"/boot/vmlinuz-{RELEASE}", f"/boot/config-{RELEASE}"
 HEADER = "# Linux/x86 6.1.176 Kernel Configuration\n"
 BANNER = f"{RELEASE} (debian-kernel@lists.debian.org) #1 SMP PREEMPT_DYNAMIC Debian 6.1.170-3 (2026-05-01)"
-NO_KERNEL = Unknown("deferred", "no kernel is installed in this tree")
+NO_KERNEL = Unknown("deferred", "no kernel found in this tree")
 
 
 def look(root: str, *path: str, kernel: str = "") -> Observation[Datum]:
@@ -135,7 +135,7 @@ class TestArch:
 
     def test_else_deferred(self, make_tree: MakeTree) -> None:
         seen = look(make_tree({IMAGE: gzipped(b"nothing of the kind")}), "arch")
-        say = f"only a running machine can tell: no file of the kernel {RELEASE} says it"
+        say = f"only a running machine can tell: no file of the kernel {RELEASE} has its architecture"
         assert seen == Unknown("deferred", say)
 
 
@@ -260,7 +260,7 @@ def test_without_a_kernel_all_of_it_is_deferred(make_tree: MakeTree) -> None:
         assert look(root, *path) == NO_KERNEL, path
     none = look(root, "next")
     assert isinstance(none, Absent)
-    assert none.say == "no kernel is installed here"
+    assert none.say == "no kernel found in this tree"
 
 
 def test_taints_have_no_meaning_at_rest() -> None:

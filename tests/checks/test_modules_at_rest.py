@@ -59,7 +59,7 @@ def test_each_module_says_its_state(make_tree: MakeTree) -> None:
     assert look(root, "autofs4") == Value("loaded", Evidence("/sbin/init", inferred=True))
     sctp = look(root, "sctp")
     assert sctp == Absent(
-        Evidence(f"{MODULES}/modules.order", 1), "this kernel's build has it, and it is not installed"
+        Evidence(f"{MODULES}/modules.order", 1), "the kernel was built with it, but its file is not installed"
     )
     assert isinstance(look(root, "nothing"), Absent)
     listed = {name for name, row in rows(root).every().items() if isinstance(row, Value) and row.value == "loaded"}
@@ -158,7 +158,7 @@ def test_openrc_loads_nothing_without_its_service(make_tree: MakeTree) -> None:
 
 def test_without_a_kernel_all_of_it_is_deferred(make_tree: MakeTree) -> None:
     seen = look(make_tree({"/etc/modules-load.d/a.conf": "overlay"}, SYSTEMD), "overlay")
-    assert seen == Unknown("deferred", "no kernel is installed in this tree")
+    assert seen == Unknown("deferred", "no kernel found in this tree")
 
 
 def test_without_a_module_tree_the_configuration_says_what_is_built_in(make_tree: MakeTree) -> None:

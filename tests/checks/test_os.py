@@ -188,7 +188,7 @@ def test_links_stay_in_the_tree(make_tree: MakeTree) -> None:
 def test_without_any_file_all_is_unknown(make_tree: MakeTree, name: str) -> None:
     seen = look(name, Machine(make_tree({"/etc/hostname": "x"}, {"/etc/os-release": "../usr/lib/os-release"})))
     assert isinstance(seen, Unknown)
-    assert (seen.reason, seen.say) == ("not found", "neither /etc/os-release nor /usr/lib/os-release exists")
+    assert (seen.reason, seen.say) == ("not found", "neither /etc/os-release nor /usr/lib/os-release found")
 
 
 def test_an_own_mount_namespace_on_the_host_s_root_is_no_container(make_tree: MakeTree) -> None:

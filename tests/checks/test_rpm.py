@@ -70,7 +70,7 @@ class TestReal:
             "status": "installed",
             "architecture": "x86_64",
         }
-        assert record(row)["deb"] == Absent(Evidence(PATH), "it is a package of RPM: `rpm` is its version")
+        assert record(row)["deb"] == Absent(Evidence(PATH), "a package of RPM has its version in the column `rpm`")
         assert record(row)["apk"] == record(row)["deb"]
 
     def test_an_architecture_may_be_asked_for(self, real: Rows[Row]) -> None:
@@ -105,7 +105,7 @@ class TestReal:
 def test_older_formats_are_known_and_not_read(make_tree: MakeTree, path: str, form: str) -> None:
     seen = rows(make_tree({path: "x"})).observe("bash")
     assert isinstance(seen, Unknown)
-    assert (seen.reason, seen.say) == ("unsupported", f"{path}: RPM's database as {form} cannot be read")
+    assert (seen.reason, seen.say) == ("unsupported", f"{path}: RPM's database format {form} is not supported")
 
 
 def header(**said: object) -> bytes:

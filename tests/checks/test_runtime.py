@@ -195,7 +195,7 @@ def test_docker_is_asked_over_http(root: str) -> None:
         assert docker.met == 2  # once to see whether it runs, once for all that it says
         api = row(Machine(root), "docker")["api"]
     assert isinstance(api, Absent)
-    assert api.say == "Docker does not speak the CRI: cri-dockerd does so for it"
+    assert api.say == "Docker does not serve the CRI; cri-dockerd does so for Docker"
 
 
 def test_cri_dockerd_says_the_version_of_docker_and_is_not_believed(root: str) -> None:
@@ -203,7 +203,7 @@ def test_cri_dockerd_says_the_version_of_docker_and_is_not_believed(root: str) -
         found = row(Host(root, **{"cri-dockerd": "cri-dockerd 0.3.21 (9a8a9fe)\n"}), "cri-dockerd")
         assert found["version"] == Value("0.3.21", Evidence("cri-dockerd --version"))
         assert found["api"] == Value("v1", Evidence(f"{SOCKETS['cri-dockerd']} runtime.v1.RuntimeService/Version"))
-        assert found["snapshotter"] == Absent(Evidence(PROGRAMS), "cri-dockerd keeps no images")
+        assert found["snapshotter"] == Absent(Evidence(PROGRAMS), "cri-dockerd does not store images")
 
 
 def test_plugin_disabled_is_absence_of_the_cri_and_says_what_to_do(root: str) -> None:
@@ -212,8 +212,8 @@ def test_plugin_disabled_is_absence_of_the_cri_and_says_what_to_do(root: str) ->
         found = row(machine, "containerd")
         absent = Absent(
             Evidence(f"{CONTAINERD} runtime.v1.RuntimeService/Version"),
-            "the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins in "
-            "/etc/containerd/config.toml, or look for its error in containerd's log, and restart containerd",
+            "the cri plugin of containerd is disabled or did not start; remove it from disabled_plugins in "
+            "/etc/containerd/config.toml, or search containerd's log for its error, and restart containerd",
         )
         assert [found[column] for column in ("api", "conditions", "handlers", "features")] == [absent] * 4
         assert found["running"] == Value(value=True, evidence=Evidence(CONTAINERD))
@@ -295,7 +295,7 @@ def test_a_runtime_that_names_no_handlers_is_no_runtime_without(root: str) -> No
     with Fake(root, SOCKETS["crio"], fake_peers.grpc({**TWO, "runtime.v1.RuntimeService/Status": CONDITIONS})):
         found = row(Machine(root), "crio")["handlers"]
     assert found == Unknown(
-        "unsupported", f"{SOCKETS['crio']} runtime.v1.RuntimeService/Status names no handlers", "upgrade crio"
+        "unsupported", f"{SOCKETS['crio']} runtime.v1.RuntimeService/Status lists no handlers", "upgrade crio"
     )
 
 
@@ -347,7 +347,7 @@ def test_programs_below_another_root_are_not_run(root: str) -> None:
     version = found["version"]
     assert isinstance(version, Unknown)
     assert version.reason == "refused"
-    assert found["running"] == Absent(Evidence(PROGRAMS), "runc is no service")
+    assert found["running"] == Absent(Evidence(PROGRAMS), "runc is not a service")
     assert seen(Machine(root), "crun")["snapshotter"] is None
 
 
@@ -451,7 +451,9 @@ def test_configuration_that_cannot_be_read_is_unknown(root: str, make_tree: Make
             "docker",
             {},
             Unknown(
-                "not found", "/etc/docker/daemon.json does not say, and docker decides when it runs", "start docker"
+                "not found",
+                "/etc/docker/daemon.json does not set it, and docker selects a value when it starts",
+                "start docker",
             ),
         ),
         (

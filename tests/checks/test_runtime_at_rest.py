@@ -121,7 +121,7 @@ def test_a_runtime_comes_in_packages_of_several_names(make_tree: MakeTree, name:
     ],
 )
 def test_a_program_that_no_package_has_is_not_asked(make_tree: MakeTree, program: str, files: Files) -> None:
-    said = f"only a running machine can tell: no package says the version of {program}"
+    said = f"only a running machine can tell: no package has the version of {program}"
     assert row(host(make_tree, program, files=files), "containerd")["version"] == Unknown("deferred", said)
 
 
@@ -155,8 +155,8 @@ def test_without_a_unit_nothing_starts_it(make_tree: MakeTree) -> None:
 def test_runc_is_no_service_and_keeps_no_images(make_tree: MakeTree) -> None:
     columns = row(host(make_tree, "/usr/sbin/runc", files=packages(runc="1.1.5+ds1-1+deb12u1")), "runc")
     for column in ("enabled", "running", "socket", "api", "conditions", "handlers", "features", "cgroup_driver"):
-        assert columns[column] == Absent(SEARCHED, "runc is no service"), column
-    assert columns["snapshotter"] == Absent(SEARCHED, "runc keeps no images")
+        assert columns[column] == Absent(SEARCHED, "runc is not a service"), column
+    assert columns["snapshotter"] == Absent(SEARCHED, "runc does not store images")
 
 
 def test_only_what_is_installed_is_a_row(make_tree: MakeTree) -> None:

@@ -95,13 +95,13 @@ def test_numbers_are_signed_and_nothing_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"SQLite format 3\0", b"SQLite format 3\0\0\3" + bytes(4096), bytes(4096)])
 def test_what_is_no_database_is_said_to_be_none(data: bytes) -> None:
-    with pytest.raises(ValueError, match="is no SQLite database"):
+    with pytest.raises(ValueError, match="not an SQLite database"):
         list(SqliteDatabase(data).rows("Packages"))
 
 
 def test_a_table_that_is_not_there_is_missed(tmp_path: Path) -> None:
     data, _ = made(tmp_path / "db", 512, [b""])
-    with pytest.raises(ValueError, match="has no table Packagez"):
+    with pytest.raises(ValueError, match="table Packagez not found"):
         list(SqliteDatabase(data).rows("Packagez"))
 
 

@@ -92,7 +92,7 @@ class TestFstab:
 
     def test_a_file_that_does_not_exist_may_be_made(self, make_tree: MakeTree) -> None:
         root = make_tree({FSTAB: "/swapfile none swap sw\n"}, SYSTEMD)
-        why = Unknown("deferred", f"{FSTAB}:1 switches on /swapfile, which does not exist yet")
+        why = Unknown("deferred", f"{FSTAB}:1 enables /swapfile, which does not exist yet")
         assert total(root) == devices(root).observe("/swapfile") == why
 
     def test_known_and_unknown_sizes_add_up(self, make_tree: MakeTree) -> None:
@@ -128,7 +128,7 @@ class TestFstab:
     def test_nothing_is_said_where_nothing_boots(self, make_tree: MakeTree) -> None:
         root = make_tree({"/etc/os-release": "ID=debian\n"})
         for seen in (total(root), devices(root).rest):
-            assert seen == Unknown("deferred", "nothing here would switch swap on: /sbin/init is not there")
+            assert seen == Unknown("deferred", "nothing in this tree would enable swap: /sbin/init not found")
 
 
 class TestUnits:

@@ -90,7 +90,7 @@ def test_the_first_separator_decides(written: str, name: str) -> None:
     ],
 )
 def test_what_cannot_be_a_parameter_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"write it as in `net\.ipv4\.ip_forward`"):
+    with pytest.raises(ValueError, match=r"a name such as `net\.ipv4\.ip_forward`"):
         table().key(text)
 
 
@@ -123,22 +123,25 @@ def test_values_have_their_blanks_folded(make_tree: MakeTree, key: str, value: s
 @pytest.mark.parametrize(
     ("key", "say"),
     [
-        ("net.bridge.bridge-nf-call-iptables", "the module br_netfilter brings it"),
-        ("net.netfilter.nf_conntrack_max", "the module nf_conntrack brings it"),
-        ("net.ipv4.vs.conntrack", "the module ip_vs brings it"),
+        ("net.bridge.bridge-nf-call-iptables", "the module br_netfilter adds it"),
+        ("net.netfilter.nf_conntrack_max", "the module nf_conntrack adds it"),
+        ("net.ipv4.vs.conntrack", "the module ip_vs adds it"),
         (
             "net.ipv6.conf.all.forwarding",
-            "the module ipv6 brings it, unless the kernel was started with ipv6.disable=1",
+            "the module ipv6 adds it, unless the kernel was started with ipv6.disable=1",
         ),
-        ("kernel.unprivileged_userns_clone", "only Debian's patch has it: other kernels have user.max_user_namespaces"),
-        ("kernel.keys.root_maxkeys", "a kernel built with CONFIG_KEYS has it"),
+        (
+            "kernel.unprivileged_userns_clone",
+            "it requires Debian's patch; other kernels have user.max_user_namespaces",
+        ),
+        ("kernel.keys.root_maxkeys", "it requires a kernel built with CONFIG_KEYS"),
         ("vm.swapiness", "there is vm.swappiness"),
         ("net.ipv4.ipforward", "there is net.ipv4.ip_forward"),
         ("net.ipv4.conf.eth0/10.forwarding", "there is net.ipv4.conf.eth0/100"),
         ("nett.ipv4.ip_forward", "there is net"),
-        ("vm.zzz", "/proc/sys/vm has nothing of the kind"),
-        ("vm.swappiness.x", "/proc/sys/vm/swappiness has nothing of the kind"),
-        ("net.ipv4", "it is a group of parameters"),
+        ("vm.zzz", "/proc/sys/vm has no parameter of a similar name"),
+        ("vm.swappiness.x", "/proc/sys/vm/swappiness has no parameter of a similar name"),
+        ("net.ipv4", "a group of parameters; name one parameter"),
     ],
 )
 def test_a_missing_parameter_says_what_would_bring_it(make_tree: MakeTree, key: str, say: str) -> None:

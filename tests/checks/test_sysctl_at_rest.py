@@ -107,7 +107,7 @@ class TestMainFile:
 
     def test_without_an_init_system_nobody_reads_anything(self, make_tree: MakeTree) -> None:
         seen = look(make_tree(self.TEXTS), FORWARD)
-        assert seen == Unknown("deferred", "nothing here would read sysctl.d: /sbin/init is not there")
+        assert seen == Unknown("deferred", "nothing in this tree would read sysctl.d: /sbin/init not found")
 
     def test_nor_where_the_service_is_masked(self, make_tree: MakeTree) -> None:
         mask = "/etc/systemd/system/systemd-sysctl.service"
@@ -214,7 +214,7 @@ class TestRefused:
 
     def test_without_a_default_it_is_unknown(self, make_tree: MakeTree) -> None:
         seen = look(make_tree({"/etc/sysctl.d/a.conf": "net.core.somaxconn=60;\n"}, SYSTEMD), "net.core.somaxconn")
-        say = "/etc/sysctl.d/a.conf:1: the kernel refuses `60;` for net.core.somaxconn, which keeps what it held before"
+        say = "/etc/sysctl.d/a.conf:1: the kernel refuses `60;` for net.core.somaxconn, which keeps its previous value"
         assert seen == Unknown("malformed", say, "write a value that the kernel accepts")
 
     def test_the_command_line_was_before(self, make_tree: MakeTree) -> None:
@@ -316,7 +316,7 @@ class TestModules:
 
     def test_without_its_module_no_file_can_set_it(self, make_tree: MakeTree) -> None:
         seen = look(make_tree({**self.FILE, **self.KERNEL}, SYSTEMD), self.KEY)
-        said = "the module br_netfilter brings it, and nothing loads that at boot: name it in a file of "
+        said = "the module br_netfilter adds it, and nothing loads it at boot; list it in a file of "
         assert seen == Absent(Evidence(":".join(_sysctl_modules.LOAD_FOLDERS)), f"{said}/etc/modules-load.d")
 
     @pytest.mark.parametrize(
@@ -337,9 +337,9 @@ class TestModules:
     def test_a_module_that_the_kernel_has_not_or_may_not_load_cannot_bring_it(self, make_tree: MakeTree) -> None:
         files = {**self.FILE, **self.KERNEL, "/etc/modules-load.d/a.conf": "br_netfilter\nip_vs\n"}
         root = make_tree({**files, "/etc/modprobe.d/a.conf": "\ninstall br_netfilter /bin/false\n"}, SYSTEMD)
-        say = "the module br_netfilter brings it, and may not be loaded"
+        say = "the module br_netfilter adds it, and must not be loaded"
         assert look(root, self.KEY) == Absent(Evidence("/etc/modprobe.d/a.conf", 2), say)
-        say = "the module ip_vs brings it, and this kernel has none"
+        say = "the module ip_vs adds it, and this kernel does not have the module"
         assert look(root, "net.ipv4.vs.conntrack") == Absent(Evidence("/usr/lib/modules/6.1.0"), say)
 
     def test_and_so_does_a_kernel_that_has_it_built_in(self, make_tree: MakeTree) -> None:

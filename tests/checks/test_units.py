@@ -301,7 +301,7 @@ class TestInit:
 
     def test_a_program_that_nothing_tells_is_unknown(self, make_tree: MakeTree) -> None:
         seen = _init_system.detect_init_system(DirectoryTree(make_tree({"/sbin/init": "\x7fELF"})))
-        assert seen == Unknown("unsupported", "/sbin/init is a program that nodespec does not know")
+        assert seen == Unknown("unsupported", "/sbin/init: this init program is not supported")
 
     def test_the_fact_is_the_same(self, make_tree: MakeTree) -> None:
         root = make_tree({}, SYSTEMD)
@@ -318,11 +318,11 @@ class TestInit:
 
     def test_without_one_nothing_can_be_said_of_a_unit(self, make_tree: MakeTree) -> None:
         seen = enabled(make_tree({UNIT: WANTED}, {LINK: UNIT}))
-        assert seen == Unknown("not found", "there is no init system: /sbin/init is not there")
+        assert seen == Unknown("not found", "no init system: /sbin/init not found")
 
     def test_nor_with_another_one(self, make_tree: MakeTree) -> None:
         seen = enabled(make_tree({UNIT: WANTED, "/sbin/init": "", "/etc/inittab": ""}, {LINK: UNIT}))
-        assert seen == Unknown("unsupported", "which services sysvinit starts cannot be read yet")
+        assert seen == Unknown("unsupported", "reading the services of sysvinit is not supported")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_table_of_many_differences_is_counted_unless_it_is_asked_for() -> None
 
 
 def test_rows_that_go_for_one_reason_are_told_together() -> None:
-    why = "the module br_netfilter brings it"
+    why = "the module br_netfilter adds it"
     names = [f"net.bridge.bridge-nf-call-{name}" for name in ("arptables", "iptables", "ip6tables", "other")]
     before: Notes = {"sysctl": {"from": "/proc/sys/*", "rows": {name: ["1"] for name in names}}}
     absent: Notes = {name: {"absent": why} for name in names}

@@ -391,7 +391,7 @@ SYSCTL = "sysctl -w vm.x={0}, and `vm.x = {0}` in a file of /etc/sysctl.d for th
         ("memory: {total: {is: '>=2Gi', fix: buy some}}", {"memory.total": 4 << 30}, ""),
         ("memory: {total: {is: '>=2Gi', fix: buy some}}", {"memory.total": HIDDEN}, ""),
         ("packages: {telnet: absent}", {"packages.telnet": "there"}, ""),
-        ("commands: {runc: present}", {}, "install the package that holds runc"),
+        ("commands: {runc: present}", {}, "install the package that contains runc"),
         ("packages: {runc: {version: '>=1.1'}}", {"packages.runc.version": "1"}, "upgrade runc to 1.1"),
     ],
 )
