@@ -66,14 +66,14 @@ def devices(machine: Machine) -> Rows[Row]:
     return Rows.of(rows, Absent(areas.evidence))
 
 
-@total.at_rest(*AT_REST)
+@total.at_rest(*AT_REST, fix="for none: remove what enables swap from /etc/fstab, swap units and zram-generator.conf")
 def _total_at_rest(tree: Tree) -> Observation[int]:
     from nodespec.checks import _swap_files  # noqa: PLC0415
 
     return _swap_files.resolve_total(tree)
 
 
-@devices.at_rest(*AT_REST, "/*")
+@devices.at_rest(*AT_REST, "/*", fix="remove {key} from /etc/fstab, swap units and zram-generator.conf")
 def _devices_at_rest(tree: Tree) -> Rows[Row]:
     from nodespec.checks import _swap_files  # noqa: PLC0415
 

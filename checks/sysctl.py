@@ -73,7 +73,7 @@ def sysctl(machine: Machine) -> Rows[str]:
     )
 
 
-@sysctl.at_rest(*AT_REST)
+@sysctl.at_rest(*AT_REST, fix="put `{key} = {want}` into a file of /etc/sysctl.d")
 def _parameters_at_rest(tree: Tree) -> Rows[str]:
     from nodespec.checks import _sysctl_at_rest  # noqa: PLC0415
 

@@ -130,12 +130,13 @@ class Fact(Generic[S]):
         self.about = probe.__doc__ or ""
         self.resting: Union[Callable[[Tree], S], None] = None  # None: the fact requires a running machine.
         self.resting_sources: Sources = ()
+        self.resting_fix = ""  # The default fix of an offline tree, if it differs.
 
-    def at_rest(self, *sources: str) -> Callable[[Callable[[Tree], S]], Callable[[Tree], S]]:
-        """Declare a function as the probe of an offline tree."""
+    def at_rest(self, *sources: str, fix: str = "") -> Callable[[Callable[[Tree], S]], Callable[[Tree], S]]:
+        """Declare a function as the probe of an offline tree. `fix`: how to change its files."""
 
         def declare(probe: Callable[[Tree], S]) -> Callable[[Tree], S]:
-            self.resting, self.resting_sources = probe, sources
+            self.resting, self.resting_sources, self.resting_fix = probe, sources, fix
             return probe
 
         return declare
@@ -294,6 +295,12 @@ class Place(NamedTuple):
         if isinstance(self.fact, Table):
             return self.fact.fixes.get(self.column, self.fact.fix).replace("{key}", self.key)
         return self.fact.fix
+
+    @property
+    def fix_at_rest(self) -> str:
+        """The default fix of an offline tree: the part of `fix` that changes files."""
+        own = "" if isinstance(self.fact, Table) and self.column in self.fact.fixes else self.fact.resting_fix
+        return own.replace("{key}", self.key) or self.fix
 
 
 def list_families() -> Tuple[str, ...]:

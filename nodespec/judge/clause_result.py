@@ -193,16 +193,20 @@ def describe_unmet_condition(when: Sequence[ClauseResult]) -> str:
     return f"applies only if {part.place} is {part.expected}; found {part.observed.text}"
 
 
-def select_default_fix(sights: Sequence[ClauseResult]) -> str:
-    """Return the default fix of the first clause that fails, with a value that passes."""
+def select_default_fix(sights: Sequence[ClauseResult], *, at_rest: bool = False) -> str:
+    """Return the default fix of the first clause that fails, with a value that passes.
+
+    `at_rest` selects the part of a fix that changes files.
+    """
     for sight in sights:
         place, expect = sight.clause.place, sight.clause.expect
         unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # the default fix would create it
         hinted = isinstance(sight.seen, Absent) and sight.seen.say  # its text is more specific than the default fix
         if hinted:
             continue
-        if sight.part.outcome == "fail" and place.fix and not unwanted:
-            return _fill_fix(place.fix, sight.clause)
+        fix = place.fix_at_rest if at_rest else place.fix
+        if sight.part.outcome == "fail" and fix and not unwanted:
+            return _fill_fix(fix, sight.clause)
     return ""
 
 

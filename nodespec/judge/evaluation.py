@@ -68,6 +68,7 @@ class PreparedPlan:
 
     def __init__(self, plan: Plan, context: str = "running") -> None:
         self.plan = plan  # as requested, before the context selects defaults
+        self.at_rest = context != "running"
         self.bound = plans.bind_defaults(plan, context)
         self.params = {param.name: param for param in self.bound.params}
         self.given = {param.name: patterns.observe_param(param) for param in self.bound.params}
@@ -117,7 +118,7 @@ def _evaluate_requirement(requirement: Requirement, facts: BoundFacts) -> Requir
         return facts.reading.idle[requirement.id]
     when, condition = _evaluate_condition(requirement.when, facts)
     if condition == "fail":
-        judged = _make_result(requirement, "not-applicable", when, describe_unmet_condition(when))
+        judged = _make_result(facts, requirement, "not-applicable", when, describe_unmet_condition(when))
         if id(requirement.when) in facts.reading.settled:
             facts.reading.idle[requirement.id] = judged
         return judged
@@ -135,9 +136,9 @@ def _evaluate_requirement(requirement: Requirement, facts: BoundFacts) -> Requir
     if outcome in ("unknown", DEFERRED) and condition != "pass":
         undecided = tuple(sight for sight in when if sight.outcome in ("unknown", DEFERRED))
         return _make_result(
-            requirement, outcome, (*undecided, *sights), f"condition: {format_sentence(condition, when)}"
+            facts, requirement, outcome, (*undecided, *sights), f"condition: {format_sentence(condition, when)}"
         )
-    return _make_result(requirement, outcome, sights, said)
+    return _make_result(facts, requirement, outcome, sights, said)
 
 
 def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResult, ...], str]:
@@ -155,9 +156,11 @@ def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResu
 
 
 def _make_result(
-    requirement: Requirement, outcome: str, sights: Sequence[ClauseResult], said: str
+    facts: BoundFacts, requirement: Requirement, outcome: str, sights: Sequence[ClauseResult], said: str
 ) -> RequirementResult:
-    fix = (requirement.fix or select_default_fix(sights)) if outcome == "fail" else ""  # otherwise none may be needed
+    fix = ""  # For any other outcome it is not known that one is needed.
+    if outcome == "fail":
+        fix = requirement.fix or select_default_fix(sights, at_rest=facts.reading.at_rest)
     parts = tuple(sight.part for sight in sights)
     words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
     finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words)

@@ -57,7 +57,7 @@ EQUAL_FACT_FAMILIES = {name.partition(".")[0] for name in EQUAL_FACTS}
 
 
 HostCause: TypeAlias = (
-    "Tuple[str, str, str, str, str]"  # a cause that several hosts may share: outcome, key, id, text, hint
+    "Tuple[str, str, str, str, str, str]"  # a cause that several hosts may share: outcome, key, id, text, hint, fix
 )
 
 
@@ -102,6 +102,7 @@ class Hit(NamedTuple):
     look: str
     ids: Tuple[str, ...]
     hosts: Tuple[str, ...]
+    fix: str = ""  # of the first host
 
 
 class Shared(NamedTuple):
@@ -199,7 +200,8 @@ def format_summary(found: Summary, few: Callable[[Sequence[str]], Sequence[str]]
         which = f": {', '.join(few(hit.ids))}" if hit.say else ""
         where = f" ({', '.join(few(hit.hosts))})" if len(hit.hosts) < total else ""
         look = f"; {hit.look}" if hit.look else ""
-        yield hit.outcome, f"{len(hit.hosts)} of {total} hosts{where}: {what}{which}{look}"
+        fix = f"; fix: {hit.fix}" if hit.fix else ""
+        yield hit.outcome, f"{len(hit.hosts)} of {total} hosts{where}: {what}{which}{look}{fix}"
     for one in found.shared:
         yield "shared", f"{', '.join(few(one.hosts))} have the same {one.what}: {one.why}"
     for other in found.differences:
@@ -231,7 +233,7 @@ def _list_host_causes(report: Report) -> Iterator[HostCause]:
     for one in report.findings:
         if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
             for key, say, look in _list_finding_causes(one, report):
-                yield one.outcome, key, one.id, say, look
+                yield one.outcome, key, one.id, say, look, one.fix
 
 
 def _list_finding_causes(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
@@ -247,19 +249,19 @@ def _list_finding_causes(finding: Finding, report: Report) -> List[Tuple[str, st
 
 def _find_hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
     """Return causes that occur on several hosts, the most common first."""
-    found: Dict[Tuple[str, str], List[Tuple[str, str, str, str]]] = {}
+    found: Dict[Tuple[str, str], List[Tuple[str, str, str, str, str]]] = {}
     for host, one in zip(hosts, gists):
-        for outcome, key, name, say, look in one.causes:
-            found.setdefault((outcome, key), []).append((host, name, say, look))
+        for outcome, key, name, say, look, fix in one.causes:
+            found.setdefault((outcome, key), []).append((host, name, say, look, fix))
     hits = [_make_hit(outcome, members) for (outcome, _), members in found.items()]
     several = [hit for hit in hits if len(hit.hosts) > 1]
     return sorted(several, key=lambda hit: (-len(hit.hosts), hit.outcome))
 
 
-def _make_hit(outcome: str, members: Sequence[Tuple[str, str, str, str]]) -> Hit:
-    hosts, ids, says, looks = (tuple(dict.fromkeys(one)) for one in zip(*members))
+def _make_hit(outcome: str, members: Sequence[Tuple[str, str, str, str, str]]) -> Hit:
+    hosts, ids, says, looks, fixes = (tuple(dict.fromkeys(one)) for one in zip(*members))
     say = says[0] if len(says) == 1 else f"{says[0]} (and {len(says) - 1} similar)"
-    return Hit(outcome, say, looks[0], ids, hosts)
+    return Hit(outcome, say, looks[0], ids, hosts, fixes[0])
 
 
 # what should be equal

@@ -217,9 +217,9 @@ def find_place(what: str) -> Union[Group, Place]:
     try:
         declared = declaration.load_family(family)
     except LookupError:
-        raise UsageError(
-            f"unknown family of facts `{family}`{suggest_name(family, declaration.list_families())}"
-        ) from None
+        families = declaration.list_families()
+        near = suggest_name(family, families) or f"; the families are {', '.join(families)}"
+        raise UsageError(f"unknown family of facts `{family}`{near}") from None
     if isinstance(declared, Table):
         return _find_row((family,), declared, rest)
     if not rest:

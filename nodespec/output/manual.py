@@ -36,6 +36,8 @@ def format_fact(dotted_name: str) -> Iterator[str]:
     yield f"at rest:  {resting or 'only on a running machine'}"
     if place.fix:
         yield f"fix:      {place.fix}"
+    if place.fix_at_rest != place.fix:
+        yield f"at rest:  {place.fix_at_rest}"
     if isinstance(place.fact, Table) and not place.key:
         for name, kind in place.fact.columns.items():
             yield f"  .{name:14} {kind.noun}"

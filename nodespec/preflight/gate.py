@@ -57,6 +57,10 @@ def run_gate_command(argv: List[str], plan: Plan, waivers: Tuple[Waiver, ...]) -
     args = _make_parser().parse_args(argv)
     if args.action == "install":
         return systemd_unit.install_gate(_read_own_text(), args)
+    if args.action == "status":
+        from nodespec.preflight.gate_status import print_gate_status  # noqa: PLC0415 - a boot does not need it
+
+        return print_gate_status(args.into)
     return systemd_unit.remove_gate(args) if args.action == "remove" else run_gate(plan, waivers, args)
 
 
@@ -67,6 +71,7 @@ def _make_parser() -> options.Parser:
         actions.add_parser("install", help="install this bundle and the systemd unit that runs it")
     )
     systemd_unit.add_root_option(actions.add_parser("remove", help="remove what `gate install` wrote"))
+    systemd_unit.add_root_option(actions.add_parser("status", help="print what is installed and the last result"))
     running = actions.add_parser("run", help="check this host; run by the systemd unit")
     running.add_argument("--unit", default="kubelet.service", help="the guarded unit, for messages")
     options.add_access_options(running)

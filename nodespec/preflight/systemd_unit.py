@@ -104,9 +104,9 @@ def install_gate(bundle: str, args: argparse.Namespace) -> int:
 
 def remove_gate(args: argparse.Namespace) -> int:
     """Remove the files of `install_gate`: first the drop-in of the guarded unit."""
-    tree = _open_tree(args.into)
+    tree = open_tree(args.into)
     try:
-        paths = [path for path in _iter_installed(tree) if _is_ours(tree, path)]
+        paths = list_installed(tree)
         if not paths:
             raise UsageError(f"--into {args.into}: no gate found")
         for path in paths:
@@ -123,7 +123,8 @@ def remove_gate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _open_tree(root: str) -> TreeWriter:
+def open_tree(root: str) -> TreeWriter:
+    """Open the root directory to install into. Raises `UsageError` if it cannot be opened."""
     try:
         return TreeWriter(root)
     except (FileNotFoundError, NotADirectoryError):
@@ -160,6 +161,11 @@ def _make_files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, M
     }
 
 
+def list_installed(tree: TreeWriter) -> List[str]:
+    """Return the paths of the gate's files that exist and were written by nodespec."""
+    return [path for path in _iter_installed(tree) if _is_ours(tree, path)]
+
+
 def _iter_installed(tree: TreeWriter) -> Iterator[str]:
     yield from (f"{UNIT_DIR}/{name}/{DROP_IN_NAME}" for name in tree.names(UNIT_DIR) if name.endswith(".d"))
     yield from (f"{UNIT_DIR}/{GATE_UNIT}", BUNDLE_PATH)
@@ -175,7 +181,7 @@ def _is_ours(tree: TreeWriter, path: str) -> bool:
 
 def _write_files(root: str, files: Dict[str, ModeFile]) -> None:
     """Write all files, or leave everything as it was."""
-    tree = _open_tree(root)
+    tree = open_tree(root)
     undo: List[Tuple[str, str, bytes]] = []  # how, path, content
     try:
         for path, (text, mode) in files.items():

@@ -220,3 +220,16 @@ def test_values_that_no_expectation_names() -> None:
 def test_sizes_are_rounded(size: int, text: str) -> None:
     assert format_value(size, Size()) == text
     assert format_value(size, Whole()) == str(size)
+
+
+@pytest.mark.parametrize("place", list(places()), ids=lambda place: ".".join(place.path))
+def test_a_fix_at_rest_changes_only_files(place: Place) -> None:
+    for command in ("sysctl -w", "modprobe {key}", "modprobe row,", "swapoff"):
+        assert command not in place.fix_at_rest or place.column == "size"
+
+
+def test_an_image_gets_the_part_of_a_fix_that_changes_files() -> None:
+    place = declaration.resolve_place(("sysctl", "net.ipv4.ip_forward"))
+    sight = evaluate_clause(Clause(place, parse_expectation("1", place.kind)), Value("0", HERE))
+    assert select_default_fix([sight]).startswith("sysctl -w net.ipv4.ip_forward=1, and ")
+    assert select_default_fix([sight], at_rest=True) == "put `net.ipv4.ip_forward = 1` into a file of /etc/sysctl.d"

@@ -345,3 +345,28 @@ def test_a_word_on_the_kernels_command_line_overrides_too(
     host = Machine(str(tmp_path))
     assert gate.find_override() is None
     assert "nodespec.override does not say why" in capsys.readouterr().err
+
+
+def test_its_state_is_printed(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = spec.parent / "state"
+    root.mkdir()
+    assert main(["gate", "status", "--into", str(root)]) == 2
+    assert capsys.readouterr().err == f"no gate is installed in {root}\n"
+    assert main(["gate", "install", str(spec), "--into", str(root)]) == 0
+    capsys.readouterr()
+    assert main(["gate", "status", "--into", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line for line in lines if line.startswith("installed")} == {f"installed  {root}/{path}" for path in FILES}
+    assert "guards     kubelet.service" in lines
+    assert f"last run   none: {root}/var/lib/nodespec/gate.txt does not exist" in lines
+    (root / "var/lib/nodespec").mkdir(parents=True)
+    (root / "var/lib/nodespec/gate.txt").write_text("NONCONFORMANT: 1 fail\x1b[31m\nnode.yaml on a\nfail\n")
+    (root / "var/lib/nodespec/overrides").write_text("2026-01-01 first\n2026-02-02 second\n")
+    assert main(["gate", "status", "--into", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4:7] == [
+        "last run   NONCONFORMANT: 1 fail\\x1b[31m",
+        "last run   node.yaml on a",
+        "overridden 2 times, last 2026-02-02 second",
+    ]
+    assert lines[7].startswith("version    nodespec ")

@@ -11,6 +11,7 @@ import pytest
 from pretended import NOW, Pretended, Said, planned
 from unhurried import PROGRAM
 
+from nodespec.facts.declaration import resolve_place
 from nodespec.judge.fleet_summary import UNIQUE_VALUES, format_summary, label_hosts, summarize_reports
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Unknown
@@ -119,7 +120,7 @@ def test_what_is_not_known_of_a_host_does_not_differ() -> None:
 
 def test_a_summary_in_words_names_each_thing() -> None:
     assert list(format_summary(summarize_reports(three()))) == [
-        ("fail", "2 of 3 hosts (a, b): swap.total"),
+        ("fail", f"2 of 3 hosts (a, b): swap.total; fix: {resolve_place(('swap', 'total')).fix}"),
         (
             "unknown",
             "2 of 3 hosts (a, c): /proc is not mounted here: kernel.config.VETH, kernel.config.VXLAN; mount /proc",

@@ -47,6 +47,8 @@ EXAMPLES = {
     ),
     "lint": (
         ("nodespec lint node.yaml", "check a spec file for errors"),
+        ("nodespec lint specs/", "check all YAML files of a directory"),
+        ("nodespec lint specs/ --format github", "print annotations of a GitHub workflow; json for other programs"),
         ("nodespec lint node.yaml --waivers waivers.yaml", "and how many requirements each waiver covers"),
         ("nodespec lint node.yaml --set stage=image --specs /srv/specs", "with a param, and specs of a site"),
     ),
@@ -71,6 +73,10 @@ EXAMPLES = {
     "gate remove": (
         ("nodespec gate remove", "remove the gate from this machine"),
         ("nodespec gate remove --into rootfs", "remove it from an image"),
+    ),
+    "gate status": (
+        ("nodespec gate status", "print what is installed, what it guards, and the result of the last boot"),
+        ("nodespec gate status --into rootfs", "print what is installed in an image"),
     ),
     "schema": (
         ("nodespec schema > spec.schema.json", "write the schema of specs, for an editor"),

@@ -11,5 +11,9 @@ if TYPE_CHECKING:
 
 
 def gate(args: argparse.Namespace) -> int:
-    """Install the gate, or remove it."""
+    """Install the gate, remove it, or print its state."""
+    if args.action == "status":
+        from nodespec.preflight.gate_status import print_gate_status  # noqa: PLC0415 - the other actions need it not
+
+        return print_gate_status(args.into)
     return systemd_unit.remove_gate(args) if args.action == "remove" else systemd_unit.install_gate(compose(args), args)

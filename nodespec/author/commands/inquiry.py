@@ -7,9 +7,8 @@ from contextlib import suppress
 from importlib import import_module
 
 from nodespec.author.spec import resolver
-from nodespec.author.spec.gaps import find_gaps
-from nodespec.author.spec.library import Library
-from nodespec.errors import DocumentError, UsageError
+from nodespec.author.spec.library import Library, is_file
+from nodespec.errors import UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Plan
@@ -45,11 +44,19 @@ def facts(args: argparse.Namespace) -> int:
 def resolve_names(names: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
     """Each name as what it is: a place, or else a spec."""
     return [
-        name
-        if name.split(".")[0] in declaration.list_families()
-        else resolver.resolve([name], library, given, trial=True)
+        name if name.split(".")[0] in declaration.list_families() else _resolve_spec(name, library, given)
         for name in names
     ]
+
+
+def _resolve_spec(name: str, library: Library, given: Mapping[str, str]) -> Plan:
+    """Resolve a name that is not a family. Raises `UsageError`, with all families if it is not a spec either."""
+    if not is_file(name) and name not in library.names():
+        families = declaration.list_families()
+        near = suggest_name(name.split(".", maxsplit=1)[0], families) or suggest_name(name, library.names())
+        joint = " The" if near else "; the"
+        raise UsageError(f"`{name}` is not a spec or a family of facts{near}{joint} families are {', '.join(families)}")
+    return resolver.resolve([name], library, given, trial=True)
 
 
 def resolve_library(library: Library) -> Iterator[Plan]:
@@ -73,46 +80,6 @@ def specs(args: argparse.Namespace) -> int:
 def _count_requirements(plan: Plan) -> str:
     count = len(plan.requirements)
     return f"{count} requirement{'s' * (count != 1)}"
-
-
-def lint(args: argparse.Namespace) -> int:
-    """`nodespec lint`: return 0 if all specs are valid, else report all errors and exit with 2."""
-    messages: List[str] = []
-    for name in args.spec:
-        try:
-            warnings: List[DocumentError] = []
-            library = Library(tuple(args.specs))
-            plan = resolver.resolve([name], library, read_assignments(args.set), trial=True, warnings=warnings)
-            _print_line(f"{name}: {_count_requirements(plan)}, no errors")
-            for warning in dict.fromkeys(
-                f"{getattr(warned.node, 'at', name)}: warning: {warned.args[0]}" for warned in warnings
-            ):
-                _print_line(warning)
-            for line in _iter_coverage(args, plan):
-                _print_line(line)
-            for note in plan.specs[0].notes:
-                _print_line(f"{name}: cannot be converted: {note}")
-            for gap in find_gaps(plan):
-                _print_line(f"{name}: warning: {gap}")
-        except UsageError as error:
-            messages += error.messages
-    if messages:
-        raise UsageError(*messages)
-    return 0
-
-
-def _iter_coverage(args: argparse.Namespace, plan: Plan) -> Iterator[str]:
-    """How many requirements each glob of the waivers covers."""
-    if not args.waivers:
-        return
-    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
-    from nodespec.judge.waivers import describe_coverage, load, refuse_broad_waivers  # noqa: PLC0415 - likewise
-
-    waivers = load(args.waivers, parse)
-    ids = [requirement.id for requirement in plan.requirements]
-    refuse_broad_waivers(waivers, ids)
-    for waiver in waivers:
-        yield f"{waiver.source}: {describe_coverage(waiver, ids)}"
 
 
 def schema(args: argparse.Namespace) -> int:

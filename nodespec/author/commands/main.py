@@ -92,7 +92,8 @@ def _add_explain_arguments(explain: argparse.ArgumentParser) -> None:
 
 
 def _add_lint_arguments(lint: argparse.ArgumentParser) -> None:
-    lint.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
+    lint.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, a file, or a directory of files")
+    lint.add_argument("--format", choices=("text", "github", "json"), default="text", help="how to print messages")
     lint.add_argument("--waivers", metavar="FILE", help="count the requirements that each glob of these waivers covers")
     _add_param_options(lint)
 
@@ -150,6 +151,12 @@ def _add_gate_arguments(gate: argparse.ArgumentParser) -> None:
         "remove", help="remove what `gate install` wrote", formatter_class=options.HelpFormatter
     )
     systemd_unit.add_root_option(remove)
+    status = actions.add_parser(
+        "status",
+        help="print what is installed, what it guards, and the result of the last boot",
+        formatter_class=options.HelpFormatter,
+    )
+    systemd_unit.add_root_option(status)
 
 
 def _add_library_option(command: argparse.ArgumentParser) -> None:
@@ -186,6 +193,7 @@ MODULES = {
     "verify": "stored",
     "explain": "explain",
     "bundle": "bundle",
+    "lint": "lint",
     "gate": "gate",
     "diff": "diff",
 }  # the others answer in `inquiry`
