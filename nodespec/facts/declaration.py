@@ -177,8 +177,8 @@ def parse_row_key(table: Table, name: str) -> str:
     """
     if re.search(WILDCARD, name) if name.startswith("/") else "*" in name:
         every = f"write a rule with `every` {table.noun}" if table.closed else f"name each {table.noun}"
-        empty = ", or ask of the directory `{empty: true}`" if "empty" in table.columns else ""
-        raise ValueError(f"`{name}`: wildcards are not supported here, and this names no {table.noun}; {every}{empty}")
+        empty = ", or require `{empty: true}` of the directory" if "empty" in table.columns else ""
+        raise ValueError(f"`{name}`: wildcards are not supported; {every}{empty}")
     return table.key(name)
 
 

@@ -142,12 +142,12 @@ class Live:
         """
         left = self.deadline - time.monotonic()
         if left <= 0:
-            return Unknown("timed out", "the time for the whole run was used up", "--deadline gives more")
+            return Unknown("timed out", "the deadline of the run has passed", "set a longer --deadline")
         try:
             with Alarm(min(left, self.patience)):
                 return look()
         except TimedOut:
-            return Unknown("timed out", f"looking took longer than {self.patience:g} s")
+            return Unknown("timed out", f"the observation took longer than {self.patience:g} s")
         except Exception as error:  # noqa: BLE001 - a defect of one family must not hide the observations of the others
             return _make_defect(f"{type(error).__name__}: {error}")
 
@@ -158,7 +158,7 @@ def _get_row_value(row: Row) -> Datum:
 
 
 def _make_defect(say: str) -> Unknown:
-    return Unknown("defect", say, "this is nodespec's fault: report it")
+    return Unknown("defect", say, "this is a defect of nodespec; please report it")
 
 
 def check_observation(place: Place, seen: Observation[Datum]) -> Observation[Datum]:
@@ -167,7 +167,7 @@ def check_observation(place: Place, seen: Observation[Datum]) -> Observation[Dat
     Absence is valid only for a fact that may be absent. A value that its type cannot order is unknown (malformed).
     """
     if isinstance(seen, Absent) and not place.optional:
-        return Unknown("not found", f"{seen.evidence.source} does not say", seen.say)
+        return Unknown("not found", f"{seen.evidence.source} does not contain it", seen.say)
     if isinstance(seen, Value):
         check = place.kind.check
         try:

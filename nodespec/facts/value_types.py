@@ -385,7 +385,7 @@ class SetOf(Kind["FrozenSet[str]"]):
             self.element.check(text)
 
     def read(self, text: str) -> FrozenSet[str]:
-        raise ValueError(f"a set wants a list: [{text}] has {text}, {{only: [{text}]}} has nothing beyond it")
+        raise ValueError(f"a set must be a list: [{text}] requires {text}; {{only: [{text}]}} also excludes all others")
 
     def others(self) -> Iterable[Case]:
         return (frozenset(),)
@@ -397,7 +397,7 @@ class Presence(Kind[str]):
     noun, pattern = "a row: present, absent, or expectations of its columns", "^(present|absent)$"
 
     def read(self, text: str) -> str:
-        raise ValueError(f"`{text}` says nothing of {self.noun}")
+        raise ValueError(f"`{text}` does not apply to {self.noun}")
 
     def others(self) -> Iterable[Case]:
         return ("there",)

@@ -70,7 +70,7 @@ def _trim_zeros(numbers: tuple[int, ...], stage: Key) -> Key:
 def _make_release_span(text: str) -> Span:
     match = _RELEASE.match(text)
     if match and text[match.end() :][:1] == "-":
-        raise ValueError(f"`{text}`: what follows the `-` has no part in the order of releases: leave it out")
+        raise ValueError(f"`{text}`: releases are ordered without the part after `-`; omit it")
     if not match or not re.fullmatch(_SUFFIX, text[match.end() :], re.ASCII):
         raise ValueError(f"`{text}` is not a version")
     numbers, stage = _parse_release(text)

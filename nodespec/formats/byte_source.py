@@ -111,7 +111,7 @@ class Pipe(Flow):
         self._handle = handle
 
     def _begin(self, offset: int) -> int:
-        raise DamagedError(f"byte {offset} has flowed by, and a pipe is read only once")
+        raise DamagedError(f"byte {offset} was read before, and a pipe can be read only once")
 
     def _next(self) -> bytes:
         data = bytearray()

@@ -77,10 +77,10 @@ def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tupl
     while at < len(text) and text[at] not in _ENDS:
         found = _FIELD.match(text, at)
         if not found:
-            return ControlStanza(first, fields, f"line {line} is no field"), at
+            return ControlStanza(first, fields, f"line {line} is not a field"), at
         name = _lower_name(found["name"])
         if name in names or name[0] == "-" or len(name) == 1:
-            why = "stands here twice" if name in names else "is no name of a field"
+            why = "occurs twice" if name in names else "is not a field name"
             return ControlStanza(first, fields, f"line {line}: `{name[:40]}` {why}"), at
         names.add(name)
         if name in wanted:

@@ -91,10 +91,10 @@ class DecompressedSource(Flow):
         try:
             piece = self._decompress_step()
         except self.way.error as error:
-            raise DamagedError(f"its compressed data are damaged: {error}") from None
+            raise DamagedError(f"the compressed data are damaged: {error}") from None
         self._made += len(piece)
         if self._made > MAX_DECOMPRESSED_BYTES:
-            raise DamagedError(f"unpacked it is longer than {MAX_DECOMPRESSED_BYTES >> 30} GiB")
+            raise DamagedError(f"the decompressed data are longer than {MAX_DECOMPRESSED_BYTES >> 30} GiB")
         self._save_mark()
         return piece
 
@@ -103,7 +103,7 @@ class DecompressedSource(Flow):
             state = self._state = self._state or self.way.make()
             data = self._of.read(self._fed, self.way.feed) if state.needs_input else b""
             if state.needs_input and not data:
-                raise DamagedError("it is cut off within its compressed data")
+                raise DamagedError("the compressed data are truncated")
             self._fed += len(data)
             piece = state.decompress(data, PIECE_BYTES)
             if state.eof:
@@ -125,7 +125,7 @@ class DecompressedSource(Flow):
                 return True
             zeros = len(head) - len(head.lstrip(b"\0"))
             if not zeros:
-                raise DamagedError("something else follows its compressed data")
+                raise DamagedError("other data follow the compressed data")
             self._fed += zeros
         return False
 
@@ -186,8 +186,8 @@ def _make_zstd_format() -> CompressionFormat:
         window = {library.DecompressionParameter.window_log_max: MAX_DECODER_BYTES.bit_length() - 1}
         return CompressionFormat(ZSTD, lambda: library.ZstdDecompressor(options=window), library.ZstdError)  # noqa: B023
     raise OSError(
-        "it is compressed with zstd, which Python reads from 3.14 on: before that the library zstandard is wanted "
-        "(python3-zstandard in Debian and Fedora, or `pip install zstandard`); or unpack it with `zstd -d`"
+        "zstd requires Python 3.14 or the library zstandard "
+        "(python3-zstandard in Debian and Fedora, or `pip install zstandard`); or decompress the file with `zstd -d`"
     )
 
 

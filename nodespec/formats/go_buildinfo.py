@@ -114,7 +114,7 @@ def _read_string(data: bytes, offset: int) -> Tuple[bytes, int]:
             if size <= MAX_TEXT and start + size <= len(data):
                 return data[start : start + size], start + size
             break
-    raise ValueError("Go build information with a broken length")
+    raise ValueError("Go build information with an invalid length")
 
 
 def _find_writable_segments(read: Read) -> Iterator[Tuple[int, int]]:
@@ -124,11 +124,11 @@ def _find_writable_segments(read: Read) -> Iterator[Tuple[int, int]]:
     """
     head = read(0, 64)
     if len(head) < 64 or not head.startswith(b"\x7fELF") or head[4] not in FORMS or head[5] not in ORDERS:  # noqa: PLR2004
-        raise ValueError("is no ELF file")
+        raise ValueError("is not an ELF file")
     form, order = FORMS[head[4]], ORDERS[head[5]]
     table, entry, count = struct.unpack_from(order + form.header, head, form.at)
     if entry < struct.calcsize(order + form.segment) or count > MAX_SEGMENTS:
-        raise ValueError("is an ELF file with a broken table of segments")
+        raise ValueError("is an ELF file with an invalid segment table")
     segments = read(table, entry * count)
     for place in range(len(segments) // entry):
         fields = struct.unpack_from(order + form.segment, segments, place * entry)

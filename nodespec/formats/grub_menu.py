@@ -298,7 +298,7 @@ class GrubMenu:
                 state.variables[statement.name] = (word,)
                 self._run(state, statement.body)
             return True
-        raise ValueError(f"{state.file}:{statement.line}: a loop, which is not understood")
+        raise ValueError(f"{state.file}:{statement.line}: loops are not supported")
 
     def _if(self, state: State, statement: If, branch: int) -> Optional[bool]:
         if branch == len(statement.branches):
@@ -312,7 +312,7 @@ class GrubMenu:
             results = self._run(left, body), self._if(right, statement, branch + 1)
         except (_MenuReplacedError, _BlockEndedError):
             where = f"{state.file}:{statement.line}"
-            raise UndecidedError(f"{where}: a condition on what only the machine knows decides what is read") from None
+            raise UndecidedError(f"{where}: a condition on state of the machine selects what is read") from None
         state.merge(left, right)
         return results[0] if results[0] == results[1] else None
 
@@ -322,9 +322,9 @@ class GrubMenu:
         if verb.partition("=")[1] and re.fullmatch(r"[A-Za-z_]\w*", verb.partition("=")[0], re.ASCII):
             return _run_set(self, state, command, [["set", *choice] for choice in choices])
         if any(choice[:1] != [verb] for choice in choices) or ANY in verb:
-            raise ValueError(f"{state.file}:{command.line}: which command is run is not known")
+            raise ValueError(f"{state.file}:{command.line}: the command is not known")
         if verb in OPAQUE_COMMANDS:
-            raise ValueError(f"{state.file}:{command.line}: `{verb}` is not understood")
+            raise ValueError(f"{state.file}:{command.line}: the command `{verb}` is not supported")
         if command.block is not None and verb in ("menuentry", "submenu"):
             return _add_entry(state, _make_entry(state, command, choices))
         if verb in state.functions:
@@ -356,7 +356,7 @@ class GrubMenu:
     def file(self, state: State, path: str, line: int) -> Optional[str]:
         """Return the content of a file that a command names."""
         if ANY in path.rpartition(")")[2]:
-            raise UndecidedError(f"{state.file}:{line}: reads a file whose name only the machine knows")
+            raise UndecidedError(f"{state.file}:{line}: the name of a file depends on state of the machine")
         return self._files.text(path)
 
     def source(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
@@ -380,7 +380,7 @@ class GrubMenu:
         path = _get_common_argument(choices, 1)
         text = self.file(state, path, command.line)
         if text is None:
-            raise ValueError(f"{state.file}:{command.line}: `{path}` is not found")
+            raise ValueError(f"{state.file}:{command.line}: `{path}` not found")
         self._enter(state)
         inner = state.context(path)
         inner.variables.update(config_file=(path,), config_directory=(path.rpartition("/")[0],))
@@ -412,7 +412,7 @@ class GrubMenu:
     def entries(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
         """Run `blscfg`: add the entries of the Boot Loader Specification."""
         if len(choices[0]) > 1:
-            raise ValueError(f"{state.file}:{command.line}: `blscfg` with arguments is not understood")
+            raise ValueError(f"{state.file}:{command.line}: `blscfg` with arguments is not supported")
         for entry in self._files.entries():
             _add_entry(state, entry)
         return True
@@ -421,7 +421,7 @@ class GrubMenu:
         """Run `eval WORDS`: evaluate the words as a script."""
         text = " ".join(_get_common_argument(choices, at) for at in range(1, min(map(len, choices))))
         if ANY in text:
-            raise UndecidedError(f"{state.file}:{command.line}: evaluates what only the machine knows")
+            raise UndecidedError(f"{state.file}:{command.line}: the evaluated words depend on state of the machine")
         return self._run(state, _parse_file(state.file, text))
 
 
@@ -438,7 +438,7 @@ def parse_environment(text: str) -> Dict[str, str]:
     `\` escapes the next character.
     """
     if not text.startswith(HEADER):
-        raise ValueError("grubenv does not begin with `# GRUB Environment Block`, without which GRUB does not read it")
+        raise ValueError("grubenv must begin with `# GRUB Environment Block`; GRUB does not read it")
     found: Dict[str, str] = {}
     line, escaped = "", False
     for char in text.replace(ANY, "?"):
@@ -564,22 +564,24 @@ def _select_entry(state: State, name: str) -> GrubEntry:
     if not state.items:
         raise ValueError(f"{state.file}: the menu has no entries")
     if ANY in name:
-        raise UndecidedError(f"{state.file}: only the machine knows which entry is the default")
+        raise UndecidedError(f"{state.file}: the default entry depends on state of the machine")
     number = _parse_number(name)
     for at, (entry, sure) in enumerate(state.items if name else ()):
         if name in (entry.id, entry.title):
             if number not in (None, at) and number < len(state.items):
-                raise UndecidedError(f"{entry.file}:{entry.line}: `{name}` is this entry, or the one with that number")
+                raise UndecidedError(
+                    f"{entry.file}:{entry.line}: `{name}` can be this entry or the entry with that number"
+                )
             if not sure:
                 raise UndecidedError(
-                    f"{entry.file}:{entry.line}: only the machine knows if the entry `{name}` is there"
+                    f"{entry.file}:{entry.line}: whether the entry `{name}` exists depends on state of the machine"
                 )
             return entry
         if number is None and ANY in entry.id + entry.title:
-            raise UndecidedError(f"{entry.file}:{entry.line}: only the machine knows what this entry is called")
+            raise UndecidedError(f"{entry.file}:{entry.line}: the title of this entry depends on state of the machine")
     at = number if number is not None and number < len(state.items) else 0
     if not all(sure for _, sure in state.items[: at + 1]):
-        raise UndecidedError(f"{state.file}: only the machine knows which entry has the number {at}")
+        raise UndecidedError(f"{state.file}: which entry has the number {at} depends on state of the machine")
     return state.items[at][0]
 
 

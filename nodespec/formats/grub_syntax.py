@@ -135,7 +135,7 @@ def _split_tokens(text: str) -> Iterator[_Token]:
         at, start, count = found.end(), line, count + 1
         line += found[0].count("\n")
         if count > MAX_WORDS:
-            raise ValueError("longer than any script that GRUB's tools write")
+            raise ValueError("the script is too long")
         if found["joined"]:
             continue
         if found["blank"] or found["end"] or found["brace"]:
@@ -196,7 +196,7 @@ class _GrubParser:
         while not self.done and self.peek not in ends and self.peek not in _CLOSING:
             statements.append(self._parse_statement())
             if self.peek not in ("", *ENDS, "}"):
-                raise ValueError(f"line {self.line}: `{self.peek}` where a statement should end")
+                raise ValueError(f"line {self.line}: expected the end of the statement, not `{self.peek}`")
             self._at += self.peek == ";"
             self._skip_newlines()
         if not statements and ends:
@@ -280,12 +280,12 @@ class _GrubParser:
 
     def _take_word(self, word: str) -> None:
         if self.peek != word or self.done:
-            raise ValueError(f"line {self.line}: `{self.peek.strip()}` where `{word}` is expected")
+            raise ValueError(f"line {self.line}: expected `{word}`, not `{self.peek.strip()}`")
         self._at += 1
 
     def _parse_word(self) -> Word:
         if self.done or self._tokens[self._at].mark:
-            raise ValueError(f"line {self.line}: a word is expected")
+            raise ValueError(f"line {self.line}: expected a word")
         self._at += 1
         return self._tokens[self._at - 1].word
 

@@ -47,7 +47,7 @@ def decode_headers(block: bytes) -> Iterator[Tuple[str, str]]:
 
 def _look_up_header(index: int) -> Tuple[str, str]:
     if not 0 < index <= STATIC_ENTRIES:
-        raise ValueError(f"header {index} of {STATIC_ENTRIES} known ones")
+        raise ValueError(f"header {index} is not one of the {STATIC_ENTRIES} static headers")
     return (":status", STATUSES[index - 8]) if 8 <= index < 8 + len(STATUSES) else ("", "")  # noqa: PLR2004
 
 
@@ -100,10 +100,10 @@ def _decode_huffman(data: bytes) -> bytes:
             bits, code = bits + 1, code << 1 | (byte >> shift & 1)
             symbol = codes.get((bits, code))
             if symbol == END_SYMBOL:
-                raise ValueError("a Huffman code with its end inside")
+                raise ValueError("a Huffman code contains the end symbol")
             if symbol is not None:
                 found.append(symbol)
                 bits, code = 0, 0
     if bits > 7 or code != (1 << bits) - 1:  # noqa: PLR2004 - the padding is shorter than a byte, and begins the code of the end marker
-        raise ValueError("a Huffman code cut short")
+        raise ValueError("a truncated Huffman code")
     return bytes(found)

@@ -33,7 +33,7 @@ def parse_mounts(mountinfo: str) -> List[Mount]:
     """Parse all mounts. Raises ValueError for a malformed line or an empty text."""
     mounts = [_parse_mount(number, line) for number, line in enumerate(mountinfo.split("\n"), 1) if line]
     if not mounts:
-        raise ValueError("no mounts at all")
+        raise ValueError("contains no mounts")
     return mounts
 
 
@@ -63,7 +63,7 @@ def _parse_mount(number: int, line: str) -> Mount:
         options = frozenset(row[-1].split(","))
         return Mount(number, row[0], row[1], unescape_path(row[3]), unescape_path(row[4]), kind, options, row[2])
     except (ValueError, LookupError):
-        raise ValueError(f"line {number} is no mount") from None
+        raise ValueError(f"line {number} is not a mount") from None
 
 
 def _is_reachable(mounts: Sequence[Mount], wanted: Mount) -> bool:

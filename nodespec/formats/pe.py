@@ -30,17 +30,17 @@ class Section(NamedTuple):
 def parse_sections(head: bytes) -> List[Section]:
     """Parse the sections from the first bytes of a file, in the order of the file."""
     if head[:2] != b"MZ" or len(head) < 64:  # noqa: PLR2004 - the DOS header, which has the offset of the next header
-        raise ValueError("is no PE image")
+        raise ValueError("is not a PE image")
     (start,) = struct.unpack_from("<I", head, 0x3C)
     if head[start : start + 4] != b"PE\0\0" or len(head) < start + 4 + HEADER_BYTES:
-        raise ValueError("is no PE image")
+        raise ValueError("is not a PE image")
     (count,) = struct.unpack_from("<H", head, start + 6)
     (optional,) = struct.unpack_from("<H", head, start + 20)
     table = start + 4 + HEADER_BYTES + optional
     if count > MAX_SECTIONS:
         raise ValueError(f"has more than {MAX_SECTIONS} sections")
     if table + count * SECTION_ROW.size > len(head):
-        raise ValueError("ends within its table of sections")
+        raise ValueError("has a truncated section table")
     return [_parse_section(head, table + at * SECTION_ROW.size) for at in range(count)]
 
 

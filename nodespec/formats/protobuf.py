@@ -54,7 +54,7 @@ def _decode_value(wire: int, data: bytes, at: int) -> Tuple[Union[int, bytes], i
     if wire == 2:  # noqa: PLR2004 - length-delimited
         size, at = decode_varint(data, at)
     if size is None:
-        raise ValueError(f"wire type {wire}")
+        raise ValueError(f"unknown wire type {wire}")
     return take_bytes(data, at, size), at + size
 
 
@@ -73,7 +73,7 @@ def decode_varint(data: bytes, at: int) -> Tuple[int, int]:
 def take_bytes(data: bytes, at: int, size: int) -> bytes:
     """Return `size` bytes from an offset. Raises ValueError if there are fewer."""
     if at + size > len(data):
-        raise ValueError("cut short")
+        raise ValueError("truncated message")
     return data[at : at + size]
 
 

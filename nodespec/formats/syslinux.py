@@ -128,5 +128,5 @@ class SyslinuxConfig:
         name = value.split(" ", maxsplit=1)[0]
         text = self._include(name)
         if text is None:
-            raise ValueError(f"{path}:{number}: `{name}`, which it includes, is not found")
+            raise ValueError(f"{path}:{number}: included file `{name}` not found")
         self._read_lines(name, text)

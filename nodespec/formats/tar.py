@@ -84,7 +84,7 @@ def read_members(source: ByteSource) -> Iterator[Member]:
             raise DamagedError(f"byte {offset} of the archive: {error}") from None
         offset = end + -end % BLOCK
     if not source.whole:
-        raise DamagedError(f"it is cut off: the archive has no end after its {end} bytes")
+        raise DamagedError(f"the archive is truncated: no end after {end} bytes")
 
 
 def is_archive(source: ByteSource) -> bool:
@@ -104,14 +104,14 @@ def _read_block(source: ByteSource, end: int) -> bytes:
     before, filling = min(1, end), -end % BLOCK
     data = source.read(end - before, before + filling + BLOCK)
     if len(data) < before:
-        raise DamagedError(f"it is cut off before byte {end} of the archive")
+        raise DamagedError(f"the archive is truncated before byte {end}")
     return data[before + filling :]
 
 
 def _verify_end(source: ByteSource, offset: int) -> None:
     """Verify the end: two blocks of zeros, or one block at the end of the data."""
     if source.read(offset, BLOCK).strip(b"\0"):
-        raise DamagedError(f"byte {offset} of the archive: it ends, and goes on")
+        raise DamagedError(f"byte {offset} of the archive: data follow the end")
     for step in range(0, MAX_TRAILING_BYTES, PIECE_BYTES):
         if len(source.read(offset + step, PIECE_BYTES)) < PIECE_BYTES:
             return
@@ -134,10 +134,10 @@ class _ExtendedHeaders(dict[bytes, bytes]):
 
 def _read_extension(source: ByteSource, start: int, size: int) -> bytes:
     if size > MAX_HEADER_BYTES:
-        raise ValueError(f"an extended header of {size} bytes")
+        raise ValueError(f"an extended header has {size} bytes, which is too many")
     data = source.read(start, size)
     if len(data) < size:
-        raise ValueError("it is cut off within an extended header")
+        raise ValueError("truncated extended header")
     return data
 
 

@@ -17,9 +17,9 @@ MAX_NUMBER = (1 << 63) - 1
 def check_header(block: bytes) -> bytes:
     """Return the type of a member. Raises ValueError if the block is not a header."""
     if len(block) < BLOCK:
-        raise ValueError("it is cut off within a header")
+        raise ValueError("truncated header")
     if decode_octal(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * ord(" "):
-        raise ValueError("no header of a member: its checksum is wrong")
+        raise ValueError("not a header: the checksum is wrong")
     return block[156:157]
 
 
@@ -33,7 +33,7 @@ def decode_octal(field: bytes) -> int:
     else:
         text = field.partition(b"\0")[0].strip() or b"0"
         if not text.isdigit():
-            raise ValueError("a header has no number where it should have one")
+            raise ValueError("a header has an invalid number")
         number = int(text, 8)
     return _check_bound(number)
 
@@ -41,7 +41,7 @@ def decode_octal(field: bytes) -> int:
 def decode_decimal(text: bytes) -> int:
     """Decode a number of an extended header."""
     if not re.fullmatch(rb"\d{1,19}", text):
-        raise ValueError("an extended header has no number where it should have one")
+        raise ValueError("an extended header has an invalid number")
     return _check_bound(int(text))
 
 
@@ -69,6 +69,6 @@ def split_records(data: bytes) -> Iterator[Tuple[bytes, bytes]]:
         record = data[length.end() : at + int(length[1])] if length else b""
         key, equals, value = record.partition(b"=")
         if not length or not equals or not record.endswith(b"\n"):
-            raise ValueError("no record of an extended header")
+            raise ValueError("an extended header has an invalid record")
         yield key, value[:-1]
         at += int(length[1])

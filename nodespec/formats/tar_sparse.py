@@ -58,7 +58,7 @@ def read_pax_format(source: ByteSource, data: int, said: Mapping[bytes, bytes], 
     while len(numbers) < wanted <= 2 * MAX_SEGMENTS + 1 and data < end and len(rest) < BLOCK:
         block, data = source.read(data, BLOCK), data + BLOCK
         if not block:
-            raise ValueError("it is cut off within the map of a sparse file")
+            raise ValueError("truncated map of a sparse file")
         *lines, rest = (rest + block).split(b"\n")
         numbers += [decode_decimal(line) for line in lines]
         wanted = 1 + 2 * numbers[0] if numbers else 1

@@ -113,7 +113,7 @@ class _TomlParser:
             self.take("[")
         *path, last = self.parse_keys()
         if not self.take("]]" if array else "]"):
-            raise self.make_error("a header without end")
+            raise self.make_error("expected `]` at the end of the header")
         table = self.root
         for key in path:
             table = self.open_table(table, key, arrays=True)
@@ -133,7 +133,7 @@ class _TomlParser:
         ):
             found = found.value[-1]  # type: ignore[assignment]
         if not isinstance(found, dict) or id(found) in self.frozen:
-            raise self.make_error(f"`{key}` is no table that can be extended")
+            raise self.make_error(f"the table `{key}` cannot be extended")
         return found
 
     def declare_table(self, table: Table, key: str) -> Table:
@@ -232,7 +232,7 @@ class _TomlParser:
                 return chr(code)
         elif long and not word.strip() and "\n" in word:
             return ""
-        raise self.make_error(f"an escape that TOML does not have: `\\{word[:9]}`")
+        raise self.make_error(f"unknown escape sequence `\\{word[:9]}`")
 
     def parse_array(self, depth: int) -> List[Item]:
         items: List[Item] = []

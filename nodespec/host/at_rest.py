@@ -58,7 +58,7 @@ class AtRestTree(DirectoryTree):
                 found = os.stat(name, dir_fd=walk.folder, follow_symlinks=False)
                 if not stat.S_ISDIR(found.st_mode):
                     raise UnreadableError(
-                        "hidden", "is covered by a file in memory", f"look before {path} is mounted over"
+                        "hidden", "is covered by a file in memory", f"run nodespec before {path} is mounted over"
                     )
             return act(name, walk.folder)
 
@@ -71,11 +71,13 @@ def _list_covered_paths(root: str) -> FrozenSet[str]:
     mounts = Machine().text("/proc/self/mountinfo").then(parse_mounts)
     if not isinstance(mounts, Value):
         if root == "/":
-            raise UsageError("--image /: /proc/self/mountinfo does not say what is in memory only: mount /proc")
+            raise UsageError("--image /: cannot read /proc/self/mountinfo; mount /proc")
         return frozenset()
     points = {mount.point for mount in list_reachable_mounts(mounts.value, *VOLATILE_TYPES)}
     if root != "/":
         return frozenset(point[len(root) :] for point in points if point.startswith(f"{root}/"))
     if "/" in points:
-        raise UsageError("--image /: the root is in memory itself, and a boot leaves nothing of it")
+        raise UsageError(
+            "--image /: the root file system is in memory and does not survive a boot; give the image of the next boot"
+        )
     return frozenset(points.union(EMPTY_DIRECTORIES))

@@ -75,7 +75,7 @@ def fetch_snapshotter(machine: Machine, runtime: CriRuntime) -> Observation[str]
 def _call_method(machine: Machine, runtime: CriRuntime, method: str, message: bytes = b"") -> Observation[Message]:
     answer = _ask_server(machine, runtime.socket, f"runtime.{runtime.api}.{method}", message)
     if isinstance(answer, Absent):
-        return Unknown("unsupported", f"{answer.evidence}: the runtime does not have it", "upgrade the runtime")
+        return Unknown("unsupported", f"{answer.evidence}: the runtime does not support it", "upgrade the runtime")
     return answer
 
 
@@ -119,7 +119,7 @@ def _decode_status(said: Message) -> CriStatus:
 def _decode_driver(said: Message) -> str:
     driver = said.part(1).number(1)
     if not said.has(1) or driver > 1:
-        raise ValueError("a cgroup driver that is neither systemd nor cgroupfs")
+        raise ValueError("the cgroup driver is neither systemd nor cgroupfs")
     return "cgroupfs" if driver else "systemd"
 
 
@@ -127,7 +127,7 @@ def _decode_snapshotter(said: Message) -> str:
     path = said.parts(1)[0].part(2).text(1) if said.has(1) else ""
     match = re.search(r"/io\.containerd\.snapshotter\.v1\.([\w-]{1,99})$", path)
     if not match:
-        raise ValueError(f"`{path[:80]}` is not named after a snapshotter")
+        raise ValueError(f"`{path[:80]}` does not name a snapshotter")
     return match[1]
 
 

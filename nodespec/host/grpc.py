@@ -47,7 +47,7 @@ def call_method(peer: Peer, method: str, message: bytes = b"") -> Union[Reply, U
     except OSError as error:
         return peer.make_failure(error)
     except ValueError as error:
-        return Unknown("malformed", f"{peer.name} answers {method} with what is no gRPC: {error}")
+        return Unknown("malformed", f"{peer.name}: the answer to {method} is not gRPC: {error}")
 
 
 def _encode_request(method: str, message: bytes) -> bytes:
@@ -88,7 +88,7 @@ def _read_reply(peer: Peer) -> Reply:
         if kind in (_SETTINGS, _PING) and not flags & _ACK:
             peer.send(_encode_frame(kind, _ACK, 0, payload if kind == _PING else b""))
         elif kind == _GOAWAY or (kind == _RESET and stream == 1):
-            raise ConnectionResetError("the call was cut off")
+            raise ConnectionResetError("the call was aborted")
         elif kind in (_DATA, _HEADERS) and stream == 1:
             (head if kind == _HEADERS else body).extend(_strip_padding(kind, flags, payload))
             whole = kind == _DATA or bool(flags & _END_HEADERS)
@@ -111,7 +111,7 @@ def _read_frames(peer: Peer) -> Iterator[Tuple[int, int, int, bytes]]:
         while len(data) >= 9:  # noqa: PLR2004 - the length of a frame header
             size = int.from_bytes(data[:3], "big")
             if size > _FRAME:
-                raise ValueError(f"a frame of {size} bytes")
+                raise ValueError(f"a frame has {size} bytes, which is too many")
             if len(data) < 9 + size:
                 break
             yield data[3], data[4], int.from_bytes(data[5:9], "big") & 0x7FFFFFFF, bytes(data[9 : 9 + size])
@@ -126,7 +126,7 @@ def _strip_padding(kind: int, flags: int, payload: bytes) -> bytes:
     if kind == _HEADERS and flags & _PRIORITY:
         before += 5
     if before + after > len(payload):
-        raise ValueError("a frame of padding only")
+        raise ValueError("a frame contains only padding")
     return payload[before : len(payload) - after]
 
 
@@ -138,7 +138,7 @@ def _make_reply(headers: Mapping[str, str], body: bytes) -> Reply:
     if status:
         return Reply(status, _decode_percent(headers.get("grpc-message", "")), b"")
     if body[:1] != b"\0" or len(body) < 5 or int.from_bytes(body[1:5], "big") != len(body) - 5:  # noqa: PLR2004
-        raise ValueError("not one plain message")
+        raise ValueError("expected one uncompressed message")
     return Reply(0, "", body[5:])
 
 

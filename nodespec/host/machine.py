@@ -154,12 +154,12 @@ class Machine(DirectoryTree):
         theirs, ours = self.link(f"{self.process}/ns/{space}"), Machine().link(f"/proc/self/ns/{space}")
         for link in (theirs, ours):
             if isinstance(link, Unknown):
-                said = f"the kernel answers for nodespec's own {space} namespace, maybe not for the host's: {link.say}"
-                return Unknown("hidden", said, "give nodespec CAP_SYS_PTRACE, and no user namespace of its own")
+                said = f"the kernel reports the {space} namespace of nodespec, maybe not of the host: {link.say}"
+                return Unknown("hidden", said, "run nodespec with CAP_SYS_PTRACE and without a user namespace")
         shared = isinstance(theirs, Value) and isinstance(ours, Value) and theirs.value == ours.value
         if shared or (isinstance(theirs, Absent) and isinstance(ours, Absent)):  # A kernel without such namespaces.
             return None
-        said = f"the kernel answers for nodespec's own {space} namespace, not for the host's"
+        said = f"the kernel reports the {space} namespace of nodespec, not that of the host"
         return Unknown("hidden", said, f"run nodespec in the host's {space} namespace")
 
     def run(self, argv: Sequence[str]) -> Observation[ProgramResult]:
@@ -170,7 +170,7 @@ class Machine(DirectoryTree):
         """
         said = " ".join(argv)
         if self.root != "/":
-            return Unknown("refused", f"{said} is not run: nothing below {self.root} is")
+            return Unknown("refused", f"{said} is not run: nodespec runs no program of {self.root}")
         program = self.program(argv[0]) if "/" not in argv[0] else Value(argv[0], Evidence(argv[0]))
         if not isinstance(program, Value):
             return program
@@ -181,7 +181,7 @@ class Machine(DirectoryTree):
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
         if output is None:
-            return Unknown("timed out", f"{said} did not end within {seconds:.3g} s", "--deadline gives it more time")
+            return Unknown("timed out", f"{said} did not end within {seconds:.3g} s", "set a longer --deadline")
         if len(output) > MAX_OUTPUT_BYTES:
             return Unknown("failed", f"{said} printed more than {MAX_OUTPUT_BYTES} bytes")
         return Value(ProgramResult(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
@@ -205,7 +205,7 @@ class Machine(DirectoryTree):
         if not isinstance(found, Value):
             return found
         if found.value.kind != "socket":
-            return Unknown("malformed", f"{path} is no socket")
+            return Unknown("malformed", f"{path} is not a socket")
         import socket  # noqa: PLC0415 - 10 ms, only needed for a socket
 
         peer = socket.socket(socket.AF_UNIX)
@@ -218,7 +218,7 @@ class Machine(DirectoryTree):
         except OSError as error:
             peer.close()
             if isinstance(error, ConnectionRefusedError):
-                return Absent(Evidence(path), "nobody listens there")
+                return Absent(Evidence(path), "no process listens on it")
             return Unknown("failed", f"{path}: {error.strerror or error}")
         return peer
 

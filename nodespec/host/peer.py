@@ -76,7 +76,9 @@ class Peer:
         import socket  # noqa: PLC0415 - already imported if there is a peer
 
         if isinstance(error, (TimeoutError, socket.timeout)):
-            return Unknown("timed out", f"{self.name} accepts and did not answer within {self._seconds} s")
+            return Unknown(
+                "timed out", f"{self.name} accepted the connection and did not answer within {self._seconds} s"
+            )
         return Unknown("failed", f"{self.name}: {error.strerror or error}")
 
     def _set_timeout(self) -> None:

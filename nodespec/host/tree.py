@@ -35,7 +35,7 @@ CHUNK_BYTES = 1 << 16  # Bytes of one read. /proc/sys returns ENOMEM for reads o
 
 # The search path of programs. The PATH of the caller is not used.
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-NO_PROGRAMS = Unknown("not found", "no folder of the search path is there")
+NO_PROGRAMS = Unknown("not found", "no directory of the search path exists")
 
 
 class UnreadableError(OSError):
@@ -139,7 +139,7 @@ class Tree(ABC):
         except (FileNotFoundError, NotADirectoryError, ProcessLookupError):  # The last: the process has ended.
             return self._missing(path)
         except PermissionError:
-            return Unknown("no permission", f"{path} may not be read by {_describe_reader()}", _suggest_rights())
+            return Unknown("no permission", f"{path} cannot be read by {_describe_reader()}", _suggest_rights())
         except UnreadableError as unseen:
             return Unknown(unseen.reason, f"{path} {unseen.say}", unseen.look)
         except OSError as error:
@@ -213,4 +213,4 @@ def _describe_reader() -> str:
 
 
 def _suggest_rights() -> str:
-    return "run as root" if os.geteuid() else "run outside of the sandbox that takes rights from root"
+    return "run as root" if os.geteuid() else "run outside of the sandbox that restricts root"

@@ -61,7 +61,7 @@ class ArchiveTree(Tree):
         """Return the content of a file as a source."""
         inodes, row = self._inodes, self._find_file(path)
         if row in inodes.segments:
-            raise DamagedError(f"{path} in it is sparse")
+            raise DamagedError(f"{path} is a sparse file that cannot be read")
         return SourceRange(self._sources[inodes.source[row]], inodes.data[row], inodes.size[row])
 
     def _add_layer(self, layer: int, source: ByteSource, *, layered: bool) -> None:
@@ -69,7 +69,7 @@ class ArchiveTree(Tree):
         for member in read_members(source):
             end = 0 if source.quick else member.data + member.size
             if self._unpacked + end > MAX_UNPACKED:
-                raise DamagedError(f"unpacked it is longer than {MAX_UNPACKED >> 30} GiB")
+                raise DamagedError(f"the unpacked content is longer than {MAX_UNPACKED >> 30} GiB")
             parts = split_member_name(member.name)
             if layered and parts and parts[-1].startswith(WHITEOUT):
                 self._inodes.whiteout(parts, layer)
@@ -92,7 +92,7 @@ class ArchiveTree(Tree):
             return self._kept.content.get(row, b"")[:size]
         source = self._sources[self._inodes.source[row]]
         if not source.again:
-            say, look = "has flowed by: of what is piped not every file is kept", "give the image as a file"
+            say, look = "was not kept, because the image was read from a pipe", "give the image as a file"
             raise UnreadableError("unsupported", say, look)
         try:
             if row in self._inodes.segments:
@@ -131,14 +131,14 @@ class ArchiveTree(Tree):
 def _read_exactly(source: ByteSource, data: int, size: int) -> bytes:
     content = source.read(data, size)
     if len(content) < size:
-        raise DamagedError("the archive was cut off since it was opened")
+        raise DamagedError("the archive was truncated after it was opened")
     return content
 
 
 def _fill_holes(source: ByteSource, data: int, size: int, segments: Union[Segments, None]) -> bytes:
     """Return the content of a sparse file, with its holes as zeros."""
     if segments is None:
-        raise OSError(errno.EFBIG, "a sparse file of more parts than are read")
+        raise OSError(errno.EFBIG, "a sparse file with too many parts")
     content = bytearray(size)
     for offset, length in segments:
         content[offset : offset + length] = _read_exactly(source, data, length)

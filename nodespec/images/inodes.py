@@ -211,7 +211,7 @@ class Inodes:
     def _weigh(self, size: int) -> None:
         self.weight += size
         if self.weight > MAX_WEIGHT_BYTES:
-            raise DamagedError(f"it holds more names than nodespec takes in: {len(self.mode)} and more")
+            raise DamagedError(f"the archive has too many names: {len(self.mode)} and more")
 
 
 def split_member_name(name: bytes) -> List[bytes]:

@@ -56,7 +56,7 @@ def open_layers(store: ImageStore, wanted: str) -> List[ByteSource]:
     images = _read_layout(store) if isinstance(store.read("/oci-layout"), Value) else _read_saved_images(store)
     image = choose_image(store.root, list(images), wanted)
     if len(image.layers) > MAX_LAYERS:
-        raise DamagedError(f"an image of {len(image.layers)} layers")
+        raise DamagedError(f"the image has {len(image.layers)} layers, which is too many")
     return [_open_layer(store, path, size) for path, size in image.layers]
 
 
@@ -74,9 +74,9 @@ def _open_layer(store: ImageStore, path: str, size: int) -> ByteSource:
     try:
         source = store.source(path)
     except OSError as error:
-        raise DamagedError(f"its layer {path} cannot be read: {error.strerror or error}") from None
+        raise DamagedError(f"layer {path} cannot be read: {error.strerror or error}") from None
     if size not in (-1, source.size):
-        raise DamagedError(f"its layer {path} is {source.size} bytes long, where {size} are told")
+        raise DamagedError(f"layer {path} has {source.size} bytes; {size} expected")
     return open_decompressed(source)
 
 
@@ -92,7 +92,7 @@ def _read_layout(store: ImageStore) -> Iterator[Image]:
         for descriptor in _list_objects(index, "manifests"):
             seen += 1
             if seen > MAX_MANIFESTS or depth > MAX_INDEX_DEPTH:
-                raise DamagedError("its indexes name too many manifests")
+                raise DamagedError("the indexes name too many manifests")
             kind, path = _get_field(descriptor, "mediaType", str), _make_blob_path(descriptor)
             name = _get_field(_get_field(descriptor, "annotations", dict), _NAME, str) or named
             if not _has_file(store, path):
@@ -129,9 +129,9 @@ def _read_image(store: ImageStore, descriptor: Json, name: str) -> Iterator[Imag
     for layer in _list_objects(manifest, "layers"):
         kind, size = _get_field(layer, "mediaType", str), layer.get("size")
         if not _LAYER.fullmatch(kind):
-            raise DamagedError(f"it has a layer of type {kind or '(none)'}, which nodespec does not read")
+            raise DamagedError(f"unsupported layer type {kind or '(none)'}")
         if type(size) is not int or size < 0:
-            raise DamagedError(f"{path}: a layer without a size")
+            raise DamagedError(f"{path}: the layer has no size")
         found.append((_make_blob_path(layer), size))
     yield Image(platform, name, path, tuple(found))
 
@@ -167,14 +167,14 @@ def _make_blob_path(descriptor: Json) -> str:
 def _read_document(store: ImageStore, path: str) -> Json:
     document = _parse_json(store, path)
     if not isinstance(document, dict):
-        raise DamagedError(f"{path} is no JSON object")
+        raise DamagedError(f"{path} is not a JSON object")
     return document
 
 
 def _parse_json(store: ImageStore, path: str) -> object:
     data = store.read(path, MAX_DOCUMENT_BYTES)
     if not isinstance(data, Value):
-        raise DamagedError(f"{path} is not in it" if isinstance(data, Absent) else data.say)
+        raise DamagedError(f"{path} not found in the image" if isinstance(data, Absent) else data.say)
     try:
         document: object = json.loads(data.value)
     except (ValueError, RecursionError) as error:
@@ -185,14 +185,14 @@ def _parse_json(store: ImageStore, path: str) -> object:
 def _list_objects(document: Json, key: str) -> List[Json]:
     found = _get_field(document, key, list)
     if not all(isinstance(one, dict) for one in found):
-        raise DamagedError(f"`{key}` of its JSON is no list of objects")
+        raise DamagedError(f"`{key}` must be a list of objects")
     return found
 
 
 def _list_texts(document: Json, key: str) -> List[str]:
     found = _get_field(document, key, list)
     if not all(isinstance(one, str) for one in found):
-        raise DamagedError(f"`{key}` of its JSON is no list of texts")
+        raise DamagedError(f"`{key}` must be a list of texts")
     return found
 
 
@@ -202,5 +202,5 @@ def _get_field(document: Json, key: str, kind: Type[T]) -> T:
     if found is None:
         return kind()
     if not isinstance(found, kind):
-        raise DamagedError(f"`{key}` of its JSON is no {kind.__name__}")
+        raise DamagedError(f"`{key}` must be of the type {kind.__name__}")
     return found

@@ -36,7 +36,9 @@ def open_image(path: str, platform: str = "") -> Tree:
         if isinstance(names, Unknown):
             raise UsageError(f"--image {path}: {names.say}")
         held = ", ".join(names.value[:5]) if isinstance(names, Value) else ""
-        raise UsageError(f"--image {path}: no root file system: it holds {held or 'nothing'}, and no /etc or /usr")
+        raise UsageError(
+            f"--image {path}: not a root file system: /etc and /usr not found; it contains {held or 'nothing'}"
+        )
     return tree
 
 
@@ -51,16 +53,14 @@ def _open_tree(path: str, platform: str) -> Tree:
     source = open_decompressed(_open_source(path))
     if not is_archive(source):
         raise UsageError(
-            f"--image {path}: neither a directory nor a tar. Of a disk image a tar is made so: "
+            f"--image {path}: not a directory, tar or container image; for a disk image, run "
             "virt-tar-out -a DISK / - | nodespec check SPEC --image -"
         )
     archive = ArchiveTree(path, [source], layered=False)
     if not oci.is_store(archive):
         return _open_plain(archive, platform)
     if not source.again:
-        raise UsageError(
-            f"--image {path}: a container image is read from a file, not from a pipe: save it, and name it"
-        )
+        raise UsageError(f"--image {path}: a container image must be a file, not a pipe; save it and give its path")
     layers = oci.open_layers(archive, platform)
     del archive  # Free its kept content before the tree of the layers keeps its own.
     return ArchiveTree(path, layers, layered=True)
@@ -75,7 +75,7 @@ def _open_directory(path: str, platform: str) -> Tree:
 
 def _open_plain(tree: Tree, platform: str) -> Tree:
     if platform:
-        raise UsageError(f"--platform {platform}: only of container images there are several, and {tree.root} is none")
+        raise UsageError(f"--platform {platform}: {tree.root} is not a container image, so it has no platforms")
     return tree
 
 
@@ -86,5 +86,5 @@ def _open_source(path: str) -> ByteSource:
         return File(handle)
     source = Pipe(handle)
     if os.isatty(handle):
-        raise UsageError(f"--image {path}: a terminal, where a tar is wanted")
+        raise UsageError(f"--image {path}: standard input is a terminal; pipe a tar archive into it")
     return source

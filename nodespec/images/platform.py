@@ -59,19 +59,21 @@ def choose_image(root: str, images: List[Image], wanted: str) -> Image:
     images = list({(image.key, image.platform): image for image in reversed(images)}.values())[::-1]
     listed = ", ".join(sorted({str(image.platform) for image in images}))
     if not images:
-        raise UsageError(f"{root} holds no image of a file system")
+        raise UsageError(f"{root} contains no image of a file system")
     if not wanted and len({image.platform for image in images}) > 1:
         own = _parse_platform(f"linux/{_get_architecture()}")
         fitting = _list_fitting(images, own)
         if not fitting:
-            raise UsageError(f"{root} holds images for {listed}, and none for this machine: say which with --platform")
+            raise UsageError(
+                f"{root} contains images for {listed}, and none for this machine; select one with --platform"
+            )
     else:
         fitting = _list_fitting(images, _parse_platform(wanted)) if wanted else images
         if not fitting:
-            raise UsageError(f"--platform {wanted}: {root} holds no such image, but {listed}")
+            raise UsageError(f"--platform {wanted}: not found in {root}, which has {listed}")
     if len(fitting) > 1:
         names = ", ".join(f"{image.name or image.key} ({image.platform})" for image in fitting)
-        raise UsageError(f"{root} holds several images, {names}: copy one of them out, as `skopeo copy` does")
+        raise UsageError(f"{root} contains several images, {names}; copy one of them with `skopeo copy`")
     return fitting[0]
 
 
@@ -90,7 +92,7 @@ def _get_architecture() -> str:
 def _parse_platform(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(parts):
-        raise UsageError(f"--platform {text}: os/architecture[/variant] is wanted, as in linux/arm64")
+        raise UsageError(f"--platform {text}: expected OS/ARCH[/VARIANT], for example linux/arm64")
     return normalize_platform(*parts)
 
 

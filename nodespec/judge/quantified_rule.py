@@ -69,7 +69,7 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
     for number, name in enumerate(names):
         if number % ROWS_PER_TIME_CHECK == 0 and time.monotonic() > facts.end:
             facts.late = True
-            return "unknown", (), f"timed out after {number} of {len(names)} rows; increase --deadline"
+            return "unknown", (), f"timed out after {number} of {len(names)} rows; set a longer --deadline"
         condition, required = _evaluate_row(where, require, name, facts, seen)
         if condition != "fail":
             found.append((condition, required))

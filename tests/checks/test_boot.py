@@ -111,7 +111,7 @@ class TestHeld:
 
     def test_a_damaged_unified_image_is_unknown(self, make_tree: MakeTree) -> None:
         seen = next_(make_tree({"/boot/efi/EFI/Linux/node-6.12.efi": "MZ"}))
-        assert seen == Unknown("malformed", "/boot/efi/EFI/Linux/node-6.12.efi: is no PE image")
+        assert seen == Unknown("malformed", "/boot/efi/EFI/Linux/node-6.12.efi: is not a PE image")
 
     @pytest.mark.parametrize("name", ["notes.txt", ".node.efi", "auto-windows.efi", "node.efi.bak"])
     def test_other_files_beside_unified_images_are_left_alone(self, make_tree: MakeTree, name: str) -> None:
@@ -240,14 +240,22 @@ class TestGrub:
             ),
             (menu("0", "menuentry a {", "chainloader +1", "}"), "unsupported", "`a` runs `chainloader`"),
             (menu("0"), "unsupported", "the menu has no entries"),
-            (menu("0", entry("Old", OLD), "while true; do", "true", "done"), "unsupported", "a loop"),
-            (menu("0", entry("Old", OLD), "legacy_source /x"), "unsupported", "`legacy_source` is not understood"),
-            (menu("0", entry("Old", OLD), "if [ x"), "unsupported", "is expected"),
-            (menu("${grub_platform}", entry("Old", OLD), entry("New", NEW)), "hidden", "only the machine knows"),
+            (menu("0", entry("Old", OLD), "while true; do", "true", "done"), "unsupported", "loops are not supported"),
+            (
+                menu("0", entry("Old", OLD), "legacy_source /x"),
+                "unsupported",
+                "the command `legacy_source` is not supported",
+            ),
+            (menu("0", entry("Old", OLD), "if [ x"), "unsupported", "expected `then`"),
+            (
+                menu("${grub_platform}", entry("Old", OLD), entry("New", NEW)),
+                "hidden",
+                "depends on state of the machine",
+            ),
             (
                 menu("0", "if [ $grub_cpu = x ]; then", entry("Old", OLD), "fi", entry("New", NEW)),
                 "hidden",
-                "only the machine knows which entry has the number 0",
+                "which entry has the number 0 depends on state of the machine",
             ),
         ],
     )
@@ -274,7 +282,7 @@ class TestGrub:
         seen = next_(make_tree({**BOTH, GRUB: text, "/boot/grub/grubenv": kept}))
         if kept.startswith("saved"):
             assert isinstance(seen, Unknown)
-            assert "does not begin with" in seen.say
+            assert "must begin with" in seen.say
         else:
             assert seen == Value(NEW, Evidence(GRUB, 5))
 

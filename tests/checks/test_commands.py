@@ -67,7 +67,7 @@ def test_where_looking_fails_nothing_is_absent(make_tree: MakeTree) -> None:
 
 def test_without_a_search_path_nothing_is_absent(make_tree: MakeTree) -> None:
     seen = commands.probe(Machine(make_tree({"/etc/passwd": ""}))).observe("sh")
-    assert seen == Unknown("not found", "no folder of the search path is there")
+    assert seen == Unknown("not found", "no directory of the search path exists")
 
 
 def test_at_rest_says_the_same(make_tree: MakeTree) -> None:

@@ -240,7 +240,7 @@ def test_a_file_without_permission_is_passed_over(make_tree: MakeTree) -> None:
     class Denied(Machine):
         def read(self, path: str, limit: int = 0) -> Observation[bytes]:
             if path.startswith("/boot/"):
-                return Unknown("no permission", f"{path} may not be read by uid 1", "run as root")
+                return Unknown("no permission", f"{path} cannot be read by uid 1", "run as root")
             return super().read(path, limit or 1 << 20)
 
     own = f"/lib/modules/{RELEASE}/config"
@@ -248,7 +248,7 @@ def test_a_file_without_permission_is_passed_over(make_tree: MakeTree) -> None:
     assert kernel.config.probe(Denied(root)).observe("HZ") == Value("250", Evidence(own, 8))
     os.remove(f"{root}{own}")
     assert kernel.config.probe(Denied(root)).observe("HZ") == Unknown(
-        "no permission", f"{AT} may not be read by uid 1", "run as root"
+        "no permission", f"{AT} cannot be read by uid 1", "run as root"
     )
 
 

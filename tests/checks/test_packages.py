@@ -158,8 +158,8 @@ class TestDatabase:
         rows = dpkg(stanza("apt"), "Package: bash\nPackage: nginx\nStatus: install ok installed\n")
         seen = rows.observe("nginx")
         assert isinstance(seen, Unknown)
-        assert (seen.reason, seen.say) == ("malformed", f"{STATUS}: line 7: `package` stands here twice")
-        assert rows.observe("bash") == Unknown("malformed", f"{STATUS}: line 7: `package` stands here twice")
+        assert (seen.reason, seen.say) == ("malformed", f"{STATUS}: line 7: `package` occurs twice")
+        assert rows.observe("bash") == Unknown("malformed", f"{STATUS}: line 7: `package` occurs twice")
         assert values(rows.observe("apt"))["status"] == "installed"
 
     def test_what_dpkg_has_not_merged_yet_counts_the_last_first(self, dpkg: Dpkg) -> None:

@@ -287,7 +287,7 @@ def test_errors_of_the_server_are_unknown(root: str) -> None:
         method = f"{CONTAINERD} runtime.v1.RuntimeService"
         assert found["conditions"] == Unknown("failed", f"{method}/Status: server is not initialized yet")
         assert found["cgroup_driver"] == Unknown(
-            "malformed", f"{method}/RuntimeConfig: a cgroup driver that is neither systemd nor cgroupfs"
+            "malformed", f"{method}/RuntimeConfig: the cgroup driver is neither systemd nor cgroupfs"
         )
 
 

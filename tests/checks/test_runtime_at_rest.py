@@ -173,7 +173,7 @@ def test_without_a_search_path_nothing_is_missing(make_tree: MakeTree) -> None:
     assert runtime.resting
     assert kubelet.path.resting
     for seen in (runtime.resting(tree).observe("docker"), kubelet.path.resting(tree)):
-        assert seen == Unknown("not found", "no folder of the search path is there")
+        assert seen == Unknown("not found", "no directory of the search path exists")
 
 
 def test_nothing_in_a_tree_is_run(make_tree: MakeTree, tmp_path: Path) -> None:

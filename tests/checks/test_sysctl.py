@@ -209,19 +209,19 @@ def test_another_namespace_hides_its_parameters(
     seen = look(make_tree(FILES, {**OWN, f"/proc/1/ns/{space}": OTHER[f"/proc/1/ns/{space}"]} if links else {}), key)
     assert seen == Unknown(
         "hidden",
-        f"the kernel answers for nodespec's own {space} namespace, not for the host's",
+        f"the kernel reports the {space} namespace of nodespec, not that of the host",
         f"run nodespec in the host's {space} namespace",
     )
 
 
 def test_a_namespace_that_may_not_be_seen_hides_them_too(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(make_tree(FILES))
-    monkeypatch.setattr(machine, "link", lambda path: Unknown("no permission", f"{path} may not be read by uid 0"))
+    monkeypatch.setattr(machine, "link", lambda path: Unknown("no permission", f"{path} cannot be read by uid 0"))
     assert machine.elsewhere("net") == Unknown(
         "hidden",
-        "the kernel answers for nodespec's own net namespace, maybe not for the host's: "
-        "/proc/1/ns/net may not be read by uid 0",
-        "give nodespec CAP_SYS_PTRACE, and no user namespace of its own",
+        "the kernel reports the net namespace of nodespec, maybe not of the host: "
+        "/proc/1/ns/net cannot be read by uid 0",
+        "run nodespec with CAP_SYS_PTRACE and without a user namespace",
     )
 
 

@@ -184,7 +184,7 @@ def test_judging_the_rows_of_a_recording_ends_at_the_deadline() -> None:
         MemoizedPlan(plan),
     )
     assert late.findings[0].outcome == "unknown"
-    assert "increase --deadline" in late.findings[0].sentence
+    assert "set a longer --deadline" in late.findings[0].sentence
 
 
 # stored documents

@@ -80,23 +80,23 @@ def test_a_refusal_is_a_reply_with_its_status_and_message() -> None:
     [
         (b"", "failed", "closed without an answer"),
         (DATA[:7], "failed", "closed without an answer"),
-        (frame(3, 0, b"\0\0\0\1"), "failed", "the call was cut off"),
-        (frame(7, 0, bytes(8), 0), "failed", "the call was cut off"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "malformed", "a frame of 4740180 bytes"),
-        (b"\xff" * 100, "malformed", "a frame of 16777215 bytes"),
+        (frame(3, 0, b"\0\0\0\1"), "failed", "the call was aborted"),
+        (frame(7, 0, bytes(8), 0), "failed", "the call was aborted"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "malformed", "a frame has 4740180 bytes, which is too many"),
+        (b"\xff" * 100, "malformed", "a frame has 16777215 bytes, which is too many"),
         (frame(1, 5, b"\x8d"), "malformed", "HTTP status 404 and no gRPC status"),
         (frame(1, 5, b""), "malformed", "HTTP status none and no gRPC status"),
         (frame(1, 5, headers(grpc_status="१")), "malformed", "no gRPC status"),
-        (frame(1, 5, headers(grpc_status="0")), "malformed", "not one plain message"),
-        (frame(0, 0, b"\1\0\0\0\0") + TRAILERS, "malformed", "not one plain message"),
-        (DATA + DATA + TRAILERS, "malformed", "not one plain message"),
-        (frame(0, 0, b"\0\xff\xff\xff\xff") + TRAILERS, "malformed", "not one plain message"),
-        (frame(1, 5, b"\xbe"), "malformed", "header 62 of 61 known ones"),
-        (frame(1, 5, b"\x80"), "malformed", "header 0 of 61 known ones"),
+        (frame(1, 5, headers(grpc_status="0")), "malformed", "expected one uncompressed message"),
+        (frame(0, 0, b"\1\0\0\0\0") + TRAILERS, "malformed", "expected one uncompressed message"),
+        (DATA + DATA + TRAILERS, "malformed", "expected one uncompressed message"),
+        (frame(0, 0, b"\0\xff\xff\xff\xff") + TRAILERS, "malformed", "expected one uncompressed message"),
+        (frame(1, 5, b"\xbe"), "malformed", "header 62 is not one of the 61 static headers"),
+        (frame(1, 5, b"\x80"), "malformed", "header 0 is not one of the 61 static headers"),
         (frame(1, 5, b"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "malformed", "more than ten bytes"),
-        (frame(1, 5, b"\0\x05abc"), "malformed", "cut short"),
-        (frame(0, 8, b""), "malformed", "a frame of padding only"),
-        (frame(0, 8, b"\xff\0"), "malformed", "a frame of padding only"),
+        (frame(1, 5, b"\0\x05abc"), "malformed", "truncated message"),
+        (frame(0, 8, b""), "malformed", "a frame contains only padding"),
+        (frame(0, 8, b"\xff\0"), "malformed", "a frame contains only padding"),
         (frame(1, 4, b"\0\x7f" + b"x" * 16000) * 5, "malformed", "headers of more than 65536 bytes"),
         (frame(0, 0, b"x" * 16000) * 17, "malformed", f"more than {MAX_ANSWER_BYTES} bytes"),
     ],
@@ -162,7 +162,7 @@ def test_a_peer_that_reads_nothing_does_not_block_what_is_sent() -> None:
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         found = grpc.call_method(Peer(ours, "/run/fake.sock", 0.2), "fake.Service/Method", bytes(16000) * 50)
-    assert found == Unknown("timed out", "/run/fake.sock accepts and did not answer within 0.2 s")
+    assert found == Unknown("timed out", "/run/fake.sock accepted the connection and did not answer within 0.2 s")
 
 
 def test_where_nobody_listens_is_absence(tmp_path: Path) -> None:

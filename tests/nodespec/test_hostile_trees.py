@@ -217,7 +217,7 @@ def test_a_device_in_an_archive_is_one_and_has_no_content(tmp_path: Path) -> Non
 
 
 def test_a_device_or_directory_given_as_an_archive_is_a_mistake() -> None:
-    for path, say in (("/dev/null", "neither a directory nor a tar"), ("/dev/zero", "it holds nothing")):
+    for path, say in (("/dev/null", "not a directory, tar or container image"), ("/dev/zero", "it contains nothing")):
         with pytest.raises(UsageError, match=say):
             open_image(path)
 
@@ -305,7 +305,7 @@ def test_a_million_members_take_no_more_memory_than_they_may() -> None:
 def test_a_bomb_is_not_unpacked_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decompress, "MAX_DECOMPRESSED_BYTES", 1 << 20)
     for pack in (gzip.compress, lzma.compress):
-        with pytest.raises(UsageError, match="unpacked it is longer than 0 GiB"):
+        with pytest.raises(UsageError, match="the decompressed data are longer than 0 GiB"):
             open_image(written(tmp_path / "image", pack(tar([Put("etc/x", bytes(2 << 20))]))))
 
 
@@ -316,14 +316,14 @@ def test_a_dictionary_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
     data[at] = 40  # 4 GiB
     header = bytes(data[12 : 12 + (data[12] + 1) * 4 - 4])
     data[12 + len(header) : 16 + len(header)] = zlib.crc32(header).to_bytes(4, "little")
-    with pytest.raises(UsageError, match="its compressed data are damaged: Memory usage limit exceeded"):
+    with pytest.raises(UsageError, match="the compressed data are damaged: Memory usage limit exceeded"):
         open_image(written(tmp_path / "image", bytes(data)))
 
 
 def test_a_zstd_window_that_wants_all_memory_is_refused(tmp_path: Path) -> None:
     zstd(b"")  # skips where nothing reads it
     frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(30 - 10) << 3]) + b"\x01\x00\x00"  # a window of 1 GiB, an empty block
-    with pytest.raises(UsageError, match="its compressed data are damaged"):
+    with pytest.raises(UsageError, match="the compressed data are damaged"):
         open_image(written(tmp_path / "image", frame))
 
 

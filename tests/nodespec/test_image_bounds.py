@@ -89,7 +89,7 @@ def test_all_layers_together_are_at_most_64_gib(monkeypatch: pytest.MonkeyPatch)
     assert archive.MAX_UNPACKED == 68_719_476_736
     for beyond in (-1, 0):
         ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + beyond)], layered=True)
-    with pytest.raises(DamagedError, match="unpacked it is longer than 64 GiB"):
+    with pytest.raises(DamagedError, match="the unpacked content is longer than 64 GiB"):
         ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + 1)], layered=True)
 
 

@@ -28,11 +28,11 @@ def test_a_look_is_unknown_after_as_long_as_it_may_take(tmp_path: Path) -> None:
     live.patience = 0.1
     began = time.monotonic()
     seen = live.observe(resolve_place(("memory", "total")))
-    assert seen == Unknown("timed out", "looking took longer than 0.1 s")
+    assert seen == Unknown("timed out", "the observation took longer than 0.1 s")
     assert 0.1 <= time.monotonic() - began < 30
 
 
 def test_no_look_begins_after_the_run_has_ended(tmp_path: Path) -> None:
     seen = Live(Stuck(str(tmp_path)), time.monotonic()).observe(resolve_place(("memory", "total")))
     assert isinstance(seen, Unknown)
-    assert seen.say == "the time for the whole run was used up"
+    assert seen.say == "the deadline of the run has passed"

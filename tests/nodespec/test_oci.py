@@ -236,11 +236,15 @@ def test_the_platform_chooses(there: list[str], asked: str, expected: str, tmp_p
 @pytest.mark.parametrize(
     ("there", "asked", "say"),
     [
-        (["linux/amd64", "linux/s390x"], "", "holds images for linux/amd64, linux/s390x, and none for this machine"),
-        (["linux/amd64"], "linux/arm64", "--platform linux/arm64: .* holds no such image, but linux/amd64"),
-        (["linux/arm/v6", "linux/arm/v7"], "linux/arm", r"holds several images, .* \(linux/arm/v6\), .*: copy one of"),
-        (["linux/amd64"], "amd64", r"--platform amd64: os/architecture\[/variant\] is wanted"),
-        ([], "", "holds no image of a file system"),
+        (["linux/amd64", "linux/s390x"], "", "contains images for linux/amd64, linux/s390x, and none for this machine"),
+        (["linux/amd64"], "linux/arm64", "--platform linux/arm64: not found in .*, which has linux/amd64"),
+        (
+            ["linux/arm/v6", "linux/arm/v7"],
+            "linux/arm",
+            r"contains several images, .* \(linux/arm/v6\), .*; copy one of",
+        ),
+        (["linux/amd64"], "amd64", r"--platform amd64: expected OS/ARCH\[/VARIANT\]"),
+        ([], "", "contains no image of a file system"),
     ],
 )
 def test_without_one_image_it_lists_what_there_is(there: list[str], asked: str, say: str, tmp_path: Path) -> None:
@@ -254,7 +258,7 @@ def test_two_names_of_one_image_are_one(tmp_path: Path) -> None:
     tags = [{**image, "annotations": {"org.opencontainers.image.ref.name": name}} for name in ("a", "b")]
     assert chosen(blobs.index(tags), tmp_path / "one") == "node-17"
     other = blobs.image([tar([*ETC, Put("x")])], annotations={"org.opencontainers.image.ref.name": "c"})
-    with pytest.raises(UsageError, match=r"holds several images, a \(linux/amd64\), c \(linux/amd64\): copy one"):
+    with pytest.raises(UsageError, match=r"contains several images, a \(linux/amd64\), c \(linux/amd64\); copy one"):
         chosen(blobs.index([*tags[:1], other]), tmp_path / "two")
 
 
@@ -288,9 +292,9 @@ def test_an_attestation_is_no_image(tmp_path: Path) -> None:
 
 
 def test_a_platform_of_what_has_none_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^--platform linux/amd64: only of container images there are several"):
+    with pytest.raises(UsageError, match=r"^--platform linux/amd64: .* is not a container image"):
         open_image(written(tmp_path / "image.tar", tar(ETC)), "linux/amd64")
-    with pytest.raises(UsageError, match=r"^--platform linux/amd64: only of container images"):
+    with pytest.raises(UsageError, match=r"^--platform linux/amd64: .* is not a container image"):
         open_image(laid({"etc/x": b""}, tmp_path / "root"), "linux/amd64")
 
 
@@ -324,17 +328,17 @@ LAYER = {"mediaType": f"{MEDIA}.layer.v1.tar", "digest": DIGEST, "size": 1}
 @pytest.mark.parametrize(
     ("change", "say"),
     [
-        ({"layers": [LAYER]}, "its layer .* cannot be read"),
+        ({"layers": [LAYER]}, "layer .* cannot be read"),
         ({"layers": [{**LAYER, "digest": "sha256:../../x"}]}, "a descriptor has no digest"),
         (
             {"layers": [{**LAYER, "mediaType": f"{MEDIA}.layer.v1.tar+encrypted"}]},
-            r"layer of type .*\+encrypted, which",
+            r"unsupported layer type .*\+encrypted",
         ),
-        ({"layers": [{**LAYER, "size": None}]}, "a layer without a size"),
-        ({"layers": [{**LAYER, "size": True}]}, "a layer without a size"),
-        ({"layers": 1}, "`layers` of its JSON is no list"),
-        ({"layers": [1]}, "`layers` of its JSON is no list of objects"),
-        ({"config": []}, "`config` of its JSON is no dict"),
+        ({"layers": [{**LAYER, "size": None}]}, "the layer has no size"),
+        ({"layers": [{**LAYER, "size": True}]}, "the layer has no size"),
+        ({"layers": 1}, "`layers` must be of the type list"),
+        ({"layers": [1]}, "`layers` must be a list of objects"),
+        ({"config": []}, "`config` must be of the type dict"),
     ],
 )
 def test_what_a_manifest_should_not_say_is_a_mistake(change: Mapping[str, object], say: str, tmp_path: Path) -> None:
@@ -347,7 +351,7 @@ def test_a_layer_of_another_length_is_a_mistake(tmp_path: Path) -> None:
     files = layout([tar(ETC)])
     layer = next(name for name, data in files.items() if len(data) % 512 == 0)
     files[layer] += bytes(512)
-    with pytest.raises(UsageError, match=r"its layer .* is \d+ bytes long, where \d+ are told"):
+    with pytest.raises(UsageError, match=r"layer .* has \d+ bytes; \d+ expected"):
         open_image(laid(files, tmp_path))
 
 
@@ -355,7 +359,7 @@ def test_indexes_without_end_are_a_mistake(tmp_path: Path) -> None:
     blobs = Blobs()
     itself = {"mediaType": f"{MEDIA}.index.v1+json", "digest": DIGEST, "size": 1}
     blobs.files[f"blobs/{DIGEST.replace(':', '/')}"] = json.dumps({"manifests": [itself] * 9}).encode()
-    with pytest.raises(UsageError, match="its indexes name too many manifests"):
+    with pytest.raises(UsageError, match="the indexes name too many manifests"):
         open_image(laid(blobs.index([itself]), tmp_path))
 
 
@@ -395,11 +399,11 @@ def test_a_layout_does_not_lead_out_of_itself(tmp_path: Path) -> None:
     outside = written(tmp_path / "outside.tar", files.pop(layer))
     root = laid(files, tmp_path / "layout")
     os.symlink(outside, f"{root}/{layer}")
-    with pytest.raises(UsageError, match=r"its layer .* cannot be read: No such file or directory"):
+    with pytest.raises(UsageError, match=r"layer .* cannot be read: No such file or directory"):
         open_image(root)
 
 
 def test_nothing_is_left_of_a_tree_of_which_all_was_hidden(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no root file system: it holds nothing"):
+    with pytest.raises(UsageError, match="not a root file system: /etc and /usr not found; it contains nothing"):
         open_image(laid(layout([tar(ETC), tar([Put(".wh.etc")])]), tmp_path))
     assert isinstance(stacked(ETC, [Put(".wh.etc")]).read("/etc/hostname"), Absent)

@@ -31,7 +31,7 @@ def test_a_page_is_read_over_a_socket(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason", "say"),
     [
-        (fake_peers.silent, "timed out", "/run/fake.sock accepts and did not answer within 0.2 s"),
+        (fake_peers.silent, "timed out", "/run/fake.sock accepted the connection and did not answer within 0.2 s"),
         (
             fake_peers.raw(b"x" * (MAX_ANSWER_BYTES + 1)),
             "malformed",

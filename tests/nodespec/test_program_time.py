@@ -48,5 +48,5 @@ def test_a_program_that_does_not_end_is_unknown_and_says_what_gives_it_more_time
     begun, machine = time.monotonic(), Machine()
     machine.patience = 1.5
     found = Live(machine, begun + 2).observe(resolve_place(("kubelet", "version")))
-    assert found == Unknown("timed out", "kubelet --version did not end within 1.5 s", "--deadline gives it more time")
+    assert found == Unknown("timed out", "kubelet --version did not end within 1.5 s", "set a longer --deadline")
     assert time.monotonic() - begun < 2

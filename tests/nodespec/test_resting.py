@@ -78,7 +78,9 @@ def test_a_file_that_memory_covers_is_unknown(monkeypatch: pytest.MonkeyPatch, m
     mounted(monkeypatch, ROOT, tmpfs(21, f"{root}/etc/machine-id"))
     tree = open_image(root)
     for path in ("/etc/machine-id", "/etc/link"):
-        hidden = Unknown("hidden", f"{path} is covered by a file in memory", f"look before {path} is mounted over")
+        hidden = Unknown(
+            "hidden", f"{path} is covered by a file in memory", f"run nodespec before {path} is mounted over"
+        )
         assert tree.read(path) == hidden
         assert tree.entry(path) == hidden
         assert tree.names(path) == hidden
@@ -93,13 +95,13 @@ def test_a_tree_that_is_in_memory_as_a_whole_is_looked_at(monkeypatch: pytest.Mo
 
 def test_of_a_live_root_in_memory_a_boot_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     mounted(monkeypatch, "20 1 0:1 / / rw - rootfs rootfs rw\n")
-    with pytest.raises(UsageError, match=r"^--image /: the root is in memory itself"):
+    with pytest.raises(UsageError, match=r"^--image /: the root file system is in memory"):
         open_image("/")
 
 
 def test_without_proc_the_live_root_is_not_judged(monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree) -> None:
     mounted(monkeypatch, "no mounts")
-    with pytest.raises(UsageError, match=r"^--image /: /proc/self/mountinfo does not say what is in memory only"):
+    with pytest.raises(UsageError, match=r"^--image /: cannot read /proc/self/mountinfo"):
         open_image("/")
     assert isinstance(open_image(make_tree({"/etc/x": ""})).read("/etc/x"), Value)
 

@@ -177,7 +177,7 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
     for data in bad:
         tree = ArchiveTree("image", [Held(data + after)], layered=False)
         seen = tree.read("/etc/sparse", 1 << 50)
-        assert seen == Unknown("failed", "/etc/sparse: a sparse file of more parts than are read")
+        assert seen == Unknown("failed", "/etc/sparse: a sparse file with too many parts")
         assert tree.read("/etc/after") == Value(b"here", Evidence("/etc/after"))
     tree = ArchiveTree("image", [Held(old_sparse(10, [(1, 2), (5, 2)], b"abcd") + after)], layered=False)
     assert tree.read("/etc/sparse") == Value(b"\0ab\0\0cd\0\0\0", Evidence("/etc/sparse"))
@@ -189,12 +189,12 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
 @pytest.mark.parametrize(
     ("data", "say"),
     [
-        (header(b"x", b"9z", b"0"), "a header has no number where it should have one"),
+        (header(b"x", b"9z", b"0"), "a header has an invalid number"),
         (header(b"x", b"9", b"0"), "invalid literal for int"),
-        (header(b"x", b"7777777777", b"x"), "an extended header of 1073741823 bytes"),
-        (header(b"x", b"77", b"x") + b"a" * 20, "it is cut off within an extended header"),
-        (header(b"x", b"1000", b"x") + b"a" * 512, "no record of an extended header"),
-        (records(("size", "1_0")) + header(b"x", b"0", b"0"), "an extended header has no number"),
+        (header(b"x", b"7777777777", b"x"), "an extended header has 1073741823 bytes, which is too many"),
+        (header(b"x", b"77", b"x") + b"a" * 20, "truncated extended header"),
+        (header(b"x", b"1000", b"x") + b"a" * 512, "an extended header has an invalid record"),
+        (records(("size", "1_0")) + header(b"x", b"0", b"0"), "an extended header has an invalid number"),
         (records(("size", "9" * 19)) + header(b"x", b"0", b"0"), "a header has a number that is too large"),
         (records(("uid", "4294967296")) + header(b"x", b"0", b"0"), "uid 4294967296"),
         (records(("GNU.sparse.major", "1")) + header(b"x", b"0", b"0"), "GNU.sparse.size"),
@@ -202,11 +202,11 @@ def test_a_map_that_cannot_be_so_makes_only_its_file_unknown() -> None:
             records(("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9"))
             + header(b"x", b"777777777", b"0")
             + b"9\n",
-            "it is cut off within the map of a sparse file",
+            "truncated map of a sparse file",
         ),
         (old_sparse(10, [(0, 0)] * 40, b"")[:600], "index out of range"),
-        (header(b"x", b"0", b"0"), "it is cut off: the archive has no end after its 512 bytes"),
-        (header(b"x", b"1", b"0"), "it is cut off before byte 513 of the archive"),
+        (header(b"x", b"0", b"0"), "the archive is truncated: no end after 512 bytes"),
+        (header(b"x", b"1", b"0"), "the archive is truncated before byte 513"),
     ],
 )
 def test_what_cannot_be_read_is_damaged(data: bytes, say: str) -> None:
@@ -273,12 +273,12 @@ def test_python_reads_the_same(puts: list[Put], form: int) -> None:
 def test_more_names_than_memory_may_hold_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodespec.images.inodes.MAX_WEIGHT_BYTES", 10_000)
     ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(50)))], layered=False)
-    with pytest.raises(DamagedError, match=r"it holds more names than nodespec takes in: \d+ and more"):
+    with pytest.raises(DamagedError, match=r"the archive has too many names: \d+ and more"):
         ArchiveTree("image", [Held(tar(Put(f"etc/{number}") for number in range(70)))], layered=False)
-    with pytest.raises(DamagedError, match="more names"):
+    with pytest.raises(DamagedError, match="too many names"):
         ArchiveTree("image", [Held(tar([Put("/".join("ab" * 30))] * 30))], layered=False)
     links = [Put(f"{number}", type=tarfile.SYMTYPE, link="x" * 300) for number in range(30)]
-    with pytest.raises(DamagedError, match="more names"):
+    with pytest.raises(DamagedError, match="too many names"):
         ArchiveTree("image", [Held(tar(links))], layered=False)
 
 
@@ -286,5 +286,5 @@ def test_a_file_whose_end_was_cut_since_is_unknown(tmp_path: Path) -> None:
     path = written(tmp_path / "image.tar", tar([Put("etc/x", b"1" * 5000)]))
     tree = ArchiveTree("image", [File(os.open(path, os.O_RDONLY))], layered=False)
     os.truncate(path, 600)
-    assert tree.read("/etc/x") == Unknown("failed", "/etc/x: the archive was cut off since it was opened")
+    assert tree.read("/etc/x") == Unknown("failed", "/etc/x: the archive was truncated after it was opened")
     assert tree.entry("/etc/x") == Value(Entry("file", 0o644, 0, 0, 5000), Evidence("/etc/x"))

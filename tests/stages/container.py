@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[2]
 LEAST = 60  # requirements that are decided outside and inside
-RUN = "unknown: .* is not run: nothing below /host is"
+RUN = "unknown: .* is not run: nodespec runs no program of /host"
 ALLOWED = (Difference("runtime.*.version", ".*", RUN, "no program is run"),)
 
 

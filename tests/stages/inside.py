@@ -76,7 +76,9 @@ WHOSE = {  # the parameters that answer for whoever reads them, by the namespace
 CALLED = {"network": "net"}  # what runc calls otherwise than the kernel
 HOST, ASKED = "/mnt", "/srv"  # where containers have the host's root, and what is asked
 ALWAYS = (
-    Difference("runtime.*.version", ".*", f"unknown: .* is not run: nothing below {HOST} is", "no program is run"),
+    Difference(
+        "runtime.*.version", ".*", f"unknown: .* is not run: nodespec runs no program of {HOST}", "no program is run"
+    ),
 )
 # by the namespaces of its own
 CONTAINERS = {
@@ -125,10 +127,10 @@ def hidden(own: Sequence[str]) -> Iterator[Difference]:
     unseen = "user" in own
     if unseen:
         why = "who has users of its own may not see the namespaces of the host's processes"
-        yield Difference("os.container", ".*", "unknown: /proc/1/ns/pid may not be read by .*", why)
+        yield Difference("os.container", ".*", "unknown: /proc/1/ns/pid cannot be read by .*", why)
     for space in WHOSE if unseen else own:
         kind = CALLED.get(space, space)
-        answer = f"unknown: the kernel answers for nodespec's own {kind} namespace"
+        answer = f"unknown: the kernel reports the {kind} namespace of nodespec"
         said = f"{answer}, {'maybe ' if unseen else ''}not for the host's.*"
         for key in WHOSE[space]:
             yield Difference(f"sysctl.{key}", ".*", said, f"it answers for the {kind} namespace of who reads it")
