@@ -138,7 +138,7 @@ class TestHeld:
     ) -> None:
         tree = DirectoryTree(make_tree({"/x": "MZ"}))
         seen = _boot_systemd_boot._read_section(tree, "/x", Section(".osrel", offset, size), 4)  # noqa: SLF001
-        far = Unknown("unsupported", "/x: its section .osrel begins after 268435456 bytes")
+        far = Unknown("unsupported", "/x: section .osrel begins after 268435456 bytes, which is not supported")
         assert seen == (Value(b"", Evidence("/x")) if known else far)
 
     def test_a_kernel_whose_release_nothing_tells_is_not_absent(self, make_tree: MakeTree) -> None:
