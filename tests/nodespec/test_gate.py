@@ -8,13 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Dict, Iterator
-from unittest import mock
+from typing import TYPE_CHECKING, Iterator
 
 import pytest
+from made_bundles import build_bundles_once
 
 from nodespec.__main__ import main
-from nodespec.author.bundle import build
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.host.machine import Machine
@@ -24,7 +23,6 @@ from nodespec.preflight.tree_writer import TreeWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nodespec.model.json_types import Json
     from nodespec.model.plan import Plan
 
 FIT = "nodespec: 1\nname: fit\ntitle: fit\nrequire: {memory: {total: '>=1Mi'}}\n"
@@ -38,17 +36,7 @@ FILES = (
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_build() -> Iterator[None]:
-    """Build the bundle of equal plans once: these tests are about where it is installed."""
-    built: Dict[str, str] = {}
-    build_bundle = build.build_bundle
-
-    def build_once(plan: Plan, waivers: Json) -> str:
-        key = re.sub(r"'[^']*/spec\.yaml", "'spec.yaml", repr((plan, waivers)))
-        if key not in built:
-            built[key] = build_bundle(plan, waivers)
-        return built[key]
-
-    with mock.patch.object(build, "build_bundle", build_once):
+    with build_bundles_once():
         yield
 
 

@@ -20,6 +20,7 @@ from typing import Iterator, List, Sequence, Set, Tuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_bundles import build_bundles_once
 from unhurried import PROGRAM
 
 from nodespec.__main__ import main
@@ -30,6 +31,12 @@ from nodespec.output.path import resolve_destination
 ROOT = Path(__file__).parents[2]
 GOOD = "nodespec: 1\nrequire: {memory: {total: '>=1Mi'}}\n"
 BAD = "nodespec: 1\nrequire: {memory: {total: '>=1000Ti'}}\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_build() -> Iterator[None]:
+    with build_bundles_once():
+        yield
 
 
 @pytest.fixture

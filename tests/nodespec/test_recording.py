@@ -123,6 +123,11 @@ def judged(asked: Plan, facts: Union[Live, ReplayedFacts]) -> Report:
     return judge(asked, facts, SEAT, Terms(NOW))
 
 
+@cache
+def judged_live(host: str, spec: str) -> Report:
+    return judged(plan(spec), live(host))
+
+
 def tables() -> List[Place]:
     """Every table of every family, and every leaf."""
     found: List[Place] = []
@@ -136,7 +141,7 @@ def tables() -> List[Place]:
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_recording_gives_the_findings_of_the_host(spec: str, host: str) -> None:
-    own = judged(plan(spec), live(host))
+    own = judged_live(host, spec)
     theirs = judged(plan(spec), ReplayedFacts(taken(host, [plan(spec)]).facts))
     assert theirs.findings == own.findings
     assert theirs.causes == own.causes
@@ -161,7 +166,7 @@ def test_at_rest_too(host: str) -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_report_can_be_judged_again_from_what_it_embeds(host: str) -> None:
     for spec in SPECS:
-        own = judged(plan(spec), live(host))
+        own = judged_live(host, spec)
         again = judged(plan(spec), ReplayedFacts(json.loads(json.dumps(own.facts))))
         assert (again.findings, again.causes, again.facts) == (own.findings, own.causes, own.facts)
 
@@ -170,14 +175,14 @@ def test_a_report_can_be_judged_again_from_what_it_embeds(host: str) -> None:
 def test_a_recording_of_everything_contradicts_no_other(host: str) -> None:
     """Whatever both know has one outcome; what only the other knows is not recorded in this one."""
     for spec in SPECS:
-        own = judged(plan(spec), live(host)).findings
+        own = judged_live(host, spec).findings
         for ours, theirs in zip(own, judged(plan(spec), ReplayedFacts(whole(host).facts)).findings):
             assert ours.id == theirs.id
             if not _unrecorded(theirs):
                 assert (ours.outcome, _states(ours)) == (theirs.outcome, _states(theirs))
     both = ReplayedFacts(taken(host, [*declaration.list_families(), *map(plan, SPECS)]).facts)
     for spec in SPECS:
-        assert judged(plan(spec), both).findings == judged(plan(spec), live(host)).findings
+        assert judged(plan(spec), both).findings == judged_live(host, spec).findings
 
 
 def _unrecorded(finding: Finding) -> bool:
