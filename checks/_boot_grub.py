@@ -13,8 +13,9 @@ from functools import cmp_to_key
 from nodespec.checks._boot_offers import KERNEL_HINT, MAX_CONFIG_BYTES, PLACES, LoaderMenu, Offer
 from nodespec.checks._boot_systemd_boot import list_entry_files, list_loader_folders
 from nodespec.formats.boot_entry import parse as parse_entry
-from nodespec.formats.grub_menu import HEADER, GrubEntry, GrubKernel, UndecidedError, parse_environment
+from nodespec.formats.grub_environment import HEADER, parse_environment
 from nodespec.formats.grub_menu import GrubMenu as Script
+from nodespec.formats.grub_state import GrubEntry, GrubKernel, UndecidedError
 from nodespec.formats.grub_syntax import parse_script
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.version_order import compare_rpm_names
@@ -46,9 +47,9 @@ def _read_grub_menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
     files = TreeFiles(tree, path)
     try:
         script = Script(files, path, text.value, _read_grubenv(files, path, text.value))
-        started = tuple(map(_make_grub_offer, script.started()))
-        fallbacks = tuple(tuple(map(_make_grub_offer, kernels)) for kernels in script.fallbacks())
-        offers = tuple(map(_make_grub_offer, script.offers())) if tree.kernel else ()
+        started = tuple(map(_make_grub_offer, script.list_default_kernels()))
+        fallbacks = tuple(tuple(map(_make_grub_offer, kernels)) for kernels in script.iterate_fallbacks())
+        offers = tuple(map(_make_grub_offer, script.list_kernels())) if tree.kernel else ()
     except ValueError as error:
         reason = "hidden" if isinstance(error, UndecidedError) else "unsupported"
         return files.unread or Unknown(reason, f"GRUB: {error}", KERNEL_HINT)

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.formats import boot_entry, grub_legacy, grub_menu, grub_syntax, grub_test, pe, pi_config, syslinux
+from nodespec.formats import (
+    boot_entry,
+    grub_legacy,
+    grub_menu,
+    grub_state,
+    grub_syntax,
+    grub_test,
+    pe,
+    pi_config,
+    syslinux,
+)
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.version_order import compare_rpm, compare_rpm_names, compare_uapi
 
@@ -16,7 +26,7 @@ from nodespec.formats.version_order import compare_rpm, compare_rpm_names, compa
 class Files:
     """Files of a machine by GRUB's paths."""
 
-    def __init__(self, texts: Dict[str, str], entries: Sequence[grub_menu.GrubEntry] = ()) -> None:
+    def __init__(self, texts: Dict[str, str], entries: Sequence[grub_state.GrubEntry] = ()) -> None:
         self._texts, self._entries = texts, entries
 
     def kind(self, path: str) -> Optional[str]:
@@ -25,7 +35,7 @@ class Files:
     def text(self, path: str) -> Optional[str]:
         return self._texts.get(path)
 
-    def entries(self) -> Sequence[grub_menu.GrubEntry]:
+    def entries(self) -> Sequence[grub_state.GrubEntry]:
         return self._entries
 
 
@@ -35,7 +45,9 @@ def menu(text: str, **files: str) -> grub_menu.GrubMenu:
 
 
 def started(text: str, **files: str) -> List[str]:
-    return [f"{kernel.path} {option}" for kernel in menu(text, **files).started() for option in kernel.options]
+    return [
+        f"{kernel.path} {option}" for kernel in menu(text, **files).list_default_kernels() for option in kernel.options
+    ]
 
 
 ENTRIES = "menuentry a {\n linux /a x\n}\nmenuentry b --id two {\n linux /b y\n}\nmenuentry c {\n linux /c z\n}\n"
@@ -102,12 +114,12 @@ class TestGrubScript:
         assert started(f". /boot/grub/none.cfg\n{ENTRIES}") == ["/a x"]
 
     def test_configfile_takes_over(self) -> None:
-        kernels = menu(f"set default=1\nconfigfile $prefix/x.cfg\n{ENTRIES}", x_cfg=ENTRIES).started()
+        kernels = menu(f"set default=1\nconfigfile $prefix/x.cfg\n{ENTRIES}", x_cfg=ENTRIES).list_default_kernels()
         assert [(kernel.file, kernel.path) for kernel in kernels] == [("/boot/grub/x.cfg", "/a")]
 
     def test_fallback_entries(self) -> None:
         found = menu(f"set fallback='1 2'\n{ENTRIES}")
-        assert [kernels[0].path for kernels in found.fallbacks()] == ["/b", "/c"]
+        assert [kernels[0].path for kernels in found.iterate_fallbacks()] == ["/b", "/c"]
 
     def test_options_are_joined_as_grub_does(self) -> None:
         text = """menuentry a { linux /a "x y" 'q"q' a\\ b $none "" end; }"""
@@ -251,8 +263,8 @@ TEXTS = st.lists(WORDS | st.just("\n"), max_size=60).map(" ".join) | st.text(max
 @settings(max_examples=300)
 def test_no_text_breaks_a_parser(text: str, other: str) -> None:
     for read in (
-        lambda: menu(text, x=other, grubenv=f"# GRUB Environment Block\n{other}").started(),
-        lambda: menu(text).offers(),
+        lambda: menu(text, x=other, grubenv=f"# GRUB Environment Block\n{other}").list_default_kernels(),
+        lambda: menu(text).list_kernels(),
         lambda: syslinux.SyslinuxConfig("/x", text, lambda _: other).started(),
         lambda: pi_config.parse(text, lambda _: other),
     ):
