@@ -26,9 +26,9 @@ def read_apk_database(tree: Tree) -> Union[PackageDatabase, Unknown, None]:
         text = tree.text(path, MAX_DATABASE_BYTES)
         if isinstance(text, Unknown):
             return text
-        found = tuple(_parse_apk_packages(path, text.value)) if isinstance(text, Value) else ()
-        if found:
-            return build_package_database("apk", found, RELEASE.key, Evidence(path))
+        packages = tuple(_parse_apk_packages(path, text.value)) if isinstance(text, Value) else ()
+        if packages:
+            return build_package_database("apk", packages, RELEASE.key, Evidence(path))
     return None
 
 
@@ -37,21 +37,21 @@ def _parse_apk_packages(path: str, text: str) -> Iterator[Package]:
 
     Only the lines before the list of its files are read.
     """
-    said: Dict[str, str] = {}
+    fields: Dict[str, str] = {}
     start = 0
     for number, line in enumerate(text.split("\n"), 1):
         field, colon, value = line.partition(":")
-        if colon and field in ("P", "V", "A") and field not in said:
-            said[field] = value
+        if colon and field in ("P", "V", "A") and field not in fields:
+            fields[field] = value
             start = number if field == "P" else start
-        if not line and said:
-            yield from _make_apk_package(path, start, said)
-            said = {}
-    yield from _make_apk_package(path, start, said)
+        if not line and fields:
+            yield from _make_apk_package(path, start, fields)
+            fields = {}
+    yield from _make_apk_package(path, start, fields)
 
 
-def _make_apk_package(path: str, line: int, said: Dict[str, str]) -> Iterator[Package]:
-    name, version = said.get("P", ""), said.get("V", "")
+def _make_apk_package(path: str, line: int, fields: Dict[str, str]) -> Iterator[Package]:
+    name, version = fields.get("P", ""), fields.get("V", "")
     if NAME.fullmatch(name) and version:
-        own = normalize_prerelease(re.sub(r"-r\d+$", "", version))
-        yield Package(name, own, version, said.get("A", ""), Evidence(path, line))
+        upstream = normalize_prerelease(re.sub(r"-r\d+$", "", version))
+        yield Package(name, upstream, version, fields.get("A", ""), Evidence(path, line))

@@ -28,8 +28,8 @@ def find_candidates(tree: Tree) -> Observation[Tuple[BootKernel, ...]]:
         return configured
     if not isinstance(held, Value):
         return held
-    found, at = _infer_kernel(tree, held.value)
-    return Value((BootKernel(found, held.value[found]),), at)
+    release, at = _infer_kernel(tree, held.value)
+    return Value((BootKernel(release, held.value[release]),), at)
 
 
 def _find_selected_kernel(
@@ -42,7 +42,7 @@ def _find_selected_kernel(
         kernels.update((kernel.release, kernel) for kernel in configured.value.kernels)
     if tree.kernel in kernels:
         kernel = kernels[tree.kernel]
-        return Value((kernel,), Evidence(kernel.held.path))
+        return Value((kernel,), Evidence(kernel.installed.path))
     if isinstance(held, Value) and tree.kernel in held.value:
         return Value((BootKernel(tree.kernel, held.value[tree.kernel]),), Evidence(held.value[tree.kernel].path))
     if not isinstance(held, Value) and not kernels:

@@ -88,24 +88,24 @@ def _infer_from_grub_defaults(tree: Tree) -> Observation[KernelCommandLine]:
         return text if isinstance(text, Unknown) else nowhere
     names = tree.names(GRUB_DEFAULTS_FOLDER)
     more = names.value if isinstance(names, Value) else ()
-    said: Dict[str, str] = {}
+    variables: Dict[str, str] = {}
     at = Evidence(GRUB_DEFAULTS, inferred=True)
-    for look in (
+    for file in (
         text,
         *(tree.text(f"{GRUB_DEFAULTS_FOLDER}/{name}", MAX_CONFIG_BYTES) for name in more if name.endswith(".cfg")),
     ):
-        if not isinstance(look, Value):
-            return look
-        for line in look.value.split("\n"):
-            for name, value in _parse_shell_assignments(line, said):
-                at = at._replace(source=look.evidence.source) if name in GRUB_VARIABLES else at
-                said[name] = value
+        if not isinstance(file, Value):
+            return file
+        for line in file.value.split("\n"):
+            for name, value in _parse_shell_assignments(line, variables):
+                at = at._replace(source=file.evidence.source) if name in GRUB_VARIABLES else at
+                variables[name] = value
     return Value(
-        KernelCommandLine(" ".join(filter(None, (said.get(name, "") for name in GRUB_VARIABLES))), whole=False), at
+        KernelCommandLine(" ".join(filter(None, (variables.get(name, "") for name in GRUB_VARIABLES))), whole=False), at
     )
 
 
-def _parse_shell_assignments(line: str, said: Dict[str, str]) -> Iterator[Tuple[str, str]]:
+def _parse_shell_assignments(line: str, variables: Dict[str, str]) -> Iterator[Tuple[str, str]]:
     """Yield the variables that a shell line assigns; skip command substitutions."""
     if len(line) > MAX_VALUE_CHARS or "`" in line or "$(" in line:
         return
@@ -117,7 +117,7 @@ def _parse_shell_assignments(line: str, said: Dict[str, str]) -> Iterator[Tuple[
         return
     for command in commands:
         words = command.words if isinstance(command, GrubCommand) else ()
-        texts = ["".join(said.get(p.text, "") if p.variable else p.text for p in word) for word in words]
+        texts = ["".join(variables.get(p.text, "") if p.variable else p.text for p in word) for word in words]
         for word in texts[texts[:1] == ["export"] :]:
             name, equals, value = word.partition("=")
             if not re.fullmatch(r"\w+", name) or not equals:

@@ -42,23 +42,23 @@ class ResolvedMenu(NamedTuple):
 
 def resolve_default_menu(tree: Tree) -> Observation[ResolvedMenu]:
     """Return the configuration that all configured loaders agree on; absent if none."""
-    found = [_resolve_menu(tree, menu) for menu in _read_menus(tree)]
-    if not found:
+    menus = [_resolve_menu(tree, menu) for menu in _read_menus(tree)]
+    if not menus:
         return Absent(Evidence("/boot"))
-    first = found[0]
-    if len(found) == 1 or all(_have_equal_kernels(first, other) for other in found[1:]):
+    first = menus[0]
+    if len(menus) == 1 or all(_have_equal_kernels(first, other) for other in menus[1:]):
         return first
-    return _explain_undecided(found)
+    return _explain_undecided(menus)
 
 
 def list_offered_kernels(tree: Tree, menu: LoaderMenu) -> Dict[str, BootKernel]:
     """Return what a loader offers: the first entry of each release."""
-    found: Dict[str, BootKernel] = {}
+    kernels: Dict[str, BootKernel] = {}
     for offer in menu.offers:
         kernel = _identify_offer(tree, offer)
         if isinstance(kernel, Value):
-            found.setdefault(kernel.value.release, kernel.value)
-    return found
+            kernels.setdefault(kernel.value.release, kernel.value)
+    return kernels
 
 
 def _read_menus(tree: Tree) -> List[Observation[LoaderMenu]]:
@@ -68,24 +68,24 @@ def _read_menus(tree: Tree) -> List[Observation[LoaderMenu]]:
     """
     configs, others = find_grub_configs(tree), [path for path in OTHER_CONFIGS if may_exist(tree, path)]
     entries = has_boot_entries(tree)
-    found: List[Observation[LoaderMenu]] = []
+    menus: List[Observation[LoaderMenu]] = []
     if configs:
         from nodespec.checks import _boot_grub  # noqa: PLC0415
 
-        found += _boot_grub.read_grub_menus(tree, configs)
+        menus += _boot_grub.read_grub_menus(tree, configs)
     if others:
         from nodespec.checks import _boot_others  # noqa: PLC0415
 
-        found += _boot_others.read_other_menus(tree, others)
+        menus += _boot_others.read_other_menus(tree, others)
     if entries:
         from nodespec.checks import _boot_systemd_boot  # noqa: PLC0415
 
-        found += [] if configs else _boot_systemd_boot.detect_hidden_grub(tree)
-        taken = any(not isinstance(menu, Value) or menu.value.entries for menu in found)
-        own = _boot_systemd_boot.read_systemd_boot_menu(tree)
-        if not isinstance(own, Absent) and (_boot_systemd_boot.find_setup_mark(tree) or not taken):
-            found.append(own)
-    return found
+        menus += [] if configs else _boot_systemd_boot.detect_hidden_grub(tree)
+        taken = any(not isinstance(menu, Value) or menu.value.entries for menu in menus)
+        systemd_boot = _boot_systemd_boot.read_systemd_boot_menu(tree)
+        if not isinstance(systemd_boot, Absent) and (_boot_systemd_boot.find_setup_mark(tree) or not taken):
+            menus.append(systemd_boot)
+    return menus
 
 
 def _resolve_menu(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[ResolvedMenu]:
@@ -100,12 +100,12 @@ def _resolve_menu(tree: Tree, menu: Observation[LoaderMenu]) -> Observation[Reso
         kernels = [_identify_offer(tree, offer) for offer in offers]
         unknown = next((kernel for kernel in kernels if not isinstance(kernel, Value)), None)
         if not unknown:
-            found = _merge_kernels(kernel.value for kernel in kernels if isinstance(kernel, Value))
+            merged = _merge_kernels(kernel.value for kernel in kernels if isinstance(kernel, Value))
             inferred = not menu.value.sure or any(
                 isinstance(kernel, Value) and kernel.evidence.inferred for kernel in kernels
             )
-            at = found[0].offers[0].at._replace(inferred=inferred)
-            return Value(ResolvedMenu(menu.value, found), at)
+            at = merged[0].offers[0].at._replace(inferred=inferred)
+            return Value(ResolvedMenu(menu.value, merged), at)
         problem = problem or unknown
     return problem if isinstance(problem, Unknown) else Unknown("not found", f"{menu.value.at}: no default entry found")
 
@@ -122,28 +122,28 @@ def _identify_offer(tree: Tree, offer: Offer) -> Observation[BootKernel]:
 
 def _merge_kernels(kernels: Iterator[BootKernel]) -> Tuple[BootKernel, ...]:
     """Merge kernels of the same release, with the entries of all."""
-    found: Dict[str, BootKernel] = {}
+    merged: Dict[str, BootKernel] = {}
     for kernel in kernels:
-        known = found.get(kernel.release)
-        found[kernel.release] = known._replace(offers=known.offers + kernel.offers) if known else kernel
-    return tuple(found.values())
+        known = merged.get(kernel.release)
+        merged[kernel.release] = known._replace(offers=known.offers + kernel.offers) if known else kernel
+    return tuple(merged.values())
 
 
-def _have_equal_kernels(one: Observation[ResolvedMenu], other: Observation[ResolvedMenu]) -> bool:
-    if not isinstance(one, Value) or not isinstance(other, Value):
+def _have_equal_kernels(first: Observation[ResolvedMenu], second: Observation[ResolvedMenu]) -> bool:
+    if not isinstance(first, Value) or not isinstance(second, Value):
         return False
-    return _list_cmdlines(one.value.kernels) == _list_cmdlines(other.value.kernels)
+    return _list_cmdlines(first.value.kernels) == _list_cmdlines(second.value.kernels)
 
 
 def _list_cmdlines(kernels: Tuple[BootKernel, ...]) -> List[Tuple[str, Tuple[str, ...]]]:
     return [(kernel.release, tuple(line for offer in kernel.offers for line in offer.lines)) for kernel in kernels]
 
 
-def _explain_undecided(found: List[Observation[ResolvedMenu]]) -> Unknown:
+def _explain_undecided(menus: List[Observation[ResolvedMenu]]) -> Unknown:
     """Return why the loader is unknown: several are configured, or one is unreadable."""
-    names = [f"{look.value.menu.loader} ({look.value.menu.at})" for look in found if isinstance(look, Value)]
-    unread = [look.say for look in found if isinstance(look, Unknown)]
+    names = [f"{menu.value.menu.loader} ({menu.value.menu.at})" for menu in menus if isinstance(menu, Value)]
+    unread = [menu.say for menu in menus if isinstance(menu, Unknown)]
     if not names and len(unread) == 1:
         return Unknown("unsupported", unread[0], KERNEL_HINT)
-    say = f"several boot loaders are configured, and the one in use is not known: {'; '.join((*names, *unread))}"
-    return Unknown("hidden", say, f"remove the files of the unused boot loader, or {KERNEL_HINT}")
+    message = f"several boot loaders are configured, and the one in use is not known: {'; '.join((*names, *unread))}"
+    return Unknown("hidden", message, f"remove the files of the unused boot loader, or {KERNEL_HINT}")

@@ -32,12 +32,12 @@ def read_grub_menus(tree: Tree, paths: Sequence[str]) -> Iterator[Observation[Lo
     """Yield the menu of each grub.cfg."""
     seen: List[Tuple[Offer, ...]] = []
     for path in paths:
-        found = _read_grub_menu(tree, path)
-        if isinstance(found, Value) and found.value.started in seen:
+        menu = _read_grub_menu(tree, path)
+        if isinstance(menu, Value) and menu.value.started in seen:
             continue
-        if isinstance(found, Value):
-            seen.append(found.value.started)
-        yield found
+        if isinstance(menu, Value):
+            seen.append(menu.value.started)
+        yield menu
 
 
 def _read_grub_menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
@@ -86,38 +86,38 @@ class TreeFiles:
     def kind(self, path: str) -> Optional[str]:
         """Return the kind of a file; None if the path names an unknown device."""
         for place in self._places(path):
-            found = self._tree.entry(place)
-            if isinstance(found, Unknown):
+            entry = self._tree.entry(place)
+            if isinstance(entry, Unknown):
                 return None
-            if isinstance(found, Value):
-                kind = "empty" if found.value.kind == "file" and not found.value.size else found.value.kind
+            if isinstance(entry, Value):
+                kind = "empty" if entry.value.kind == "file" and not entry.value.size else entry.value.kind
                 return kind if _parse_device(path) in ("", ANY) else None
         return "" if _parse_device(path) in ("", ANY) else None
 
     def text(self, path: str) -> Optional[str]:
         """Return the content of a file; ValueError if it cannot be read."""
         for place in self._places(path):
-            found = self._tree.text(place, MAX_CONFIG_BYTES)
-            if isinstance(found, Unknown):
-                self.unread = found
-                raise ValueError(found.say)
-            if isinstance(found, Value):
-                return found.value
+            text = self._tree.text(place, MAX_CONFIG_BYTES)
+            if isinstance(text, Unknown):
+                self.unread = text
+                raise ValueError(text.say)
+            if isinstance(text, Value):
+                return text.value
         return None
 
     def entries(self) -> Sequence[GrubEntry]:
         """Return the entries of /boot/loader in the order of Fedora's GRUB."""
         self.entered = True
-        found = [loader for loader in list_loader_folders(self._tree) if list_entry_files(self._tree, loader)]
+        folders = [loader for loader in list_loader_folders(self._tree) if list_entry_files(self._tree, loader)]
         texts: Dict[str, str] = {}
-        for path in list_entry_files(self._tree, found[0]) if found else ():
+        for path in list_entry_files(self._tree, folders[0]) if folders else ():
             text = self._tree.text(path, MAX_CONFIG_BYTES)
             if isinstance(text, Unknown):
                 self.unread = text
                 raise ValueError(text.say)
             texts[path] = text.value if isinstance(text, Value) else ""
-        if len(found) > 1:
-            raise UndecidedError(f"{found[0]} and {found[1]} both have entries")
+        if len(folders) > 1:
+            raise UndecidedError(f"{folders[0]} and {folders[1]} both have entries")
         newest = sorted(texts, key=cmp_to_key(_compare_entry_paths), reverse=True)
         return [entry for path in newest if (entry := _convert_entry(path, texts[path]))]
 
@@ -129,15 +129,15 @@ class TreeFiles:
         path = re.sub(r"^\([^)]*\)", "", path)
         if not path.startswith("/") or ".." in path:
             return
-        own = self._config.rpartition("/")[0]
-        if path.startswith(f"{own}/"):
+        folder = self._config.rpartition("/")[0]
+        if path.startswith(f"{folder}/"):
             yield path
             return
         yield from (f"{place}{path}" for place in PLACES)
 
 
-def _compare_entry_paths(one: str, other: str) -> int:
-    return compare_rpm_names(_get_entry_id(one), _get_entry_id(other))
+def _compare_entry_paths(first: str, second: str) -> int:
+    return compare_rpm_names(_get_entry_id(first), _get_entry_id(second))
 
 
 def _get_entry_id(path: str) -> str:

@@ -55,7 +55,7 @@ class BootKernel(NamedTuple):
     """A kernel, and the loader entries that start it with one of their command lines."""
 
     release: str
-    held: InstalledKernel
+    installed: InstalledKernel
     offers: Tuple[Offer, ...] = ()
 
 
@@ -65,7 +65,7 @@ def list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKern
 
 
 def _list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKernel]]:
-    found: Dict[str, InstalledKernel] = {}
+    kernels: Dict[str, InstalledKernel] = {}
     boot, firmware = tree.names("/boot"), tree.names(FIRMWARE)
     if isinstance(boot, Unknown):
         return boot
@@ -75,17 +75,17 @@ def _list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKer
     for path in files:
         release = _parse_image_name(path)
         if release:
-            found.setdefault(release, InstalledKernel(path, image=True))
+            kernels.setdefault(release, InstalledKernel(path, image=True))
     for release, path in _list_copied_kernels(tree):
-        found.setdefault(release, InstalledKernel(path, image=True))
+        kernels.setdefault(release, InstalledKernel(path, image=True))
     for release, (path, beside) in tree.once(list_module_trees).items():
-        if release not in found:
-            found[release] = InstalledKernel(beside or path, image=bool(beside))
-    return _add_unreleased(tree, found, unreleased)
+        if release not in kernels:
+            kernels[release] = InstalledKernel(beside or path, image=bool(beside))
+    return _add_unreleased(tree, kernels, unreleased)
 
 
 def _add_unreleased(
-    tree: Tree, found: Dict[str, InstalledKernel], files: List[str]
+    tree: Tree, kernels: Dict[str, InstalledKernel], files: List[str]
 ) -> Observation[Mapping[str, InstalledKernel]]:
     """Add the files whose name has no release, such as Alpine's vmlinuz-lts."""
     unknown = None
@@ -93,28 +93,28 @@ def _add_unreleased(
         release = identify_kernel(tree, path)
         if not isinstance(release, Value):
             unknown = unknown or release
-        elif release.value not in found or not found[release.value].image:
-            found[release.value] = InstalledKernel(path, image=True)
-    if not found and unknown:
+        elif release.value not in kernels or not kernels[release.value].image:
+            kernels[release.value] = InstalledKernel(path, image=True)
+    if not kernels and unknown:
         return unknown
-    if not found:
+    if not kernels:
         return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel found in this tree")
-    return Value(dict(list(found.items())[:MAX_KERNELS]), Evidence(":".join(KERNEL_FOLDERS)))
+    return Value(dict(list(kernels.items())[:MAX_KERNELS]), Evidence(":".join(KERNEL_FOLDERS)))
 
 
 def list_module_trees(tree: Tree) -> Mapping[str, Tuple[str, str]]:
     """Return the releases that have modules: their folder, and any kernel in it."""
-    found: Dict[str, Tuple[str, str]] = {}
+    trees: Dict[str, Tuple[str, str]] = {}
     for folder in MODULE_TREES:
         names = tree.names(folder)
         for release in names.value[:MAX_KERNELS] if isinstance(names, Value) else ():
             path = f"{folder}/{release}"
             files = tree.names(path)
-            here = files.value if isinstance(files, Value) else ()
-            image = next((f"{path}/{name}" for name in IMAGES if name in here), "")
-            if image or any(name in here for name in MODULE_LISTS):
-                found[release] = (path, image)
-    return found
+            names_in_folder = files.value if isinstance(files, Value) else ()
+            image = next((f"{path}/{name}" for name in IMAGES if name in names_in_folder), "")
+            if image or any(name in names_in_folder for name in MODULE_LISTS):
+                trees[release] = (path, image)
+    return trees
 
 
 def _list_copied_kernels(tree: Tree) -> Iterator[Tuple[str, str]]:
@@ -187,32 +187,32 @@ def _find_releases_by_modules(tree: Tree, path: str) -> List[str]:
     name, trees = path.rpartition("/")[2], tree.once(list_module_trees)
     base = name.partition("-")[2]
     for _release, (folder, _) in trees.items() if base else ():
-        said = tree.line(f"{folder}/pkgbase")
-        if isinstance(said, Value) and said.value == base:
-            return [one for one in trees if _read_pkgbase(tree, trees[one][0]) == base]
+        pkgbase = tree.line(f"{folder}/pkgbase")
+        if isinstance(pkgbase, Value) and pkgbase.value == base:
+            return [other for other in trees if _read_pkgbase(tree, trees[other][0]) == base]
     flavors = FLAVORS.get(name)
     if flavors:
         pattern = f"(?:{'|'.join(flavors)})$"
-        found = sorted((release for release in trees if re.search(pattern, release)), key=rank_release)
-        return found[-1:]  # Installing a kernel replaces the file, so the newest release counts.
+        releases = sorted((release for release in trees if re.search(pattern, release)), key=rank_release)
+        return releases[-1:]  # Installing a kernel replaces the file, so the newest release counts.
     return [release for release in trees if base and release.endswith(f"-{base}")]
 
 
 def _read_pkgbase(tree: Tree, folder: str) -> str:
-    said = tree.line(f"{folder}/pkgbase")
-    return said.value if isinstance(said, Value) else ""
+    line = tree.line(f"{folder}/pkgbase")
+    return line.value if isinstance(line, Value) else ""
 
 
 def _find_releases_by_content(tree: Tree, path: str) -> List[str]:
     """Return releases of kernels with the same content."""
-    own = tree.entry(path)
-    if not isinstance(own, Value) or not own.value.size:
+    entry = tree.entry(path)
+    if not isinstance(entry, Value) or not entry.value.size:
         return []
     boot = tree.names("/boot")
     files = [f"/boot/{name}" for name in (boot.value if isinstance(boot, Value) else ())]
     files += [image for _, image in tree.once(list_module_trees).values() if image]
     alike = [file for file in files if file != path and (_parse_image_name(file) or _parse_image_folder(file))]
-    return [release for file in alike if (release := _compare_content(tree, path, file, own.value.size))]
+    return [release for file in alike if (release := _compare_content(tree, path, file, entry.value.size))]
 
 
 def _compare_content(tree: Tree, path: str, other: str, size: int) -> str:

@@ -24,19 +24,19 @@ NO_KERNEL = Unknown(DEFERRED, "no kernel found in this tree")
 
 def resolve_next_kernel(tree: Tree) -> Observation[BootKernel]:
     """Return the kernel of the next boot, or of `--kernel`; absent if there is none."""
-    found = tree.once(_find_candidates)
-    if not isinstance(found, Value) or len(found.value) == 1:
-        return found.then(lambda kernels: kernels[0])
-    return _explain_several_kernels(found.value)
+    candidates = tree.once(_find_candidates)
+    if not isinstance(candidates, Value) or len(candidates.value) == 1:
+        return candidates.then(lambda kernels: kernels[0])
+    return _explain_several_kernels(candidates.value)
 
 
 def resolve_next_release(tree: Tree) -> Observation[str]:
     """Return only the release, which may be one of several."""
-    found = tree.once(_find_candidates)
-    if not isinstance(found, Value):
-        return found
-    releases = tuple(kernel.release for kernel in found.value)
-    return Value(releases[0], found.evidence, releases[1:])
+    candidates = tree.once(_find_candidates)
+    if not isinstance(candidates, Value):
+        return candidates
+    releases = tuple(kernel.release for kernel in candidates.value)
+    return Value(releases[0], candidates.evidence, releases[1:])
 
 
 def resolve_kernel_at_rest(tree: Tree) -> Observation[BootKernel]:
@@ -44,16 +44,16 @@ def resolve_kernel_at_rest(tree: Tree) -> Observation[BootKernel]:
 
     Without a kernel the result is unknown.
     """
-    found = resolve_next_kernel(tree)
-    return NO_KERNEL if isinstance(found, Absent) else found
+    kernel = resolve_next_kernel(tree)
+    return NO_KERNEL if isinstance(kernel, Absent) else kernel
 
 
 def find_next_offers(tree: Tree) -> Observation[Tuple[Offer, ...]]:
     """Return the entries of the next boot's kernel; absent if no loader is set up."""
-    found = tree.once(_find_candidates)
-    if not isinstance(found, Value):
-        return NO_KERNEL if isinstance(found, Absent) else found
-    offers = tuple(offer for kernel in found.value for offer in kernel.offers)
+    candidates = tree.once(_find_candidates)
+    if not isinstance(candidates, Value):
+        return NO_KERNEL if isinstance(candidates, Absent) else candidates
+    offers = tuple(offer for kernel in candidates.value for offer in kernel.offers)
     if tree.kernel and not offers:
         from nodespec.checks import _boot_default  # noqa: PLC0415
 
@@ -62,7 +62,7 @@ def find_next_offers(tree: Tree) -> Observation[Tuple[Offer, ...]]:
             return configured
         if isinstance(configured, Value):
             return Unknown("not found", f"no boot loader entry starts the kernel {tree.kernel}")
-    return Value(offers, found.evidence) if offers else Absent(found.evidence)
+    return Value(offers, candidates.evidence) if offers else Absent(candidates.evidence)
 
 
 def _explain_several_kernels(kernels: Tuple[BootKernel, ...]) -> Unknown:
@@ -91,4 +91,4 @@ def _is_bare(tree: Tree) -> bool:
     This is normal for a container, or for a guest whose kernel the host provides.
     """
     names = [tree.names(place) for place in (*KERNEL_FOLDERS, "/efi", "/nix")]
-    return all(isinstance(found, Absent) or (isinstance(found, Value) and not found.value) for found in names)
+    return all(isinstance(listing, Absent) or (isinstance(listing, Value) and not listing.value) for listing in names)

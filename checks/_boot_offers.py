@@ -105,8 +105,8 @@ def has_boot_entries(tree: Tree) -> bool:
 
 def is_file(tree: Tree, path: str) -> bool:
     """Return whether a path is a regular file."""
-    found = tree.entry(path)
-    return isinstance(found, Value) and found.value.kind == "file"
+    entry = tree.entry(path)
+    return isinstance(entry, Value) and entry.value.kind == "file"
 
 
 def locate_kernel(tree: Tree, offer: Offer) -> Observation[str]:
@@ -123,8 +123,8 @@ def locate_kernel(tree: Tree, offer: Offer) -> Observation[str]:
             if is_file(tree, path):
                 return Value(path, Evidence(path))
     entry = f"the default entry `{offer.name[:200]}`" if offer.name else "the default entry"
-    say = f"{offer.at}: kernel {offer.path[:200]} of {entry} not found"
-    return Unknown("not found", say, "install the kernel again, or make another entry the default")
+    message = f"{offer.at}: kernel {offer.path[:200]} of {entry} not found"
+    return Unknown("not found", message, "install the kernel again, or make another entry the default")
 
 
 def follow_links(tree: Tree, path: str) -> str:

@@ -141,13 +141,13 @@ def _read_grub_legacy(tree: Tree, path: str) -> Observation[LoaderMenu]:
     if default == "saved":
         saved = tree.line(SAVED_DEFAULT)
         default = saved.value.split("\n")[0].strip() if isinstance(saved, Value) else ""
-    at = int(default) if default.isascii() and default.isdigit() and len(default) < len("1000") else -1
-    if not 0 <= at < len(menu.entries) or menu.other:
+    position = int(default) if default.isascii() and default.isdigit() and len(default) < len("1000") else -1
+    if not 0 <= position < len(menu.entries) or menu.other:
         return _explain_no_default(path)
-    started = menu.entries[at]
+    started = menu.entries[position]
     if started.other or not started.kernel:
-        say = f"{path}:{started.line}: the default entry `{started.name}` does not start a Linux kernel"
-        return Unknown("unsupported", say, KERNEL_HINT)
+        message = f"{path}:{started.line}: the default entry `{started.name}` does not start a Linux kernel"
+        return Unknown("unsupported", message, KERNEL_HINT)
     offers = tuple(_make_legacy_offer(entry, path) for entry in menu.entries if entry.kernel and not entry.other)
     return Value(LoaderMenu("GRUB 0.97", Evidence(path), (_make_legacy_offer(started, path),), offers), Evidence(path))
 
@@ -169,18 +169,18 @@ def _read_pi_firmware(tree: Tree, folder: str) -> Observation[LoaderMenu]:
     from nodespec.formats.pi_config import parse  # noqa: PLC0415
 
     try:
-        said = parse(text.value, lambda name: _read_included(tree, folder, name))
+        settings = parse(text.value, lambda name: _read_included(tree, folder, name))
     except ValueError as error:
         return Unknown("unsupported", f"{path}: {error}", KERNEL_HINT)
     lines: List[str] = []
-    prefixes = said.get("os_prefix", ("",))
-    for name in (f"{prefix}{name or 'cmdline.txt'}" for prefix in prefixes for name in said.get("cmdline", ("",))):
+    prefixes = settings.get("os_prefix", ("",))
+    for name in (f"{prefix}{name or 'cmdline.txt'}" for prefix in prefixes for name in settings.get("cmdline", ("",))):
         line = tree.text(f"{folder}/{name}", MAX_CONFIG_BYTES)
         if isinstance(line, Unknown):
             return line
         lines.append(" ".join(line.value.split("\n")[0].split()) if isinstance(line, Value) else "")
-    kernels = [prefix + name for prefix in prefixes for name in _list_pi_kernels(tree, folder, said)]
-    at = Evidence(f"{folder}/{said.get('cmdline', ('',))[-1] or 'cmdline.txt'}" if any(lines) else path)
+    kernels = [prefix + name for prefix in prefixes for name in _list_pi_kernels(tree, folder, settings)]
+    at = Evidence(f"{folder}/{settings.get('cmdline', ('',))[-1] or 'cmdline.txt'}" if any(lines) else path)
     started = tuple(
         Offer(at, f"/{kernel}", tuple(dict.fromkeys(lines)), whole=False, places=(folder,)) for kernel in kernels
     )
@@ -191,13 +191,15 @@ def _read_pi_firmware(tree: Tree, folder: str) -> Observation[LoaderMenu]:
     return Value(LoaderMenu("the firmware of a Raspberry Pi", at, started, started), at)
 
 
-def _list_pi_kernels(tree: Tree, folder: str, said: Mapping[str, Tuple[str, ...]]) -> Tuple[str, ...]:
+def _list_pi_kernels(tree: Tree, folder: str, settings: Mapping[str, Tuple[str, ...]]) -> Tuple[str, ...]:
     """Return the kernels that may be started.
 
     config.txt names them; otherwise they are the defaults of the models.
     """
-    there = [name for name in FLAVORS if is_file(tree, f"{folder}/{name}")]
-    wide = [name for name in there if name in ("kernel8.img", "kernel_2712.img")]
-    asked = said.get("arm_64bit")  # If arm_64bit is not set, the model decides.
-    own = wide or there if asked == ("1",) else [name for name in there if asked != ("0",) or name not in wide]
-    return tuple(dict.fromkeys(name for one in said.get("kernel", ("",)) for name in ((one,) if one else own)))
+    present = [name for name in FLAVORS if is_file(tree, f"{folder}/{name}")]
+    wide = [name for name in present if name in ("kernel8.img", "kernel_2712.img")]
+    asked = settings.get("arm_64bit")  # If arm_64bit is not set, the model decides.
+    defaults = wide or present if asked == ("1",) else [name for name in present if asked != ("0",) or name not in wide]
+    return tuple(
+        dict.fromkeys(name for image in settings.get("kernel", ("",)) for name in ((image,) if image else defaults))
+    )

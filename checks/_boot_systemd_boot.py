@@ -72,32 +72,32 @@ def detect_hidden_grub(tree: Tree) -> Iterator[Observation[LoaderMenu]]:
         return
     for path in ENVIRONMENTS:
         if not isinstance(tree.entry(path, follow=False), Absent):
-            say = f"GRUB has {path}, but its grub.cfg was not found in this tree"
-            yield Unknown("hidden", say, f"mount the EFI system partition, or {KERNEL_HINT}")
+            message = f"GRUB has {path}, but its grub.cfg was not found in this tree"
+            yield Unknown("hidden", message, f"mount the EFI system partition, or {KERNEL_HINT}")
 
 
 def read_systemd_boot_menu(tree: Tree) -> Observation[LoaderMenu]:
     """Return what systemd-boot starts; absent without any entry or image."""
-    found: List[EntryOffer] = []
+    pairs: List[EntryOffer] = []
     for partition in list_boot_partitions(tree):
         for more in (_read_entry_files(tree, partition), _read_unified_images(tree, partition)):
             if isinstance(more, Unknown):
                 return more
-            found += more
+            pairs += more
     conf = tree.once(_read_loader_conf)
-    if not isinstance(conf, Value) or (not found and not conf.value):
+    if not isinstance(conf, Value) or (not pairs and not conf.value):
         return conf if isinstance(conf, Unknown) else Absent(Evidence(":".join((*LOADERS, *UNIFIED))))
-    offers = {id(entry): offer for entry, offer in found}
-    ordered = boot_entry.sort_entries(entry for entry, _ in found)
+    offers = {id(entry): offer for entry, offer in pairs}
+    ordered = boot_entry.sort_entries(entry for entry, _ in pairs)
     started = _select_default_entry(tree, ordered, conf.value)
     if isinstance(started, Unknown):
         return started
     for other in boot_entry.list_tied_entries(started, ordered):
         if _make_offer_key(offers[id(other)]) != _make_offer_key(offers[id(started)]):
-            say = (
+            message = (
                 f"systemd-boot: two entries `{started.id}` are equal, and the directory order decides which one starts"
             )
-            return Unknown("hidden", say, KERNEL_HINT)
+            return Unknown("hidden", message, KERNEL_HINT)
     at = Evidence(find_setup_mark(tree) or offers[id(started)].at.source)
     every = tuple(offers[id(entry)] for entry in ordered)
     return Value(LoaderMenu("systemd-boot", at, (offers[id(started)],), every, sure=bool(find_setup_mark(tree))), at)
@@ -110,18 +110,18 @@ def _make_offer_key(offer: Offer) -> Tuple[object, ...]:
 
 def _read_loader_conf(tree: Tree) -> Observation[str]:
     """Return loader.conf of the EFI system partition; empty if it does not exist."""
-    found: List[Tuple[str, str]] = []
+    confs: List[Tuple[str, str]] = []
     for loader in list_loader_folders(tree):
         text = tree.text(f"{loader}/loader.conf", MAX_CONFIG_BYTES)
         if isinstance(text, Unknown):
             return text
         if isinstance(text, Value):
-            found.append((loader, text.value))
-    own = [text for loader, text in found if _is_esp(tree, loader.rpartition("/")[0])] or [text for _, text in found]
-    if len({boot_entry.parse_default(text) for text in own}) > 1:
-        paths = " and ".join(f"{loader}/loader.conf" for loader, _ in found)
+            confs.append((loader, text.value))
+    texts = [text for loader, text in confs if _is_esp(tree, loader.rpartition("/")[0])] or [text for _, text in confs]
+    if len({boot_entry.parse_default(text) for text in texts}) > 1:
+        paths = " and ".join(f"{loader}/loader.conf" for loader, _ in confs)
         return Unknown("hidden", f"systemd-boot: which of {paths} is in use is not known", KERNEL_HINT)
-    return Value(own[0] if own else "", Evidence(LOADERS[0]))
+    return Value(texts[0] if texts else "", Evidence(LOADERS[0]))
 
 
 def _is_esp(tree: Tree, partition: str) -> bool:
@@ -129,7 +129,7 @@ def _is_esp(tree: Tree, partition: str) -> bool:
 
 
 def _read_entry_files(tree: Tree, partition: str) -> Union[List[EntryOffer], Unknown]:
-    found: List[EntryOffer] = []
+    pairs: List[EntryOffer] = []
     for path in list_entry_files(tree, f"{partition}/loader"):
         text = tree.text(path, MAX_CONFIG_BYTES)
         if isinstance(text, Unknown):
@@ -137,8 +137,8 @@ def _read_entry_files(tree: Tree, partition: str) -> Union[List[EntryOffer], Unk
         name = path.rpartition("/")[2]
         entry = boot_entry.parse(name, text.value) if isinstance(text, Value) else BootEntry(name)
         if entry.field and not name.startswith("auto-"):
-            found.append((entry, _make_entry_offer(entry, Evidence(path, entry.line), partition)))
-    return found
+            pairs.append((entry, _make_entry_offer(entry, Evidence(path, entry.line), partition)))
+    return pairs
 
 
 def _make_entry_offer(entry: BootEntry, at: Evidence, partition: str) -> Offer:
@@ -151,7 +151,7 @@ def _read_unified_images(tree: Tree, partition: str) -> Union[List[EntryOffer], 
     names = tree.names(folder)
     if isinstance(names, Unknown):
         return names
-    found: List[EntryOffer] = []
+    pairs: List[EntryOffer] = []
     for name in names.value[:MAX_FILES] if isinstance(names, Value) else ():
         if name.lower().endswith(".efi") and not name.startswith((".", "auto-")):
             image = read_image_sections(tree, f"{folder}/{name}")
@@ -160,15 +160,17 @@ def _read_unified_images(tree: Tree, partition: str) -> Union[List[EntryOffer], 
             entry = boot_entry.parse_unified_image(name, image.value)
             if not entry.title:
                 continue  # systemd-boot neither shows nor starts an entry without a name.
-            found.append((entry, _make_image_offer(tree, entry, image, partition)))
-    return found
+            pairs.append((entry, _make_image_offer(tree, entry, image, partition)))
+    return pairs
 
 
 def _make_image_offer(tree: Tree, entry: BootEntry, image: Value[Sections], partition: str) -> Offer:
     path = image.evidence.source
     addons = (f"{path}.extra.d", f"{partition}/loader/addons")
     names = [tree.names(folder) for folder in addons]
-    whole = not any(isinstance(found, Value) and any(".addon.efi" in name for name in found.value) for found in names)
+    whole = not any(
+        isinstance(listing, Value) and any(".addon.efi" in name for name in listing.value) for listing in names
+    )
     line = " ".join(" ".join(entry.options).split())
     whole = whole and image.value.options is not None
     return Offer(image.evidence, path, (line,), whole, image.value.release, entry.title or entry.id, ("",))

@@ -87,16 +87,16 @@ def _resolve_by_systemd(tree: Tree) -> Observation[str]:
     if not library:
         return _defer("systemd's library, which has the default version, not found")
     path, number = library
-    said = _read_boot_parameters(tree)
-    if isinstance(said, Unknown):
-        return said
+    parameters = _read_boot_parameters(tree)
+    if isinstance(parameters, Unknown):
+        return parameters
     default = (
         Value("unified", Evidence(path, inferred=True)) if number >= OBSOLETE else _read_default_hierarchy(tree, path)
     )
-    asked = _parse_requested_version(said[0], number, default.value if isinstance(default, Value) else "")
+    asked = _parse_requested_version(parameters[0], number, default.value if isinstance(default, Value) else "")
     if asked == REFUSED_START:
         return _defer(f"systemd {number} does not support version 1, which the kernel command line requests")
-    return Value(asked, said[1]) if asked else default.then(lambda word: WORDS[word])
+    return Value(asked, parameters[1]) if asked else default.then(lambda word: WORDS[word])
 
 
 def _parse_requested_version(parameters: Mapping[str, str], number: int, default: str) -> str:
@@ -123,10 +123,10 @@ def _read_default_hierarchy(tree: Tree, path: str) -> Observation[str]:
     data = tree.read(path)
     if not isinstance(data, Value):
         return data
-    found = re.search(rb"default-hierarchy=(hybrid|legacy|unified)\b", data.value)
-    if not found:
+    match = re.search(rb"default-hierarchy=(hybrid|legacy|unified)\b", data.value)
+    if not match:
         return _defer(f"{path} has no default-hierarchy")
-    return Value(found[1].decode(), Evidence(path, inferred=True))
+    return Value(match[1].decode(), Evidence(path, inferred=True))
 
 
 def _find_systemd_libraries(tree: Tree) -> Iterator[Tuple[str, int]]:
@@ -163,25 +163,25 @@ def _read_boot_parameters(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], 
 
 
 def _resolve_bindings(tree: Tree) -> Observation[Mapping[str, Observation[str]]]:
-    mounted, said = resolve_cgroup_version(tree), _read_boot_parameters(tree)
+    mounted, parameters = resolve_cgroup_version(tree), _read_boot_parameters(tree)
     if not isinstance(mounted, Value):
         return mounted
-    if isinstance(said, Unknown):
-        return said
+    if isinstance(parameters, Unknown):
+        return parameters
     bound = "v2" if mounted.value == "2" else "v1"
     options = V2 if bound == "v2" else V1
     rows: Dict[str, Observation[str]] = {
         name: _resolve_binding(tree, name, option, bound) for name, option in options.items()
     }
     rows.update((name, _resolve_uncontrolled(tree, name)) for name in SINCE if bound == "v2")
-    disabled = _parse_name_list(said[0], "cgroup_disable")
+    disabled = _parse_name_list(parameters[0], "cgroup_disable")
     for name in rows:
         if name in disabled or (name in ("io", "blkio") and disabled & {"io", "blkio"}):
-            say = f"disabled by cgroup_disable={name} on the kernel command line"
-            rows[name] = Absent(said[1]._replace(inferred=False), say)
+            message = f"disabled by cgroup_disable={name} on the kernel command line"
+            rows[name] = Absent(parameters[1]._replace(inferred=False), message)
     if (
         _is_raspberry_pi(tree)
-        and "memory" not in _parse_name_list(said[0], "cgroup_enable")
+        and "memory" not in _parse_name_list(parameters[0], "cgroup_enable")
         and isinstance(rows["memory"], Value)
     ):
         rows["memory"] = _defer("a Raspberry Pi requires cgroup_enable=memory, which its firmware may add")
@@ -198,13 +198,13 @@ def _is_raspberry_pi(tree: Tree) -> bool:
 
 
 def _resolve_binding(tree: Tree, name: str, option: str, bound: str) -> Observation[str]:
-    for one in (option, SEPARATE.get(name, "") if bound == "v1" else ""):
-        built = _read_build_option(tree, one) if one else None
+    for candidate in (option, SEPARATE.get(name, "") if bound == "v1" else ""):
+        built = _read_build_option(tree, candidate) if candidate else None
         if isinstance(built, Unknown):
             return built
-        off = ("n", "undefined") if one == option else ("n",)
+        off = ("n", "undefined") if candidate == option else ("n",)
         if isinstance(built, Value) and built.value in off:
-            return Absent(built.evidence, f"the kernel was built without {one}")
+            return Absent(built.evidence, f"the kernel was built without {candidate}")
     at = _read_build_option(tree, option)
     return Value(bound, at.evidence._replace(inferred=True)) if isinstance(at, Value) else at
 
@@ -217,13 +217,13 @@ def _resolve_uncontrolled(tree: Tree, name: str) -> Observation[str]:
     built = _read_build_option(tree, NEEDS[name])
     if isinstance(built, Value) and built.value in ("n", "undefined"):
         return Absent(built.evidence, f"the kernel was built without {NEEDS[name]}")
-    found = _kernel_release.resolve_version_at_rest(tree)
-    if not isinstance(found, Value):
-        return found
-    numbers = tuple(map(int, re.findall(r"\d+", found.value)[:2]))
+    version = _kernel_release.resolve_version_at_rest(tree)
+    if not isinstance(version, Value):
+        return version
+    numbers = tuple(map(int, re.findall(r"\d+", version.value)[:2]))
     if numbers >= SINCE[name]:
-        return Value("v2", found.evidence._replace(inferred=True))
-    return _defer(f"Linux {found.value} has it only with a backport")
+        return Value("v2", version.evidence._replace(inferred=True))
+    return _defer(f"Linux {version.value} has it only with a backport")
 
 
 def _read_build_option(tree: Tree, name: str) -> Observation[str]:

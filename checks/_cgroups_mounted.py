@@ -35,7 +35,7 @@ class Layout(NamedTuple):
         return "hybrid" if self.v2 else "1"
 
     @property
-    def telling(self) -> Optional[Mount]:
+    def deciding_mount(self) -> Optional[Mount]:
         """The mount that shows the version in force."""
         if self.version == "2":
             return self.v2
@@ -45,17 +45,17 @@ class Layout(NamedTuple):
 def read_cgroup_layout(machine: Machine) -> Union[Value[Layout], Unknown]:
     """Return what is mounted, by the mountinfo of the process."""
     path = f"{machine.process}/mountinfo"
-    found = machine.once(pseudofs.list_mounts)
-    if isinstance(found, Absent):
+    mounts = machine.once(pseudofs.list_mounts)
+    if isinstance(mounts, Absent):
         return Unknown("hidden", f"{path} is not visible here", "run as root")
-    if isinstance(found, Unknown):
-        return found
-    standing = list_reachable_mounts(found.value, *TYPES)
-    masked = next(_find_masked_mounts(found.value, standing), None)
+    if isinstance(mounts, Unknown):
+        return mounts
+    standing = list_reachable_mounts(mounts.value, *TYPES)
+    masked = next(_find_masked_mounts(mounts.value, standing), None)
     if masked:
-        say = f"{path}:{masked.line}: {masked.point} is masked by another mount"
-        return Unknown("hidden", say, pseudofs.UNMASK_HINT)
-    return Value(_make_layout(standing), found.evidence)
+        message = f"{path}:{masked.line}: {masked.point} is masked by another mount"
+        return Unknown("hidden", message, pseudofs.UNMASK_HINT)
+    return Value(_make_layout(standing), mounts.evidence)
 
 
 def _find_masked_mounts(mounts: Sequence[Mount], standing: Sequence[Mount]) -> Iterator[Mount]:

@@ -18,13 +18,17 @@ INITIAL_NAMESPACES = {"mnt": "mnt:[4026531832]", "pid": "pid:[4026531836]"}
 def find_host_proof(machine: Machine) -> str:
     """Return the link that proves that this is not a container; empty if none does."""
     mounts, process = f"{machine.process}/ns/mnt", f"{machine.process}/ns/pid"
-    own, space = machine.link(mounts), machine.link(process)
-    if isinstance(own, Value) and own.value == INITIAL_NAMESPACES["mnt"]:
+    mount_namespace, pid_namespace = machine.link(mounts), machine.link(process)
+    if isinstance(mount_namespace, Value) and mount_namespace.value == INITIAL_NAMESPACES["mnt"]:
         return mounts
-    if not isinstance(own, Value) or not isinstance(space, Value) or space.value != INITIAL_NAMESPACES["pid"]:
+    if (
+        not isinstance(mount_namespace, Value)
+        or not isinstance(pid_namespace, Value)
+        or pid_namespace.value != INITIAL_NAMESPACES["pid"]
+    ):
         return ""
     other = machine.link("/proc/1/ns/mnt")
-    if isinstance(other, Value) and other.value == own.value:
+    if isinstance(other, Value) and other.value == mount_namespace.value:
         return process
     # A systemd unit may have its own mounts; on the host's root they do not make a container.
     return ROOT if machine.is_same("/", ROOT) else ""
@@ -39,12 +43,12 @@ def list_engine_marks(machine: Machine, *, inside: bool) -> Iterator[Observation
     processes = ("/proc/1", machine.process) if inside else (machine.process,)
     environments = [machine.text(f"{process}/environ").then(_parse_environ) for process in processes]
     yield machine.entry("/run/secrets/kubernetes.io").then(lambda _: "kubernetes")
-    for one in environments:
-        yield one.then(lambda said: "kubernetes" if "KUBERNETES_SERVICE_HOST" in said else "")
+    for environment in environments:
+        yield environment.then(lambda variables: "kubernetes" if "KUBERNETES_SERVICE_HOST" in variables else "")
     for path in ("/run/host/container-manager", "/run/systemd/container"):
         yield machine.line(path).then(_check_engine)
-    for one in environments:
-        yield one.then(lambda said: _check_engine(said.get("container", "")))
+    for environment in environments:
+        yield environment.then(lambda variables: _check_engine(variables.get("container", "")))
     yield machine.entry("/run/.containerenv").then(lambda _: "podman")
     yield machine.entry("/.dockerenv").then(lambda _: "docker")
 

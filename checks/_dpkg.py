@@ -50,19 +50,19 @@ class PackageStanza(NamedTuple):
 
     def field(self, name: str) -> Observation[str]:
         """Return the value of a single-line field."""
-        found = self.fields.get(name.lower())
-        if not found:
+        field = self.fields.get(name.lower())
+        if not field:
             return Unknown("malformed", f"{self.path}:{self.line}: the package has no field {name}")
-        return Value(found.value, Evidence(self.path, found.line))
+        return Value(field.value, Evidence(self.path, field.line))
 
-    def plain(self, name: str) -> str:
+    def get_text(self, name: str) -> str:
         """Return the text of a field; empty if it is not set."""
         return self.fields[name].value if name in self.fields else ""
 
     @property
     def name(self) -> str:
         """Name of the package in lower case; empty if dpkg refuses it."""
-        name = self.plain("package").lower()
+        name = self.get_text("package").lower()
         return name if NAME.fullmatch(name) else ""
 
     @property
@@ -117,11 +117,11 @@ class DpkgDatabase(NamedTuple):
     def observe(self, key: str) -> Optional[Observation[Record]]:
         """Return one package."""
         name, _, architecture = key.partition(":")
-        found = self.by_name.get(name.lower(), {})
+        stanzas = self.by_name.get(name.lower(), {})
         if architecture:
-            row = found[architecture].row() if architecture in found else None
+            row = stanzas[architecture].row() if architecture in stanzas else None
         else:
-            row = min(found.values(), key=self.rank).row() if found else None
+            row = min(stanzas.values(), key=self.rank).row() if stanzas else None
         return self.rest if isinstance(row, Absent) and isinstance(self.rest, Unknown) else row
 
     def every(self) -> Mapping[str, Observation[Record]]:
@@ -133,22 +133,25 @@ class DpkgDatabase(NamedTuple):
         for name, stanzas in self.by_name.items():
             meant, *more = sorted(stanzas.values(), key=self.rank) if len(stanzas) > 1 else stanzas.values()
             rows[name] = meant.row()
-            rows.update({f"{name}:{stanza.plain('architecture')}": stanza.row() for stanza in more})
+            rows.update({f"{name}:{stanza.get_text('architecture')}": stanza.row() for stanza in more})
         return {name: row for name, row in rows.items() if row is not None and not isinstance(row, Absent)}
 
     def rank(self, stanza: PackageStanza) -> Tuple[bool, bool]:
         """Rank the architectures of a plain name; the lowest rank is selected."""
-        return isinstance(stanza.row(), (Absent, type(None))), stanza.plain("architecture") not in (self.native, "all")
+        return isinstance(stanza.row(), (Absent, type(None))), stanza.get_text("architecture") not in (
+            self.native,
+            "all",
+        )
 
 
 def read_dpkg_database(tree: Tree) -> Union[DpkgDatabase, Unknown, None]:
     """Return the database of dpkg; None if it has no rows."""
-    looks = [tree.text(path) for path in (*_list_status_files(tree), STATUS, *_list_updates(tree))]
-    unread = next((look for look in reversed(looks) if isinstance(look, Unknown)), None)
-    found = build_dpkg_database([(look.evidence.source, look.value) for look in looks if isinstance(look, Value)])
-    if not found.by_name and not isinstance(found.rest, Unknown):
+    texts = [tree.text(path) for path in (*_list_status_files(tree), STATUS, *_list_updates(tree))]
+    unread = next((text for text in reversed(texts) if isinstance(text, Unknown)), None)
+    database = build_dpkg_database([(text.evidence.source, text.value) for text in texts if isinstance(text, Value)])
+    if not database.by_name and not isinstance(database.rest, Unknown):
         return unread
-    return found._replace(rest=unread or found.rest)
+    return database._replace(rest=unread or database.rest)
 
 
 def build_dpkg_database(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
@@ -167,7 +170,7 @@ def build_dpkg_database(files: Sequence[Tuple[str, str]]) -> DpkgDatabase:
     dpkg = next(iter(by_name.get("dpkg", {}).values()), None)
     refused = Unknown("malformed", error, "repair the file until dpkg --audit reports no error")
     return DpkgDatabase(
-        by_name, dpkg.plain("architecture") if dpkg else "", refused if error else Absent(Evidence(looked))
+        by_name, dpkg.get_text("architecture") if dpkg else "", refused if error else Absent(Evidence(looked))
     )
 
 
@@ -176,8 +179,10 @@ def _find_conflict(known: Architectures, stanza: PackageStanza) -> str:
     if not known or stanza.row() is None:
         return ""
     noted = stanza.path.startswith(UPDATES)  # an update replaces the only one
-    installed = [one for one in (*known.values(), stanza) if one.row() is not None and (noted or one.path == STATUS)]
-    if len(installed) > 1 + noted and any(one.plain("multi-arch").lower() != "same" for one in installed):
+    installed = [
+        other for other in (*known.values(), stanza) if other.row() is not None and (noted or other.path == STATUS)
+    ]
+    if len(installed) > 1 + noted and any(other.get_text("multi-arch").lower() != "same" for other in installed):
         return f"{stanza.path}: line {stanza.line}: {stanza.name} is installed twice"
     return ""
 
@@ -189,13 +194,13 @@ def _replace_stanza(known: Architectures, stanza: PackageStanza) -> None:
     unless both may be co-installed (Multi-Arch: same).
     """
     there = [name for name, other in known.items() if other.row() is not None]
-    if stanza.error and not stanza.plain("architecture"):  # Its architecture is not known, so it may replace any.
+    if stanza.error and not stanza.get_text("architecture"):  # Its architecture is not known, so it may replace any.
         known.clear()
     elif stanza.path.startswith(UPDATES) and len(there) == 1:
-        same = (stanza.plain("multi-arch"), known[there[0]].plain("multi-arch"))
+        same = (stanza.get_text("multi-arch"), known[there[0]].get_text("multi-arch"))
         if tuple(map(str.lower, same)) != ("same", "same"):
             del known[there[0]]
-    known[stanza.plain("architecture")] = stanza
+    known[stanza.get_text("architecture")] = stanza
 
 
 def _list_updates(tree: Tree) -> List[str]:
@@ -207,52 +212,52 @@ def _list_updates(tree: Tree) -> List[str]:
 
 def _list_status_files(tree: Tree) -> List[str]:
     names = tree.names(STATUS_FOLDER)
-    found = names.value if isinstance(names, Value) else ()
-    return [f"{STATUS_FOLDER}/{name}" for name in found if not name.endswith(".md5sums")]
+    files = names.value if isinstance(names, Value) else ()
+    return [f"{STATUS_FOLDER}/{name}" for name in files if not name.endswith(".md5sums")]
 
 
 def _parse_package_stanzas(path: str, text: str) -> Iterator[PackageStanza]:
     """Yield all stanzas of a file, with the reason if dpkg refuses one."""
     alone = path.startswith(STATUS_FOLDER)  # dpkg does not read these files, and so never refuses them
-    for one in parse_stanzas(f"{text}\n" if alone else text, READ_FIELDS):
-        stanza = PackageStanza(path, one.fields, one.line, one.error, bool(one.error))
-        error = one.error or ("" if alone else _explain_refusal(stanza))
+    for parsed in parse_stanzas(f"{text}\n" if alone else text, READ_FIELDS):
+        stanza = PackageStanza(path, parsed.fields, parsed.line, parsed.error, bool(parsed.error))
+        error = parsed.error or ("" if alone else _explain_refusal(stanza))
         yield stanza._replace(error=error)
 
 
 def _explain_refusal(stanza: PackageStanza) -> str:
     """Return why dpkg refuses a stanza with valid syntax; empty if it accepts it."""
-    status, several = stanza.status, stanza.plain("multi-arch").lower()
+    status, several = stanza.status, stanza.get_text("multi-arch").lower()
     state = status.value if isinstance(status, Value) else ""
     required = "version" in stanza.fields or state not in (NOT_INSTALLED, "half-installed")
     triggers = ("triggers-pending", "triggers-awaited")
     wrong = {
         "dpkg does not accept its name": not stanza.name,
         "dpkg does not accept its status": not state,
-        "dpkg does not accept its version": required and not _is_version(stanza.plain("version")),
+        "dpkg does not accept its version": required and not _is_version(stanza.get_text("version")),
         "dpkg does not accept its Multi-Arch": several not in MULTI_ARCH,
-        "Multi-Arch is same, but it has no architecture": several == "same" and stanza.plain("architecture") in ANY,
+        "Multi-Arch is same, but it has no architecture": several == "same" and stanza.get_text("architecture") in ANY,
         "its triggers do not match its status": any((state == name) != (name in stanza.fields) for name in triggers),
     }
-    found = next((why for why, applies in wrong.items() if applies), "")
-    return found and f"line {stanza.line}: package `{stanza.plain('package')[:40]}`: {found}"
+    reason = next((why for why, applies in wrong.items() if applies), "")
+    return reason and f"line {stanza.line}: package `{stanza.get_text('package')[:40]}`: {reason}"
 
 
 def _is_version(text: str) -> bool:
     """Return whether dpkg accepts a version, if only with a warning: `1:2.0-1`."""
-    before, colon, rest = text.partition(":")
+    before, colon, remainder = text.partition(":")
     if colon and not (re.fullmatch(r"\d{1,10}", before, re.ASCII) and int(before) < 1 << 31):
         return False
-    upstream, hyphen, revision = (rest if colon else text).rpartition("-")
+    upstream, hyphen, revision = (remainder if colon else text).rpartition("-")
     return not set(text) & set(BLANKS) and bool(revision) and (bool(upstream) or not hyphen)
 
 
 def _parse_status(words: str) -> str:
     """Parse the state: `installed` of `install ok installed`."""
-    found = _STATUS.fullmatch(words)
-    if not found:
+    match = _STATUS.fullmatch(words)
+    if not match:
         raise ValueError(f"`{words[:40]}` is not a status of dpkg")
-    return found[1].lower()
+    return match[1].lower()
 
 
 _REALLY_PREFIX = re.compile(r".*\+really[.+-]?(?=\d)")  # the part before it only sorts above a wrong upload
@@ -269,7 +274,7 @@ def _parse_deb_upstream(evr: str) -> str:
     It is `1.6.20` for `1:1.6.20~ds1-1+deb12u1`, and `2.0-rc1` for `2.0~rc1-1`.
     """
     upstream = evr.partition(":")[2] or evr
-    own = _REPACKING_SUFFIX.sub("", _REALLY_PREFIX.sub("", upstream.rpartition("-")[0] or upstream))
-    if not own:
+    version = _REPACKING_SUFFIX.sub("", _REALLY_PREFIX.sub("", upstream.rpartition("-")[0] or upstream))
+    if not version:
         raise ValueError(f"`{evr}` has no upstream version")
-    return normalize_prerelease(own)
+    return normalize_prerelease(version)

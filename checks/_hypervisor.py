@@ -55,10 +55,10 @@ def detect_hypervisor(machine: Machine) -> Observation[str]:
     if flags and "hypervisor" not in flags[0].split():
         return Absent(Evidence(CPUS, line))
     for path, signs in SIGNS.items():
-        said = machine.text(path, CHUNK_BYTES)
-        if isinstance(said, Unknown):  # A later sign is less reliable: what appears to be KVM may be Xen.
-            return said
-        kind = next((signs[word] for word in signs if isinstance(said, Value) and word in said.value), None)
+        text = machine.text(path, CHUNK_BYTES)
+        if isinstance(text, Unknown):  # A later sign is less reliable: what appears to be KVM may be Xen.
+            return text
+        kind = next((signs[word] for word in signs if isinstance(text, Value) and word in text.value), None)
         if kind:
             others = ("kvm",) if kind == "qemu" else ()  # With KVM acceleration QEMU shows the same tables.
             return Value(kind, Evidence(path, inferred=True), others)

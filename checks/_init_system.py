@@ -116,8 +116,8 @@ def _match_distribution(tree: Tree) -> str:
 def _match_program_content(tree: Tree, path: str) -> str:
     """Return the init system by the content of the program; empty if nothing matches."""
     data = tree.head(path, MAX_PROGRAM_BYTES)
-    found = (name for mark, name in MARKS if isinstance(data, Value) and mark in data.value)
-    return next(found, "")
+    matches = (name for mark, name in MARKS if isinstance(data, Value) and mark in data.value)
+    return next(matches, "")
 
 
 def _match_inittab(tree: Tree, name: str) -> str:

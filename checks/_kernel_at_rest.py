@@ -31,7 +31,7 @@ def resolve_architecture(tree: Tree) -> Observation[str]:
     kernel = _boot_next.resolve_kernel_at_rest(tree)
     if not isinstance(kernel, Value):
         return kernel
-    head = _kernel_image.read_architecture(tree, kernel.value.held.path) if kernel.value.held.image else None
+    head = _kernel_image.read_architecture(tree, kernel.value.installed.path) if kernel.value.installed.image else None
     if isinstance(head, Value):
         return head
     rows = _kernel_config.read_options_at_rest(tree)

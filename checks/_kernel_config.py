@@ -59,8 +59,8 @@ def _read_config_files(machine: Tree) -> Iterator[Observation[bytes]]:
     named = release.value if isinstance(release, Value) else ""
     for path in PATHS if machine.running else PATHS_AT_REST:
         read = machine.read(path.format(named)).then(_unpack_config)
-        own = "{}" in path or path.startswith("/proc/")
-        yield read if own else read.then(partial(_require_release, named))
+        is_certain = "{}" in path or path.startswith("/proc/")
+        yield read if is_certain else read.then(partial(_require_release, named))
     if not machine.running:
         yield from _read_embedded_config(machine)
 
@@ -73,23 +73,23 @@ def list_config_places(machine: Tree) -> Observation[FrozenSet[str]]:
     release = _kernel_version.read_kernel_release(machine)
     if not isinstance(release, Value):
         return release
-    found: Dict[str, str] = {}
+    paths: Dict[str, str] = {}
     unread = None
     for path in PATHS if machine.running else PATHS_AT_REST:
         file = machine.entry(path.format(release.value))
         unread = unread or (file if isinstance(file, Unknown) else None)
         if isinstance(file, Value) and file.value.kind == "file" and file.value.size >= (path not in PSEUDO_FILES):
-            found.setdefault(PLACES.get(path, "other"), path.format(release.value))
+            paths.setdefault(PLACES.get(path, "other"), path.format(release.value))
     listed = _kernel_version.list_installed_modules(machine)
     if isinstance(listed, Value) and "configs" in listed.value:
-        found["module"] = listed.evidence.source
+        paths["module"] = listed.evidence.source
     kept = None if machine.running else _find_proc_config(machine)
     if isinstance(kept, Value):
-        found["proc"] = kept.evidence.source
+        paths["proc"] = kept.evidence.source
     unread = unread or (kept if isinstance(kept, Unknown) else None)
-    if not found and unread:
+    if not paths and unread:
         return unread
-    return Value(frozenset(found), Evidence(", ".join(dict.fromkeys(found.values())) or PATHS[machine.running < 1]))
+    return Value(frozenset(paths), Evidence(", ".join(dict.fromkeys(paths.values())) or PATHS[machine.running < 1]))
 
 
 def _find_proc_config(tree: Tree) -> Observation[str]:
@@ -119,8 +119,8 @@ def _read_embedded_config(tree: Tree) -> Iterator[Observation[bytes]]:
         path = _kernel_version.find_module_file(tree, listed.evidence._replace(line=listed.value["configs"]))
         yield _kernel_image.extract_config(tree, path).then(_unpack_config)
     may_be = isinstance(builtin, Absent) or (isinstance(builtin, Value) and "configs" in builtin.value)
-    if isinstance(kernel, Value) and kernel.value.held.image and may_be:
-        yield _kernel_image.extract_config(tree, kernel.value.held.path).then(_unpack_config)
+    if isinstance(kernel, Value) and kernel.value.installed.image and may_be:
+        yield _kernel_image.extract_config(tree, kernel.value.installed.path).then(_unpack_config)
 
 
 def _unpack_config(data: bytes) -> bytes:
@@ -187,34 +187,34 @@ def parse_config_rows(data: bytes, at: Evidence) -> Rows[str]:
     lines = data.split(b"\n")
     last: Dict[bytes, int] = {}
 
-    def look(name: str) -> Optional[Observation[str]]:
+    def find_row(name: str) -> Optional[Observation[str]]:
         if not last:
             last.update(zip(lines, range(len(lines))))
         option = b"CONFIG_%b" % name.encode()
         line = max(last.get(form % option, -1) for form in COMMON_FORMS)
-        found = _parse_config_line(lines[line]) if line >= 0 else None
-        if not found:
+        parsed = _parse_config_line(lines[line]) if line >= 0 else None
+        if not parsed:
             start = max(data.rfind(form % option) for form in (b"\n%b=", b"\n# %b is not set"))
             line = data.count(b"\n", 0, start + 1) if start >= 0 else 0
-            found = _parse_config_line(lines[line])
-        return Value(found[1], at._replace(line=line)) if found else None
+            parsed = _parse_config_line(lines[line])
+        return Value(parsed[1], at._replace(line=line)) if parsed else None
 
     def every() -> Mapping[str, Observation[str]]:
         rows: Dict[str, Observation[str]] = {}
-        said = set()
+        common = set()
         for line, text in enumerate(lines):
-            found = _parse_config_line(text)
-            if not found:
+            parsed = _parse_config_line(text)
+            if not parsed:
                 continue
-            option = b"CONFIG_%b" % found[0].encode()
+            option = b"CONFIG_%b" % parsed[0].encode()
             if text in [form % option for form in COMMON_FORMS]:
-                said.add(option)
-            elif option in said:
+                common.add(option)
+            elif option in common:
                 continue
-            rows[found[0]] = Value(found[1], at._replace(line=line))
+            rows[parsed[0]] = Value(parsed[1], at._replace(line=line))
         return rows
 
-    return Rows(look, every, Value("undefined", at))
+    return Rows(find_row, every, Value("undefined", at))
 
 
 COMMON_FORMS = (b"%b=y", b"%b=m", b"# %b is not set")  # almost every line has one of these forms
@@ -265,9 +265,9 @@ def _explain_unread_config(tree: Tree, file: Lacking) -> Unknown:
     if isinstance(file, Unknown):
         return file
     if not tree.running:
-        say = "no configuration of the kernel found, and no other evidence of the option"
-        return Unknown("not found", say, "install /boot/config-RELEASE, or the kernel's headers")
-    look = "make /boot/config-RELEASE visible here, or boot a kernel that provides /proc/config.gz"
+        message = "no configuration of the kernel found, and no other evidence of the option"
+        return Unknown("not found", message, "install /boot/config-RELEASE, or the kernel's headers")
+    hint = "make /boot/config-RELEASE visible here, or boot a kernel that provides /proc/config.gz"
     return Unknown(
-        "not found", "no configuration of the running kernel found, and no other evidence of the option", look
+        "not found", "no configuration of the running kernel found, and no other evidence of the option", hint
     )

@@ -57,8 +57,8 @@ def _infer_running(machine: Machine, name: str) -> Inferred:
 def infer_options(machine: Tree) -> Mapping[str, Observation[str]]:
     """Return all options that can be inferred."""
     names = sorted({*MODULES, *WITHIN, *SIGNS, *IMPLIED, *ALIASES, *_SPECIAL_OPTIONS})
-    found = {name: infer_option(machine, name) for name in names}
-    return {name: value for name, value in found.items() if value}
+    values = {name: infer_option(machine, name) for name in names}
+    return {name: value for name, value in values.items() if value}
 
 
 def find_module_option(module: str) -> Optional[str]:
@@ -77,13 +77,13 @@ def _infer_at_rest(tree: Tree, name: str) -> Inferred:
 
 
 def _find_in_lists(machine: Tree, module: str) -> Inferred:
-    for look, told in (
+    for read_list, conclude in (
         (_kernel_version.list_builtin_modules, _conclude_builtin),
         (_kernel_version.list_shipped_modules, _conclude_module),
     ):
-        lists = machine.once(look)
+        lists = machine.once(read_list)
         if isinstance(lists, Value) and module in lists.value:
-            return told(lists.evidence.source, lists.value[module])
+            return conclude(lists.evidence.source, lists.value[module])
     return None
 
 
@@ -135,32 +135,32 @@ def _infer_without_tree(machine: Machine, module: str, symbol: str) -> Inferred:
     if isinstance(loaded, Absent) and symbols:  # A kernel without loadable modules has all its code built in.
         return _conclude_off(KALLSYMS)
     if module != "ext2" and _has_sign(machine, f"{FILESYSTEMS}:{module}"):  # ext4 may provide ext2.
-        here = _conclude_builtin(FILESYSTEMS)
-        return here if not isinstance(loaded, Unknown) else Value("y", here.evidence, ("m",))
+        builtin = _conclude_builtin(FILESYSTEMS)
+        return builtin if not isinstance(loaded, Unknown) else Value("y", builtin.evidence, ("m",))
     return None
 
 
 def _infer_module_part(machine: Machine, owner: str, symbol: str) -> Inferred:
     """Infer a part of a module, which is visible only while the module is loaded."""
     module, _ = MODULES[owner]
-    whole, symbols = infer_option(machine, owner), machine.once(_read_symbols)
-    if whole and whole.value == "n":
-        return whole
+    module_option, symbols = infer_option(machine, owner), machine.once(_read_symbols)
+    if module_option and module_option.value == "n":
+        return module_option
     loaded = machine.once(_kernel_version.read_loaded_modules)
-    if not symbols or not whole or whole.others:
+    if not symbols or not module_option or module_option.others:
         return None
-    if whole.value == "m" and not (isinstance(loaded, Value) and module in loaded.value):
+    if module_option.value == "m" and not (isinstance(loaded, Value) and module in loaded.value):
         return None
-    name = symbol if whole.value == "y" else f"{symbol}\t[{module}]"
+    name = symbol if module_option.value == "y" else f"{symbol}\t[{module}]"
     return _conclude_builtin(KALLSYMS) if name.encode() in symbols else _conclude_off(KALLSYMS)
 
 
 def _infer_by_sign(machine: Machine, sign: Sign) -> Inferred:
-    looks = [(path, _has_sign(machine, path)) for path in sign.paths]
-    for path, there in looks:
+    results = [(path, _has_sign(machine, path)) for path in sign.paths]
+    for path, there in results:
         if there:
             return _conclude_builtin(_split_sign(machine, path)[0])
-    if sign.all_of_it and all(there is False for _, there in looks):
+    if sign.all_of_it and all(there is False for _, there in results):
         return _conclude_off(_split_sign(machine, sign.paths[0])[0])
     symbols = machine.once(_read_symbols) if sign.symbol else ()
     if not symbols:
@@ -179,10 +179,10 @@ def _has_sign(machine: Machine, sign: str) -> Optional[bool]:
     if word:
         text = machine.text(path)
         return word in text.value.split() if isinstance(text, Value) and text.value else None
-    found = machine.entry(path, follow=False)
-    if isinstance(found, Absent):
+    entry = machine.entry(path, follow=False)
+    if isinstance(entry, Absent):
         return False if isinstance(machine.entry(_find_guard_path(machine, path)), Value) else None
-    return True if isinstance(found, Value) else None
+    return True if isinstance(entry, Value) else None
 
 
 def _find_guard_path(machine: Machine, path: str) -> str:
@@ -212,8 +212,8 @@ def _read_symbols(machine: Machine) -> FrozenSet[bytes]:
 
 def _infer_implied(machine: Tree, by: Iterable[str]) -> Inferred:
     """Infer an option that others require; if all others are off, it stays unknown."""
-    found = (infer_option(machine, name) for name in by)
-    return next((_conclude_builtin(*value.evidence[:2]) for value in found if value and value.value != "n"), None)
+    values = (infer_option(machine, name) for name in by)
+    return next((_conclude_builtin(*value.evidence[:2]) for value in values if value and value.value != "n"), None)
 
 
 def _infer_alias(machine: Machine, needs: Iterable[str]) -> Inferred:
@@ -221,8 +221,8 @@ def _infer_alias(machine: Machine, needs: Iterable[str]) -> Inferred:
 
     It is off if an option that it needs is off; otherwise it is unknown.
     """
-    found = (infer_option(machine, name) for name in needs)
-    return next((value for value in found if value and value.value == "n"), None)
+    values = (infer_option(machine, name) for name in needs)
+    return next((value for value in values if value and value.value == "n"), None)
 
 
 def _infer_aead(machine: Machine) -> Inferred:

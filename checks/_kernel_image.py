@@ -78,12 +78,13 @@ def parse_head_release(head: bytes) -> str:
 
 
 def _parse_architecture(head: bytes) -> str:
-    found = next(
-        (said for look in (_parse_x86, _parse_flat, _parse_pe, _parse_elf, _parse_gzipped) if (said := look(head))), ""
+    architecture = next(
+        (name for parse in (_parse_x86, _parse_flat, _parse_pe, _parse_elf, _parse_gzipped) if (name := parse(head))),
+        "",
     )
-    if not found:
+    if not architecture:
         raise ValueError("no architecture found in the header")
-    return found
+    return architecture
 
 
 def _parse_x86(head: bytes) -> str:
@@ -127,12 +128,12 @@ def _find_config(data: bytes) -> bytes:
     missing: Optional[OSError] = None
     for source in _open_sources(data):
         try:
-            found = _search_config(source())
+            config = _search_config(source())
         except OSError as error:
             missing = missing or error
             continue
-        if found:
-            return found
+        if config:
+            return config
     if missing:
         raise missing
     raise ValueError("no embedded configuration found")
@@ -143,8 +144,8 @@ def _open_sources(data: bytes) -> Iterator[Callable[[], ByteSource]]:
     from nodespec.formats.decompress import open_decompressed  # noqa: PLC0415
 
     yield partial(_BytesSource, data)
-    for found in islice(_COMPRESSED.finditer(data), MAX_OFFSETS):
-        yield partial(open_decompressed, _BytesSource(data, found.start()), single=True)
+    for match in islice(_COMPRESSED.finditer(data), MAX_OFFSETS):
+        yield partial(open_decompressed, _BytesSource(data, match.start()), single=True)
 
 
 _COMPRESSED = re.compile(rb"\x1f\x8b\x08[\0\x08]|\xfd7zXZ\0|\x28\xb5\x2f\xfd")
@@ -154,14 +155,14 @@ def _search_config(source: ByteSource) -> Optional[bytes]:
     """Search a source for the configuration, without holding the source in memory."""
     import zlib  # noqa: PLC0415
 
-    at, tail = 0, b""
+    offset, tail = 0, b""
     try:
-        while at < MAX_UNPACKED_BYTES and (piece := source.read(at, CHUNK_BYTES)):
-            at += len(piece)
+        while offset < MAX_UNPACKED_BYTES and (piece := source.read(offset, CHUNK_BYTES)):
+            offset += len(piece)
             window = tail + piece
             start = window.find(CONFIG_MARK)
             if start >= 0:
-                packed = window[start + len(CONFIG_MARK) :] + source.read(at, CHUNK_BYTES)
+                packed = window[start + len(CONFIG_MARK) :] + source.read(offset, CHUNK_BYTES)
                 return zlib.decompressobj(31).decompress(packed, MAX_FILE_BYTES)
             tail = window[-len(CONFIG_MARK) :]
     except (DamagedError, zlib.error):

@@ -37,7 +37,7 @@ def resolve_version_at_rest(tree: Tree) -> Observation[str]:
     return choose_version(_read_version_sources(tree, kernel.value))
 
 
-def choose_version(looks: Iterable[Observation[str]]) -> Observation[str]:
+def choose_version(versions: Iterable[Observation[str]]) -> Observation[str]:
     """Return the first exact version, else the first inferred, else the last reason.
 
     If a source exists and cannot be read, nothing is inferred: the source would have been more precise.
@@ -45,13 +45,13 @@ def choose_version(looks: Iterable[Observation[str]]) -> Observation[str]:
     last: Observation[str] = Absent(Evidence(""))
     inferred: Optional[Value[str]] = None
     unread: Optional[Unknown] = None
-    for look in looks:
-        last = look
-        if isinstance(look, Value) and not look.evidence.inferred:
-            return look
-        if isinstance(look, Unknown) and look.reason in UNREAD_REASONS:
-            unread = unread or look
-        inferred = inferred or (look if isinstance(look, Value) else None)
+    for version in versions:
+        last = version
+        if isinstance(version, Value) and not version.evidence.inferred:
+            return version
+        if isinstance(version, Unknown) and version.reason in UNREAD_REASONS:
+            unread = unread or version
+        inferred = inferred or (version if isinstance(version, Value) else None)
     return unread or inferred or last
 
 
@@ -91,11 +91,11 @@ def read_header_version(tree: Tree) -> Observation[str]:
     release = _kernel_version.read_kernel_release(tree)
     series = release.value.split(".")[:2] if isinstance(release, Value) else []
 
-    def agreed(said: str) -> str:
-        found = parse_upstream_version(said)
-        if found.split(".")[:2] != series:
+    def agreed(text: str) -> str:
+        version = parse_upstream_version(text)
+        if version.split(".")[:2] != series:
             raise ValueError("the configuration is that of another kernel")
-        return found
+        return version
 
     data = tree.once(_kernel_config.read_kernel_config)
     signed = data.then(_kernel_config.parse_signature).then(agreed)
@@ -121,8 +121,8 @@ def infer_release_version(tree: Tree) -> Observation[str]:
 def _read_version_sources(tree: Tree, kernel: BootKernel) -> Iterator[Observation[str]]:
     from nodespec.checks import _kernel_image  # noqa: PLC0415
 
-    if kernel.held.image:
-        yield _kernel_image.read_banner(tree, kernel.held.path).then(parse_debian_version)
+    if kernel.installed.image:
+        yield _kernel_image.read_banner(tree, kernel.installed.path).then(parse_debian_version)
     yield read_header_version(tree)
     yield _read_package_version(tree, kernel.release)
     for folder in HEADERS:
@@ -138,8 +138,8 @@ def _read_package_version(tree: Tree, release: str) -> Observation[str]:
     for name in (*(name.format(release) for name in PACKAGES), *RPMS):
         row = rows.observe(name)
         if isinstance(row, Value) and isinstance(row.value, Columns):
-            whole, version = row.value["rpm"], row.value["version"].then(str)
-            if not isinstance(whole, Value) or release.startswith(re.sub(r"^\d+:", "", str(whole.value))):
+            full_version, version = row.value["rpm"], row.value["version"].then(str)
+            if not isinstance(full_version, Value) or release.startswith(re.sub(r"^\d+:", "", str(full_version.value))):
                 return _parse_package_version(row.value, version, release)
     return Unknown("not found", f"no package has the version of the kernel {release}")
 
@@ -149,14 +149,20 @@ def _parse_package_version(row: Columns, version: Observation[str], release: str
 
     Example: Ubuntu's 5.15.0-25.25.
     """
-    whole = row["deb"].then(str)
+    full_version = row["deb"].then(str)
     abi = re.match(r"\d+(?:\.\d+)*-\d+", release)
-    named = isinstance(whole, Value) and abi is not None and whole.value.rpartition(":")[2].startswith(abi[0])
-    found = version.then(parse_upstream_version)
-    return Value(found.value, found.evidence._replace(inferred=True)) if isinstance(found, Value) and named else found
+    named = (
+        isinstance(full_version, Value) and abi is not None and full_version.value.rpartition(":")[2].startswith(abi[0])
+    )
+    upstream = version.then(parse_upstream_version)
+    return (
+        Value(upstream.value, upstream.evidence._replace(inferred=True))
+        if isinstance(upstream, Value) and named
+        else upstream
+    )
 
 
 def _parse_makefile(makefile: str) -> str:
     """Parse `VERSION = 6`, `PATCHLEVEL = 1`, `SUBLEVEL = 176` of the top Makefile."""
-    said = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)[ \t]*=[ \t]*(\d{1,5})[ \t]*$", makefile, re.MULTILINE))
-    return f"{said['VERSION']}.{said['PATCHLEVEL']}.{said['SUBLEVEL']}"
+    numbers = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)[ \t]*=[ \t]*(\d{1,5})[ \t]*$", makefile, re.MULTILINE))
+    return f"{numbers['VERSION']}.{numbers['PATCHLEVEL']}.{numbers['SUBLEVEL']}"

@@ -79,11 +79,11 @@ def _find_module_tree(machine: Tree) -> Observation[str]:
         return name
     unread: Optional[Unknown] = None
     for folder in (f"{tree}/{name.value}" for tree in MODULE_TREES):
-        found = machine.entry(folder)
-        if isinstance(found, Value) and found.value.kind == "directory":
-            return Value(folder, found.evidence)
-        if isinstance(found, Unknown):
-            unread = unread or found
+        entry = machine.entry(folder)
+        if isinstance(entry, Value) and entry.value.kind == "directory":
+            return Value(folder, entry.evidence)
+        if isinstance(entry, Unknown):
+            unread = unread or entry
     return unread or Absent(Evidence(f"{MODULE_TREES[0]}/{name.value}"))
 
 

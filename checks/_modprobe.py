@@ -117,8 +117,8 @@ def _list_config_files(tree: Tree) -> Union[Mapping[str, str], Unknown]:
             if isinstance(counts, Unknown):
                 return counts
             if counts and name in dangling:
-                say = f"{dangling[name]} is a broken link, and the version of kmod decides whether it hides {path}"
-                return Unknown("unsupported", say, f"remove it, or link it to {NULL}")
+                message = f"{dangling[name]} is a broken link, and the version of kmod decides whether it hides {path}"
+                return Unknown("unsupported", message, f"remove it, or link it to {NULL}")
             if counts:
                 files[name] = path
             elif isinstance(tree.link(path), Value):
@@ -148,15 +148,15 @@ def parse_modprobe(text: str, at: Evidence) -> Iterator[ModprobeLine]:
         words = re.match(r"[\t ]*([^\t ]+)[\t ]+([^\t ]+)(?:[\t ](.*))?", line, re.DOTALL)
         if not words or line[0] == "#" or words[1] not in VERBS:
             continue
-        verb, name, rest = words[1], words[2], words[3] or ""
+        verb, name, arguments = words[1], words[2], words[3] or ""
         if verb == "alias":
-            rest = (*re.findall("[^\t ]+", rest), "")[0]
+            arguments = (*re.findall("[^\t ]+", arguments), "")[0]
         try:
-            name, rest = replace_dashes(name), replace_dashes(rest) if verb == "alias" else rest
+            name, arguments = replace_dashes(name), replace_dashes(arguments) if verb == "alias" else arguments
         except ValueError:
             continue
-        if rest or verb == "blacklist":
-            yield ModprobeLine(verb, name, rest, at._replace(line=number), at.source.rpartition("/")[2])
+        if arguments or verb == "blacklist":
+            yield ModprobeLine(verb, name, arguments, at._replace(line=number), at.source.rpartition("/")[2])
 
 
 def join_modprobe_lines(text: str) -> Iterator[Tuple[int, str]]:
@@ -206,21 +206,21 @@ def _read_softdeps(tree: Tree) -> Union[Tuple[ModprobeLine, ...], Unknown]:
     if isinstance(text, Unknown):
         return text
     listed = list(parse_modprobe(text.value, text.evidence)) if isinstance(text, Value) else []
-    own = (line for line in listed if line.verb == "softdep")
+    module_lines = (line for line in listed if line.verb == "softdep")
     # The sort is stable and keeps the order within each file.
-    return tuple(sorted((*config.softdeps, *own), key=lambda line: line.file))
+    return tuple(sorted((*config.softdeps, *module_lines), key=lambda line: line.file))
 
 
-def _parse_softdep(rest: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
+def _parse_softdep(arguments: str) -> Tuple[Tuple[str, ...], Tuple[str, ...]]:
     """Parse `pre: a b post: c` to (a, b) and (c,)."""
-    found: Dict[str, List[str]] = {"": [], "pre:": [], "post:": []}
+    names: Dict[str, List[str]] = {"": [], "pre:": [], "post:": []}
     mode = ""
-    for word in rest.split():
+    for word in arguments.split():
         if word in ("pre:", "post:"):
             mode = word
         else:
-            found[mode].append(word)
-    return tuple(found["pre:"]), tuple(found["post:"])
+            names[mode].append(word)
+    return tuple(names["pre:"]), tuple(names["post:"])
 
 
 def matches_pattern(name: str, pattern: str) -> bool:

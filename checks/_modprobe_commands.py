@@ -76,13 +76,13 @@ def _split_commands(script: str) -> List[Tuple[str, List[str]]]:
     UNREAD stands for everything else.
     """
     pieces: List[Tuple[str, List[str]]] = [(";", [])]
-    at, script = 0, script.strip("\t\n ")
-    while at < len(script):
-        token = _TOKEN.match(script, at)
+    offset, script = 0, script.strip("\t\n ")
+    while offset < len(script):
+        token = _TOKEN.match(script, offset)
         if not token:
             pieces[-1][1].append(UNPARSED)
             break
-        at = token.end()
+        offset = token.end()
         if token["joint"]:
             pieces.append((token["joint"], []))
         elif token["word"]:
@@ -120,12 +120,12 @@ def _strip_wrappers(words: List[str]) -> Iterator[str]:
 
     A wrapper is a program that only runs another one.
     """
-    rest = iter(words)
-    for word in rest:
+    remaining = iter(words)
+    for word in remaining:
         if not re.match(r"\w+=", word) and word.rpartition("/")[2] not in WRAPPERS:
             yield word
             break
-    yield from rest
+    yield from remaining
 
 
 def _follow_modprobe(arguments: List[str], name: str) -> CommandResult:
@@ -140,7 +140,7 @@ def _follow_modprobe(arguments: List[str], name: str) -> CommandResult:
     wanted = names if every else names[:1]
     if {"--remove", "--dry-run", "--show-depends", "--show"} & set(options) or set("rnDC") & set(short):
         return CommandResult(None, None)
-    itself = any(one in (name, "$MODPROBE_MODULE", "${MODPROBE_MODULE}") for one in wanted)
+    itself = any(wanted_name in (name, "$MODPROBE_MODULE", "${MODPROBE_MODULE}") for wanted_name in wanted)
     if not itself:
         return CommandResult(loads=False, succeeded=None)
     ignores = "--ignore-install" in options or "i" in short

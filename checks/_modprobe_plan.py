@@ -62,10 +62,10 @@ def _find_depmod_aliases(tree: Tree, name: str) -> Iterator[Tuple[str, Evidence]
         return
     stem = re.match(r"\w*", name)
     beginning = re.escape(stem[0][:1] if stem else "").replace("_", "[-_]")
-    for found in re.finditer(rf"^alias ({beginning}\S*|[*?\[]\S*) (\S+)$", text.value, re.MULTILINE):
-        pattern = found[1].replace("-", "_") if "[" not in found[1] else found[1]
+    for match in re.finditer(rf"^alias ({beginning}\S*|[*?\[]\S*) (\S+)$", text.value, re.MULTILINE):
+        pattern = match[1].replace("-", "_") if "[" not in match[1] else match[1]
         if _modprobe.matches_pattern(name, pattern):
-            yield _kernel_names.normalize_name(found[2]), text.evidence
+            yield _kernel_names.normalize_name(match[2]), text.evidence
 
 
 class ModprobeSimulation:
@@ -116,7 +116,7 @@ class ModprobeSimulation:
 
         depmod lists indirect dependencies too; other lists may not.
         """
-        found: Dict[str, None] = {}
+        ordered: Dict[str, None] = {}
         pending, begun = [name], {""}
         while pending and len(begun) <= MAX_NEEDS:
             each = pending[-1]
@@ -125,19 +125,19 @@ class ModprobeSimulation:
             if needs:
                 pending += needs
             else:
-                found[pending.pop()] = None
-        return (*found, *reversed(pending))
+                ordered[pending.pop()] = None
+        return (*ordered, *reversed(pending))
 
     def _with_soft(self, name: str) -> List[Tuple[str, bool]]:
         soft = _modprobe.find_softdeps(self.tree, name)
         if isinstance(soft, Unknown):
             return [(name, False)]
-        before, after = ([step for one in names for step in self._soft(one)] for names in soft)
+        before, after = ([step for dependency in names for step in self._soft(dependency)] for names in soft)
         return [*before, (name, any(map(self._exists, (*soft[0], *soft[1])))), *after]
 
     def _soft(self, word: str) -> List[Tuple[str, bool]]:
-        found = find_targets(self.tree, self.config, _kernel_names.normalize_name(word))
-        return [step for target in found for step in self._steps(target.name)]
+        soft_targets = find_targets(self.tree, self.config, _kernel_names.normalize_name(word))
+        return [step for target in soft_targets for step in self._steps(target.name)]
 
     def _exists(self, word: str) -> bool:
         return (
@@ -150,8 +150,8 @@ class ModprobeSimulation:
         does = _modprobe_commands.loads_module(command.rest, name) if command else True
         if command and not does:
             self.inserted[name] = does
-            say = f"{command.evidence}: the effect of this install command is not known"
-            self.reasons[name] = command.evidence if does is False else Unknown("unsupported", say)
+            message = f"{command.evidence}: the effect of this install command is not known"
+            self.reasons[name] = command.evidence if does is False else Unknown("unsupported", message)
             return
         self._insert(name)
 

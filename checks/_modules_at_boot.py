@@ -58,20 +58,20 @@ def _resolve_loaded_modules(tree: Tree) -> Observation[LoadedModules]:
     builtin = tree.once(_kernel_version.list_builtin_modules)
     present: Dict[str, object] = {**builtin.value} if isinstance(builtin, Value) else {}
     kernel = _modprobe_plan.KernelState(present, read_denied_modules(tree))
-    found: Dict[str, Union[Evidence, Unknown]] = {}
+    modules: Dict[str, Union[Evidence, Unknown]] = {}
     for name, at in named.value.items():
         tried = _modprobe_plan.simulate_modprobe(tree, kernel, name, spares=True)
         if isinstance(tried, Unknown):
             return tried
-        _add_inserted(tried, at, found, present)
+        _add_inserted(tried, at, modules, present)
     doubt = _services_at_boot.is_applied_at_boot(tree, "modules")
     if isinstance(doubt, Unknown):
-        _add_doubtful_modules(tree, kernel, doubt, found)
-    return Value(found, named.evidence)
+        _add_doubtful_modules(tree, kernel, doubt, modules)
+    return Value(modules, named.evidence)
 
 
 def _add_doubtful_modules(
-    tree: Tree, kernel: _modprobe_plan.KernelState, doubt: Unknown, found: Dict[str, Union[Evidence, Unknown]]
+    tree: Tree, kernel: _modprobe_plan.KernelState, doubt: Unknown, modules: Dict[str, Union[Evidence, Unknown]]
 ) -> None:
     """Add the modules of files that the init system may not read."""
     for path in _list_load_files(tree):
@@ -79,7 +79,7 @@ def _add_doubtful_modules(
         for _, name in parse_modules_load(text.value, "") if isinstance(text, Value) else ():
             tried = _modprobe_plan.simulate_modprobe(tree, kernel, _kernel_names.normalize_name(name), spares=True)
             for module in tried.inserted if not isinstance(tried, Unknown) else ():
-                found.setdefault(module, doubt)
+                modules.setdefault(module, doubt)
 
 
 def _list_load_files(tree: Tree) -> Tuple[str, ...]:
@@ -90,15 +90,15 @@ def _list_load_files(tree: Tree) -> Tuple[str, ...]:
 def _add_inserted(
     tried: _modprobe_plan.ModprobeSimulation,
     at: Evidence,
-    found: Dict[str, Union[Evidence, Unknown]],
+    modules: Dict[str, Union[Evidence, Unknown]],
     present: Dict[str, object],
 ) -> None:
     for module, done in tried.inserted.items():
         reason = tried.reasons.get(module)
         if done:
-            present[module] = found[module] = at
-        elif done is None and module not in found:
-            found[module] = reason if isinstance(reason, Unknown) else Unknown("unsupported", f"{at} may load it")
+            present[module] = modules[module] = at
+        elif done is None and module not in modules:
+            modules[module] = reason if isinstance(reason, Unknown) else Unknown("unsupported", f"{at} may load it")
 
 
 def _collect_listed_modules(tree: Tree) -> Observation[ListedModules]:
@@ -106,10 +106,10 @@ def _collect_listed_modules(tree: Tree) -> Observation[ListedModules]:
     system = _init_system.detect_init_system(tree)
     named: ListedModules = {}
     at = Evidence(":".join(FOLDERS))
-    for look in _read_module_sources(tree, system.value if isinstance(system, Value) else ""):
-        if isinstance(look, Unknown):
-            return look
-        for name, where in look:
+    for source in _read_module_sources(tree, system.value if isinstance(system, Value) else ""):
+        if isinstance(source, Unknown):
+            return source
+        for name, where in source:
             named.setdefault(_kernel_names.normalize_name(name), where)
     return Value(named, at)
 
@@ -154,11 +154,11 @@ def _read_openrc_modules(tree: Tree) -> Union[List[Tuple[str, Evidence]], Unknow
     text = _systemd_units.read_optional_text(tree, OPENRC)
     if not isinstance(text, Value):
         return text if isinstance(text, Unknown) else []
-    found: List[Tuple[str, Evidence]] = []
+    assignment: List[Tuple[str, Evidence]] = []
     for number, line in _systemd_units.list_content_lines(text.value):
         match = re.fullmatch(r"modules(?:_\w+)?=[\"']?([^\"']*)[\"']?", line)
-        found += ((name, Evidence(OPENRC, number)) for name in (match[1].split() if match else ()))
-    return found
+        assignment += ((name, Evidence(OPENRC, number)) for name in (match[1].split() if match else ()))
+    return assignment
 
 
 def _read_unit_modules(tree: Tree) -> Iterator[Tuple[str, Evidence]]:
@@ -177,4 +177,6 @@ def _read_cmdline_modules(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     if not isinstance(line, Value):
         return []
     pairs = _kernel_names.parse_cmdline(line.value.text)
-    return [(key, one, line.evidence) for key, names in pairs if key in PARAMETERS for one in names.split(",") if one]
+    return [
+        (key, name, line.evidence) for key, names in pairs if key in PARAMETERS for name in names.split(",") if name
+    ]

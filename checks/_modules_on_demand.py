@@ -66,8 +66,8 @@ def _resolve_unlisted_module(machine: Tree, at: Evidence, installed: Observation
         )
     if _kernel_version.has_kmod_index(machine):
         return Value("loadable", at)
-    say = f"{installed.evidence} lists no modules, so modprobe finds none" if isinstance(installed, Absent) else ""
-    return Unknown("not found", say, machine.once(_kernel_version.suggest_depmod))
+    message = f"{installed.evidence} lists no modules, so modprobe finds none" if isinstance(installed, Absent) else ""
+    return Unknown("not found", message, machine.once(_kernel_version.suggest_depmod))
 
 
 def _explain_truncation(machine: Tree, installed: Observation[object]) -> Optional[Unknown]:
@@ -75,8 +75,8 @@ def _explain_truncation(machine: Tree, installed: Observation[object]) -> Option
     text = machine.text(installed.evidence.source) if isinstance(installed, Value) else None
     if not isinstance(text, Value) or text.value.endswith("\n"):
         return None
-    say = f"{text.evidence} does not end with a newline; the file may be truncated"
-    return Unknown("malformed", say, machine.once(_kernel_version.suggest_depmod))
+    message = f"{text.evidence} does not end with a newline; the file may be truncated"
+    return Unknown("malformed", message, machine.once(_kernel_version.suggest_depmod))
 
 
 def _has_module_file(machine: Tree, at: Evidence) -> Union[bool, Unknown]:
@@ -124,12 +124,12 @@ def _find_missing_loader(machine: Tree) -> Union[Evidence, Unknown, None]:
 def _read_loader_path(machine: Tree) -> Union[Value[str], Unknown]:
     """Return the program that the kernel starts, by kernel.modprobe."""
     if machine.running:
-        said = machine.line(LOADER)
+        loader = machine.line(LOADER)
     else:
         from nodespec.checks import _sysctl_defaults  # noqa: PLC0415
 
-        said = _sysctl_defaults.read_module_loader(machine)
-    return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(said, Absent) else said
+        loader = _sysctl_defaults.read_module_loader(machine)
+    return Value(MODPROBE, Evidence(MODPROBE)) if isinstance(loader, Absent) else loader
 
 
 def _is_in_container(machine: Machine) -> bool:

@@ -93,13 +93,13 @@ def _add_needed_services(tree: Tree, started: Dict[str, Evidence]) -> Iterator[o
         name = queue.pop()
         script = _find_script(tree, name)
         text = _systemd_units.read_optional_text(tree, script.value) if isinstance(script, Value) else script
-        for look in (text, _systemd_units.read_optional_text(tree, f"{CONFIGURATION}/{name}")):
-            yield look
-            for needed in parse_service_needs(look.value) if isinstance(look, Value) else ():
+        for source in (text, _systemd_units.read_optional_text(tree, f"{CONFIGURATION}/{name}")):
+            yield source
+            for needed in parse_service_needs(source.value) if isinstance(source, Value) else ():
                 found = _find_script(tree, needed) if needed not in started else None
                 yield found
-                if isinstance(found, Value) and isinstance(look, Value):
-                    started[needed] = look.evidence._replace(inferred=True)
+                if isinstance(found, Value) and isinstance(source, Value):
+                    started[needed] = source.evidence._replace(inferred=True)
                     queue.append(needed)
 
 

@@ -24,20 +24,20 @@ class OsReleaseLine(NamedTuple):
 
 def read_field_or_default(tree: Tree, name: str, default: str) -> Observation[str]:
     """Return a field, or its default if the file exists without it."""
-    said, found = read_field(tree, name), tree.once(read_os_release)
-    if isinstance(said, Absent) and isinstance(found, Value):
-        return Value(default, found.evidence._replace(inferred=True))
-    return said
+    value, assignments = read_field(tree, name), tree.once(read_os_release)
+    if isinstance(value, Absent) and isinstance(assignments, Value):
+        return Value(default, assignments.evidence._replace(inferred=True))
+    return value
 
 
 def read_field(tree: Tree, name: str) -> Observation[str]:
     """Return a field; an empty one is absent."""
-    found = tree.once(read_os_release)
-    if not isinstance(found, Value):
-        return found
-    line, written = found.value.get(name, OsReleaseLine(0, ""))
-    said = Value(written, found.evidence._replace(line=line)).then(_parse_shell_word)
-    return Absent(found.evidence) if isinstance(said, Value) and not said.value else said
+    assignments = tree.once(read_os_release)
+    if not isinstance(assignments, Value):
+        return assignments
+    line, written = assignments.value.get(name, OsReleaseLine(0, ""))
+    value = Value(written, assignments.evidence._replace(line=line)).then(_parse_shell_word)
+    return Absent(assignments.evidence) if isinstance(value, Value) and not value.value else value
 
 
 def read_os_release(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
@@ -49,8 +49,8 @@ def read_os_release(tree: Tree) -> Observation[Mapping[str, OsReleaseLine]]:
     if isinstance(read, Absent):
         read = tree.text(FILES[1], CHUNK_BYTES)
     if isinstance(read, Absent):
-        say = f"neither {FILES[0]} nor {FILES[1]} found"
-        return Unknown("not found", say, "install the package that has os-release")
+        message = f"neither {FILES[0]} nor {FILES[1]} found"
+        return Unknown("not found", message, "install the package that has os-release")
     return read.then(_parse_os_release)
 
 
@@ -60,10 +60,10 @@ def _parse_os_release(text: str) -> Mapping[str, OsReleaseLine]:
     If a name is assigned twice, the later value counts, as in a shell.
     """
     lines = ((number, re.match(r"\s*([A-Za-z_]\w*)=(.*)", row)) for number, row in enumerate(text.split("\n"), 1))
-    found = {match[1]: OsReleaseLine(number, match[2]) for number, match in lines if match}
-    if not found and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
+    assignments = {match[1]: OsReleaseLine(number, match[2]) for number, match in lines if match}
+    if not assignments and re.search(r"^\s*[^#\s]", text, re.MULTILINE):
         raise ValueError("no assignment found; expected lines such as ID=debian")
-    return found
+    return assignments
 
 
 _PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P<escaped>.)|(?P<plain>[^\s"\'\\]+)')
@@ -71,15 +71,15 @@ _PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P
 
 def _parse_shell_word(written: str) -> str:
     """Parse a value as a shell word without expansions; blanks in it are folded."""
-    word, at = "", 0
-    while at < len(written) and not written[at].isspace():
-        piece = _PIECE.match(written, at)
+    word, offset = "", 0
+    while offset < len(written) and not written[offset].isspace():
+        piece = _PIECE.match(written, offset)
         if not piece:
             raise ValueError("a quote is not closed")
         double = re.sub(r'\\(["$`\\])', r"\1", piece["double"] or "")
         word += double or piece["single"] or piece["escaped"] or piece["plain"] or ""
-        at = piece.end()
+        offset = piece.end()
     # A shell runs the rest as a command; systemd takes it as text.
-    if written[at:].strip() and not re.match(r"\s+#", written[at:]):
+    if written[offset:].strip() and not re.match(r"\s+#", written[offset:]):
         raise ValueError("contains a blank outside of quotes")
     return " ".join(word.split())

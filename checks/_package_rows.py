@@ -19,11 +19,11 @@ SYSTEMS = {"deb": "dpkg", "rpm": "RPM", "apk": "apk"}  # the package system, by 
 ANY = ("all", "noarch")  # packages that run on every architecture
 
 
-def make_package_row(system: str, at: Evidence, **looks: Callable[[], Observation[Datum]]) -> Columns:
+def make_package_row(system: str, at: Evidence, **probes: Callable[[], Observation[Datum]]) -> Columns:
     """Return a row of this system; the full versions of other systems are absent."""
-    said = f"a package of {SYSTEMS[system]} has its version in the column `{system}`"
-    others = {other: (lambda: Absent(at, said)) for other in SYSTEMS if other != system}
-    return Columns(**looks, **others)
+    message = f"a package of {SYSTEMS[system]} has its version in the column `{system}`"
+    others = {other: (lambda: Absent(at, message)) for other in SYSTEMS if other != system}
+    return Columns(**probes, **others)
 
 
 def normalize_prerelease(version: str) -> str:
@@ -46,9 +46,9 @@ class Package(NamedTuple):
     def row(self, system: str) -> Value[Record]:
         """Return the package as a row of a database that has no partial installations."""
         given = {system: self.whole, "version": self.version, "status": "installed"}
-        looks = {column: _wrap_observation(Value(text, self.at)) for column, text in given.items()}
+        probes = {column: _wrap_observation(Value(text, self.at)) for column, text in given.items()}
         architecture = Value(self.architecture, self.at) if self.architecture else Absent(self.at)
-        return Value(make_package_row(system, self.at, architecture=_wrap_observation(architecture), **looks), self.at)
+        return Value(make_package_row(system, self.at, architecture=_wrap_observation(architecture), **probes), self.at)
 
 
 def _wrap_observation(seen: Observation[Datum]) -> Callable[[], Observation[Datum]]:
@@ -65,17 +65,17 @@ class PackageDatabase(NamedTuple):
     def observe(self, key: str) -> Optional[Observation[Record]]:
         """Return one package, optionally by `name:architecture`."""
         name, _, architecture = key.partition(":")
-        found = (one for one in self.by_name.get(name, ()) if architecture in ("", one.architecture))
-        return next((one.row(self.system) for one in found), None)
+        packages = (package for package in self.by_name.get(name, ()) if architecture in ("", package.architecture))
+        return next((package.row(self.system) for package in packages), None)
 
     def every(self) -> Mapping[str, Observation[Record]]:
         """Return all packages; further architectures are listed as `name:architecture`."""
         rows: Dict[str, Observation[Record]] = {}
         for name, (meant, *others) in self.by_name.items():
             rows[name] = meant.row(self.system)
-            for one in others:
-                if one.architecture != meant.architecture:
-                    rows.setdefault(f"{name}:{one.architecture}", one.row(self.system))
+            for package in others:
+                if package.architecture != meant.architecture:
+                    rows.setdefault(f"{name}:{package.architecture}", package.row(self.system))
         return rows
 
 
@@ -87,15 +87,17 @@ def build_package_database(
     A plain name is the package of the machine's own architecture; of several versions it is the newest.
     """
     known = list(packages)
-    architectures = [one.architecture for one in known if one.architecture and one.architecture not in ANY]
-    native = max(set(architectures), key=lambda one: (architectures.count(one), one), default="")
+    architectures = [
+        package.architecture for package in known if package.architecture and package.architecture not in ANY
+    ]
+    native = max(set(architectures), key=lambda package: (architectures.count(package), package), default="")
     by_name: Dict[str, List[Package]] = {}
-    for one in known:
-        by_name.setdefault(one.name, []).append(one)
+    for package in known:
+        by_name.setdefault(package.name, []).append(package)
 
-    def rank(one: Package) -> Tuple[bool, Key]:
+    def rank(package: Package) -> Tuple[bool, Key]:
         try:
-            return one.architecture in (native, *ANY), order(one.whole)
+            return package.architecture in (native, *ANY), order(package.whole)
         except ValueError:
             return False, ()
 

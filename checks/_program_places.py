@@ -24,19 +24,19 @@ def find_program(tree: Tree, name: str) -> Observation[str]:
 
     It is searched on the search path, then by its unit, then in directories of distributions.
     """
-    found = tree.program(name)
-    if isinstance(found, Value) or name not in PROGRAMS:
-        return found
-    unread = found if isinstance(found, Unknown) else None
-    for look in (
+    program = tree.program(name)
+    if isinstance(program, Value) or name not in PROGRAMS:
+        return program
+    unread = program if isinstance(program, Unknown) else None
+    for candidate in (
         _find_unit_program(tree, name),
         *(_check_executable(tree, f"{folder}/{name}") for folder in DIRECTORIES),
     ):
-        if isinstance(look, Value):
-            return look
-        if isinstance(look, Unknown):
-            unread = unread or look
-    return unread or found
+        if isinstance(candidate, Value):
+            return candidate
+        if isinstance(candidate, Unknown):
+            unread = unread or candidate
+    return unread or program
 
 
 def get_command_word(tree: Tree, name: str, path: str) -> str:

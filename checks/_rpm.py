@@ -35,15 +35,15 @@ def read_rpm_database(tree: Tree) -> Union[PackageDatabase, Unknown, None]:
     """Return the packages of the first database that has any; None if there is none."""
     for path in FILES:
         data, log = tree.read(path, MAX_DATABASE_BYTES), tree.read(f"{path}-wal", MAX_DATABASE_BYTES)
-        for look in (data, log):
-            if isinstance(look, Unknown):
-                return look
+        for file in (data, log):
+            if isinstance(file, Unknown):
+                return file
         if isinstance(data, Value):
-            found = data.then(partial(_parse_rpm_database, path, log.value if isinstance(log, Value) else b""))
-            if isinstance(found, Unknown):
-                return found
-            if isinstance(found, Value) and found.value:
-                return build_package_database("rpm", found.value, RPM.key, Evidence(path))
+            packages = data.then(partial(_parse_rpm_database, path, log.value if isinstance(log, Value) else b""))
+            if isinstance(packages, Unknown):
+                return packages
+            if isinstance(packages, Value) and packages.value:
+                return build_package_database("rpm", packages.value, RPM.key, Evidence(path))
     for path, form in OTHERS.items():
         if isinstance(tree.entry(path), Value):
             how = "if RPM is configured for SQLite, rpmdb --rebuilddb converts the database"
@@ -59,15 +59,15 @@ def _parse_rpm_packages(path: str, database: SqliteDatabase) -> Iterator[Package
     for _, header, *_ in database.rows("Packages"):
         if not isinstance(header, bytes):
             raise ValueError("a package has no header")
-        said = _parse_rpm_header(header)
-        name, version = said.get("name", ""), said.get("version", "")
+        tags = _parse_rpm_header(header)
+        name, version = tags.get("name", ""), tags.get("version", "")
         if name == KEY_PACKAGE:
             continue
-        if not NAME.fullmatch(name) or not version or "release" not in said:
+        if not NAME.fullmatch(name) or not version or "release" not in tags:
             raise ValueError("a package has no name or no version")
-        epoch = f"{said['epoch']}:" if "epoch" in said else ""
-        whole = f"{epoch}{version}-{said['release']}"
-        yield Package(name, normalize_prerelease(version), whole, said.get("architecture", ""), Evidence(path))
+        epoch = f"{tags['epoch']}:" if "epoch" in tags else ""
+        full_version = f"{epoch}{version}-{tags['release']}"
+        yield Package(name, normalize_prerelease(version), full_version, tags.get("architecture", ""), Evidence(path))
 
 
 def _parse_rpm_header(blob: bytes) -> Dict[str, str]:
@@ -79,11 +79,11 @@ def _parse_rpm_header(blob: bytes) -> Dict[str, str]:
     store = 8 + 16 * count
     if store + size > len(blob):
         raise ValueError("a header is truncated")
-    said = {}
+    tags = {}
     for tag, kind, offset, _ in struct.iter_unpack(">4I", blob[8:store]):
         if tag in TAGS and kind == STRING:
             end = blob.index(b"\0", store + offset)
-            said[TAGS[tag]] = blob[store + offset : end].decode("utf-8", "backslashreplace")
+            tags[TAGS[tag]] = blob[store + offset : end].decode("utf-8", "backslashreplace")
         elif tag in TAGS and kind == NUMBER:
-            said[TAGS[tag]] = str(int.from_bytes(blob[store + offset :][:4], "big"))
-    return said
+            tags[TAGS[tag]] = str(int.from_bytes(blob[store + offset :][:4], "big"))
+    return tags

@@ -22,7 +22,7 @@ RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
 def read_rows(tree: Tree, columns: Iterable[str]) -> Rows[Row]:
     """Return the installed runtimes with these columns."""
 
-    def look(name: str) -> Observation[Row]:
+    def find_row(name: str) -> Observation[Row]:
         there = _find_path(tree, name)
         if isinstance(there, Absent):
             return there._replace(say=f"{name} is not installed")
@@ -31,22 +31,22 @@ def read_rows(tree: Tree, columns: Iterable[str]) -> Rows[Row]:
         )
 
     def every() -> Dict[str, Observation[Row]]:
-        rows = {name: look(name) for name in RUNTIMES}
+        rows = {name: find_row(name) for name in RUNTIMES}
         return {name: row for name, row in rows.items() if not isinstance(row, Absent)}
 
-    return Rows(look, every, Absent(Evidence(":".join(PROGRAMS))))
+    return Rows(find_row, every, Absent(Evidence(":".join(PROGRAMS))))
 
 
 def _resolve_column(tree: Tree, name: str, column: str) -> Observation[Datum]:
-    looks: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
+    probes: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
         "version": _runtime_catalog.read_packaged_version,
         "path": _find_path,
         "enabled": _runtime_catalog.is_runtime_enabled,
         "starts_at_boot": _runtime_catalog.is_runtime_started_at_boot,
         "api": _resolve_api,
     }
-    if column in looks and (column != "api" or RUNTIMES[name].units):
-        return looks[column](tree, name)
+    if column in probes and (column != "api" or RUNTIMES[name].units):
+        return probes[column](tree, name)
     if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
         return _runtime_settings.read_setting(tree, name, column, _runtime_catalog.read_packaged_version(tree, name))
     if column == "snapshotter":

@@ -27,10 +27,12 @@ def read_containerd(tree: Tree, version: Observation[str]) -> Observation[Settin
 
     The files are read by the rules of that version of containerd.
     """
-    found = read_containerd_settings(tree, version)
-    if not isinstance(found, Value):
-        return found
-    return Value({"cgroup_driver": found.value.cgroup_driver, "snapshotter": found.value.snapshotter}, found.evidence)
+    settings = read_containerd_settings(tree, version)
+    if not isinstance(settings, Value):
+        return settings
+    return Value(
+        {"cgroup_driver": settings.value.cgroup_driver, "snapshotter": settings.value.snapshotter}, settings.evidence
+    )
 
 
 def read_containerd_settings(tree: Tree, version: Observation[str]) -> Observation[Containerd]:
@@ -67,23 +69,23 @@ def read_crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  
     if isinstance(names, Unknown):
         return names
     drop_ins = names.value[:MAX_FILES] if isinstance(names, Value) else ()
-    found: Settings = {}
+    settings: Settings = {}
     for path in (main, *(f"{folder}/{name}" for name in drop_ins)):
         file = _read_toml(tree, path)
         if isinstance(file, Unknown):
             return file
         if isinstance(file, Value):
-            found.update(_parse_crio_settings(file.value, path))
+            settings.update(_parse_crio_settings(file.value, path))
     for column, names_of in (("cgroup_driver", ("--cgroup-manager",)), ("snapshotter", ("--storage-driver", "-s"))):
         option = words.option(*names_of)
         if option:
-            found[column] = Value(option, words.at)
-    return Value(found, Evidence(main))
+            settings[column] = Value(option, words.at)
+    return Value(settings, Evidence(main))
 
 
 def _parse_crio_settings(file: Table, path: str) -> Settings:
     """Return the settings of one file of CRI-O."""
-    found: Settings = {}
+    settings: Settings = {}
     places: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
         ("cgroup_driver", ("crio", "runtime", "cgroup_manager")),
         ("snapshotter", ("crio", "storage_driver")),
@@ -93,8 +95,8 @@ def _parse_crio_settings(file: Table, path: str) -> Settings:
         for key in keys:
             setting = setting.get(key) if isinstance(setting, dict) else None
         if isinstance(setting, tuple) and isinstance(setting[0], str) and setting[0]:
-            found[column] = Value(setting[0], Evidence(path, setting[1]))
-    return found
+            settings[column] = Value(setting[0], Evidence(path, setting[1]))
+    return settings
 
 
 def _read_toml(tree: Tree, path: str) -> Observation[Table]:
@@ -116,33 +118,33 @@ def read_docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:
         return words
     path = words.option("--config-file") or DOCKER
     text = tree.text(path, MAX_BYTES)
-    found = (
+    settings = (
         Value({}, text.evidence) if isinstance(text, Absent) else text.then(lambda text: _parse_daemon_json(text, path))
     )
-    return _add_docker_options(found.value, path, words) if isinstance(found, Value) else found
+    return _add_docker_options(settings.value, path, words) if isinstance(settings, Value) else settings
 
 
-def _add_docker_options(found: Settings, path: str, words: CommandLine) -> Observation[Settings]:
+def _add_docker_options(settings: Settings, path: str, words: CommandLine) -> Observation[Settings]:
     """Return the settings of a file and of options; dockerd refuses a setting in both."""
     options = {
         "cgroup_driver": _parse_exec_options(words.options("--exec-opt")),
         "snapshotter": words.option("--storage-driver", "-s") or "",
     }
     for column, value in options.items():
-        if value and column in found:
-            said = f"dockerd does not start: {path} and {words.at} both set its {column.replace('_', ' ')}"
-            return Unknown("malformed", said, "remove one of them")
+        if value and column in settings:
+            message = f"dockerd does not start: {path} and {words.at} both set its {column.replace('_', ' ')}"
+            return Unknown("malformed", message, "remove one of them")
         if value:
-            found[column] = Value(value, words.at)
-    return Value(found, Evidence(path))
+            settings[column] = Value(value, words.at)
+    return Value(settings, Evidence(path))
 
 
 def _parse_daemon_json(text: str, path: str) -> Settings:
     document = cri.parse_json(text)
     options, driver = cri.get_nested(document, "exec-opts"), cri.get_nested(document, "storage-driver")
-    found: Settings = {"snapshotter": Value(driver, Evidence(path))} if isinstance(driver, str) and driver else {}
+    settings: Settings = {"snapshotter": Value(driver, Evidence(path))} if isinstance(driver, str) and driver else {}
     native = _parse_exec_options([str(option) for option in options] if isinstance(options, list) else [])
-    return {**found, "cgroup_driver": Value(native, Evidence(path))} if native else found
+    return {**settings, "cgroup_driver": Value(native, Evidence(path))} if native else settings
 
 
 def _parse_exec_options(options: List[str]) -> str:

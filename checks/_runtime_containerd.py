@@ -83,10 +83,10 @@ def resolve_settings(
     )
 
 
-def _are_equal_settings(one: Observation[ContainerdSettings], other: Observation[ContainerdSettings]) -> bool:
-    if not isinstance(one, Value) or not isinstance(other, Value):
-        return one == other
-    return [_strip_evidence(seen) for seen in one.value] == [_strip_evidence(seen) for seen in other.value]
+def _are_equal_settings(first: Observation[ContainerdSettings], second: Observation[ContainerdSettings]) -> bool:
+    if not isinstance(first, Value) or not isinstance(second, Value):
+        return first == second
+    return [_strip_evidence(seen) for seen in first.value] == [_strip_evidence(seen) for seen in second.value]
 
 
 def _strip_evidence(seen: Observation[object]) -> object:
@@ -119,10 +119,10 @@ def _decide_settings(loaded: MergedFiles, path: str, rules: ReleaseRules) -> Con
 
 def _get_table(table: Union[Table, Value[object]], key: str) -> Table:
     """Return the table of a key; empty if there is none."""
-    found = _get_setting(table, key)
-    if isinstance(found, Value):
-        raise refuse_config(str(found.evidence), f"`{key}` has another type")
-    return found or {}
+    setting = _get_setting(table, key)
+    if isinstance(setting, Value):
+        raise refuse_config(str(setting.evidence), f"`{key}` has another type")
+    return setting or {}
 
 
 def _get_setting(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
@@ -138,12 +138,12 @@ def _get_setting(table: Union[Table, Value[object]], key: str) -> Union[Table, V
 
 
 def _get_text(table: Table, key: str, default: str) -> Value[str]:
-    found = _get_setting(table, key)
-    if found is None:
+    setting = _get_setting(table, key)
+    if setting is None:
         return Value(default, Evidence(""))
-    if isinstance(found, dict) or not isinstance(found.value, str):
-        raise refuse_config(str(found.evidence) if isinstance(found, Value) else key, f"`{key}` has another type")
-    return Value(found.value, found.evidence)
+    if isinstance(setting, dict) or not isinstance(setting.value, str):
+        raise refuse_config(str(setting.evidence) if isinstance(setting, Value) else key, f"`{key}` has another type")
+    return Value(setting.value, setting.evidence)
 
 
 def _decide_cgroup_driver(containerd: Table, at: Evidence, rules: ReleaseRules) -> Observation[str]:
@@ -153,8 +153,8 @@ def _decide_cgroup_driver(containerd: Table, at: Evidence, rules: ReleaseRules) 
     if rules.migrates != "never" or not _get_text(runtime, "runtime_type", "").value:
         replaced = rules.migrates == "never" and "runtimes" in containerd
         if name.value not in held and (replaced or name.value != "runc"):
-            said = f"the default runtime `{name.value}` is not configured"
-            return Unknown("malformed", said, f"add it to the runtimes in {at.source}")
+            message = f"the default runtime `{name.value}` is not configured"
+            return Unknown("malformed", message, f"add it to the runtimes in {at.source}")
         runtime = _get_table(held, name.value) if name.value in held else {}
     kind = _get_text(runtime, "runtime_type", "")
     if kind.value not in RUNC_TYPES:
@@ -163,12 +163,12 @@ def _decide_cgroup_driver(containerd: Table, at: Evidence, rules: ReleaseRules) 
             f"{kind.evidence}: the cgroup driver of the runtime type {kind.value} is not known",
             DUMP_HINT,
         )
-    found = _find_systemd_cgroup(_get_table(runtime, "options"), rules, defaults=name.value == "runc")
-    if not found:
+    setting = _find_systemd_cgroup(_get_table(runtime, "options"), rules, defaults=name.value == "runc")
+    if not setting:
         return Value("cgroupfs", at)
-    if not isinstance(found.value, bool):
-        return Unknown("malformed", f"{found.evidence}: SystemdCgroup must be true or false", "correct the value")
-    return Value("systemd" if found.value else "cgroupfs", found.evidence)
+    if not isinstance(setting.value, bool):
+        return Unknown("malformed", f"{setting.evidence}: SystemdCgroup must be true or false", "correct the value")
+    return Value("systemd" if setting.value else "cgroupfs", setting.evidence)
 
 
 def _find_systemd_cgroup(options: Table, rules: ReleaseRules, *, defaults: bool) -> Optional[Value[object]]:
@@ -183,15 +183,17 @@ def _find_systemd_cgroup(options: Table, rules: ReleaseRules, *, defaults: bool)
         name = next((name for name in tried if name in spelled), "")
     else:
         name = max([*spelled, *((SYSTEMD_CGROUP,) if defaults else ())], default="")
-    found = options.get(name)
-    return Value(found, Evidence(name)) if isinstance(found, dict) else found
+    setting = options.get(name)
+    return Value(setting, Evidence(name)) if isinstance(setting, dict) else setting
 
 
 def _decide_snapshotter(images: Table, at: Evidence) -> Observation[str]:
-    found = _get_text(images, "snapshotter", "overlayfs")
-    if not found.value:
-        return Unknown("unsupported", f"{found.evidence}: the meaning of an empty snapshotter is not known", DUMP_HINT)
-    return found if found.evidence.source else Value(found.value, at)
+    setting = _get_text(images, "snapshotter", "overlayfs")
+    if not setting.value:
+        return Unknown(
+            "unsupported", f"{setting.evidence}: the meaning of an empty snapshotter is not known", DUMP_HINT
+        )
+    return setting if setting.evidence.source else Value(setting.value, at)
 
 
 def _decide_disabled(loaded: MergedFiles, at: Evidence, rules: ReleaseRules) -> Observation[bool]:
@@ -200,5 +202,5 @@ def _decide_disabled(loaded: MergedFiles, at: Evidence, rules: ReleaseRules) -> 
         names: Tuple[str, ...] = (CRI_ID if loaded.version < 2 else CRI_URI,)  # noqa: PLR2004 - the version of the file
     else:
         names = (CRI_URI, CRI_RUNTIME, CRI_IMAGES)
-    found = next((where for name, where in loaded.disabled if name in names), None)
-    return Value(value=True, evidence=found) if found else Value(value=False, evidence=at)
+    evidence = next((where for name, where in loaded.disabled if name in names), None)
+    return Value(value=True, evidence=evidence) if evidence else Value(value=False, evidence=at)

@@ -118,11 +118,11 @@ def _get_typed_value(file: toml.Table, key: str, kind: type, path: str) -> Optio
 
 
 def _get_text_list(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evidence]]:
-    found = _get_typed_value(file, key, list, path)
-    texts = cast("List[object]", found.value) if found else []
+    setting = _get_typed_value(file, key, list, path)
+    texts = cast("List[object]", setting.value) if setting else []
     if not all(isinstance(text, str) for text in texts):
         raise refuse_config(path, f"`{key}` has another type")
-    return [(cast("str", text), found.evidence) for text in texts] if found else []
+    return [(cast("str", text), setting.evidence) for text in texts] if setting else []
 
 
 def _add_config_file(loaded: MergedFiles, file: toml.Table, path: str, rules: ReleaseRules) -> None:
@@ -198,13 +198,13 @@ def _list_imports(tree: Tree, path: str, file: toml.Table, rules: ReleaseRules) 
         names = tree.names(folder or "/")
         if isinstance(names, Unknown):
             raise UnreadError(names)
-        found = (
+        paths = (
             [f"{folder}/{name}" for name in names.value if fnmatchcase(name, last)] if isinstance(names, Value) else []
         )
         if not text.startswith("/") and rules.relative == "unknown":
-            said = f"{at}: the base directory of the pattern `{text[:80]}` in containerd {rules.name} is not known"
-            raise UnreadError(Unknown("unsupported", said, "write the absolute path"))
-        yield from found
+            message = f"{at}: the base directory of the pattern `{text[:80]}` in containerd {rules.name} is not known"
+            raise UnreadError(Unknown("unsupported", message, "write the absolute path"))
+        yield from paths
 
 
 def _validate_files(loaded: MergedFiles, path: str, rules: ReleaseRules) -> None:
@@ -219,8 +219,8 @@ def _validate_files(loaded: MergedFiles, path: str, rules: ReleaseRules) -> None
     if loaded.version > rules.newest and rules.newer == "refused":
         raise refuse_config(path, f"version {loaded.version} is not supported by this containerd")
     if loaded.version > rules.newest and rules.newer == "unknown":
-        said = f"{path}: whether containerd {rules.name} accepts version {loaded.version} of the file is not known"
-        raise UnreadError(Unknown("unsupported", said, "write a file of version 2"))
+        message = f"{path}: whether containerd {rules.name} accepts version {loaded.version} of the file is not known"
+        raise UnreadError(Unknown("unsupported", message, "write a file of version 2"))
     names = [*loaded.disabled, *loaded.required, *((name, Evidence(path)) for name in loaded.plugins)]
     for name, at in names if loaded.version > 1 else ():
         if name.count(".") < URI_PARTS - 1:

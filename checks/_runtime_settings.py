@@ -13,17 +13,17 @@ def read_setting(tree: Tree, name: str, column: str, version: Observation[str]) 
     settings = READERS[name].read(tree, version)
     if not isinstance(settings, Value):
         return settings
-    found = settings.value.get(column)
+    setting = settings.value.get(column)
     default = READERS[name].defaults.get(column)
     # An evidence without a source is containerd's own default.
-    if isinstance(found, Value) and not found.evidence.source:
-        default = found.value
-    elif found is not None:
-        return found
+    if isinstance(setting, Value) and not setting.evidence.source:
+        default = setting.value
+    elif setting is not None:
+        return setting
     if default:
         return Value(default, _locate_default(tree, name, settings.evidence))
-    said = f"{settings.evidence} does not set it, and {name} selects a value when it starts"
-    return Unknown("not found", said, f"start {name}") if tree.running else Unknown(DEFERRED, said)
+    message = f"{settings.evidence} does not set it, and {name} selects a value when it starts"
+    return Unknown("not found", message, f"start {name}") if tree.running else Unknown(DEFERRED, message)
 
 
 def _locate_default(tree: Tree, name: str, file: Evidence) -> Evidence:

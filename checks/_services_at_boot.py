@@ -70,8 +70,8 @@ def _confirm_missing_unit(tree: Tree, unit: str) -> Optional[Absent]:
 
     Most hosts lack most units, so this avoids loading the graph of all units.
     """
-    looks = (_systemd_units.find_unit_file(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
-    missing = all(isinstance(look, Absent) for look in looks)
+    files = (_systemd_units.find_unit_file(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
+    missing = all(isinstance(file, Absent) for file in files)
     return Absent(Evidence(_systemd_units.UNIT_PATH), f"unit {unit} not found") if missing else None
 
 
@@ -99,11 +99,11 @@ def _is_started_by_openrc(tree: Tree, unit: str) -> Observation[bool]:
     return _openrc.is_service_started(tree, unit.partition(".")[0])
 
 
-def combine_any(looks: Sequence[Observation[bool]]) -> Observation[bool]:
+def combine_any(observations: Sequence[Observation[bool]]) -> Observation[bool]:
     """Return whether any observation is true: a socket starts its service on demand."""
-    values = [look for look in looks if isinstance(look, Value)]
-    unread = [look for look in looks if isinstance(look, Unknown)]
-    return next((look for look in values if look.value), (*unread, *values, *looks)[0])
+    values = [observation for observation in observations if isinstance(observation, Value)]
+    unread = [observation for observation in observations if isinstance(observation, Unknown)]
+    return next((observation for observation in values if observation.value), (*unread, *values, *observations)[0])
 
 
 def is_applied_at_boot(tree: Tree, files: str) -> Observation[bool]:
@@ -116,8 +116,8 @@ def is_applied_at_boot(tree: Tree, files: str) -> Observation[bool]:
     if not isinstance(system, Value):
         return system
     if system.value == "systemd":
-        found = _is_started_by_systemd(tree, unit)
-        return Value(value=False, evidence=found.evidence) if isinstance(found, Absent) else found
+        started = _is_started_by_systemd(tree, unit)
+        return Value(value=False, evidence=started.evidence) if isinstance(started, Absent) else started
     if system.value == "openrc":
         return _is_applied_by_openrc(tree, services)
     linked = _find_sysv_link(tree, script) if system.value == "sysvinit" else ""
@@ -129,9 +129,9 @@ def is_applied_at_boot(tree: Tree, files: str) -> Observation[bool]:
 def _is_applied_by_openrc(tree: Tree, services: Sequence[str]) -> Observation[bool]:
     """Return whether a boot starts the first of these services that is installed."""
     for service in services:
-        found = _is_started_by_openrc(tree, service)
-        if not isinstance(found, Absent):
-            return found
+        started = _is_started_by_openrc(tree, service)
+        if not isinstance(started, Absent):
+            return started
     return Value(value=False, evidence=Evidence("/etc/runlevels"))
 
 

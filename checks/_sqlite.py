@@ -60,23 +60,23 @@ class SqliteDatabase:
                 min(_decode_number(page[start + 3 : start + 5]), self._size // 2),
                 start + (12 if inner else 8),
             )
-            cells = [_decode_number(page[at : at + 2]) for at in range(first, first + 2 * count, 2)]
+            cells = [_decode_number(page[offset : offset + 2]) for offset in range(first, first + 2 * count, 2)]
             if inner:
-                children = [_decode_number(page[at : at + 4]) for at in (*cells, start + 8)]
+                children = [_decode_number(page[offset : offset + 4]) for offset in (*cells, start + 8)]
                 ahead += reversed(children)
             else:
-                yield from (self._payload(page, at) for at in cells)
+                yield from (self._payload(page, offset) for offset in cells)
 
-    def _payload(self, page: bytes, at: int) -> bytes:
+    def _payload(self, page: bytes, offset: int) -> bytes:
         """Return the content of a cell: the part in the page, then its overflow pages."""
-        length, at = _decode_varint(page, at)
-        _, at = _decode_varint(page, at)
+        length, offset = _decode_varint(page, offset)
+        _, offset = _decode_varint(page, offset)
         least = (self._usable - 12) * 32 // 255 - 23
         fitting = least + (length - least) % (self._usable - 4)
         most = self._usable - 35
         local = length if length <= most else fitting if fitting <= most else least
-        pieces, left = [page[at : at + local]], length - local
-        following = _decode_number(page[at + local : at + local + 4])
+        pieces, left = [page[offset : offset + local]], length - local
+        following = _decode_number(page[offset + local : offset + local + 4])
         while left > 0:
             page = self._page(following)
             following = _decode_number(page[:4])
@@ -94,28 +94,28 @@ def _read_committed_pages(log: bytes, size: int) -> Mapping[int, bytes]:
     pending: Dict[int, bytes] = {}
     if _decode_number(log[:4]) not in LOG_MAGICS or _decode_number(log[8:12]) != size:
         return done
-    for at in range(32, len(log) - size - 23, size + 24):
-        if log[at + 8 : at + 16] != log[16:24]:
+    for offset in range(32, len(log) - size - 23, size + 24):
+        if log[offset + 8 : offset + 16] != log[16:24]:
             break
-        pending[_decode_number(log[at : at + 4])] = log[at + 24 : at + 24 + size]
-        if any(log[at + 4 : at + 8]):
+        pending[_decode_number(log[offset : offset + 4])] = log[offset + 24 : offset + 24 + size]
+        if any(log[offset + 4 : offset + 8]):
             done.update(pending)
             pending.clear()
     return done
 
 
 def _parse_record(payload: bytes) -> Row:
-    end, at = _decode_varint(payload, 0)
+    end, offset = _decode_varint(payload, 0)
     kinds: List[int] = []
-    while at < min(end, len(payload)):
-        kind, at = _decode_varint(payload, at)
+    while offset < min(end, len(payload)):
+        kind, offset = _decode_varint(payload, offset)
         kinds.append(kind)
     cells: List[Cell] = []
-    at = end
+    offset = end
     for kind in kinds:
         width = WIDTHS[kind] if kind < len(WIDTHS) else (kind - 12) // 2
-        cells.append(_decode_cell(kind, payload[at : at + width]))
-        at += width
+        cells.append(_decode_cell(kind, payload[offset : offset + width]))
+        offset += width
     return (*cells, None, None, None, None)
 
 
@@ -127,16 +127,16 @@ def _decode_cell(kind: int, data: bytes) -> Cell:
     return int.from_bytes(data, "big", signed=True) if kind < len(WIDTHS) else data
 
 
-def _decode_varint(data: bytes, at: int) -> Tuple[int, int]:
+def _decode_varint(data: bytes, offset: int) -> Tuple[int, int]:
     """Decode an integer of up to nine bytes, and return its end."""
     value = 0
     for count in range(8):
-        byte = data[at + count] if at + count < len(data) else 0
+        byte = data[offset + count] if offset + count < len(data) else 0
         value = value << 7 | byte & 127
         if byte < 128:  # noqa: PLR2004 - the last byte
-            return value, at + count + 1
-    ninth = data[at + 8] if at + 8 < len(data) else 0  # all eight bits of the ninth byte count
-    return value << 8 | ninth, at + 9
+            return value, offset + count + 1
+    ninth = data[offset + 8] if offset + 8 < len(data) else 0  # all eight bits of the ninth byte count
+    return value << 8 | ninth, offset + 9
 
 
 def _decode_number(data: bytes) -> int:

@@ -73,17 +73,17 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
     built = _find_missing_support(tree)
     if built:
         return Value(Swap((), built, ()), built)
-    found: Dict[str, DeclaredArea] = {}
+    areas: Dict[str, DeclaredArea] = {}
     more: List[Unknown] = []
-    for one in _read_systemd_areas(tree) if system.value == "systemd" else _read_fstab_areas(tree, system.value):
-        if isinstance(one, Unknown):
-            more.append(one)
-        elif one.is_missing(tree):
-            more.append(Unknown(DEFERRED, f"{one.at} enables {one.path}, which does not exist yet"))
+    for declared in _read_systemd_areas(tree) if system.value == "systemd" else _read_fstab_areas(tree, system.value):
+        if isinstance(declared, Unknown):
+            more.append(declared)
+        elif declared.is_missing(tree):
+            more.append(Unknown(DEFERRED, f"{declared.at} enables {declared.path}, which does not exist yet"))
         else:
-            found.setdefault(one.path, one)
-    at = next((area.at for area in found.values()), Evidence(FSTAB))
-    return Value(Swap(tuple(found.values()), at, tuple(more)), at)
+            areas.setdefault(declared.path, declared)
+    at = next((area.at for area in areas.values()), Evidence(FSTAB))
+    return Value(Swap(tuple(areas.values()), at, tuple(more)), at)
 
 
 def _find_missing_support(tree: Tree) -> Union[Evidence, None]:
@@ -162,7 +162,7 @@ def _make_unit_area(tree: Tree, boot: Transaction, unit: Unit) -> DeclaredArea:
     for entry in () if isinstance(entries, Unknown) else entries:
         if unit.path.startswith("generator/") and _swap_fstab.make_unit_name(entry.path, "swap") == unit.name:
             return DeclaredArea(_format_area_path(entry), entry.at)
-    what = [reading for reading in boot.readings(unit) if (reading.section, reading.name) == ("Swap", "What")]
+    what = [reading for reading in boot.read_lines(unit) if (reading.section, reading.name) == ("Swap", "What")]
     if what:
         at = what[-1].at if what[-1].at.source.startswith("/") else boot.pulled.get(unit.name, what[-1].at)
         return DeclaredArea(what[-1].value.replace("%%", "%"), at)
@@ -189,5 +189,5 @@ def _detect_gpt_swap(tree: Tree) -> Iterator[AreaOrUnknown]:
         return
     reads = _services_at_boot.is_applied_at_boot(tree, "swap")
     if isinstance(reads, Value) and reads.value:
-        say = f"only a running machine can tell: {GPT_GENERATOR} enables swap partitions of the root disk"
-        yield Unknown(DEFERRED, say)
+        message = f"only a running machine can tell: {GPT_GENERATOR} enables swap partitions of the root disk"
+        yield Unknown(DEFERRED, message)

@@ -43,10 +43,10 @@ class FstabEntry(NamedTuple):
 
         An option may have a value.
         """
-        found = ""
+        last = ""
         for option in split_options(self.options):
-            found = next((name for name in names if option == name or option.startswith(f"{name}=")), found)
-        return found
+            last = next((name for name in names if option == name or option.startswith(f"{name}=")), last)
+        return last
 
     def values(self, name: str) -> List[str]:
         """Return the values of an option that may be repeated."""
@@ -122,14 +122,14 @@ def generate_fstab_units(tree: Tree) -> Iterator[Tuple[str, object]]:
 
     They are named `generator/X.swap` and `generator/swap.target.wants/X.swap`.
     """
-    found = read_fstab(tree)
-    if isinstance(found, Unknown) or _systemd_switches.is_switched_off(tree, "fstab"):
+    entries = read_fstab(tree)
+    if isinstance(entries, Unknown) or _systemd_switches.is_switched_off(tree, "fstab"):
         return
     if not _systemd_switches.runs_generator(tree, GENERATOR):
         return
     made: Dict[str, FstabEntry] = {}
     no_swap = _systemd_switches.is_switched_off(tree, "systemd.swap")
-    for entry in found:
+    for entry in entries:
         kind = "swap" if entry.kind == "swap" else "mount"
         name = make_unit_name(entry.path if kind == "swap" else get_mount_point(entry), kind)
         if (

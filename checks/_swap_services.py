@@ -56,9 +56,9 @@ def _read_service_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
 
 def _read_service_area(tree: Tree, service: str, area: DeclaredArea) -> Iterator[AreaOrUnknown]:
     if service == "dphys-swapfile.service":
-        said = _systemd_units.read_variables(tree, DPHYS)
-        if said.get("CONF_SWAPSIZE", "").strip() != "0":
-            yield area._replace(path=said.get("CONF_SWAPFILE", area.path))
+        variables = _systemd_units.read_variables(tree, DPHYS)
+        if variables.get("CONF_SWAPSIZE", "").strip() != "0":
+            yield area._replace(path=variables.get("CONF_SWAPFILE", area.path))
     else:
         yield area
 
@@ -68,8 +68,10 @@ def _read_azure_agent(tree: Tree) -> Iterator[AreaOrUnknown]:
 
     Its configuration has `ResourceDisk.EnableSwap=y`.
     """
-    said = _systemd_units.read_variables(tree, AGENT)
-    if said.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or said.get("ResourceDisk.SwapSizeMB") in (
+    variables = _systemd_units.read_variables(tree, AGENT)
+    if variables.get("ResourceDisk.EnableSwap", "n")[:1] not in ("y", "Y") or variables.get(
+        "ResourceDisk.SwapSizeMB"
+    ) in (
         None,
         "0",
     ):
@@ -142,7 +144,9 @@ SWAPON_PATH = r"\bswapon\b[^;&|]*?\s[\"']?(/[^\s\"';&|]+|(?:UUID|LABEL|PARTUUID)
 
 def _list_start_commands(boot: Transaction, name: str) -> List[Tuple[str, Evidence]]:
     """Return the commands that a service runs to start."""
-    readings = (one for one in boot.readings(boot.load(name)) if one.section == "Service" and one.name in COMMANDS)
+    readings = (
+        line for line in boot.read_lines(boot.load(name)) if line.section == "Service" and line.name in COMMANDS
+    )
     return [(reading.value[:MAX_LINE_CHARS], reading.at) for reading in readings]
 
 

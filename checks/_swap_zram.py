@@ -27,12 +27,12 @@ def generate_zram_units(tree: Tree) -> Iterator[Tuple[str, object]]:
     """Yield units for each configured device: `dev-zram0.swap` for swap.target."""
     if not _systemd_switches.has_generator(tree, GENERATOR) or _systemd_switches.is_switched_off(tree, "systemd.zram"):
         return
-    found = read_zram_devices(tree)
-    if isinstance(found, Unknown) or not found:
+    devices = read_zram_devices(tree)
+    if isinstance(devices, Unknown) or not devices:
         return
     if not any(isinstance(tree.entry(f"{folder}/{SETUP}.service", follow=False), Value) for folder in VENDOR):
         yield f"stock/{SETUP}.service", "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/true\n"
-    for name, at in found.items():
+    for name, at in devices.items():
         unit, setup = f"dev-{name}.swap", f"{SETUP}{name}.service"
         yield f"{NORMAL}/{unit}", f"[Unit]\nRequires={setup}\n[Swap]\nWhat=/dev/{name}\n"
         yield f"{NORMAL}/swap.target.wants/{unit}", Link(f"../{unit}", at)
@@ -56,7 +56,7 @@ def read_zram_devices(tree: Tree) -> Dict[str, Evidence] | Unknown:
         for line, section, name, value in _systemd_units.parse_settings(text.value) if isinstance(text, Value) else ():
             first.setdefault(section, Evidence(path, line))
             sections.setdefault(section, {})[name] = value
-    return {name: first[name] for name, said in sections.items() if is_swap_device(name, said)}
+    return {name: first[name] for name, settings in sections.items() if is_swap_device(name, settings)}
 
 
 def is_swap_device(name: str, settings: Dict[str, str]) -> bool:

@@ -58,43 +58,46 @@ class BootAssignments(NamedTuple):
             return ports
         return Unknown("unsupported", f"{ports.evidence}: whether it begins below {PORT_START} is not known")
 
-    def refused(self, key: str) -> Optional[Unknown]:
+    def explain_refusal(self, key: str) -> Optional[Unknown]:
         """Return why a parameter is unknown if every assignment to it is refused."""
         refused = self._follow(key)[1]
         if not refused:
             return None
-        say = f"{refused.at}: the kernel refuses `{refused.value[:80]}` for {key}, which keeps its previous value"
-        return Unknown("malformed", say, "write a value that the kernel accepts")
+        message = f"{refused.at}: the kernel refuses `{refused.value[:80]}` for {key}, which keeps its previous value"
+        return Unknown("malformed", message, "write a value that the kernel accepts")
 
-    def named(self) -> Iterator[str]:
+    def list_names(self) -> Iterator[str]:
         """Yield the parameters that are assigned by name."""
-        return (one.path.translate(SWAP_SEPARATORS) for one in self.order if one.value is not None)
+        return (assignment.path.translate(SWAP_SEPARATORS) for assignment in self.order if assignment.value is not None)
 
     def _follow(self, key: str) -> Tuple[Union[Value[str], Unknown, None], Optional[RefusedAssignment]]:
         path = key.translate(SWAP_SEPARATORS)
         names, general, before = (FORWARDING if path in FORWARDING else (path,)), GENERAL.get(path, ()), "0"
         seen: Union[Value[str], Unknown, None] = None
         refused: Optional[RefusedAssignment] = None
-        for one in self.order:
-            own = self._sets(one, names)
-            if one.value is None or not (own or self._sets(one, general)):
+        for assignment in self.order:
+            by_name = self._sets(assignment, names)
+            if assignment.value is None or not (by_name or self._sets(assignment, general)):
                 continue
             held = seen.value if isinstance(seen, Value) else _sysctl_values.DEFAULTS.get(key) if seen is None else None
-            written = _sysctl_values.simulate_write(key, one.value, held)
-            if not one.sure:
+            written = _sysctl_values.simulate_write(key, assignment.value, held)
+            if not assignment.sure:
                 seen = Unknown(
                     "unsupported",
-                    f"{one.at}: whether this line is read is not known, because an earlier write may fail",
+                    f"{assignment.at}: whether this line is read is not known, because an earlier write may fail",
                 )
             elif written.value is None:
-                refused = RefusedAssignment(key, one.value, one.at)
-            elif own or written.value != before:
-                seen = observe_write(written, one.at if own else one.at._replace(inferred=True))
-            before = before if own or written.value is None else written.value
+                refused = RefusedAssignment(key, assignment.value, assignment.at)
+            elif by_name or written.value != before:
+                seen = observe_write(written, assignment.at if by_name else assignment.at._replace(inferred=True))
+            before = before if by_name or written.value is None else written.value
         return seen, refused
 
-    def _sets(self, one: _sysctl_values.SysctlAssignment, names: Tuple[str, ...]) -> bool:
-        return any(one.path == name or (name not in self.paths and _matches_path(name, one.path)) for name in names)
+    def _sets(self, assignment: _sysctl_values.SysctlAssignment, names: Tuple[str, ...]) -> bool:
+        return any(
+            assignment.path == name or (name not in self.paths and _matches_path(name, assignment.path))
+            for name in names
+        )
 
 
 def observe_write(written: _sysctl_values.WriteResult, at: Evidence) -> Union[Value[str], Unknown]:
@@ -131,13 +134,13 @@ def _read_sysctl_files(tree: Tree) -> Observation[BootAssignments]:
     paths, reader = _list_files_in_force(tree), detect_reader(tree)
     if not isinstance(paths, Value):
         return paths
-    found: List[_sysctl_values.SysctlAssignment] = []
+    assignments: List[_sysctl_values.SysctlAssignment] = []
     for path in paths.value:
         text = _systemd_units.read_optional_text(tree, path)
         if not isinstance(text, Value):
             return text
-        found += parse_sysctl(path, text.value, reader)
-    return Value(order_assignments(found, reader), paths.evidence)
+        assignments += parse_sysctl(path, text.value, reader)
+    return Value(order_assignments(assignments, reader), paths.evidence)
 
 
 def may_contain_word(tree: Tree, word: str) -> bool:
@@ -160,17 +163,17 @@ def order_assignments(assignments: Iterable[_sysctl_values.SysctlAssignment], re
 
     systemd writes each path once, at the position of its last value.
     """
-    found: Dict[str, _sysctl_values.SysctlAssignment] = {}
+    last_by_path: Dict[str, _sysctl_values.SysctlAssignment] = {}
     if reader == BUSYBOX:
         from nodespec.checks import _sysctl_busybox  # noqa: PLC0415
 
         assignments = _sysctl_busybox.drop_after_refusal(assignments)
     every = tuple(assignments)
-    for one in every:
-        if one.path in found and found[one.path].value != one.value:
-            del found[one.path]
-        found[one.path] = one
-    return BootAssignments(tuple(found.values()) if reader == SYSTEMD else every, found)
+    for assignment in every:
+        if assignment.path in last_by_path and last_by_path[assignment.path].value != assignment.value:
+            del last_by_path[assignment.path]
+        last_by_path[assignment.path] = assignment
+    return BootAssignments(tuple(last_by_path.values()) if reader == SYSTEMD else every, last_by_path)
 
 
 def detect_reader(tree: Tree) -> str:
@@ -226,9 +229,9 @@ def _split_lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
     """
     for number, line in enumerate(text.split("\n"), 1):
         for piece in re.split("[\r\0]", line) if reader == SYSTEMD else (line,):
-            whole = piece.strip(BLANKS[reader])
-            if whole and whole[0] not in "#;":
-                yield number, whole
+            stripped = piece.strip(BLANKS[reader])
+            if stripped and stripped[0] not in "#;":
+                yield number, stripped
 
 
 def _convert_name(name: str) -> str:

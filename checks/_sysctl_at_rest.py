@@ -20,17 +20,17 @@ def read_rows(tree: Tree) -> Rows[str]:
         return Rows.lacking(assigned)
     rest = Unknown(DEFERRED, "only a running machine can tell: no file assigns it")
 
-    def look(key: str) -> Observation[str]:
+    def find_row(key: str) -> Observation[str]:
         module = next((module for beginning, module in MODULES.items() if key.startswith(beginning)), "")
         closed = refuse_secret(key) or (_sysctl_modules.explain_missing_module(tree, module) if module else None)
         closed = closed or _sysctl_modules.find_disabled_ipv6(tree, key)
-        said = closed or _sysctl_setters.apply_services(tree, key, assigned.value.observe(key))
-        said = said or _sysctl_defaults.find_default(tree, key, assigned.evidence)
-        return said or assigned.value.refused(key) or rest
+        value = closed or _sysctl_setters.apply_services(tree, key, assigned.value.observe(key))
+        value = value or _sysctl_defaults.find_default(tree, key, assigned.evidence)
+        return value or assigned.value.explain_refusal(key) or rest
 
     def every() -> Dict[str, Observation[str]]:
         later = (setting.key for setting in _sysctl_setters.list_service_settings(tree))
-        names = sorted({*filter(is_stable, (*assigned.value.named(), *later)), *_sysctl_values.DEFAULTS})
-        return {name: seen for name in names[:MAX_ROWS] if isinstance(seen := look(name), Value)}
+        names = sorted({*filter(is_stable, (*assigned.value.list_names(), *later)), *_sysctl_values.DEFAULTS})
+        return {name: seen for name in names[:MAX_ROWS] if isinstance(seen := find_row(name), Value)}
 
-    return Rows(look, every, rest)
+    return Rows(find_row, every, rest)

@@ -37,10 +37,10 @@ def _join_busybox_lines(text: str) -> Iterator[Tuple[int, str]]:
             if number < len(lines):
                 continue
             line = ""  # noqa: PLW2901 - a backslash ends the file
-        whole = (joined + line).lstrip()
+        full_line = (joined + line).lstrip()
         joined = ""
-        if whole and whole[0] not in "#;":
-            yield number, whole
+        if full_line and full_line[0] not in "#;":
+            yield number, full_line
 
 
 def drop_after_refusal(assignments: Iterable[SysctlAssignment]) -> Iterator[SysctlAssignment]:
@@ -49,11 +49,11 @@ def drop_after_refusal(assignments: Iterable[SysctlAssignment]) -> Iterator[Sysc
     If it is not known whether a write is refused, the rest of the file is marked as not sure.
     """
     ended = doubtful = ""
-    for one in assignments:
-        if one.at.source == ended or one.value is None:
+    for assignment in assignments:
+        if assignment.at.source == ended or assignment.value is None:
             continue
-        yield one._replace(sure=one.at.source != doubtful)
-        key = one.path.translate(SWAP_SEPARATORS)
-        written = _sysctl_values.simulate_write(key, one.value, _sysctl_values.DEFAULTS.get(key))
-        ended = one.at.source if written.value is None else ended
-        doubtful = one.at.source if written.doubt else doubtful
+        yield assignment._replace(sure=assignment.at.source != doubtful)
+        key = assignment.path.translate(SWAP_SEPARATORS)
+        written = _sysctl_values.simulate_write(key, assignment.value, _sysctl_values.DEFAULTS.get(key))
+        ended = assignment.at.source if written.value is None else ended
+        doubtful = assignment.at.source if written.doubt else doubtful

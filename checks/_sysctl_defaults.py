@@ -33,10 +33,10 @@ def find_default(tree: Tree, key: str, at: Evidence) -> Optional[Observation[str
         return None
     from nodespec.checks import _kernel_config  # noqa: PLC0415
 
-    said = _kernel_config.read_options_at_rest(tree).observe(BUILD_OPTIONS[key])
-    if not isinstance(said, Value) or not re.fullmatch(r"-?\d+", str(said.value)):
+    option = _kernel_config.read_options_at_rest(tree).observe(BUILD_OPTIONS[key])
+    if not isinstance(option, Value) or not re.fullmatch(r"-?\d+", str(option.value)):
         return None
-    return Value(str(said.value), said.evidence._replace(inferred=True))
+    return Value(str(option.value), option.evidence._replace(inferred=True))
 
 
 def _read_cmdline_value(tree: Tree, key: str) -> Union[Value[str], Unknown, None]:
@@ -49,10 +49,10 @@ def _read_cmdline_value(tree: Tree, key: str) -> Union[Value[str], Unknown, None
     line = _boot_cmdline.resolve_cmdline(tree)
     if not isinstance(line, Value):
         return None
-    said = dict(_kernel_names.parse_cmdline(line.value.text))
+    parameters = dict(_kernel_names.parse_cmdline(line.value.text))
     word, form = CMDLINE_PARAMETERS.get(key, ("", ""))
-    found = re.fullmatch(form, said[word]) if word in said else None
-    text = said.get(f"sysctl.{key}".replace("-", "_"), found[1].replace("panic", "1") if found else None)
+    match = re.fullmatch(form, parameters[word]) if word in parameters else None
+    text = parameters.get(f"sysctl.{key}".replace("-", "_"), match[1].replace("panic", "1") if match else None)
     if text is None:
         return None
     written = _sysctl_values.simulate_write(key, text, _sysctl_values.DEFAULTS.get(key))
@@ -63,9 +63,9 @@ def read_module_loader(tree: Tree) -> Observation[str]:
     """Return the program that loads modules, by kernel.modprobe; absent if not set."""
     key = "kernel.modprobe"
     files = _sysctl_at_boot.read_sysctl_files(tree)
-    said = (files.value.observe(key) if isinstance(files, Value) else None) or _read_cmdline_value(tree, key)
-    if said:
-        return said
+    loader = (files.value.observe(key) if isinstance(files, Value) else None) or _read_cmdline_value(tree, key)
+    if loader:
+        return loader
     if isinstance(files, Unknown) and files.reason != DEFERRED and _sysctl_at_boot.may_contain_word(tree, "modprobe"):
         return files
     if isinstance(tree.entry("/nix/store"), Value):

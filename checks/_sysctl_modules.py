@@ -21,16 +21,16 @@ def explain_missing_module(tree: Tree, module: str) -> Optional[Observation[str]
     """Return why a module's parameter is missing after boot, or may be; else None."""
     state = modules.resolve_module_state(tree, module)
     if not isinstance(state, Value):
-        say = f"the module {module} adds it, and this kernel does not have the module"
-        return state._replace(say=say) if isinstance(state, Absent) else state
+        message = f"the module {module} adds it, and this kernel does not have the module"
+        return state._replace(say=message) if isinstance(state, Absent) else state
     if state.value in ("loaded", "builtin"):
         return None
     if state.value == "blocked":
         return Absent(state.evidence, f"the module {module} adds it, and must not be loaded")
     if module not in EXPLICIT_MODULES:
         return Unknown(DEFERRED, f"only a running machine can tell: the module {module} adds it")
-    said = f"the module {module} adds it, and nothing loads it at boot; list it in a file of {LOAD_FOLDERS[0]}"
-    return Absent(Evidence(":".join(LOAD_FOLDERS)), said)
+    hint = f"the module {module} adds it, and nothing loads it at boot; list it in a file of {LOAD_FOLDERS[0]}"
+    return Absent(Evidence(":".join(LOAD_FOLDERS)), hint)
 
 
 def find_disabled_ipv6(tree: Tree, key: str) -> Optional[Absent]:

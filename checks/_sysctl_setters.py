@@ -43,16 +43,16 @@ def apply_services(tree: Tree, key: str, before: Optional[Observation[str]]) -> 
 
     `before` is the result of the files of sysctl.d.
     """
-    found = before
+    value = before
     settings, doubts = tree.once(_read_service_settings)
     for setting in settings:
         if key in (setting.key, FORWARDING.get(setting.key)):
-            found = _apply_setting(setting, key, found)
+            value = _apply_setting(setting, key, value)
     for doubt in doubts:
-        enabled = doubt.sticky and isinstance(found, Value) and found.value == "1"
-        if (not doubt.keys or key in doubt.keys) and not enabled and not isinstance(found, Unknown):
+        enabled = doubt.sticky and isinstance(value, Value) and value.value == "1"
+        if (not doubt.keys or key in doubt.keys) and not enabled and not isinstance(value, Unknown):
             return doubt.unread
-    return found
+    return value
 
 
 def list_service_settings(tree: Tree) -> Tuple[ServiceSetting, ...]:
@@ -109,9 +109,9 @@ def _read_service_settings(tree: Tree) -> Tuple[Tuple[ServiceSetting, ...], Tupl
 def _starts_any(tree: Tree, *units: str) -> Optional[bool]:
     """Return whether a boot starts any of these services; None if not known."""
     seen = [_services_at_boot.is_started_at_boot(tree, unit) for unit in units]
-    if any(isinstance(one, Value) and one.value for one in seen):
+    if any(isinstance(observation, Value) and observation.value for observation in seen):
         return True
-    return None if any(isinstance(one, Unknown) for one in seen) else False
+    return None if any(isinstance(observation, Unknown) for observation in seen) else False
 
 
 def _read_ufw(tree: Tree) -> Iterator[ServiceSetting]:
@@ -219,7 +219,7 @@ def _search_service_units(tree: Tree) -> Iterator[ServiceSetting]:
     for name in sorted(boot.possible.union(*(other.possible for other in others))):
         if not name.endswith(".service") or name in KNOWN_SERVICES:
             continue
-        for reading in boot.readings(boot.load(name)):
+        for reading in boot.read_lines(boot.load(name)):
             if reading.section == "Service" and reading.name in COMMANDS:
                 for setting in parse_sysctl_command(tree, reading.value[:MAX_LINE_CHARS], reading.at):
                     yield setting if name in sure else setting._replace(value=None)

@@ -158,9 +158,9 @@ def simulate_write(key: str, text: str, before: Optional[str]) -> WriteResult:
     is_text = any(fnmatchcase(key, pattern) for pattern in _TEXTS.split())
     if is_text or (not kind.known and not re.match(r"[-+\d]|$", folded)):  # No known handler of numbers reads it.
         return WriteResult(folded)
-    numbers, whole = _parse_numbers(text, kind.size)
+    numbers, is_complete = _parse_numbers(text, kind.size)
     if kind.size > 1:
-        return _write_number_list(key, kind, numbers, before, whole=whole)
+        return _write_number_list(key, kind, numbers, before, whole=is_complete)
     return _write_number(key, kind, numbers[0], folded) if numbers else WriteResult(None)
 
 
@@ -210,22 +210,22 @@ def _parse_ranges() -> Iterator[Tuple[Tuple[int, int], Tuple[int, int], Sequence
 def _parse_numbers(text: str, count: int) -> Tuple[List[int], bool]:
     """Return the numbers up to the first that is refused, and whether all are valid."""
     numbers: List[int] = []
-    at = 0
-    while len(numbers) < count and text[at:].strip(" \t\n\v\f\r"):
-        found = _NUMBER.match(text, at)
-        number = _parse_number(found) if found else None
-        if not found or number is None:
+    offset = 0
+    while len(numbers) < count and text[offset:].strip(" \t\n\v\f\r"):
+        match = _NUMBER.match(text, offset)
+        number = _parse_number(match) if match else None
+        if not match or number is None:
             return numbers, False
         numbers.append(number)
-        at = found.end()
+        offset = match.end()
     return numbers, bool(numbers)
 
 
-def _parse_number(found: re.Match[str]) -> Optional[int]:
-    digits = found[3].lower()
+def _parse_number(match: re.Match[str]) -> Optional[int]:
+    digits = match[3].lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
     number = int(digits, base)
-    return None if len(found[1]) > MAX_DIGITS or number > ULONG[1] else -number if found[2] else number
+    return None if len(match[1]) > MAX_DIGITS or number > ULONG[1] else -number if match[2] else number
 
 
 def _is_accepted(number: int, kind: ValueReader) -> Optional[bool]:
@@ -241,7 +241,7 @@ def _write_number_list(
 
     Each is set until one is refused; the others keep their value. Port ranges are set at once.
     """
-    good = next((at for at, number in enumerate(numbers) if not _is_accepted(number, kind)), len(numbers))
+    good = next((index for index, number in enumerate(numbers) if not _is_accepted(number, kind)), len(numbers))
     if key == "net.ipv4.ip_local_port_range":
         return _write_port_range(numbers if whole and good == len(numbers) else [], before)
     if key == "net.ipv4.ping_group_range" and not whole:

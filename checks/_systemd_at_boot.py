@@ -130,7 +130,7 @@ def _load_unit_files(tree: Tree) -> Tuple[Units, ...]:
         for rules in _systemd_install.list_possible_rules(tree):
             links, removed = _systemd_install.apply_presets(rules, units, full=mode)
             made.append(Units(tree, {**added, **links}, removed))
-    if isinstance(first_boot, Unknown) or units.malformed or units.dangling():
+    if isinstance(first_boot, Unknown) or units.malformed or units.has_broken_name():
         made.append(units)  # With such a file or link, systemd 252 stops and applies no presets.
     return tuple(made)
 
@@ -165,16 +165,16 @@ def resolve_default_unit(tree: Tree) -> str:
 
     It is default.target, unless the command line names another.
     """
-    found = DEFAULT_TARGET
+    unit = DEFAULT_TARGET
     for path in UPDATE_LINKS:
         if isinstance(tree.entry(path, follow=False), Value):
-            found = "system-update.target"
+            unit = "system-update.target"
     for key, value, _ in _systemd_switches.read_boot_parameters(tree):
         if key == "systemd.unit" and is_unit_name(value):
-            found = value
+            unit = value
         elif not value and key.replace("_", "-") in RUNLEVELS:
-            found = RUNLEVELS[key.replace("_", "-")]
-    return found
+            unit = RUNLEVELS[key.replace("_", "-")]
+    return unit
 
 
 def _generate_units(tree: Tree) -> Iterator[Tuple[str, object]]:

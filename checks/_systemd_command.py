@@ -40,12 +40,12 @@ class CommandLine(NamedTuple):
 
     def options(self, *names: str) -> List[str]:
         """Return the values of an option in order."""
-        found = []
+        values = []
         for number, word in enumerate(self.words):
             name, equals, value = word.partition("=")
             if number and name in names:
-                found.append(value if equals else "".join(self.words[number + 1 : number + 2]))
-        return found
+                values.append(value if equals else "".join(self.words[number + 1 : number + 2]))
+        return values
 
 
 def read_service_command(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
@@ -72,15 +72,15 @@ def _read_exec_start(tree: Tree, unit: str, program: str) -> Observation[Command
     fragment = units.fragment(unit)
     if fragment.state != "loaded":
         return Absent(Evidence(fragment.path or _systemd_units.UNIT_PATH), f"{unit} is {fragment.state}")
-    readings = units.readings(fragment, units.known_as(unit, fragment))
+    readings = units.read_lines(fragment, units.list_unit_names(unit, fragment))
     if units.unread or readings is None:
         return units.unread or Unknown("malformed", f"{fragment.path} cannot be parsed", "correct the file")
     lines = list_effective_lines(readings, "ExecStart")
     if not lines:
         return Absent(Evidence(fragment.path), f"{unit} has no ExecStart")
     if len(lines) > 1:
-        said = f"{fragment.path} has {len(lines)} ExecStart lines; one is expected"
-        return Unknown("unsupported", said, EXEC_START_HINT)
+        message = f"{fragment.path} has {len(lines)} ExecStart lines; one is expected"
+        return Unknown("unsupported", message, EXEC_START_HINT)
     words = tuple(_expand_words(tree, lines[0].value, readings))
     return _require_program(words, lines[0], program)
 
@@ -100,19 +100,19 @@ def _require_program(words: Tuple[str, ...], line: UnitLine, program: str) -> Ob
 
 def list_effective_lines(readings: Sequence[UnitLine], name: str) -> List[UnitLine]:
     """Return the lines of [Service] in force: an empty value resets earlier ones."""
-    found: List[UnitLine] = []
+    lines: List[UnitLine] = []
     for reading in readings:
         if (reading.section, reading.name) == ("Service", name):
-            found = [*found, reading] if reading.value else []
-    return found
+            lines = [*lines, reading] if reading.value else []
+    return lines
 
 
 def _strip_env(words: Sequence[str]) -> Sequence[str]:
     """Return the command after `env NAME=VALUE ...`."""
-    rest = list(words)
-    while rest and re.match(_ASSIGNMENT, rest[0]):
-        rest.pop(0)
-    return rest
+    remaining = list(words)
+    while remaining and re.match(_ASSIGNMENT, remaining[0]):
+        remaining.pop(0)
+    return remaining
 
 
 def _expand_words(tree: Tree, text: str, readings: Sequence[UnitLine]) -> Iterator[str]:
@@ -150,32 +150,32 @@ def _read_unit_variables(tree: Tree, readings: Sequence[UnitLine]) -> Dict[str, 
 
     If a file is not known, the key "" stands for all other names.
     """
-    found: Dict[str, str] = {}
+    variables: Dict[str, str] = {}
     for reading in list_effective_lines(readings, "Environment"):
         for word in split_words(reading.value):
             name, equals, value = word.partition("=")
             if equals:
-                found[name] = value
+                variables[name] = value
     for reading in list_effective_lines(readings, "EnvironmentFile"):
         path = reading.value.lstrip("-")
         text = tree.text(path, _systemd_units.MAX_TEXT_BYTES) if path.startswith("/") else None
         if any(sign in path for sign in "%*?[") or text is None or isinstance(text, Unknown):
             return {"": UNRESOLVED}
-        found.update(_parse_environment_file(text.value) if isinstance(text, Value) else {})
+        variables.update(_parse_environment_file(text.value) if isinstance(text, Value) else {})
     for reading in list_effective_lines(readings, "PassEnvironment"):
-        found.update(dict.fromkeys(reading.value.split(), UNRESOLVED))
-    return found
+        variables.update(dict.fromkeys(reading.value.split(), UNRESOLVED))
+    return variables
 
 
 def _parse_environment_file(text: str) -> Dict[str, str]:
     """Parse an environment file: `NAME="a value"` is a shell word."""
-    found = {}
+    variables = {}
     for _, line in _systemd_units.list_content_lines(text):
         name, equals, value = line.partition("=")
         if equals:
             words = list(split_words(value.strip(), specifiers=False))
-            found[name.strip()] = words[0] if len(words) == 1 else value.strip() if words else ""
-    return found
+            variables[name.strip()] = words[0] if len(words) == 1 else value.strip() if words else ""
+    return variables
 
 
 def split_words(text: str, *, specifiers: bool = True) -> Iterator[str]:
@@ -184,4 +184,4 @@ def split_words(text: str, *, specifiers: bool = True) -> Iterator[str]:
         word = ""
         for escaped, double, single, plain in re.findall(_PIECE, match[0]):
             word += plain or escaped or re.sub(r"\\(.)", r"\1", double or single)
-        yield re.sub("%(.)", lambda found: "%" if found[1] == "%" else UNRESOLVED, word) if specifiers else word
+        yield re.sub("%(.)", lambda specifier: "%" if specifier[1] == "%" else UNRESOLVED, word) if specifiers else word

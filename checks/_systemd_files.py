@@ -99,10 +99,10 @@ class Units:
         entry = self.added.get(path)
         if entry is not None or not path.startswith("/"):
             return entry.target if isinstance(entry, Link) else ""
-        found = self.tree.entry(path, follow=False)
-        if isinstance(found, Value) and found.value.kind != "link":
+        file = self.tree.entry(path, follow=False)
+        if isinstance(file, Value) and file.value.kind != "link":
             return ""
-        target = self.tree.link(path) if isinstance(found, Value) else found
+        target = self.tree.link(path) if isinstance(file, Value) else file
         if isinstance(target, Unknown):
             self.unread = self.unread or target
         return target.value if isinstance(target, Value) else ""
@@ -156,9 +156,9 @@ class Units:
                     self._folders.setdefault(name, []).append(place)
                 if name in ids or not is_unit_name(name):
                     continue
-                found = self._resolved(folder, name)
-                if found:
-                    ids[name] = found
+                resolved = self._resolved(folder, name)
+                if resolved:
+                    ids[name] = resolved
         return ids
 
     def _resolved(self, folder: str, name: str) -> str:
@@ -179,17 +179,17 @@ class Units:
 
     def _aliases(self) -> Mapping[str, Tuple[str, ...]]:
         """Return the aliases of each unit, by name of its file."""
-        found: Dict[str, Tuple[str, ...]] = {}
+        aliases: Dict[str, Tuple[str, ...]] = {}
         for name in self.ids:
-            path = self.final(name)
+            path = self.resolve_path(name)
             if path and not self.is_mask(path):
-                own = basename(path)
-                if is_template(own) and get_instance(name):
-                    own = set_instance(own, get_instance(name))
-                found[own] = (*found.get(own, ()), name)
-        return found
+                file_name = basename(path)
+                if is_template(file_name) and get_instance(name):
+                    file_name = set_instance(file_name, get_instance(name))
+                aliases[file_name] = (*aliases.get(file_name, ()), name)
+        return aliases
 
-    def final(self, name: str) -> str:
+    def resolve_path(self, name: str) -> str:
         """Return the path of the file that a name leads to; empty if there is none."""
         for _ in range(MAX_ALIASES):
             name = self.ids.get(name, "")
@@ -197,10 +197,10 @@ class Units:
                 return name
         return ""
 
-    def dangling(self) -> bool:
+    def has_broken_name(self) -> bool:
         """Return whether a name is an invalid alias or an alias of a missing unit, or a link leads to no file."""
         paths = [(folder, name) for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name)]
-        return any(not self.final(name) or self._leads_nowhere(f"{folder}/{name}") for folder, name in paths)
+        return any(not self.resolve_path(name) or self._leads_nowhere(f"{folder}/{name}") for folder, name in paths)
 
     def broken_link(self, name: str) -> str:
         """Return a link of that name that leads to no file and hides another file; else an empty text."""
@@ -214,7 +214,7 @@ class Units:
 
     def fragment(self, name: str) -> Fragment:
         """Return the file of a unit; an instance without a file uses its template."""
-        path = self.final(name) or self.final(get_template(name))
+        path = self.resolve_path(name) or self.resolve_path(get_template(name))
         if not path:
             return Fragment("", "missing")
         if self.is_mask(path):
@@ -223,17 +223,17 @@ class Units:
             return Fragment(path, "missing")  # The target of the link does not exist.
         return Fragment(path, "loaded")
 
-    def known_as(self, name: str, fragment: Fragment) -> Tuple[str, ...]:
+    def list_unit_names(self, name: str, fragment: Fragment) -> Tuple[str, ...]:
         """Return all names of a unit: its own first, then its aliases."""
-        found = dict.fromkeys((name, *self._also(name, name, "")))
-        own = basename(fragment.path)
-        if own and own != name:
-            if not is_template(own):
-                found[own] = None
+        names = dict.fromkeys((name, *self._also(name, name, "")))
+        file_name = basename(fragment.path)
+        if file_name and file_name != name:
+            if not is_template(file_name):
+                names[file_name] = None
             elif get_instance(name):
-                found[set_instance(own, get_instance(name))] = None
-            found.update(dict.fromkeys(self._also(name, own, own)))
-        return tuple(found)
+                names[set_instance(file_name, get_instance(name))] = None
+            names.update(dict.fromkeys(self._also(name, file_name, file_name)))
+        return tuple(names)
 
     def _also(self, name: str, own: str, file: str) -> Iterator[str]:
         """Yield the aliases of a unit, instantiated like the unit."""
@@ -242,11 +242,11 @@ class Units:
                 yield alias
                 continue
             made = set_instance(alias, get_instance(name))
-            other = self.final(made)
+            other = self.resolve_path(made)
             if not (other and file and basename(other) != file):
                 yield made
 
-    def beside(self, names: Tuple[str, ...], suffix: str) -> Iterator[str]:
+    def list_folder_files(self, names: Tuple[str, ...], suffix: str) -> Iterator[str]:
         """Return the files of the directories `NAME.SUFFIX` of a unit, sorted by name.
 
         If several have the same name, the first directory counts.
@@ -257,16 +257,16 @@ class Units:
             for depth, level in enumerate(list_name_levels(name) if "." in name else (name,))
             for place in self._folders.get(f"{level}{suffix}", ())
         ]
-        found: Dict[str, str] = {}
+        files: Dict[str, str] = {}
         for *_, folder in sorted(ranked):
             for name in self.names(folder):
-                found.setdefault(name, f"{folder}/{name}")
-        return iter(path for _, path in sorted(found.items()))
+                files.setdefault(name, f"{folder}/{name}")
+        return iter(path for _, path in sorted(files.items()))
 
-    def readings(self, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[UnitLine]]:
+    def read_lines(self, fragment: Fragment, names: Tuple[str, ...]) -> Optional[List[UnitLine]]:
         """Return the lines of a unit's file and drop-ins; None if one is malformed."""
-        found: List[UnitLine] = []
-        drop_ins = (path for path in self.beside(names, ".d") if path.endswith(".conf"))
+        lines: List[UnitLine] = []
+        drop_ins = (path for path in self.list_folder_files(names, ".d") if path.endswith(".conf"))
         for path in (*((fragment.path,) if fragment.path else ()), *drop_ins):
             text = self.text(path)
             if isinstance(text, Unknown):
@@ -274,8 +274,8 @@ class Units:
             if not isinstance(text, Value):
                 continue
             try:
-                found += parse_unit_file(text.value, path)
+                lines += parse_unit_file(text.value, path)
             except ValueError:
                 if path == fragment.path:
                     return None
-        return found
+        return lines

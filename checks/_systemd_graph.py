@@ -47,8 +47,8 @@ class Transaction:
         unit = self._loaded.get(name)
         if unit is None:
             unit = load_unit(self.units, name)
-            for one in unit.names:
-                self._loaded.setdefault(one, unit)
+            for alias in unit.names:
+                self._loaded.setdefault(alias, unit)
             unit = self._loaded[name]
         return unit
 
@@ -68,9 +68,9 @@ class Transaction:
             return Unknown("unsupported", f"{name} conflicts with another started unit, or waits for itself")
         return Unknown("unsupported", f"whether {name} is started depends on units that cannot all be started")
 
-    def readings(self, unit: Unit) -> List[UnitLine]:
+    def read_lines(self, unit: Unit) -> List[UnitLine]:
         """Return the lines of the files of a unit."""
-        return self.units.readings(self.units.fragment(unit.name), unit.names) or []
+        return self.units.read_lines(self.units.fragment(unit.name), unit.names) or []
 
     def lacks(self, unit: Unit) -> bool:
         """Return whether a unit requires one that cannot be loaded."""
@@ -80,7 +80,7 @@ class Transaction:
         """Return the units that certainly have a start job, or all that may have one."""
         if self.anchor.state != "loaded" or (certain and self._may_fail(self.anchor)):
             return frozenset()
-        found: Set[str] = {self.anchor.name}
+        reached: Set[str] = {self.anchor.name}
         stack: List[Unit] = [self.anchor]
         while stack and len(self._loaded) < MAX_UNITS:
             unit = stack.pop()
@@ -92,10 +92,10 @@ class Transaction:
                 if other.state != "loaded" or (fails and not pull.required) or other.name in without:
                     continue
                 self.pulled.setdefault(other.name, pull.at)
-                if other.name not in found:
-                    found.add(other.name)
+                if other.name not in reached:
+                    reached.add(other.name)
                     stack.append(other)
-        return frozenset(found)
+        return frozenset(reached)
 
     def _fails(self, unit: Unit) -> bool:
         """Return whether a unit requires one that cannot be loaded.
@@ -108,10 +108,10 @@ class Transaction:
         """Return whether any direct or indirect requirement of a unit may fail to load."""
         seen, stack = {unit.name}, [unit]
         while stack and len(self._loaded) < MAX_UNITS:
-            one = stack.pop()
-            if self._fails(one):
+            required = stack.pop()
+            if self._fails(required):
                 return True
-            for pull in one.pulls:
+            for pull in required.pulls:
                 other = self.load(pull.name)
                 if pull.required and other.name not in seen:
                     seen.add(other.name)
@@ -123,13 +123,13 @@ class Transaction:
 
         Units that require them are included.
         """
-        found: Set[str] = set()
+        contested: Set[str] = set()
         kept = self._mattering()
         for name in self.possible:
             for other in self._stopped_with(self._loaded[name].conflicts):
                 pair = {name, other}
-                found |= pair | {self.anchor.name} if pair <= kept else pair - kept
-        return self._with_requiring(found)
+                contested |= pair | {self.anchor.name} if pair <= kept else pair - kept
+        return self._with_requiring(contested)
 
     def _stopped_with(self, conflicts: Tuple[str, ...]) -> Set[str]:
         """Return the units with a start job that are stopped together with these.
@@ -138,48 +138,48 @@ class Transaction:
         """
         if conflicts in self._stopped:
             return self._stopped[conflicts]
-        found = {self.load(name).name for name in conflicts}
+        stopped = {self.load(name).name for name in conflicts}
         grown = True
         while grown:
-            more = {name for name in self.possible - found if self._falls_with(self._loaded[name], found)}
-            found |= more
+            more = {name for name in self.possible - stopped if self._falls_with(self._loaded[name], stopped)}
+            stopped |= more
             grown = bool(more)
-        self._stopped[conflicts] = found & self.possible
+        self._stopped[conflicts] = stopped & self.possible
         return self._stopped[conflicts]
 
     def _falls_with(self, unit: Unit, others: Set[str]) -> bool:
         required = (pull.name for pull in unit.pulls if pull.required)
         return any(self.load(name).name in others for name in (*required, *unit.part_of))
 
-    def _with_requiring(self, found: Set[str]) -> FrozenSet[str]:
+    def _with_requiring(self, names: Set[str]) -> FrozenSet[str]:
         """Return units and all units that require them, directly or not."""
-        grown = bool(found)
+        grown = bool(names)
         while grown:
-            more = {name for name in self.possible - found if self._requires(name, found)}
-            found |= more
+            more = {name for name in self.possible - names if self._requires(name, names)}
+            names |= more
             grown = bool(more)
-        return frozenset(found)
+        return frozenset(names)
 
     def _cyclic(self) -> FrozenSet[str]:
         """Return units in an ordering cycle; systemd drops some of them."""
-        found: Set[str] = set()
+        cyclic: Set[str] = set()
         waits = build_wait_graph(self.possible, self.load)
         for component in find_cycles(waits):
-            found |= component - self._mattering()
-        return self._with_requiring(found)
+            cyclic |= component - self._mattering()
+        return self._with_requiring(cyclic)
 
     def _mattering(self) -> Set[str]:
         """Return the direct and indirect requirements of the default target.
 
         systemd never drops these.
         """
-        found, stack = {self.anchor.name}, [self.anchor]
+        required, stack = {self.anchor.name}, [self.anchor]
         while stack:
             for other in (self.load(pull.name) for pull in stack.pop().pulls if pull.required):
-                if other.name not in found:
-                    found.add(other.name)
+                if other.name not in required:
+                    required.add(other.name)
                     stack.append(other)
-        return found
+        return required
 
     def _requires(self, name: str, others: Set[str]) -> bool:
         return any(pull.required and self.load(pull.name).name in others for pull in self._loaded[name].pulls)

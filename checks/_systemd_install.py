@@ -56,7 +56,7 @@ def read_install(units: Units, name: str) -> Install:
 
     The drop-ins are those of its own name and of its template.
     """
-    path = units.final(name) or units.final(get_template(name))
+    path = units.resolve_path(name) or units.resolve_path(get_template(name))
     texts = [path, *_list_unit_drop_ins(units, name)]
     aliases: List[str] = []
     links: List[Tuple[str, str]] = []
@@ -66,7 +66,7 @@ def read_install(units: Units, name: str) -> Install:
         values = [expand_specifiers(word, name) for word in split_list(reading.value)]
         if reading.name in LINK_SUFFIXES:
             suffix = LINK_SUFFIXES[reading.name]
-            links = [*links, *((one, suffix) for one in values)] if values else [x for x in links if x[1] != suffix]
+            links = [*links, *((value, suffix) for value in values)] if values else [x for x in links if x[1] != suffix]
         elif reading.name == "Alias":
             aliases = [*aliases, *values] if values else []
         elif reading.name == "Also":
@@ -97,13 +97,13 @@ def _read_install_lines(units: Units, paths: List[str]) -> Iterator[UnitLine]:
 
 
 def _list_unit_drop_ins(units: Units, name: str) -> List[str]:
-    found: Dict[str, str] = {}
-    for one in (name, get_template(name)):
-        for folder in SEARCH_PATH if one else ():
-            for file in units.names(f"{folder}/{one}.d") if f"{one}.d" in units.names(folder) else ():
+    drop_ins: Dict[str, str] = {}
+    for unit in (name, get_template(name)):
+        for folder in SEARCH_PATH if unit else ():
+            for file in units.names(f"{folder}/{unit}.d") if f"{unit}.d" in units.names(folder) else ():
                 if file.endswith(".conf"):
-                    found.setdefault(file, f"{folder}/{one}.d/{file}")
-    return [path for _, path in sorted(found.items())]
+                    drop_ins.setdefault(file, f"{folder}/{unit}.d/{file}")
+    return [path for _, path in sorted(drop_ins.items())]
 
 
 def is_unit_enabled(units: Units, name: str) -> Observation[bool]:
@@ -118,18 +118,18 @@ def is_unit_enabled(units: Units, name: str) -> Observation[bool]:
         return units.unread or Absent(Evidence(":".join(_systemd_units.UNITS)), f"unit {name} not found")
     if fragment.state == "masked":
         return Value(value=False, evidence=units.evidence(fragment.path))
-    own = _resolve_own_name(name, fragment)
-    install = read_install(units, own)
-    instance = set_instance(own, install.default_instance) if install.default_instance else ""
-    for path in _find_enabling_links(units, own, {own, instance}, install.aliases):
+    file_name = _resolve_own_name(name, fragment)
+    install = read_install(units, file_name)
+    instance = set_instance(file_name, install.default_instance) if install.default_instance else ""
+    for path in _find_enabling_links(units, file_name, {file_name, instance}, install.aliases):
         return Value(value=True, evidence=units.evidence(path))
     return units.unread or Value(value=False, evidence=units.evidence(fragment.path))
 
 
 def _resolve_own_name(name: str, fragment: Fragment) -> str:
     """Return the name of the unit that a name is an alias of."""
-    own = basename(fragment.path)
-    return set_instance(own, get_instance(name)) if get_instance(name) else own
+    file_name = basename(fragment.path)
+    return set_instance(file_name, get_instance(name)) if get_instance(name) else file_name
 
 
 def _find_enabling_links(units: Units, own: str, names: Set[str], aliases: Tuple[str, ...]) -> Iterator[str]:
@@ -231,7 +231,7 @@ def apply_presets(
     enabled: Dict[str, Evidence] = {}
     disabled: Set[str] = set()
     for name in units.ids:
-        path = units.final(name)
+        path = units.resolve_path(name)
         if not path or basename(path) != name or units.is_mask(path) or not path.startswith("/"):
             continue
         enable, instances, at = find_preset(rules, name)
@@ -254,15 +254,15 @@ def _enable_units(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet
             continue
         done.add(name)
         install = read_install(units, name)
-        names += [(one, at) for one in install.also if is_unit_name(one)]
+        names += [(other_unit, at) for other_unit in install.also if is_unit_name(other_unit)]
         for alias in install.aliases:
             path = f"{CONFIG}/{alias}"
             if is_unit_name(alias) and (alias not in units.names(CONFIG) or path in removed) and path not in links:
                 links[path] = Link(install.path, at)
-        own = set_instance(name, install.default_instance) if install.default_instance else name
+        instance = set_instance(name, install.default_instance) if install.default_instance else name
         for other, suffix in install.links:
-            if is_unit_name(other) and not ("@." in own and "@" not in other):
-                links[f"{CONFIG}/{other}{suffix}/{own}"] = Link(install.path, at)
+            if is_unit_name(other) and not ("@." in instance and "@" not in other):
+                links[f"{CONFIG}/{other}{suffix}/{instance}"] = Link(install.path, at)
     return links
 
 
@@ -271,9 +271,9 @@ def _find_removed_links(units: Units, names: Set[str]) -> Iterator[str]:
     for name in units.names(CONFIG):
         path = f"{CONFIG}/{name}"
         if name.endswith((".wants", ".requires", ".upholds")):
-            for one in units.names(path):
-                if _leads_to_unit(units, f"{path}/{one}", names):
-                    yield f"{path}/{one}"
+            for link in units.names(path):
+                if _leads_to_unit(units, f"{path}/{link}", names):
+                    yield f"{path}/{link}"
         elif is_unit_name(name) and _leads_to_unit(units, path, names):
             yield path
 
@@ -286,5 +286,5 @@ def _leads_to_unit(units: Units, path: str, names: Set[str]) -> bool:
     target = units.link(path)
     if not target or normpath(join(path, "..", target)) == "/dev/null":
         return False
-    own, other = basename(path), basename(target)
-    return bool({own, other, get_template(own), basename(units.final(other))} & names)
+    link_name, target_name = basename(path), basename(target)
+    return bool({link_name, target_name, get_template(link_name), basename(units.resolve_path(target_name))} & names)

@@ -56,13 +56,13 @@ class Unit(NamedTuple):
 def load_unit(units: Units, name: str) -> Unit:
     """Return a unit by name, with its dependencies."""
     fragment = units.fragment(name) if is_unit_name(name) else Fragment("", "missing")
-    names = units.known_as(name, fragment)
+    names = units.list_unit_names(name, fragment)
     kind = name.rpartition(".")[2]
     made = fragment.state == "missing" and (kind in ("slice", "device") or name in PERPETUAL)
     state = "loaded" if made else fragment.state
     if state != "loaded":
         return Unit(names[0], names, fragment.path, state, state, (), ())
-    readings = units.readings(fragment, names)
+    readings = units.read_lines(fragment, names)
     why = "is malformed" if readings is None else _explain_bad_unit(kind, names, readings)
     if why or readings is None:
         return Unit(names[0], names, fragment.path, "bad", why, (), ())
@@ -72,7 +72,7 @@ def load_unit(units: Units, name: str) -> Unit:
         *_list_implied_pulls(kind, readings, fragment.path),
     )
     lists = (
-        (one.name for one in _parse_dependencies(name, readings, (key,)))
+        (pull.name for pull in _parse_dependencies(name, readings, (key,)))
         for key in ("Conflicts", "After", "Before", "PartOf")
     )
     conflicts, after, before, part_of = map(tuple, lists)
@@ -83,7 +83,7 @@ def load_unit(units: Units, name: str) -> Unit:
 def _list_linked_pulls(units: Units, names: Tuple[str, ...]) -> Iterator[Pull]:
     """Yield what links in the directories `NAME.wants` and `NAME.requires` pull in."""
     for suffix, required in FOLDER_SUFFIXES.items():
-        for path in units.beside(names, suffix):
+        for path in units.list_folder_files(names, suffix):
             name = path.rpartition("/")[2]
             if units.link(path) and not units.is_mask(path):
                 instance = get_instance(names[0]) or names[0].rpartition(".")[0]
@@ -135,7 +135,7 @@ def _list_implied_pulls(kind: str, readings: List[UnitLine], path: str) -> Itera
 
 def _has_default_dependencies(readings: List[UnitLine]) -> bool:
     """Return whether a unit has the default dependencies of its type."""
-    values = [one.value for one in readings if (one.section, one.name) == ("Unit", "DefaultDependencies")]
+    values = [line.value for line in readings if (line.section, line.name) == ("Unit", "DefaultDependencies")]
     return not (values and is_no(values[-1]))
 
 
@@ -180,8 +180,8 @@ def _explain_bad_service(readings: List[UnitLine]) -> str:
     if start is None or stop is None:
         return "names a program by a path that is neither absolute nor a plain name"
     last = {reading.name: reading.value for reading in readings if reading.section in ("Service", "Unit")}
-    types = [one.value for one in readings if (one.section, one.name) == ("Service", "Type")]
-    kind = next((one for one in reversed(types) if one in SERVICE_TYPES), "")
+    types = [line.value for line in readings if (line.section, line.name) == ("Service", "Type")]
+    kind = next((line for line in reversed(types) if line in SERVICE_TYPES), "")
     kind = kind or ("dbus" if last.get("BusName") else "simple" if start else "oneshot")
     success = last.get("SuccessAction", "none") not in ("none", "")
     if not start and not (stop or success):
@@ -200,7 +200,7 @@ def _parse_programs(readings: List[UnitLine], name: str) -> Optional[List[str]]:
 
     A line may have several, separated by `;`.
     """
-    found: List[str] = []
+    programs: List[str] = []
     for value in list_setting_values(readings, "Service", name):
         for command in re.split(r"(?:^|(?<=\s));(?=\s|$)", value):
             first = next(split_list(command), "")
@@ -209,5 +209,5 @@ def _parse_programs(readings: List[UnitLine], name: str) -> Optional[List[str]]:
                 if "-" not in first[: len(first) - len(program)]:
                     return None
             elif first:
-                found.append(program)
-    return found
+                programs.append(program)
+    return programs

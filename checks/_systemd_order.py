@@ -26,18 +26,18 @@ SUCCESSORS = {
 
 def build_wait_graph(names: Iterable[str], load: Callable[[str], Unit]) -> Mapping[str, Set[str]]:
     """Return each unit that may be started, with the units that it waits for."""
-    found: Dict[str, Set[str]] = {name: set() for name in names}
-    for name in found:
+    graph: Dict[str, Set[str]] = {name: set() for name in names}
+    for name in graph:
         unit = load(name)
         for first, then in _list_ordered_pairs(unit):
-            one, other = load(first).name, load(then).name
-            if one in found and other in found and one != other:
-                found[other].add(one)
-    for name, waited in found.items():
+            earlier, other = load(first).name, load(then).name
+            if earlier in graph and other in graph and earlier != other:
+                graph[other].add(earlier)
+    for name, waited in graph.items():
         for other in _list_target_members(load(name), load):
-            if other in found and name not in found[other]:
+            if other in graph and name not in graph[other]:
                 waited.add(other)
-    return found
+    return graph
 
 
 def _list_ordered_pairs(unit: Unit) -> Iterator[Tuple[str, str]]:

@@ -35,8 +35,8 @@ def _read_boot_parameters(tree: Tree) -> List[Tuple[str, str, Evidence]]:
 
 def read_switch(tree: Tree, key: str) -> str:
     """Return the last value of a switch; empty if it is not set."""
-    found = [value or "yes" for name, value, _ in read_boot_parameters(tree) if name == key]
-    return found[-1] if found else ""
+    values = [value or "yes" for name, value, _ in read_boot_parameters(tree) if name == key]
+    return values[-1] if values else ""
 
 
 def is_switched_off(tree: Tree, key: str) -> bool:

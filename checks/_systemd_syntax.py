@@ -79,8 +79,8 @@ def is_yes(value: str) -> bool:
 
 def list_setting_values(readings: List[UnitLine], section: str, name: str) -> List[str]:
     """Return the values of a list setting, which an empty value resets."""
-    found: List[str] = []
+    values: List[str] = []
     for reading in readings:
         if (reading.section, reading.name) == (section, name):
-            found = [*found, reading.value] if reading.value else []
-    return found
+            values = [*values, reading.value] if reading.value else []
+    return values

@@ -38,7 +38,7 @@ def merge_folders(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> O
 
     If several have the same name, the first directory counts.
     """
-    found: Dict[str, str] = {}
+    files: Dict[str, str] = {}
     looked = tuple(places)
     for folder in looked:
         names = tree.names(folder)
@@ -46,8 +46,8 @@ def merge_folders(tree: Tree, places: Iterable[str], suffix: str = ".conf") -> O
             return names
         for name in names.value if isinstance(names, Value) else ():
             if name.endswith(suffix) and not name.startswith("."):
-                found.setdefault(name, f"{folder}/{name}")
-    return Value(tuple(found[name] for name in sorted(found)), Evidence(":".join(looked)))
+                files.setdefault(name, f"{folder}/{name}")
+    return Value(tuple(files[name] for name in sorted(files)), Evidence(":".join(looked)))
 
 
 def read_optional_text(tree: Tree, path: str) -> Observation[str]:

@@ -32,22 +32,22 @@ def read_tuned_settings(tree: Tree) -> Iterator[ServiceSetting]:
     """
     line = tree.line(ACTIVE)
     names = line.value.split() if isinstance(line, Value) else []
-    found: SettingsByKey = {}
+    settings: SettingsByKey = {}
     for name in names:
-        _add_profile(tree, name, found, set())
+        _add_profile(tree, name, settings, set())
     if not names:
         for name in _list_profiles(tree):
-            one: SettingsByKey = {}
-            _add_profile(tree, name, one, set())
-            found.update((key, setting._replace(value=None)) for key, setting in one.items())
-    yield from found.values()
-    yield from _read_reapplied_files(tree, found)
+            possible: SettingsByKey = {}
+            _add_profile(tree, name, possible, set())
+            settings.update((key, setting._replace(value=None)) for key, setting in possible.items())
+    yield from settings.values()
+    yield from _read_reapplied_files(tree, settings)
 
 
 def _list_profiles(tree: Tree) -> List[str]:
     names = (tree.names(folder) for folder in FOLDERS)
-    found = [name for seen in names if isinstance(seen, Value) for name in seen.value if _find_profile(tree, name)]
-    return list(dict.fromkeys(found))[:MAX_PROFILES]
+    profiles = [name for seen in names if isinstance(seen, Value) for name in seen.value if _find_profile(tree, name)]
+    return list(dict.fromkeys(profiles))[:MAX_PROFILES]
 
 
 def _find_profile(tree: Tree, name: str) -> str:
@@ -58,7 +58,7 @@ def _find_profile(tree: Tree, name: str) -> str:
     return next((path for path in paths if isinstance(tree.entry(path), Value)), "")
 
 
-def _add_profile(tree: Tree, name: str, found: SettingsByKey, seen: Set[str]) -> None:
+def _add_profile(tree: Tree, name: str, settings: SettingsByKey, seen: Set[str]) -> None:
     """Add the settings of a profile after those of the profiles that it includes."""
     path = _find_profile(tree, name)
     if name in seen or not path or len(seen) > MAX_PROFILES:
@@ -67,11 +67,11 @@ def _add_profile(tree: Tree, name: str, found: SettingsByKey, seen: Set[str]) ->
     text = _systemd_units.read_optional_text(tree, path)
     readings = list(_systemd_units.parse_settings(text.value)) if isinstance(text, Value) else []
     for included in (value for _, section, key, value in readings if (section, key) == ("main", "include")):
-        for one in re.split(r"[,;\s]+", included):
-            _add_profile(tree, one.lstrip("-"), found, seen)
+        for parent in re.split(r"[,;\s]+", included):
+            _add_profile(tree, parent.lstrip("-"), settings, seen)
     for line, key, value in _parse_sysctl_sections(readings):
-        found.pop(key, None)
-        found[key] = ServiceSetting(key, value, Evidence(path, line))
+        settings.pop(key, None)
+        settings[key] = ServiceSetting(key, value, Evidence(path, line))
 
 
 def _parse_sysctl_sections(readings: List[Tuple[int, str, str, str]]) -> Iterator[Tuple[int, str, Optional[str]]]:
@@ -87,7 +87,7 @@ def _parse_sysctl_sections(readings: List[Tuple[int, str, str, str]]) -> Iterato
             yield line, normalize_key(key), None if re.search(r"[$<>]", plain) else " ".join(plain.split())
 
 
-def _read_reapplied_files(tree: Tree, found: SettingsByKey) -> Iterator[ServiceSetting]:
+def _read_reapplied_files(tree: Tree, settings: SettingsByKey) -> Iterator[ServiceSetting]:
     """Yield the files of /etc that tuned applies again, unless `reapply_sysctl = 0`."""
     text = _systemd_units.read_optional_text(tree, MAIN)
     readings = (
@@ -100,7 +100,7 @@ def _read_reapplied_files(tree: Tree, found: SettingsByKey) -> Iterator[ServiceS
         return
     files = _systemd_units.merge_folders(tree, REAPPLIED_FILES[:1])
     for path in (*(files.value if isinstance(files, Value) else ()), REAPPLIED_FILES[1]):
-        said = _systemd_units.read_optional_text(tree, path)
-        for setting in parse_assignments(said.value, path) if isinstance(said, Value) else ():
-            if setting.key in found:
+        text_of_file = _systemd_units.read_optional_text(tree, path)
+        for setting in parse_assignments(text_of_file.value, path) if isinstance(text_of_file, Value) else ():
+            if setting.key in settings:
                 yield setting

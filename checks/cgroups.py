@@ -61,7 +61,7 @@ def version(machine: Machine) -> Observation[str]:
     layout = machine.once(_cgroups_mounted.read_cgroup_layout)
     if not isinstance(layout, Value):
         return layout
-    telling = layout.value.telling
+    telling = layout.value.deciding_mount
     if not telling:
         return _explain_unmounted(machine, layout.evidence)
     return Value(layout.value.version, layout.evidence._replace(line=telling.line))
@@ -89,26 +89,26 @@ def controllers(machine: Machine) -> Observation[FrozenSet[str]]:
     io on version 2. Version 2 has no cpuacct, net_cls or net_prio, and never lists perf_event, which is always
     available. In a container these are the controllers passed down to it (see `nested`). Empty if nothing is mounted.
     """
-    layout, found = machine.once(_cgroups_mounted.read_cgroup_layout), machine.once(_read_bindings)
+    layout, observed = machine.once(_cgroups_mounted.read_cgroup_layout), machine.once(_read_bindings)
     if not isinstance(layout, Value):
         return layout
-    if not isinstance(found, Value):
-        return found
+    if not isinstance(observed, Value):
+        return observed
     aside = "v1" if layout.value.version == "2" else ""  # No runtime uses this hierarchy.
-    usable = {name: row for name, row in found.value.items() if not isinstance(row, Value) or row.value != aside}
-    return _collect_usable(usable, found.evidence)
+    usable = {name: row for name, row in observed.value.items() if not isinstance(row, Value) or row.value != aside}
+    return _collect_usable(usable, observed.evidence)
 
 
 @controllers.at_rest(*AT_REST)
 def _controllers_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    found = _cgroups_at_boot.resolve_bindings(tree)
-    if not isinstance(found, Value):
-        return Value(frozenset(), found.evidence) if isinstance(found, Absent) else found
-    usable = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
+    observed = _cgroups_at_boot.resolve_bindings(tree)
+    if not isinstance(observed, Value):
+        return Value(frozenset(), observed.evidence) if isinstance(observed, Absent) else observed
+    usable = {name: row for name, row in observed.value.items() if not isinstance(row, Absent)}
     unread = [row for row in usable.values() if isinstance(row, Unknown)]
-    return unread[0] if usable and len(unread) == len(usable) else _collect_usable(usable, found.evidence)
+    return unread[0] if usable and len(unread) == len(usable) else _collect_usable(usable, observed.evidence)
 
 
 def _collect_usable(rows: Bindings, at: Evidence) -> Observation[FrozenSet[str]]:
@@ -135,26 +135,26 @@ def bindings(machine: Machine) -> Rows[Row]:
     and `freezer` on v2 are as in `controllers`. For a missing controller the report states the cause if it is known. It
     is disabled at boot, bound to a version 1 hierarchy that is not mounted here, or not passed down to this container.
     """
-    found = machine.once(_read_bindings)
-    if not isinstance(found, Value):
-        return Rows.lacking(found)
-    rows = found.value
+    observed = machine.once(_read_bindings)
+    if not isinstance(observed, Value):
+        return Rows.lacking(observed)
+    rows = observed.value
 
-    def look(name: str) -> Optional[Observation[str]]:
+    def find_row(name: str) -> Optional[Observation[str]]:
         return rows[name] if name in rows else _explain_missing_controller(machine, name)
 
-    return Rows(look, lambda: rows, Absent(found.evidence))
+    return Rows(find_row, lambda: rows, Absent(observed.evidence))
 
 
 @bindings.at_rest(*AT_REST)
 def _bindings_at_rest(tree: Tree) -> Rows[str]:
     from nodespec.checks import _cgroups_at_boot  # noqa: PLC0415
 
-    found = _cgroups_at_boot.resolve_bindings(tree)
-    if not isinstance(found, Value):
-        return Rows.lacking(found)
-    there = {name: row for name, row in found.value.items() if not isinstance(row, Absent)}
-    return Rows(found.value.get, lambda: there, Absent(found.evidence))
+    observed = _cgroups_at_boot.resolve_bindings(tree)
+    if not isinstance(observed, Value):
+        return Rows.lacking(observed)
+    there = {name: row for name, row in observed.value.items() if not isinstance(row, Absent)}
+    return Rows(observed.value.get, lambda: there, Absent(observed.evidence))
 
 
 @fact(
@@ -204,7 +204,7 @@ def nested(machine: Machine) -> Observation[bool]:
     if not isinstance(layout, Value):
         return layout
     v2 = layout.value.v2
-    mount = v2 or layout.value.telling
+    mount = v2 or layout.value.deciding_mount
     if not mount:
         return _explain_unmounted(machine, layout.evidence)
     root = machine.names(mount.point)
@@ -250,8 +250,8 @@ def _read_bindings(machine: Machine) -> Observation[Bindings]:
 
 def _list_uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
     """Yield what version 2 provides although cgroup.controllers never lists it."""
-    own = _find_own_cgroup(machine, v2)
-    freeze = machine.entry(f"{own.value}/cgroup.freeze") if isinstance(own, Value) else own
+    folder = _find_own_cgroup(machine, v2)
+    freeze = machine.entry(f"{folder.value}/cgroup.freeze") if isinstance(folder, Value) else folder
     yield "devices", _infer_by_kernel(machine, (4, 15))
     yield "freezer", Value("v2", freeze.evidence) if isinstance(freeze, Value) else _infer_by_kernel(machine, (5, 2))
 
@@ -279,8 +279,8 @@ def _explain_missing_controller(machine: Machine, name: str) -> Optional[Absent]
     """Return why no mounted hierarchy has a controller, if that is known."""
     line, hierarchy, enabled = machine.once(_read_subsystems).get(name, (0, "0", "1"))
     if enabled == "0":
-        say = f"disabled by cgroup_disable={name} on the kernel command line"
-        return Absent(Evidence(SUBSYSTEMS, line), say)
+        message = f"disabled by cgroup_disable={name} on the kernel command line"
+        return Absent(Evidence(SUBSYSTEMS, line), message)
     if hierarchy != "0":
         return Absent(Evidence(SUBSYSTEMS, line), "bound to a version 1 hierarchy that is not mounted here")
     inside = nested.probe(machine)
@@ -318,14 +318,14 @@ def _parse_controllers(text: str) -> FrozenSet[str]:
 def _find_own_cgroup(machine: Machine, v2: Mount) -> Union[Value[str], Unknown]:
     """Return the directory of the process's own cgroup, as reached through a mount."""
     path = f"{machine.process}/cgroup"
-    own = machine.text(path).then(_parse_v2_path)
-    if not isinstance(own, Value):
-        return _explain_hidden(path) if isinstance(own, Absent) else own
+    cgroup = machine.text(path).then(_parse_v2_path)
+    if not isinstance(cgroup, Value):
+        return _explain_hidden(path) if isinstance(cgroup, Absent) else cgroup
     top = v2.root.rstrip("/")
-    below = own.value[len(top) :]
-    if not own.value.startswith(top) or below[:1] not in {"", "/"} or ".." in below.split("/"):
-        return Unknown("hidden", f"{path}: {own.value} is outside what is mounted on {v2.point}", OUTSIDE_HINT)
-    return Value(f"{v2.point}{below}".rstrip("/"), own.evidence)
+    below = cgroup.value[len(top) :]
+    if not cgroup.value.startswith(top) or below[:1] not in {"", "/"} or ".." in below.split("/"):
+        return Unknown("hidden", f"{path}: {cgroup.value} is outside what is mounted on {v2.point}", OUTSIDE_HINT)
+    return Value(f"{v2.point}{below}".rstrip("/"), cgroup.evidence)
 
 
 def _parse_v2_path(text: str) -> str:
@@ -344,7 +344,7 @@ def _explain_unmounted(machine: Machine, evidence: Evidence) -> Absent:
 
     /proc/PID/cgroup exists if the kernel supports control groups.
     """
-    own = machine.entry(f"{machine.process}/cgroup")
-    if isinstance(own, Absent):
+    entry = machine.entry(f"{machine.process}/cgroup")
+    if isinstance(entry, Absent):
         return Absent(evidence, "the kernel was built without control groups")
     return Absent(evidence, "the kernel has control groups, but no cgroup file system is mounted")

@@ -38,10 +38,10 @@ def flags(machine: Machine) -> Observation[FrozenSet[str]]:
     asimd and sve). Some differ from the vendor's: SSE3 is pni, LZCNT is abm. A feature that the command line disables
     is not listed.
     """
-    found = _read_common_features(machine)
-    if isinstance(found, Absent):
+    features = _read_common_features(machine)
+    if isinstance(features, Absent):
         return Unknown("unsupported", f"{CPUINFO} lists no features on this architecture")
-    return found
+    return features
 
 
 @fact(
@@ -57,12 +57,12 @@ def level(machine: Machine) -> Observation[str]:
     build: RHEL 9 needs v2, RHEL 10 needs v3. To require at least a level, list it and all higher levels: [x86-64-v3,
     x86-64-v4]. Other architectures have no level.
     """
-    rows, found = machine.once(_read_cpuinfo), _read_common_features(machine)
-    if not isinstance(rows, Value) or not isinstance(found, Value):
+    rows, features = machine.once(_read_cpuinfo), _read_common_features(machine)
+    if not isinstance(rows, Value) or not isinstance(features, Value):
         return rows if isinstance(rows, Unknown) else Absent(Evidence(CPUINFO))
-    x86 = rows.value[found.evidence.line - 1].name == "flags"
-    reached = _find_level(found.value) if x86 else ""
-    return Value(reached, found.evidence._replace(inferred=True)) if reached else Absent(found.evidence)
+    x86 = rows.value[features.evidence.line - 1].name == "flags"
+    reached = _find_level(features.value) if x86 else ""
+    return Value(reached, features.evidence._replace(inferred=True)) if reached else Absent(features.evidence)
 
 
 @fact(FreeText(), sources=(CPUINFO,), optional=True)
@@ -96,10 +96,10 @@ def _count_range_list(ranges: str) -> int:
 
 
 def _count_range(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
-    if not found or int(found[2] or found[1]) < int(found[1]):
+    match = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
+    if not match or int(match[2] or match[1]) < int(match[1]):
         raise ValueError(f"`{text[:40]}` is not a range of processors")
-    return int(found[2] or found[1]) - int(found[1]) + 1
+    return int(match[2] or match[1]) - int(match[1]) + 1
 
 
 def _read_cpuinfo(machine: Machine) -> Observation[Tuple[CpuinfoRow, ...]]:
@@ -109,7 +109,7 @@ def _read_cpuinfo(machine: Machine) -> Observation[Tuple[CpuinfoRow, ...]]:
 def _parse_cpuinfo(text: str) -> Tuple[CpuinfoRow, ...]:
     """Parse all lines of the file; ValueError if they describe no processor."""
     parts = (line.partition(":") for line in text.split("\n"))
-    rows = tuple(CpuinfoRow(name.strip(), said.strip()) for name, _, said in parts)
+    rows = tuple(CpuinfoRow(name.strip(), value.strip()) for name, _, value in parts)
     if not _count_processors(rows):
         raise ValueError("no processor found")
     return rows
@@ -126,9 +126,9 @@ def _find_rows(machine: Machine, names: Tuple[str, ...]) -> Observation[Tuple[Cp
     if not isinstance(rows, Value):
         return rows
     for name in names:
-        found = tuple(row for row in rows.value if row.name == name)
-        if found:
-            return Value(found, Evidence(CPUINFO, rows.value.index(found[0]) + 1))
+        matching = tuple(row for row in rows.value if row.name == name)
+        if matching:
+            return Value(matching, Evidence(CPUINFO, rows.value.index(matching[0]) + 1))
     return Absent(Evidence(CPUINFO))
 
 
@@ -139,7 +139,7 @@ def _read_common_features(machine: Machine) -> Observation[FrozenSet[str]]:
 
 def _intersect_features(rows: Tuple[CpuinfoRow, ...]) -> FrozenSet[str]:
     every = {row.said for row in rows}  # Usually all rows are equal.
-    return frozenset.intersection(*(frozenset(said.split()) for said in every))
+    return frozenset.intersection(*(frozenset(value.split()) for value in every))
 
 
 def _find_level(features: FrozenSet[str]) -> str:

@@ -80,13 +80,13 @@ def files(tree: Tree) -> Rows[Row]:
     directory without entries. A link whose target does not exist is absent.
     """
 
-    def look(path: str) -> Optional[Observation[Row]]:
-        found = tree.entry(path)
-        if isinstance(found, Absent) and isinstance(tree.entry(path, follow=False), Value):
-            return found._replace(say="a broken link")
-        return found.then(lambda entry: _make_file_row(tree, path, entry))
+    def find_row(path: str) -> Optional[Observation[Row]]:
+        entry_or_absent = tree.entry(path)
+        if isinstance(entry_or_absent, Absent) and isinstance(tree.entry(path, follow=False), Value):
+            return entry_or_absent._replace(say="a broken link")
+        return entry_or_absent.then(lambda entry: _make_file_row(tree, path, entry))
 
-    return Rows(look, dict, Absent(Evidence("/*")))
+    return Rows(find_row, dict, Absent(Evidence("/*")))
 
 
 def _make_file_row(tree: Tree, path: str, entry: Entry) -> Columns:
@@ -104,8 +104,8 @@ def _make_file_row(tree: Tree, path: str, entry: Entry) -> Columns:
 def _resolve_identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[int]:
     """Return the number of an owner or group; unknown if it stands for unmapped IDs."""
     if tree.maps_ids and number == tree.once(_find_stand_ins)[kind]:
-        say = f"{at}: the user namespace of nodespec does not map every {kind}, and shows {number} for the others"
-        return Unknown("hidden", say, "run nodespec in the host's user namespace")
+        message = f"{at}: the user namespace of nodespec does not map every {kind}, and shows {number} for the others"
+        return Unknown("hidden", message, "run nodespec in the host's user namespace")
     return Value(number, at)
 
 
@@ -118,8 +118,8 @@ def _find_stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
     for kind in ("uid", "gid"):
         mapped = machine.text(f"/proc/self/{kind}_map").then(str.split)
         number = machine.line(f"/proc/sys/kernel/overflow{kind}").then(int)
-        whole = isinstance(mapped, Value) and mapped.value == WHOLE_MAP
-        shown[kind] = None if whole else number.value if isinstance(number, Value) else OVERFLOW
+        maps_all = isinstance(mapped, Value) and mapped.value == WHOLE_MAP
+        shown[kind] = None if maps_all else number.value if isinstance(number, Value) else OVERFLOW
     return shown
 
 

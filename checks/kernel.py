@@ -119,8 +119,8 @@ def version(machine: Machine) -> Observation[str]:
     from the release.
     """
     return _kernel_release.choose_version(
-        look(machine)
-        for look in (
+        read(machine)
+        for read in (
             _read_signature,
             _read_debian_version,
             _kernel_release.read_header_version,
@@ -139,8 +139,8 @@ def arch(machine: Machine) -> Observation[str]:
     Examples: x86_64, aarch64, ppc64le, s390x, riscv64. It is the kernel's own, also if a 32-bit personality makes uname
     print i686 (from Linux 6.2 on). At rest it is read from the head of the kernel's file, else from its configuration.
     """
-    own = machine.line(ARCH)
-    return own if isinstance(own, Value) else Value(machine.uname()[1], Evidence(_kernel_version.UNAME))
+    line = machine.line(ARCH)
+    return line if isinstance(line, Value) else Value(machine.uname()[1], Evidence(_kernel_version.UNAME))
 
 
 @arch.at_rest(*_kernel_version.BOOT_FILES, *_kernel_config.FILES)
@@ -217,8 +217,8 @@ def lockdown(machine: Machine) -> Observation[str]:
         return Unknown(
             "hidden", f"securityfs is not mounted at {SECURITY}", f"mount -t securityfs securityfs {SECURITY}"
         )
-    said = machine.line(f"{SECURITY}/lockdown").then(_parse_selected_word)
-    return mounted if isinstance(mounted, Unknown) and isinstance(said, Absent) else said
+    mode = machine.line(f"{SECURITY}/lockdown").then(_parse_selected_word)
+    return mounted if isinstance(mounted, Unknown) and isinstance(mode, Absent) else mode
 
 
 @lockdown.at_rest(*_kernel_version.CMDLINE_FILES, *_kernel_config.FILES)

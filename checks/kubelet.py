@@ -38,13 +38,13 @@ def version(machine: Machine) -> Observation[str]:
     older. With `--root` no program is run, and the version is unknown; the version of the package may show the same. At
     rest it is the version of the package `kubelet`, else the release in the Go build information of the program.
     """
-    found = _program_places.find_program(machine, "kubelet")
-    if not isinstance(found, Value):
-        return found
-    ran = machine.run([_program_places.get_command_word(machine, "kubelet", found.value), "--version"])
+    program = _program_places.find_program(machine, "kubelet")
+    if not isinstance(program, Value):
+        return program
+    ran = machine.run([_program_places.get_command_word(machine, "kubelet", program.value), "--version"])
     if isinstance(ran, Value) and ran.value.status:
         return Unknown("failed", f"{ran.evidence} ended with status {ran.value.status}")
-    return ran.then(lambda said: _parse_printed_version(said.output))
+    return ran.then(lambda result: _parse_printed_version(result.output))
 
 
 @version.at_rest(*SEARCHED, *PACKAGED)

@@ -151,14 +151,14 @@ def _explain_unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
     """
     from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
 
-    rest, option = machine.once(_resolve_rest), _kernel_config_inferred.find_module_option(name)
-    if not option or not isinstance(rest, Absent):
+    unlisted, option = machine.once(_resolve_rest), _kernel_config_inferred.find_module_option(name)
+    if not option or not isinstance(unlisted, Absent):
         return None
     built = _kernel_config.read_config_option(machine, option)
     # Lists of modules do not include code that can no longer be built as a module.
     if isinstance(built, Value) and built.value == "y":
         return Value("builtin", built.evidence._replace(inferred=True))
-    return rest._replace(say=f"it requires a kernel built with CONFIG_{option}")
+    return unlisted._replace(say=f"it requires a kernel built with CONFIG_{option}")
 
 
 def _find_in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]:
@@ -170,7 +170,7 @@ def _find_in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]
         return None
     folder = f"{SYSFS}/{name}"
     shown, state = machine.entry(folder), machine.entry(f"{folder}/initstate")
-    unread = next((look for look in (shown, state) if isinstance(look, Unknown)), None)
+    unread = next((entry for entry in (shown, state) if isinstance(entry, Unknown)), None)
     if unread or not isinstance(shown, Value):
         return None if not unread or unread.reason == "hidden" else unread
     return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
@@ -188,19 +188,19 @@ def _infer_by_config(machine: Tree, name: str) -> Optional[Observation[str]]:
     built = options.observe(option)
     if not isinstance(built, Value):
         return None
-    at, say = built.evidence._replace(inferred=True), f"built without {option}"
+    at, message = built.evidence._replace(inferred=True), f"built without {option}"
     if built.value == "y" and not built.others:
         return Value("builtin", at)
     may_be_built = {"y", "m"} & {str(built.value), *map(str, built.others)}
     none = isinstance(machine.once(_read_loaded), Absent) and not may_be_built
-    return Absent(at, say) if none else None
+    return Absent(at, message) if none else None
 
 
 def _resolve_loadable(machine: Tree, name: str) -> Optional[Observation[str]]:
     """Return the state of a module of the tree, which may be kept from loading."""
     if all(
-        not isinstance(machine.once(look), Value)
-        for look in (_kernel_version.list_installed_modules, _kernel_version.list_shipped_modules)
+        not isinstance(machine.once(read_list), Value)
+        for read_list in (_kernel_version.list_installed_modules, _kernel_version.list_shipped_modules)
     ):
         return None
     from nodespec.checks import _modprobe_plan, _modules_on_demand  # noqa: PLC0415
@@ -243,16 +243,16 @@ def _list_module_names(machine: Tree) -> Set[str]:
     return names.union(shown.value if isinstance(shown, Value) else ())
 
 
-def _get_mapping(found: Observation[Mapping[str, T]]) -> Mapping[str, T]:
-    return found.value if isinstance(found, Value) else {}
+def _get_mapping(observation: Observation[Mapping[str, T]]) -> Mapping[str, T]:
+    return observation.value if isinstance(observation, Value) else {}
 
 
 def _resolve_rest(machine: Tree) -> Union[Absent, Unknown]:
     """Return the state of all other names; absent only if all lists were read."""
     tree = machine.once(_kernel_version.find_module_tree)
     if isinstance(tree, Absent):
-        look = _suggest_reboot(machine) or "install the kernel's modules, or build them in"
-        return Unknown("not found", f"{tree.evidence} not found", look)
+        hint = _suggest_reboot(machine) or "install the kernel's modules, or build them in"
+        return Unknown("not found", f"{tree.evidence} not found", hint)
     if isinstance(tree, Unknown):
         return tree
     loaded = machine.once(_read_loaded)
@@ -263,13 +263,13 @@ def _resolve_rest(machine: Tree) -> Union[Absent, Unknown]:
         machine.once(_kernel_version.list_installed_modules),
         machine.once(_kernel_version.list_shipped_modules),
     )
-    unread = next((look for look in lacking if isinstance(look, Unknown)), None)
+    unread = next((hint for hint in lacking if isinstance(hint, Unknown)), None)
     if unread:
         return unread
-    if isinstance(lacking[0], Value) and any(isinstance(look, Value) for look in lacking[1:]):
+    if isinstance(lacking[0], Value) and any(isinstance(hint, Value) for hint in lacking[1:]):
         return Absent(tree.evidence)
-    look = f"{machine.once(_kernel_version.suggest_depmod)}, or install the kernel's modules again"
-    return Unknown("not found", f"{tree.value} lists no modules", look)
+    hint = f"{machine.once(_kernel_version.suggest_depmod)}, or install the kernel's modules again"
+    return Unknown("not found", f"{tree.value} lists no modules", hint)
 
 
 def _suggest_reboot(machine: Tree) -> str:
@@ -295,7 +295,7 @@ def _read_bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
     bans = dict(_kernel_names.parse_denied_modules(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
-    return bans, next((look for look in (disabled, line) if isinstance(look, Unknown)), None)
+    return bans, next((line_or_flag for line_or_flag in (disabled, line) if isinstance(line_or_flag, Unknown)), None)
 
 
 def _read_bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:

@@ -46,14 +46,14 @@ def _kinds_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
     from nodespec.checks import _kernel_config  # noqa: PLC0415
 
     rows = _kernel_config.read_options_at_rest(tree)
-    found, at = {"mnt"}, Evidence("")
+    kinds_found, at = {"mnt"}, Evidence("")
     for kind, option in OPTIONS.items():
         row = rows.observe(option)
         if not isinstance(row, Value):
             return row
         at = row.evidence._replace(line=0, inferred=True)
-        found |= {kind} if row.value == "y" else set()
-    return Value(frozenset(found), at)
+        kinds_found |= {kind} if row.value == "y" else set()
+    return Value(frozenset(kinds_found), at)
 
 
 @fact(

@@ -73,13 +73,13 @@ def codename(tree: Tree) -> Observation[str]:
     fields = tree.once(_os_release.read_os_release)
     if not isinstance(fields, Value) or "VERSION_CODENAME" in fields.value:
         return _os_release.read_field(tree, "VERSION_CODENAME")
-    whole = _os_release.read_field(tree, "VERSION")
-    if not isinstance(whole, Value):
-        return whole
-    found = re.search(r"\(([^()\d]+)\)|,([^\d,]+)$", whole.value)
-    if not found:
+    version_text = _os_release.read_field(tree, "VERSION")
+    if not isinstance(version_text, Value):
+        return version_text
+    match = re.search(r"\(([^()\d]+)\)|,([^\d,]+)$", version_text.value)
+    if not match:
         return Absent(fields.evidence)
-    return Value((found[1] or found[2]).strip(), whole.evidence._replace(inferred=True))
+    return Value((match[1] or match[2]).strip(), version_text.evidence._replace(inferred=True))
 
 
 @fact(IDENTIFIER, sources=_os_release.FILES, optional=True, same_at_rest=True)
@@ -107,10 +107,10 @@ def families(tree: Tree) -> Observation[FrozenSet[str]]:
     `families: [debian]` matches Debian, Ubuntu and most derivatives. The list is what the distribution itself declares:
     Amazon Linux 2023 lists fedora, but not rhel.
     """
-    own, like = _read_id(tree), _os_release.read_field(tree, "ID_LIKE")
-    if isinstance(own, Value) and isinstance(like, Value):
-        return like.then(lambda names: frozenset((own.value, *names.split())))
-    return like if isinstance(like, Unknown) else own.then(lambda word: frozenset((word,)))
+    identity, like = _read_id(tree), _os_release.read_field(tree, "ID_LIKE")
+    if isinstance(identity, Value) and isinstance(like, Value):
+        return like.then(lambda names: frozenset((identity.value, *names.split())))
+    return like if isinstance(like, Unknown) else identity.then(lambda word: frozenset((word,)))
 
 
 @fact(FreeText(), sources=("/run/systemd/system", "/run/openrc/softlevel", "/proc/1/comm", *_init_system.SOURCES))

@@ -75,25 +75,25 @@ def packages(tree: Tree) -> Rows[Row]:
 
 def read_packages(tree: Tree) -> Rows[Row]:
     """Return the packages, for families that need the version of an installed package."""
-    found = tree.once(_find_database)
-    if isinstance(found, Unknown):
-        return Rows.lacking(found)
-    return Rows(found.observe, lambda: tree.once(_list_packages), found.rest)
+    database = tree.once(_find_database)
+    if isinstance(database, Unknown):
+        return Rows.lacking(database)
+    return Rows(database.observe, lambda: tree.once(_list_packages), database.rest)
 
 
 def _list_packages(tree: Tree) -> Mapping[str, Observation[Record]]:
-    found = tree.once(_find_database)
-    return {} if isinstance(found, Unknown) else found.every()
+    database = tree.once(_find_database)
+    return {} if isinstance(database, Unknown) else database.every()
 
 
 def _find_database(tree: Tree) -> Union[_dpkg.DpkgDatabase, PackageDatabase, Unknown]:
     """Return the first database that has packages, else why one could not be read."""
     unread = None
-    for look in (_dpkg.read_dpkg_database, _rpm.read_rpm_database, _apk.read_apk_database):
-        found = look(tree)
-        if found and not isinstance(found, Unknown):
-            return found
-        unread = unread or found
+    for read_database in (_dpkg.read_dpkg_database, _rpm.read_rpm_database, _apk.read_apk_database):
+        database = read_database(tree)
+        if database and not isinstance(database, Unknown):
+            return database
+        unread = unread or database
     for path, system in OTHERS.items():
         if not isinstance(tree.entry(path), Absent):
             return unread or Unknown("unsupported", f"{path}: the package system {system} is not supported")

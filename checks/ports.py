@@ -70,14 +70,14 @@ def ports(machine: Machine) -> Rows[Row]:
     """
     tables = {protocol: _read_used_ports(machine, protocol) for protocol in LISTENING_STATES}
     lacking = {protocol: why for protocol, (_, why) in tables.items() if not isinstance(why, Value)}
-    rows: Dict[str, Observation[Row]] = {key: row for found, _ in tables.values() for key, row in found.items()}
+    rows: Dict[str, Observation[Row]] = {key: row for used, _ in tables.values() for key, row in used.items()}
 
-    def look(key: str) -> Optional[Observation[Row]]:
+    def find_row(key: str) -> Optional[Observation[Row]]:
         protocol = key.partition("/")[2] or "tcp"
         return rows.get(key) or tables[protocol][1]
 
     free = Value("free", Evidence(", ".join(f"{machine.process}/net/{protocol}" for protocol in LISTENING_STATES)))
-    return Rows(look, lambda: rows, next(iter(lacking.values()), free))
+    return Rows(find_row, lambda: rows, next(iter(lacking.values()), free))
 
 
 def _read_used_ports(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[str]], Observation[Row]]:
@@ -86,11 +86,11 @@ def _read_used_ports(machine: Machine, protocol: str) -> Tuple[Dict[str, Value[s
     lacking: List[Lacking] = []
     for version in ("", "6"):  # Without IPv6 the second table does not exist, and nothing is missed.
         path = f"{machine.process}/net/{protocol}{version}"
-        found = machine.socket_table(path).then(_parse_table)
-        if isinstance(found, Unknown) or (isinstance(found, Absent) and not version):
-            lacking.append(found)
-        elif isinstance(found, Value):
-            tables[path] = found.value
+        sockets = machine.socket_table(path).then(_parse_table)
+        if isinstance(sockets, Unknown) or (isinstance(sockets, Absent) and not version):
+            lacking.append(sockets)
+        elif isinstance(sockets, Value):
+            tables[path] = sockets.value
     rows = _collect_used_ports(machine, protocol, tables)
     if not lacking:
         return rows, Value("free", Evidence(f"{machine.process}/net/{protocol}"))
@@ -133,9 +133,9 @@ def _is_outgoing(machine: Machine, socket: Socket, listening: Container[str]) ->
 
 def _read_ephemeral_range(machine: Machine) -> Tuple[int, int]:
     """Return the first and the last ephemeral port."""
-    said = machine.line(RANGE)
-    found = re.fullmatch(r"(\d{1,5})\s+(\d{1,5})", said.value, re.ASCII) if isinstance(said, Value) else None
-    return (int(found[1]), int(found[2])) if found else DEFAULT_RANGE
+    line = machine.line(RANGE)
+    match = re.fullmatch(r"(\d{1,5})\s+(\d{1,5})", line.value, re.ASCII) if isinstance(line, Value) else None
+    return (int(match[1]), int(match[2])) if match else DEFAULT_RANGE
 
 
 def _parse_table(text: str) -> Tuple[Socket, ...]:

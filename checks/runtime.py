@@ -121,7 +121,7 @@ def _list_runtime_rows(machine: Machine) -> Dict[str, Observation[Row]]:
 
 
 def _make_runtime_row(machine: Machine, name: str) -> Observation[Row]:
-    looks: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
+    probes: Mapping[str, Callable[[Machine, str], Observation[Datum]]] = {
         "version": _read_version,
         "path": _find_path,
         "enabled": _runtime_catalog.is_runtime_enabled,
@@ -135,20 +135,20 @@ def _make_runtime_row(machine: Machine, name: str) -> Observation[Row]:
         "cgroup_driver": _read_cgroup_driver,
         "snapshotter": _read_snapshotter,
     }
-    there = select_first(look(machine, name) for look in (_find_path, _find_socket))
+    there = select_first(probe(machine, name) for probe in (_find_path, _find_socket))
     if isinstance(there, Absent):
         return there._replace(say=f"{name} is not installed")
-    return there.then(lambda _: Columns(**{column: partial(look, machine, name) for column, look in looks.items()}))
+    return there.then(lambda _: Columns(**{column: partial(probe, machine, name) for column, probe in probes.items()}))
 
 
-def _memoize(look: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
+def _memoize(probe: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
     """Memoize an observation for each runtime of a machine."""
 
     def of(name: str) -> Callable[[Machine], T]:
-        return lambda machine: look(machine, name)
+        return lambda machine: probe(machine, name)
 
-    looks = {name: of(name) for name in RUNTIMES}
-    return lambda machine, name: machine.once(looks[name])
+    probes = {name: of(name) for name in RUNTIMES}
+    return lambda machine, name: machine.once(probes[name])
 
 
 def _find_path(tree: Tree, name: str) -> Observation[str]:
@@ -161,10 +161,10 @@ def _find_socket(machine: Machine, name: str) -> Observation[str]:
     sockets = RUNTIMES[name].sockets
     if not sockets:
         return _runtime_catalog.report_no_service(name)
-    found = select_first(_probe_socket(machine, path) for path in sockets)
-    if isinstance(found, Absent):
-        return found._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
-    return found
+    listening = select_first(_probe_socket(machine, path) for path in sockets)
+    if isinstance(listening, Absent):
+        return listening._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
+    return listening
 
 
 def _probe_socket(machine: Machine, path: str) -> Observation[str]:
@@ -252,7 +252,7 @@ def _parse_docker_handlers(info: object) -> FrozenSet[str]:
 
 
 def _read_version(machine: Machine, name: str) -> Observation[str]:
-    return select_first(look(machine, name) for look in (_read_reported_version, _read_printed_version))
+    return select_first(read(machine, name) for read in (_read_reported_version, _read_printed_version))
 
 
 def _read_reported_version(machine: Machine, name: str) -> Observation[str]:
@@ -275,14 +275,14 @@ def _read_printed_version(machine: Machine, name: str) -> Observation[str]:
     return ran.then(lambda ran: _parse_version(ran.output))
 
 
-def _parse_version(said: str) -> str:
+def _parse_version(text: str) -> str:
     """Return the first version in a text.
 
     Example: `containerd github.com/containerd/containerd/v2 v2.1.5 fcd4322`.
     """
-    match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", said[:1000], re.ASCII)
+    match = re.search(r"(?:^|\s)v?(\d{1,9}\.\d{1,9}[\w.+~-]{0,99})", text[:1000], re.ASCII)
     if not match:
-        raise ValueError(f"no version found in `{said[:80]}`")
+        raise ValueError(f"no version found in `{text[:80]}`")
     return match[1]
 
 
@@ -296,14 +296,14 @@ def _request_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
 
 
 def _read_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
-    def looks() -> Iterator[Observation[str]]:
+    def read_sources() -> Iterator[Observation[str]]:
         yield _request_cgroup_driver(machine, name)
         if name == "containerd":
             yield _request_status(machine, name).then(lambda status: _require_text(status.cgroup_driver))
         elif name in INFO_KEYS:
             yield _request_info(machine, name).then(lambda info: _require_text(_get_info(info, INFO_KEYS[name][0])))
 
-    asked = select_first(looks())
+    asked = select_first(read_sources())
     if isinstance(asked, Value) or name not in CONFIGURED:
         return asked
     files = _read_configured(machine, name, "cgroup_driver")
@@ -333,7 +333,7 @@ def _request_snapshotter(machine: Machine, name: str) -> Observation[str]:
 
 
 def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
-    def looks() -> Iterator[Observation[str]]:
+    def read_sources() -> Iterator[Observation[str]]:
         if name in INFO_KEYS:
             yield _request_info(machine, name).then(lambda info: _require_text(_get_info(info, INFO_KEYS[name][1])))
         else:
@@ -342,10 +342,10 @@ def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
 
     if name not in CONFIGURED:
         return _runtime_catalog.report_no_images(name)
-    return select_first(looks())
+    return select_first(read_sources())
 
 
-def _require_text(said: object) -> str:
-    if not isinstance(said, str) or not said:
+def _require_text(value: object) -> str:
+    if not isinstance(value, str) or not value:
         raise ValueError("the value is not set")
-    return said
+    return value

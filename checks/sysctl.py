@@ -85,15 +85,15 @@ def _observe_parameter(machine: Machine, key: str) -> Observation[str]:
     if closed:
         return closed
     path = make_path(key)
-    said = machine.text(path).then(lambda text: " ".join(text.split()))
-    if isinstance(said, Value):
-        return said
+    value = machine.text(path).then(lambda text: " ".join(text.split()))
+    if isinstance(value, Value):
+        return value
     entry = machine.entry(path)
     if isinstance(entry, Value) and entry.value.kind == "directory":
         return Absent(Evidence(path), "a group of parameters; name one parameter")
     if isinstance(entry, Value) and not entry.value.mode & 0o444:
         return Unknown("unsupported", f"{path} is write-only")
-    return said if isinstance(said, Unknown) else Absent(said.evidence, _explain_missing_parameter(machine, key))
+    return value if isinstance(value, Unknown) else Absent(value.evidence, _explain_missing_parameter(machine, key))
 
 
 NAMESPACES = {
@@ -142,9 +142,9 @@ def _find_nearest(machine: Machine, key: str) -> str:
     path = ROOT
     for part in key.translate(SWAP_SEPARATORS).split("/"):
         names = machine.names(path)
-        here = names.value[:MAX_COMPARED_NAMES] if isinstance(names, Value) else ()
-        if part not in here:
-            close = get_close_matches(part, here, 1, MIN_SIMILARITY)
+        candidates = names.value[:MAX_COMPARED_NAMES] if isinstance(names, Value) else ()
+        if part not in candidates:
+            close = get_close_matches(part, candidates, 1, MIN_SIMILARITY)
             return (
                 f"there is {make_name(f'{path}/{close[0]}')}" if close else f"{path} has no parameter of a similar name"
             )

@@ -414,7 +414,7 @@ def test_what_is_left_is_what_a_line_says(lines: list[str]) -> None:
         assert seen == (None if named[0].value is None else Value(named[0].value, named[0].at))
     elif seen:
         assert any("*" in one.path or "[" in one.path or "?" in one.path for one in found.values())
-    assert all(isinstance(name, str) for name in assigned.named())
+    assert all(isinstance(name, str) for name in assigned.list_names())
 
 
 NETWORKD = "/usr/lib/systemd/system/systemd-networkd.service"
