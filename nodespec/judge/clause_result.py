@@ -28,39 +28,41 @@ class ClauseResult(NamedTuple):
     """
 
     clause: Clause
-    seen: Observation[Datum]
+    observation: Observation[Datum]
     outcome: str
     part: Part
     negated: bool = False
     lack: str = ""
 
 
-def evaluate_clause(clause: Clause, seen: Observation[Datum], name: str = "", *, negated: bool = False) -> ClauseResult:
+def evaluate_clause(
+    clause: Clause, observation: Observation[Datum], name: str = "", *, negated: bool = False
+) -> ClauseResult:
     """Evaluate an observation by a clause.
 
     `name` is the alias that supplied the value; it is empty for the name of the place itself.
     """
-    outcome = compare_observation(clause, seen)
+    outcome = compare_observation(clause, observation)
     fails = outcome == "fail" and not negated
-    lack = clause.expect.lack(seen.value) if fails and isinstance(seen, Value) else ""
+    lack = clause.expect.lack(observation.value) if fails and isinstance(observation, Value) else ""
     wanted = f"not {clause.expect.text}" if negated else clause.expect.text
-    evidence = () if isinstance(seen, Unknown) else (Evidence(*seen.evidence),)
+    evidence = () if isinstance(observation, Unknown) else (Evidence(*observation.evidence),)
     shows = patterns.OPPOSITE.get(outcome, outcome) if negated else outcome
-    part = Part(".".join(clause.place.path), wanted, _make_observed(clause, seen, name), evidence, shows)
-    return ClauseResult(clause, seen, outcome, part, negated, lack)
+    part = Part(".".join(clause.place.path), wanted, _make_observed(clause, observation, name), evidence, shows)
+    return ClauseResult(clause, observation, outcome, part, negated, lack)
 
 
-def compare_observation(clause: Clause, seen: Observation[Datum]) -> str:
+def compare_observation(clause: Clause, observation: Observation[Datum]) -> str:
     """Return whether an observation meets the clause: pass, fail, unknown or deferred."""
-    if isinstance(seen, Unknown):
-        return DEFERRED if seen.reason == DEFERRED else "unknown"
-    if isinstance(seen, Absent):
+    if isinstance(observation, Unknown):
+        return DEFERRED if observation.reason == DEFERRED else "unknown"
+    if isinstance(observation, Absent):
         return "pass" if clause.expect.absent else "fail"
-    if not seen.others:
-        return "pass" if clause.expect.test(seen.value) else "fail"
-    values: Tuple[Case, ...] = (seen.value, *seen.others)
-    if MORE in seen.others:  # any larger number: test the larger values that the expectation distinguishes
-        values += tuple(case for case in clause.expect.cases if _exceeds(case, seen.value))
+    if not observation.others:
+        return "pass" if clause.expect.test(observation.value) else "fail"
+    values: Tuple[Case, ...] = (observation.value, *observation.others)
+    if MORE in observation.others:  # any larger number: test the larger values that the expectation distinguishes
+        values += tuple(case for case in clause.expect.cases if _exceeds(case, observation.value))
     verdicts = {clause.expect.test(value) for value in values}
     return "unknown" if len(verdicts) > 1 else "pass" if verdicts.pop() else "fail"
 
@@ -75,22 +77,24 @@ def _exceeds(case: Case, value: Datum) -> bool:
     return isinstance(case, int) and isinstance(value, int) and case > value
 
 
-def _make_observed(clause: Clause, seen: Observation[Datum], name: str) -> Observed:
-    if isinstance(seen, Unknown):
-        state = DEFERRED if seen.reason == DEFERRED else "unknown"
-        return Observed(state, seen.say, None, (), seen.reason, seen.look)
-    if isinstance(seen, Absent):
-        return Observed("absent", describe_absence(clause.place, seen))
+def _make_observed(clause: Clause, observation: Observation[Datum], name: str) -> Observed:
+    if isinstance(observation, Unknown):
+        state = DEFERRED if observation.reason == DEFERRED else "unknown"
+        return Observed(state, observation.say, None, (), observation.reason, observation.look)
+    if isinstance(observation, Absent):
+        return Observed("absent", describe_absence(clause.place, observation))
     kind = clause.place.kind
-    text = " or ".join(format_value(value, kind) for value in (seen.value, *seen.others))
-    others = tuple(observation_json.encode_value(value) for value in seen.others)
-    return Observed("value", f"{text} (as {name})" if name else text, observation_json.encode_value(seen.value), others)
+    text = " or ".join(format_value(value, kind) for value in (observation.value, *observation.others))
+    others = tuple(observation_json.encode_value(value) for value in observation.others)
+    return Observed(
+        "value", f"{text} (as {name})" if name else text, observation_json.encode_value(observation.value), others
+    )
 
 
-def describe_absence(place: Place, seen: Absent) -> str:
+def describe_absence(place: Place, observation: Absent) -> str:
     """Describe an absence."""
     noun = f"no such {place.fact.noun}" if isinstance(place.fact, Table) and not place.column else "absent"
-    return f"{noun}: {seen.say}" if seen.say else noun
+    return f"{noun}: {observation.say}" if observation.say else noun
 
 
 def format_value(value: Datum, kind: Kind[Datum]) -> str:
@@ -106,28 +110,28 @@ def format_value(value: Datum, kind: Kind[Datum]) -> str:
     return str(value) or "empty"
 
 
-def format_sentence(outcome: str, sights: Sequence[ClauseResult], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
+def format_sentence(outcome: str, results: Sequence[ClauseResult], alternatives: bool = False) -> str:  # noqa: FBT001, FBT002
     """Return the one-line text of a finding, from the clause results that decided it."""
     if alternatives and outcome == "fail":
-        common = _describe_absent([sight for sight in sights if _is_unmet(sight)])
+        common = _describe_absent([result for result in results if _is_unmet(result)])
         if common:
             return common
         return "none of: " + "; ".join(
-            dict.fromkeys(f"{s.part.place} {_format_result(s)}" for s in sights if _is_unmet(s))
+            dict.fromkeys(f"{s.part.place} {_format_result(s)}" for s in results if _is_unmet(s))
         )
-    telling = [sight for sight in sights if sight.part.outcome == outcome] or list(sights)
-    if len(sights) == 1:
+    telling = [result for result in results if result.part.outcome == outcome] or list(results)
+    if len(results) == 1:
         return _format_result(telling[0])
     return "; ".join(f"{s.part.place} {_format_result(s)}" for s in telling)
 
 
-def _describe_absent(sights: Sequence[ClauseResult]) -> str:
+def _describe_absent(results: Sequence[ClauseResult]) -> str:
     """Describe alternatives that are absent rows of one table; empty for any others."""
-    tables = {sight.clause.place.owner: sight.clause.place.fact for sight in sights}
+    tables = {result.clause.place.owner: result.clause.place.fact for result in results}
     table = next(iter(tables.values())) if len(tables) == 1 else None
-    if not isinstance(table, Table) or not all(isinstance(s.seen, Absent) and not s.negated for s in sights):
+    if not isinstance(table, Table) or not all(isinstance(s.observation, Absent) and not s.negated for s in results):
         return ""
-    parts = [(sight.clause.place.key, sight.clause.place.column, sight.part) for sight in sights]
+    parts = [(result.clause.place.key, result.clause.place.column, result.part) for result in results]
     return describe_absent_alternatives(table.noun, parts, table.labels)
 
 
@@ -175,38 +179,42 @@ def join_words(words: Sequence[str], conjunction: str) -> str:
     return f" {conjunction} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
-def _is_unmet(sight: ClauseResult) -> bool:
-    return sight.part.outcome != "pass"
+def _is_unmet(result: ClauseResult) -> bool:
+    return result.part.outcome != "pass"
 
 
-def _format_result(sight: ClauseResult) -> str:
-    observed, wanted = sight.part.observed, sight.part.expected
+def _format_result(result: ClauseResult) -> str:
+    observed, wanted = result.part.observed, result.part.expected
     if observed.state in ("unknown", DEFERRED):
         return f"wanted {wanted}, not known: {observed.text}" if observed.state == "unknown" else observed.text
     found = f"wanted {wanted}, found {observed.text}"
-    return f"{found} ({sight.lack})" if sight.lack else found
+    return f"{found} ({result.lack})" if result.lack else found
 
 
 def describe_unmet_condition(when: Sequence[ClauseResult]) -> str:
     """Describe why a requirement does not apply."""
-    part = next((sight for sight in when if sight.part.outcome == "fail"), when[0]).part
+    part = next((result for result in when if result.part.outcome == "fail"), when[0]).part
     return f"applies only if {part.place} is {part.expected}; found {part.observed.text}"
 
 
-def select_default_fix(sights: Sequence[ClauseResult], *, at_rest: bool = False) -> str:
+def select_default_fix(results: Sequence[ClauseResult], *, at_rest: bool = False) -> str:
     """Return the default fix of the first clause that fails, with a value that passes.
 
     `at_rest` selects the part of a fix that changes files.
     """
-    for sight in sights:
-        place, expect = sight.clause.place, sight.clause.expect
-        unwanted = sight.negated or (expect.absent and isinstance(sight.seen, Value))  # the default fix would create it
-        hinted = isinstance(sight.seen, Absent) and sight.seen.say  # its text is more specific than the default fix
+    for result in results:
+        place, expect = result.clause.place, result.clause.expect
+        unwanted = result.negated or (
+            expect.absent and isinstance(result.observation, Value)
+        )  # the default fix would create it
+        hinted = (
+            isinstance(result.observation, Absent) and result.observation.say
+        )  # its text is more specific than the default fix
         if hinted:
             continue
         fix = place.fix_at_rest if at_rest else place.fix
-        if sight.part.outcome == "fail" and fix and not unwanted:
-            return _fill_fix(fix, sight.clause)
+        if result.part.outcome == "fail" and fix and not unwanted:
+            return _fill_fix(fix, result.clause)
     return ""
 
 

@@ -48,7 +48,7 @@ class RequirementResult(NamedTuple):
     """
 
     finding: Finding
-    sights: Tuple[ClauseResult, ...]
+    results: Tuple[ClauseResult, ...]
     causes: Tuple[Tuple[str, str, str], ...]
 
 
@@ -125,20 +125,20 @@ def _evaluate_requirement(requirement: Requirement, facts: BoundFacts) -> Requir
     if "every" in requirement.pattern or "some" in requirement.pattern:
         from nodespec.judge.quantified_rule import evaluate_rows  # noqa: PLC0415 - few specs have quantified rules
 
-        required, sights, said = evaluate_rows(requirement.pattern, facts)
+        required, results, text = evaluate_rows(requirement.pattern, facts)
     else:
         pattern = facts.reading.pattern(requirement.pattern)
-        sights = _evaluate_pattern(pattern, facts)
-        required = join_results(pattern, sights)
-        sights = _select_decisive(pattern, sights) if required == "pass" else sights
-        said = format_sentence(required, sights, "any" in requirement.pattern)
+        results = _evaluate_pattern(pattern, facts)
+        required = join_results(pattern, results)
+        results = _select_decisive(pattern, results) if required == "pass" else results
+        text = format_sentence(required, results, "any" in requirement.pattern)
     outcome = patterns.apply_condition(condition, required)
     if outcome in ("unknown", DEFERRED) and condition != "pass":
-        undecided = tuple(sight for sight in when if sight.outcome in ("unknown", DEFERRED))
+        undecided = tuple(result for result in when if result.outcome in ("unknown", DEFERRED))
         return _make_result(
-            facts, requirement, outcome, (*undecided, *sights), f"condition: {format_sentence(condition, when)}"
+            facts, requirement, outcome, (*undecided, *results), f"condition: {format_sentence(condition, when)}"
         )
-    return _make_result(facts, requirement, outcome, sights, said)
+    return _make_result(facts, requirement, outcome, results, text)
 
 
 def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResult, ...], str]:
@@ -148,23 +148,23 @@ def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResu
     if id(data) in settled:
         return settled[id(data)]
     pattern = facts.reading.pattern(data)
-    sights = _evaluate_pattern(pattern, facts)
-    found = sights, join_results(pattern, sights)
+    results = _evaluate_pattern(pattern, facts)
+    found = results, join_results(pattern, results)
     if all(clause.place.path[0] == patterns.PARAMS for clause in patterns.list_clauses(pattern)):
         settled[id(data)] = found
     return found
 
 
 def _make_result(
-    facts: BoundFacts, requirement: Requirement, outcome: str, sights: Sequence[ClauseResult], said: str
+    facts: BoundFacts, requirement: Requirement, outcome: str, results: Sequence[ClauseResult], text: str
 ) -> RequirementResult:
     fix = ""  # For any other outcome it is not known that one is needed.
     if outcome == "fail":
-        fix = requirement.fix or select_default_fix(sights, at_rest=facts.reading.at_rest)
-    parts = tuple(sight.part for sight in sights)
-    words = (said, requirement.why, fix, requirement.see, requirement.source, parts)
+        fix = requirement.fix or select_default_fix(results, at_rest=facts.reading.at_rest)
+    parts = tuple(result.part for result in results)
+    words = (text, requirement.why, fix, requirement.see, requirement.source, parts)
     finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words)
-    return RequirementResult(finding, tuple(sights), _list_causes(outcome, sights))
+    return RequirementResult(finding, tuple(results), _list_causes(outcome, results))
 
 
 # clauses
@@ -174,68 +174,76 @@ def _evaluate_pattern(pattern: Pattern, facts: BoundFacts, *, negated: bool = Fa
     if isinstance(pattern, Clause):
         return (_evaluate_clause(pattern, facts, negated=negated),)
     negated ^= pattern.how == "not"
-    return tuple(sight for one in pattern.parts for sight in _evaluate_pattern(one, facts, negated=negated))
+    return tuple(result for one in pattern.parts for result in _evaluate_pattern(one, facts, negated=negated))
 
 
 def _evaluate_clause(clause: Clause, facts: BoundFacts, *, negated: bool) -> ClauseResult:
-    looks = [(facts.observe(place), place) for place in (clause.place, *clause.aliases)]
+    observations = [(facts.observe(place), place) for place in (clause.place, *clause.aliases)]
     if not clause.expect.opaque:
-        return evaluate_clause(clause, *_select_strongest(clause, looks), negated=negated)
+        return evaluate_clause(clause, *_select_strongest(clause, observations), negated=negated)
     try:  # a regular expression can backtrack exponentially
         with Alarm(max(min(facts.end - time.monotonic(), MAX_PATTERN_SECONDS), MIN_PATTERN_SECONDS), busy=True):
-            return evaluate_clause(clause, *_select_strongest(clause, looks), negated=negated)
+            return evaluate_clause(clause, *_select_strongest(clause, observations), negated=negated)
     except TimedOut:
         facts.late = True
         return evaluate_clause(clause, PATTERN_TIMED_OUT, negated=negated)
 
 
 def _select_strongest(
-    clause: Clause, looks: Sequence[Tuple[Observation[Datum], Place]]
+    clause: Clause, observations: Sequence[Tuple[Observation[Datum], Place]]
 ) -> Tuple[Observation[Datum], str]:
     """Return the strongest value of several aliases, and the alias that supplied it.
 
     An alias that is unknown might have a stronger value. If that could change the outcome, the result is unknown.
     """
-    if len(looks) == 1:
-        return looks[0][0], ""
+    if len(observations) == 1:
+        return observations[0][0], ""
     kind = clause.place.kind
-    values = [(kind.strength(seen.value), seen, place) for seen, place in looks if isinstance(seen, Value)]
-    unknown = next((seen for seen, _ in looks if isinstance(seen, Unknown)), None)
+    values = [
+        (kind.strength(observation.value), observation, place)
+        for observation, place in observations
+        if isinstance(observation, Value)
+    ]
+    unknown = next((observation for observation, _ in observations if isinstance(observation, Unknown)), None)
     if not values:
-        return unknown or looks[0][0], ""
+        return unknown or observations[0][0], ""
     _, best, place = max(values, key=lambda one: one[0])
     name = place.key if place != clause.place else ""
-    may = _list_strongest_values(kind, [seen for seen, _ in looks if not isinstance(seen, Unknown)])
+    may = _list_strongest_values(
+        kind, [observation for observation, _ in observations if not isinstance(observation, Unknown)]
+    )
     hidden = (one for one in kind.others() if one != OTHER and kind.strength(one) >= min(map(kind.strength, may)))
     if unknown and len(set(map(clause.expect.test, (*may, *hidden)))) > 1:
         return unknown, ""
     return Value(may[0], best.evidence, may[1:]), name
 
 
-def _list_strongest_values(kind: Kind[Datum], looks: Sequence[Union[Value[Datum], Absent]]) -> Tuple[Datum, ...]:
+def _list_strongest_values(kind: Kind[Datum], observations: Sequence[Union[Value[Datum], Absent]]) -> Tuple[Datum, ...]:
     """Return the possible strongest values of all aliases, the most likely first.
 
     Each observation may have several possible values.
     """
-    several = [(seen.value, *seen.others) for seen in looks if isinstance(seen, Value)]
+    several = [
+        (observation.value, *observation.others) for observation in observations if isinstance(observation, Value)
+    ]
     least = max(min(map(kind.strength, values)) for values in several)
     best = max((values[0] for values in several), key=kind.strength)
     return tuple(dict.fromkeys(v for values in ((best,), *several) for v in values if kind.strength(v) >= least))
 
 
-def _select_decisive(pattern: Pattern, sights: Tuple[ClauseResult, ...]) -> Tuple[ClauseResult, ...]:
+def _select_decisive(pattern: Pattern, results: Tuple[ClauseResult, ...]) -> Tuple[ClauseResult, ...]:
     """Return the clause results that decided a pass.
 
     For `any`, these are the results of the first alternative that passes; otherwise all.
     """
     if isinstance(pattern, Clause) or pattern.how != "any":
-        return sights
+        return results
     for part_ in pattern.parts:
         size = len(tuple(patterns.list_clauses(part_)))
-        own, sights = sights[:size], sights[size:]
+        own, results = results[:size], results[size:]
         if join_results(part_, own) == "pass":
             return own
-    return sights
+    return results
 
 
 # causes
@@ -245,8 +253,8 @@ def group_causes(judged: Sequence[RequirementResult]) -> Tuple[Cause, ...]:
     """Group findings that are unknown for the same reason or fail for the same cause."""
     groups: dict[Tuple[str, str], List[Tuple[str, str, str]]] = {}
     for finding, _, own in judged:
-        for key, say, look_ in own:
-            groups.setdefault((finding.outcome, key), []).append((finding.id, say, look_))
+        for key, say, hint in own:
+            groups.setdefault((finding.outcome, key), []).append((finding.id, say, hint))
     return tuple(
         Cause(outcome, _join_texts(members), members[0][2], tuple(dict.fromkeys(member[0] for member in members)))
         for (outcome, _), members in groups.items()
@@ -254,20 +262,20 @@ def group_causes(judged: Sequence[RequirementResult]) -> Tuple[Cause, ...]:
     )
 
 
-def _list_causes(outcome: str, sights: Sequence[ClauseResult]) -> Tuple[Tuple[str, str, str], ...]:
+def _list_causes(outcome: str, results: Sequence[ClauseResult]) -> Tuple[Tuple[str, str, str], ...]:
     """Return the causes of a finding, which other findings may share."""
-    if outcome == "fail" and len(sights) > 1:  # with several clauses, the cause of one does not explain the finding
+    if outcome == "fail" and len(results) > 1:  # with several clauses, the cause of one does not explain the finding
         return ()
-    return tuple(dict.fromkeys(one for s in sights if s.part.outcome == outcome and any(one := _find_cause(s))))
+    return tuple(dict.fromkeys(one for s in results if s.part.outcome == outcome and any(one := _find_cause(s))))
 
 
-def _find_cause(sight: ClauseResult) -> Tuple[str, str, str]:
+def _find_cause(result: ClauseResult) -> Tuple[str, str, str]:
     """Return the cause of a clause result: its key, its text, and the hint."""
-    seen = sight.seen
-    if isinstance(seen, Unknown):
-        return f"{seen.reason}: {seen.look or seen.say}", seen.say, seen.look
-    if isinstance(seen, Absent) and seen.say and not seen.say.startswith("there is"):
-        return seen.say, seen.say, ""
+    observation = result.observation
+    if isinstance(observation, Unknown):
+        return f"{observation.reason}: {observation.look or observation.say}", observation.say, observation.look
+    if isinstance(observation, Absent) and observation.say and not observation.say.startswith("there is"):
+        return observation.say, observation.say, ""
     return "", "", ""
 
 

@@ -61,7 +61,7 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
     none = "pass" if data.get("or-none") == "true" else "fail"
     found: List[Tuple[str, str]] = []  # for each row: whether it matches, and whether it is as required
-    seen = _ShownRows(data)
+    shown = _ShownRows(data)
     row = table._replace(path=(*path, "*"), key="*")
     where, require = (
         _parse_row_pattern(data[key], row, facts) if key in data else None for key in ("where", "require")
@@ -70,7 +70,7 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
         if number % ROWS_PER_TIME_CHECK == 0 and time.monotonic() > facts.end:
             facts.late = True
             return "unknown", (), f"timed out after {number} of {len(names)} rows; set a longer --deadline"
-        condition, required = _evaluate_row(where, require, name, facts, seen)
+        condition, required = _evaluate_row(where, require, name, facts, shown)
         if condition != "fail":
             found.append((condition, required))
     if not found:
@@ -79,7 +79,7 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
     outcome = patterns.join_outcomes("all" if how == "every" else "any", outcomes)
     if all(condition != "pass" for condition, _ in found):  # possibly no row matches
         outcome = none if {required for _, required in found} == {none} else _join_undecided(chain.from_iterable(found))
-    return outcome, tuple((seen.telling or seen.first)[:MAX_SHOWN_ROWS]), f"{how} row: {_format_counts(outcomes)}"
+    return outcome, tuple((shown.deciding or shown.first)[:MAX_SHOWN_ROWS]), f"{how} row: {_format_counts(outcomes)}"
 
 
 class _ShownRows:
@@ -91,20 +91,20 @@ class _ShownRows:
     def __init__(self, data: Data) -> None:
         require = data["require"]
         self.plain = isinstance(require, dict) and "column" in require  # one clause: it passes if the row passes
-        self.telling: List[ClauseResult] = []
+        self.deciding: List[ClauseResult] = []
         self.first: List[ClauseResult] = []
 
     def accepts(self, outcome: str) -> bool:
         """Return whether the report may show a row with this outcome."""
-        return len(self.telling) < MAX_SHOWN_ROWS and (
+        return len(self.deciding) < MAX_SHOWN_ROWS and (
             outcome != "pass" or not self.plain or len(self.first) < MAX_SHOWN_ROWS
         )
 
-    def add(self, sights: Sequence[ClauseResult]) -> None:
+    def add(self, results: Sequence[ClauseResult]) -> None:
         """Add the clause results of a row."""
-        self.telling += [sight for sight in sights if sight.part.outcome != "pass"]
+        self.deciding += [result for result in results if result.part.outcome != "pass"]
         if len(self.first) < MAX_SHOWN_ROWS:
-            self.first += sights
+            self.first += results
 
 
 def _join_undecided(outcomes: Iterable[str]) -> str:
@@ -130,7 +130,7 @@ def _parse_row_pattern(part: Node, row: Place, facts: RowFacts) -> Pattern:
 
 
 def _evaluate_row(
-    where: Optional[Pattern], require: Optional[Pattern], name: str, facts: RowFacts, seen: _ShownRows
+    where: Optional[Pattern], require: Optional[Pattern], name: str, facts: RowFacts, shown: _ShownRows
 ) -> Tuple[str, str]:
     """Return whether a row matches, and whether it is as required."""
     condition = "pass"
@@ -140,8 +140,8 @@ def _evaluate_row(
             return condition, "pass"
     required = _bind_row(cast("Pattern", require), name)
     outcome = _find_outcome(required, facts)
-    if seen.accepts(outcome):
-        seen.add(facts.evaluate(required))
+    if shown.accepts(outcome):
+        shown.add(facts.evaluate(required))
     return condition, outcome
 
 
