@@ -161,13 +161,22 @@ def test_an_older_python_gets_one_sentence(preflight: Path) -> None:
     assert done.stderr == "nodespec: a full Python 3.9 or later is required: Python 3.8\n"
 
 
-def test_a_python_without_json_gets_one_sentence(preflight: Path) -> None:
-    bare = f"import sys; sys.modules['json'] = None; exec(open({str(preflight)!r}).read())"
+@pytest.mark.parametrize(
+    ("module", "command", "said"),
+    [
+        ("zlib", "check", "a full Python 3.9 or later is needed"),
+        ("json", "check -o json", "this Python has no module `json`"),
+        ("argparse", "--help", "this Python has no module `argparse`"),
+    ],
+)
+def test_a_python_that_lacks_a_module_gets_one_sentence(preflight: Path, module: str, command: str, said: str) -> None:
+    words = ["preflight", *command.split()]
+    bare = f"import sys; sys.modules[{module!r}] = None; sys.argv = {words}; exec(open({str(preflight)!r}).read())"
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", bare], cwd="/", capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("nodespec: a full Python 3.9 or later is needed")
+    assert done.stderr.startswith(f"nodespec: {said}")
     assert len(done.stderr.splitlines()) == 1
 
 

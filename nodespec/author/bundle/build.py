@@ -1,8 +1,8 @@
 """Build the bundle: one Python file that checks specs on a host with Python 3.9.
 
 It contains a short loader, followed by encoded data: the modules that a node needs, the families that the specs use,
-and the plan. It also contains the bytecode of the modules that a check imports. A Python with another bytecode version
-compiles the sources at every start. Equal inputs give equal bytes.
+and the plan. It also contains the bytecode of these modules. A Python with another bytecode version compiles the
+sources that it imports at every start. Equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import marshal
 import os
 import zlib
 from importlib.util import MAGIC_NUMBER
@@ -35,6 +36,11 @@ START_MODULES = (
     "nodespec.entry",
     "nodespec.preflight.main",
 )  # modules that a check starts with
+USUAL_MODULES = (
+    *("nodespec.checks._boot_next", "nodespec.checks._kernel_config_inferred", "nodespec.checks._systemd_command"),
+    *("nodespec.host.cri", "nodespec.host.grpc", "nodespec.host.lifeline"),
+    *("nodespec.judge.quantified_rule", "nodespec.judge.text_match", "nodespec.recording.tee", "nodespec.reports.json"),
+)  # modules that a check of a usual node imports later
 BUNDLED_FORMATS = ("text", "json", "junit")
 HEAD_FAMILIES = ("kernel", "os")  # the families that the head of every report uses
 MAX_BUNDLE_BYTES = 800_000  # maximum size of a bundle in bytes; bytecode that does not fit is left out
@@ -61,7 +67,7 @@ elif sys.path[:1] != [library]:
 try:
     if sys.version_info < (3, 9):
         raise ImportError("Python %d.%d" % sys.version_info[:2])
-    import argparse, binascii, json, marshal, os, zlib
+    import binascii, marshal, os, zlib
     from importlib.machinery import ModuleSpec
     from importlib.util import MAGIC_NUMBER
 except ImportError as error:
@@ -80,12 +86,13 @@ CODE = \"\"\"
 
 
 def decompress(text):
-    return zlib.decompress(binascii.a2b_base64(text))
+    return marshal.loads(zlib.decompress(binascii.a2b_base64(text)))
 
 
 class Bundled:
     compiled = MAGIC_NUMBER.hex() == "{magic}" and not os.environ.get("NODESPEC_DEBUG")
-    codes = marshal.loads(decompress(CODE)) if compiled else {{}}
+    started, single = marshal.loads(binascii.a2b_base64(CODE)) if compiled else (None, {{}})
+    codes = marshal.loads(zlib.decompress(started)) if compiled else {{}}
     sources = {{}}
 
     @staticmethod
@@ -100,12 +107,17 @@ class Bundled:
     @staticmethod
     def exec_module(module):
         name = module.__name__
-        if name not in Bundled.codes and not Bundled.sources:
-            Bundled.sources = json.loads(decompress(SOURCES))
-        exec(Bundled.codes.get(name) or compile(Bundled.sources[name], name, "exec"), module.__dict__)
+        if name in Bundled.codes:
+            code = marshal.loads(Bundled.codes[name])
+        elif name in Bundled.single:
+            code = marshal.loads(zlib.decompress(Bundled.single[name]))
+        else:
+            Bundled.sources = Bundled.sources or decompress(SOURCES)
+            code = compile(Bundled.sources[name], name, "exec")
+        exec(code, module.__dict__)
 
 
-CARRIED = json.loads(decompress(CARRIED))
+CARRIED = decompress(CARRIED)
 sys.meta_path.insert(0, Bundled)
 from nodespec.entry import exit_with
 from nodespec.preflight.main import main
@@ -127,15 +139,23 @@ def build_bundle(plan: Plan, waivers: Json) -> str:
     title = escape_line(
         ", ".join(f"{spec.name} sha256:{spec.digest[:16]}" for spec in plan.specs)
     )  # must stay one line, because it is a comment
-    parts = {"carried": _encode_lines(_compress_json(carried)), "sources": _encode_lines(_compress_json({**modules}))}
+    parts = {
+        "carried": _encode_lines(_compress_marshaled(carried)),
+        "sources": _encode_lines(_compress_marshaled({**modules})),
+    }
     head = {"title": title, "version": __version__, "magic": MAGIC_NUMBER.hex()}
     room = (MAX_BUNDLE_BYTES - len(LOADER.format(**parts, **head, code=""))) * 3 // 4 * LINE_CHARS // (LINE_CHARS + 1)
-    code = minify.compile_modules({name: modules[name] for name in list_start_modules(families, modules)}, room)
+    started = list_start_modules(families, modules)
+    usual = _follow_imports([name for name in USUAL_MODULES if name in modules], modules)
+    ordered = {name: modules[name] for name in dict.fromkeys((*started, *usual, *modules))}
+    code = minify.compile_modules(ordered, len(started), room)
     return LOADER.format(**parts, **head, code=_encode_lines(code))
 
 
-def _compress_json(data: Json) -> bytes:
-    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 9)
+def _compress_marshaled(data: Mapping[str, Json]) -> bytes:
+    """Encode JSON data with marshal, which needs no module of the standard library to be read."""
+    plain = json.loads(json.dumps(data))  # marshal refuses subclasses of str
+    return zlib.compress(marshal.dumps(plain, minify.MARSHAL_VERSION), 9)
 
 
 def _encode_lines(data: bytes) -> str:
@@ -190,13 +210,18 @@ def collect_sources(families: List[str]) -> Dict[str, str]:
 def list_start_modules(families: Sequence[str], modules: Mapping[str, str]) -> List[str]:
     """Return the included modules that a check imports at start."""
     pending = [*(f"nodespec.checks.{name}" for name in families), "nodespec.reports.text", *START_MODULES]
+    return ["nodespec", "nodespec.checks", "nodespec.reports", *_follow_imports(pending, modules)]
+
+
+def _follow_imports(pending: List[str], modules: Mapping[str, str]) -> List[str]:
+    """Return modules, and those that they import at the top level."""
     names = ["nodespec", "nodespec.checks", "nodespec.reports"]
     while pending:
         name = pending.pop()
         if name not in names:
             names.append(name)
             pending += _iter_imports(name, modules[name], at_once=True)
-    return names
+    return names[3:]
 
 
 def _read_source(name: str) -> str:

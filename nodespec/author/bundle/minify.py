@@ -17,6 +17,7 @@ import types
 import zlib
 from typing import Iterator, Mapping, Sequence, Tuple
 
+MARSHAL_VERSION = 2  # All Python versions read it, and the output is reproducible.
 # Match a string, or white space and a comment. Strings do not nest in the syntax of Python 3.9.
 _COMMENT = re.compile(
     r"""("{3}(?:\\.|[^\\])*?"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|[ \t]*\#[^\n]*""",
@@ -51,30 +52,33 @@ def _is_manual(name: str, node: ast.AST) -> bool:
     return family and (isinstance(node, ast.Module) or bool(getattr(node, "decorator_list", ())))
 
 
-def compile_modules(sources: Mapping[str, str], room: int) -> bytes:
-    """Return the compressed bytecode of the first modules that fit in `room` bytes.
+def compile_modules(sources: Mapping[str, str], started: int, room: int) -> bytes:
+    """Return the bytecode of the first modules that fit in `room` bytes, marshaled.
 
-    The content is a marshaled mapping from the name of a module to its code. A separate process makes the bytes
+    The content is a pair: the bytecode by name of the first `started` modules, compressed together, and that of the
+    others, each compressed by itself, since a check imports few of them. A separate process makes the bytes
     reproducible, because the state of an interpreter, such as interned strings, affects the output of marshal.
     """
-    request = json.dumps({"sources": sources, "room": room}).encode()
+    request = json.dumps({"sources": sources, "started": started, "room": room}).encode()
     environment = {"PYTHONHASHSEED": "0"}  # the hash seed determines the order of constant sets
     return subprocess.run(  # noqa: S603 - runs this file
         [sys.executable, "-s", "-S", __file__], input=request, env=environment, stdout=subprocess.PIPE, check=True
     ).stdout
 
 
-def _compile_fitting(sources: Mapping[str, str], room: int) -> bytes:
-    codes = [(name, _compile_module(name, source)) for name, source in sources.items()]
+def _compile_fitting(sources: Mapping[str, str], started: int, room: int) -> bytes:
+    codes = [(name, marshal.dumps(_compile_module(name, source))) for name, source in sources.items()]
     few, many = 0, len(codes) + 1  # `few` modules fit, `many` do not
     while many - few > 1:
         some = (few + many) // 2
-        few, many = (some, many) if len(_compress_codes(codes[:some])) <= room else (few, some)
-    return _compress_codes(codes[:few])
+        few, many = (some, many) if len(_encode_codes(codes[:some], started)) <= room else (few, some)
+    return _encode_codes(codes[:few], started)
 
 
-def _compress_codes(codes: Sequence[Tuple[str, types.CodeType]]) -> bytes:
-    return zlib.compress(marshal.dumps(dict(codes)), 9)
+def _encode_codes(codes: Sequence[Tuple[str, bytes]], started: int) -> bytes:
+    together = zlib.compress(marshal.dumps(dict(codes[:started]), MARSHAL_VERSION), 9)
+    single = {name: zlib.compress(code, 9) for name, code in codes[started:]}
+    return marshal.dumps((together, single), MARSHAL_VERSION)
 
 
 def _compile_module(name: str, source: str) -> types.CodeType:
@@ -100,4 +104,4 @@ def _strip_line_table(code: types.CodeType) -> types.CodeType:
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    sys.stdout.buffer.write(_compile_fitting(asked["sources"], asked["room"]))
+    sys.stdout.buffer.write(_compile_fitting(asked["sources"], asked["started"], asked["room"]))
