@@ -3,9 +3,10 @@
     python benchmarks/run.py [--rounds N] [--cache DIR] [PART...]
 
 PART is start, scale or fleet; without any, all of them. nodespec is installed with pip into a virtual environment of a
-temporary folder, as any user has it. What is compared with comes from Debian, as packages that are unpacked and not
-installed; without apt or a network it is left out, and said so. CPU is user and system time of all processes together,
-and moves less than wall time where a machine has other things to do.
+temporary directory, and checks by the plan of `yardstick.json`. What is compared with comes from Debian, as packages
+that are unpacked and not installed; without apt or a network it is left out, and the output says so. CPU is user and
+system time of all processes together, and moves less than wall time where a machine has other things to do. Ratios are
+taken turn by turn: their median and quartiles. `peers.py` compares with other validators.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+import yardstick
 
 TOP = Path(__file__).resolve().parents[1]
 RELEASE = "6.1.0-1-amd64"
@@ -58,6 +61,13 @@ def ran(argv: Tuple[str, ...], env: Mapping[str, str]) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
 
 
+class Result(NamedTuple):
+    """Medians, and the quartiles of the ratio of processor time to the first program, turn by turn."""
+
+    run: Run
+    ratios: Tuple[float, ...]
+
+
 class Contest:
     """Programs that take turns, so that whatever else the machine does hits them all."""
 
@@ -69,12 +79,24 @@ class Contest:
 
     def held(self, rounds: int) -> Dict[str, Run]:
         """Return the medians, without a first round, which finds no cache filled."""
+        return {name: result.run for name, result in self.compared(rounds).items()}
+
+    def compared(self, rounds: int) -> Dict[str, Result]:
+        """Return the medians, with ratios to the first program."""
         runs: Dict[str, List[Run]] = {name: [] for name in self.entries}
         for number in range(rounds + 1):
             for name, (argv, env) in self.entries.items():
                 found = ran(argv, env)
                 runs[name] += [found] if number else []
-        return {name: Run(*(median(part) for part in zip(*each))) for name, each in runs.items()}
+        first = next(iter(runs.values()))
+        ratios = {name: [one.cpu / base.cpu for one, base in zip(each, first)] for name, each in runs.items()}
+        return {
+            name: Result(
+                Run(*(median(part) for part in zip(*each))),
+                tuple(quantiles(ratios[name], n=4) if len(each) > 1 else ratios[name] * 3),
+            )
+            for name, each in runs.items()
+        }
 
 
 class Bed(NamedTuple):
@@ -85,6 +107,7 @@ class Bed(NamedTuple):
     program: str
     debian: Optional[Path]
     rounds: int
+    cache: Path
 
 
 def main() -> int:
@@ -119,19 +142,35 @@ def prepared(folder: Path, cache: Path, rounds: int) -> Bed:
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     python = str(folder / "venv/bin/python")
     subprocess.run([python, "-m", "pip", "install", "--quiet", str(source)], check=True)
-    return Bed(folder, python, str(folder / "venv/bin/nodespec"), from_debian(cache), rounds)
+    yardstick.install(python)
+    return Bed(
+        folder,
+        python,
+        str(folder / "venv/bin/nodespec"),
+        from_debian(cache, "bookworm", "docker.io", "lxc"),
+        rounds,
+        cache,
+    )
 
 
-def from_debian(cache: Path) -> Optional[Path]:
-    """Return the scripts that others check a kernel's configuration with."""
+def from_debian(cache: Path, suite: str, *packages: str) -> Optional[Path]:
+    """Return a directory with packages of a suite; None if they cannot be had."""
     sys.path.insert(0, str(TOP / "tests/stages"))
     from debian import unpacked  # type: ignore[import-not-found,unused-ignore] # noqa: PLC0415
 
     try:
-        return Path(unpacked("bookworm", ["docker.io", "lxc"], cache))
-    except (OSError, LookupError, subprocess.SubprocessError) as error:
-        print(f"left out: what Debian has ({error})")
+        return Path(unpacked(suite, [*packages], cache))
+    except (OSError, LookupError, RuntimeError, subprocess.SubprocessError) as error:
+        print(f"left out: {', '.join(packages)} of Debian {suite} ({str(error)[-200:]})")
         return None
+
+
+def ratio_table(results: Mapping[str, Result]) -> None:
+    """Print processor times and their ratio to the first program, with quartiles."""
+    print(f"{'':46}{'cpu ms':>9}{'x':>8}{'quartiles':>18}")
+    for name, result in results.items():
+        low, middle, high = result.ratios
+        print(f"{name:46}{result.run.cpu * 1e3:9.1f}{middle:8.2f}{f'{low:.2f} to {high:.2f}':>18}")
 
 
 def table(results: Mapping[str, Run], base: str) -> None:
@@ -159,7 +198,10 @@ def start(bed: Bed) -> None:
     for program in ("containerd", "crio", "runc", "crun", "kubelet"):
         if shutil.which(program, path=ENVIRONMENT["PATH"]):
             contest.add(f"  {program} --version, which both run", program, "--version")
-    table(contest.held(bed.rounds), "python3 -c pass")
+    ratio_table(contest.compared(bed.rounds))
+    if shutil.which("valgrind"):
+        bare, check = yardstick.counted(bed.python)
+        print(f"instructions: bare Python {bare / 1e6:.1f} million, a check {check / 1e6:.1f} million")
     if bed.debian:
         print()
         configuration(bed, bed.debian)
@@ -180,10 +222,6 @@ def configuration(bed: Bed, debian: Path) -> None:
     contest.add("nodespec, the options of container-host", bed.program, *own, *image)
     contest.add("moby's check-config.sh", "bash", script, str(config))
     contest.add("lxc-checkconfig", "sh", str(debian / "usr/bin/lxc-checkconfig"), CONFIG=str(config))
-    if shutil.which("kernel-hardening-checker"):
-        contest.add("kernel-hardening-checker", str(shutil.which("kernel-hardening-checker")), "-c", str(config))
-    else:
-        print("left out: kernel-hardening-checker, which is not installed (PyPI and Debian 12 do not have it)")
     table(contest.held(max(bed.rounds // 3, 1)), next(iter(contest.entries)))
 
 
