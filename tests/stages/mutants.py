@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
 
 import mutant_points
 import yaml
@@ -166,36 +166,44 @@ def record_tests(
         if kept and (stale or kept["whole"] == whole):
             records[file] = Record(*kept["record"])
     missing = [file for file in files if file not in records]
-    made = _run_recorded(runner, sample, missing) if missing else {}
-    for file, record in made.items():
-        kept = {"whole": whole, "record": record}
-        _record_path(cache, file).write_text(json.dumps(kept))
-    return {**records, **made}
+    for file, record in _run_recorded(runner, sample, missing) if missing else ():
+        records[file] = record
+        _record_path(cache, file).write_text(json.dumps({"whole": whole, "record": record}))
+    return records
 
 
 def _record_path(cache: Path, file: str) -> Path:
     return cache / f"{file.replace('/', '-')}.json"
 
 
-def _run_recorded(runner: Runner, sample: Sequence[Point], files: Sequence[str]) -> Dict[str, Record]:
+def _run_recorded(runner: Runner, sample: Sequence[Point], files: Sequence[str]) -> Iterator[Tuple[str, Record]]:
+    jobs = [make_job(-1, [file], 600, first=False) for file in files]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         log.touch()
-        records = {}
-        jobs = [make_job(-1, [file], 600, first=False) for file in files]
-        for file, result in zip(files, runner.run(jobs, files, str(log))):
-            records[file] = Record({}, [], result["tests"])
-            seconds = sum(duration for _, duration in result["tests"].values())
-            print(f"{file}: {len(result['tests'])} tests, {seconds:.0f} s, {result['status']}", flush=True)
-        for line in dict.fromkeys(log.read_text(errors="replace").splitlines()):
-            number, _, where = line.partition(" ")  # `17 tests/x.py::test_y (call)`, or the file that is collected
-            test = where.rpartition(" (")[0]
-            record = records.get((test or where).partition("::")[0])
-            if record and test:
-                record.reached.setdefault(sample[int(number)].key, []).append(test)
-            elif record:
-                record.collected.append(sample[int(number)].key)
-    return records
+        hits: Dict[str, Dict[str, None]] = {}  # lines of each test file
+        with log.open(errors="replace") as lines:
+            for file, result in zip(files, runner.run(jobs, files, str(log))):
+                for line in lines:
+                    hits.setdefault(line.partition(" ")[2].partition("::")[0].strip(), {})[line.strip()] = None
+                seconds = sum(duration for _, duration in result["tests"].values())
+                print(f"{file}: {len(result['tests'])} tests, {seconds:.0f} s, {result['status']}", flush=True)
+                yield file, _make_record(sample, hits.pop(file, {}), result["tests"])
+
+
+def _make_record(sample: Sequence[Point], lines: Iterable[str], tests: Tests) -> Record:
+    """Return the record of a test file: lines are `17 tests/x.py::test_y (call)`, or `17 tests/x.py` at collection."""
+    record = Record({}, [], tests)
+    for line in lines:
+        number, _, where = line.partition(" ")
+        test, phase, _ = where.rpartition(" (")
+        if phase:
+            record.reached.setdefault(sample[int(number)].key, []).append(test)
+        else:
+            record.collected.append(sample[int(number)].key)
+    for tests_ in record.reached.values():
+        tests_[:] = dict.fromkeys(tests_)
+    return record
 
 
 def choose_tests(point: Point, records: Dict[str, Record], limit: float) -> Tuple[List[str], float]:
