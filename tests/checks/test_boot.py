@@ -533,3 +533,16 @@ def test_whole_trees_say_what_they_boot(
     given = _boot_cmdline.resolve_cmdline(tree)
     assert isinstance(given, Value)
     assert given.value == _boot_cmdline.KernelCommandLine(line, whole=True)
+
+
+def test_zipl_without_a_default_starts_the_only_section(make_tree: MakeTree) -> None:
+    kernels = {f"/boot/vmlinuz-6.1.0-{number}-s390x": "" for number in (49, 50)}
+    section = '[{0}]\nimage=/boot/vmlinuz-6.1.0-{0}-s390x\ntarget=/boot\nparameters="root=/dev/dasda1 number={0}"\n'
+    root = make_tree({**kernels, "/etc/zipl.conf": section.format(49)})
+    assert next_(root).then(str) == Value("6.1.0-49-s390x", Evidence("/etc/zipl.conf", 2))
+    assert line(root) == Value("root=/dev/dasda1 number=49", Evidence("/etc/zipl.conf", 2))
+    root = make_tree({"/etc/zipl.conf": section.format(49) + section.format(50)})
+    say = "/etc/zipl.conf: which kernel is started by default is not understood"
+    seen = next_(root)
+    assert isinstance(seen, Unknown)
+    assert (seen.reason, seen.say) == ("unsupported", say)

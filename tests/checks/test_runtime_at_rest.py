@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, Mapping, Union
+from typing import TYPE_CHECKING, Dict, Mapping, Optional, Union
 
 import pytest
 
@@ -211,3 +211,32 @@ class TestKubelet:
         assert probe
         assert probe(Machine(root)) == Value(value=True, evidence=Evidence(link))
         assert any(fnmatchcase(link, source) for source in table.sources)
+
+
+OLD_CRI, NEW_CRI = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"
+
+
+@pytest.mark.parametrize(
+    ("release", "mixed", "driver"),
+    [
+        ("2.0.5-1", False, "systemd"),
+        ("2.0.5-1", True, None),
+        ("2.1.5-1", False, "systemd"),
+        ("2.1.5-1", True, "cgroupfs"),
+    ],
+)
+def test_plugins_of_two_versions_in_one_file(
+    make_tree: MakeTree,
+    release: str,
+    mixed: bool,  # noqa: FBT001 - a parameter of a table
+    driver: Optional[str],
+) -> None:
+    """Releases of containerd 2.0 differ in which of them counts; 2.1 keeps what the newer one sets."""
+    options = "containerd.runtimes.runc.options]\nSystemdCgroup = {}\n"
+    config = f"version = 2\n[plugins.'{OLD_CRI}'." + options.format("true")
+    if mixed:
+        config += f"[plugins.'{NEW_CRI}'." + options.format("false")
+    files = {**packages(containerd=release), "/etc/containerd/config.toml": config}
+    found = row(host(make_tree, "/usr/bin/containerd", files=files), "containerd")["cgroup_driver"]
+    assert (found.value if isinstance(found, Value) else None) == driver
+    assert driver or (isinstance(found, Unknown) and "releases of 2.0 differ" in found.say)

@@ -481,3 +481,23 @@ def test_a_build_option_decides_what_no_file_sets(make_tree: MakeTree, key: str,
         "/etc/machine-id": "1" * 32,
     }
     assert look(make_tree(files, SYSTEMD), key) == Value(value, Evidence(config, 2, inferred=True))
+
+
+@pytest.mark.parametrize(("identity", "known"), [("1" * 32, True), ("uninitialized", False)])
+def test_a_service_that_may_not_start_sets_nothing_for_certain(
+    make_tree: MakeTree,
+    identity: str,
+    known: bool,  # noqa: FBT001 - a parameter of a table
+) -> None:
+    """Whether a first boot removes the link depends on how systemd was built."""
+    unit = "/usr/lib/systemd/system/tune.service"
+    files = {
+        unit: "[Service]\nExecStart=/sbin/sysctl -w vm.swappiness=3\n[Install]\nWantedBy=multi-user.target\n",
+        "/usr/lib/systemd/system-preset/99-default.preset": "disable *\n",
+        "/etc/os-release": "ID=other\n",
+        "/etc/machine-id": identity,
+    }
+    root = make_tree(files, {**SYSTEMD, "/etc/systemd/system/multi-user.target.wants/tune.service": unit})
+    sure = Value("3", Evidence(unit, 2, inferred=True))
+    may = Unknown("deferred", f"only a running machine can tell: {unit}:2 may set vm.swappiness")
+    assert look(root, "vm.swappiness") == (sure if known else may)
