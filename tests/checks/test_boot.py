@@ -138,8 +138,11 @@ class TestHeld:
     ) -> None:
         tree = DirectoryTree(make_tree({"/x": "MZ"}))
         seen = _boot_systemd_boot._read_section(tree, "/x", Section(".osrel", offset, size), 4)  # noqa: SLF001
-        far = Unknown("unsupported", "/x: section .osrel begins after 268435456 bytes, which is not supported")
-        assert seen == (Value(b"", Evidence("/x")) if known else far)
+        if known:
+            assert seen == Value(b"", Evidence("/x"))
+        else:
+            assert isinstance(seen, Unknown)
+            assert (seen.reason, seen.say.startswith("/x: ")) == ("unsupported", True)
 
     def test_a_kernel_whose_release_nothing_tells_is_not_absent(self, make_tree: MakeTree) -> None:
         for path in ("/boot/kernel8.img", "/boot/firmware/kernel8.img"):
@@ -542,7 +545,6 @@ def test_zipl_without_a_default_starts_the_only_section(make_tree: MakeTree) -> 
     assert next_(root).then(str) == Value("6.1.0-49-s390x", Evidence("/etc/zipl.conf", 2))
     assert line(root) == Value("root=/dev/dasda1 number=49", Evidence("/etc/zipl.conf", 2))
     root = make_tree({"/etc/zipl.conf": section.format(49) + section.format(50)})
-    say = "/etc/zipl.conf: which kernel is started by default is not understood"
     seen = next_(root)
     assert isinstance(seen, Unknown)
-    assert (seen.reason, seen.say) == ("unsupported", say)
+    assert (seen.reason, seen.say.startswith("/etc/zipl.conf: ")) == ("unsupported", True)
