@@ -15,7 +15,7 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Mapping, Tuple
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
     from nodespec.checks._boot_offers import Offer
     from nodespec.host.tree import Tree
@@ -95,11 +95,25 @@ def _add_unreleased(
             unknown = unknown or release
         elif release.value not in kernels or not kernels[release.value].image:
             kernels[release.value] = InstalledKernel(path, image=True)
+    unknown = unknown or _find_unread_tree(tree)
     if not kernels and unknown:
         return unknown
     if not kernels:
         return Absent(Evidence(":".join(KERNEL_FOLDERS)), "no kernel found in this tree")
     return Value(dict(list(kernels.items())[:MAX_KERNELS]), Evidence(":".join(KERNEL_FOLDERS)))
+
+
+def _find_unread_tree(tree: Tree) -> Optional[Unknown]:
+    """Return why the folders of kernels may contain more than was found."""
+    for folder in KERNEL_FOLDERS:
+        names = tree.names(folder)
+        if isinstance(names, Unknown):
+            return names
+        for name in names.value[:MAX_KERNELS] if isinstance(names, Value) and folder in MODULE_TREES else ():
+            files = tree.names(f"{folder}/{name}")
+            if isinstance(files, Unknown):
+                return files
+    return None
 
 
 def list_module_trees(tree: Tree) -> Mapping[str, Tuple[str, str]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Set, Tuple, Type, TypeVar
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple, Type, TypeVar
 
 import pytest
 from fit_node import Host, joined, planted
@@ -211,3 +214,103 @@ def test_a_malformed_source(tmp_path: Path, path: str) -> None:
         seen = live.observe(declaration.resolve_place(tuple(parts)))
         assert isinstance(seen, Unknown), name
         assert seen.reason == "malformed"
+
+
+NOBODY = 65534
+BREAKS = ("permission", "loop", "input or output")
+# What the break itself changes besides: the mode of the file, a name in its directory, the size of the mounted file,
+# the program that is not executable, and the unit that is not a file any more.
+CHANGED_BY_BREAK: Mapping[str, Tuple[str, ...]] = {
+    "permission": ("files./etc/kubernetes.mode", "/usr/bin/", "/sbin/modprobe"),
+    "loop": ("/lib/modules/6.12.107", "/usr/lib/modules/6.12.107", "/usr/lib/systemd/system/kubelet.service"),
+    "input or output": (
+        "kernel.config_sources",
+        "/usr/bin/",
+        "/sbin/modprobe",
+        "/usr/lib/systemd/system/kubelet.service",
+    ),
+}
+
+
+@contextmanager
+def broken_file(path: Path, way: str) -> Iterator[None]:
+    """A path that the kernel itself refuses: without permissions, a loop of links, or with EIO, as of a broken disk."""
+    aside = path.with_name(f"{path.name}.aside")
+    mode = path.lstat().st_mode
+    if way == "loop":
+        path.rename(aside)
+        path.symlink_to(path.name)
+    elif way == "permission":
+        path.chmod(0)
+    else:  # a read of /proc/self/mem at 0 is EIO
+        subprocess.run(["mount", "--bind", f"/proc/{os.getpid()}/mem", str(path)], check=True)  # noqa: S607
+    try:
+        yield
+    finally:
+        if way == "loop":
+            path.unlink()
+            aside.rename(path)
+        elif way == "permission":
+            path.chmod(mode & 0o7777)
+        else:
+            subprocess.run(["umount", str(path)], check=True)  # noqa: S607
+
+
+@contextmanager
+def as_user(user: int) -> Iterator[None]:
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("way", BREAKS)
+@pytest.mark.parametrize("access", ["running", "at rest"])
+def test_what_the_kernel_refuses_is_unknown(tmp_path: Path, access: str, way: str) -> None:
+    planted(tmp_path, *([joined] if access == "at rest" else []))
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/tmp"):  # noqa: S108 - where the kernel checks the way of another user
+            folder.chmod(folder.stat().st_mode | 0o055)
+    base, root = Host if access == "running" else DirectoryTree, str(tmp_path)
+    user = NOBODY if way == "permission" else 0  # root has all permissions
+    paths: Set[str] = set()
+    with as_user(user):
+        before = observed(broken(base, root, "", 0, paths))
+    found = []
+    tried = [path for path in above(root, paths) if way == "loop" or not os.path.islink(root + path)]
+    tried = [path for path in tried if way != "input or output" or os.path.isfile(root + path)]
+    tried = [path for path in tried if not f"{path}/".startswith("/answers/")]  # peers, which are no part of the host
+    assert len(tried) > 10
+    for path in tried:
+        with broken_file(Path(root + path), way), as_user(user):
+            after = observed(base(root))
+        for name, seen in after.items():
+            was, now = meant(before[name]), meant(seen)
+            if now is not None and (was is None or not was <= now) and not (name in OF_UNAME and "/proc/sys" in path):
+                found.append(f"{path}: {name} was {before[name]}, and is {seen}")
+    found = [one for one in found if not any(changed in one.partition(" was ")[0] for changed in CHANGED_BY_BREAK[way])]
+    assert found == [], "\n".join(found)
+
+
+OBSERVE = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from test_every_fact_hidden import Host, meant, observed
+print(*sorted(f"{name} {sorted(meant(seen) or [])}" for name, seen in observed(Host(sys.argv[1])).items()), sep="\\n")
+"""
+
+
+def test_a_user_namespace_that_maps_nobody_makes_nothing_another_value(tmp_path: Path) -> None:
+    planted(tmp_path)
+    words = ["unshare", "-U", sys.executable, "-c", OBSERVE, str(tmp_path), *sys.path]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if "unshare failed" in done.stderr:
+        pytest.skip("user namespaces are not allowed here")
+    inside = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line)
+    outside = {name: str(sorted(meant(seen) or [])) for name, seen in observed(Host(str(tmp_path))).items()}
+    assert inside.keys() == outside.keys()
+    differ = {name: (outside[name], seen) for name, seen in inside.items() if seen not in (outside[name], "[]")}
+    assert differ == {}
+    assert sum(seen != "[]" for seen in inside.values()) > 60
