@@ -85,7 +85,7 @@ class TreeFiles:
 
     def kind(self, path: str) -> Optional[str]:
         """Return the kind of a file; None if the path names an unknown device."""
-        for place in self._places(path):
+        for place in self._list_places(path):
             entry = self._tree.entry(place)
             if isinstance(entry, Unknown):
                 return None
@@ -96,7 +96,7 @@ class TreeFiles:
 
     def text(self, path: str) -> Optional[str]:
         """Return the content of a file; ValueError if it cannot be read."""
-        for place in self._places(path):
+        for place in self._list_places(path):
             text = self._tree.text(place, MAX_CONFIG_BYTES)
             if isinstance(text, Unknown):
                 self.unread = text
@@ -121,7 +121,7 @@ class TreeFiles:
         newest = sorted(texts, key=cmp_to_key(_compare_entry_paths), reverse=True)
         return [entry for path in newest if (entry := _convert_entry(path, texts[path]))]
 
-    def _places(self, path: str) -> Iterator[str]:
+    def _list_places(self, path: str) -> Iterator[str]:
         """Yield the paths in the tree that a GRUB path may have.
 
         A path below the folder of the configuration is taken as it is.

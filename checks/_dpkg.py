@@ -88,9 +88,9 @@ class PackageStanza(NamedTuple):
         if status.value == NOT_INSTALLED:
             return None
         name = self.field("Package")
-        return name if not isinstance(name, Value) else Value(self._columns(name.evidence), name.evidence)
+        return name if not isinstance(name, Value) else Value(self._make_columns(name.evidence), name.evidence)
 
-    def _columns(self, at: Evidence) -> Record:
+    def _make_columns(self, at: Evidence) -> Record:
         return make_package_row(
             "deb",
             at,

@@ -46,11 +46,11 @@ class ModprobeConfig(NamedTuple):
     softdeps: Tuple[ModprobeLine, ...] = ()
     blacklist: Mapping[str, Evidence] = {}
 
-    def aliases_of(self, name: str) -> Tuple[ModprobeLine, ...]:
+    def find_aliases(self, name: str) -> Tuple[ModprobeLine, ...]:
         """Return the aliases that a name matches; kmod tries them first."""
         return tuple(line for line in self.aliases if matches_pattern(name, line.name))
 
-    def install_of(self, name: str) -> Optional[ModprobeLine]:
+    def find_install(self, name: str) -> Optional[ModprobeLine]:
         """Return the first install command that matches a module."""
         return next((line for line in self.installs if matches_pattern(name, line.name)), None)
 

@@ -40,7 +40,7 @@ class ModuleTarget(NamedTuple):
 
 def find_targets(tree: Tree, config: _modprobe.ModprobeConfig, name: str) -> Tuple[ModuleTarget, ...]:
     """Return the modules that a name stands for."""
-    aliases = config.aliases_of(name)
+    aliases = config.find_aliases(name)
     if aliases:
         return tuple(ModuleTarget(line.rest, line.evidence) for line in aliases)
     installed = tree.once(_kernel_version.list_installed_modules)
@@ -87,12 +87,12 @@ class ModprobeSimulation:
 
     def run(self, name: str) -> None:
         """Insert a module with its dependencies and soft dependencies."""
-        required = {*self._ordered(name)}
+        required = {*self._order_dependencies(name)}
         self._needed.update(required - {name})
-        for step, ignores in self._steps(name):
+        for step, ignores in self._list_steps(name):
             if step in self.kernel.present or self.inserted.get(step):
                 continue
-            self._step(step, ignores)
+            self._run_step(step, ignores)
             if step in required and self.inserted[step] is False:
                 self._give_up(name, self.reasons.get(step))
                 return
@@ -104,14 +104,14 @@ class ModprobeSimulation:
             if reason is not None:
                 self.reasons.setdefault(name, reason)
 
-    def _steps(self, name: str) -> List[Tuple[str, bool]]:
+    def _list_steps(self, name: str) -> List[Tuple[str, bool]]:
         """Return the modules in order, and whether each ignores its install command."""
         if name in self._visited or len(self._visited) > MAX_STEPS:
             return []
         self._visited.add(name)
-        return [step for each in self._ordered(name) for step in self._with_soft(each)]
+        return [step for each in self._order_dependencies(name) for step in self._list_with_soft(each)]
 
-    def _ordered(self, name: str) -> Tuple[str, ...]:
+    def _order_dependencies(self, name: str) -> Tuple[str, ...]:
         """Return a module after all its dependencies.
 
         depmod lists indirect dependencies too; other lists may not.
@@ -128,25 +128,25 @@ class ModprobeSimulation:
                 ordered[pending.pop()] = None
         return (*ordered, *reversed(pending))
 
-    def _with_soft(self, name: str) -> List[Tuple[str, bool]]:
+    def _list_with_soft(self, name: str) -> List[Tuple[str, bool]]:
         soft = _modprobe.find_softdeps(self.tree, name)
         if isinstance(soft, Unknown):
             return [(name, False)]
-        before, after = ([step for dependency in names for step in self._soft(dependency)] for names in soft)
-        return [*before, (name, any(map(self._exists, (*soft[0], *soft[1])))), *after]
+        before, after = ([step for dependency in names for step in self._list_soft_steps(dependency)] for names in soft)
+        return [*before, (name, any(map(self._is_known, (*soft[0], *soft[1])))), *after]
 
-    def _soft(self, word: str) -> List[Tuple[str, bool]]:
+    def _list_soft_steps(self, word: str) -> List[Tuple[str, bool]]:
         soft_targets = find_targets(self.tree, self.config, _kernel_names.normalize_name(word))
-        return [step for target in soft_targets for step in self._steps(target.name)]
+        return [step for target in soft_targets for step in self._list_steps(target.name)]
 
-    def _exists(self, word: str) -> bool:
+    def _is_known(self, word: str) -> bool:
         return (
             bool(find_targets(self.tree, self.config, _kernel_names.normalize_name(word)))
             or _kernel_names.normalize_name(word) in self.kernel.present
         )
 
-    def _step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - the flag is part of a pair
-        command = None if ignores_command else self.config.install_of(name)
+    def _run_step(self, name: str, ignores_command: bool) -> None:  # noqa: FBT001 - the flag is part of a pair
+        command = None if ignores_command else self.config.find_install(name)
         does = _modprobe_commands.loads_module(command.rest, name) if command else True
         if command and not does:
             self.inserted[name] = does
@@ -202,6 +202,6 @@ def find_obstacle(tree: Tree, kernel: KernelState, name: str) -> Optional[Reason
         return tried
     if tried.inserted.get(name):
         return None
-    aliases = config.aliases_of(name)
+    aliases = config.find_aliases(name)
     reason = tried.reasons.get(name) or (aliases[0].evidence if aliases and name not in tried.inserted else None)
     return reason or Unknown("unsupported", f"whether modprobe loads {name} is not known", "run modprobe -n -v")

@@ -35,12 +35,12 @@ class SqliteDatabase:
     def rows(self, table: str) -> Iterator[Row]:
         """Yield the rows of a table in key order, without the keys."""
         self._read = {}
-        for kind, name, _, root, *_ in map(_parse_record, self._payloads(1)):
+        for kind, name, _, root, *_ in map(_parse_record, self._read_payloads(1)):
             if kind == b"table" and name == table.encode() and isinstance(root, int):
-                return map(_parse_record, self._payloads(root))
+                return map(_parse_record, self._read_payloads(root))
         raise ValueError(f"table {table} not found")
 
-    def _page(self, number: int) -> bytes:
+    def _read_page(self, number: int) -> bytes:
         """Return a page, which may be used only once, so that a cycle of pages ends."""
         page = self._newer.get(number) or self._data[(number - 1) * self._size : number * self._size]
         if number < 1 or len(page) != self._size or number in self._read:
@@ -48,11 +48,11 @@ class SqliteDatabase:
         self._read[number] = True
         return page
 
-    def _payloads(self, root: int) -> Iterator[bytes]:
+    def _read_payloads(self, root: int) -> Iterator[bytes]:
         ahead = [root]
         while ahead:
             number = ahead.pop()
-            page, start = self._page(number), 100 if number == 1 else 0
+            page, start = self._read_page(number), 100 if number == 1 else 0
             inner = page[start] == INNER
             if page[start] not in (INNER, LEAF):
                 raise ValueError(f"page {number} of the database does not belong to a table")
@@ -65,9 +65,9 @@ class SqliteDatabase:
                 children = [_decode_number(page[offset : offset + 4]) for offset in (*cells, start + 8)]
                 ahead += reversed(children)
             else:
-                yield from (self._payload(page, offset) for offset in cells)
+                yield from (self._read_payload(page, offset) for offset in cells)
 
-    def _payload(self, page: bytes, offset: int) -> bytes:
+    def _read_payload(self, page: bytes, offset: int) -> bytes:
         """Return the content of a cell: the part in the page, then its overflow pages."""
         length, offset = _decode_varint(page, offset)
         _, offset = _decode_varint(page, offset)
@@ -78,7 +78,7 @@ class SqliteDatabase:
         pieces, left = [page[offset : offset + local]], length - local
         following = _decode_number(page[offset + local : offset + local + 4])
         while left > 0:
-            page = self._page(following)
+            page = self._read_page(following)
             following = _decode_number(page[:4])
             pieces.append(page[4 : self._usable][:left])
             left -= len(pieces[-1])

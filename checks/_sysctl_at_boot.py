@@ -46,9 +46,9 @@ class BootAssignments(NamedTuple):
         A name takes precedence over any wildcard.
         """
         seen = self._follow(key)[0]
-        return self._beside_start(seen) if key == PORT_RANGE and isinstance(seen, Value) else seen
+        return self._check_port_range(seen) if key == PORT_RANGE and isinstance(seen, Value) else seen
 
-    def _beside_start(self, ports: Value[str]) -> Union[Value[str], Unknown]:
+    def _check_port_range(self, ports: Value[str]) -> Union[Value[str], Unknown]:
         """Return a port range; unknown if it may start below the unprivileged ports.
 
         The kernel refuses such a range.

@@ -69,7 +69,7 @@ def _read_exec_start(tree: Tree, unit: str, program: str) -> Observation[Command
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     units = _systemd_at_boot.load_unit_files(tree)[0]
-    fragment = units.fragment(unit)
+    fragment = units.find_fragment(unit)
     if fragment.state != "loaded":
         return Absent(Evidence(fragment.path or _systemd_units.UNIT_PATH), f"{unit} is {fragment.state}")
     readings = units.read_lines(fragment, units.list_unit_names(unit, fragment))

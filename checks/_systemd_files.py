@@ -78,10 +78,10 @@ class Units:
             above, _, parent = folder.rpartition("/")
             if above and parent not in self._added_names.setdefault(above, []):
                 self._added_names[above].append(parent)
-        self._search = frozenset(self._expanded())
+        self._search = frozenset(self._list_search_folders())
         self._folders: Dict[str, List[int]] = {}  # drop-in and .wants directories, by position in the search path
-        self.ids = self._ids()
-        self.aliases = self._aliases()
+        self.ids = self._read_ids()
+        self.aliases = self._collect_aliases()
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return the names in a directory."""
@@ -132,7 +132,7 @@ class Units:
             return Value(str(entry), Evidence(path))
         return self.tree.text(path, _systemd_units.MAX_TEXT_BYTES)
 
-    def _expanded(self) -> Iterator[str]:
+    def _list_search_folders(self) -> Iterator[str]:
         """Yield the directories of the search path and the targets of their links."""
         for folder in SEARCH_PATH:
             yield folder
@@ -144,7 +144,7 @@ class Units:
                 path = normpath(join(path, "..", target))
                 yield path
 
-    def _ids(self) -> Mapping[str, str]:
+    def _read_ids(self) -> Mapping[str, str]:
         """Return each name with its file, or with the name that it is an alias of.
 
         The first directory counts.
@@ -156,12 +156,12 @@ class Units:
                     self._folders.setdefault(name, []).append(place)
                 if name in ids or not is_unit_name(name):
                     continue
-                resolved = self._resolved(folder, name)
+                resolved = self._resolve_entry(folder, name)
                 if resolved:
                     ids[name] = resolved
         return ids
 
-    def _resolved(self, folder: str, name: str) -> str:
+    def _resolve_entry(self, folder: str, name: str) -> str:
         """Return the path of a unit file or mask, or the target name of an alias.
 
         It is empty for an invalid alias.
@@ -177,7 +177,7 @@ class Units:
         alias = basename(simplified)
         return alias if may_alias(name, alias) else ""
 
-    def _aliases(self) -> Mapping[str, Tuple[str, ...]]:
+    def _collect_aliases(self) -> Mapping[str, Tuple[str, ...]]:
         """Return the aliases of each unit, by name of its file."""
         aliases: Dict[str, Tuple[str, ...]] = {}
         for name in self.ids:
@@ -200,19 +200,19 @@ class Units:
     def has_broken_name(self) -> bool:
         """Return whether a name is an invalid alias or an alias of a missing unit, or a link leads to no file."""
         paths = [(folder, name) for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name)]
-        return any(not self.resolve_path(name) or self._leads_nowhere(f"{folder}/{name}") for folder, name in paths)
+        return any(not self.resolve_path(name) or self._is_broken_link(f"{folder}/{name}") for folder, name in paths)
 
-    def broken_link(self, name: str) -> str:
+    def find_broken_link(self, name: str) -> str:
         """Return a link of that name that leads to no file and hides another file; else an empty text."""
         paths = [f"{folder}/{name}" for folder in SEARCH_PATH if name in self.names(folder)]
-        return next((path for path in paths[:-1] if self._leads_nowhere(path)), "")
+        return next((path for path in paths[:-1] if self._is_broken_link(path)), "")
 
-    def _leads_nowhere(self, path: str) -> bool:
+    def _is_broken_link(self, path: str) -> bool:
         if not self.link(path) or path in self.added or self.is_mask(path):
             return False
         return not isinstance(self.tree.entry(path), Value)
 
-    def fragment(self, name: str) -> Fragment:
+    def find_fragment(self, name: str) -> Fragment:
         """Return the file of a unit; an instance without a file uses its template."""
         path = self.resolve_path(name) or self.resolve_path(get_template(name))
         if not path:
@@ -225,17 +225,17 @@ class Units:
 
     def list_unit_names(self, name: str, fragment: Fragment) -> Tuple[str, ...]:
         """Return all names of a unit: its own first, then its aliases."""
-        names = dict.fromkeys((name, *self._also(name, name, "")))
+        names = dict.fromkeys((name, *self._list_instantiated_aliases(name, name, "")))
         file_name = basename(fragment.path)
         if file_name and file_name != name:
             if not is_template(file_name):
                 names[file_name] = None
             elif get_instance(name):
                 names[set_instance(file_name, get_instance(name))] = None
-            names.update(dict.fromkeys(self._also(name, file_name, file_name)))
+            names.update(dict.fromkeys(self._list_instantiated_aliases(name, file_name, file_name)))
         return tuple(names)
 
-    def _also(self, name: str, own: str, file: str) -> Iterator[str]:
+    def _list_instantiated_aliases(self, name: str, own: str, file: str) -> Iterator[str]:
         """Yield the aliases of a unit, instantiated like the unit."""
         for alias in self.aliases.get(own, ()):
             if not (is_template(alias) and get_instance(name)):

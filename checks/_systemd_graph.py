@@ -33,13 +33,13 @@ class Transaction:
         anchor = self.load(default)
         self.anchor = anchor if anchor.state == "loaded" else self.load(FALLBACK)
         self.pulled: Dict[str, Evidence] = {}
-        self.possible = self._reached(certain=False)
-        self.certain = self._reached(certain=True)
-        contested = self._contested() | self._cyclic()
+        self.possible = self._collect_reached(certain=False)
+        self.certain = self._collect_reached(certain=True)
+        contested = self._find_contested() | self._find_cyclic()
         if contested & {self.anchor.name}:  # systemd then refuses to start anything
             self.certain, contested = frozenset(), self.possible
         elif contested:
-            self.certain = self._reached(certain=True, without=contested)
+            self.certain = self._collect_reached(certain=True, without=contested)
         self.contested = contested
 
     def load(self, name: str) -> Unit:
@@ -70,13 +70,13 @@ class Transaction:
 
     def read_lines(self, unit: Unit) -> List[UnitLine]:
         """Return the lines of the files of a unit."""
-        return self.units.read_lines(self.units.fragment(unit.name), unit.names) or []
+        return self.units.read_lines(self.units.find_fragment(unit.name), unit.names) or []
 
     def lacks(self, unit: Unit) -> bool:
         """Return whether a unit requires one that cannot be loaded."""
         return self._fails(unit)
 
-    def _reached(self, *, certain: bool, without: FrozenSet[str] = frozenset()) -> FrozenSet[str]:
+    def _collect_reached(self, *, certain: bool, without: FrozenSet[str] = frozenset()) -> FrozenSet[str]:
         """Return the units that certainly have a start job, or all that may have one."""
         if self.anchor.state != "loaded" or (certain and self._may_fail(self.anchor)):
             return frozenset()
@@ -118,20 +118,20 @@ class Transaction:
                     stack.append(other)
         return False
 
-    def _contested(self) -> FrozenSet[str]:
+    def _find_contested(self) -> FrozenSet[str]:
         """Return units that may be started although they conflict.
 
         Units that require them are included.
         """
         contested: Set[str] = set()
-        kept = self._mattering()
+        kept = self._collect_required()
         for name in self.possible:
-            for other in self._stopped_with(self._loaded[name].conflicts):
+            for other in self._collect_stopped(self._loaded[name].conflicts):
                 pair = {name, other}
                 contested |= pair | {self.anchor.name} if pair <= kept else pair - kept
-        return self._with_requiring(contested)
+        return self._add_requiring(contested)
 
-    def _stopped_with(self, conflicts: Tuple[str, ...]) -> Set[str]:
+    def _collect_stopped(self, conflicts: Tuple[str, ...]) -> Set[str]:
         """Return the units with a start job that are stopped together with these.
 
         They require these or are part of them, directly or not.
@@ -141,17 +141,17 @@ class Transaction:
         stopped = {self.load(name).name for name in conflicts}
         grown = True
         while grown:
-            more = {name for name in self.possible - stopped if self._falls_with(self._loaded[name], stopped)}
+            more = {name for name in self.possible - stopped if self._is_stopped_with(self._loaded[name], stopped)}
             stopped |= more
             grown = bool(more)
         self._stopped[conflicts] = stopped & self.possible
         return self._stopped[conflicts]
 
-    def _falls_with(self, unit: Unit, others: Set[str]) -> bool:
+    def _is_stopped_with(self, unit: Unit, others: Set[str]) -> bool:
         required = (pull.name for pull in unit.pulls if pull.required)
         return any(self.load(name).name in others for name in (*required, *unit.part_of))
 
-    def _with_requiring(self, names: Set[str]) -> FrozenSet[str]:
+    def _add_requiring(self, names: Set[str]) -> FrozenSet[str]:
         """Return units and all units that require them, directly or not."""
         grown = bool(names)
         while grown:
@@ -160,15 +160,15 @@ class Transaction:
             grown = bool(more)
         return frozenset(names)
 
-    def _cyclic(self) -> FrozenSet[str]:
+    def _find_cyclic(self) -> FrozenSet[str]:
         """Return units in an ordering cycle; systemd drops some of them."""
         cyclic: Set[str] = set()
         waits = build_wait_graph(self.possible, self.load)
         for component in find_cycles(waits):
-            cyclic |= component - self._mattering()
-        return self._with_requiring(cyclic)
+            cyclic |= component - self._collect_required()
+        return self._add_requiring(cyclic)
 
-    def _mattering(self) -> Set[str]:
+    def _collect_required(self) -> Set[str]:
         """Return the direct and indirect requirements of the default target.
 
         systemd never drops these.

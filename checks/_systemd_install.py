@@ -108,12 +108,12 @@ def _list_unit_drop_ins(units: Units, name: str) -> List[str]:
 
 def is_unit_enabled(units: Units, name: str) -> Observation[bool]:
     """Return whether links of /etc enable a unit; absent if it does not exist."""
-    broken = units.broken_link(name)
+    broken = units.find_broken_link(name)
     if broken:
         return Unknown(
             "unsupported", f"{broken} is a broken link; systemd and systemctl read different files for {name}"
         )
-    fragment = units.fragment(name)
+    fragment = units.find_fragment(name)
     if fragment.state == "missing":
         return units.unread or Absent(Evidence(":".join(_systemd_units.UNITS)), f"unit {name} not found")
     if fragment.state == "masked":
@@ -250,7 +250,7 @@ def _enable_units(units: Units, enabled: Dict[str, Evidence], removed: FrozenSet
     names = list(enabled.items())
     while names:
         name, at = names.pop(0)
-        if name in done or units.fragment(name).state != "loaded":
+        if name in done or units.find_fragment(name).state != "loaded":
             continue
         done.add(name)
         install = read_install(units, name)

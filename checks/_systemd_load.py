@@ -55,7 +55,7 @@ class Unit(NamedTuple):
 
 def load_unit(units: Units, name: str) -> Unit:
     """Return a unit by name, with its dependencies."""
-    fragment = units.fragment(name) if is_unit_name(name) else Fragment("", "missing")
+    fragment = units.find_fragment(name) if is_unit_name(name) else Fragment("", "missing")
     names = units.list_unit_names(name, fragment)
     kind = name.rpartition(".")[2]
     made = fragment.state == "missing" and (kind in ("slice", "device") or name in PERPETUAL)

@@ -92,7 +92,7 @@ def modules(machine: Machine) -> Rows[str]:
     *_kernel_config.FILES,
     *("*/modules-load.d*", "/etc/modules", "/etc/conf.d/modules", "*/systemd/system*", "/sbin/init", "*/sysctl.*"),
     "*/modprobe",
-    fix="name {key} in a file of /etc/modules-load.d, and install the kernel's modules if there is no such module",
+    fix="list {key} in a file of /etc/modules-load.d; if the module is not found, install the kernel's modules",
 )
 def _modules_at_rest(tree: Tree) -> Rows[str]:
     return _make_rows(tree)
