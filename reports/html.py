@@ -106,5 +106,5 @@ def _count_findings(reports: Sequence[Report], which: int, names: Sequence[str])
 
     Counts of zero are omitted.
     """
-    found = [(one.outcome, one.disposition)[which] for report in reports for one in report.findings]
-    return [(name, found.count(name)) for name in names if name in found]
+    values = [(finding.outcome, finding.disposition)[which] for report in reports for finding in report.findings]
+    return [(name, values.count(name)) for name in names if name in values]

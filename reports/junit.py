@@ -97,8 +97,8 @@ class Suite(NamedTuple):
         yield "</properties>"
         for finding in report.findings:
             yield from _render_case(report, finding, specs)
-        said = [report.headline, *report.notices, *_list_notes(report)]
-        yield f"<system-out>{_escape_markup(chr(10).join(said))}</system-out>"
+        lines = [report.headline, *report.notices, *_list_notes(report)]
+        yield f"<system-out>{_escape_markup(chr(10).join(lines))}</system-out>"
         yield "</testsuite>"
 
 
@@ -167,8 +167,8 @@ def _render_body(finding: Finding) -> Iterator[str]:
 
 
 def _render_tag(name: str, attributes: Mapping[str, str], *, empty: bool = False) -> str:
-    said = "".join(f' {key}="{_escape_markup(value)}"' for key, value in attributes.items())
-    return f"<{name}{said}{'/' if empty else ''}>"
+    attribute_text = "".join(f' {key}="{_escape_markup(value)}"' for key, value in attributes.items())
+    return f"<{name}{attribute_text}{'/' if empty else ''}>"
 
 
 def _escape_markup(text: str) -> str:

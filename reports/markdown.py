@@ -68,14 +68,14 @@ def _render_document(raw: Sequence[Report], length: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render_summary(found: Summary) -> Iterator[str]:
+def _render_summary(together: Summary) -> Iterator[str]:
     """Yield the summary of several hosts: each spec on each host, and common causes."""
-    if len(found.specs) > 1:
-        yield f"| host | {' | '.join(map(_escape_cell, found.specs))} |"
-        yield f"|---|{'---|' * len(found.specs)}"
-        yield from (f"| {_escape_cell(row.host)} | {' | '.join(row.cells)} |" for row in found.matrix)
+    if len(together.specs) > 1:
+        yield f"| host | {' | '.join(map(_escape_cell, together.specs))} |"
+        yield f"|---|{'---|' * len(together.specs)}"
+        yield from (f"| {_escape_cell(row.host)} | {' | '.join(row.cells)} |" for row in together.matrix)
         yield ""
-    lines = [f"- **{label}** {escape_markdown(text)}" for label, text in format_summary(found)]
+    lines = [f"- **{label}** {escape_markdown(text)}" for label, text in format_summary(together)]
     if lines:
         yield from ("### All hosts", "", *lines, "")
 
@@ -104,11 +104,11 @@ def _render_report(report: Report) -> Iterator[str]:
     for notice in report.notices:
         yield from (f"> **Notice:** {escape_markdown(notice)}", "")
     yield from _render_counts(report)
-    found = words.group_by_section(report)
-    yield from _render_failures(report, found[words.FAIL])
-    yield from _render_unknowns(report, found[words.UNKNOWN])
+    sections = words.group_by_section(report)
+    yield from _render_failures(report, sections[words.FAIL])
+    yield from _render_unknowns(report, sections[words.UNKNOWN])
     for section, name, what in OTHER_SECTIONS:
-        findings = found[section]
+        findings = sections[section]
         if findings:
             yield from _fold_lines(
                 f"{name} ({len(findings)}){what}", [line for one in findings for line in _render_brief(one)]
@@ -168,12 +168,12 @@ def _render_unknowns(report: Report, unknowns: Sequence[Finding]) -> Iterator[st
 def _render_finding(finding: Finding) -> Iterator[str]:
     yield from (f"#### {quote_code(finding.id)}", "", escape_markdown(finding.sentence), "")
     for part in words.select_deciding_parts(finding):
-        where = ", ".join(quote_code(words.format_origin(one)) for one in part.evidence)
-        said = (
+        where = ", ".join(quote_code(words.format_origin(evidence)) for evidence in part.evidence)
+        part_text = (
             "" if len(finding.parts) == 1 else f"{quote_code(part.place)} {escape_markdown(words.format_part(part))} "
         )
-        if where or said:
-            yield f"- **seen** {said}{where}"
+        if where or part_text:
+            yield f"- **seen** {part_text}{where}"
     if finding.why:
         yield f"- **why** {escape_markdown(finding.why)}"
     if look := words.format_hints(finding):
@@ -187,12 +187,12 @@ def _render_finding(finding: Finding) -> Iterator[str]:
     yield ""
 
 
-def _render_brief(finding: Finding, told: str = "") -> Iterator[str]:
+def _render_brief(finding: Finding, omitted: str = "") -> Iterator[str]:
     outcome = f"{finding.outcome}, {finding.disposition}"
     yield f"- {quote_code(finding.id)} ({outcome}): {escape_markdown(finding.sentence)}"
     if finding.outcome in ("fail", "unknown"):
         for label, text in (("why", finding.why), ("hint", words.format_hints(finding)), ("fix", finding.fix)):
-            if text and text != told:
+            if text and text != omitted:
                 yield f"  - {label}: {quote_code(text) if label == 'fix' else escape_markdown(text)}"
 
 
@@ -212,11 +212,11 @@ def _render_waivers(report: Report) -> Iterator[str]:
     for waiver, findings in given:
         ids = ", ".join(map(quote_code, waiver.ids))
         used = f", for {', '.join(quote_code(one.id) for one in findings)}" if findings else ""
-        said = f"{escape_markdown(words.format_waiver_state(waiver))}: {escape_markdown(waiver.reason)}"
+        state = f"{escape_markdown(words.format_waiver_state(waiver))}: {escape_markdown(waiver.reason)}"
         covered = words.format_coverage(waiver, report)
         wide = f"; {escape_markdown(covered)}" if covered else ""
         permission = f"{escape_markdown(waiver.owner)}, {quote_code(waiver.source)}"
-        yield f"- **{waiver.state}** {ids}{used}: {said} ({permission}){wide}"
+        yield f"- **{waiver.state}** {ids}{used}: {state} ({permission}){wide}"
     yield ""
 
 

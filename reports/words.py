@@ -78,10 +78,10 @@ def group_by_section(report: Report) -> Dict[str, List[Finding]]:
 
     Failures precede unknowns.
     """
-    found: Dict[str, List[Finding]] = {section: [] for section in SECTIONS}
+    sections: Dict[str, List[Finding]] = {section: [] for section in SECTIONS}
     for finding in sorted(report.findings, key=lambda one: one.outcome == "unknown"):
-        found[SECTION_BY_RESULT[finding.outcome, finding.disposition]].append(finding)
-    return found
+        sections[SECTION_BY_RESULT[finding.outcome, finding.disposition]].append(finding)
+    return sections
 
 
 # Head
@@ -119,7 +119,7 @@ def format_kernel(report: Report) -> str:
 
 def format_params(report: Report) -> str:
     """Return the parameters, with the source of each value that is not the default."""
-    return ", ".join(f"{one.name}={one.value}{_format_source(one.source)}" for one in report.params)
+    return ", ".join(f"{param.name}={param.value}{_format_source(param.source)}" for param in report.params)
 
 
 def _format_source(source: str) -> str:
@@ -195,9 +195,9 @@ def format_evidence(finding: Finding) -> List[str]:
         return [where] if (where := _format_origins(parts[0])) else []
     together: Dict[str, List[str]] = {}
     for part in parts:
-        told = part.place if part.place in finding.sentence else f"{part.place} {format_part(part)}"
-        together.setdefault(_format_origins(part), []).append(told)
-    return [", ".join(told) + (f": {where}" if where else "") for where, told in together.items()]
+        parts_text = part.place if part.place in finding.sentence else f"{part.place} {format_part(part)}"
+        together.setdefault(_format_origins(part), []).append(parts_text)
+    return [", ".join(parts_text) + (f": {where}" if where else "") for where, parts_text in together.items()]
 
 
 def _format_origins(part: Part) -> str:
@@ -223,8 +223,8 @@ def group_by_cause(report: Report, findings: Sequence[Finding]) -> Tuple[List[Ca
         for cause in report.causes
     ]
     groups = [group for group in groups if len(group.findings) > 1]
-    told = {finding.id for group in groups for finding in group.findings}
-    return groups, [finding for finding in findings if finding.id not in told]
+    grouped_ids = {finding.id for group in groups for finding in group.findings}
+    return groups, [finding for finding in findings if finding.id not in grouped_ids]
 
 
 class Block(NamedTuple):
@@ -278,7 +278,10 @@ def shorten_sentence(finding: Finding) -> str:
 def list_waivers(report: Report) -> List[Tuple[Waiver, List[Finding]]]:
     """Return every waiver with the findings that it permits to fail."""
     return [
-        (waiver, [one for one in report.findings if one.disposition == "waived" and one.waiver == index])
+        (
+            waiver,
+            [finding for finding in report.findings if finding.disposition == "waived" and finding.waiver == index],
+        )
         for index, waiver in enumerate(report.waivers)
     ]
 
@@ -289,7 +292,7 @@ def list_unwaived(report: Report) -> List[Finding]:
     Only a report that was edited by hand has them.
     """
     numbers = range(len(report.waivers))
-    return [one for one in group_by_section(report)[WAIVED] if one.waiver not in numbers]
+    return [finding for finding in group_by_section(report)[WAIVED] if finding.waiver not in numbers]
 
 
 def format_waiver_state(waiver: Waiver) -> str:
@@ -311,7 +314,7 @@ def format_coverage(waiver: Waiver, report: Report) -> str:
     A short glob may cover many.
     """
     globs = [glob for glob in waiver.ids if "*" in glob]
-    counts = [f"{glob} covers {sum(matches_glob(glob, one.id) for one in report.findings)}" for glob in globs]
+    counts = [f"{glob} covers {sum(matches_glob(glob, finding.id) for finding in report.findings)}" for glob in globs]
     return f"{', '.join(counts)} of {format_count(len(report.findings), 'requirement')}" if counts else ""
 
 

@@ -40,10 +40,10 @@ def matches_glob(pattern: str, name: str) -> bool:
     if at > end or not name.startswith(head) or not name.endswith(tail):
         return False
     for part in middle:
-        found = name.find(part, at, end)
-        if found < 0:
+        offset = name.find(part, at, end)
+        if offset < 0:
             return False
-        at = found + len(part)
+        at = offset + len(part)
     return True
 
 
@@ -69,21 +69,21 @@ class GlobIndex:
         part = max(pattern.split("*"), key=len)
         if not part:
             return [*self.names, *others]
-        found: List[str] = []
+        matches: List[str] = []
         at = self.text.find(part)
         while at >= 0:
             row = bisect_right(self.ends, at)
             if matches_glob(pattern, self.names[row]):
-                found.append(self.names[row])
+                matches.append(self.names[row])
             at = self.text.find(part, self.ends[row])
-        return [*found, *others]
+        return [*matches, *others]
 
 
 def is_left_out(choice: Choice, name: str) -> bool:
     """Return whether a requirement is skipped. An id also selects the ids below it."""
 
     def chosen(patterns: Sequence[str]) -> bool:
-        return any(matches_glob(one, name) or matches_glob(f"{one}.*", name) for one in patterns)
+        return any(matches_glob(pattern, name) or matches_glob(f"{pattern}.*", name) for pattern in patterns)
 
     return name in choice.left or (bool(choice.only) and not chosen(choice.only)) or chosen(choice.skip)
 

@@ -149,10 +149,10 @@ def _evaluate_condition(data: Data, facts: BoundFacts) -> Tuple[Tuple[ClauseResu
         return settled[id(data)]
     pattern = facts.reading.pattern(data)
     results = _evaluate_pattern(pattern, facts)
-    found = results, join_results(pattern, results)
+    evaluated = results, join_results(pattern, results)
     if all(clause.place.path[0] == patterns.PARAMS for clause in patterns.list_clauses(pattern)):
-        settled[id(data)] = found
-    return found
+        settled[id(data)] = evaluated
+    return evaluated
 
 
 def _make_result(
@@ -174,7 +174,7 @@ def _evaluate_pattern(pattern: Pattern, facts: BoundFacts, *, negated: bool = Fa
     if isinstance(pattern, Clause):
         return (_evaluate_clause(pattern, facts, negated=negated),)
     negated ^= pattern.how == "not"
-    return tuple(result for one in pattern.parts for result in _evaluate_pattern(one, facts, negated=negated))
+    return tuple(result for part in pattern.parts for result in _evaluate_pattern(part, facts, negated=negated))
 
 
 def _evaluate_clause(clause: Clause, facts: BoundFacts, *, negated: bool) -> ClauseResult:

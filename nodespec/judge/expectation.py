@@ -309,8 +309,8 @@ def _make_set_expectation(asks: Mapping[str, Sequence[Expect]]) -> Expect:
         have = _get_members(value)
         missing = [part.text for part in every if not has(have, part)]
         beyond = sorted(member for member in have if not may(member))
-        said = (f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has", beyond)) if names)
-        return "; ".join(said)
+        texts = (f"{word} {', '.join(names)}" for word, names in (("lacks", missing), ("has", beyond)) if names)
+        return "; ".join(texts)
 
     parts = [part for word in asks for part in asks[word]]
     words = {"all": "{}", "any": "some of {}", "none": "none of {}", "only": "only {}", "equals": "exactly {}"}

@@ -164,9 +164,9 @@ def summarize_reports(reports: Sequence[Report]) -> Summary:
 
 def summarize_gists(gists: Sequence[Gist]) -> Summary:
     """Summarize several hosts by their gists."""
-    specs = tuple(dict.fromkeys(name for one in gists for name, _ in one.cells))
+    specs = tuple(dict.fromkeys(name for gist in gists for name, _ in gist.cells))
     hosts = label_hosts(gists)
-    cells = [dict(reversed(one.cells)) for one in gists]  # if several specs have the same name, the first counts
+    cells = [dict(reversed(gist.cells)) for gist in gists]  # if several specs have the same name, the first counts
     matrix = tuple(HostRow(host, tuple(own.get(spec, "") for spec in specs)) for host, own in zip(hosts, cells))
     shared = (
         Shared(what, value, why, owners)
@@ -189,24 +189,26 @@ def label_hosts(reports: Sequence[Union[Report, Gist]]) -> Tuple[str, ...]:
     return tuple(name if counts[name] == 1 else f"{name} ({report.door})" for name, report in zip(names, reports))
 
 
-def format_summary(found: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple) -> Iterator[Tuple[str, str]]:
+def format_summary(
+    summary: Summary, few: Callable[[Sequence[str]], Sequence[str]] = tuple
+) -> Iterator[Tuple[str, str]]:
     """Format a summary, without the matrix, as pairs of a label and a text.
 
     `few` shortens long lists.
     """
-    total = len(found.matrix)
-    for hit in found.hits:
+    total = len(summary.matrix)
+    for hit in summary.hits:
         what = hit.say or hit.ids[0]
         which = f": {', '.join(few(hit.ids))}" if hit.say else ""
         where = f" ({', '.join(few(hit.hosts))})" if len(hit.hosts) < total else ""
         look = f"; {hit.look}" if hit.look else ""
         fix = f"; fix: {hit.fix}" if hit.fix else ""
         yield hit.outcome, f"{len(hit.hosts)} of {total} hosts{where}: {what}{which}{look}{fix}"
-    for one in found.shared:
-        yield "shared", f"{', '.join(few(one.hosts))} have the same {one.what}: {one.why}"
-    for other in found.differences:
-        values = (f"{value} on {', '.join(few(hosts))}" for value, hosts in other.values)
-        yield "differs", f"{other.place}: {'; '.join(values)}"
+    for shared in summary.shared:
+        yield "shared", f"{', '.join(few(shared.hosts))} have the same {shared.what}: {shared.why}"
+    for difference in summary.differences:
+        values = (f"{value} on {', '.join(few(hosts))}" for value, hosts in difference.values)
+        yield "differs", f"{difference.place}: {'; '.join(values)}"
 
 
 # the matrix
@@ -214,9 +216,9 @@ def format_summary(found: Summary, few: Callable[[Sequence[str]], Sequence[str]]
 
 def _format_cell(report: Report, spec: Spec) -> str:
     sources = frozenset(spec.sources)
-    own = [one for one in report.findings if not _list_files(one.source).isdisjoint(sources)]
-    enforced = [one.outcome for one in own if one.disposition == "enforced"]
-    counts = ", ".join(f"{enforced.count(one)} {one}" for one in ("fail", "unknown") if one in enforced)
+    own = [finding for finding in report.findings if not _list_files(finding.source).isdisjoint(sources)]
+    enforced = [finding.outcome for finding in own if finding.disposition == "enforced"]
+    counts = ", ".join(f"{enforced.count(name)} {name}" for name in ("fail", "unknown") if name in enforced)
     return counts or derive_conclusion(own, report.context)
 
 
@@ -230,10 +232,10 @@ def _list_files(source: Tuple[str, ...]) -> FrozenSet[str]:
 
 def _list_host_causes(report: Report) -> Iterator[HostCause]:
     """Yield the causes of the findings of a report."""
-    for one in report.findings:
-        if one.disposition == "enforced" and one.outcome in ("fail", "unknown"):
-            for key, say, look in _list_finding_causes(one, report):
-                yield one.outcome, key, one.id, say, look, one.fix
+    for finding in report.findings:
+        if finding.disposition == "enforced" and finding.outcome in ("fail", "unknown"):
+            for key, say, look in _list_finding_causes(finding, report):
+                yield finding.outcome, key, finding.id, say, look, finding.fix
 
 
 def _list_finding_causes(finding: Finding, report: Report) -> List[Tuple[str, str, str]]:
@@ -249,11 +251,11 @@ def _list_finding_causes(finding: Finding, report: Report) -> List[Tuple[str, st
 
 def _find_hits(hosts: Sequence[str], gists: Sequence[Gist]) -> List[Hit]:
     """Return causes that occur on several hosts, the most common first."""
-    found: Dict[Tuple[str, str], List[Tuple[str, str, str, str, str]]] = {}
-    for host, one in zip(hosts, gists):
-        for outcome, key, name, say, look, fix in one.causes:
-            found.setdefault((outcome, key), []).append((host, name, say, look, fix))
-    hits = [_make_hit(outcome, members) for (outcome, _), members in found.items()]
+    members_by_cause: Dict[Tuple[str, str], List[Tuple[str, str, str, str, str]]] = {}
+    for host, gist in zip(hosts, gists):
+        for outcome, key, name, say, look, fix in gist.causes:
+            members_by_cause.setdefault((outcome, key), []).append((host, name, say, look, fix))
+    hits = [_make_hit(outcome, members) for (outcome, _), members in members_by_cause.items()]
     several = [hit for hit in hits if len(hit.hosts) > 1]
     return sorted(several, key=lambda hit: (-len(hit.hosts), hit.outcome))
 
@@ -283,8 +285,8 @@ def _read_embedded_value(name: str, facts: ReplayedFacts) -> str:
 
 def _group_hosts(hosts: Sequence[str], values: Iterable[Sequence[str]]) -> Dict[str, Tuple[str, ...]]:
     """Return the hosts of each value. Hosts without a value are left out."""
-    found: Dict[str, List[str]] = {}
+    hosts_by_value: Dict[str, List[str]] = {}
     for host, own in zip(hosts, values):
         for value in filter(None, own):
-            found.setdefault(value, []).append(host)
-    return {value: tuple(owners) for value, owners in found.items()}
+            hosts_by_value.setdefault(value, []).append(host)
+    return {value: tuple(owners) for value, owners in hosts_by_value.items()}

@@ -128,5 +128,5 @@ def make_failed_report(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str
 
 
 def _make_skipped_finding(requirement: Requirement) -> Finding:
-    said = (requirement.why, "", requirement.see, requirement.source, ())
-    return Finding(requirement.id, requirement.level, "skipped", "skipped", "not selected on the command line", *said)
+    fields = (requirement.why, "", requirement.see, requirement.source, ())
+    return Finding(requirement.id, requirement.level, "skipped", "skipped", "not selected on the command line", *fields)

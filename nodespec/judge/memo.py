@@ -139,12 +139,12 @@ class MemoizedRecording(ReplayedFacts):
                     return None
                 if owner not in self._said:
                     self._said[owner] = repr([(name, note[name]) for name in ("from", "rest", "usual") if name in note])
-                said = (part, self._said[owner], repr(written))
+                key = (part, self._said[owner], repr(written))
             else:
-                said = (part, "", repr(written))
+                key = (part, "", repr(written))
         except RecursionError:
             return None
-        return (place.path, *said) if len(said[1]) + len(said[2]) <= MAX_PIECE_CHARS else None
+        return (place.path, *key) if len(key[1]) + len(key[2]) <= MAX_PIECE_CHARS else None
 
 
 class MemoizedTee(TeeFacts):
@@ -157,16 +157,18 @@ class MemoizedTee(TeeFacts):
         """The captured facts as JSON. Other hosts share it: it must not be changed."""
         return {name: self._encode_shared(name, one) for name, one in self._noted.items()}
 
-    def _encode_shared(self, name: str, one: Union[Observation[Datum], CapturedTable]) -> Json:
+    def _encode_shared(self, name: str, observation: Union[Observation[Datum], CapturedTable]) -> Json:
         memory, key = (
             self.facts.memory,
-            (name, *(_identify_note(one) if isinstance(one, CapturedTable) else (id(one),))),
+            (name, *(_identify_note(observation) if isinstance(observation, CapturedTable) else (id(observation),))),
         )
         if key not in memory.noted:
-            said = one.encode() if isinstance(one, CapturedTable) else encode_observation(one)
+            encoded = (
+                observation.encode() if isinstance(observation, CapturedTable) else encode_observation(observation)
+            )
             if memory.unmemoized != self.facts.before or not memory.reserve():
-                return said
-            memory.noted[key] = one, said
+                return encoded
+            memory.noted[key] = observation, encoded
         return memory.noted[key][1]
 
 
@@ -236,12 +238,12 @@ class MemoizedPlan(PreparedPlan):
         self, findings: Sequence[Finding], waivers: Sequence[Waiver], choice: Choice
     ) -> Tuple[Finding, ...]:
         """Return the findings with their dispositions, the same object for each finding."""
-        valid = tuple(number for number, one in enumerate(waivers) if one.state == "valid")
+        valid = tuple(number for number, waiver in enumerate(waivers) if waiver.state == "valid")
         known = self.memory.disposed
-        found = [known.get((id(finding), valid, choice.strict)) for finding in findings]
+        disposed = [known.get((id(finding), valid, choice.strict)) for finding in findings]
         for at, finding in enumerate(findings):
-            if found[at] is None:
-                (found[at],) = conclusion.assign_dispositions((finding,), waivers, choice)
+            if disposed[at] is None:
+                (disposed[at],) = conclusion.assign_dispositions((finding,), waivers, choice)
                 if id(finding) in self.memory.kept and self.memory.reserve():
-                    known[id(finding), valid, choice.strict] = cast("Finding", found[at])
-        return cast("Tuple[Finding, ...]", tuple(found))
+                    known[id(finding), valid, choice.strict] = cast("Finding", disposed[at])
+        return cast("Tuple[Finding, ...]", tuple(disposed))

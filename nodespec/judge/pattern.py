@@ -99,7 +99,7 @@ def parse_pattern(data: Data, params: Params, row: Union[Place, None] = None) ->
     """
     for how in ("all", "any"):
         if how in data:
-            return Joined(how, tuple(parse_pattern(one, params, row) for one in cast("List[Data]", data[how])))
+            return Joined(how, tuple(parse_pattern(part, params, row) for part in cast("List[Data]", data[how])))
     if "not" in data:
         return Joined("not", (parse_pattern(cast("Data", data["not"]), params, row),))
     if "param" in data:
@@ -117,8 +117,8 @@ def bind_params(node: Node, params: Params) -> Node:
     if isinstance(node, str):
         return node
     if isinstance(node, list):
-        return [bind_params(one, params) for one in node]
-    below = {key: bind_params(one, params) for key, one in node.items() if key != "param"}
+        return [bind_params(value_node, params) for value_node in node]
+    below = {key: bind_params(value_node, params) for key, value_node in node.items() if key != "param"}
     if "param" not in node:
         return below
     value = params[cast("str", node["param"])].value

@@ -60,7 +60,7 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
     if isinstance(names, Unknown):
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
     none = "pass" if data.get("or-none") == "true" else "fail"
-    found: List[Tuple[str, str]] = []  # for each row: whether it matches, and whether it is as required
+    rows: List[Tuple[str, str]] = []  # for each row: whether it matches, and whether it is as required
     shown = _ShownRows(data)
     row = table._replace(path=(*path, "*"), key="*")
     where, require = (
@@ -72,13 +72,13 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
             return "unknown", (), f"timed out after {number} of {len(names)} rows; set a longer --deadline"
         condition, required = _evaluate_row(where, require, name, facts, shown)
         if condition != "fail":
-            found.append((condition, required))
-    if not found:
+            rows.append((condition, required))
+    if not rows:
         return none, (), f"no {cast('Table', table.fact).noun} matches"
-    outcomes = [_weigh_row(how, *row) for row in found]
+    outcomes = [_weigh_row(how, *row) for row in rows]
     outcome = patterns.join_outcomes("all" if how == "every" else "any", outcomes)
-    if all(condition != "pass" for condition, _ in found):  # possibly no row matches
-        outcome = none if {required for _, required in found} == {none} else _join_undecided(chain.from_iterable(found))
+    if all(condition != "pass" for condition, _ in rows):  # possibly no row matches
+        outcome = none if {required for _, required in rows} == {none} else _join_undecided(chain.from_iterable(rows))
     return outcome, tuple((shown.deciding or shown.first)[:MAX_SHOWN_ROWS]), f"{how} row: {_format_counts(outcomes)}"
 
 

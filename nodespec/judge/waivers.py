@@ -48,19 +48,19 @@ def load(path: str, parse: Parse = parse_json) -> Tuple[Waiver, ...]:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     problems: List[DocumentError] = []
-    found: List[Waiver] = []
+    waivers: List[Waiver] = []
     try:
         entries = _read_entries(body)
     except DocumentError as wrong:
         raise UsageError(str(wrong)) from None
     for entry in entries:
         try:
-            found.append(_parse_waiver(entry))
+            waivers.append(_parse_waiver(entry))
         except DocumentError as wrong:
             problems.append(wrong)
     if problems:
         raise UsageError(*map(str, problems))
-    return tuple(found)
+    return tuple(waivers)
 
 
 def refuse_broad_waivers(waivers: Sequence[Waiver], ids: Sequence[str]) -> None:
@@ -112,10 +112,10 @@ def _parse_waiver(node: Node) -> Waiver:
 
 
 def _parse_globs(node: Node, what: str, *, all_refused: bool = False) -> Tuple[str, ...]:
-    globs = tuple(require_text(one, what) for one in require_list(node))
-    for one, glob in zip(require_list(node), globs):
+    globs = tuple(require_text(item, what) for item in require_list(node))
+    for item, glob in zip(require_list(node), globs):
         if all_refused and not glob.strip("*."):
-            raise DocumentError(one, f"`{glob}` waives every requirement; name the requirements that may fail")
+            raise DocumentError(item, f"`{glob}` waives every requirement; name the requirements that may fail")
     return globs
 
 

@@ -88,12 +88,12 @@ def parse_json(data: bytes, file: str) -> Node:
 
 
 def _reject_duplicate_keys(pairs: List[Tuple[str, object]], at: FilePosition) -> Dict[str, object]:
-    found: Dict[str, object] = {}
+    values: Dict[str, object] = {}
     for name, value in pairs:
-        if name in found:
+        if name in values:
             raise UsageError(f"{at}: duplicate key `{name}`; each key must occur once")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def _make_node(data: object, at: FilePosition) -> Node:
@@ -153,11 +153,11 @@ def require_list(node: Node) -> Seq:
 def require_distinct(node: Seq) -> Seq:
     """Return a list without duplicate scalars. Raises `DocumentError` otherwise."""
     before: Set[str] = set()
-    for one in node:
-        if isinstance(one, Word):
-            if one in before:
-                raise DocumentError(one, f"duplicate value `{one}`; each value must occur once")
-            before.add(one)
+    for scalar in node:
+        if isinstance(scalar, Word):
+            if scalar in before:
+                raise DocumentError(scalar, f"duplicate value `{scalar}`; each value must occur once")
+            before.add(scalar)
     return node
 
 

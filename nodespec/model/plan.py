@@ -124,16 +124,17 @@ def decode_plan(data: Mapping[str, Json]) -> Plan:
     """
     if data["nodespec"] != LANGUAGE_VERSION:
         raise ValueError("the plan was made by another version of nodespec; make it again with this version")
-    whens: Dict[str, Data] = {}  # requirements of one rule share one condition object, so that it is evaluated once
+    # Requirements of one rule share one condition object, so that it is evaluated once.
+    whens: Dict[str, Data] = {}
     return Plan(
-        tuple(Spec(**_convert_lists(one)) for one in _cast_objects(data["specs"])),  # type: ignore[arg-type]
-        tuple(SpecParam(**_convert_lists(one)) for one in _cast_objects(data["params"])),  # type: ignore[arg-type]
-        tuple(_decode_requirement(one, whens) for one in _cast_objects(data["requirements"])),
+        tuple(Spec(**_convert_lists(fields)) for fields in _cast_objects(data["specs"])),  # type: ignore[arg-type]
+        tuple(SpecParam(**_convert_lists(fields)) for fields in _cast_objects(data["params"])),  # type: ignore[arg-type]
+        tuple(_decode_requirement(fields, whens) for fields in _cast_objects(data["requirements"])),
     )
 
 
-def _decode_requirement(said: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
-    id_, level, pattern, when, source, *words = map(said.__getitem__, Requirement._fields)
+def _decode_requirement(fields: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
+    id_, level, pattern, when, source, *words = map(fields.__getitem__, Requirement._fields)
     known = whens.setdefault(repr(when), cast("Data", when))
     return Requirement(id_, level, pattern, known, tuple(cast("List[str]", source)), *words)  # type: ignore[arg-type]
 
@@ -152,9 +153,9 @@ def compute_digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecPara
 
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
-    said = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
+    requirement_fields = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
     bound = [[*_encode_param(param).values()] for param in params]
-    text = json.dumps([said, bound], sort_keys=True, separators=(",", ":"))
+    text = json.dumps([requirement_fields, bound], sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hex()
 
 

@@ -210,13 +210,13 @@ class Report(NamedTuple):
             (sum(count["deferred", d] for d in DISPOSITIONS), "deferred"),
         ]
         otherwise = "all pass" if self.conclusion == "conformant" else "no required requirement passes"
-        said = ", ".join(f"{n} {_pluralize(word, n)}" for n, word in parts if n) or otherwise
+        counts = ", ".join(f"{n} {_pluralize(word, n)}" for n, word in parts if n) or otherwise
         total = len(self.findings)
         all_of = f"{total} {_pluralize('requirement', total)}"
         of = f"{self.asked} of {all_of} selected" if self.partial else all_of
         at_rest = " at rest" if self.context == "at rest" else ""
         failed = f"not judged (exit {DEFECT}), " if self.defect else ""
-        return f"{self.conclusion}{at_rest}: {failed}{said}; {of}"
+        return f"{self.conclusion}{at_rest}: {failed}{counts}; {of}"
 
 
 def _pluralize(word: str, count: int) -> str:
