@@ -123,7 +123,7 @@ class Lanes:
         for name in chosen:
             if name not in self.stages:
                 self.failed += 1
-                self.results.append(f"{name}: FAILED: there is no such stage")
+                self.results.append(f"{name}: FAILED: no stage has this name")
         wanted = self.with_needs(chosen) if chosen else {*self.stages}
         optional = {*chosen, *(self.stages if everything else ())}
         self.pending = [

@@ -57,7 +57,7 @@ def members(leader: int) -> Set[int]:
 
 
 def send(number: int, pids: Set[int]) -> None:
-    """Send a signal to processes, some of which can have ended."""
+    """Send a signal to processes, which can have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

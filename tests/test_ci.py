@@ -309,7 +309,7 @@ def test_named_stages_run_with_what_they_need(make_run: MakeRun) -> None:
     assert sorted(results(run.end()[1])) == ["base: ok", "other: ok", "wanted: ok"]
     assert sorted(results(run.end("--all")[1])) == ["base: ok", "long: ok", "other: ok", "wanted: ok"]
     assert run.end("nosuch", "base") == (1, run.end("nosuch", "base")[1])
-    assert results(run.end("nosuch", "base")[1]) == ["nosuch: FAILED: there is no such stage", "base: ok"]
+    assert results(run.end("nosuch", "base")[1]) == ["nosuch: FAILED: no stage has this name", "base: ok"]
 
 
 def test_a_stage_is_skipped_while_its_inputs_are_those_of_its_last_pass(make_run: MakeRun, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import io
 import re
 import tokenize
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 import pytest
 import yaml
@@ -22,6 +22,7 @@ TOP = Path(__file__).parents[1]
 PAGES = sorted([*TOP.glob("*.md"), *(TOP / "docs").glob("*.md")])
 SPECS = sorted((TOP / "specs").rglob("*.yaml"))
 ROOMS: Tuple[str, ...] = (
+    ".ci",
     "checks",
     "nodespec/__init__.py",
     "nodespec/__main__.py",
@@ -45,6 +46,7 @@ ROOMS: Tuple[str, ...] = (
     "nodespec/sha256.py",
     "reports",
 )
+DOCUMENTED_ROOMS = ("tests/stages",)  # docstrings and comments; their messages are read in the logs of .ci/run only
 
 ARCHAIC = (
     "anew|nought|naught|whence|thence|hence|hither|thereof|whereof|therein|wherein|herein|thereby|whereby|upon|lest"
@@ -120,9 +122,17 @@ def comments(source: str) -> Iterator[Tuple[int, str]]:
             yield token.start[0], re.sub(r"noqa: [A-Z\d, ]+|type: \S+", "", token.string)
 
 
-def code_complaints(path: Path) -> List[str]:
+def documentation_texts(source: str) -> Iterator[Tuple[int, str]]:
+    """Yield the docstrings and comments of a module, with their line."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
+    yield from comments(source)
+
+
+def code_complaints(path: Path, texts_of: Callable[[str], Iterator[Tuple[int, str]]] = code_texts) -> List[str]:
     name = path.relative_to(TOP)
-    texts = code_texts(path.read_text(encoding="utf-8"))
+    texts = texts_of(path.read_text(encoding="utf-8"))
     return [line for number, text in texts for line in complaints(text, f"{name}:{number}")]
 
 
@@ -163,6 +173,12 @@ def test_help_uses_standard_words() -> None:
 def test_rooms_use_standard_words(room: str) -> None:
     assert modules(room)
     assert [line for path in modules(room) for line in code_complaints(path)] == []
+
+
+@pytest.mark.parametrize("room", DOCUMENTED_ROOMS)
+def test_programs_are_documented_in_standard_words(room: str) -> None:
+    assert modules(room)
+    assert [line for path in modules(room) for line in code_complaints(path, documentation_texts)] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Two looks at one node, requirement by requirement: what both could tell must agree, or a reason be written down."""
+"""Compare two reports of one node: what both decided must agree, or have a written reason."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _judged(
     theirs = {(part.place, part.expected): part for part in other.parts}
     for part in one.parts:
         match = theirs.get((part.place, part.expected))
-        said, answered = told(part), told(match or part)  # what had not to be looked at is no difference
+        said, answered = told(part), told(match or part)  # a place that was not observed is not a difference
         if said != answered and "deferred" not in (said, answered):
             known = next((reason for reason in allowed if reason.meets(part.place, said, answered)), None)
             if known:

@@ -1,4 +1,4 @@
-"""nodespec asked for a report; again where this machine was too slow for it, which is no difference."""
+"""Run nodespec for a report, and again if this machine was too slow."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def judged(
 
 
 def patiently(look: Callable[[], Report]) -> Report:
-    """What a look gives, or another, if it took too long."""
+    """Return a report, or another one if an observation timed out."""
     for _ in range(TRIES - 1):
         found = look()
         if not any(part.observed.reason == "timed out" for one in found.findings for part in one.parts):

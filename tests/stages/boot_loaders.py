@@ -98,7 +98,7 @@ def compare(root: Path, trees: int, seed: int) -> int:
 
 
 def fill(root: Path, chance: Random) -> None:
-    """Lay out the partitions anew."""
+    """Write new content to the partitions."""
     for partition in ("efi", "boot"):
         for path in (root / partition).iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -4,8 +4,8 @@
 
 Of each tree a report is made at rest; then it is booted as `qemu.py` does it, and in the guest the same is asked of the
 running machine and, with `--image /`, of its root at rest. The three are compared requirement by requirement. What
-differs must stand below with the reason why it may, and a reason that is never met is an error, as is whatever could
-not be looked at. The exit status is 1 where anything is wrong.
+differs must be listed below with a reason. A reason that is never met is an error, as is everything that could
+not be observed. The exit status is 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SOME = 20  # of so many options and modules one is asked for
 
 
 class Check(NamedTuple):
-    """What is asked, and how many requirements both must decide, at rest and running."""
+    """The arguments of a check, and how many requirements it must decide, at rest and running."""
 
     argv: tuple[str, ...]
     least: int
@@ -134,7 +134,7 @@ def look() -> str:
 
 
 def unseen(title: str, reports: Sequence[Report]) -> Iterator[str]:
-    """What could not be looked at by root on a whole system."""
+    """Yield what is unknown, although root observes a whole system."""
     for one in reports:
         for finding in one.findings:
             if finding.outcome == "unknown":

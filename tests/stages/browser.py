@@ -3,7 +3,7 @@
     python tests/stages/browser.py OUT
 
 Chromium and its driver are installed from Debian, as root, where they are missing; the driver is spoken to in plain
-WebDriver. The sample reports are written to the folder OUT and opened without a window: that nothing is said on the
+WebDriver. The sample reports are written to the folder OUT and opened without a window: that nothing is printed on the
 console and nothing requested, that filter, search, keyboard and links do what they promise, that nothing scrolls
 sideways at 360 pixels, that every finding is there with JavaScript off and on paper, and that all text has contrast.
 OUT then holds light.png, dark.png, narrow.png, the same of several hosts (fleet-...) and report.pdf besides. The exit
@@ -119,14 +119,14 @@ class Browser:
             return cast("Json", json.load(answer)["value"])
 
     def soon(self, script: str, wanted: Json) -> Json:
-        """What a script returns, at the latest when it is what is wanted, or much time has passed."""
+        """Return what a script returns, once it is the expected value or much time has passed."""
         end = time.monotonic() + SOON
         while (found := self.run(script)) != wanted and time.monotonic() < end:
             time.sleep(0.1)
         return found
 
     def open(self, file: Path, width: int = 1200, scheme: str = "light", media: str = "", fragment: str = "") -> None:
-        """A file anew, in a window of that width."""
+        """Open a file again, in a window of that width."""
         size: Dict[str, Json] = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.tell("Emulation.setDeviceMetricsOverride", size)
         features: Json = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -159,7 +159,7 @@ class Browser:
         return next(iter(found.values()))
 
     def console(self) -> List[str]:
-        """What was said on the console since the last time."""
+        """Return the messages of the console since the last call."""
         log = cast("List[Dict[str, Json]]", self.ask("/se/log", {"type": "browser"}))
         return [str(entry["message"]) for entry in log]
 
@@ -202,7 +202,7 @@ def driven() -> Iterator[str]:
 
 
 class Tally:
-    """What was looked at, and what was not as it is to be."""
+    """The number of checks, and those that failed."""
 
     def __init__(self) -> None:
         self.wrong = 0
@@ -303,7 +303,7 @@ def filtered(page: Browser, tally: Tally, file: Path) -> None:
 
 
 def searched(page: Browser, tally: Tally, file: Path) -> None:
-    """Words are searched for, wherever they stand in a finding; all by keyboard."""
+    """Search for words of every part of a finding, by keyboard."""
     page.open(file)
     page.type("body", "/")
     tally.hold("/ leads to the search", page.run("return document.activeElement.id"), "_search")
@@ -354,7 +354,7 @@ def readable(page: Browser, tally: Tally, file: Path) -> None:
 
 
 def pictures(page: Browser, out: Path, files: Mapping[str, Path]) -> None:
-    """Screenshots, to be looked at."""
+    """Take screenshots for people."""
     for before, file in files.items():
         for name, width, scheme in (("light", 1200, "light"), ("dark", 1200, "dark"), ("narrow", 360, "light")):
             page.open(file, width=width, scheme=scheme)

@@ -66,7 +66,7 @@ def inside(folder: Path) -> int:
 
 
 def looked(folder: Path) -> Iterator[str]:
-    """What a container does not find, or finds without what it is said to need."""
+    """Yield what a container does not observe, or observes without the capabilities that the recipe names."""
     (shown,) = re.findall(
         r"^```json config\.json\n(.*?)^```$", (TOP / "docs/recipes.md").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -1,11 +1,11 @@
-"""A real containerd beside nodespec: does the family `runtime` see what is there, and say why where nothing answers?
+"""A real containerd beside nodespec: does the family `runtime` observe it, and explain why nothing answers?
 
     python tests/stages/containerd.py [PROGRAM...]
 
 As root, in a mount namespace of its own, where no containerd of this machine is seen: one is started on its default
 socket, with everything else of its own in a folder that is removed at the end. Without containerd, runc and crun these
 are installed from Debian first. Each PROGRAM, another containerd, is treated likewise. What was seen is printed; the
-exit status is 1 where it is not what was wanted.
+exit status is 1 if an observation is not the expected one.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def differences(program: str) -> Iterator[str]:
         with started(program, folder, systemd=True):
             wanted = {**answering, **handlers, "conditions": ready, "cgroup_driver": "systemd"}
             yield from compared(f"{program} with a network and systemd's cgroups", wanted)
-        disabled = "absent: the cri plugin of containerd is disabled or did not start: take it out of disabled_plugins"
+        disabled = "absent: the cri plugin of containerd is disabled or did not start; remove it from disabled_plugins"
         with started(program, folder, disabled='"io.containerd.grpc.v1.cri"') as child:
             wanted = {"running": True, "api": disabled, "conditions": disabled, "handlers": disabled}
             yield from compared(f"{program} with its cri plugin disabled", wanted)

@@ -94,7 +94,7 @@ def build(version: str, path: Path) -> None:
 
 
 def compare(program: Program, trees: int) -> int:
-    """Print how many trees were read alike, and the first differences; the number of those."""
+    """Print how many trees were read equally, and the first differences; return the number of differences."""
     chance = random.Random(f"{SEED}")  # noqa: S311 - no secret
     wrong, unknown, refused = [], 0, 0
     with tempfile.TemporaryDirectory(prefix="nodespec-") as folder:

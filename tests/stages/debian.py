@@ -80,7 +80,7 @@ def system(
     architecture: str = "amd64",
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """A tree as debootstrap makes it around some files; kept, and made anew only where it is not whole."""
+    """Return a tree that debootstrap makes around some files; an incomplete tree is made again."""
     with alone(tree):
         if not tree.exists():
             options = [f"--keyring={KEYRING}", "--variant=minbase", f"--include={','.join(include)}"]

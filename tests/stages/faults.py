@@ -82,7 +82,7 @@ class Trial:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.marker = folder / "waivers.yaml"  # the last that is read before the host is looked at
+        self.marker = folder / "waivers.yaml"  # the last file that is read before the host is observed
         self.marker.write_text("nodespec-waivers: 1\n")
         self.asked = ["check", "kubernetes/1.35", "--waivers", str(self.marker)]
 
@@ -98,7 +98,7 @@ class Trial:
         begun = time.monotonic()
         done = subprocess.run(
             command,
-            cwd="/",  # a folder of its own would stand in every call
+            cwd="/",  # the path of another directory would be in every call
             env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(TOP)},
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -125,7 +125,7 @@ class Trial:
         return list(found.values())
 
     def failed(self, call: Call) -> Ended:
-        """A run in which one call fails: counted anew where the host has fewer processes or connections by now."""
+        """Run with one failing call; it is counted again if the host has fewer processes or connections by now."""
         for _ in range(TRIES - 1):
             ended = self._failed(call)
             if ended.errors != NOT_INJECTED:

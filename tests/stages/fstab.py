@@ -4,7 +4,7 @@
 
 As root. Random tables are given to the installed generator, in a mount namespace without the marks of a container, and
 to nodespec: both must make the same units and start the same ones. A difference is reduced to the lines that it takes.
-Exit status 77: there is no generator to ask.
+Exit status 77: the generator is not installed.
 """
 
 from __future__ import annotations

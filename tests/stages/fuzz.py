@@ -1,4 +1,4 @@
-"""Whatever it is fed: every parser takes many inputs, and comes to a mistake that is told or to a verdict.
+"""Fuzz every parser: each input must end in a reported error or in a verdict.
 
     python tests/stages/fuzz.py CACHE [PARSER...] [--inputs N] [--seed N]
 
@@ -32,7 +32,7 @@ from hypothesis import strategies as st  # noqa: E402
 from parsers import PARSERS  # noqa: E402
 
 INPUTS = 20_000
-SEED = 1795304862  # the same inputs each time, so that a change is told by what it breaks; another finds more
+SEED = 1795304862  # the same inputs each time, so only a change of the code changes the result; other seeds find more
 SECONDS = 2.0  # of the processor, that one input may take
 MEMORY = 1 << 30  # bytes, of a whole process
 TOGETHER = 10  # inputs that hypothesis is asked for at once, since asking costs more than most parsers take
@@ -117,7 +117,7 @@ def feed(job: tuple[str, int, int]) -> Fed:
 
 
 def parted(programs: bytes) -> Iterator[bytes]:
-    """So many programs as are wanted together, each as long as its first byte says."""
+    """Yield TOGETHER programs; the first byte of each says how long it is."""
     for left in range(TOGETHER, 0, -1):
         size = programs[0] % (2 * len(programs) // left) if programs and left > 1 else len(programs)
         yield programs[1:size]

@@ -3,7 +3,7 @@
     python tests/stages/gate.py CACHE
 
 The tree of a node is copied, and its container runtime and PyYAML are purged. Into the copy the gate is installed, with
-one command, before `kubelet.service`; that is no kubelet but a stand-in that sleeps, and the runtime is one whose
+one command, before `kubelet.service`; that is a stand-in that sleeps, and the runtime is one whose
 socket comes late. It is booted fit, unfit, and unfit with an override on the kernel's command line, by QEMU without
 hardware virtualisation. In the fit guest a bundle is run from a mount that is read-only and noexec. CACHE keeps what
 came out. The exit status is 1 where anything is not as it must be.
@@ -64,7 +64,7 @@ WantedBy=multi-user.target
 }
 WAIT = "60"  # seconds; the runtime of a fit guest needs 20 of them, and an unfit guest waits until the end
 HYBRID = "systemd.unified_cgroup_hierarchy=0"
-# what every guest does; the look itself is a unit, so that systemd is not done starting while it runs
+# what every guest does; this script is a unit, so systemd has not finished starting while it runs
 BEGIN = """\
 out=/run/out
 state() { systemctl show -P ActiveState $1; }
@@ -134,7 +134,7 @@ GUESTS = {"fit": ("", FIT), "unfit": (HYBRID, UNFIT), "word": (f'{HYBRID} nodesp
 
 
 def main(cache: Path) -> int:
-    """The exit status; what was looked at is printed, and last what is wrong."""
+    """Print the results, and last what is wrong; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="nodespec-", dir=cache) as folder:
         wrong = list(looked(cache, Path(folder)))
     for mistake in wrong:

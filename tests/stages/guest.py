@@ -55,7 +55,7 @@ EDITS = (
 
 
 class Guest(NamedTuple):
-    """What the kernel is told, and what the facts must then be: the observation's text by place."""
+    """The kernel command line, and the facts that must result: the text of the observation by place."""
 
     cmdline: str
     facts: Mapping[str, str]

@@ -1,11 +1,11 @@
-"""A host looked at from a container: does `--root` say what nodespec says outside, and no more than it can see?
+"""A host observed from a container: does `--root` report what nodespec reports outside, and no more than it can see?
 
     python tests/stages/inside.py CACHE
 
 As root. Debian's runc starts containers on a tree that debootstrap made, with Python; of folders that it has, /mnt is
-the host's root, /opt has nodespec's source, and /srv what is asked. Without runc it is installed from Debian first.
+the host's root, /opt has nodespec's source, and /srv the spec. Without runc it is installed from Debian first.
 One container shares the namespaces of the host, of the others each has some of its own. Every requirement is compared
-with what was found outside. What differs must stand below with the reason why it may, and a reason that is never met
+with what was found outside. What differs must be listed below with a reason, and a reason that is never met
 is an error. CACHE keeps the tree. The exit status is 1 where anything is wrong.
 """
 
@@ -63,7 +63,7 @@ require:
   files: {/etc/os-release: present, /etc/passwd: present}
   ports: {10250: free}
 """
-WHOSE = {  # the parameters that answer for whoever reads them, by the namespace in runc's words
+WHOSE = {  # parameters that depend on the namespace of the reader, by the name that runc gives to the namespace
     "network": (
         *("net.ipv4.ip_forward", "net.ipv4.ip_local_port_range", "net.core.somaxconn"),
         "net.bridge.bridge-nf-call-iptables",
@@ -74,7 +74,7 @@ WHOSE = {  # the parameters that answer for whoever reads them, by the namespace
     "pid": ("kernel.pid_max",),
 }
 CALLED = {"network": "net"}  # what runc calls otherwise than the kernel
-HOST, ASKED = "/mnt", "/srv"  # where containers have the host's root, and what is asked
+HOST, ASKED = "/mnt", "/srv"  # where containers have the root of the host, and the spec
 ALWAYS = (
     Difference(
         "runtime.*.version", ".*", f"unknown: .* is not run: nodespec runs no program of {HOST}", "no program is run"
@@ -123,7 +123,7 @@ def judged(name: str, tree: Path, folder: Path) -> Iterator[str]:
 
 
 def hidden(own: Sequence[str]) -> Iterator[Difference]:
-    """The parameters of namespaces that are not the host's, or of which that cannot be told."""
+    """Yield the parameters of namespaces that are not the host's, or are not known to be."""
     unseen = "user" in own
     if unseen:
         why = "who has users of its own may not see the namespaces of the host's processes"
@@ -131,7 +131,7 @@ def hidden(own: Sequence[str]) -> Iterator[Difference]:
     for space in WHOSE if unseen else own:
         kind = CALLED.get(space, space)
         answer = f"unknown: the kernel reports the {kind} namespace of nodespec"
-        said = f"{answer}, {'maybe ' if unseen else ''}not for the host's.*"
+        said = f"{answer}, {'maybe not of' if unseen else 'not that of'} the host.*"
         for key in WHOSE[space]:
             yield Difference(f"sysctl.{key}", ".*", said, f"it answers for the {kind} namespace of who reads it")
 

@@ -50,7 +50,7 @@ class StageError(RuntimeError):
 
 
 def main() -> int:
-    """The exit status; what was looked at is printed."""
+    """Print what was checked; return the exit status."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # nobody comes here, too
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def built(folder: Path, clone: Path) -> Path:
-    """The wheel, made by way of the source distribution; what is in both is looked at."""
+    """Build the wheel from the source distribution, and check the content of both."""
     tracked = ran(0, "git", "-C", str(clone), "ls-files").split()
     python = environment(folder / "building", "build")
     twice(lambda: ran(0, python, "-m", "build", "--outdir", str(folder / "dist"), str(clone)))
@@ -92,7 +92,7 @@ def built(folder: Path, clone: Path) -> Path:
 
 
 def moved(name: str) -> str:
-    """Where a file of the repository lies in the wheel."""
+    """Return the path of a file of the repository in the wheel."""
     return f"nodespec/{name}" if name.startswith(FOLDERS) else name
 
 
@@ -152,7 +152,7 @@ def modules(python: str, cwd: Path) -> list[str]:
 
 
 def users(program: str) -> list[list[str]]:
-    """How to run the program as whoever runs this, and as nobody."""
+    """Return how to run the program as this user, and as nobody."""
     if os.geteuid():
         return [[]]
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]

@@ -5,7 +5,7 @@
 As root, with valgrind. nodespec is installed with pip into a virtual environment of Debian's Python, and gets the plan
 of `benchmarks/yardstick.json`. It checks a small root directory with this machine's /proc and /sys: no runtime, no
 kubelet, one kernel configuration. cachegrind repeats its counts within 0.2 %. A count that differs from EXPECTED by
-more than 3 % fails in either direction: a change that costs is told, and one that saves is written down.
+more than 3 % fails in either direction: a change that saves instructions must change the expected count.
 The exit status is 77 where no count is known for this Python, or where something is missing.
 """
 

@@ -297,7 +297,7 @@ def truth(root: Path, lines: Sequence[str], name: str) -> Set[str]:
     if any(re.match("alias [^:]* ", words) and fnmatchcase(name, words.split()[1]) for words in lines) and any(
         words.startswith("install ") for words in lines
     ):
-        return {"loadable", "blacklisted", "blocked"}  # whose command ran cannot be told from the plan
+        return {"loadable", "blacklisted", "blocked"}  # the plan does not show whose command ran
     plan = planned(root, name)
     ran = owners(lines, plan, (name, *NEEDS[name]))
     verdicts = [loads(root, command, each) for command, each in ran]

@@ -3,7 +3,7 @@
     python tests/stages/oci.py CACHE
 
 As root; umoci and skopeo are installed from Debian where they are missing, and into CACHE the library that reads zstd.
-A small root file system grows in layers, each of which changes, hides and replaces what is below. Then every path of
+A small root file system grows in layers; each changes, hides and replaces what is below. Then every path of
 it is asked of the directory, of the layout, of the archives that skopeo makes of it, and of tars, and all must say the
 same. The exit status is 1 where anything is different.
 """
@@ -142,7 +142,7 @@ def third(root: Path) -> None:
     put(root / "usr/lib/sysctl.d/50-default.conf", "kernel.pid_max = 1\n")
 
 
-# the same tree through every door
+# the same tree through every access
 
 
 def doors(root: Path, layout: str, where: Path) -> Iterator[tuple[str, str]]:

@@ -38,12 +38,12 @@ SUITE = "trixie"
 LIBRARY = "golang-k8s-system-validators-dev"
 NEEDED = ("golang-github-blang-semver-dev", "golang-golang-x-sys-dev")
 DEBIAN, CURRENT = "1.9.1", "1.12.1"
-RUNS = ((DEBIAN, "1.34"), (CURRENT, "1.34"), (CURRENT, "1.35"))  # the library and the kubelet that it is told of
+RUNS = ((DEBIAN, "1.34"), (CURRENT, "1.34"), (CURRENT, "1.35"))  # the versions of the library and of the kubelet
 FEWEST = 35  # items
 
 
 class Difference(NamedTuple):
-    """A difference that is wanted: an item's verdicts there and here, "" where it is not asked at all.
+    """An expected difference: an item's verdicts there and here, "" if it is not checked at all.
 
     It must show on every machine that has all of `on`, and may show on none else: version 1 or 2 of control groups,
     and `edited` where the test has written a kernel configuration.
@@ -145,7 +145,7 @@ class Said(TypedDict):
 
 
 def told_by_library(said: Said) -> dict[str, str]:
-    """The library's verdict by item. That version 1 is refused or regretted stands in what it returns alone."""
+    """Return the library's verdict by item. Only its return value shows that version 1 is refused or deprecated."""
     verdicts = {ALIASES.get(item["key"], item["key"]): item["result"] for item in said["items"]}
     of_v1 = [
         verdict
@@ -199,7 +199,7 @@ def built(cache: Path) -> dict[str, Path]:
 
 
 def compiled(cache: Path, version: str, library: Path, others: Path) -> Path:
-    """Build in GOPATH mode, where packages are what lies in a folder and nothing is fetched."""
+    """Build in GOPATH mode: packages are directories, and nothing is downloaded."""
     path, binary = cache / f"gopath-{version}", cache / f"oracle-{version}"
     shutil.rmtree(path, ignore_errors=True)
     for name in ("github.com/blang", "golang.org/x"):

@@ -76,7 +76,7 @@ def differences(root: str, data: bytes) -> Iterator[tuple[str, str]]:
 
 
 def said_by_distro(root: str) -> Mapping[str, object]:
-    """The same four facts; distro has no programs to ask below a root, and there are no other files."""
+    """Return the same four facts; below a root, distro runs no programs."""
     oracle = distro.LinuxDistribution(root_dir=root)
     return {
         "id": oracle.id(),
@@ -91,7 +91,7 @@ def shown(value: object) -> str:
 
 
 def corpus(cache: Path) -> Iterator[tuple[str, bytes]]:
-    """The os-release files by the folder that they lie in."""
+    """Yield the os-release files by their directory."""
     archive = cache / f"distro-{RELEASE}.tar.gz"
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,9 @@
 
     python tests/stages/privilege.py CACHE [--write]
 
-As root, on this machine: all facts are looked at by each. What somebody else than root reports as a value must be
-root's; what differs because another namespace answers is named below. docs/privilege.md is the table of which facts
-each can see; --write makes it anew. The exit status is 1 where a value differs.
+As root, on this machine: each of them observes all facts. What somebody else than root reports as a value must be
+root's; what differs because another namespace answers is named below. docs/privilege.md is the table of the facts that
+each can see; --write writes it again. The exit status is 1 where a value differs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from nodespec.recording import file  # noqa: E402 - likewise
 from nodespec.recording.replay import ReplayedFacts  # noqa: E402 - likewise
 
 PAGE = TOP / "docs" / "privilege.md"
-LOOKS = 3  # at most: what moves between two of them is no difference
+LOOKS = 3  # at most: what changes between two of them is not a difference
 
 
 class Looker(NamedTuple):
-    """Somebody who looks. `differs`: facts of which what he sees is truly another, and why."""
+    """A way to observe. `differs`: facts whose value is really another one there, and why."""
 
     name: str
     before: Sequence[str]
@@ -153,7 +153,7 @@ def state(place: Place, seen: ReplayedFacts) -> str:
     if not isinstance(found, Unknown):
         return "yes"
     part = not isinstance(place.fact, Leaf) and bool(seen.names(place))
-    asked = found.reason == "not recorded"  # a table of which only single rows are asked
+    asked = found.reason == "not recorded"  # a table that is read by single rows only
     return "yes" if asked else f"in part ({found.reason})" if part else found.reason
 
 

@@ -61,7 +61,7 @@ def main(cache: Path) -> int:
 
 
 def apart(cache: Path, folder: Path) -> int:
-    """The exit status; what was looked at is printed, and last what is wrong. Nothing is removed where mounts are."""
+    """Print the results, and last what is wrong; return the exit status. No mounted directory is removed."""
     wrong = list(looked(cache, folder))
     for mistake in wrong:
         print(f"wrong    {mistake}")

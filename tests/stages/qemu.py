@@ -1,4 +1,4 @@
-"""Trees that are booted by QEMU without hardware virtualisation: what a guest is told to do, and what it wrote.
+"""Boot trees with QEMU, without hardware virtualization: run a script in the guest, and return what it wrote.
 
 Nothing is written into a tree. An image of a disk is made of it, with a unit that runs the script `look`; that stands
 on a second disk, mounted at /opt, beside nodespec's source. What the script leaves in /run/out comes back.
@@ -38,7 +38,7 @@ WantedBy=multi-user.target
 FSTAB = "/dev/vda / ext4 defaults 0 0\n/dev/vdc /opt ext4 ro,x-systemd.device-timeout=900 0 0\n"
 # where nothing is quick, what comes late has not failed, and the kernel does not test its timer by waiting for it
 UNHURRIED = "systemd.default_timeout_start_sec=900 no_timer_check"
-# nothing is printed on the console: a login that starts there hangs up whoever has it open
+# nothing is printed on the console: a login that starts there hangs up programs that have it open
 RUN = """\
 mkdir -p /run/out
 export PYTHONPYCACHEPREFIX=/var/tmp/compiled
@@ -59,7 +59,7 @@ cd /opt/nodespec
 tar -C /run/out -cf /dev/vdb .
 sync
 """
-# each instruction is emulated: one look may take longer than on any machine
+# each instruction is emulated: one observation can take longer than on any real machine
 PATIENT = """\
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine

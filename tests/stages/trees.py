@@ -3,7 +3,7 @@
     python tests/stages/trees.py CACHE
 
 As root, with debootstrap. The trees of four suites, and one of arm64 whose second stage runs under qemu-user-static,
-are made in the folder CACHE and looked at with `--image`. What nodespec says of them is compared with what the tools
+are made in the folder CACHE and observed with `--image`. What nodespec says of them is compared with what the tools
 of each tree say, run in it, and with its files as others read them; what it says of the folder, with what it says of a
 tar of it. The trees must stay as they were. The exit status is 1 where anything is different.
 """
@@ -116,7 +116,7 @@ def state(tree: Path) -> str:
 
 
 def readings(tree: Path) -> Iterator[tuple[str, str | None]]:
-    """Places, and what is there; nothing where it is absent."""
+    """Yield places and their values; None means absent."""
     yield from system(tree)
     yield from installed(tree)
     yield from programs(tree)
@@ -154,7 +154,7 @@ def installed(tree: Path) -> Iterator[tuple[str, str | None]]:
 
 
 def kernel(tree: Path, release: str) -> Iterator[tuple[str, str | None]]:
-    """The one that is installed. Its configuration, too, is a shell script; what is off stands in a comment."""
+    """Yield the installed kernel. Its configuration is a shell script, too; comments name options that are off."""
     yield "kernel.release", release
     packaged = within(tree, f"dpkg-query --show --showformat='${{Version}}' linux-image-{release}")
     yield "kernel.version", packaged.partition("-")[0]
@@ -230,7 +230,7 @@ def told(at: Place, seen: ReplayedFacts) -> str:
 
 
 def unlisted(said: dict[str, str | None], seen: ReplayedFacts) -> Iterator[str]:
-    """That not every package is told of, or others are, or there are none to speak of."""
+    """Yield packages that are missing or not installed, or that there are too few."""
     theirs = {name.split(".", 1)[1].rpartition(".")[0] for name in said if name.startswith("packages.")}
     ours = set(seen.names(declaration.resolve_place(("packages",))))
     if not theirs <= ours or len(theirs) < FEWEST:

@@ -5,7 +5,7 @@
 Random trees of units, links, drop-ins, masks, aliases and presets are read by nodespec and by the installed systemd:
 `systemd --test` prints the jobs of a boot, `systemctl --root` the install state of each unit, after `preset-all` where
 the tree has no machine-id. A difference is reduced to the files that it takes, and printed with both answers. Exit
-status 1: a tree differs, or more than one answer of twenty is unknown. Exit status 77: there is no systemd to ask.
+status 1: a tree differs, or more than one answer of twenty is unknown. Exit status 77: systemd is not installed.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def answers(tree: DirectoryTree, *, full: bool) -> tuple[Answer, Answer]:
 
 
 def states_of(units: Units) -> dict[str, bool]:
-    """Of each unit that is no template whether it is enabled."""
+    """Return whether each unit is enabled, without templates."""
     states = {name: _systemd_install.is_unit_enabled(units, name) for name in units.ids if "@." not in name}
     return {name: state.value for name, state in states.items() if isinstance(state, Value)}
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
-from debian import installed, said  # noqa: E402 - it stands beside this, where Python starts
+from debian import installed, said  # noqa: E402 - it is in this directory, where Python starts
 
 from nodespec.facts.versions import DEB, RPM, Scheme  # noqa: E402 - this folder is where Python starts, not the top
 
@@ -44,7 +44,7 @@ for line in io.lines("%s") do
 end
 """
 Pair = tuple[str, str]
-Order = Optional[int]  # -1, 0 or 1; None where one of the two is no version
+Order = Optional[int]  # -1, 0 or 1; None if one of the two is not a version
 
 
 class Original(NamedTuple):
@@ -65,7 +65,7 @@ def main(pairs: int = PAIRS) -> int:
         installed("rpm", "libdpkg-perl")
     wrong = 0
     for name, original in ORIGINALS.items():
-        drawn = random.Random(SEED)  # noqa: S311 - which pairs, is no secret
+        drawn = random.Random(SEED)  # noqa: S311 - the choice of pairs is not secret
         made = [pair(original, drawn) for _ in range(pairs)]
         differ = [one for one, order in zip(made, original.compared(made)) if ours(original.scheme, *one) != order]
         known = [ours(original.scheme, *one) for one in made]
@@ -86,7 +86,7 @@ def ours(scheme: Scheme, one: str, other: str) -> Order:
 
 
 def pair(original: Original, drawn: random.Random) -> Pair:
-    """Two versions, mostly alike: what differs in all decides nothing fine."""
+    """Return two versions, mostly similar: different ones test no detail of the order."""
     one = original.made(drawn)
     other = changed(one, drawn) if drawn.random() < ALIKE else original.made(drawn)
     return one, other if original.like.fullmatch(other) else one
