@@ -98,5 +98,5 @@ def test_missing_package_is_named_and_no_defect() -> None:
     done = run("-S", "-m", "nodespec", "check", "kubernetes/1.35")  # no site-packages, and so no YAML
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "nodespec: this Python has no module `yaml`: install PyYAML (Debian: python3-yaml), or nodespec with pip\n"
+        "nodespec: this Python has no module `yaml`; install PyYAML (Debian: python3-yaml), or nodespec with pip\n"
     )

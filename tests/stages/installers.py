@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[2]
 SPEC = "nodespec: 1\nname: fit\ntitle: fit\nrequire: {memory: {total: '>=1Mi'}}\n"
-EXTRA = r"nodespec: this Python has no module `(\w+)`: .* need the extra nodespec\[(\w+)\] of pip, or .*\n"
+EXTRA = r"nodespec: this Python has no module `(\w+)`; .* need the extra nodespec\[(\w+)\] of pip, or .*\n"
 SEEDS = ("pip", "setuptools", "wheel")  # of a new virtual environment
 BUILDING = ("setuptools>=77.0.3", "pyyaml", "shtab>=1.13", "argparse-manpage>=4.5", "wheel")  # of pyproject.toml
 SHARED = (
@@ -54,6 +54,7 @@ def main(cache: Path) -> int:
             if not (tools / "bin/pipx").exists():
                 environment(tools, "uv", "pipx", "build", "pip>=24", *BUILDING)
             wheel = built_twice(folder, tools)
+            signed(folder / "dist-2")
             pythons = dict(found(tools, cache))
             files = [wheel, *requirements(pythons, wheel, tools, cache)]
             with served(index(folder / "index", files)) as address:
@@ -83,6 +84,19 @@ def built_twice(folder: Path, tools: Path) -> Path:
     print(*(f"{digest}  {name}, built twice" for name, digest in digests[0].items()), sep="\n")
     (wheel,) = (folder / "dist-1").glob("*.whl")
     return wheel
+
+
+def signed(dist: Path) -> None:
+    """Complete a release of the archives, and verify it with the commands of SECURITY.md."""
+    key = dist.parent / "key"
+    ran(0, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key))
+    ran(0, sys.executable, str(TOP / "distribution/release.py"), str(dist), "--key", str(key))
+    signers = dist.parent / "allowed_signers"
+    signers.write_text(f'release@nodespec namespaces="nodespec-release" {key.with_suffix(".pub").read_text()}')
+    section = (TOP / "SECURITY.md").read_text().split("\n## Verifying a release\n")[1]
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
+    ran(0, "sh", "-e", "-c", script.replace("distribution/allowed_signers", str(signers)), cwd=dist)
+    print("a release was signed and verified")
 
 
 def found(tools: Path, cache: Path) -> Iterator[tuple[str, Path]]:
@@ -167,8 +181,17 @@ def with_pip(folder: Path, python: Path, address: str, tools: Path) -> None:
     for name in SHARED:
         same(name, (venv / "share" / name).is_file(), wanted=True)
     ran(0, *pip, "nodespec[all]")
+    if os.path.realpath(sys.executable) == os.path.realpath(python):
+        without_index(folder, [*settings, str(venv / "bin/python"), "-m", "pip"])
     ran(0, program, "report", f"{folder}/report.json", "-o", f"html={folder}/report.html")
     ran(0, program, "verify", f"{folder}/report.json")
+
+
+def without_index(folder: Path, pip: list[str]) -> None:
+    """Install from a directory of wheels, as the recipe for sites without a network."""
+    ran(0, *pip, "download", "--quiet", "--dest", str(folder / "wheels"), "nodespec[all]")
+    offline = ["--no-index", "--find-links", str(folder / "wheels"), "--force-reinstall"]
+    ran(0, *pip, "install", "--quiet", *offline, "nodespec[all]")
 
 
 def needs(*argv: str) -> tuple[str, ...]:
