@@ -64,15 +64,15 @@ def _resolve_cmdline(tree: Tree) -> Observation[KernelCommandLine]:
 def _intersect_cmdlines(offers: Tuple[Offer, ...]) -> KernelCommandLine:
     """Return what the command lines of all possible entries have in common."""
     lines = [line for offer in offers for line in offer.lines]
-    whole = all(offer.whole for offer in offers)
+    is_whole = all(offer.whole for offer in offers)
     if len(set(lines)) == 1:
-        return KernelCommandLine(lines[0], whole)
+        return KernelCommandLine(lines[0], is_whole)
     words = [_split_cmdline(line) for line in lines]
     text = " ".join(word for word in words[0] if all(word in other for other in words[1:]))
     parameters = [set(_kernel_names.parse_cmdline(line)) for line in lines]
     common = parameters[0].intersection(*parameters)
     return KernelCommandLine(
-        text, whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common}))
+        text, is_whole, tuple(sorted({name for name, _ in parameters[0].union(*parameters) - common}))
     )
 
 

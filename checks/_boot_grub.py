@@ -68,8 +68,8 @@ def _read_grubenv(files: TreeFiles, path: str, text: str) -> Dict[str, str]:
 
 def _make_grub_offer(kernel: GrubKernel) -> Offer:
     lines = tuple(line.replace(ANY, " ") for line in kernel.options)
-    whole = not any(ANY in line for line in kernel.options)
-    return Offer(Evidence(kernel.file, kernel.line), kernel.path, lines, whole, name=kernel.entry)
+    is_whole = not any(ANY in line for line in kernel.options)
+    return Offer(Evidence(kernel.file, kernel.line), kernel.path, lines, is_whole, name=kernel.entry)
 
 
 class TreeFiles:

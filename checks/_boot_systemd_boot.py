@@ -168,12 +168,12 @@ def _make_image_offer(tree: Tree, entry: BootEntry, image: Value[Sections], part
     path = image.evidence.source
     addons = (f"{path}.extra.d", f"{partition}/loader/addons")
     names = [tree.names(folder) for folder in addons]
-    whole = not any(
+    is_whole = not any(
         isinstance(listing, Value) and any(".addon.efi" in name for name in listing.value) for listing in names
     )
     line = " ".join(" ".join(entry.options).split())
-    whole = whole and image.value.options is not None
-    return Offer(image.evidence, path, (line,), whole, image.value.release, entry.title or entry.id, ("",))
+    is_whole = is_whole and image.value.options is not None
+    return Offer(image.evidence, path, (line,), is_whole, image.value.release, entry.title or entry.id, ("",))
 
 
 def read_image_sections(tree: Tree, path: str) -> Observation[Sections]:

@@ -23,7 +23,6 @@ UNAME = "uname(2)"
 PROC_CMDLINE = "/proc/cmdline"
 PROC_MODULES = "/proc/modules"
 MODULE_TREES = ("/lib/modules", "/usr/lib/modules")  # the same folder on most hosts
-PARTITIONS = ("/boot", "/boot/efi", "/efi")  # mount points of boot partitions
 # Files read at rest: kernels, loaders, and the sources of their command line.
 BOOT_FILES = (
     *("/boot*", "/efi/*", "/vmlinuz", "/extlinux/*", "/syslinux.cfg", "/etc/zipl.conf", "/nix/store/*"),

@@ -28,7 +28,6 @@ FOLDERS, FILE, OPENRC = _systemd_units.list_search_folders("modules-load.d"), "/
 SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel_version.CMDLINE_FILES, *_services_at_boot.SOURCES)
 SERVICE = "systemd-modules-load.service"
 PARAMETERS = ("modules_load", "rd.modules_load", "rd.driver.pre", "rd.driver.post")
-REFUSED = "module_blacklist"  # by the kernel; `modprobe.blacklist` is for modprobe
 SYSTEMD_MODULES = ("autofs4", "ipv6", "unix")  # systemd loads these if they are modules
 MODPROBE_UNIT = re.compile(r"modprobe@([\w-]{1,64})\.service")
 ListedModules: TypeAlias = "Dict[str, Evidence]"

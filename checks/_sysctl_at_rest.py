@@ -18,7 +18,7 @@ def read_rows(tree: Tree) -> Rows[str]:
     assigned = _sysctl_at_boot.read_sysctl_files(tree)
     if not isinstance(assigned, Value):
         return Rows.lacking(assigned)
-    rest = Unknown(DEFERRED, "only a running machine can tell: no file assigns it")
+    otherwise = Unknown(DEFERRED, "only a running machine can tell: no file assigns it")
 
     def find_row(key: str) -> Observation[str]:
         module = next((module for beginning, module in MODULES.items() if key.startswith(beginning)), "")
@@ -26,11 +26,11 @@ def read_rows(tree: Tree) -> Rows[str]:
         closed = closed or _sysctl_modules.find_disabled_ipv6(tree, key)
         value = closed or _sysctl_setters.apply_services(tree, key, assigned.value.observe(key))
         value = value or _sysctl_defaults.find_default(tree, key, assigned.evidence)
-        return value or assigned.value.explain_refusal(key) or rest
+        return value or assigned.value.explain_refusal(key) or otherwise
 
     def every() -> Dict[str, Observation[str]]:
         later = (setting.key for setting in _sysctl_setters.list_service_settings(tree))
         names = sorted({*filter(is_stable, (*assigned.value.list_names(), *later)), *_sysctl_values.DEFAULTS})
         return {name: seen for name in names[:MAX_ROWS] if isinstance(seen := find_row(name), Value)}
 
-    return Rows(find_row, every, rest)
+    return Rows(find_row, every, otherwise)

@@ -249,10 +249,10 @@ def _write_number_list(
     if not good:
         return WriteResult(None)
     held = before.split() if before else []
-    rest = held[good:] if len(held) == kind.size else []
-    if good + len(rest) < kind.size:
+    kept = held[good:] if len(held) == kind.size else []
+    if good + len(kept) < kind.size:
         return WriteResult(" ".join(map(str, numbers[:good])), "only some of its numbers are written")
-    return WriteResult(" ".join([*map(str, numbers[:good]), *rest]))
+    return WriteResult(" ".join([*map(str, numbers[:good]), *kept]))
 
 
 def _write_port_range(numbers: List[int], before: Optional[str]) -> WriteResult:

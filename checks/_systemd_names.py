@@ -27,8 +27,8 @@ def is_unit_name(name: str) -> bool:
 
 def get_template(name: str) -> str:
     """Return `getty@.service` for `getty@tty1.service`; empty for other units."""
-    prefix, at, rest = name.partition("@")
-    instance, _, kind = rest.rpartition(".")
+    prefix, at, suffix = name.partition("@")
+    instance, _, kind = suffix.rpartition(".")
     return f"{prefix}@.{kind}" if at and instance else ""
 
 
@@ -42,8 +42,8 @@ def set_instance(name: str, instance: str) -> str:
 
     Any other name is returned unchanged.
     """
-    prefix, at, rest = name.partition("@")
-    return f"{prefix}@{instance}{rest}" if at and rest.startswith(".") and rest.count(".") == 1 else name
+    prefix, at, suffix = name.partition("@")
+    return f"{prefix}@{instance}{suffix}" if at and suffix.startswith(".") and suffix.count(".") == 1 else name
 
 
 def is_template(name: str) -> bool:

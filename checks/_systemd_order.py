@@ -70,11 +70,11 @@ def find_cycles(graph: Mapping[str, Set[str]]) -> Iterator[FrozenSet[str]]:
     for root in graph:
         work = [(root, iter(sorted(graph[root])))] if root not in index else []
         while work:
-            node, rest = work[-1]
+            node, successors = work[-1]
             if node not in index:
                 index[node] = low[node] = len(index)
                 held.append(node)
-            other = next(rest, None)
+            other = next(successors, None)
             if other is None:
                 work.pop()
                 if work:

@@ -38,7 +38,7 @@ def commands(tree: Tree) -> Rows[Row]:
     kubelet, kubeadm, crictl, runc and crun are also searched in the directories of Flatcar, k3s, RKE2, k0s and
     MicroK8s. The kubelet is also found by its unit.
     """
-    rest = Absent(Evidence(":".join(PROGRAMS)))
+    otherwise = Absent(Evidence(":".join(PROGRAMS)))
     if not tree.once(has_programs):
         return Rows.lacking(NO_PROGRAMS)
-    return Rows(partial(_program_places.find_program, tree), dict, rest)
+    return Rows(partial(_program_places.find_program, tree), dict, otherwise)

@@ -19,7 +19,7 @@ from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.light_typing import TYPE_CHECKING, TypeVar
-from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value, select_first
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, select_first
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, FrozenSet, Iterator, Mapping
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from nodespec.host.cri import CriRuntime, CriStatus
 
 T = TypeVar("T")
-RUNNING_ONLY = Unknown(DEFERRED, "only a running machine can tell")
-
-
 PROGRAM_SOURCES = (f"{':'.join(PROGRAMS)}*", *(f"*/{runtime.program}" for runtime in RUNTIMES.values()))
 FILES = (*CONFIGURATION, *_services_at_boot.SOURCES)
 INFO_KEYS = {  # The keys of the cgroup driver and the storage driver in the HTTP API.
