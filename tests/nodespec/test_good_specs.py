@@ -28,6 +28,7 @@ def ids(plan: Plan) -> List[str]:
 
 
 VERSION, RELEASE, ID = ("kernel", "version"), ("kernel", "release"), ("os", "id")
+NAME = ("os", "pretty_name")
 OS_VERSION, OPTION, HZ = ("os", "version"), ("kernel", "config", "NET_NS"), ("kernel", "config", "HZ")
 MODULE, SYSCTL, ROW = ("modules", "overlay"), ("sysctl", "vm.swappiness"), ("packages", "runc")
 MEMORY, CPUS, RUNNING = ("memory", "total"), ("cpu", "count"), ("kubelet", "running")
@@ -51,11 +52,11 @@ MEANING: List[Tuple[Place, str, List[Said], List[Said]]] = [
     (ID, "1e3", ["1e3"], ["1000", "1000.0"]),
     (ID, "0x10", ["0x10"], ["16"]),
     (ID, "2001-01-01", ["2001-01-01"], ["2001-1-1"]),
-    (ID, "12:30:45", ["12:30:45"], ["45045"]),
+    (NAME, "12:30:45", ["12:30:45"], ["45045"]),
     (ID, "1_000", ["1_000"], ["1000"]),
-    (ID, '"~"', ["~"], [""]),
-    (ID, "'null'", ["null"], [""]),
-    (ID, "Ubuntu  Core", ["Ubuntu Core"], ["Ubuntu  Core"]),
+    (NAME, '"~"', ["~"], [""]),
+    (NAME, "'null'", ["null"], [""]),
+    (NAME, "Ubuntu  Core", ["Ubuntu Core"], ["Ubuntu  Core"]),
     (MODE, "0644", ["0644"], ["0420", "0600"]),
     (MODE, "644", ["0644"], ["6440"]),
     (MODE, "4755", ["4755"], ["0755"]),
@@ -116,14 +117,14 @@ MEANING: List[Tuple[Place, str, List[Said], List[Said]]] = [
     (VERSION, "{is: '>=5', not: '5.4', none: ['5.10', '5.11']}", ["5.5", "6"], ["5.4.1", "5.10.9", "4.19"]),
     (VERSION, "{any: ['4.19', {all: ['>=5.4', '<5.10']}]}", ["4.19.3", "5.4", "5.9"], ["5.3", "5.10"]),
     (CGROUPS, "{not: 1}", ["2", "hybrid"], ["1", ABSENT]),
-    (ID, "{equals: debian}", ["debian"], ["Debian"]),
-    (ID, "{equals: present}", ["present"], ["absent", "debian"]),
-    (ID, "{equals: '>=5'}", [">=5"], ["6"]),
-    (ID, "{equals: 'a  b'}", ["a  b"], ["a b"]),
+    (NAME, "{equals: debian}", ["debian"], ["Debian"]),
+    (NAME, "{equals: present}", ["present"], ["absent", "debian"]),
+    (NAME, "{equals: '>=5'}", [">=5"], ["6"]),
+    (NAME, "{equals: 'a  b'}", ["a  b"], ["a b"]),
     (HZ, "{equals: enabled}", ["enabled"], ["y"]),
-    (RELEASE, "{matches: '6[.].*-(amd64|cloud)'}", ["6.1.0-50-amd64"], ["5.10-amd64", "6.1.0-50-amd64x", "x6.1-amd64"]),
-    (RELEASE, "{matches: 'a*'}", ["a" * 4096], ["a" * 4097, "b"]),
-    (RELEASE, "{matches: '6.*', not: {matches: '.*-rt'}}", ["6.1"], ["6.1-rt", "5"]),
+    (NAME, "{matches: '6[.].*-(amd64|cloud)'}", ["6.1.0-50-amd64"], ["5.10-amd64", "6.1.0-50-amd64x", "x6.1-amd64"]),
+    (NAME, "{matches: 'a*'}", ["a" * 4096], ["a" * 4097, "b"]),
+    (NAME, "{matches: '6.*', not: {matches: '.*-rt'}}", ["6.1"], ["6.1-rt", "5"]),
     #
     # sets
     (CONTROLLERS, "[cpu, memory]", [of("cpu", "memory"), of("cpu", "memory", "io")], [of("cpu"), of()]),
