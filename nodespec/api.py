@@ -21,10 +21,11 @@ from nodespec.facts.live import Live, install_alarms
 from nodespec.judge import judge as judging
 from nodespec.judge.conclusion import Choice
 from nodespec.light_typing import TYPE_CHECKING
+from nodespec.model.observation import DEFAULT_LIMITS
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Seat, Style, Waiver
 from nodespec.run.check import check_choice, open_target
-from nodespec.run.request import DEFAULT_SECONDS, Target
+from nodespec.run.request import Target
 
 if TYPE_CHECKING:
     from typing import Mapping, Optional, Sequence, Tuple, Union
@@ -82,7 +83,7 @@ def observe(
     recording: str = "",
     kernel: str = "",
     platform: str = "",
-    deadline: float = DEFAULT_SECONDS,
+    deadline: float = DEFAULT_LIMITS.run_seconds,
 ) -> ObservedHost:
     """Open a host: the running host below `root`, an offline image, or a recording.
 

@@ -22,7 +22,7 @@ from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
-from nodespec.model.observation import Absent, Observation, Value
+from nodespec.model.observation import Absent, Limits, Observation, Value
 
 T = TypeVar("T")
 MS_RDONLY, MS_BIND, MNT_DETACH = 1, 4096, 2
@@ -90,8 +90,7 @@ def asked(port: str) -> Iterator[Place]:
 
 def observed(machine: Machine, places: List[Place]) -> Dict[str, str]:
     """Each place in words."""
-    live = Live(machine, time.monotonic() + 60)
-    live.patience = 20
+    live = Live(machine, time.monotonic() + 60, Limits(observation_seconds=20))
     return {".".join(place.path): worded(live.observe(place)) for place in places}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Iterator
+from typing import TYPE_CHECKING, Iterator, Union
 from unittest import mock
 
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
+from nodespec.model.observation import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +34,18 @@ def unhurry(bundle: Path) -> None:
 
 @contextmanager
 def unhurried() -> Iterator[None]:
-    """Every program, peer and look has this long, unless its own machine says otherwise."""
-    with mock.patch.object(Machine, "patience", PATIENCE), mock.patch.object(Live, "patience", PATIENCE):
+    """Every program, peer and look has this long, unless its own limits say otherwise."""
+    peer, look = patient("peer_seconds"), patient("observation_seconds")
+    with mock.patch.object(Machine, "patience", peer), mock.patch.object(Live, "patience", look):
         yield
+
+
+def patient(field: str) -> property:
+    """The limit of an object, or this long where it is the default."""
+    default = getattr(DEFAULT_LIMITS, field)
+
+    def limit(own: Union[Machine, Live]) -> float:
+        seconds = float(getattr(own.limits, field))
+        return PATIENCE if seconds == default else seconds
+
+    return property(limit)

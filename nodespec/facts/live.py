@@ -14,7 +14,7 @@ from nodespec.facts.declaration import Leaf, Place, Row, Rows, Table
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.light_typing import TYPE_CHECKING, Protocol, TypeVar, cast
-from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, DEFERRED, Absent, Limits, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from nodespec.facts.value_types import Datum
 
 T = TypeVar("T")
-DEADLINE_SECONDS = 20.0  # Default time limit of a run in seconds.
 ROW_PRESENT = "there"  # The value of a row that has columns.
 DEFERRED_AT_REST = Unknown(DEFERRED, "only a running machine can tell")
 
@@ -54,15 +53,18 @@ class Live:
     The run ends at `deadline` (of time.monotonic).
     """
 
-    patience: float = 2.0  # Seconds that one observation may take.
-
-    def __init__(self, host: Tree, deadline: float) -> None:
-        self.host, self.deadline = host, deadline
+    def __init__(self, host: Tree, deadline: float, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.host, self.deadline, self.limits = host, deadline, limits
         if isinstance(host, Machine):
             host.deadline = deadline
         self._leaves: Dict[Tuple[str, ...], Observation[Datum]] = {}
         self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
         self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one observation may take."""
+        return self.limits.observation_seconds
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, memoized."""

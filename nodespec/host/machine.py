@@ -10,7 +10,7 @@ from nodespec.host import mount_masks, pseudofs
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.tree import MAX_FILE_BYTES, PROGRAMS, UnreadableError, decode_host_text, require_size
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, Absent, Evidence, Lacking, Limits, Observation, Unknown, Value
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ PARAMETERS = "/proc/sys/"
 PAGE = 4096  # Bytes. A larger read takes longer, because the kernel clears a buffer of that size.
 FULL = PAGE - 512  # Bytes. A row of a table of sockets is shorter than 300.
 GRACE_SECONDS = 0.5  # Seconds that killing a program may take.
-MAX_OUTPUT_BYTES = 1 << 20  # Bytes of the output of a program.
 ENVIRONMENT = {"PATH": ":".join(PROGRAMS), "LC_ALL": "C.UTF-8", "HOME": "/nonexistent", "TERM": "dumb"}
 
 
@@ -41,13 +40,18 @@ class Machine(DirectoryTree):
     """
 
     running = True
-    patience: float = 1.5  # Seconds that a peer may take, and the least limit of a program. An observation has more.
     deadline: Union[float, None] = None  # The end of the run, in time.monotonic.
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(self, root: str = "/", limits: Limits = DEFAULT_LIMITS) -> None:
         super().__init__(root)
+        self.limits = limits
         self.process = "/proc/self" if self.root == "/" else "/proc/1"
         self.uid = os.geteuid()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a peer may take, and the least limit of a program. An observation has more."""
+        return self.limits.peer_seconds
 
     def device(self, path: str) -> Union[int, None]:
         """Return the device number of the file at a path, or None if it is not found."""
@@ -177,13 +181,13 @@ class Machine(DirectoryTree):
         try:
             seconds = self.program_seconds()
             with _replace_timeout(seconds):
-                status, output = _run_program([program.value, *argv[1:]], seconds)
+                status, output = _run_program([program.value, *argv[1:]], seconds, self.limits.output_bytes)
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
         if output is None:
             return Unknown("timed out", f"{said} did not end within {seconds:.3g} s", "set a longer --deadline")
-        if len(output) > MAX_OUTPUT_BYTES:
-            return Unknown("failed", f"{said} printed more than {MAX_OUTPUT_BYTES} bytes")
+        if len(output) > self.limits.output_bytes:
+            return Unknown("failed", f"{said} printed more than {self.limits.output_bytes} bytes")
         return Value(ProgramResult(status, output.decode("utf-8", "backslashreplace")), Evidence(said))
 
     def program_seconds(self) -> float:
@@ -248,10 +252,10 @@ def _replace_timeout(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, left - spent)
 
 
-def _run_program(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes, None]]:
+def _run_program(argv: Sequence[str], seconds: float, size: int) -> Tuple[int, Union[bytes, None]]:
     """Return exit status and output of a program, or None for output after a timeout.
 
-    The program is killed if nodespec ends.
+    Output beyond `size` bytes is not read. The program is killed if nodespec ends.
     """
     import subprocess  # noqa: PLC0415 - slower to import than all other observations
 
@@ -271,14 +275,14 @@ def _run_program(argv: Sequence[str], seconds: float) -> Tuple[int, Union[bytes,
         )
         lifeline.bind(-child.pid)
         with child:
-            output = _collect_output(child, seconds)
+            output = _collect_output(child, seconds, size)
         lifeline.unbind()
     finally:
         lifeline.close()
     return child.returncode, output
 
 
-def _collect_output(child: subprocess.Popen[bytes], seconds: float) -> Union[bytes, None]:
+def _collect_output(child: subprocess.Popen[bytes], seconds: float, size: int) -> Union[bytes, None]:
     """Return the output of a child, or None if it does not end in time.
 
     The child is always killed.
@@ -298,7 +302,7 @@ def _collect_output(child: subprocess.Popen[bytes], seconds: float) -> Union[byt
             if not piece:
                 child.wait(max(end - time.monotonic(), 0.1))
                 return bytes(data)
-            if len(data) > MAX_OUTPUT_BYTES:
+            if len(data) > size:
                 return bytes(data)
     except Exception:  # noqa: BLE001 - a child that closed its output and does not end
         return None

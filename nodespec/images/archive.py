@@ -21,13 +21,11 @@ from nodespec.formats.tar_sparse import Segments
 from nodespec.host.tree import MAX_NAMES, Entry, Tree, UnreadableError, decode_host_text, find_entry_kind
 from nodespec.images.inodes import WHITEOUT, Inodes, split_member_name
 from nodespec.light_typing import TYPE_CHECKING
+from nodespec.model.observation import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from typing import Dict, List, Sequence, Tuple, Union
 
-MAX_UNPACKED = 64 << 30  # Bytes of all compressed or piped layers, counted for each reference.
-MAX_KEPT_BYTES = 96 << 20  # Bytes of kept content.
-MAX_MEMORY_BYTES = 200 << 20  # Bytes of kept content and names together.
 CONTENT_OVERHEAD_BYTES = 300  # Bytes of overhead for each kept content.
 
 _NEEDED_PATHS = re.compile(
@@ -47,11 +45,13 @@ class ArchiveTree(Tree):
 
     maps_ids = False
 
-    def __init__(self, root: str, sources: Sequence[ByteSource], *, layered: bool) -> None:
+    def __init__(
+        self, root: str, sources: Sequence[ByteSource], *, layered: bool, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         super().__init__(root)
-        self._sources = sources
+        self._sources, self._limits = sources, limits
         self._inodes = Inodes()
-        self._kept = _ContentCache()
+        self._kept = _ContentCache(limits.kept_bytes)
         self._unpacked = 0  # Bytes of the layers so far.
         for layer, source in enumerate(sources):
             self._add_layer(layer, source, layered=layered)
@@ -68,8 +68,8 @@ class ArchiveTree(Tree):
         end = 0
         for member in read_members(source):
             end = 0 if source.quick else member.data + member.size
-            if self._unpacked + end > MAX_UNPACKED:
-                raise DamagedError(f"the unpacked content is longer than {MAX_UNPACKED >> 30} GiB")
+            if self._unpacked + end > self._limits.unpacked_bytes:
+                raise DamagedError(f"the unpacked content is longer than {self._limits.unpacked_bytes >> 30} GiB")
             parts = split_member_name(member.name)
             if layered and parts and parts[-1].startswith(WHITEOUT):
                 self._inodes.whiteout(parts, layer)
@@ -77,7 +77,7 @@ class ArchiveTree(Tree):
             row = self._inodes.put(parts, member, layer)
             if row and member.size and not source.quick and stat.S_ISREG(member.mode) and not member.holes:
                 self._kept.offer(row, b"/".join(parts), member, source)
-            self._kept.shrink(MAX_MEMORY_BYTES - self._inodes.weight)
+            self._kept.shrink(self._limits.memory_bytes - self._inodes.weight)
         self._unpacked += end
 
     def _read_whole(self, path: str, limit: int) -> bytes:
@@ -149,11 +149,11 @@ def _fill_holes(source: ByteSource, data: int, size: int, segments: Union[Segmen
 class _ContentCache:
     """Kept contents by row, and the order in which they are dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
         self.content: Dict[int, bytes] = {}
         # Worth, negative size and row. The least element is dropped first.
         self._order: List[Tuple[int, int, int]] = []
-        self._size, self._room = 0, MAX_KEPT_BYTES
+        self._size, self._room, self._max_size = 0, size, size
 
     def offer(self, row: int, path: bytes, member: Member, source: ByteSource) -> None:
         """Keep a file's content, if there is room or less valuable content to drop."""
@@ -171,7 +171,7 @@ class _ContentCache:
 
     def shrink(self, room: int) -> None:
         """Reduce the room, and drop the content that exceeds it."""
-        self._room = max(0, min(room, MAX_KEPT_BYTES))
+        self._room = max(0, min(room, self._max_size))
         while self._size > self._room:
             self._drop_least()
 

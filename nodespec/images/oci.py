@@ -13,7 +13,7 @@ from nodespec.formats.byte_source import ByteSource, DamagedError
 from nodespec.formats.decompress import open_decompressed
 from nodespec.images.platform import Image, Platform, choose_image, normalize_platform
 from nodespec.light_typing import TYPE_CHECKING, Protocol, TypeVar
-from nodespec.model.observation import Absent, Observation, Value
+from nodespec.model.observation import DEFAULT_LIMITS, Absent, Limits, Observation, Value
 
 if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Type, TypeAlias
@@ -23,7 +23,6 @@ T = TypeVar("T")
 MAX_DOCUMENT_BYTES = 4 << 20  # Bytes of a manifest or configuration. Registries have the same limit.
 MAX_INDEX_DEPTH = 8  # Nested indexes.
 MAX_MANIFESTS = 1000  # Manifests of all indexes together.
-MAX_LAYERS = 512
 
 _INDEX = re.compile(r"application/vnd\.(oci\.image\.index\.v1|docker\.distribution\.manifest\.list\.v2)\+json")
 _MANIFEST = re.compile(r"application/vnd\.(oci\.image|docker\.distribution)\.manifest\.v[12]\+json")
@@ -48,14 +47,14 @@ class ImageStore(Protocol):
 Json: TypeAlias = "Dict[str, object]"
 
 
-def open_layers(store: ImageStore, wanted: str) -> List[ByteSource]:
+def open_layers(store: ImageStore, wanted: str, limits: Limits = DEFAULT_LIMITS) -> List[ByteSource]:
     """Return the layers of the image for a platform, the lowest first.
 
     Raises `UsageError` if no image or several images match.
     """
     images = _read_layout(store) if isinstance(store.read("/oci-layout"), Value) else _read_saved_images(store)
     image = choose_image(store.root, list(images), wanted)
-    if len(image.layers) > MAX_LAYERS:
+    if len(image.layers) > limits.layers:
         raise DamagedError(f"the image has {len(image.layers)} layers, which is too many")
     return [_open_layer(store, path, size) for path, size in image.layers]
 

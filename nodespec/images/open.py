@@ -16,19 +16,19 @@ from nodespec.host.at_rest import AtRestTree
 from nodespec.host.tree import Tree
 from nodespec.images import oci
 from nodespec.images.archive import ArchiveTree
-from nodespec.model.observation import Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, Limits, Unknown, Value
 
 ROOT_DIRECTORIES = ("/etc", "/usr", "/bin", "/lib")  # Every root file system has at least one of them.
 
 
-def open_image(path: str, platform: str = "") -> Tree:
+def open_image(path: str, platform: str = "", limits: Limits = DEFAULT_LIMITS) -> Tree:
     """Open an image and return its tree; `-` is standard input.
 
     An archive is read once from start to end, which takes as long as unpacking it. Raises `UsageError` if the path is
     not an image, or cannot be read to its end.
     """
     try:
-        tree = _open_tree(path, platform)
+        tree = _open_tree(path, platform, limits)
     except OSError as error:
         raise UsageError(f"--image {path}: {error.strerror or error}") from None
     if not any(_is_folder(tree, folder) for folder in ROOT_DIRECTORIES):
@@ -47,29 +47,29 @@ def _is_folder(tree: Tree, path: str) -> bool:
     return isinstance(found, Value) and found.value.kind == "directory"
 
 
-def _open_tree(path: str, platform: str) -> Tree:
+def _open_tree(path: str, platform: str, limits: Limits) -> Tree:
     if path != "-" and os.path.isdir(path):
-        return _open_directory(path, platform)
+        return _open_directory(path, platform, limits)
     source = open_decompressed(_open_source(path))
     if not is_archive(source):
         raise UsageError(
             f"--image {path}: not a directory, tar or container image; for a disk image, run "
             "virt-tar-out -a DISK / - | nodespec check SPEC --image -"
         )
-    archive = ArchiveTree(path, [source], layered=False)
+    archive = ArchiveTree(path, [source], layered=False, limits=limits)
     if not oci.is_store(archive):
         return _open_plain(archive, platform)
     if not source.again:
         raise UsageError(f"--image {path}: a container image must be a file, not a pipe; save it and give its path")
-    layers = oci.open_layers(archive, platform)
+    layers = oci.open_layers(archive, platform, limits)
     del archive  # Free its kept content before the tree of the layers keeps its own.
-    return ArchiveTree(path, layers, layered=True)
+    return ArchiveTree(path, layers, layered=True, limits=limits)
 
 
-def _open_directory(path: str, platform: str) -> Tree:
+def _open_directory(path: str, platform: str, limits: Limits) -> Tree:
     tree = AtRestTree(path)
     if tree.root != "/" and oci.is_store(tree):
-        return ArchiveTree(path, oci.open_layers(tree, platform), layered=True)
+        return ArchiveTree(path, oci.open_layers(tree, platform, limits), layered=True, limits=limits)
     return _open_plain(tree, platform)
 
 

@@ -9,7 +9,7 @@ import time
 from functools import cached_property
 
 from nodespec.facts.declaration import Place
-from nodespec.facts.live import DEADLINE_SECONDS, Alarm, Facts
+from nodespec.facts.live import Alarm, Facts
 from nodespec.facts.value_types import OTHER, Datum, Kind
 from nodespec.judge import conclusion
 from nodespec.judge import pattern as patterns
@@ -24,7 +24,7 @@ from nodespec.judge.clause_result import (
 from nodespec.judge.pattern import Clause, Pattern
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model import plan as plans
-from nodespec.model.observation import DEFERRED, Absent, Observation, TimedOut, Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, DEFERRED, Absent, Limits, Observation, TimedOut, Unknown, Value
 from nodespec.model.plan import Data, Plan, Requirement
 from nodespec.model.report import Cause, Finding
 from nodespec.records import NamedTuple
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from nodespec.model.json_types import Json
 
-MAX_PATTERN_SECONDS = 2.0  # timeout of one regular expression
 MIN_PATTERN_SECONDS = 0.01  # minimum timeout in seconds, even after the deadline of the run
 PATTERN_TIMED_OUT = Unknown(
     "timed out", "the regular expression took too long", "write a pattern without nested repetition"
@@ -53,13 +52,17 @@ class RequirementResult(NamedTuple):
 
 
 def evaluate_plan(
-    plan: Plan, facts: Facts, end: float = 0.0, reading: Optional[PreparedPlan] = None
+    plan: Plan,
+    facts: Facts,
+    end: float = 0.0,
+    reading: Optional[PreparedPlan] = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> List[RequirementResult]:
     """Evaluate all requirements of a plan, in order.
 
     `end` is the deadline for regular expressions and rows, in seconds of `time.monotonic`.
     """
-    known = BoundFacts(facts, reading or PreparedPlan(plan), end or time.monotonic() + DEADLINE_SECONDS)
+    known = BoundFacts(facts, reading or PreparedPlan(plan), end or time.monotonic() + limits.run_seconds, limits)
     return [known.reading.evaluate(requirement, known) for requirement in plan.requirements]
 
 
@@ -99,8 +102,8 @@ class PreparedPlan:
 class BoundFacts:
     """Facts of a host and parameters. A parameter is looked up like a fact."""
 
-    def __init__(self, facts: Facts, reading: PreparedPlan, end: float) -> None:
-        self.facts, self.reading, self.end = facts, reading, end
+    def __init__(self, facts: Facts, reading: PreparedPlan, end: float, limits: Limits) -> None:
+        self.facts, self.reading, self.end, self.limits = facts, reading, end, limits
         self.rows, self.params = facts.rows, reading.params
         self.late = False  # a timeout occurred: the result must not be memoized for other hosts
 
@@ -182,7 +185,8 @@ def _evaluate_clause(clause: Clause, facts: BoundFacts, *, negated: bool) -> Cla
     if not clause.expect.opaque:
         return evaluate_clause(clause, *_select_strongest(clause, observations), negated=negated)
     try:  # a regular expression can backtrack exponentially
-        with Alarm(max(min(facts.end - time.monotonic(), MAX_PATTERN_SECONDS), MIN_PATTERN_SECONDS), busy=True):
+        seconds = min(facts.end - time.monotonic(), facts.limits.pattern_seconds)
+        with Alarm(max(seconds, MIN_PATTERN_SECONDS), busy=True):
             return evaluate_clause(clause, *_select_strongest(clause, observations), negated=negated)
     except TimedOut:
         facts.late = True

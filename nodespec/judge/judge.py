@@ -8,12 +8,12 @@ from nodespec import BUILT, __version__
 from nodespec.errors import DEFECT
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place
-from nodespec.facts.live import DEADLINE_SECONDS, Facts, Live
+from nodespec.facts.live import Facts, Live
 from nodespec.judge import conclusion, evaluation
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.evaluation import PreparedPlan
 from nodespec.light_typing import TYPE_CHECKING, cast
-from nodespec.model.observation import Unknown
+from nodespec.model.observation import DEFAULT_LIMITS, Limits, Unknown
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import HEAD_FACTS, Finding, Host, Param, Report, Seat, Waiver
 from nodespec.recording.observation_json import NOT_RECORDED
@@ -36,7 +36,7 @@ class Terms(NamedTuple):
     waivers: Tuple[Waiver, ...] = ()
     embeds: bool = True  # embed the plan and all observations: needed only if the report is stored
     built: str = BUILT  # the earliest day on which the clock is trusted
-    patience: float = DEADLINE_SECONDS  # timeout in seconds for access other than live, which has its own deadline
+    limits: Limits = DEFAULT_LIMITS  # `run_seconds` bounds access other than live, which has its own deadline
 
 
 def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional[PreparedPlan] = None) -> Report:
@@ -46,12 +46,14 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     """
     reading = reading or PreparedPlan(plan, seat.context)
     noted = _record(looked) if terms.embeds else None
-    end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.patience
+    end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.limits.run_seconds
     if terms.choice not in reading.parts:
         asked = tuple(one for one in plan.requirements if not conclusion.is_left_out(terms.choice, one.id))
         reading.parts[terms.choice] = plan._replace(requirements=asked)
     part = reading.parts[terms.choice]
-    judged = {one.finding.id: one for one in evaluation.evaluate_plan(part, noted or looked, end, reading)}
+    judged = {
+        one.finding.id: one for one in evaluation.evaluate_plan(part, noted or looked, end, reading, terms.limits)
+    }
     findings = tuple(
         judged[one.id].finding if one.id in judged else _make_skipped_finding(one) for one in plan.requirements
     )

@@ -216,7 +216,7 @@ class MemoizedPlan(PreparedPlan):
 
     def _evaluate_anew(self, requirement: Requirement, facts: BoundFacts) -> RequirementResult:
         strange, trace = self.memory.unmemoized, Trace(facts.facts)
-        known = BoundFacts(trace, self, facts.end)
+        known = BoundFacts(trace, self, facts.end, facts.limits)
         judged = super().evaluate(requirement, known)
         if not known.late and strange == self.memory.unmemoized and self.memory.reserve(len(trace.asked) + 1):
             self._store_result(requirement.id, trace.asked, judged)

@@ -1,4 +1,4 @@
-"""Observations of a host: a value, an absence, or unknown with a reason."""
+"""Observations of a host: a value, an absence, or unknown with a reason; and their limits."""
 
 from __future__ import annotations
 
@@ -138,3 +138,25 @@ def select_first(looks: Iterable[Observation[T]]) -> Observation[T]:
         return unknown
     sources = ", ".join(dict.fromkeys(look.evidence.source for look in absent))
     return Absent(Evidence(sources), next((look.say for look in absent if look.say), ""))
+
+
+class Limits(NamedTuple):
+    """Limits of a run, in seconds and bytes.
+
+    The command line or the caller of the API makes one record, and the rooms get it as an argument. At a limit, an
+    observation is unknown, or an image is refused. Bounds of a file format are constants of its parser.
+    """
+
+    run_seconds: float = 20.0  # All observations of a host, and writing its report.
+    observation_seconds: float = 2.0  # One observation.
+    peer_seconds: float = 1.5  # One operation of a socket, and the least limit of a program.
+    pattern_seconds: float = 2.0  # One regular expression.
+    output_bytes: int = 1 << 20  # The output of one program.
+    layers: int = 512  # Layers of an image.
+    unpacked_bytes: int = 64 << 30  # All compressed or piped layers of an image, counted for each reference.
+    kept_bytes: int = 96 << 20  # Content of an image that is kept in memory.
+    memory_bytes: int = 200 << 20  # Kept content and names of an image together.
+
+
+DEFAULT_LIMITS = Limits()
+IMAGE_SECONDS = 300.0  # The default of `run_seconds` for an image. It includes reading the image.

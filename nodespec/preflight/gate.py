@@ -19,7 +19,7 @@ from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
 from nodespec.judge.conclusion import Choice
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.observation import Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, Unknown, Value
 from nodespec.output import writer
 from nodespec.preflight import systemd_unit
 from nodespec.preflight.arguments import read_target
@@ -40,7 +40,6 @@ WAIVERS_FILE = "/etc/nodespec/waivers.json"
 STATE_DIR = "/var/lib/nodespec"
 HEAD_CHARS = 4096  # characters of a bundle that say what made it
 LAST_LINE = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
-OVERRIDE_SECONDS = 20.0  # to look for an override
 MAX_NAMED_FINDINGS = 5  # findings that the last line names
 WARNING_PREFIX = "<4>"  # as systemd reads the beginning of a line
 
@@ -107,7 +106,7 @@ def run_gate(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) 
 def find_override() -> Union[Override, None]:
     """Return the override, if one with a reason is set."""
     host, place = Machine(), declaration.resolve_place(("kernel", "cmdline", OVERRIDE_WORD))
-    parameter = Live(host, time.monotonic() + OVERRIDE_SECONDS).observe(place)
+    parameter = Live(host, time.monotonic() + DEFAULT_LIMITS.run_seconds).observe(place)
     line = host.line(OVERRIDE_FILE)
     for source, observation in ((OVERRIDE_FILE, line), (OVERRIDE_WORD, parameter)):
         if isinstance(observation, Value):

@@ -17,7 +17,7 @@ from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.observation import TimedOut, Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, Limits, TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Seat, Waiver
 from nodespec.output.writer import embeds_facts, print_files, write_reports
@@ -46,7 +46,7 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
         from nodespec.run import fleet  # noqa: PLC0415 - only needed for recordings
 
         return fleet.run_fleet(plan, target, options, outputs)
-    deadline = time.monotonic() + target.limit
+    deadline = time.monotonic() + target.limits.run_seconds
     embeds = any(map(embeds_facts, outputs.reports))
     if sys.stderr is not None and sys.stderr.isatty() and not target.verbose:
         from nodespec.run.progress import show_progress  # noqa: PLC0415 - only needed on a terminal
@@ -66,7 +66,9 @@ def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: boo
     while True:
         with install_alarms():
             live, seat = _open_live(target)
-            report = judge(plan, live, seat, Terms(time.time(), options.choice, options.waivers, embeds))
+            report = judge(
+                plan, live, seat, Terms(time.time(), options.choice, options.waivers, embeds, limits=target.limits)
+            )
         if report.exit == 0 or time.monotonic() + RETRY_SECONDS > end:
             return report
         time.sleep(RETRY_SECONDS)
@@ -86,23 +88,24 @@ def open_target(target: Target) -> Tuple[Union[Live, ReplayedFacts], Seat]:
 
 def _open_live(target: Target) -> Tuple[Live, Seat]:
     """Open a host or an image again; the deadline includes reading the image."""
+    limits = target.limits
     if not target.image:
-        host = open_machine(target.root)
-        live = _make_live(host, time.monotonic() + target.limit, verbose=target.verbose)
+        host = open_machine(target.root, limits)
+        live = _make_live(host, time.monotonic() + limits.run_seconds, limits, verbose=target.verbose)
         door = "live" if host.root == "/" else f"root {target.root}"
         identity = host_identity.identify_host(host, live)
         return live, Seat("running", door, identity, host_identity.list_notices(identity, host.root))
     from nodespec.images import open as image  # noqa: PLC0415 - archive readers are only needed for an image
 
-    end = time.monotonic() + target.limit
+    end = time.monotonic() + target.limits.run_seconds
     try:
-        with Alarm(max(target.limit, MIN_ALARM_SECONDS)):
-            tree = image.open_image(target.image, target.platform)
+        with Alarm(max(limits.run_seconds, MIN_ALARM_SECONDS)):
+            tree = image.open_image(target.image, target.platform, limits)
     except TimedOut:
-        message = f"--image {target.image}: not read completely in {target.limit:g} s; set a longer --deadline"
+        message = f"--image {target.image}: not read completely in {limits.run_seconds:g} s; set a longer --deadline"
         raise UsageError(message) from None
     tree.kernel = target.kernel
-    live = _make_live(tree, end, verbose=target.verbose)
+    live = _make_live(tree, end, limits, verbose=target.verbose)
     door = f"image {target.image}"
     if target.kernel:
         release = live.observe(resolve_place(("kernel", "release")))
@@ -112,27 +115,27 @@ def _open_live(target: Target) -> Tuple[Live, Seat]:
     return live, Seat("at rest", door, host_identity.identify_host(tree, live))
 
 
-def _make_live(host: Tree, end: float, *, verbose: bool) -> Live:
+def _make_live(host: Tree, end: float, limits: Limits, *, verbose: bool) -> Live:
     """Return a host to observe until `end` (of time.monotonic); `verbose` prints each observation."""
     if not verbose:
-        return Live(host, end)
+        return Live(host, end, limits)
     from nodespec.run.trace import TracedLive  # noqa: PLC0415 - only needed for --verbose
 
-    return TracedLive(host, end)
+    return TracedLive(host, end, limits)
 
 
 def _check_target(target: Target) -> None:
     for option, value in (("--kernel", target.kernel), ("--platform", target.platform)):
         if value and not target.image:
-            raise UsageError(f"{option} {value}: {option} requires --image")
+            raise UsageError(f"{option} {value}: requires --image")
 
 
-def open_machine(root: str) -> Machine:
+def open_machine(root: str, limits: Limits = DEFAULT_LIMITS) -> Machine:
     """Return the running host below a root.
 
     Raises `UsageError` if no procfs is mounted there, which means that no host runs there.
     """
-    host = Machine(root)
+    host = Machine(root, limits)
     if host.root != "/" and not _is_procfs(f"{host.root}/proc"):
         raise UsageError(f"--root {root}: no procfs at {root}/proc, so no host runs there; for an image, use --image")
     return host

@@ -86,7 +86,7 @@ def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Output
         raise UsageError("--wait: a recording does not change; remove --wait")
     paths, terms = (
         list_recordings(target.facts),
-        Terms(time.time(), options.choice, options.waivers, patience=target.limit),
+        Terms(time.time(), options.choice, options.waivers, limits=target.limits),
     )
     formats, every = outputs.reports, outputs.every
     streams = tuple(make_stream(output, every=every) for output in formats)
@@ -97,18 +97,16 @@ def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Output
     try:
         if len(paths) == 1:
             report = judge_recording(task, paths[0])
-            end = time.monotonic() + target.limit
+            end = time.monotonic() + target.limits.run_seconds
             code = write_reports([report], formats, report.exit, every=every, deadline=end)
             print_files([report], formats)
             return code
-        return _judge_all(task, paths, formats, every=every, patience=target.limit)
+        return _judge_all(task, paths, formats, every=every)
     finally:
         gc.enable()
 
 
-def _judge_all(
-    task: FleetTask, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool, patience: float = 20.0
-) -> int:
+def _judge_all(task: FleetTask, paths: Sequence[str], goals: Sequence[ReportOutput], *, every: bool) -> int:
     spools = [Spool(goal.file) for goal, stream in zip(goals, task.streams) if stream]
     streams = [stream for stream in task.streams if stream]
     gists: List[Gist] = []
@@ -137,7 +135,9 @@ def _judge_all(
         (goal, next(streamed) if stream else render_reports(goal, reports, every=every))
         for goal, stream in zip(goals, task.streams)
     )
-    written = write_documents(documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + patience)
+    written = write_documents(
+        documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + task.terms.limits.run_seconds
+    )
     print_files(gists, goals)
     for host in gists:
         if host.defect:

@@ -72,7 +72,7 @@ class RedactedFacts:
 
 def print_or_record(items: Sequence[Union[str, Plan]], target: Target, options: RecordOptions) -> int:
     """Print the requested facts, or record them."""
-    deadline = time.monotonic() + target.limit
+    deadline = time.monotonic() + target.limits.run_seconds
     facts, seat = open_target(target)
     if not options.file:
         if options.reveal:

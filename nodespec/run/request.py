@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nodespec.judge.conclusion import Choice
 from nodespec.light_typing import TYPE_CHECKING
+from nodespec.model.observation import DEFAULT_LIMITS, IMAGE_SECONDS, Limits
 from nodespec.model.report import Waiver
 from nodespec.output.writer import ReportOutput
 from nodespec.records import NamedTuple
@@ -14,18 +15,13 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import Optional, Tuple
 
-DEFAULT_SECONDS, DEFAULT_IMAGE_SECONDS = (
-    20.0,
-    300.0,
-)  # Default time limits in seconds. That of an image includes reading it.
-
 
 class Target(NamedTuple):
     """The host to observe: the running host below `root`, an image or a recording.
 
     `image` is the path of an offline image, `facts` that of a recording or of a directory of recordings. `kernel` (a
     release) and `platform` (OS/ARCH) select a part of an image. `deadline` bounds all observations, in seconds; None is
-    the default, see `limit`. `verbose` prints each observation to standard error.
+    the default of `limits`. `verbose` prints each observation to standard error.
     """
 
     root: str = "/"
@@ -37,10 +33,10 @@ class Target(NamedTuple):
     verbose: bool = False
 
     @property
-    def limit(self) -> float:
-        """The time limit in seconds."""
-        default = DEFAULT_IMAGE_SECONDS if self.image else DEFAULT_SECONDS
-        return default if self.deadline is None else self.deadline
+    def limits(self) -> Limits:
+        """The limits of the run."""
+        seconds = self.deadline if self.deadline is not None else IMAGE_SECONDS if self.image else None
+        return DEFAULT_LIMITS if seconds is None else Limits(run_seconds=seconds)
 
 
 class JudgeOptions(NamedTuple):

@@ -11,7 +11,7 @@ from nodespec.checks import kubelet
 from nodespec.facts.declaration import Group, load_family
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS
-from nodespec.model.observation import Absent, Evidence, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Limits, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -56,7 +56,7 @@ def test_the_version_is_the_one_printed(installed: Path) -> None:
 )
 def test_what_says_no_version_is_unknown(installed: Path, lines: tuple[str, ...], reason: str) -> None:
     machine = Machine()
-    machine.patience = 0.2 if reason == "timed out" else machine.patience
+    machine.limits = Limits(peer_seconds=0.2) if reason == "timed out" else machine.limits
     script(installed, *lines)
     seen = kubelet.version.probe(machine)
     assert isinstance(seen, Unknown)

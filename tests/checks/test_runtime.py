@@ -18,7 +18,7 @@ from nodespec.facts.declaration import Columns, Table, resolve_place
 from nodespec.facts.value_types import Datum, OneOf
 from nodespec.host.cri import CRI_VERSIONS
 from nodespec.host.machine import Machine, ProgramResult
-from nodespec.model.observation import Absent, Evidence, Lacking, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Lacking, Limits, Observation, Unknown, Value
 
 if TYPE_CHECKING:
     from conftest import MakeTree
@@ -252,7 +252,7 @@ def test_other_api_version_is_told_and_spoken(root: str) -> None:
 @pytest.mark.parametrize("name", ["containerd", "crio", "docker"])
 def test_accepts_and_says_nothing_is_unknown_in_time_and_once(name: str, root: str) -> None:
     host = Host(root)
-    host.patience = 0.2
+    host.limits = Limits(peer_seconds=0.2)
     with Fake(root, SOCKETS[name], fake_peers.silent):
         found = seen(host, name)
     assert found["running"] is True

@@ -17,6 +17,7 @@ from nodespec.errors import UsageError
 from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
 from nodespec.judge.memo import MemoizedPlan
 from nodespec.model.json_types import Json, check_depth
+from nodespec.model.observation import Limits
 from nodespec.model.report import Host, Seat, Waiver
 from nodespec.recording.replay import ReplayedFacts
 
@@ -180,7 +181,7 @@ def test_judging_the_rows_of_a_recording_ends_at_the_deadline() -> None:
         plan,
         ReplayedFacts(facts),
         Seat("running", "x", Host("x")),
-        Terms(0, ALL_REQUIREMENTS, patience=-1.0),
+        Terms(0, ALL_REQUIREMENTS, limits=Limits(run_seconds=-1.0)),
         MemoizedPlan(plan),
     )
     assert late.findings[0].outcome == "unknown"

@@ -36,7 +36,7 @@ from nodespec.facts.declaration import Place
 from nodespec.facts.live import Live
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.tree import Tree
-from nodespec.model.observation import Absent, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Limits, Observation, Unknown, Value
 
 T = TypeVar("T")
 GOLDEN = Path(__file__).parent / "broken-sources"
@@ -81,7 +81,7 @@ def break_source(base: Type[Tree], root: str, path: str = "", how: str = "", ask
 def observe(tree: Tree, places: Sequence[Place]) -> Dict[str, Observation[object]]:
     """Observe some places of a tree."""
     live = Live(tree, time.monotonic() + 600)
-    live.patience = 60
+    live.limits = Limits(observation_seconds=60)
     return {".".join(place.path): live.observe(place) for place in places}
 
 

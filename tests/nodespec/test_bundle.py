@@ -87,7 +87,7 @@ def test_it_writes_the_formats_of_a_node(preflight: Path, format_: str, begins: 
 def test_a_format_that_is_not_carried_is_refused(preflight: Path) -> None:
     done = run(preflight, "check", "-o", "html")
     assert done.returncode == 2
-    assert "no such format" in done.stderr
+    assert "unknown format" in done.stderr
 
 
 def test_a_recommendation_enforced_fails_and_a_waiver_as_json_lets_it(preflight: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import Live
 from nodespec.host.directory import DirectoryTree
 from nodespec.host.tree import Tree
-from nodespec.model.observation import Absent, Observation, Unknown, Value
+from nodespec.model.observation import Absent, Limits, Observation, Unknown, Value
 
 T = TypeVar("T")
 HOSTS = Path(__file__).parents[1] / "hosts"
@@ -82,7 +82,7 @@ def broken(base: Type[Tree], root: str, path: str, number: int, seen: Set[str]) 
 
 def observed(tree: Tree) -> Dict[str, Observation[object]]:
     live = Live(tree, time.monotonic() + 600)
-    live.patience = 60
+    live.limits = Limits(observation_seconds=60)
     return {".".join(place.path): live.observe(place) for place in PLACES}
 
 

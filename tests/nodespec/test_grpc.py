@@ -15,7 +15,7 @@ from unhurried import PATIENCE
 from nodespec.host import grpc
 from nodespec.host.machine import Machine
 from nodespec.host.peer import MAX_ANSWER_BYTES, Peer
-from nodespec.model.observation import Absent, Evidence, Lacking, Unknown
+from nodespec.model.observation import Absent, Evidence, Lacking, Limits, Unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,7 +148,7 @@ def ping(connected: socket.socket) -> None:
 def test_a_peer_that_does_not_come_to_an_end_is_left_in_time(answer: fake_peers.Answer, tmp_path: Path) -> None:
     with Fake(str(tmp_path), "/run/fake.sock", answer):
         machine = Machine(str(tmp_path))
-        machine.patience = 0.3
+        machine.limits = Limits(peer_seconds=0.3)
         start = time.monotonic()
         found = call(machine, "/run/fake.sock", "fake.Service/Method")
         took = time.monotonic() - start

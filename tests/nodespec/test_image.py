@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Mapping
+from typing import TYPE_CHECKING, Callable, Mapping, Protocol
 
 import pytest
 from hypothesis import given, settings
@@ -19,14 +19,19 @@ from nodespec.errors import UsageError
 from nodespec.formats import decompress
 from nodespec.formats.byte_source import ByteSource
 from nodespec.host.tree import Entry, Tree
-from nodespec.images import archive
 from nodespec.images.open import open_image
-from nodespec.model.observation import Evidence, Observation, TimedOut, Unknown, Value
+from nodespec.model.observation import DEFAULT_LIMITS, Evidence, Limits, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Piped = Callable[[bytes], Tree]
+
+class Piped(Protocol):
+    """Opens an image that is written to standard input by another thread."""
+
+    def __call__(self, data: bytes, limits: Limits = DEFAULT_LIMITS) -> Tree: ...
+
+
 ETC = [folder("./"), folder("./etc/"), Put("./etc/hostname", b"node-17\n", mode=0o640, uid=7, gid=9)]
 
 
@@ -160,14 +165,14 @@ def piped() -> Iterator[Piped]:
     before = os.dup(0)
     writers = []
 
-    def pipe(data: bytes) -> Tree:
+    def pipe(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Tree:
         out, into = os.pipe()
         os.dup2(out, 0)
         os.close(out)
         writers.append(threading.Thread(target=drained, args=(into, data), daemon=True))
         writers[-1].start()
         try:
-            return open_image("-")
+            return open_image("-", limits=limits)
         finally:
             os.dup2(before, 0)
 
@@ -186,11 +191,9 @@ def drained(into: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
-def test_a_tar_may_come_through_a_pipe(
-    pack: Callable[[bytes], bytes], piped: Piped, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 10_000)
-    tree = piped(pack(tar([*ETC, Put("etc/large", bytes(20_000)), Put("etc/empty"), link("etc/link", "large")])))
+def test_a_tar_may_come_through_a_pipe(pack: Callable[[bytes], bytes], piped: Piped) -> None:
+    data = pack(tar([*ETC, Put("etc/large", bytes(20_000)), Put("etc/empty"), link("etc/link", "large")]))
+    tree = piped(data, Limits(kept_bytes=10_000))
     assert value(tree.read("/etc/hostname")) == b"node-17\n"
     assert value(tree.read("/etc/empty")) == b""
     assert tree.entry("/etc/link") == Value(Entry("file", 0o644, 0, 0, 20_000), Evidence("/etc/link"))
@@ -201,14 +204,13 @@ def test_a_tar_may_come_through_a_pipe(
     )
 
 
-def test_a_file_on_standard_input_is_read_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 10_000)
+def test_a_file_on_standard_input_is_read_as_a_file(tmp_path: Path) -> None:
     path = written(tmp_path / "image.tar", tar([*ETC, Put("etc/large", bytes(20_000))]))
     before = os.dup(0)
     with open(path, "rb") as file:
         os.dup2(file.fileno(), 0)
     try:
-        assert value(open_image("-").read("/etc/large")) == bytes(20_000)
+        assert value(open_image("-", limits=Limits(kept_bytes=10_000)).read("/etc/large")) == bytes(20_000)
     finally:
         os.dup2(before, 0)
         os.close(before)
@@ -229,8 +231,7 @@ def test_a_pipe_without_end_is_not_waited_for(piped: Piped) -> None:
 # what is kept of what flows by
 
 
-def test_what_is_kept_is_bounded_and_of_most_worth(monkeypatch: pytest.MonkeyPatch, piped: Piped) -> None:
-    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 7500)
+def test_what_is_kept_is_bounded_and_of_most_worth(piped: Piped) -> None:
     texts = [Put(f"etc/{number}", b"t" * 500) for number in range(8)]
     bulk = [
         Put("usr/bin/a", b"\x7fELF" + bytes(400)),
@@ -240,25 +241,23 @@ def test_what_is_kept_is_bounded_and_of_most_worth(monkeypatch: pytest.MonkeyPat
         Put("lib/modules/6.1.0/modules.alias", b"m" * 800),
         Put("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so", b"\x7fELF" + bytes(696)),
     ]
-    tree = piped(tar([*ETC, *bulk, *texts]))
+    tree = piped(tar([*ETC, *bulk, *texts]), Limits(kept_bytes=7500))
     kept = {put.name for put in [*bulk, *texts] if isinstance(tree.read(f"/{put.name}"), Value)}
     assert kept == {*(put.name for put in bulk[3:]), "etc/0", "etc/1", "etc/2"}
 
 
-def test_names_take_room_from_what_is_kept(monkeypatch: pytest.MonkeyPatch, piped: Piped) -> None:
-    monkeypatch.setattr(archive, "MAX_MEMORY_BYTES", 10_000)
+def test_names_take_room_from_what_is_kept(piped: Piped) -> None:
     many = [Put(f"etc/{number}") for number in range(60)]
     before, after = Put("etc/before", b"x" * 1000), Put("etc/after", b"x" * 1000)
-    tree = piped(tar([*ETC, before, *many, after]))
+    tree = piped(tar([*ETC, before, *many, after]), Limits(memory_bytes=10_000))
     assert [isinstance(tree.read(f"/etc/{name}"), Value) for name in ("before", "after", "59")] == [False, False, True]
 
 
 def test_what_was_not_kept_is_unpacked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(archive, "MAX_KEPT_BYTES", 0)
     monkeypatch.setattr(decompress, "MARK_DISTANCE_BYTES", 1 << 16)
     puts = [Put(f"etc/{number}", os.urandom(20_000)) for number in range(60)]
     for name, pack in (("gzip", gzip.compress), ("xz", lzma.compress)):
-        tree = open_image(written(tmp_path / name, pack(tar([*ETC, *puts]))))
+        tree = open_image(written(tmp_path / name, pack(tar([*ETC, *puts]))), limits=Limits(kept_bytes=0))
         for put in (puts[59], puts[0], puts[30], puts[31], puts[2]):
             assert value(tree.read(f"/{put.name}")) == put.content
 

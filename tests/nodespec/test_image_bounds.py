@@ -19,6 +19,7 @@ from nodespec.formats.tar import Member
 from nodespec.images import archive
 from nodespec.images.archive import ArchiveTree
 from nodespec.images.inodes import Inodes
+from nodespec.model.observation import DEFAULT_LIMITS
 from nodespec.run.request import Target
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Claims(ByteSource):
 
 def test_all_layers_together_are_at_most_64_gib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive._ContentCache, "offer", lambda *_: None)  # noqa: SLF001 - no content is kept
-    assert archive.MAX_UNPACKED == 68_719_476_736
+    assert DEFAULT_LIMITS.unpacked_bytes == 68_719_476_736
     for beyond in (-1, 0):
         ArchiveTree("x", [Claims(34_359_738_368 - 512), Claims(34_359_738_368 - 512 + beyond)], layered=True)
     with pytest.raises(DamagedError, match="the unpacked content is longer than 64 GiB"):
@@ -140,7 +141,7 @@ def test_a_compressed_bomb_ends_at_the_deadline(tmp_path: Path, capsys: pytest.C
     zeros = gzip.compress(bytes(1 << 24))
     path.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT)) + zeros * 512)
     assert main(["check", "container-host", "--image", str(path), "--deadline", "0.2"]) == 2
-    assert "not read to its end in 0.2 s" in capsys.readouterr().err
+    assert "not read completely in 0.2 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -148,4 +149,4 @@ def test_a_compressed_bomb_ends_at_the_deadline(tmp_path: Path, capsys: pytest.C
     [(None, "", 20.0), (None, "/x", 300.0), (5.0, "", 5.0), (5.0, "/x", 5.0), (0.0, "/x", 0.0)],
 )
 def test_the_default_deadline_depends_on_the_context(given: Optional[float], image: str, seconds: float) -> None:
-    assert Target(image=image, deadline=given).limit == seconds
+    assert Target(image=image, deadline=given).limits.run_seconds == seconds

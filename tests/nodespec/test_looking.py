@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nodespec.facts.declaration import resolve_place
 from nodespec.facts.live import Live
 from nodespec.host.machine import Machine
-from nodespec.model.observation import Observation, Unknown
+from nodespec.model.observation import Limits, Observation, Unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +24,7 @@ class Stuck(Machine):
 
 
 def test_a_look_is_unknown_after_as_long_as_it_may_take(tmp_path: Path) -> None:
-    live = Live(Stuck(str(tmp_path)), time.monotonic() + 60)
-    live.patience = 0.1
+    live = Live(Stuck(str(tmp_path)), time.monotonic() + 60, Limits(observation_seconds=0.1))
     began = time.monotonic()
     seen = live.observe(resolve_place(("memory", "total")))
     assert seen == Unknown("timed out", "the observation took longer than 0.1 s")

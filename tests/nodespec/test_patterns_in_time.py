@@ -14,6 +14,7 @@ from nodespec.host.directory import DirectoryTree
 from nodespec.judge import evaluation
 from nodespec.judge.judge import Terms, judge
 from nodespec.judge.memo import MemoizedPlan
+from nodespec.model.observation import Limits
 from nodespec.model.report import Finding, Host, Seat
 from nodespec.recording.replay import ReplayedFacts
 
@@ -73,7 +74,6 @@ def test_a_pattern_has_the_time_that_is_left_of_the_run(
             super().__init__(60, busy=busy)
 
     monkeypatch.setattr(evaluation, "Alarm", Stopwatch)
-    monkeypatch.setattr(evaluation, "DEADLINE_SECONDS", 1000.0)
     rule = "require: {os: {pretty_name: {matches: 'a*'}}}"
     if access == "quantified":
         rule = "rules: [{name: r, every: packages, require: {architecture: {matches: 'a.*'}}}]"
@@ -89,6 +89,6 @@ def test_a_pattern_has_the_time_that_is_left_of_the_run(
         live.deadline = time.monotonic() + left
         facts = live
     reading = MemoizedPlan(plan) if access == "of a fleet" else None
-    judge(plan, facts, seat, Terms(0, patience=left), reading)
+    judge(plan, facts, seat, Terms(0, limits=Limits(run_seconds=left)), reading)
     assert len(given) >= 1 or left < 0
     assert all(bounds[0] <= seconds <= bounds[1] for seconds in given), given

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodespec.host.machine import Machine
 from nodespec.host.peer import MAX_ANSWER_BYTES, fetch_http
-from nodespec.model.observation import Absent, Evidence, Unknown, Value
+from nodespec.model.observation import Absent, Evidence, Limits, Unknown, Value
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +43,7 @@ def test_a_page_is_read_over_a_socket(tmp_path: Path) -> None:
 )
 def test_a_page_that_does_not_come_is_unknown(answer: fake_peers.Answer, reason: str, say: str, tmp_path: Path) -> None:
     machine = Machine(str(tmp_path))
-    machine.patience = 0.2 if reason == "timed out" else machine.patience
+    machine.limits = Limits(peer_seconds=0.2) if reason == "timed out" else machine.limits
     with Fake(str(tmp_path), SOCKET, answer):
         found = fetch_http(machine, SOCKET, "/")
     assert isinstance(found, Unknown)

@@ -32,7 +32,13 @@ from unhurried import PATIENCE, unhurried  # noqa: E402 - likewise
 from nodespec.checks.runtime import runtime  # noqa: E402 - this folder is where Python starts, not the top
 from nodespec.facts.declaration import Columns  # noqa: E402
 from nodespec.host.machine import Machine  # noqa: E402
-from nodespec.model.observation import Absent, Observation, Unknown, Value  # noqa: E402
+from nodespec.model.observation import (  # noqa: E402
+    Absent,
+    Limits,
+    Observation,
+    Unknown,
+    Value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +127,7 @@ def compared(
 def different(title: str, wanted: Mapping[str, object], name: str, patience: float) -> Iterator[str]:
     sys.stdout.write(f"{title}\n")
     machine = Machine()
-    machine.patience = patience
+    machine.limits = Limits(peer_seconds=patience)
     row = runtime.probe(machine).observe(name)
     columns = row.value if isinstance(row, Value) and isinstance(row.value, Columns) else Columns()
     for column, observation in columns.items():
