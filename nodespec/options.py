@@ -42,6 +42,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that raises usage errors instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` with the message of argparse."""
         raise UsageError(f"{self.prog}: {message}; {self.prog} --help shows how")
 
 

@@ -1,4 +1,4 @@
-"""Parsed arguments to the records that commands take: argparse.Namespace ends here."""
+"""Convert parsed arguments to the records that the modules below the command line take."""
 
 from __future__ import annotations
 

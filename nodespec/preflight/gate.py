@@ -1,7 +1,7 @@
-"""The gate as its unit runs it: the machine is judged, and what the unit guards may start or not.
+"""Run the boot gate: judge this machine, and decide whether the guarded unit starts.
 
-An override is for one boot: a file under /run, or a word on the kernel's command line. It opens whatever went wrong, a
-defect of nodespec included, and leaves its trace in the journal, in the report, and in a list that outlives both.
+An override lasts for one boot: a file in /run, or a parameter on the kernel command line. With an override the unit
+starts in any case, even after a defect of nodespec. The override is written to the journal, the report and a list.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ OVERRIDE_FILE = "/run/nodespec-override"
 OVERRIDE_WORD = "nodespec.override"  # on the kernel's command line
 WAIVERS_FILE = "/etc/nodespec/waivers.json"
 STATE_DIR = "/var/lib/nodespec"
-HEAD_CHARS = 4096  # characters of a bundle that say what made it
-LAST_LINE = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a bundle that is whole
-MAX_NAMED_FINDINGS = 5  # findings that the last line names
-WARNING_PREFIX = "<4>"  # as systemd reads the beginning of a line
+HEAD_CHARS = 4096  # characters of a bundle that contain its marker
+LAST_LINE = "\nexit_with(lambda: main(CARRIED, sys.argv[1:]))\n"  # of a complete bundle
+MAX_NAMED_FINDINGS = 5  # maximum findings in the last line
+WARNING_PREFIX = "<4>"  # the syslog level of a line, see sd-daemon(3)
 
 
 class Override(NamedTuple):
@@ -79,7 +79,10 @@ def _make_parser() -> options.Parser:
 
 
 def _read_own_text() -> str:
-    """Read the text of the bundle that runs; a file named `-` in the current directory is not it."""
+    """Return the text of the bundle that runs.
+
+    Raises `UsageError` if it was read from standard input.
+    """
     path = getattr(sys.modules["__main__"], "__file__", None) or ""
     try:
         with open(path, encoding="ascii") as file:
@@ -92,7 +95,7 @@ def _read_own_text() -> str:
 
 
 def run_gate(plan: Plan, waivers: Tuple[Waiver, ...], args: argparse.Namespace) -> int:
-    """Judge, report, and say whether what is guarded may start: 0 is yes."""
+    """Judge and report; return 0 if the guarded unit may start."""
     override = find_override()
     reports: List[Report] = []
     code = run_guarded(lambda _: _judge_machine(plan, waivers, override, args, reports), [])
@@ -135,7 +138,7 @@ def _judge_machine(
         report = report._replace(notices=(*report.notices, notice))
     reports.append(report)
     outputs = [writer.ReportOutput("text")]
-    if os.path.isdir(STATE_DIR):  # which the unit makes
+    if os.path.isdir(STATE_DIR):  # the unit creates it
         outputs += [
             writer.ReportOutput("text", f"{STATE_DIR}/gate.txt"),
             writer.ReportOutput("json", f"{STATE_DIR}/gate.json"),
@@ -147,7 +150,7 @@ def _load_local_waivers() -> Tuple[Waiver, ...]:
     """Return the waivers of this machine alone."""
     if not os.path.lexists(WAIVERS_FILE):
         return ()
-    from nodespec.judge.waivers import load  # noqa: PLC0415 - only where there are any
+    from nodespec.judge.waivers import load  # noqa: PLC0415 - only needed for waivers
 
     return load(WAIVERS_FILE)
 

@@ -1,4 +1,4 @@
-"""What a bundle runs on a bare node: plan and waivers are inside, and nothing but the standard library is imported."""
+"""The program of a bundle, with its plan and waivers. It needs only the standard library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(carried: Mapping[str, Json], argv: List[str]) -> int:
-    """Answer one command line with what the bundle carries: `plan` and `waivers`."""
+    """Run one command line with the `plan` and `waivers` of the bundle; return the exit code."""
     return run_guarded(lambda args: _run_command(carried, args), argv)
 
 
@@ -88,10 +88,10 @@ def _read_bundled_waivers(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
 
 
 def _load_waivers(path: str) -> Tuple[Waiver, ...]:
-    """Waivers as JSON: a bare node reads no YAML."""
+    """Load waivers in JSON, because a node may have no parser of YAML."""
     if not path:
         return ()
-    from nodespec.judge.waivers import load  # noqa: PLC0415 - only where there are any
+    from nodespec.judge.waivers import load  # noqa: PLC0415 - only needed for waivers
 
     try:
         return load(path)

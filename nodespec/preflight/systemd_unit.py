@@ -26,7 +26,7 @@ UNIT_DIR = "etc/systemd/system"
 DROP_IN_NAME = "50-nodespec-gate.conf"
 MADE_BY = "# Made by nodespec"  # every file that may be replaced or removed contains it
 EXECUTABLE_MODE, PLAIN_MODE = 0o755, 0o644
-EXTRA_SECONDS = 120  # seconds that the unit has beside those of --wait
+EXTRA_SECONDS = 120  # seconds that the unit may take in addition to --wait
 
 UNIT_TEMPLATE = f"""\
 {MADE_BY} {{version}} (gate install); `python3 -I /{BUNDLE_PATH} gate remove` removes it.
@@ -88,11 +88,11 @@ def add_root_option(command: argparse.ArgumentParser) -> None:
 
 
 def install_gate(bundle: str, args: argparse.Namespace) -> int:
-    """Write the files of the gate, all or none, and say so."""
+    """Write the files of the gate, all or none, and print their paths."""
     files = _make_files(bundle, _normalize_unit(args.unit), args)
     if args.print:
         for path, (text, _) in list(files.items())[1:]:
-            print(f"# /{path}\n{text}")  # noqa: T201 - this is what was asked for
+            print(f"# /{path}\n{text}")  # noqa: T201 - the requested output
         return 0
     _write_files(args.into, files)
     for path in files:
@@ -146,7 +146,10 @@ def _normalize_unit(unit: str) -> str:
 
 
 def _make_files(bundle: str, unit: str, args: argparse.Namespace) -> Dict[str, ModeFile]:
-    """By their paths below the root, in the order of writing: what ties the unit comes last."""
+    """Return text and mode by path below the root, in the order of writing.
+
+    The drop-in of the guarded unit is written last.
+    """
     fields = {
         "version": __version__,
         "unit": unit,
@@ -172,7 +175,7 @@ def _iter_installed(tree: TreeWriter) -> Iterator[str]:
 
 
 def _is_ours(tree: TreeWriter, path: str) -> bool:
-    """Whether a file is there that we wrote; a link is not ours, whatever it leads to."""
+    """Return whether a regular file at the path was written by nodespec."""
     return MADE_BY.encode() in (tree.read(path) or b"")[:4096]
 
 
@@ -186,7 +189,7 @@ def _write_files(root: str, files: Dict[str, ModeFile]) -> None:
     try:
         for path, (text, mode) in files.items():
             for folder in tree.make_folders(path):
-                undo.append(("rmdir", folder, b""))  # noqa: PERF401 - those that were made before an error too
+                undo.append(("rmdir", folder, b""))  # noqa: PERF401 - includes those created before an error
             undo.append(_plan_undo(tree, path))
             tree.write(path, text.encode(), mode)
     except OSError as error:
@@ -200,7 +203,7 @@ def _write_files(root: str, files: Dict[str, ModeFile]) -> None:
 
 
 def _plan_undo(tree: TreeWriter, path: str) -> Tuple[str, str, bytes]:
-    """How the file comes to be again what it is now."""
+    """Return the action, path and content that restore the current state of a file."""
     if tree.status(path) is None:
         return "unlink", path, b""
     content = tree.read(path)
@@ -224,7 +227,7 @@ def _undo_writes(tree: TreeWriter, undo: List[Tuple[str, str, bytes]]) -> None:
 
 
 def _reload_systemd(root: str) -> None:
-    """Tell systemd, where this is the machine that runs it."""
+    """Reload systemd if the root directory is that of this machine."""
     if root != "/" or not os.path.isdir("/run/systemd/system"):
         return
     import subprocess  # noqa: PLC0415

@@ -1,4 +1,7 @@
-"""Write files of a tree without leaving it: links are resolved inside its root, and a file is never reached by one."""
+"""Write files below a root directory.
+
+Links are resolved inside the root, and a file is never written through a link.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ class TreeWriter:
             os.close(handle)
 
     def write(self, path: str, content: bytes, mode: int = 0) -> None:
-        """Write a regular file, with this mode or the one that it has; its directory exists."""
+        """Write a regular file in an existing directory; without `mode` its mode is kept."""
         with PathWalk(self._folder) as walk:
             name = walk.to(path, follow=False)
             status = self.status(path)
@@ -75,13 +78,13 @@ class TreeWriter:
             )
 
     def make_folders(self, path: str) -> Iterator[str]:
-        """Make the directories that a file needs; those that are made, one after the other."""
+        """Create the directories that a file needs, and yield each that was created."""
         names = path.split("/")[:-1]
         folders = ("/".join(names[: count + 1]) for count in range(len(names)))
         return filter(self._make_folder, folders)
 
     def _make_folder(self, path: str) -> bool:
-        """Make a directory where there is none; whether it was made."""
+        """Create a directory if it does not exist; return whether it was created."""
         status = self.status(path)
         if status is None:
             with PathWalk(self._folder) as walk:

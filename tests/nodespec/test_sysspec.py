@@ -129,7 +129,7 @@ def test_what_it_means_on_a_host(said: Dict[str, Said], name: str, outcome: str)
         ("packageSpecs: [{name: a, versionRange: '>=x'}]", "`x` is not a version"),
         (
             "packageSpecs: [{name: a, versionRange: '>=1'}, {name: a, versionRange: '>=2'}]",
-            "1:55: `a` is asked for twice",
+            "1:55: `a` has two different expectations",
         ),
         ("packageSpecOverrides: [{additions: [{name: a}]}]", "1:24: `osDistro` must be a text that is not empty"),
         ("packageSpecOverrides: [{osDistro: ubuntu, removals: []}]", "1:43: unknown key `removals`"),

@@ -190,7 +190,7 @@ def test_a_finding_that_was_taken_out_is_one_difference(tmp_path: Path, capsys: 
     assert main(["verify", str(tmp_path / "r.json")]) == 10
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.endswith(": 1 difference")
-    assert rest[:1] == ["  ids: the report says no more, but the result is ['cpu.count']"]
+    assert rest[:1] == ["  ids: the report says nothing else, but the result is ['cpu.count']"]
 
 
 def test_what_a_report_says_moves_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

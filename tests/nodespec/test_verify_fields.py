@@ -287,7 +287,7 @@ def test_a_failure_turned_into_skipped_is_noticed_by_its_facts_without_globs(
     skip_failures(report)
     code, said = verified(document, tmp_path, capsys)
     assert code == 0
-    assert "not compared: which requirements were left out" in said
+    assert "not compared: the skipped requirements" in said
     report["facts"] = facts
     code, said = verified(document, tmp_path, capsys)
     assert code == 10
@@ -348,14 +348,14 @@ def test_a_requirement_that_is_taken_out_of_plan_and_findings_is_noticed(
 @pytest.mark.parametrize(
     ("name", "changes", "said"),
     [
-        ("recorded-container", {"notices": "first"}, "notices: the report lacks that of the container"),
-        ("recorded-reboot-pending", {"notices": "first"}, "notices: the report lacks that of the pending reboot"),
+        ("recorded-container", {"notices": "first"}, "notices: the notice about the container is missing"),
+        ("recorded-reboot-pending", {"notices": "first"}, "notices: the notice about the pending reboot is missing"),
         ("recorded", {"notices": "last"}, "notices: the notice with the time of the recording is missing"),
         ("at-rest-debian", {"context": "running"}, "context: the report says running"),
         ("at-rest-debian", {"context": "running", "door": "live"}, "context: the report says running"),
         ("running", {"context": "at rest", "door": "image /"}, "was read"),
-        ("running", {"door": "nothing"}, "which is no access to a host"),
-        ("recorded", {"context": "at rest"}, "access by root shows a host that is running"),
+        ("running", {"door": "nothing"}, "which is not a way to access a host"),
+        ("recorded", {"context": "at rest"}, "access by root means running"),
     ],
 )
 def test_access_context_and_notices_must_agree(
@@ -424,7 +424,7 @@ Change = Callable[[Dict[str, Json]], object]
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda report: report.update(skip=["cpu", "nosuch"]), "skip: the report says nosuch, and no requirement"),
+        (lambda report: report.update(skip=["cpu", "nosuch"]), "skip: the report says nosuch, but no requirement"),
         (lambda report: report.update(host={**report["host"], "kernel": ""}), "host.kernel: the report says nothing"),
         (lambda report: findings(report)[0].update(parts=[]), "memory.total: parts: the report says 0"),
         (

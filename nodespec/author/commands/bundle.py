@@ -32,7 +32,7 @@ def compose(args: argparse.Namespace) -> str:
 def _load_waivers(path: str) -> List[Json]:
     if not path:
         return []
-    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
+    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only needed for waivers
     from nodespec.judge.waivers import load  # noqa: PLC0415
 
     return [encode_waiver(waiver) for waiver in load(path, parse)]

@@ -25,7 +25,7 @@ def check(args: argparse.Namespace) -> int:
 def _load_waivers(path: str) -> Tuple[Waiver, ...]:
     if not path:
         return ()
-    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only where there are any
+    from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only needed for waivers
     from nodespec.judge.waivers import load  # noqa: PLC0415
 
     return load(path, parse)

@@ -1,6 +1,6 @@
-"""`nodespec diff`: what two views of hosts say differently; what two reports conclude, what two specs ask.
+"""`nodespec diff`: compare two hosts or recordings, two reports, or two specs.
 
-Without operands it tells what the next boot of this machine will change, and which file is responsible.
+Without operands, compare this machine with its next boot.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ VIEW, REPORT, SPEC = "a host or a recording", "a report", "a spec"
 
 
 def diff(args: argparse.Namespace) -> int:
-    """0 where both say the same of all that both say; else every difference, and 10."""
+    """Print every difference; return 10 if there is one, else 0.
+
+    Data that only one side knows is not a difference.
+    """
     words, asked = args.what[:2] or operands.NEXT_BOOT, args.what[2:]
     if len(words) == 1:
         raise UsageError(
@@ -85,7 +88,7 @@ def _format_count(different: Sequence[object]) -> str:
 
 def _print_lines(*lines: str) -> None:
     for line in lines:
-        print(escape_line(line))  # noqa: T201 - this is what was asked for
+        print(escape_line(line))  # noqa: T201 - the requested output
 
 
 # views
@@ -117,13 +120,13 @@ def _iter_heads(*both: View) -> Iterator[str]:
 
 
 def _iter_all_places(library: Library, before: View, after: View) -> Iterator[Place]:
-    """All that can be enumerated, and what the specs of the library ask besides."""
+    """Yield all places that can be enumerated, and those that the specs of the library name."""
     yield from iter_all_places(before.facts, after.facts)
     yield from _iter_selected_places(list(resolve_library(library)), before, after)
 
 
 def _iter_selected_places(selection: Sequence[Union[str, Plan]], before: View, after: View) -> Iterator[Place]:
-    """All that stands at the places that were named, and what the specs that were named ask."""
+    """Yield the places in each named fact or family, and the places of each named spec."""
     for item in selection:
         if isinstance(item, str):
             for place in list_places(item):

@@ -30,7 +30,7 @@ def explain(args: argparse.Namespace) -> int:
         plan = resolve([args.what], library, read_assignments(args.set), trial=True)
         lines = manual.format_requirement(plan, args.id) if args.id else manual.format_plan(plan)
     for line in lines:
-        print(line)  # noqa: T201 - this is what was asked for
+        print(line)  # noqa: T201 - the requested output
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`nodespec gate`: a bundle of specs, installed with the systemd unit that runs it when the machine boots."""
+"""`nodespec gate`: install a bundle of specs, and the systemd unit that runs it at boot."""
 
 from __future__ import annotations
 

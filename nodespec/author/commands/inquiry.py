@@ -1,4 +1,4 @@
-"""Questions that judge nothing: what a host says, which specs there are, whether one is sound, its schema."""
+"""Commands that do not judge: `facts`, `specs`, `lint` and `schema`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SCHEMAS = {
 
 
 def _print_line(line: str) -> None:
-    print(line)  # noqa: T201 - this is what was asked for
+    print(line)  # noqa: T201 - the requested output
 
 
 def facts(args: argparse.Namespace) -> int:
-    """`nodespec facts`: what a host says of places, of what specs name, or of everything."""
+    """Run `nodespec facts`: print or record named facts, those of specs, or all."""
     library = Library(tuple(args.specs))
     asked = resolve_names(args.what, library, read_assignments(args.set))
     if args.record and (args.all or not asked):
@@ -42,7 +42,7 @@ def facts(args: argparse.Namespace) -> int:
 
 
 def resolve_names(names: Sequence[str], library: Library, given: Mapping[str, str]) -> List[Union[str, Plan]]:
-    """Each name as what it is: a place, or else a spec."""
+    """Return each name as a place if it begins with a family, or else as a resolved spec."""
     return [
         name if name.split(".")[0] in declaration.list_families() else _resolve_spec(name, library, given)
         for name in names
@@ -60,14 +60,17 @@ def _resolve_spec(name: str, library: Library, given: Mapping[str, str]) -> Plan
 
 
 def resolve_library(library: Library) -> Iterator[Plan]:
-    """All specs that can be found: what they name is worth recording where nothing can be enumerated."""
+    """Yield the plans of all specs in the library.
+
+    Their places are recorded too, because the rows of an open table cannot be enumerated.
+    """
     for name in library.names():
-        with suppress(UsageError):  # that of a spec which nobody asked for
+        with suppress(UsageError):  # an error in a spec that was not requested
             yield resolver.resolve([name], library, {}, trial=True)
 
 
 def specs(args: argparse.Namespace) -> int:
-    """`nodespec specs`: the library, one line each."""
+    """Run `nodespec specs`: print one line for each spec of the library."""
     library = Library(tuple(args.specs))
     names = library.names()
     for name in names:
@@ -83,6 +86,6 @@ def _count_requirements(plan: Plan) -> str:
 
 
 def schema(args: argparse.Namespace) -> int:
-    """`nodespec schema`: the JSON Schema of specs, recordings, reports or waivers."""
+    """Run `nodespec schema`: print the JSON Schema of specs, recordings, reports or waivers."""
     _print_line(json.dumps(import_module(SCHEMAS[args.name]).schema(), indent=1))
     return 0

@@ -1,4 +1,4 @@
-"""Stored reports: rendered again, or judged again from what they embed."""
+"""Render stored reports again, or judge again the facts that they contain."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNSIGNED = "a report is not signed: this does not prove who wrote it, or that th
 
 
 def report(args: argparse.Namespace) -> int:
-    """`nodespec report`: the exit code is that of the verdict which is rendered."""
+    """Run `nodespec report`: the exit code is that of the rendered conclusion."""
     reports = load_reports(args.file)
     outputs = parse_outputs(args.output)
     code = write_reports(reports, outputs, compute_exit_code(reports), every=args.all)
@@ -46,7 +46,7 @@ def report(args: argparse.Namespace) -> int:
 
 
 def verify(args: argparse.Namespace) -> int:
-    """`nodespec verify`: 0 where what a report embeds comes to what it says; else every difference, and 10."""
+    """Run `nodespec verify`: print every difference; return 10 if there is one, else 0."""
     from nodespec.author.verify import verification  # noqa: PLC0415 - only this judges again
 
     count = 0
@@ -76,7 +76,7 @@ def _format_comparison(report: Report, comparison: ReportComparison) -> Iterator
 
 
 def _compare_with_library(spec: Spec, params: Sequence[Param]) -> Iterator[str]:
-    """Whether a spec that has the name of a library's spec is that spec, with the same params."""
+    """Yield a line that says whether the spec equals the spec of this name in the library."""
     given = tuple((param.name, param.value) for param in params if param.source == "set")
     digest = _compute_library_digest(spec.name, given)
     if digest == spec.digest:
@@ -102,7 +102,7 @@ def _compute_library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> st
 
 
 def _print_line(line: str) -> None:
-    print(escape_line(line))  # noqa: T201 - this is what was asked for
+    print(escape_line(line))  # noqa: T201 - the requested output
 
 
 def load_reports(path: str) -> Tuple[Report, ...]:
@@ -125,14 +125,14 @@ def load_reports(path: str) -> Tuple[Report, ...]:
 
 
 class _ObjectCache:
-    """Makes equal texts and objects of a document one: reports on several hosts say most things of each of them."""
+    """A cache of equal texts and objects: reports on several hosts repeat most of them."""
 
     def __init__(self) -> None:
         self.texts: Dict[str, str] = {}
         self.objects: Dict[Tuple[object, ...], Dict[str, Json]] = {}
 
     def object(self, pairs: List[Tuple[str, Json]]) -> Dict[str, Json]:
-        """Return an object; ValueError for a key given twice: another program may read its other value."""
+        """Return an object. Raises ValueError for a duplicate key, which other programs may read differently."""
         fields = {name: self._share_value(value) for name, value in pairs}
         if len(fields) != len(pairs):
             duplicate = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
@@ -153,7 +153,7 @@ class _ObjectCache:
 
 
 def _validate_document(document: Json) -> None:
-    """Check a report against the published schema: it is untrusted data."""
+    """Validate a report by the published schema, because it is untrusted data."""
     from jsonschema import Draft202012Validator  # noqa: PLC0415 - 90 ms
     from jsonschema.exceptions import best_match  # noqa: PLC0415 - likewise
 

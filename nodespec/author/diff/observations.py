@@ -192,7 +192,7 @@ def _format_group(group: Sequence[PlaceDifference]) -> str:
     """Format rows that appear or disappear for the same cause."""
     first = group[0]
     words = [
-        "present" if isinstance(observation, Value) else _format_observation(observation, first.place)
+        "there" if isinstance(observation, Value) else _format_observation(observation, first.place)
         for observation in (first.was, first.now)
     ]
     return f"{first.name} and {len(group) - 1} more: {' -> '.join(words)}  # {first.seen}"
