@@ -158,13 +158,13 @@ def test_an_older_python_gets_one_sentence(preflight: Path) -> None:
     older = f"import sys; sys.version_info = (3, 8, 18); exec(open({str(preflight)!r}).read())"
     done = subprocess.run([sys.executable, "-c", older], cwd="/", capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "nodespec: a full Python 3.9 or later is required: Python 3.8\n"
+    assert done.stderr == "nodespec: a complete Python 3.9 or later is required: Python 3.8\n"
 
 
 @pytest.mark.parametrize(
     ("module", "command", "said"),
     [
-        ("zlib", "check", "a full Python 3.9 or later is needed"),
+        ("zlib", "check", "a complete Python 3.9 or later is required"),
         ("json", "check -o json", "this Python has no module `json`"),
         ("argparse", "--help", "this Python has no module `argparse`"),
     ],

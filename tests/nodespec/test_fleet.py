@@ -69,7 +69,7 @@ def test_side_by_side_gives_what_one_after_the_other_gives(many: Path) -> None:
     together, alone = (check(many, processors, "-o", "json") for processors in (2, 1))
     assert (together.returncode, alone.returncode) == (102, 2), together.stderr
     assert together.stderr == alone.stderr
-    assert f"{many}/007.json: no recording" in together.stderr
+    assert f"{many}/007.json: not a recording" in together.stderr
     assert f"1 of {COUNT} recordings not judged" in together.stderr
     found, wanted = (json.loads(done.stdout)["reports"] for done in (together, alone))
     assert [one["host"]["name"] for one in found] == [f"node-{n}" for n in range(COUNT) if n != 7]

@@ -133,7 +133,7 @@ def test_what_somebody_else_wrote_is_kept_and_nothing_is_installed(
     assert main(["gate", "install", str(spec), "--into", str(root)]) == 2
     assert held(root) == [FILES[1]]
     assert not (root / "etc/nodespec").exists()
-    assert "did not make it" in capsys.readouterr().err
+    assert "nodespec did not write it" in capsys.readouterr().err
 
 
 def test_where_one_file_cannot_be_written_the_others_are_as_before(
@@ -284,7 +284,7 @@ def test_an_override_opens_and_leaves_its_trace(
     ]
     (stored,) = json.loads((tmp_path / "state/gate.json").read_text(encoding="utf-8"))["reports"]
     assert stored["conclusion"] == "nonconformant"
-    assert any("starts all the same, by" in notice for notice in stored["notices"])
+    assert any("starts anyway, because of" in notice for notice in stored["notices"])
     kept = (tmp_path / "state/overrides").read_text(encoding="utf-8")
     assert re.fullmatch(rf"\S+Z exit 10 {tmp_path}/override: {re.escape(reason)}\n", kept)
 
@@ -294,7 +294,7 @@ def test_an_override_without_a_reason_is_none(
 ) -> None:
     (tmp_path / "override").write_text(" \n", encoding="utf-8")
     assert gate.run_gate_command(["run"], plans["unfit"], ()) == 10
-    assert "does not say why" in capsys.readouterr().err
+    assert "no reason is given" in capsys.readouterr().err
 
 
 def test_an_override_opens_even_where_the_gate_itself_is_broken(
@@ -305,7 +305,7 @@ def test_an_override_opens_even_where_the_gate_itself_is_broken(
 
     (tmp_path / "waivers.json").write_text("{", encoding="utf-8")
     assert gate.run_gate_command(["run"], plans["fit"], ()) == 2
-    assert "kept from starting: exit 2, see above" in capsys.readouterr().out
+    assert "does not start: exit 2, see above" in capsys.readouterr().out
     monkeypatch.setattr("nodespec.run.check.judge_host", broken)
     (tmp_path / "override").write_text("bob: the gate is broken", encoding="utf-8")
     assert gate.run_gate_command(["run"], plans["fit"], ()) == 0

@@ -353,7 +353,7 @@ def test_a_fifo_whose_reader_stops_reading_ends_with_the_deadline(
         assert main(["check", spec, "-o", f"html={tmp_path}/pipe", "--deadline", "1"]) == 74
     finally:
         os.close(reader)
-    assert "its reader stopped reading" in capsys.readouterr().err
+    assert "the reader stopped reading" in capsys.readouterr().err
 
 
 def test_a_fifo_takes_all_that_its_reader_reads(tmp_path: Path) -> None:

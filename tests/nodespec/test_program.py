@@ -150,8 +150,8 @@ def test_it_runs_without_environment_and_from_elsewhere(tmp_path: Path) -> None:
         (["check", "container-host", "--only", "kernel.confg"], "--only kernel.confg: no requirement matches"),
         (["check", "container-host", "--skip", "nothing.*"], "--skip nothing.*: no requirement matches"),
         (["check", "container-host", "--waivers", "/nowhere"], "/nowhere: No such file or directory"),
-        (["check", "container-host", "--root", "/tmp"], "--root /tmp: /tmp/proc is no procfs"),  # noqa: S108 - read only
-        (["check", "container-host", "--root", "/tmp"], "an image is named by --image"),  # noqa: S108 - likewise
+        (["check", "container-host", "--root", "/tmp"], "--root /tmp: no procfs at /tmp/proc"),  # noqa: S108 - read only
+        (["check", "container-host", "--root", "/tmp"], "for an image, use --image"),  # noqa: S108 - likewise
         (["check", "container-host", "--deadline", "soon"], "--deadline"),
         (["report", "/nowhere"], "/nowhere: No such file or directory"),
         (["verify", "/dev/null"], "/dev/null: not a report of nodespec"),

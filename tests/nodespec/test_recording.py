@@ -608,7 +608,8 @@ def test_a_mistake_is_told_and_exits_2(args: Sequence[str], folder: Path) -> Non
     done = nodespec(*args, folder=folder)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(b"nodespec: small.yaml is a spec")]
+    assert len(lines) == 1, lines
 
 
 def test_a_bundle_records_on_a_bare_node_what_is_judged_elsewhere(folder: Path) -> None:
@@ -650,5 +651,5 @@ def test_of_a_folder_the_recordings_are_taken_in_the_order_of_their_names(tmp_pa
     assert recording.list_recordings(str(tmp_path)) == tuple(str(tmp_path / name) for name in ("a.json.gz", "b.json"))
     for name in ("b.json", "a.json.gz"):
         (tmp_path / name).unlink()
-    with pytest.raises(UsageError, match="holds no recording"):
+    with pytest.raises(UsageError, match="no recording found"):
         recording.list_recordings(str(tmp_path))

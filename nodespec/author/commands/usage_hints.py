@@ -111,7 +111,9 @@ def _suggest_command(word: str, commands: Sequence[str]) -> Iterator[str]:
 
 
 def _suggest_format(args: Sequence[str]) -> Iterator[str]:
-    """Yield what to write instead of `-o report.html` or `-o yaml`."""
+    """Yield what to write instead of `-o report.html` or `-o yaml`, in the commands that write reports."""
+    if not args or args[0] not in ("check", "report"):
+        return
     values = [after for before, after in zip(args, args[1:]) if before == "-o"]
     values += [one[2:] for one in args if one.startswith("-o") and len(one) > 2]  # noqa: PLR2004 - `-oVALUE`
     for value in values:
