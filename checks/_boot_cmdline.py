@@ -12,7 +12,7 @@ from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown,
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Tuple
+    from typing import Dict, Iterator, List, Optional, Tuple
 
 CMDLINE_FILES = (
     "/etc/kernel/cmdline",
@@ -42,6 +42,20 @@ class KernelCommandLine(NamedTuple):
 def resolve_cmdline(tree: Tree) -> Observation[KernelCommandLine]:
     """Return the command line of the kernel that the next boot starts."""
     return tree.once(_resolve_cmdline)
+
+
+def find_open_parameter(tree: Tree, *names: str) -> Optional[Unknown]:
+    """Return why parameters of the next boot are unknown, or None.
+
+    The entries that may boot differ in one of these names. A `*` at the end of a name matches any continuation.
+    """
+    line = None if tree.running else resolve_cmdline(tree)
+    for parameter in line.value.open if isinstance(line, Value) else ():
+        for name in names:
+            if parameter == name or (name.endswith("*") and parameter.startswith(name[:-1])):
+                say = f"the entries that the next boot may start differ in the kernel parameter {parameter}"
+                return Unknown("unsupported", say, "--kernel RELEASE selects an installed kernel")
+    return None
 
 
 def _resolve_cmdline(tree: Tree) -> Observation[KernelCommandLine]:

@@ -153,6 +153,9 @@ def _resolve_by_openrc(tree: Tree) -> Observation[str]:
 
 def _read_boot_parameters(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
     line = _boot_cmdline.resolve_cmdline(tree)
+    unknown = _boot_cmdline.find_open_parameter(tree, "cgroup*", "systemd.unified_cgroup_hierarchy", "systemd.legacy*")
+    if unknown:
+        return unknown
     if isinstance(line, Value):
         values = _kernel_names.collect_values(line.value.text).items()
         joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}

@@ -64,6 +64,9 @@ def _read_modprobe_config(tree: Tree) -> Union[ModprobeConfig, Unknown]:
     files = _list_config_files(tree)
     if isinstance(files, Unknown):
         return files
+    unknown = None if tree.running else _find_open_blacklist(tree)
+    if unknown:
+        return unknown
     lines: List[ModprobeLine] = []
     for name in sorted(files):
         text = Value("", Evidence(files[name])) if _is_null(tree, files[name]) else tree.text(files[name])
@@ -72,6 +75,12 @@ def _read_modprobe_config(tree: Tree) -> Union[ModprobeConfig, Unknown]:
         if isinstance(text, Value):
             lines += parse_modprobe(text.value, text.evidence)
     return _group_by_verb([*lines, *_parse_cmdline_blacklist(tree)])
+
+
+def _find_open_blacklist(tree: Tree) -> Optional[Unknown]:
+    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
+
+    return _boot_cmdline.find_open_parameter(tree, "modprobe.blacklist")
 
 
 def _group_by_verb(lines: List[ModprobeLine]) -> ModprobeConfig:

@@ -114,6 +114,9 @@ def _collect_listed_modules(tree: Tree) -> Observation[ListedModules]:
 
 
 def _read_module_sources(tree: Tree, system: str) -> Iterator[Union[List[Tuple[str, Evidence]], Unknown]]:
+    unknown = _boot_cmdline.find_open_parameter(tree, "module_blacklist", *PARAMETERS)
+    if unknown:
+        yield unknown
     yield [(name, at) for key, name, at in _read_cmdline_modules(tree) if key in PARAMETERS]
     files = _systemd_units.merge_folders(tree, FOLDERS)
     if isinstance(files, Unknown):
@@ -141,11 +144,11 @@ def parse_modules_load(text: str, system: str) -> Iterator[Tuple[int, str]]:
     For systemd a whole line is the name, so `br_netfilter # for pods` names no existing module. A comment starts with #
     or ; at the beginning of a line. The scripts of other init systems use the first word.
     """
-    for number, line in enumerate(text.split("\n"), 1):
-        for piece in re.split("[\r\0]", line) if system == "systemd" else (line,):
-            name = piece.strip()
-            if name and name[0] not in "#;":
-                yield number, name if system == "systemd" else name.split()[0]
+    lines = enumerate(text.split("\n"), 1)
+    for number, line in _systemd_units.split_systemd_lines(text) if system == "systemd" else lines:
+        name = line.strip(" \t\r")
+        if name and name[0] not in "#;":
+            yield number, name if system == "systemd" else re.split("[ \t\r]", name)[0]
 
 
 def _read_openrc_modules(tree: Tree) -> Union[List[Tuple[str, Evidence]], Unknown]:

@@ -127,8 +127,12 @@ QUOTES = "\"'"
 
 
 def _read_systemd_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
-    from nodespec.checks import _swap_services, _systemd_at_boot  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline, _swap_services, _systemd_at_boot  # noqa: PLC0415
 
+    switches = ("fstab", "systemd.swap*", "systemd.gpt_auto", "systemd.zram", "systemd.mask")
+    unknown = _boot_cmdline.find_open_parameter(tree, *switches)
+    if unknown:
+        yield unknown
     for names in dict.fromkeys(_list_swap_units(_systemd_at_boot.build_transactions(tree))):
         yield from _read_unit_area(tree, names)
     for units in _systemd_at_boot.load_unit_files(tree):

@@ -225,13 +225,13 @@ def parse_sysctl(path: str, text: str, reader: str) -> Iterator[_sysctl_values.S
 def _split_lines(text: str, reader: str) -> Iterator[Tuple[int, str]]:
     """Yield the lines with content.
 
-    For systemd a carriage return and a NUL end a line too.
+    For procps a NUL ends the text of a line.
     """
-    for number, line in enumerate(text.split("\n"), 1):
-        for piece in re.split("[\r\0]", line) if reader == SYSTEMD else (line,):
-            stripped = piece.strip(BLANKS[reader])
-            if stripped and stripped[0] not in "#;":
-                yield number, stripped
+    lines = enumerate((line.partition("\0")[0] for line in text.split("\n")), 1)
+    for number, line in _systemd_units.split_systemd_lines(text) if reader == SYSTEMD else lines:
+        whole = line.strip(BLANKS[reader])
+        if whole and whole[0] not in "#;":
+            yield number, whole
 
 
 def _convert_name(name: str) -> str:

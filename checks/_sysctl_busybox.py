@@ -6,6 +6,8 @@ and `/` as equal. It stops at the first write that the kernel refuses, and ignor
 
 from __future__ import annotations
 
+import re
+
 from nodespec.checks import _sysctl_values
 from nodespec.checks._sysctl_names import SWAP_SEPARATORS
 from nodespec.checks._sysctl_values import SysctlAssignment
@@ -15,29 +17,29 @@ from nodespec.model.observation import Evidence
 if TYPE_CHECKING:
     from typing import Iterable, Iterator, Tuple
 
-ROOT = "/proc/sys/"
+ROOT, BLANKS = "/proc/sys/", " \t\n\v\f\r"
 
 
 def parse_busybox_sysctl(path: str, text: str) -> Iterator[SysctlAssignment]:
     """Parse the assignments of a file; skip names that cannot exist."""
     for number, line in _join_busybox_lines(text):
         name, equals, value = line.partition("=")
-        name, value = name.strip(), value.strip()
+        name, value = name.strip(BLANKS), value.strip(BLANKS)
         below = name.removeprefix(ROOT)
-        if equals and value and below[:1] not in ("-", "/") and not set("*?[") & set(below):
+        if equals and value and re.match("[a-z]", below) and not set("*?[") & set(below):
             yield SysctlAssignment(below.replace(".", "/"), value, Evidence(path, number))
 
 
 def _join_busybox_lines(text: str) -> Iterator[Tuple[int, str]]:
     joined = ""
-    lines = text.split("\n")
+    lines = [line.partition("\0")[0] for line in text.split("\n")]  # C's end of a text
     for number, line in enumerate(lines, 1):
         if line.endswith("\\"):
             joined += line[:-1]
             if number < len(lines):
                 continue
             line = ""  # noqa: PLW2901 - a backslash ends the file
-        full_line = (joined + line).lstrip()
+        full_line = (joined + line).lstrip(BLANKS)
         joined = ""
         if full_line and full_line[0] not in "#;":
             yield number, full_line

@@ -51,8 +51,12 @@ def _read_cmdline_value(tree: Tree, key: str) -> Union[Value[str], Unknown, None
         return None
     parameters = dict(_kernel_names.parse_cmdline(line.value.text))
     word, form = CMDLINE_PARAMETERS.get(key, ("", ""))
+    own = f"sysctl.{key}".replace("-", "_")
+    unknown = _boot_cmdline.find_open_parameter(tree, word, own)
+    if unknown:
+        return unknown
     match = re.fullmatch(form, parameters[word]) if word in parameters else None
-    text = parameters.get(f"sysctl.{key}".replace("-", "_"), match[1].replace("panic", "1") if match else None)
+    text = parameters.get(own, match[1].replace("panic", "1") if match else None)
     if text is None:
         return None
     written = _sysctl_values.simulate_write(key, text, _sysctl_values.DEFAULTS.get(key))

@@ -10,7 +10,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Optional, Union
 
 # Modules that are loaded only on explicit request. Others may be loaded for a device or a file system.
 EXPLICIT_MODULES = frozenset(("br_netfilter", "nf_conntrack", "ip_vs", "mpls_router", "sctp", "smc", "rds", "vrf"))
@@ -33,13 +33,18 @@ def explain_missing_module(tree: Tree, module: str) -> Optional[Observation[str]
     return Absent(Evidence(":".join(LOAD_FOLDERS)), hint)
 
 
-def find_disabled_ipv6(tree: Tree, key: str) -> Optional[Absent]:
+def find_disabled_ipv6(tree: Tree, key: str) -> Union[Absent, Unknown, None]:
     """Return why IPv6 parameters are missing.
 
     `ipv6.disable=1` is set on the command line, or as an option of the module.
     """
     if not key.startswith("net.ipv6."):
         return None
+    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
+
+    unknown = _boot_cmdline.find_open_parameter(tree, "ipv6.disable")
+    if unknown:
+        return unknown
     given = [(value, at) for name, value, at in _systemd_switches.read_boot_parameters(tree) if name == "ipv6.disable"]
     if given and given[-1][0] == "1":
         return Absent(given[-1][1], "the kernel command line has ipv6.disable=1")

@@ -64,7 +64,12 @@ STOCK: Mapping[str, object] = {
 
 def is_unit_started(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot of systemd starts a unit; absent if it does not exist."""
-    return combine_presets(tree, name, [transaction.starts(name) for transaction in tree.once(_build_transactions)])
+    from nodespec.checks import _boot_cmdline  # noqa: PLC0415
+
+    unknown = _boot_cmdline.find_open_parameter(tree, *SWITCHES, *(name.replace("-", "_") for name in RUNLEVELS))
+    return unknown or combine_presets(
+        tree, name, [transaction.starts(name) for transaction in tree.once(_build_transactions)]
+    )
 
 
 def is_enabled_after_presets(tree: Tree, name: str) -> Observation[bool]:
@@ -94,6 +99,7 @@ def list_started_units(tree: Tree) -> Mapping[str, Evidence]:
     return {name: first.pulled.get(name, Evidence(DEFAULT_TARGET)) for name in sorted(names)}
 
 
+SWITCHES = ("systemd.mask", "systemd.wants", "systemd.unit", "systemd.condition_first_boot", "init")
 PRESETS_DIFFER = "whether a first boot presets {} depends on the version of systemd and on how it was built"
 
 
