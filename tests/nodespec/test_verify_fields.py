@@ -497,7 +497,7 @@ def test_a_version_that_words_everything_otherwise_verifies_earlier_reports(
         (evaluation, "select_default_fix"),
         (clause_result, "describe_absence"),
     ):
-        monkeypatch.setattr(module, function, lambda *_: "in other words")
+        monkeypatch.setattr(module, function, lambda *_, **__: "in other words")
     shown = clause_result.format_value
     monkeypatch.setattr(clause_result, "format_value", lambda value, kind: f"now {shown(value, kind)}")
     monkeypatch.setattr(host_identity, "iter_notices", other_notices)
