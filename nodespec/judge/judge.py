@@ -16,7 +16,7 @@ from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import DEFAULT_LIMITS, Limits, Unknown
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import HEAD_FACTS, Finding, Host, Param, Report, Seat, Waiver
-from nodespec.recording.observation_json import NOT_RECORDED
+from nodespec.recording.observation_json import is_not_recorded
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _observe_head(noted: TeeFacts, host: Host) -> None:
     """
     for field, path in HEAD_FACTS.items():
         place = declaration.resolve_place(path)
-        if getattr(host, field) and noted.facts.observe(place) != NOT_RECORDED:
+        if getattr(host, field) and not is_not_recorded(noted.facts.observe(place)):
             noted.observe(place)
 
 

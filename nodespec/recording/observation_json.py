@@ -25,6 +25,11 @@ NUMBER_LIMIT = 1 << 64  # Numbers of a host are less.
 EncodedObject: TypeAlias = "Dict[str, Json]"
 
 
+def is_not_recorded(observation: Observation[Datum]) -> bool:
+    """Return whether a recording does not contain a fact: earlier versions have the same reason in other words."""
+    return isinstance(observation, Unknown) and observation.reason == NOT_RECORDED.reason
+
+
 def encode_observation(observation: Observation[Datum], home: str = "") -> Json:
     """Encode an observation; the source is omitted if it is `home`."""
     if isinstance(observation, Unknown):

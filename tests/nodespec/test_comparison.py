@@ -384,7 +384,7 @@ def test_alone_it_compares_this_machine_with_its_next_boot(folder: Path) -> None
         (("os.json", "junk.json"), "junk.json: not a recording"),
         (("os.json", "report.json"), "os.json is a host or a recording, but report.json is a report"),
         (("report.json", "again.json", "os"), "places can only be named to compare hosts; remove it"),
-        (("os.json", "os.json.gz", "no-such-family"), "spec `no-such-family` not found"),
+        (("os.json", "os.json.gz", "no-such-family"), "`no-such-family` is not a spec or a family of facts"),
         (("os.json", "os.json.gz", "os.ids"), "unknown fact `ids` of `os`"),
         (("os.json", "os.json.gz", "--root", "/host"), "applies only to running and at-rest"),
         (("running", "at-rest", "--root", "."), "no procfs"),

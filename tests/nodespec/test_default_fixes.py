@@ -151,7 +151,7 @@ def test_no_fix_is_shown_where_no_value_is_known_to_pass(expects: str) -> None:
         ("files: {/x: {mode: '<=755'}}", '`{matches: "0[0-7][0145][0145]"}`'),
         (
             "files: {'/etc/cni/net.d/*': absent}",
-            "`/etc/cni/net.d/*`: wildcards are not supported here, and",
+            "`/etc/cni/net.d/*`: wildcards are not supported; name each path, or require",
         ),
         ("files: {'/etc/cni/net.d/?': absent}", "`{empty: true}`"),
         ("files: {'/etc/[ab].conf': absent}", "wildcards are not supported"),

@@ -136,7 +136,7 @@ def test_a_root_that_cannot_be_opened_is_unknown(make_tree: MakeTree, monkeypatc
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("nodespec.host.machine.PathWalk", refuse)
+    monkeypatch.setattr("nodespec.host.directory.PathWalk", refuse)
     seen = machine.line("/proc/cmdline")
     assert isinstance(seen, Unknown)
     assert seen.reason == "no permission"

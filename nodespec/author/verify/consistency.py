@@ -11,7 +11,7 @@ from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import DEFERRED
 from nodespec.model.plan import Data, Plan, Requirement
 from nodespec.model.report import HEAD_FACTS, Report
-from nodespec.recording.observation_json import NOT_RECORDED
+from nodespec.recording.observation_json import is_not_recorded
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import host_identity
 
@@ -95,7 +95,7 @@ def _check_host(report: Report, access: str) -> Iterator[str]:
     for field, path in HEAD_FACTS.items():
         stated = getattr(report.host, field)
         place = declaration.resolve_place(path)
-        if facts.observe(place) == NOT_RECORDED:
+        if is_not_recorded(facts.observe(place)):
             if stated and sealed and not recorded:
                 yield f"host.{field}: the report says {stated}, but its facts do not contain it"
             continue
