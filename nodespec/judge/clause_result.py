@@ -154,8 +154,9 @@ def describe_absent_alternatives(noun: str, parts: Sequence[Tuple[str, str, Part
         reasons.update(dict.fromkeys(filter(None, [_own_reason(row, part)])))
     common = set(map(tuple, expected.values()))
     suffix = ""
-    if len(common) == 1 and not all(map(VERSION_EXPECTATION.match, words)):
-        suffix = f" with {join_words(words, 'and')}"
+    shared = common.pop() if len(common) == 1 else ()
+    if not all(map(VERSION_EXPECTATION.match, shared)):
+        suffix = f" with {join_words(shared, 'and')}"
         expected = {row: [] for row in expected}
     names = [f"{labels.get(row, row)} {', '.join(words)}".rstrip() for row, words in expected.items()]
     because = f" ({'; '.join(reasons)})" if reasons else ""
