@@ -56,7 +56,7 @@ def hook(tools: Path, cache: Path) -> Iterator[str]:
         debian.said("git", "-C", str(site), "add", ".")
         for chosen, status, said in (
             ("fit", 0, "Passed"),
-            ("unfit", 1, 'unknown column "totals"'),
+            ("unfit", 1, "unknown fact `totals` of `memory`"),
             ("other", 0, "Skipped"),
         ):
             file = f"specs/{chosen}.yaml" if chosen != "other" else "other.yaml"
