@@ -96,7 +96,8 @@ def test_a_go_that_does_not_work_is_left_out(tmp_path: Path) -> None:
 def test_the_stages_find_the_newest_go_and_debians_python(tmp_path: Path) -> None:
     program = install_go(tmp_path / "tools", "echo go version go99.1 linux/amd64")
     (tmp_path / "tools/python3").symlink_to("/bin/false")
-    env = {**os.environ, "PATH": f"{tmp_path / 'tools'}:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    cache = {"CI_CACHE": str(tmp_path / "cache")}
+    env = {**os.environ, **cache, "PATH": f"{tmp_path / 'tools'}:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
     done = subprocess.run([str(CI / "run"), "nosuch"], env=env, capture_output=True, text=True, check=False)
     assert "nosuch: FAILED" in done.stdout
     (linked,) = tmp_path.glob("nodespec-ci.*/bin")

@@ -82,7 +82,13 @@ def observe(tree: Tree, places: Sequence[Place]) -> Dict[str, Observation[object
     """Observe some places of a tree."""
     live = Live(tree, time.monotonic() + 600)
     live.limits = Limits(observation_seconds=60)
-    return {".".join(place.path): live.observe(place) for place in places}
+    return {".".join(place.path): as_root(place, live.observe(place)) for place in places}
+
+
+def as_root(place: Place, seen: Observation[object]) -> Observation[object]:
+    """Return an observation with root in place of the user who runs the tests and owns the planted files."""
+    own = {"owner": os.getuid(), "group": os.getgid()}.get(place.column)
+    return Value(0, seen.evidence, seen.others) if isinstance(seen, Value) and seen.value == own else seen
 
 
 def show(value: object) -> str:
