@@ -240,11 +240,14 @@ def test_an_interrupted_run_ends_both_lanes_and_says_so(make_run: MakeRun, numbe
 
 
 def test_two_stages_run_at_once_and_no_third(make_run: MakeRun) -> None:
-    meet = "touch {{out}}/{0}; until [ -e {{out}}/{1} ]; do sleep 0.01; done; [ ! -e {{out}}/third ]; sleep 0.3"
-    one, other = meet.format("one", "other"), meet.format("other", "one")
+    meet = (
+        "touch {out}/ONE; until [ -e {out}/OTHER ]; do sleep 0.01; done; sleep 0.3; [ ! -e {out}/third ] || exit 1; "
+        "touch {out}/ONE-seen; until [ -e {out}/OTHER-seen ]; do sleep 0.01; done"
+    )
+    one, other = meet, meet.replace("ONE", "two").replace("OTHER", "ONE").replace("two", "OTHER")
     status, _ = make_run(
         f"Stage('one', 9, sh('{one}'))",
-        f"Stage('other', 9, sh('{other} && [ ! -e {{out}}/third ]'))",
+        f"Stage('other', 9, sh('{other}'))",
         "Stage('third', 9, sh('touch {out}/third'))",
     ).end()
     assert status == 0

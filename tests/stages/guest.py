@@ -70,7 +70,7 @@ ALL = {
     "modules.br_netfilter": "loadable",
     "namespaces.kinds": "cgroup, ipc, mnt, net, pid, time, user, uts",
     "runtime.containerd.conditions": "RuntimeReady",  # and not NetworkReady: nobody has set up CNI
-    "runtime.crio": "no such runtime: crio is not installed",
+    "runtime.crio": "no such container runtime: crio is not installed",
     "ports.10250": "free",
     "swap.total": "0",
 }

@@ -34,6 +34,8 @@ NOT_FOR_BUILDING = {
     ".github",
     ".gitignore",
     ".pre-commit-config.yaml",
+    ".pre-commit-hooks.yaml",
+    "action.yml",
     "benchmarks",
     "demo",
     "lint",
@@ -85,7 +87,8 @@ def built(folder: Path, clone: Path) -> Path:
     with tarfile.open(archive) as tar:
         files = {member.name.partition("/")[2] for member in tar if member.isfile()}
     real = {name for name in tracked if not (clone / name).is_symlink()}
-    left = {name.partition("/")[0] for name in real - files}
+    debian = {name for name in real if name.startswith("distribution/debian/")}  # its package adds this folder itself
+    left = {name.partition("/")[0] for name in real - files - debian}
     same("what is tracked and not in the source distribution", left - NOT_FOR_BUILDING, set())
     print(f"the wheel has {len(contents)} files, the source distribution {len(files)}")
     return wheel
