@@ -118,26 +118,30 @@ def write_reports(
     *,
     every: bool,
     deadline: Optional[float] = None,
+    summary: str = "",
 ) -> int:
-    """Write all reports and return the exit code.
+    """Write all reports and return the exit code. If all were written, print `summary` on standard error.
 
     If a report was not written completely, 74 replaces 0.
     """
     documents = ((output, render_reports(output, reports, every=every)) for output in outputs)
-    return write_documents(documents, code, deadline)
+    return write_documents(documents, code, deadline, summary)
 
 
-def print_files(reports: Sequence[Concluded], outputs: Sequence[ReportOutput]) -> None:
-    """Print the conclusion and the files in one line on standard error, if all reports went to files."""
+def summarize_files(reports: Sequence[Concluded], outputs: Sequence[ReportOutput]) -> str:
+    """Return the conclusion and the files in one line if all reports go to files, else an empty string."""
     if not reports or not all(output.file for output in outputs):
-        return
+        return ""
     files = ", ".join(output.file for output in outputs)
     counts = reports[0].headline if len(reports) == 1 else f"{len(reports)} hosts"
-    print_error(f"nodespec: {counts}; exit {compute_exit_code(reports)}; reports: {files}")
+    return f"nodespec: {counts}; exit {compute_exit_code(reports)}; reports: {files}"
 
 
 def write_documents(
-    documents: Iterable[Tuple[ReportOutput, Iterable[str]]], code: int, deadline: Optional[float] = None
+    documents: Iterable[Tuple[ReportOutput, Iterable[str]]],
+    code: int,
+    deadline: Optional[float] = None,
+    summary: str = "",
 ) -> int:
     """Write texts, given in pieces, and return the exit code as `write_reports` does."""
     failed: List[str] = []
@@ -156,7 +160,7 @@ def write_documents(
                 failed.append(format_not_written(output.file or "standard output", error))
             if not output.file:
                 silence_stream(sys.stdout)
-    for line in failed:
+    for line in (*failed, *([summary] if complete and summary else ())):
         print_error(line)
     return code if complete else code or UNWRITTEN
 

@@ -20,7 +20,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFAULT_LIMITS, Limits, TimedOut, Unknown, Value
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report, Seat, Waiver
-from nodespec.output.writer import embeds_facts, print_files, write_reports
+from nodespec.output.writer import embeds_facts, summarize_files, write_reports
 from nodespec.run import host_identity
 from nodespec.run.request import JudgeOptions, Outputs, Target
 
@@ -55,9 +55,10 @@ def run(plan: Plan, target: Target, options: JudgeOptions, outputs: Outputs) -> 
             report = judge_host(plan, target, options, embeds=embeds)
     else:
         report = judge_host(plan, target, options, embeds=embeds)
-    code = write_reports([report], outputs.reports, report.exit, every=outputs.every, deadline=deadline)
-    print_files([report], outputs.reports)
-    return code
+    summary = summarize_files([report], outputs.reports)
+    return write_reports(
+        [report], outputs.reports, report.exit, every=outputs.every, deadline=deadline, summary=summary
+    )
 
 
 def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: bool = True) -> Report:

@@ -24,8 +24,8 @@ from nodespec.output.spool import Spool, make_stream
 from nodespec.output.writer import (
     ReportOutput,
     embeds_facts,
-    print_files,
     render_reports,
+    summarize_files,
     write_documents,
     write_reports,
 )
@@ -98,9 +98,8 @@ def run_fleet(plan: Plan, target: Target, options: JudgeOptions, outputs: Output
         if len(paths) == 1:
             report = judge_recording(task, paths[0])
             end = time.monotonic() + target.limits.run_seconds
-            code = write_reports([report], formats, report.exit, every=every, deadline=end)
-            print_files([report], formats)
-            return code
+            summary = summarize_files([report], formats)
+            return write_reports([report], formats, report.exit, every=every, deadline=end, summary=summary)
         return _judge_all(task, paths, formats, every=every)
     finally:
         gc.enable()
@@ -135,10 +134,8 @@ def _judge_all(task: FleetTask, paths: Sequence[str], goals: Sequence[ReportOutp
         (goal, next(streamed) if stream else render_reports(goal, reports, every=every))
         for goal, stream in zip(goals, task.streams)
     )
-    written = write_documents(
-        documents, USAGE if damaged else compute_exit_code(gists), time.monotonic() + task.terms.limits.run_seconds
-    )
-    print_files(gists, goals)
+    code, end = USAGE if damaged else compute_exit_code(gists), time.monotonic() + task.terms.limits.run_seconds
+    written = write_documents(documents, code, end, summarize_files(gists, goals))
     for host in gists:
         if host.defect:
             print_error(f"nodespec: {host.door.partition(' ')[2]}: {host.defect}")

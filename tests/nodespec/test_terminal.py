@@ -218,3 +218,11 @@ def test_progress_is_shown_after_a_second_and_erased(monkeypatch: pytest.MonkeyP
             pass
     assert screen.getvalue().startswith("\r\x1b[Knodespec: observing /: 0 s")
     assert screen.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_report_that_was_not_written_is_not_named_as_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "node.yaml").write_text(SPEC)
+    assert main(["check", f"{tmp_path}/node.yaml", "-o", f"json={tmp_path}/none/r.json"]) == 74
+    assert "reports:" not in capsys.readouterr().err

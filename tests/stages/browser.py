@@ -310,7 +310,7 @@ def searched(page: Browser, tally: Tally, file: Path) -> None:
     page.type("#_search", "SYSCTL waived")
     tally.hold("search finds what is folded", page.shown(), ["fail.waived"])
     page.type("#_search", "xyz")
-    tally.hold("search says that nothing fits", [page.shown(), page.run(STATUS)], [[], "No finding fits"])
+    tally.hold("search says that nothing matches", [page.shown(), page.run(STATUS)], [[], "No finding matches"])
     page.type("#_search", ESCAPE)
     tally.hold("escape ends it", page.run(STATUS), f"{len(sample.every().findings)} findings")
     page.type("[value=pass]", ENTER)

@@ -38,6 +38,8 @@ from nodespec.errors import EXIT, UNWRITTEN  # noqa: E402 - likewise
 ASKED = sys.argv[2] if len(sys.argv) > 2 else ""
 
 ANSWERS = TOP / "tests/hosts/fit-node/answers"
+# A process 1 of its own has the same mounts: for any other, each file that is missing below a faked folder is hidden.
+APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child")
 DEADLINE = 10.0  # seconds that a run is given here
 LATEST = 3 * DEADLINE  # when it has ended, however busy this machine is
 TRIES = 4
@@ -381,5 +383,5 @@ if __name__ == "__main__":
         sys.exit(77)
     if os.environ.get("NODESPEC_APART") != "1":
         os.environ["NODESPEC_APART"] = "1"
-        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])  # noqa: S606, S607 - the same, apart
+        os.execvp("unshare", [*APART, sys.executable, *sys.argv])  # noqa: S606, S607 - the same, apart
     sys.exit(main())

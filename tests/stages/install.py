@@ -107,7 +107,7 @@ def zipped(wheel: Path) -> dict[str, bytes]:
 
 def installed(folder: Path, wheel: Path) -> None:
     """What is installed does, from /, all that it promises."""
-    python = environment(folder / "installed", str(wheel))
+    python = environment(folder / "installed", f"{wheel}[all]")
     program = str(Path(python).with_name("nodespec"))
     version = wheel.name.split("-")[1]
     same("--version", ran(0, program, "--version"), f"nodespec {version}\n")

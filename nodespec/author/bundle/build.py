@@ -69,7 +69,9 @@ try:
         raise ImportError("Python %d.%d" % sys.version_info[:2])
     import binascii, marshal, os, zlib
     from importlib.machinery import ModuleSpec
-    from importlib.util import MAGIC_NUMBER
+    from importlib.util import MAGIC_NUMBER, find_spec
+    if not find_spec("json"):  # python3-minimal of Debian, which lacks much that a check may need
+        raise ImportError("No module named 'json'")
 except ImportError as error:
     sys.stderr.write("nodespec: a complete Python 3.9 or later is required: %s\\n" % error)
     sys.exit(2)

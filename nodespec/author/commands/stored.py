@@ -13,7 +13,7 @@ from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, compute_exit_code, decode_reports
-from nodespec.output.writer import parse_outputs, print_files, write_reports
+from nodespec.output.writer import parse_outputs, summarize_files, write_reports
 
 if TYPE_CHECKING:
     import argparse
@@ -40,9 +40,8 @@ def report(args: argparse.Namespace) -> int:
     """Run `nodespec report`: the exit code is that of the rendered conclusion."""
     reports = load_reports(args.file)
     outputs = parse_outputs(args.output)
-    code = write_reports(reports, outputs, compute_exit_code(reports), every=args.all)
-    print_files(reports, outputs)
-    return code
+    summary = summarize_files(reports, outputs)
+    return write_reports(reports, outputs, compute_exit_code(reports), every=args.all, summary=summary)
 
 
 def verify(args: argparse.Namespace) -> int:
