@@ -120,7 +120,7 @@ def test_no_report_is_kept_unless_a_format_wants_all_at_once(many: Path) -> None
 
 def test_what_hosts_have_in_common_is_kept_once(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gists: List[Gist] = []
-    monkeypatch.setattr(fleet, "write_documents", lambda _documents, code, _deadline: code)
+    monkeypatch.setattr(fleet, "write_documents", lambda _documents, code, *_rest: code)
     monkeypatch.setattr(fleet, "_iter_document", lambda _way, _spool, found: gists.extend(found))
     with pytest.raises(UsageError):
         fleet._judge_all(bench(many, "text"), list_recordings(str(many)), [writer.ReportOutput("text")], every=False)  # noqa: SLF001
