@@ -104,9 +104,9 @@ def differences(program: str) -> Iterator[str]:
             wanted = {"running": True, "api": disabled, "conditions": disabled, "handlers": disabled}
             yield from compared(f"{program} with its cri plugin disabled", wanted)
             with stopped(child):
-                late = f"unknown: {SOCKET} accepted the connection and did not answer within 1.5 s"
+                late = f"unknown: {SOCKET} accepted the connection and did not answer within 1.4 s"
                 wanted = {"running": True, "api": late, "conditions": late, "handlers": late, "features": late}
-                yield from compared(f"{program} that hangs", wanted, patience=1.5)
+                yield from compared(f"{program} that hangs", wanted, patience=1.4)
     gone = f"absent: containerd does not run: nothing listens on {SOCKET}"
     yield from compared(f"{program} killed", {"running": False, "socket": gone, "api": gone, "conditions": gone})
     for name in ("runc", "crun"):
