@@ -12,7 +12,7 @@ import words
 SPEC_FILES = ("yaml", "yml", "json")
 
 
-class Kind(NamedTuple):
+class CompletedWord(NamedTuple):
     """Words that are completed, and whether files (with one of some endings) or directories are too."""
 
     name: str
@@ -21,20 +21,20 @@ class Kind(NamedTuple):
     directories: bool = False
 
 
-SPEC = Kind("spec_file", words.specs, SPEC_FILES)
-KINDS: Dict[str, Kind] = {  # by metavar
+SPEC = CompletedWord("spec_file", words.specs, SPEC_FILES)
+KINDS: Dict[str, CompletedWord] = {  # by metavar
     "SPEC": SPEC,
-    "SPEC|PLACE": Kind("spec_place_file", lambda: [*words.specs(), *words.places()], SPEC_FILES),
-    "SPEC|FACT": Kind("spec_fact_file", lambda: [*words.specs(), *words.places()], SPEC_FILES),
-    "A B [SPEC|PLACE]": Kind("side_file", lambda: [*words.SIDES, *words.specs(), *words.places()], ()),
-    "ID": Kind("id", words.ids),
-    "GLOB": Kind("id", words.ids),
-    "K=V": Kind("assignment", words.assignments),
-    "OS/ARCH": Kind("platform", lambda: words.PLATFORMS),
-    "FILE": Kind("any_file", endings=()),
-    "PATH": Kind("any_file", endings=()),
-    "FILE|DIR": Kind("any_file", endings=()),
-    "DIR": Kind("any_dir", directories=True),
+    "SPEC|PLACE": CompletedWord("spec_place_file", lambda: [*words.specs(), *words.places()], SPEC_FILES),
+    "SPEC|FACT": CompletedWord("spec_fact_file", lambda: [*words.specs(), *words.places()], SPEC_FILES),
+    "A B [SPEC|PLACE]": CompletedWord("side_file", lambda: [*words.SIDES, *words.specs(), *words.places()], ()),
+    "ID": CompletedWord("id", words.ids),
+    "GLOB": CompletedWord("id", words.ids),
+    "K=V": CompletedWord("assignment", words.assignments),
+    "OS/ARCH": CompletedWord("platform", lambda: words.PLATFORMS),
+    "FILE": CompletedWord("any_file", endings=()),
+    "PATH": CompletedWord("any_file", endings=()),
+    "FILE|DIR": CompletedWord("any_file", endings=()),
+    "DIR": CompletedWord("any_dir", directories=True),
 }
 FORMAT = "FORMAT[=FILE]"  # a word, or a word and a file behind it
 
@@ -90,7 +90,7 @@ complete -o bashdefault -F _nodespec_joined nodespec
 """
 
 
-def bash(kind: Kind) -> str:
+def bash(kind: CompletedWord) -> str:
     """Return the function of a kind for bash. Its argument is the word to complete."""
     lines = [f"  compgen -W '{' '.join(kind.words())}' -- \"$1\""] if kind.words is not list else []
     lines += [f"  compgen -f -X '!*.{ending}' -- \"$1\"" for ending in kind.endings or ()]
@@ -99,7 +99,7 @@ def bash(kind: Kind) -> str:
     return "\n".join([f"_nodespec_{kind.name}() {{", *lines, "}"])
 
 
-def zsh(kind: Kind) -> str:
+def zsh(kind: CompletedWord) -> str:
     """Return the function of a kind for zsh."""
     files = "_files -/" if kind.directories else "_files"
     if kind.endings:
@@ -113,7 +113,7 @@ def zsh(kind: Kind) -> str:
     return "\n".join([f"_nodespec_{kind.name}() {{", *lines, "  return result", "}"])
 
 
-def fish(kind: Kind) -> str:
+def fish(kind: CompletedWord) -> str:
     """Return the function of a kind for fish."""
     lines = [f"  printf '%s\\n' {' '.join(map(_quoted, kind.words()))}"] if kind.words is not list else []
     if kind.endings:
