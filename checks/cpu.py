@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import FreeText, OneOf, SetOf, Whole
+from nodespec.facts.value_numbers import Whole
+from nodespec.facts.value_types import FreeText, OneOf, SetOf
 from nodespec.host.machine import Machine
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value

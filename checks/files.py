@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from nodespec.facts.declaration import Columns, Row, Rows, table
-from nodespec.facts.value_types import Flag, FreeText, OneOf, Size, Whole
+from nodespec.facts.value_numbers import Size, Whole
+from nodespec.facts.value_types import Flag, FreeText, OneOf
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
 from nodespec.light_typing import TYPE_CHECKING

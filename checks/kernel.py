@@ -13,17 +13,8 @@ import re
 
 from nodespec.checks import _kernel_config, _kernel_names, _kernel_release, _kernel_version
 from nodespec.facts.declaration import Rows, fact, table
-from nodespec.facts.value_types import (
-    ARCHITECTURE,
-    RELEASE_NAME,
-    Datum,
-    OneOf,
-    Option,
-    Repeated,
-    SetOf,
-    Version,
-    printable,
-)
+from nodespec.facts.value_numbers import Option, Version
+from nodespec.facts.value_types import ARCHITECTURE, RELEASE_NAME, Datum, OneOf, Repeated, SetOf, printable
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree

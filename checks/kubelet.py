@@ -11,7 +11,8 @@ import re
 from nodespec.checks import _program_places, _services_at_boot
 from nodespec.checks._kernel_release import PACKAGED
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Flag, FreeText, Version
+from nodespec.facts.value_numbers import Version
+from nodespec.facts.value_types import Flag, FreeText
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree

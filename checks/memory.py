@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Size
+from nodespec.facts.value_numbers import Size
 from nodespec.host.machine import Machine
 from nodespec.model.observation import Observation
 

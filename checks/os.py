@@ -10,7 +10,8 @@ import re
 
 from nodespec.checks import _init_system, _os_release
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import IDENTIFIER, FreeText, OneOf, SetOf, Version
+from nodespec.facts.value_numbers import Version
+from nodespec.facts.value_types import IDENTIFIER, FreeText, OneOf, SetOf
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree

@@ -17,7 +17,8 @@ from nodespec.checks import _apk, _dpkg, _rpm
 from nodespec.checks._dpkg import STATUS
 from nodespec.checks._package_rows import NAME, PackageDatabase
 from nodespec.facts.declaration import Record, Row, Rows, table
-from nodespec.facts.value_types import FreeText, OneOf, Version
+from nodespec.facts.value_numbers import Version
+from nodespec.facts.value_types import FreeText, OneOf
 from nodespec.facts.versions import DEB, RELEASE, RPM
 from nodespec.host.tree import Tree
 from nodespec.light_typing import TYPE_CHECKING

@@ -14,7 +14,8 @@ from nodespec.checks._kernel_release import PACKAGED
 from nodespec.checks._runtime_catalog import ALIASES, CONFIGURATION, CONFIGURED, CONTAINERD, CRIO, DOCKER, RUNTIMES
 from nodespec.errors import suggest_name
 from nodespec.facts.declaration import Columns, Row, Rows, table
-from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, SetOf, Version
+from nodespec.facts.value_numbers import Version
+from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, SetOf
 from nodespec.facts.versions import RELEASE
 from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 
 from nodespec.facts.declaration import Row, Rows, fact, table
-from nodespec.facts.value_types import OneOf, Size
+from nodespec.facts.value_numbers import Size
+from nodespec.facts.value_types import OneOf
 from nodespec.formats.mountinfo import unescape_path
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree

@@ -17,7 +17,7 @@ from nodespec.checks._sysctl_names import (
     refuse_secret,
 )
 from nodespec.facts.declaration import Rows, table
-from nodespec.facts.value_types import UntypedValue
+from nodespec.facts.value_numbers import UntypedValue
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.light_typing import TYPE_CHECKING

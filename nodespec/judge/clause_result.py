@@ -6,7 +6,8 @@ import re
 from itertools import chain
 
 from nodespec.facts.declaration import Place, Table
-from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind, Size
+from nodespec.facts.value_numbers import Size
+from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind
 from nodespec.judge import pattern as patterns
 from nodespec.judge.pattern import Clause, Pattern
 from nodespec.light_typing import TYPE_CHECKING

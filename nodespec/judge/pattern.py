@@ -10,7 +10,8 @@ from functools import cache
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf, Size, Version, Whole
+from nodespec.facts.value_numbers import Size, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, FreeText, Kind, OneOf
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
 from nodespec.judge.expectation import Expect

@@ -10,7 +10,8 @@ from nodespec.escape import escape_line
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.live import FactSource
-from nodespec.facts.value_types import Datum, Kind, Option, SetOf
+from nodespec.facts.value_numbers import Option
+from nodespec.facts.value_types import Datum, Kind, SetOf
 from nodespec.judge import expectation
 from nodespec.judge.clause_result import describe_absence, format_value
 from nodespec.judge.pattern import PARAMS, Clause, list_clauses

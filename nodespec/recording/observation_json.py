@@ -11,7 +11,8 @@ The list is a value, its line (from 1), and its source unless that is the defaul
 
 from __future__ import annotations
 
-from nodespec.facts.value_types import Datum, Flag, Kind, SetOf, Whole
+from nodespec.facts.value_numbers import Whole
+from nodespec.facts.value_types import Datum, Flag, Kind, SetOf
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 

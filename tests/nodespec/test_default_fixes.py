@@ -13,7 +13,8 @@ from nodespec.checks.files import Mode
 from nodespec.errors import UsageError
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.facts.value_types import Datum, Flag, Kind, OneOf, Option, SetOf, Size, UntypedValue, Version, Whole
+from nodespec.facts.value_numbers import Option, Size, UntypedValue, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, Kind, OneOf, SetOf
 from nodespec.judge.clause_result import evaluate_clause, format_value, is_passing_value, select_default_fix
 from nodespec.judge.expectation import parse_expectation
 from nodespec.judge.pattern import Clause

@@ -13,7 +13,7 @@ from pretended import Said, found, planned
 from test_good_specs import outcome
 
 from nodespec.errors import UsageError
-from nodespec.facts.value_types import Size
+from nodespec.facts.value_numbers import Size
 from nodespec.facts.versions import RPM
 from nodespec.host import directory, machine
 from nodespec.host.directory import DirectoryTree

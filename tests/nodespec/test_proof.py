@@ -12,20 +12,8 @@ from hypothesis import strategies as st
 from nodespec.author.spec.satisfiability import find_outcomes
 from nodespec.errors import DocumentError
 from nodespec.facts.declaration import Leaf, Place
-from nodespec.facts.value_types import (
-    OTHER,
-    Datum,
-    Flag,
-    FreeText,
-    Kind,
-    OneOf,
-    Option,
-    SetOf,
-    Size,
-    UntypedValue,
-    Version,
-    Whole,
-)
+from nodespec.facts.value_numbers import Option, Size, UntypedValue, Version, Whole
+from nodespec.facts.value_types import OTHER, Datum, Flag, FreeText, Kind, OneOf, SetOf
 from nodespec.facts.versions import DEB, RELEASE
 from nodespec.judge import expectation
 from nodespec.judge.pattern import Clause, Joined, Pattern, compute_outcome

@@ -17,18 +17,8 @@ from nodespec.author.spec.resolver import resolve
 from nodespec.author.verify import verification
 from nodespec.checks.files import Mode
 from nodespec.facts import declaration
-from nodespec.facts.value_types import (
-    Datum,
-    Flag,
-    Kind,
-    OneOf,
-    Option,
-    Presence,
-    SetOf,
-    UntypedValue,
-    Version,
-    Whole,
-)
+from nodespec.facts.value_numbers import Option, UntypedValue, Version, Whole
+from nodespec.facts.value_types import Datum, Flag, Kind, OneOf, Presence, SetOf
 from nodespec.judge import pattern
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.pattern import list_clauses

@@ -12,7 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from packaging.version import Version as Pep440
 
-from nodespec.facts.value_types import Near, Version
+from nodespec.facts.value_numbers import Version
+from nodespec.facts.value_types import Near
 from nodespec.facts.versions import DEB, RELEASE, RPM, Key, Scheme
 
 NUMBER = st.integers(0, 12).map(str) | st.sampled_from(["00", "010", "20170227", "999999999"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nodespec.author.spec import sysspec
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_name
-from nodespec.facts.value_types import Version
+from nodespec.facts.value_numbers import Version
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
 from nodespec.light_typing import TYPE_CHECKING

@@ -7,7 +7,8 @@ import re
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
-from nodespec.facts.value_types import Datum, Kind, SetOf, Size
+from nodespec.facts.value_numbers import Size
+from nodespec.facts.value_types import Datum, Kind, SetOf
 from nodespec.judge import expectation
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import Clause
