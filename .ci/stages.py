@@ -134,7 +134,7 @@ def table() -> List[Stage]:
         script("images", 900, after=("debian",), apart=MACHINE, paths=(*PROGRAM, "README.md")),
         script("contracts", 600, root=False, paths=WHOLE),
         script("inference", 900, network=True, paths=("tests/checks",), daily=True),
-        script("unit_graph", 900, paths=("tests/faults",)),
+        script("unit_graph", 900, paths=("tests/faults", "tests/requirements")),
         script("browser", 540, apart=MACHINE, paths=(*PROGRAM, "tests/reports")),
         script("install", 900, root=False, paths=WHOLE, daily=True),
         Stage("completion", 300, ("{python}", "-m", "pytest", *COMPLETION), root=True, needs=READY, paths=WHOLE),

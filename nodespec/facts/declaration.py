@@ -125,6 +125,8 @@ class Fact(Generic[S]):
     is the default fix.
     """
 
+    moves: Union[bool, Tuple[str, ...]] = False  # Whether the value, or which column, changes by itself.
+
     def __init__(self, probe: Callable[[Machine], S], sources: Sources, fix: str, *, sensitive: bool) -> None:
         self.probe, self.sources, self.fix, self.sensitive = probe, sources, fix, sensitive
         self.about = probe.__doc__ or ""
@@ -169,6 +171,12 @@ class Table(TableFact):
     listed: Callable[[str], bool] = staticmethod(bool)  # Whether the enumeration would list a row of that name.
     optional = True  # False: `rest` is a value itself, and no row is ever absent.
 
+    @property
+    def stable_columns(self) -> Tuple[str, ...]:
+        """The columns whose values do not change by themselves."""
+        moves = tuple(self.columns) if self.moves is True else self.moves or ()
+        return tuple(column for column in self.columns if column not in moves)
+
 
 def parse_row_key(table: Table, name: str) -> str:
     """Return the key of a row as a person writes it.
@@ -202,17 +210,19 @@ def fact(
     fix: str = "",
     sensitive: bool = False,
     same_at_rest: bool = False,
+    moves: bool = False,
 ) -> Callable[[LeafProbe[T]], Leaf]:
     """Declare a function as the probe of the fact of the same name.
 
     A `_` at the end of the function's name is removed. `optional`: a working machine may lack it. `fix`: how to fix it,
     with `{want}` for a value that would pass, and `{word}` for that value as one word of a shell command.
-    `same_at_rest`: the probe takes a Tree and serves both contexts. A test verifies that it takes a Tree.
+    `same_at_rest`: the probe takes a Tree and serves both contexts. A test verifies that it takes a Tree. `moves`: the
+    value changes by itself, such as an uptime. It is recorded and compared only if a spec or the user names it.
     """
 
     def declare(probe: LeafProbe[T]) -> Leaf:
         leaf = Leaf(probe, sources, fix, sensitive=sensitive)
-        leaf.kind, leaf.optional = kind, optional
+        leaf.kind, leaf.optional, leaf.moves = kind, optional, moves
         if same_at_rest:
             leaf.at_rest(*sources)(cast("Callable[[Tree], Observation[Datum]]", probe))
         return leaf
@@ -234,13 +244,15 @@ def table(
     labels: Union[Mapping[str, str], None] = None,
     sensitive: bool = False,
     same_at_rest: bool = False,
+    moves: Union[bool, Tuple[str, ...]] = False,
 ) -> Callable[[TableProbe], Table]:
     """Declare a function as the probe of a table: of one kind, or of columns by name.
 
     `key` normalizes a row's name and raises ValueError for an invalid name. `closed`: all rows can be enumerated.
     `listed` returns whether the enumeration would list a name: a row that has two names is listed under one of them.
     `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name. `labels`: the names of rows
-    in sentences, where they are not the keys.
+    in sentences, where they are not the keys. `moves`: the columns whose values change by themselves, such as free
+    bytes, or True for the values of a table without columns.
     """
 
     def declare(probe: TableProbe) -> Table:
@@ -250,7 +262,7 @@ def table(
         else:
             made.columns = row
         made.noun, made.key, made.closed, made.listed = noun, key, closed, listed
-        made.optional, made.fixes, made.labels = not total, fixes or {}, labels or {}
+        made.optional, made.fixes, made.labels, made.moves = not total, fixes or {}, labels or {}, moves
         if same_at_rest:
             made.at_rest(*sources)(cast("Callable[[Tree], Rows[Row]]", probe))
         return made
@@ -288,6 +300,12 @@ class Place(NamedTuple):
         It is for an optional leaf, and for rows and columns unless the table is total.
         """
         return self.fact.optional
+
+    @property
+    def moves(self) -> bool:
+        """Whether the value changes by itself."""
+        moves = self.fact.moves
+        return self.column in moves if isinstance(moves, tuple) else moves
 
     @property
     def fix(self) -> str:

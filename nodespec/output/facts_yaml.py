@@ -124,6 +124,8 @@ def _format_observation(observation: Observation[Datum], place: Place) -> str:
         )
         return f"  # {shown}, which a spec cannot state  # {source}"
     value = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
+    if place.moves:
+        return f"  # {value}, which changes by itself  # {source}"
     return f" {value}  # {source}"
 
 
@@ -233,11 +235,11 @@ def find_place(what: str) -> Union[Group, Place]:
 
 
 def list_places(family: str) -> Sequence[Place]:
-    """Return the place of that name; for a family, the places of all its facts."""
+    """Return the place of that name; for a family, the places of its facts that do not change by themselves."""
     place = find_place(family)
-    return (
-        [place] if isinstance(place, Place) else [Place((family, name), fact) for name, fact in place.members.items()]
-    )
+    if isinstance(place, Place):
+        return [place]
+    return [Place((family, name), fact) for name, fact in place.members.items() if fact.moves is not True]
 
 
 def _find_row(owner: Tuple[str, ...], table: Table, row: str) -> Place:

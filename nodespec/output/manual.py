@@ -14,7 +14,8 @@ from nodespec.model.plan import Plan, Requirement
 from nodespec.output.facts_yaml import find_place
 
 if TYPE_CHECKING:
-    from typing import Iterator, Tuple
+    from typing import Iterator, Tuple, Union
+
 MAX_SOURCES = 6  # Sources of a requirement; the page of each fact lists all.
 
 
@@ -34,6 +35,8 @@ def format_fact(dotted_name: str) -> Iterator[str]:
     yield f"running:  {', '.join(place.fact.sources)}"
     resting = ", ".join(place.fact.resting_sources)
     yield f"at rest:  {resting or 'only on a running machine'}"
+    if place.fact.moves:
+        yield f"changes:  {_describe_moves(place.fact)}"
     if place.fix:
         yield f"fix:      {place.fix}"
     if place.fix_at_rest != place.fix:
@@ -47,7 +50,7 @@ def format_manual() -> Iterator[str]:
     """Yield the pages of all families, as Markdown."""
     yield "# Facts"
     yield ""
-    yield "The facts that a spec can test. This page is generated: `nodespec explain > docs/facts.md`."
+    yield "The facts that a spec can test. This page is generated: `python tests/pages/facts_page.py > docs/facts.md`."
     for name in declaration.list_families():
         declared = find_place(name)
         members = declared.members if isinstance(declared, Group) else {"": declared.fact}
@@ -70,6 +73,14 @@ def _format_page(place: Place) -> Iterator[str]:
     yield f"\nRunning: {', '.join(f'`{source}`' for source in fact.sources)}."
     resting = ", ".join(f"`{source}`" for source in fact.resting_sources)
     yield f"At rest: {resting or 'only on a running machine'}."
+    if fact.moves:
+        yield f"Changes by itself: {_describe_moves(fact)}."
+
+
+def _describe_moves(fact: Union[Leaf, Table]) -> str:
+    """Return which values change by themselves, and what follows from that."""
+    what = ", ".join(f"`{column}`" for column in fact.moves) if isinstance(fact.moves, tuple) else "the value"
+    return f"{what}; recorded and compared only if it is named"
 
 
 def _format_type(place: Place) -> str:

@@ -81,13 +81,14 @@ class CapturedTable:
         return _find_most_frequent([home for name, source in sources for home in _list_homes(name, source)]) or ""
 
     def _find_usual(self, rows: Sequence[Row]) -> Row:
-        """Return the columns that are equal in most rows, if all rows are complete."""
-        full = {"", *self.table.columns}
-        if not self.table.columns or not all(row.keys() == full and isinstance(row[""], Value) for row in rows):
+        """Return the columns that are equal in most rows, if all rows are complete.
+
+        Columns that change by themselves do not count.
+        """
+        columns = self.table.stable_columns
+        if not columns or not all(row.keys() >= {"", *columns} and isinstance(row[""], Value) for row in rows):
             return {}
-        alike = {
-            column: _find_most_frequent([_make_relative(row, column) for row in rows]) for column in self.table.columns
-        }
+        alike = {column: _find_most_frequent([_make_relative(row, column) for row in rows]) for column in columns}
         return {column: seen for column, seen in alike.items() if seen is not None}
 
     def _encode_row(self, row: Row, home: str) -> Json:

@@ -159,7 +159,10 @@ def _observe_place(place: Place, tee: TeeFacts) -> None:
 
 
 def _observe_named(name: str, tee: TeeFacts, live: Live) -> None:
-    """Observe all facts of a family, all rows of a table, or all columns of a row."""
+    """Observe all facts of a family, all rows of a table, or all columns of a row.
+
+    Values that change by themselves are observed only if the name is theirs.
+    """
     for place in list_places(name):
         if isinstance(place.fact, Leaf) or place.column:
             _observe_place(place, tee)
@@ -171,11 +174,13 @@ def _observe_named(name: str, tee: TeeFacts, live: Live) -> None:
 
 def _observe_row(place: Place, table: Table, tee: TeeFacts) -> None:
     observation = tee.observe(place)
-    for column in table.columns if isinstance(observation, Value) else ():
+    for column in table.stable_columns if isinstance(observation, Value) else ():
         tee.observe(Place((*place.path, column), table, place.key, column))
 
 
 def _observe_table(place: Place, table: Table, tee: TeeFacts, live: Live) -> None:
+    if table.moves is True:
+        return
     table_capture, names = tee.note(place), live.names(place)
     table_capture.names = () if isinstance(names, Unknown) else names
     table_capture.rest = names if isinstance(names, Unknown) else live.rest(place)

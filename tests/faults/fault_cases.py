@@ -1,6 +1,8 @@
 """Cases of faults as data: a tree or a recording, a spec, and the verdict that the command line must give.
 
-Each YAML file in this directory but `bases.yaml` is a list of cases. Keys of a case:
+Each YAML file in this directory and in `tests/requirements`, except `bases.yaml`, is a list of cases. The cases of
+`tests/requirements` are requirements that operators write, each on a host that meets it and on one that does not.
+Keys of a case:
 
 - `fault`: the fault that the case shows, a short text; `title`: a sentence
 - `base`: names of trees in `bases.yaml`, merged below `tree`
@@ -35,6 +37,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tu
 import yaml
 
 HERE = Path(__file__).parent
+REQUIREMENTS = HERE.parent / "requirements"
 KEYS = {
     "fault",
     "title",
@@ -70,13 +73,13 @@ class Case(NamedTuple):
 
 
 def load_cases() -> Iterator[Case]:
-    """All cases of this directory; ValueError names a case with an unknown or a missing key."""
+    """All cases of both directories; ValueError names a case with an unknown or a missing key."""
     names = set()
-    for path in sorted(HERE.glob("*.yaml")):
+    for path in [*sorted(HERE.glob("*.yaml")), *sorted(REQUIREMENTS.glob("*.yaml"))]:
         if path.name == "bases.yaml":
             continue
         for data in read_yaml(path):
-            case = Case(path.stem, data)
+            case = Case(path.stem if path.parent == HERE else f"requirements/{path.stem}", data)
             needed = {"fault", "title", "exit", "command" if "command" in data else "spec"}
             if set(data) - KEYS or not needed <= set(data):
                 raise ValueError(f"{path.name}: {data}: keys must be among {sorted(KEYS)}")

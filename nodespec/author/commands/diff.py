@@ -122,7 +122,8 @@ def _iter_heads(*both: View) -> Iterator[str]:
 def _iter_all_places(library: Library, before: View, after: View) -> Iterator[Place]:
     """Yield all places that can be enumerated, and those that the specs of the library name."""
     yield from iter_all_places(before.facts, after.facts)
-    yield from _iter_selected_places(list(resolve_library(library)), before, after)
+    named = _iter_selected_places(list(resolve_library(library)), before, after)
+    yield from (place for place in named if not place.moves)
 
 
 def _iter_selected_places(selection: Sequence[Union[str, Plan]], before: View, after: View) -> Iterator[Place]:

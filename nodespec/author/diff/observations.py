@@ -84,15 +84,18 @@ def iter_all_places(before: FactSource, after: FactSource) -> Iterator[Place]:
 
 
 def iter_places_within(place: Place, before: FactSource, after: FactSource) -> Iterator[Place]:
-    """Yield a place itself, the rows of a table, and the columns of a row."""
+    """Yield a place itself, the rows of a table, and the columns of a row.
+
+    Values that change by themselves are yielded only if the place is theirs.
+    """
     if isinstance(place.fact, Leaf) or place.column:
         yield place
     elif place.key:
         yield place
         if all(isinstance(view.observe(place), Value) for view in (before, after)):
-            for column in place.fact.columns:
+            for column in place.fact.stable_columns:
                 yield Place((*place.path, column), place.fact, place.key, column)
-    else:
+    elif place.fact.moves is not True:
         for name in sorted({*_list_row_names(before, place), *_list_row_names(after, place)}):
             yield from iter_places_within(Place((*place.path, name), place.fact, name), before, after)
 
