@@ -12,10 +12,8 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
         pass
 
 from nodespec import __version__
-from nodespec.entry import exit_with, run_guarded
-from nodespec.errors import UsageError
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.preflight.plain_arguments import parse_check
+from nodespec.module_finder import install_finder
 
 if TYPE_CHECKING:
     from typing import Callable, List, NoReturn, Optional
@@ -30,10 +28,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     if args == ["--version"]:
         print(f"nodespec {__version__}")  # noqa: T201 - printed before anything else is imported
         return 0
+    from nodespec.entry import run_guarded  # noqa: PLC0415 - after `run` has installed the finder
+
     return run_guarded(_run_command, args)
 
 
 def _run_command(args: List[str]) -> int:
+    from nodespec.errors import UsageError  # noqa: PLC0415 - likewise
+
     try:
         return _dispatch(args)
     except UsageError as error:
@@ -43,6 +45,8 @@ def _run_command(args: List[str]) -> int:
 
 
 def _dispatch(args: List[str]) -> int:
+    from nodespec.preflight.plain_arguments import parse_check  # noqa: PLC0415 - after `run` has installed the finder
+
     plain = parse_check(args[1:], bundled=False) if args[:1] == ["check"] else None
     if plain:
         from nodespec.author.commands.check import check  # noqa: PLC0415 - `--version` needs no command
@@ -55,6 +59,9 @@ def _dispatch(args: List[str]) -> int:
 
 def run(program: Callable[[], int] = main) -> NoReturn:
     """Run the console script."""
+    install_finder()
+    from nodespec.entry import exit_with  # noqa: PLC0415 - imported by the finder
+
     exit_with(program)
 
 
