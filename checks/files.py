@@ -17,33 +17,46 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Mapping, Optional
+    from typing import Callable, Iterable, Mapping, Optional, Tuple
+
+    from nodespec.facts.value_types import Case
 
 OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
 WHOLE_MAP = ["0", "0", "4294967295"]  # the mapping of the initial user namespace
 
 
-# by octal digit: the digits whose bits are a subset of it
-SUBMASKS = ("0", "01", "02", "0123", "04", "0145", "0246", "0-7")
-
-
 class Mode(FreeText):
     """The type of permissions in octal; 644 and 0644 are equal."""
 
-    noun, pattern = "permissions in octal such as 0644", "^[0-7]{3,4}$"
+    noun, pattern = "permissions in octal such as 0644", r"^([0-7]{3,4}|0[1-7][0-7]{3})$"
+    relations = ("within", "includes")
 
     def read(self, text: str) -> str:
         bound = re.fullmatch(r"\s*(<=?)\s*([0-7]{3,4})\s*", text)
         if bound:
-            digits = (SUBMASKS[int(digit)] for digit in bound[2].zfill(4))
-            within = "".join(digit if len(digit) == 1 else f"[{digit}]" for digit in digits)
             raise ValueError(
                 f"`{text}`: permissions are bits and have no order; for {bound[2]} or stricter write "
-                f'`{{matches: "{within}"}}`, or list the allowed modes'
+                f"`{{within: {bound[2]}}}`"
             )
-        if not re.fullmatch("[0-7]{3,4}", text):
+        if not re.fullmatch("[0-7]{3,4}|0[1-7][0-7]{3}", text):
             raise ValueError(f"`{text}` is not {self.noun}")
-        return text.zfill(4)
+        return text[-4:].zfill(4)
+
+    def others(self) -> Iterable[Case]:
+        return (f"{mode:04o}" for mode in range(0, 0o10000, 0o77))
+
+    def relate(self, operator: str, text: str) -> Tuple[Callable[[Case], bool], Tuple[Case, ...]]:
+        """Return the test of `within` (no other permissions) or `includes` (at least these)."""
+        mask = int(self.read(text), 8)
+
+        def test(value: Case) -> bool:
+            if not isinstance(value, str) or not re.fullmatch("[0-7]{3,4}", value):
+                return False
+            return not (int(value, 8) & ~mask if operator == "within" else ~int(value, 8) & mask)
+
+        bits = [1 << number for number in range(12)]
+        modes = dict.fromkeys([mask, 0, 0o7777, *bits, *(mask ^ bit for bit in bits)])
+        return test, tuple(f"{mode:04o}" for mode in modes)
 
 
 def _validate_path(text: str) -> str:

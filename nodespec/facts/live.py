@@ -171,6 +171,8 @@ def check_observation(place: Place, seen: Observation[Datum]) -> Observation[Dat
     if isinstance(seen, Absent) and not place.optional:
         return Unknown("not found", f"{seen.evidence.source} does not contain it", seen.say)
     if isinstance(seen, Value):
+        if place.kind.spellings:
+            return seen.then(place.kind.normalize)
         check = place.kind.check
         try:
             check(seen.value)

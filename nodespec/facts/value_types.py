@@ -9,7 +9,7 @@ from nodespec.light_typing import TYPE_CHECKING, Generic, TypeVar
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import FrozenSet, Iterable, Mapping, Tuple, TypeAlias, Union
+    from typing import Callable, FrozenSet, Iterable, Mapping, Tuple, TypeAlias, Union
 
     from nodespec.facts.versions import Position, Span
 
@@ -29,6 +29,10 @@ OTHER = "\0"  # A text that no spec names.
 OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
 
 
+class UndecidedError(Exception):
+    """Raised by a test of a value that alone does not decide it, with the reason. The outcome is unknown."""
+
+
 class Kind(Generic[T_co]):
     """A type.
 
@@ -40,6 +44,10 @@ class Kind(Generic[T_co]):
     spans = False  # Whether a text without operators is a span.
     repeats = False  # Whether a host may have several values, as a frozenset. One that meets the expectation is enough.
     pattern = r"^(?!\s*([<>=]|!=))"  # The pattern of a plain scalar, for the JSON Schema.
+    spellings = False  # Whether a value has several spellings: `normalize` returns the one that is compared.
+    units = False  # Whether reports show a value as a spec writes it.
+    signed = False  # Whether a number can be negative.
+    relations: Tuple[str, ...] = ()  # The operators that `relate` implements: `within`, `includes`.
     words: Mapping[str, Tuple[str, ...]] = {}
 
     def read(self, text: str) -> T_co:
@@ -48,6 +56,18 @@ class Kind(Generic[T_co]):
 
     def check(self, value: Datum) -> None:
         """Raise ValueError for an observed value that is not one of this type."""
+
+    def normalize(self, value: Datum) -> Datum:
+        """Return the spelling of an observed value that is compared. Raises ValueError if it is not of this type."""
+        return self.read(str(value))  # type: ignore[return-value]
+
+    def equals(self, value: Case, wanted: Datum) -> bool:
+        """Return whether a value of a type with several spellings is another."""
+        return value == wanted
+
+    def relate(self, operator: str, text: str) -> Tuple[Callable[[Case], bool], Tuple[Case, ...]]:
+        """Return the test of an operator of `relations`, and the values that it distinguishes."""
+        raise ValueError(f"`{operator}: {text}` does not apply to {self.noun}")
 
     def others(self) -> Iterable[Case]:
         """Return values that no expectation names.
@@ -209,11 +229,14 @@ class SetOf(Kind["FrozenSet[str]"]):
     """Several texts without order. An empty set is a value too."""
 
     def __init__(self, element: Kind[str]) -> None:
-        self.element, self.noun = element, f"a set ({element.noun})"
+        self.element, self.noun, self.spellings = element, f"a set ({element.noun})", element.spellings
 
     def check(self, value: Datum) -> None:
         for text in value if isinstance(value, frozenset) else ():
             self.element.check(text)
+
+    def normalize(self, value: Datum) -> Datum:
+        return frozenset(str(self.element.normalize(text)) for text in value) if isinstance(value, frozenset) else value
 
     def read(self, text: str) -> FrozenSet[str]:
         raise ValueError(f"a set must be a list: [{text}] requires {text}; {{only: [{text}]}} also excludes all others")

@@ -7,7 +7,7 @@ from itertools import chain
 
 from nodespec.facts.declaration import Place, Table
 from nodespec.facts.value_numbers import Size
-from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind
+from nodespec.facts.value_types import MORE, Case, Datum, Flag, Kind, UndecidedError
 from nodespec.judge import pattern as patterns
 from nodespec.judge.pattern import Clause, Pattern
 from nodespec.light_typing import TYPE_CHECKING
@@ -43,7 +43,10 @@ def evaluate_clause(
 
     `name` is the alias that supplied the value; it is empty for the name of the place itself.
     """
-    outcome = compare_observation(clause, observation)
+    try:
+        outcome = compare_observation(clause, observation)
+    except UndecidedError as error:
+        observation, outcome = Unknown("unsupported", str(error)), "unknown"
     fails = outcome == "fail" and not negated
     lack = clause.expect.lack(observation.value) if fails and isinstance(observation, Value) else ""
     wanted = f"not {clause.expect.text}" if negated else clause.expect.text
@@ -54,7 +57,10 @@ def evaluate_clause(
 
 
 def compare_observation(clause: Clause, observation: Observation[Datum]) -> str:
-    """Return whether an observation meets the clause: pass, fail, unknown or deferred."""
+    """Return whether an observation meets the clause: pass, fail, unknown or deferred.
+
+    Raises UndecidedError if the value alone does not decide that.
+    """
     if isinstance(observation, Unknown):
         return DEFERRED if observation.reason == DEFERRED else "unknown"
     if isinstance(observation, Absent):
@@ -106,6 +112,8 @@ def format_value(value: Datum, kind: Kind[Datum]) -> str:
         return "true" if value else "false"
     if value == MORE:
         return "more"
+    if kind.units:
+        return kind.written(value)
     if isinstance(kind, Size) and isinstance(value, int) and value >= 1 << 20:
         return f"{value / (1 << 30):.1f}Gi" if value >= 1 << 30 else f"{value / (1 << 20):.0f}Mi"
     return str(value) or "empty"

@@ -20,7 +20,8 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
-OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", "param")
+RELATIONS = ("within", "includes", "cpus")  # operators of judge.relation
+OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", *RELATIONS, "param")
 REQUIREMENT_KEYS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
 OR_LATER = r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*"
 MAX_CASES = 1000  # maximum values that one expectation distinguishes; each of them is tested
@@ -103,6 +104,8 @@ def parse_scalar(text: str, kind: Kind[Datum]) -> Expect:
     if kind.spans or (kind.ordered and OPERATOR.match(text)):
         return _parse_range(text, kind)
     wanted = kind.read(text)
+    if kind.spellings:
+        return Expect(text, lambda value: kind.equals(value, wanted), cases=(wanted,), named=(text,))
     if kind.repeats:
         return Expect(
             text, lambda value: value == wanted or wanted in _get_members(value), cases=(wanted,), named=(text,)
@@ -164,9 +167,24 @@ def _parse_operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
         return _locate_errors(arg, lambda: _parse_equals(arg, kind))
     if name == "matches":
         return _locate_errors(arg, lambda: parse_matches(arg, kind))
+    if name in RELATIONS:
+        return _locate_errors(arg, lambda: _parse_relation(name, arg, kind))
     if name == "only":
         raise DocumentError(name, "`only` applies to sets; to allow several values, write a list")
     raise _make_operator_error(name)
+
+
+def _parse_relation(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
+    from nodespec.judge import relation  # noqa: PLC0415 - few specs have relations
+
+    relation.check_relation(name, arg, kind)
+    if name != "cpus":
+        test, cases = kind.relate(name, str(arg))
+        return Expect(f"{relation.WORDS[name]} {arg}", test, cases=cases, named=(str(arg),))
+    inner = parse_expectation(arg, relation.CPU_LIST)
+    if inner.absent:
+        raise DocumentError(arg, "`cpus` requires a CPU list; write `absent` without `cpus`")
+    return inner._replace(text=f"CPUs {inner.text}", test=relation.make_cpus_test(inner.test), only=frozenset())
 
 
 def _make_operator_error(name: str) -> DocumentError:
@@ -208,6 +226,8 @@ def _parse_equals(arg: Node, kind: Kind[Datum]) -> Expect:
         raise DocumentError(arg, "`equals` must be a text, because the fact has a single value")
     if isinstance(kind, Presence):
         raise ValueError(f"`equals` does not apply to {kind.noun}")
+    if kind.spellings:
+        return parse_scalar(arg, kind)
     wanted: Datum = str(arg) if isinstance(kind, FreeText) else kind.read(arg)
     return Expect(
         f"exactly {arg}", lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(str(arg),)

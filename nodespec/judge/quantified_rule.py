@@ -7,6 +7,7 @@ from itertools import chain
 
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
+from nodespec.facts.value_types import UndecidedError
 from nodespec.judge import pattern as patterns
 from nodespec.judge.clause_result import ClauseResult, compare_observation, join_results
 from nodespec.judge.pattern import Clause, Params, Pattern
@@ -151,10 +152,17 @@ def _find_outcome(pattern: Pattern, facts: RowFacts) -> str:
     Tables can have many rows, and the report shows few of them.
     """
     if isinstance(pattern, Clause) and not pattern.expect.opaque:
-        return compare_observation(pattern, facts.observe(pattern.place))
+        return _compare(pattern, facts)
     if any(clause.expect.opaque for clause in patterns.list_clauses(pattern)):
         return join_results(pattern, facts.evaluate(pattern))
-    return patterns.compute_outcome(pattern, lambda clause: compare_observation(clause, facts.observe(clause.place)))
+    return patterns.compute_outcome(pattern, lambda clause: _compare(clause, facts))
+
+
+def _compare(clause: Clause, facts: RowFacts) -> str:
+    try:
+        return compare_observation(clause, facts.observe(clause.place))
+    except UndecidedError:
+        return "unknown"
 
 
 def _bind_row(pattern: Pattern, name: str) -> Pattern:

@@ -207,7 +207,9 @@ def schema() -> Dict[str, Json]:
     """
     words: Dict[str, Json] = {"type": "string"}
     number: Dict[str, Json] = {"type": "integer", "minimum": 0}
-    value: Dict[str, Json] = {"anyOf": [words, number, {"type": "boolean"}, {"type": "array", "items": words}]}
+    value: Dict[str, Json] = {
+        "anyOf": [words, {"type": "integer"}, {"type": "boolean"}, {"type": "array", "items": words}]
+    }
     evidence: Dict[str, Json] = {"from": words, "line": {**number, "minimum": 1}, "inferred": {"type": "boolean"}}
     observation: Dict[str, Json] = {"$ref": "#/$defs/observation"}
     row: Dict[str, Json] = {

@@ -119,7 +119,8 @@ def _decode_value(data: Json, kind: Kind[Datum]) -> Datum:
     if isinstance(kind, SetOf) or (kind.repeats and isinstance(data, list)):
         return _decode_set(data)
     wanted = bool if isinstance(kind, Flag) else int if isinstance(kind, Whole) else str
-    if type(data) is not wanted or (type(data) is int and not 0 <= data < NUMBER_LIMIT):
+    least = -NUMBER_LIMIT if kind.signed else 0
+    if type(data) is not wanted or (type(data) is int and not least <= data < NUMBER_LIMIT):
         raise TypeError(f"{data!r:.80} is not {kind.noun}")
     return cast("Datum", data)
 

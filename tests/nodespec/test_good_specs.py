@@ -33,6 +33,7 @@ OS_VERSION, OPTION, HZ = ("os", "version"), ("kernel", "config", "NET_NS"), ("ke
 MODULE, SYSCTL, ROW = ("modules", "overlay"), ("sysctl", "vm.swappiness"), ("packages", "runc")
 MEMORY, CPUS, RUNNING = ("memory", "total"), ("cpu", "count"), ("kubelet", "running")
 MODE, CONTROLLERS, CGROUPS = ("files", "/etc/x", "mode"), ("cgroups", "controllers"), ("cgroups", "version")
+CMDLINE = ("kernel", "cmdline", "isolcpus")
 DEB, FLAGS, LOCKDOWN = ("packages", "runc", "deb"), ("cpu", "flags"), ("kernel", "lockdown")
 
 
@@ -58,6 +59,10 @@ MEANING: List[Tuple[Place, str, List[Said], List[Said]]] = [
     (NAME, "'null'", ["null"], [""]),
     (NAME, "Ubuntu  Core", ["Ubuntu Core"], ["Ubuntu  Core"]),
     (MODE, "0644", ["0644"], ["0420", "0600"]),
+    (MODE, "{within: 0600}", ["0600", "0400"], ["0640", "4600"]),
+    (MODE, "{includes: 0111}", ["0755", "4711"], ["0644"]),
+    (CMDLINE, '{cpus: "2-15"}', ["2,3-15", "managed_irq,domain,2-15"], ["2-14", "on"]),
+    (CMDLINE, "{cpus: {within: 2-15}}", ["4,5"], ["1-15"]),
     (MODE, "644", ["0644"], ["6440"]),
     (MODE, "4755", ["4755"], ["0755"]),
     (RUNNING, "on", [True], [False]),

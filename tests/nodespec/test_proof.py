@@ -10,9 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nodespec.author.spec.satisfiability import find_outcomes
+from nodespec.checks.files import Mode
 from nodespec.errors import DocumentError
 from nodespec.facts.declaration import Leaf, Place
 from nodespec.facts.value_numbers import Option, Size, UntypedValue, Version, Whole
+from nodespec.facts.value_quantities import Date, Duration, Percentage
+from nodespec.facts.value_sets import Address, CpuList
 from nodespec.facts.value_types import OTHER, Datum, Flag, FreeText, Kind, OneOf, SetOf
 from nodespec.facts.versions import DEB, RELEASE
 from nodespec.judge import expectation
@@ -38,6 +41,7 @@ def subsets(members: Sequence[str]) -> List[frozenset[str]]:
 NUMBERS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for number in range(4)]
 BOUNDS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for number in ("1", "1.1", "1.2", "2-rc1")]
 VERSIONS = ["0.9", "1-rc1", "1", "1.0.5", "1.1-rc1", "1.1", "1.1.5", "1.2-alpha", "1.2", "1.2.5", "1.3"]
+DAYS = [f"{sign}2026-01-02" for sign in ("", "<", "<=", ">", ">=", "!=")]
 LATER = ["2-alpha", "2-rc0", "2-rc1", "2-rc2", "2", "3"]
 EVRS = [f"{sign}{number}" for sign in ("", "<", "<=", ">", ">=", "!=") for number in ("1", "1.1", "1-2", "1:1")]
 DEBS = ["0.9", "1~", "1", "1-1", "1-2~", "1-2", "1-2+b", "1-3", "1+", "1.0", "1.1~", "1.1", "1.1-1", "1.1.5", "1.2~~"]
@@ -52,10 +56,21 @@ WORLDS = [
     World(Option(), ["y", "n", "enabled", "disabled", "undefined"], ["y", "m", "n", "undefined", "250", "text"]),
     World(Version(RELEASE), BOUNDS, [*VERSIONS, *LATER]),
     World(Version(DEB), EVRS, [*DEBS, *LATER_DEBS]),
+    World(Mode(), ["0600", "0640"], ["0600", "0640", "0755"]),
+    World(CpuList(), ["0-1", "1"], ["0-1", "1", "", "7"]),
+    World(Percentage(), [f"{number}%" for number in NUMBERS], [*range(6), 100]),
+    World(Duration(), [f"{number}s" for number in NUMBERS], [*range(-1, 6)]),
+    World(
+        Date(), DAYS, ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-02T23:59:59Z", "2026-01-03T00:00:00Z"]
+    ),
+    World(Address(), ["10.0.0.1", "::1"], ["10.0.0.1", "::1", "10.0.0.2"]),
     World(SetOf(OneOf("a", "b", "c")), ["a", "b", "c"], subsets(["a", "b", "c", OTHER])),
     World(SetOf(FreeText()), ["x", "y"], subsets(["x", "y", "z"])),
 ]
-NAMES = ("Choice", "Flag", "Whole", "Size", "Text", "Setting", "Option", "release", "deb", "set of choices", "set")
+NAMES = (
+    *("Choice", "Flag", "Whole", "Size", "Text", "Setting", "Option", "release", "deb"),
+    *("mode", "CPUs", "percentage", "duration", "date", "address", "set of choices", "set"),
+)
 
 
 def listed(nodes: st.SearchStrategy[Node], least: int = 1) -> st.SearchStrategy[Node]:

@@ -13,6 +13,7 @@ from nodespec.author.spec.params import CONTEXT_BY_KEY
 from nodespec.author.spec.statements import FORMS, LEVELS, RULE_KEYS
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Table
+from nodespec.facts.value_sets import CpuList
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import PARAM_TYPES, PARAMS
@@ -215,10 +216,12 @@ class _KindSchemas:
         """Return the schema of an expectation of a parameter of any type."""
         any_ = _make_ref("untyped")
         several = {name: _make_list(any_) for name in ("any", "all", "none")}
-        texts = dict.fromkeys(("equals", "matches", "param"), TEXT)
+        texts = dict.fromkeys(("equals", "matches", "within", "includes", "param"), TEXT)
         return self.named(
             "untyped",
-            _select_by_shape(TEXT, _make_list(any_), _make_closed({**several, **texts, "is": any_, "not": any_})),
+            _select_by_shape(
+                TEXT, _make_list(any_), _make_closed({**several, **texts, **dict.fromkeys(("is", "not", "cpus"), any_)})
+            ),
         )
 
     def _define(self, kind: Kind[Datum], form: str, more: Mapping[str, Node]) -> Node:
@@ -227,7 +230,10 @@ class _KindSchemas:
         if name.replace(" ", "-") not in self.made:
             self.named(name, {})  # reserve the name, because the definition refers to itself
             inner = self.expected(kind.element if isinstance(kind, SetOf) else kind)
-            operators = _make_closed({**_make_operators(kind, self.expected(kind), inner), **more})
+            own = _make_operators(kind, self.expected(kind), inner)
+            if isinstance(kind, FreeText):
+                own["cpus"] = self.expected(CpuList())
+            operators = _make_closed({**own, **more})
             self.named(name, _select_by_shape(_make_scalar(kind), _make_list(inner), operators))
         return _make_ref(name)
 
@@ -238,6 +244,7 @@ def _make_operators(kind: Kind[Datum], expected: Node, inner: Node) -> Dict[str,
         operators.update({name: {"type": "array", "items": inner} for name in ("only", "equals")})
     else:
         operators.update({"not": expected, "equals": TEXT})
+    operators.update(dict.fromkeys(kind.relations, TEXT))
     if isinstance(kind.element if isinstance(kind, SetOf) else kind, FreeText):
         operators["matches"] = TEXT
     return operators
