@@ -42,7 +42,9 @@ MACHINE = ("machine",)
 GO = ("go",)  # stages that build in the same directories of the cache
 READY = ("environment", "packages")
 
-COMPLETION = ("-p", "no:cacheprovider", "tests/pages/test_completion.py")  # with the shells of PACKAGES
+PYTEST = ("{python}", "-m", "pytest", "-p", "no:cacheprovider")
+EXHAUSTIVE = (*PYTEST, "--exhaustive", "-m", "sampled and not root")  # ./test runs a sample of their cases
+COMPLETION = (*PYTEST, "--exhaustive", "tests/pages/test_completion.py")  # with the shells of PACKAGES
 UPDATE = "apt-get -qq update"
 INSTALL = f"apt-get -qq -oDPkg::Lock::Timeout=300 install --yes --no-install-recommends {' '.join(PACKAGES)}"
 # everything but nodespec itself, which ./test builds in the checkout meanwhile
@@ -137,7 +139,8 @@ def table() -> List[Stage]:
         script("unit_graph", 900, paths=("tests/faults", "tests/requirements")),
         script("browser", 540, apart=MACHINE, paths=(*PROGRAM, "tests/reports")),
         script("install", 900, root=False, paths=WHOLE, daily=True),
-        Stage("completion", 300, ("{python}", "-m", "pytest", *COMPLETION), root=True, needs=READY, paths=WHOLE),
+        Stage("completion", 300, COMPLETION, root=True, needs=READY, paths=WHOLE),
+        Stage("exhaustive", 300, EXHAUSTIVE, needs=("environment",), paths=WHOLE),
         script("deb", 1200, network=True, optional=True, apart=MACHINE, paths=WHOLE, daily=True),
         script("pipelines", 600, root=False, network=True, paths=WHOLE, daily=True),
         script("oci_image", 600, optional=True, after=("deb",), apart=MACHINE, paths=WHOLE),

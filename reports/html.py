@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 
@@ -20,6 +21,8 @@ from nodespec.reports import words
 
 if TYPE_CHECKING:
     from typing import Dict, List, Sequence, Tuple
+
+    from jinja2 import Template
 
 REQUIRES = ("jinja2",)  # Optional: a check without HTML does not need it.
 CODE_SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -44,20 +47,11 @@ class HostPage(NamedTuple):
 
 def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - all renderers have the same parameters
     """Render the file."""
-    import jinja2  # noqa: PLC0415 - only needed for HTML
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(_read_template),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     css, script = _read_template("report.css"), _read_template("report.js")
     shown = [words.escape_record(report, escape_line) for report in reports]
     pages = _make_pages(shown)
     together = words.escape_record(summarize_reports(reports), escape_line) if len(reports) > 1 else None
-    return environment.get_template("report.html.j2").render(
+    return _compile_template("report.html.j2").render(
         pages=pages,
         together=together,
         anchors={row.host: page.anchor() for row, page in zip(together.matrix, pages)} if together else {},
@@ -75,6 +69,21 @@ def render(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - al
         optioned=OPTION.split,
         folded=FOLDED_AFTER,
     )
+
+
+@lru_cache(maxsize=1)
+def _compile_template(name: str) -> Template:
+    """Return a template; compiling it takes longer than rendering a report."""
+    import jinja2  # noqa: PLC0415 - only needed for HTML
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(_read_template),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _read_template(name: str) -> str:

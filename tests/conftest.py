@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
+import hashlib
 import signal
 from pathlib import Path
-from typing import Iterator, Mapping, Protocol, Union
+from typing import Dict, Iterator, List, Mapping, Protocol, Union
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,35 @@ for ignored in (signal.SIGINT, signal.SIGQUIT):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write tests/reports/golden anew")
+    parser.addoption("--exhaustive", action="store_true", help="run every case of the tests marked `sampled`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    """Keep a sample of the cases of each test marked `sampled`: those with the lowest digests of their names.
+
+    All cases run with `--exhaustive`, and if a test is named on the command line.
+    """
+    if config.getoption("--exhaustive") or any("::" in argument for argument in config.args):
+        return
+    cases: Dict[str, List[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    dropped = set()
+    for group in cases.values():
+        mark = group[0].get_closest_marker("sampled")
+        number = mark.args[0] if mark else len(group)
+        group.sort(key=lambda item: hashlib.sha256(item.name.encode()).digest())
+        dropped.update(group[number:])
+    config.hook.pytest_deselected(items=[item for item in items if item in dropped])
+    items[:] = [item for item in items if item not in dropped]
+
+
+def pytest_collection_finish() -> None:
+    """Do not let each garbage collection walk thousands of collected tests, which takes a tenth of the run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -55,6 +55,7 @@ def read(node: ast.AST) -> str:
     return ast.dump(node)
 
 
+@pytest.mark.sampled(60)
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_bare_source_says_the_same_on_the_same_lines(name: str) -> None:
     whole, bare = MODULES[name], minify.minify_source(name, MODULES[name])

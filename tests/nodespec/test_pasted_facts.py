@@ -41,6 +41,7 @@ def pasted(said: List[str]) -> str:
     return "nodespec: 1\nrequire:\n" + "".join(f"  {line}\n" for line in said)
 
 
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize("kind", [Machine, AtRestTree])
 @pytest.mark.parametrize("host", HOSTS, ids=[path.name for path in HOSTS])
 def test_the_facts_of_a_host_lint_when_they_are_pasted(host: Path, kind: type[Tree]) -> None:

@@ -138,6 +138,7 @@ def tables() -> List[Place]:
     return found
 
 
+@pytest.mark.sampled(24)
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_recording_gives_the_findings_of_the_host(spec: str, host: str) -> None:
@@ -148,6 +149,7 @@ def test_a_recording_gives_the_findings_of_the_host(spec: str, host: str) -> Non
     assert theirs.conclusion == own.conclusion
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("host", HOSTS)
 def test_at_rest_too(host: str) -> None:
     seat = SEAT._replace(context="at rest", door=f"image {host}")
@@ -163,6 +165,7 @@ def test_at_rest_too(host: str) -> None:
         assert "deferred" in {finding.outcome for finding in theirs.findings}
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_report_can_be_judged_again_from_what_it_embeds(host: str) -> None:
     for spec in SPECS:
@@ -171,6 +174,7 @@ def test_a_report_can_be_judged_again_from_what_it_embeds(host: str) -> None:
         assert (again.findings, again.causes, again.facts) == (own.findings, own.causes, own.facts)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_recording_of_everything_contradicts_no_other(host: str) -> None:
     """Whatever both know has one outcome; what only the other knows is not recorded in this one."""
@@ -193,6 +197,7 @@ def _states(finding: Finding) -> List[tuple[str, str, Json]]:
     return [(part.place, part.observed.state, part.observed.value) for part in finding.parts]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_fact_is_recorded_as_it_is(host: str) -> None:
     _same(live(host), ReplayedFacts(whole(host).facts))
@@ -220,6 +225,7 @@ def _same(seen: Live, recorded: ReplayedFacts) -> None:
                 assert recorded.observe(one) == seen.observe(one)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("host", HOSTS)
 def test_what_is_not_there_and_what_is_not_recorded_stay_apart(host: str) -> None:
     """No name gives another state from a whole recording than from the host, be it of this host or of another."""
@@ -382,6 +388,7 @@ def test_the_same_host_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> 
         assert recording.parse_recording(one) == made[0]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("host", HOSTS)
 def test_what_is_recorded_is_what_the_schema_says(host: str) -> None:
     jsonschema.Draft202012Validator.check_schema(recording.schema())

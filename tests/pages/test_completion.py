@@ -84,6 +84,7 @@ def test_fish_completes(line: str, offered: list[str], share: Path, folder: Path
     assert [word.rstrip("/") for word in found] == offered
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
 @pytest.mark.parametrize(("line", "offered"), LINES)
 def test_zsh_completes(line: str, offered: list[str], share: Path, folder: Path) -> None:

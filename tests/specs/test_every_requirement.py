@@ -345,6 +345,7 @@ SEEN_ALSO: Mapping[str, FrozenSet[str]] = {
 }
 
 
+@pytest.mark.sampled(60)
 @pytest.mark.parametrize(("spec", "name"), EVERY)
 def test_a_requirement_passes_on_a_fit_node_and_fails_after_one_edit(spec: str, name: str, nodes: Nodes) -> None:
     setting = nodes.first(spec, name)

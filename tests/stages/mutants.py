@@ -119,7 +119,7 @@ class Runner:
                 "MUTANT_RESULTS": str(results),
                 "NODESPEC_MUTANT_LOG": log,
             }
-            options = ["-q", "-s", "-n", "0", "-m", "not root", "--tb=no"]
+            options = ["-q", "-s", "-n", "0", "-m", "not root", "--tb=no", "--exhaustive"]
             options += ["-p", "no:cacheprovider", "-p", "mutant_plugin"]
             command = [sys.executable, "-m", "pytest", *options, *files]
             process = subprocess.Popen(
@@ -140,7 +140,8 @@ class Runner:
         """Return whether whole test files pass with a mutant that takes effect from the first import on."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "NODESPEC_MUTANT": str(number)}
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", "not root", "-p", "no:cacheprovider"]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "--exhaustive", "-m", "not root"]
+        command += ["-p", "no:cacheprovider"]
         try:
             done = subprocess.run(
                 [*command, *files], cwd=self.folder, env=environment, capture_output=True, check=False, timeout=300
