@@ -108,7 +108,11 @@ def add_judging_options(command: argparse.ArgumentParser) -> None:
     """Add the options for judging a host."""
     command.add_argument("--waivers", metavar="FILE", help="read waivers: permissions to fail until a date")
     command.add_argument(
-        "--only", action="append", default=[], metavar="GLOB", help="check only the requirements whose id matches GLOB"
+        "--only",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="check only the requirements whose id matches GLOB, or a tag: tag:CIS-*",
     )
     command.add_argument(
         "--skip", action="append", default=[], metavar="GLOB", help="skip the requirements whose id matches GLOB"

@@ -149,6 +149,7 @@ ALLOWED_VALUES: Mapping[Tuple[object, str], Tuple[str, ...]] = {
 LATER_FIELDS: Mapping[object, Tuple[str, ...]] = {
     Host: ("next", "product", "addresses"),
     Report: ("only", "skip", "defect"),
+    Finding: ("tags",),
 }  # Fields that reports of earlier versions lack.
 FIELD_DESCRIPTIONS: Mapping[object, Mapping[str, str]] = {
     Report: {
@@ -221,6 +222,7 @@ FIELD_DESCRIPTIONS: Mapping[object, Mapping[str, str]] = {
         "source": "The positions in the specs, as file:line:column",
         "parts": "The expectations on single facts",
         "waiver": "Index of the waiver in the report that permits it to fail, from 0; -1 for none",
+        "tags": "The tags of the requirement, such as CIS-4.1.5; omitted if it has none",
     },
     Cause: {
         "outcome": "The outcome that the findings share",

@@ -138,14 +138,15 @@ def _select_element(finding: Finding) -> Tuple[str, str]:
 def _render_case(report: Report, finding: Finding, specs: str) -> Iterator[str]:
     element, kind = _select_element(finding)
     case = {"name": finding.id, "classname": specs}
+    tags = f"<system-out>tags: {_escape_markup(', '.join(finding.tags))}</system-out>" if finding.tags else ""
     if not element:
-        yield _render_tag("testcase", case, empty=True)
+        yield f"{_render_tag('testcase', case)}{tags}</testcase>" if tags else _render_tag("testcase", case, empty=True)
         return
     yield _render_tag("testcase", case)
     start = _render_tag(
         element, {"type": kind, "message": "; ".join([finding.sentence, *_describe_waiver(report, finding)])}
     )
-    yield f"{start}{_escape_markup(chr(10).join(_render_body(finding)))}</{element}>"
+    yield f"{start}{_escape_markup(chr(10).join(_render_body(finding)))}</{element}>{tags}"
     yield "</testcase>"
 
 

@@ -182,6 +182,8 @@ def _render_finding(finding: Finding) -> Iterator[str]:
         yield f"- **fix** {quote_code(finding.fix)}"
     if finding.see:
         yield f"- **see** {_render_link(finding.see)}"
+    if finding.tags:
+        yield f"- **tags** {', '.join(map(quote_code, finding.tags))}"
     if finding.source:
         yield f"- **source** {', '.join(map(quote_code, finding.source))}"
     yield ""
@@ -189,7 +191,8 @@ def _render_finding(finding: Finding) -> Iterator[str]:
 
 def _render_brief(finding: Finding, omitted: str = "") -> Iterator[str]:
     outcome = f"{finding.outcome}, {finding.disposition}"
-    yield f"- {quote_code(finding.id)} ({outcome}): {escape_markdown(finding.sentence)}"
+    tags = f" {', '.join(map(quote_code, finding.tags))}" if finding.tags else ""
+    yield f"- {quote_code(finding.id)} ({outcome}): {escape_markdown(finding.sentence)}{tags}"
     if finding.outcome in ("fail", "unknown"):
         for label, text in (("why", finding.why), ("hint", words.format_hints(finding)), ("fix", finding.fix)):
             if text and text != omitted:

@@ -190,6 +190,7 @@ def _detail_lines(page: TextPage, finding: Finding) -> Iterator[str]:
         yield from page.detail("" if number else "seen", line)
     yield from page.detail("why", finding.why)
     yield from (line.replace(finding.see, page.link(finding.see)) for line in page.detail("see", finding.see))
+    yield from page.detail("tags", ", ".join(finding.tags))
 
 
 # Sections that do not decide
@@ -210,7 +211,7 @@ def _rest_lines(
     label = LABELS.get(section, section)
     if page.style.every:
         for finding in findings:
-            aside = describe_aside(section, finding)
+            aside = describe_aside(section, finding) + (f" [{', '.join(finding.tags)}]" if finding.tags else "")
             yield from page.entry(label, f"{finding.id}: {finding.sentence}{aside}", DETAIL_COLUMNS)
     elif total or section == words.PASS:
         lead = f"{words.format_count(total)} {description}".rstrip()

@@ -166,7 +166,7 @@ def _make_result(
         fix = requirement.fix or select_default_fix(results, at_rest=facts.reading.at_rest)
     parts = tuple(result.part for result in results)
     words = (text, requirement.why, fix, requirement.see, requirement.source, parts)
-    finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words)
+    finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words, tags=requirement.tags)
     return RequirementResult(finding, tuple(results), _list_causes(outcome, results))
 
 

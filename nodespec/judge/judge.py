@@ -20,7 +20,7 @@ from nodespec.recording.observation_json import is_not_recorded
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import Optional, Sequence, Tuple
 
     from nodespec.model.json_types import Json
     from nodespec.recording.tee import TeeFacts
@@ -48,7 +48,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     noted = _record(looked) if terms.embeds else None
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.limits.run_seconds
     if terms.choice not in reading.parts:
-        asked = tuple(one for one in plan.requirements if not conclusion.is_left_out(terms.choice, one.id))
+        asked = tuple(one for one in plan.requirements if not conclusion.is_left_out(terms.choice, one))
         reading.parts[terms.choice] = plan._replace(requirements=asked)
     part = reading.parts[terms.choice]
     judged = {
@@ -59,8 +59,7 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     )
     today = time.strftime("%Y-%m-%d", time.gmtime(terms.now))
     hosts = (seat.host.name, seat.host.id)
-    named = conclusion.FindingIndex(findings) if terms.waivers else None
-    waivers = tuple(conclusion.evaluate_waiver(one, named, hosts, today, terms.built) for one in terms.waivers if named)
+    waivers = _evaluate_waivers(terms, findings, hosts, today)
     if noted:
         _observe_head(noted, seat.host)
     disposed = reading.disposed(findings, waivers, terms.choice)
@@ -84,6 +83,17 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
         plan=reading.packed if noted else None,
         facts=cast("Json", noted.notes) if noted else None,
     )
+
+
+def _evaluate_waivers(
+    terms: Terms, findings: Sequence[Finding], hosts: Sequence[str], today: str
+) -> Tuple[Waiver, ...]:
+    if not terms.waivers:
+        return ()
+    from nodespec.judge.waiver_state import FindingIndex, evaluate_waiver  # noqa: PLC0415 - only needed for waivers
+
+    named = FindingIndex(findings)
+    return tuple(evaluate_waiver(one, named, hosts, today, terms.built) for one in terms.waivers)
 
 
 def _record(facts: Facts) -> TeeFacts:
@@ -131,4 +141,5 @@ def make_failed_report(plan: Plan, seat: Seat, terms: Terms, say: str, hint: str
 
 def _make_skipped_finding(requirement: Requirement) -> Finding:
     fields = (requirement.why, "", requirement.see, requirement.source, ())
-    return Finding(requirement.id, requirement.level, "skipped", "skipped", "not selected on the command line", *fields)
+    head = (requirement.id, requirement.level, "skipped", "skipped", "not selected on the command line")
+    return Finding(*head, *fields, tags=requirement.tags)

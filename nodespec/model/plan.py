@@ -68,6 +68,7 @@ class Requirement(NamedTuple):
     why: str = ""
     fix: str = ""
     see: str = ""
+    tags: Tuple[str, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -84,7 +85,10 @@ def encode_plan(plan: Plan) -> Dict[str, Json]:
         "nodespec": LANGUAGE_VERSION,
         "specs": [cast("Json", _convert_tuples(spec._asdict())) for spec in plan.specs],
         "params": [cast("Json", _convert_tuples(_encode_param(param))) for param in plan.params],
-        "requirements": [cast("Json", _convert_tuples(requirement._asdict())) for requirement in plan.requirements],
+        "requirements": [
+            cast("Json", _convert_tuples(_omit_empty("tags", requirement._asdict())))
+            for requirement in plan.requirements
+        ],
     }
 
 
@@ -106,11 +110,15 @@ def _bind_param(param: SpecParam, context: str) -> SpecParam:
 
 
 def _encode_param(param: SpecParam) -> Dict[str, object]:
-    """Return the fields of a parameter, without `defaults` if it is empty.
+    return _omit_empty("defaults", param._asdict())
+
+
+def _omit_empty(later: str, fields: Mapping[str, object]) -> Dict[str, object]:
+    """Return fields without a later one that is empty.
 
     Earlier versions reject the unknown field.
     """
-    return {name: value for name, value in param._asdict().items() if name != "defaults" or value}
+    return {name: value for name, value in fields.items() if name != later or value}
 
 
 def _convert_tuples(fields: Mapping[str, object]) -> Dict[str, object]:
@@ -134,9 +142,11 @@ def decode_plan(data: Mapping[str, Json]) -> Plan:
 
 
 def _decode_requirement(fields: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
-    id_, level, pattern, when, source, *words = map(fields.__getitem__, Requirement._fields)
+    id_, level, pattern, when, source, *words = map(fields.__getitem__, Requirement._fields[:-1])
     known = whens.setdefault(repr(when), cast("Data", when))
-    return Requirement(id_, level, pattern, known, tuple(cast("List[str]", source)), *words)  # type: ignore[arg-type]
+    tags = tuple(cast("List[str]", fields.get("tags", ())))
+    plain = Requirement(id_, level, pattern, known, tuple(cast("List[str]", source)), *words)  # type: ignore[arg-type]
+    return plain._replace(tags=tags) if tags else plain
 
 
 def _cast_objects(value: Json) -> List[Dict[str, Json]]:
@@ -153,7 +163,9 @@ def compute_digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecPara
 
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
-    requirement_fields = [[r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see] for r in requirements]
+    requirement_fields = [
+        [r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see, *([r.tags] if r.tags else [])] for r in requirements
+    ]
     bound = [[*_encode_param(param).values()] for param in params]
     text = json.dumps([requirement_fields, bound], sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hex()

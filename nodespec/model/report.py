@@ -37,6 +37,7 @@ else:
 OUTCOMES = ("fail", "unknown", "deferred", "not-applicable", "skipped", "pass")  # in the order of a report
 DISPOSITIONS = ("enforced", "advisory", "waived", "skipped")
 LEVELS = ("required", "recommended")
+NO_WAIVER = -1
 
 
 HEAD_FACTS: Mapping[str, Tuple[str, ...]] = {  # field of Host -> path of the fact that it repeats
@@ -119,7 +120,8 @@ class Finding(NamedTuple):
     see: str
     source: Tuple[str, ...]
     parts: Tuple[Part, ...]
-    waiver: int = -1  # index of the waiver in the report that permits the failure
+    waiver: int = NO_WAIVER  # index of the waiver in the report that permits the failure
+    tags: Tuple[str, ...] = ()  # of the requirement, such as CIS-4.1.5
 
 
 class Cause(NamedTuple):
@@ -242,7 +244,10 @@ def encode_item(item: object) -> Json:
         return cast("Json", item)
     values = [encode_item(value) if isinstance(value, (tuple, list)) else cast("Json", value) for value in item]
     fields = getattr(item, "_fields", None)
-    return dict(zip(fields, values)) if fields else values
+    if not fields:
+        return values
+    # Most findings have no tags, and earlier versions reject the unknown field.
+    return dict(zip(fields[:-1] if fields[-1] == "tags" and not values[-1] else fields, values))
 
 
 def decode_reports(document: Mapping[str, Json]) -> Tuple[Report, ...]:

@@ -131,7 +131,8 @@ def _iter_requirement_lines(requirement: Requirement, plan: Plan) -> Iterator[st
     params = {param.name: param for param in plan.params}
     yield f"{requirement.id}  ({requirement.level})"
     yield f"wanted   {' '.join(iter_conditions(requirement, params))}"
-    for label, text in (("why", requirement.why), ("fix", requirement.fix), ("see", requirement.see)):
+    texts = (requirement.why, requirement.fix, requirement.see, ", ".join(requirement.tags))
+    for label, text in zip(("why", "fix", "see", "tags"), texts):
         if text:
             yield f"{label:8} {text}"
     yield f"stated   {', '.join(requirement.source)}"

@@ -13,7 +13,6 @@ from nodespec.facts.declaration import resolve_place
 from nodespec.facts.live import Alarm, Live, install_alarms
 from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.host.machine import Machine
-from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING
@@ -162,8 +161,13 @@ def check_choice(choice: Choice, plan: Plan) -> None:
 
     Such a glob has no effect, although the user meant it to have one.
     """
-    ids = [requirement.id for requirement in plan.requirements]
-    for option, globs in (("--only", choice.only), ("--skip", choice.skip)):
-        for glob in globs:
-            if not any(conclusion.is_left_out(Choice(skip=(glob,)), id_) for id_ in ids):
-                raise UsageError(f"{option} {glob}: no requirement matches{suggest_name(glob, ids)}")
+    if not (choice.only or choice.skip):
+        return
+    from nodespec.judge.globs import TAG_PREFIX, find_unmatched_glob  # noqa: PLC0415 - only needed for --only and --skip
+
+    option, glob = find_unmatched_glob(choice.only, choice.skip, plan.requirements)
+    if option:
+        names = [requirement.id for requirement in plan.requirements]
+        if glob.startswith(TAG_PREFIX):
+            names = [f"{TAG_PREFIX}{tag}" for requirement in plan.requirements for tag in requirement.tags]
+        raise UsageError(f"--{option} {glob}: no requirement matches{suggest_name(glob, names)}")

@@ -42,7 +42,7 @@ params:
   least: {default: '>=5.8', why: the oldest}
 require:
   kernel:
-    version: {is: {param: least}, why: cgroup v2, fix: install another, see: https://example.org/}
+    version: {is: {param: least}, why: cgroup v2, fix: install another, see: https://example.org/, tags: [CIS-1.1]}
     config: {NET: enabled, HZ: '>=1000'}
   cgroups: {version: 2}
   cpu: {count: '>=4'}
@@ -138,7 +138,8 @@ def places(within: Json, path: str) -> Iterator[Place]:
 
 
 def value_at(place: Place) -> Json:
-    return cast("Dict[Union[str, int], Json]", place[0])[place[1]]
+    """The value of a field; a field that is omitted if it is empty is an empty list."""
+    return place[0].get(str(place[1]), []) if isinstance(place[0], dict) else place[0][cast("int", place[1])]
 
 
 CHOICES: Mapping[str, Tuple[str, ...]] = {

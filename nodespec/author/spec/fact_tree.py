@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nodespec.author.spec.params import BoundParams
     from nodespec.model.plan import SpecParam
 
+TAG = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"
 LIST_OPERATORS = ("any", "all", "none", "only")  # operators that take a list of expectations
 T = TypeVar("T")
 Words: TypeAlias = "Mapping[str, str]"
@@ -135,7 +136,7 @@ class FactWalk:
                 name, f"unknown column `{name}` of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
             )
         place, parts = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
-        yield self._state_expectation(place, parts._replace(words={**words, **parts.words}), name.at)
+        yield self._state_expectation(place, parts._replace(words=merge_words(words, parts.words)), name.at)
 
     def _state_expectation(self, place: Place, parts: NodeParts, position: FilePosition) -> StatedExpectation:
         expect, bound = self.expectation(parts.expect, place.kind)
@@ -205,7 +206,7 @@ class FactWalk:
 
 
 class NodeParts(NamedTuple):
-    """The parts of a node: its expectation, words (why, fix, see) and aliases.
+    """The parts of a node: its expectation, words (why, fix, see, and tags joined by blanks) and aliases.
 
     `rest` is the node without words and aliases.
     """
@@ -219,12 +220,34 @@ class NodeParts(NamedTuple):
 def _split_node(node: Node) -> NodeParts:
     if not isinstance(node, Map):
         return NodeParts(node, {}, [], node)
-    words = {name: require_text(node[name], name) for name in REQUIREMENT_KEYS if name in node}
+    words = read_words(node)
     aliases = [_check_alias(alias) for alias in require_list(node["aliases"])] if "aliases" in node else []
     expected = make_mapping(
-        node.at, ((name, below) for name, below in node.items() if name not in (*REQUIREMENT_KEYS, "aliases"))
+        node.at, ((name, below) for name, below in node.items() if name not in (*REQUIREMENT_KEYS, "tags", "aliases"))
     )
     return NodeParts(expected["is"] if list(expected) == ["is"] else expected, words, aliases, expected)
+
+
+def read_words(node: Map) -> Dict[str, str]:
+    """Return why, fix, see and tags of a requirement or rule."""
+    words = {name: require_text(node[name], name) for name in REQUIREMENT_KEYS if name in node}
+    return {**words, "tags": " ".join(_read_tags(node["tags"]))} if "tags" in node else words
+
+
+def _read_tags(node: Node) -> Iterator[str]:
+    """Yield the tags of a list. Raises `DocumentError` for a tag that `--only tag:GLOB` could not name."""
+    tags = require_list(node)
+    require_distinct(tags)
+    for tag in tags:
+        if not re.fullmatch(TAG, require_text(tag, "tags")):
+            raise DocumentError(tag, f"`{tag}` is not a tag; expected letters, digits and `._:/-`, such as CIS-4.1.5")
+        yield str(tag)
+
+
+def merge_words(outer: Words, inner: Words) -> Words:
+    """Return the words of a requirement: its own, else those around it, and the tags of both."""
+    tags = dict.fromkeys(f"{outer.get('tags', '')} {inner.get('tags', '')}".split())
+    return {**outer, **inner, **({"tags": " ".join(tags)} if tags else {})}
 
 
 def _check_alias(node: Node) -> Word:

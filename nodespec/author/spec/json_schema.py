@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 
 from nodespec.author.spec.documents import TOP_KEYS
+from nodespec.author.spec.fact_tree import TAG
 from nodespec.author.spec.params import CONTEXT_BY_KEY
 from nodespec.author.spec.statements import FORMS, LEVELS, RULE_KEYS
 from nodespec.facts import declaration
@@ -31,7 +32,8 @@ Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # the schema of an expectati
 SCALAR: Json = ["string", "number", "boolean"]
 TEXT: Node = {"type": SCALAR}
 LINE: Node = {**TEXT, "minLength": 1}
-WORD_SCHEMAS: Dict[str, Node] = dict.fromkeys(REQUIREMENT_KEYS, LINE)
+TAGS: Node = {"type": "array", "items": {"type": SCALAR, "pattern": f"^{TAG}$"}, "minItems": 1}
+WORD_SCHEMAS: Dict[str, Node] = {**dict.fromkeys(REQUIREMENT_KEYS, LINE), "tags": TAGS}
 
 
 def schema() -> Node:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 from nodespec.author.spec.documents import Documents
+from nodespec.author.spec.fact_tree import merge_words
 from nodespec.author.spec.params import BoundParams, bind_param, parse_declaration
 from nodespec.author.spec.satisfiability import find_outcomes
 from nodespec.author.spec.statements import Statement, StatementReader
 from nodespec.errors import DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
-from nodespec.judge.conclusion import GlobIndex
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import Joined
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model import plan
 from nodespec.model.document import Node, Word, make_word, require_text
-from nodespec.model.plan import Plan, Requirement, Spec, cast_node
+from nodespec.model.plan import Data, Plan, Requirement, Spec, cast_node
 
 if TYPE_CHECKING:
     from typing import Dict, List, Mapping, Optional, Sequence, Set, Tuple, TypeAlias
@@ -200,6 +200,8 @@ class DropIndex:
     """An index of statements by globs of ids and by names of rules."""
 
     def __init__(self, blocks: StatementsById) -> None:
+        from nodespec.judge.globs import GlobIndex  # noqa: PLC0415 - few specs have drops
+
         self.blocks = blocks
         self.names = GlobIndex(blocks)
         self.rules: Dict[str, List[str]] = {}
@@ -240,16 +242,14 @@ def _make_requirements(blocks: StatementsById) -> Tuple[Requirement, ...]:
 
 
 def _make_requirement(block: Sequence[Statement]) -> Requirement:
-    first, words = block[0], {word: text for statement in block for word, text in statement.words.items()}
+    first, words = block[0], block[0].words
+    for statement in block[1:]:
+        words = merge_words(words, statement.words)
     patterns = [*{repr(statement.data): statement.data for statement in block}.values()]
-    return Requirement(
-        first.id,
-        first.level,
-        first.data if len(patterns) == 1 else {"all": cast_node(patterns)},
-        first.when,
-        tuple(str(statement.at) for statement in block),
-        *(words.get(word, "") for word in REQUIREMENT_KEYS),
-    )
+    why, fix, see = (words.get(word, "") for word in REQUIREMENT_KEYS)
+    pattern: Data = first.data if len(patterns) == 1 else {"all": cast_node(patterns)}
+    positions, tags = tuple(str(statement.at) for statement in block), tuple(words.get("tags", "").split())
+    return Requirement(first.id, first.level, pattern, first.when, positions, why, fix, see, tags)
 
 
 def _make_node(statement: Statement) -> Node:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from nodespec.author.spec.fact_tree import FactWalk, StatedExpectation, Words
+from nodespec.author.spec.fact_tree import FactWalk, StatedExpectation, Words, merge_words, read_words
 from nodespec.author.spec.satisfiability import ANY_ROW, SharedCondition, find_outcomes
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
 from nodespec.facts import declaration
@@ -22,6 +22,7 @@ from nodespec.model.document import (
     Word,
     find_unknown_keys,
     iterate_items,
+    make_mapping,
     make_word,
     require_list,
     require_text,
@@ -39,7 +40,7 @@ T = TypeVar("T")
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # forms of a rule, besides require and recommend
 MAX_ALTERNATIVES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
-RULE_KEYS = ("name", *REQUIREMENT_KEYS, "when", *LEVELS, "level", *FORMS, "where", "or-none")
+RULE_KEYS = ("name", *REQUIREMENT_KEYS, "tags", "when", *LEVELS, "level", *FORMS, "where", "or-none")
 
 
 class Statement(NamedTuple):
@@ -108,7 +109,7 @@ class StatementReader:
                 self.problems.append(DocumentError(name, "a param is not a fact of the node; use it in `when`"))
                 continue
             for stated in self.guarded(self.walk.family(name, below)):
-                texts = {**words, **stated.words}
+                texts = merge_words(words, stated.words)
                 statement = Statement(
                     head + stated.id, LEVELS[level], rule, stated.data, stated.clause, *when, texts, stated.at
                 )
@@ -150,12 +151,13 @@ class StatementReader:
         """
         before = len(self.problems)
         self.problems += find_unknown_keys(node, RULE_KEYS)
-        name, level, words = make_word("rule", node.at), "required", {}
+        words: Dict[str, str] = {}
+        name, level = make_word("rule", node.at), "required"
         with ErrorCollector(self.problems):
             name = _read_rule_name(node, names)
-        for key in REQUIREMENT_KEYS:
+        for key in (*REQUIREMENT_KEYS, "tags"):
             with ErrorCollector(self.problems):
-                words.update({key: require_text(node[key], key)} if key in node else {})
+                words.update(read_words(make_mapping(node.at, [(key, node[key])])) if key in node else {})
         with ErrorCollector(self.problems):
             level = _read_rule_level(node)
         when = self._read_when(node, name)
@@ -226,7 +228,7 @@ class StatementReader:
             for stated in self.walk.family(name, below):
                 if stated.words:
                     raise DocumentError(
-                        name, "why, fix and see are not allowed in a pattern; move them to the requirement"
+                        name, "why, fix, see and tags are not allowed in a pattern; move them to the requirement"
                     )
                 yield stated.data, stated.clause
 
@@ -303,7 +305,7 @@ class StatementReader:
         if any(column.words or column.clause.aliases for column in stated):
             raise DocumentError(
                 node,
-                "why, fix, see and aliases are not allowed in a pattern of rows; move why, fix and see to the rule",
+                "why, fix, see, tags and aliases are not allowed in a pattern of rows; move the words to the rule",
             )
         return self._join_patterns("all", [({**_make_column_data(column)}, column.clause) for column in stated], node)
 

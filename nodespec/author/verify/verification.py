@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from nodespec import BUILT, __version__
 from nodespec.author.verify import consistency
 from nodespec.errors import UsageError
-from nodespec.judge import conclusion
 from nodespec.judge.conclusion import Choice
+from nodespec.judge.globs import find_unmatched_glob
 from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan as plans
@@ -165,10 +165,9 @@ def _check_choice(report: Report) -> Iterator[str]:
 
     `check` refuses other globs.
     """
-    ids = [finding.id for finding in report.findings]
     for option, globs in (("only", report.only), ("skip", report.skip)):
         for glob in globs:
-            if not any(conclusion.is_left_out(Choice(skip=(glob,)), id_) for id_ in ids):
+            if find_unmatched_glob((glob,), (), report.findings)[0]:
                 yield f"{option}: the report says {glob}, but no requirement matches"
 
 
@@ -194,6 +193,7 @@ def _compare_finding(
     stored: Finding, judged: Finding, requirement: Requirement, wording: List[Tuple[str, str]]
 ) -> Iterator[Differing]:
     yield from _compare_fields(stored, judged, EQUAL_FIELDS)
+    yield from _compare_fields(stored, judged, ("tags",))
     for field in SPEC_FIELDS:
         if field == "fix" and stored.outcome != "fail" and stored.fix == requirement.fix:
             continue  # Earlier versions embedded the fix of every requirement.
