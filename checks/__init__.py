@@ -16,4 +16,5 @@ FAMILIES = (
     "ports",
     "files",
     "kubelet",
+    "services",
 )

@@ -25,7 +25,7 @@ SOURCES = (f"{RUNLEVELS}*", *(f"{folder}/*" for folder in SCRIPTS), f"{CONFIGURA
 
 def is_service_enabled(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a service is in any runlevel; absent if it does not exist."""
-    script = _find_script(tree, name)
+    script = find_script(tree, name)
     if not isinstance(script, Value):
         return script
     levels = tree.names(RUNLEVELS)
@@ -43,7 +43,7 @@ def is_service_enabled(tree: Tree, name: str) -> Observation[bool]:
 
 def is_service_started(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a boot starts a service; absent if it does not exist."""
-    script = _find_script(tree, name)
+    script = find_script(tree, name)
     if not isinstance(script, Value):
         return script
     started, unread = tree.once(_list_started_services)
@@ -52,7 +52,7 @@ def is_service_started(tree: Tree, name: str) -> Observation[bool]:
     return unread or Value(value=False, evidence=Evidence(RUNLEVELS))
 
 
-def _find_script(tree: Tree, name: str) -> Observation[str]:
+def find_script(tree: Tree, name: str) -> Observation[str]:
     for folder in SCRIPTS:
         entry = tree.entry(f"{folder}/{name}")
         if isinstance(entry, Value) and entry.value.kind == "file":
@@ -75,7 +75,7 @@ def _list_started_services(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional
         looks.append(names)
         for name in names.value if isinstance(names, Value) else ():
             path = f"{RUNLEVELS}/{level_name}/{name}"
-            entry, script = tree.entry(path), _find_script(tree, name)
+            entry, script = tree.entry(path), find_script(tree, name)
             if isinstance(entry, Value) and entry.value.kind == "directory":
                 levels.append(name)  # a stacked runlevel
                 continue
@@ -91,12 +91,12 @@ def _add_needed_services(tree: Tree, started: Dict[str, Evidence]) -> Iterator[o
     queue = list(started)
     while queue and len(started) < MAX_SERVICES:
         name = queue.pop()
-        script = _find_script(tree, name)
+        script = find_script(tree, name)
         text = _systemd_units.read_optional_text(tree, script.value) if isinstance(script, Value) else script
         for source in (text, _systemd_units.read_optional_text(tree, f"{CONFIGURATION}/{name}")):
             yield source
             for needed in parse_service_needs(source.value) if isinstance(source, Value) else ():
-                found = _find_script(tree, needed) if needed not in started else None
+                found = find_script(tree, needed) if needed not in started else None
                 yield found
                 if isinstance(found, Value) and isinstance(source, Value):
                     started[needed] = source.evidence._replace(inferred=True)

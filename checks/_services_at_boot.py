@@ -23,6 +23,7 @@ READERS = {
     "modules": ("systemd-modules-load.service", ("modules",), "kmod"),
     "swap": ("swap.target", ("swap", "localmount"), "swap"),
 }
+GENERATED = ("mount", "automount", "swap", "target")  # types that exist without a file: by fstab, or in `stock`
 SYSV_FOLDERS = ("/etc/rcS.d", "/etc/rc.d/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d")
 SOURCES = (
     *_init_system.SOURCES,
@@ -70,7 +71,10 @@ def _confirm_missing_unit(tree: Tree, unit: str) -> Optional[Absent]:
 
     Most hosts lack most units, so this avoids loading the graph of all units.
     """
-    files = (_systemd_units.find_unit_file(tree, unit), tree.entry(f"/etc/init.d/{unit.rpartition('.')[0]}"))
+    prefix, _, kind = unit.rpartition(".")
+    if kind in GENERATED or "@" in prefix:  # An instance has no file, but its template.
+        return None
+    files = (_systemd_units.find_unit_file(tree, unit), tree.entry(f"/etc/init.d/{prefix}"))
     missing = all(isinstance(file, Absent) for file in files)
     return Absent(Evidence(_systemd_units.UNIT_PATH), f"unit {unit} not found") if missing else None
 

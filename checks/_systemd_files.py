@@ -44,6 +44,12 @@ SEARCH_PATH = (
     LATE,
     "stock",
 )
+# The search path of a running systemd.
+LIVE_SEARCH_PATH = (
+    *("/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient"),
+    *("/run/systemd/generator.early", CONFIG, "/etc/systemd/system.attached", "/run/systemd/system"),
+    *("/run/systemd/system.attached", "/run/systemd/generator", *VENDOR, "/run/systemd/generator.late"),
+)
 
 
 class Link(NamedTuple):
@@ -66,8 +72,14 @@ class Units:
     `added` maps `DIRECTORY/NAME` or `DIRECTORY/NAME.wants/NAME` to a link or a text. `removed` lists links of /etc.
     """
 
-    def __init__(self, tree: Tree, added: Mapping[str, object], removed: frozenset[str] = frozenset()) -> None:
-        self.tree, self.added, self.removed = tree, added, removed
+    def __init__(
+        self,
+        tree: Tree,
+        added: Mapping[str, object],
+        removed: frozenset[str] = frozenset(),
+        search_path: Tuple[str, ...] = SEARCH_PATH,
+    ) -> None:
+        self.tree, self.added, self.removed, self.search_path = tree, added, removed, search_path
         self.unread: Optional[Unknown] = None  # the first path that could not be read
         self.malformed = False  # whether [Install] was searched in a file that systemd refuses
         self._listed: Dict[str, Tuple[str, ...]] = {}
@@ -134,7 +146,7 @@ class Units:
 
     def _list_search_folders(self) -> Iterator[str]:
         """Yield the directories of the search path and the targets of their links."""
-        for folder in SEARCH_PATH:
+        for folder in self.search_path:
             yield folder
             path = folder
             for _ in range(MAX_SEARCH_LINKS):
@@ -150,7 +162,7 @@ class Units:
         The first directory counts.
         """
         ids: Dict[str, str] = {}
-        for place, folder in enumerate(SEARCH_PATH):
+        for place, folder in enumerate(self.search_path):
             for name in self.names(folder):
                 if name.endswith(DIRECTORIES):
                     self._folders.setdefault(name, []).append(place)
@@ -199,12 +211,12 @@ class Units:
 
     def has_broken_name(self) -> bool:
         """Return whether a name is an invalid alias or an alias of a missing unit, or a link leads to no file."""
-        paths = [(folder, name) for folder in SEARCH_PATH for name in self.names(folder) if is_unit_name(name)]
+        paths = [(folder, name) for folder in self.search_path for name in self.names(folder) if is_unit_name(name)]
         return any(not self.resolve_path(name) or self._is_broken_link(f"{folder}/{name}") for folder, name in paths)
 
     def find_broken_link(self, name: str) -> str:
         """Return a link of that name that leads to no file and hides another file; else an empty text."""
-        paths = [f"{folder}/{name}" for folder in SEARCH_PATH if name in self.names(folder)]
+        paths = [f"{folder}/{name}" for folder in self.search_path if name in self.names(folder)]
         return next((path for path in paths[:-1] if self._is_broken_link(path)), "")
 
     def _is_broken_link(self, path: str) -> bool:
@@ -252,7 +264,7 @@ class Units:
         If several have the same name, the first directory counts.
         """
         ranked = [
-            (rank, place, depth, f"{SEARCH_PATH[place]}/{level}{suffix}")
+            (rank, place, depth, f"{self.search_path[place]}/{level}{suffix}")
             for rank, name in enumerate((*names, names[0].rpartition(".")[2]))
             for depth, level in enumerate(list_name_levels(name) if "." in name else (name,))
             for place in self._folders.get(f"{level}{suffix}", ())
