@@ -17,4 +17,5 @@ FAMILIES = (
     "files",
     "kubelet",
     "services",
+    "time",
 )

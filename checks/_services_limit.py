@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodespec.facts.value_types import Whole
+from nodespec.facts.value_numbers import Whole
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:

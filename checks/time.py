@@ -1,7 +1,7 @@
 """The clock: whether it is synchronized, its errors, what sets it, its time zone.
 
-A wrong clock breaks TLS: the API server refuses certificates that are not valid yet. The kernel's own state decides, as
-`timedatectl` shows it, so that every daemon counts: chronyd, systemd-timesyncd, ntpd. Nothing is asked over the network.
+A wrong clock breaks TLS: certificates are not valid yet, or no longer. The kernel's own state decides, as `timedatectl`
+shows it, so that every daemon counts: chronyd, systemd-timesyncd, ntpd. Nothing is asked over the network.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 
 from nodespec.checks import _services_at_boot
 from nodespec.facts.declaration import fact
-from nodespec.facts.value_types import Flag, Form, OneOf, SetOf, Whole
+from nodespec.facts.value_numbers import Whole
+from nodespec.facts.value_types import Flag, Form, OneOf, SetOf
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.light_typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 
 if TYPE_CHECKING:
     from typing import FrozenSet, List, Optional
+
+    from nodespec.host.clock import ClockState
 
 ADJTIMEX = ("adjtimex(2)",)
 # An error of 16 s is the kernel's word for "not synchronized": NTP_PHASE_LIMIT in <linux/timex.h>.
@@ -47,11 +50,11 @@ ZONE = Form(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,3}", 100, "the name of a time 
 def synchronized(machine: Machine) -> Observation[bool]:
     """Whether the clock is synchronized with another one, as the kernel has it.
 
-    True if the maximum error is below 16 s, which is what `timedatectl` tests. The kernel increases that error by 0.5 ms
-    a second, so that a clock whose daemon stopped is synchronized for some hours more. A virtual machine whose
+    True if the maximum error is below 16 s, which is what `timedatectl` tests. The kernel increases that error by
+    0.5 ms a second, so that a clock whose daemon stopped is synchronized for some hours more. A virtual machine whose
     hypervisor sets the clock is not synchronized in this sense.
     """
-    return _read_state().then(lambda state: state.maximum_error < UNSYNCHRONIZED)
+    return machine.once(_read_state).then(lambda state: state.maximum_error < UNSYNCHRONIZED)
 
 
 @fact(Whole(), sources=ADJTIMEX, moves=True, fix="see the sources of the time daemon; required: {want} ms")
@@ -60,27 +63,32 @@ def maximum_error(machine: Machine) -> Observation[int]:
 
     It grows by itself while no daemon corrects the clock.
     """
-    return _read_state().then(lambda state: _to_milliseconds(state.maximum_error))
+    return machine.once(_read_state).then(lambda state: _to_milliseconds(state.maximum_error))
 
 
 @fact(Whole(), sources=ADJTIMEX, moves=True, fix="see the sources of the time daemon; required: {want} ms")
 def estimated_error(machine: Machine) -> Observation[int]:
     """The error that the time daemon expects, in milliseconds. Without a daemon it is 16000."""
-    return _read_state().then(lambda state: _to_milliseconds(state.estimated_error))
+    return machine.once(_read_state).then(lambda state: _to_milliseconds(state.estimated_error))
 
 
-@fact(Whole(), sources=(*ADJTIMEX, "/proc/*/comm"), moves=True, fix="wait until the clock is corrected; required: {want} ms")
+@fact(
+    Whole(),
+    sources=(*ADJTIMEX, "/proc/*/comm"),
+    moves=True,
+    fix="wait until the clock is corrected; required: {want} ms",
+)
 def offset(machine: Machine) -> Observation[int]:
     """The offset that the kernel still has to correct, in milliseconds, without its sign.
 
     systemd-timesyncd and ntpd let the kernel correct the clock. chronyd corrects it itself, so that the offset is
     unknown: use `time.maximum_error`.
     """
-    running = daemons.probe(machine)
+    running = _list_running_daemons(machine)
     if isinstance(running, Value) and "chronyd" in running.value:
         say = f"{running.evidence}: chronyd does not give the kernel its offset"
         return Unknown("unsupported", say, "use time.maximum_error")
-    return _read_state().then(lambda state: _to_milliseconds(abs(state.offset)))
+    return machine.once(_read_state).then(lambda state: _to_milliseconds(abs(state.offset)))
 
 
 @fact(
@@ -94,22 +102,7 @@ def daemons(machine: Machine) -> Observation[FrozenSet[str]]:
     Those that run, by the names of their processes; also one in a container. Two that set the same clock disturb each
     other. `ntpd` is that of ntp, NTPsec, OpenNTPD and busybox. At rest it is the set of those that a boot starts.
     """
-    names = machine.names("/proc")
-    if not isinstance(names, Value):
-        return names
-    found: List[str] = []
-    unread: Optional[Unknown] = None
-    at = Evidence("/proc/*/comm")
-    for name in filter(str.isdigit, names.value):
-        comm = machine.line(f"/proc/{name}/comm")
-        if isinstance(comm, Value) and comm.value in PROCESSES:
-            found.append(PROCESSES[comm.value])
-            at = comm.evidence
-        elif isinstance(comm, Unknown):
-            unread = unread or comm
-    init = machine.line("/proc/1/comm")  # If process 1 is visible, all processes are.
-    unread = unread or (init if isinstance(init, Unknown) else None)
-    return unread or Value(frozenset(found), at)
+    return _list_running_daemons(machine)
 
 
 @daemons.at_rest(*_services_at_boot.SOURCES)
@@ -165,7 +158,26 @@ def rtc_in_local_time(tree: Tree) -> Observation[bool]:
     return text.then(_parse_adjtime)
 
 
-def _read_state() -> Observation[ClockState]:
+def _list_running_daemons(machine: Machine) -> Observation[FrozenSet[str]]:
+    names = machine.names("/proc")
+    if not isinstance(names, Value):
+        return names
+    found: List[str] = []
+    unread: Optional[Unknown] = None
+    at = Evidence("/proc/*/comm")
+    for name in filter(str.isdigit, names.value):
+        comm = machine.line(f"/proc/{name}/comm")
+        if isinstance(comm, Value) and comm.value in PROCESSES:
+            found.append(PROCESSES[comm.value])
+            at = comm.evidence
+        elif isinstance(comm, Unknown):
+            unread = unread or comm
+    init = machine.line("/proc/1/comm")  # If process 1 is visible, all processes are.
+    unread = unread or (init if isinstance(init, Unknown) else None)
+    return unread or Value(frozenset(found), at)
+
+
+def _read_state(_: Machine) -> Observation[ClockState]:
     from nodespec.host import clock  # noqa: PLC0415
 
     return clock.read_clock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 SOURCE = "adjtimex(2)"
 NANOSECONDS = 0x2000  # STA_NANO: the offset is in nanoseconds
 STRUCTURE_BYTES = 512  # struct timex has 208 bytes on 64-bit systems, and 128 on others
-# Fields of struct timex in <linux/timex.h>: `modes` (an unsigned int), then these; `status` is an int, the others longs.
+# Fields of struct timex in <linux/timex.h> after `modes`, an unsigned int. `status` is an int, the others are longs.
 FIELDS = ("offset", "freq", "maxerror", "esterror", "status")
 
 
@@ -29,7 +31,9 @@ def read_clock() -> Observation[ClockState]:
     try:
         import ctypes  # noqa: PLC0415 - only needed for the clock
     except ImportError:
-        return Unknown("tool missing", "this Python has no module ctypes", "install the whole standard library of Python")
+        return Unknown(
+            "tool missing", "this Python has no module ctypes", "install the whole standard library of Python"
+        )
     try:
         library = ctypes.CDLL(None, use_errno=True)
         buffer = ctypes.create_string_buffer(STRUCTURE_BYTES)  # `modes` is 0: nothing is changed
@@ -59,8 +63,5 @@ def decode_clock(data: bytes, long_bytes: int) -> ClockState:
 
 
 def _read_integer(data: bytes, place: Tuple[int, int]) -> int:
-    import sys  # noqa: PLC0415 - only needed for the byte order
-
     begin, width = place
-    order = "little" if sys.byteorder == "little" else "big"
-    return int.from_bytes(data[begin : begin + width], order, signed=True)
+    return int.from_bytes(data[begin : begin + width], sys.byteorder, signed=True)

@@ -15,6 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nodespec.checks.services import services
+from nodespec.host.machine import Machine
+from nodespec.model.observation import Limits, Value
+
 FOLDER = Path("/run/systemd/system")
 UNITS = {
     "oracle-fails.service": "[Service]\nExecStart=/bin/false\n",
@@ -86,10 +90,6 @@ def list_units() -> list[str]:
 
 def observe(units: list[str]) -> dict[str, dict[str, list[object]]]:
     """What nodespec sees of each unit: columns with a state and the possible values."""
-    from nodespec.checks.services import services
-    from nodespec.host.machine import Machine
-    from nodespec.model.observation import Limits, Value
-
     machine = Machine("/", Limits(peer_seconds=60.0))
     rows = services.probe(machine)
     found: dict[str, dict[str, list[object]]] = {}
