@@ -18,4 +18,5 @@ FAMILIES = (
     "kubelet",
     "services",
     "time",
+    "security",
 )

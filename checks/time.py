@@ -129,8 +129,8 @@ def _daemons_at_rest(tree: Tree) -> Observation[FrozenSet[str]]:
 def timezone(tree: Tree) -> Observation[str]:
     """The time zone: Europe/Berlin, Etc/UTC, UTC.
 
-    The target of the link /etc/localtime below a directory `zoneinfo`. Without that file it is UTC. If it is no link,
-    /etc/timezone has the name (inferred).
+    The target of the link /etc/localtime below a directory `zoneinfo`. Without that file it is UTC. If it is not a
+    link, /etc/timezone has the name (inferred).
     """
     entry = tree.entry(LOCALTIME, follow=False)
     if isinstance(entry, Absent):

@@ -27,7 +27,8 @@ UNITS = {
     "oracle-limited.service.d/10-more.conf": "[Service]\nLimitNOFILE=2048:4096\nTasksMax=77\n",
     "oracle-endless.service": "[Service]\nExecStart=/bin/sleep 9999\nTasksMax=infinity\nSlice=oracle-deep.slice\n",
     "oracle-idle.timer": "[Timer]\nOnCalendar=2099-01-01\nUnit=oracle-limited.service\n",
-    "oracle-listens.socket": "[Socket]\nListenStream=/run/oracle.sock\nService=oracle-limited.service\n",
+    "oracle-listens.socket": "[Socket]\nListenStream=/run/oracle.sock\nAccept=yes\n",
+    "oracle-listens@.service": "[Service]\nExecStart=/bin/cat\nStandardInput=socket\n",
     "oracle@.service": "[Service]\nExecStart=/bin/sleep 9999\nLimitNOFILE=123\n",
 }
 STARTED = ("limited.service", "endless.service", "idle.timer", "listens.socket", "fails.service")
@@ -35,6 +36,7 @@ ACTIVE = ("active", "reloading")
 COLUMNS = ("load", "masked", "active", "state", "substate", "failed", "drop_ins", "nofile", "nofile_soft", "tasks")
 SHOWN = "Id,Names,LoadState,ActiveState,SubState,LimitNOFILE,LimitNOFILESoft,TasksMax,DropInPaths,MainPID"
 INFINITE = {"infinity": (1 << 64) - 1}
+MOST = 60  # units of the system that are compared: each instruction is emulated
 SKIPPED = ("device", "scope", "slice")
 
 
@@ -85,7 +87,9 @@ def list_units() -> list[str]:
         *command("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full").splitlines(),
     )
     names = {line.split()[0] for line in shown if line.split()}
-    return sorted(name for name in names if "@." not in name and name.rpartition(".")[2] not in SKIPPED)
+    units = sorted(name for name in names if "@." not in name and name.rpartition(".")[2] not in SKIPPED)
+    made = [name for name in units if name.startswith("oracle")]
+    return [*made, *[name for name in units if name not in made][:MOST]]
 
 
 def observe(units: list[str]) -> dict[str, dict[str, list[object]]]:
