@@ -140,7 +140,8 @@ def _make_families(typed: Typed, *, described: bool) -> Dict[str, Node]:
 
 
 def _make_declared(declared: Union[Group, Leaf, Table], typed: Typed, *, described: bool) -> Node:
-    about: Node = {"description": inspect.cleandoc(declared.about)} if described else {}
+    # The summary only: the pages of the manual are a sixth of the schema. `explain` prints them.
+    about: Node = {"description": inspect.cleandoc(declared.about).split("\n\n")[0]} if described else {}
     if isinstance(declared, Group):
         members = declared.members.items()
         return {
