@@ -17,7 +17,7 @@ import time
 from typing import NamedTuple
 
 from nodespec.errors import UsageError as SpecError
-from nodespec.facts.live import Live, install_alarms
+from nodespec.facts.live import InstalledAlarms, Live
 from nodespec.judge import judge as judging
 from nodespec.judge.conclusion import Choice
 from nodespec.light_typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def observe(
     bounds all observations. A fact that was not observed by then is unknown. Nothing on the host is changed. Raises
     `SpecError` if the host, image or recording is not found.
     """
-    with install_alarms():
+    with InstalledAlarms():
         return ObservedHost(*open_target(Target(root, image, recording, kernel, platform, deadline)))
 
 
@@ -114,7 +114,7 @@ def judge(
     choice = Choice(tuple(only), tuple(skip), strict)
     check_choice(choice, plan)
     terms = judging.Terms(time.time() if now is None else now, choice, tuple(waivers))
-    with install_alarms():
+    with InstalledAlarms():
         return judging.judge(plan, host.facts, host.subject, terms)
 
 

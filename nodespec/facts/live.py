@@ -5,10 +5,8 @@ A value or an absence is reported only if it was observed.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Mapping  # isinstance is four times as slow with the class of typing.
-from contextlib import contextmanager
 
 from nodespec.facts.declaration import Leaf, Place, Row, Rows, Table
 from nodespec.host.machine import Machine
@@ -17,10 +15,13 @@ from nodespec.light_typing import TYPE_CHECKING, Protocol, TypeVar, cast
 from nodespec.model.observation import DEFAULT_LIMITS, DEFERRED, Absent, Limits, Observation, TimedOut, Unknown, Value
 
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
-    from typing import Callable, Dict, Iterator, Tuple, Union
+    from typing import Callable, Dict, Tuple, Union
 
     from nodespec.facts.value_types import Datum
+else:
+    import _signal as signal  # The module signal makes enums of all numbers, which takes 1% of a check.
 
 T = TypeVar("T")
 ROW_PRESENT = "there"  # The value of a row that has columns.
@@ -190,7 +191,7 @@ class Alarm:
     so that the load of other processes does not cost a verdict.
     """
 
-    ready = False  # Whether `install_alarms` has installed the handler once, instead of each alarm for itself.
+    ready = False  # Whether `InstalledAlarms` has installed the handler once, instead of each alarm for itself.
 
     def __init__(self, seconds: float, *, busy: bool = False) -> None:
         self.seconds, self.own = seconds, busy or not Alarm.ready
@@ -212,23 +213,24 @@ class Alarm:
                 signal.signal(self.number, self.before)
 
 
-@contextmanager
-def install_alarms() -> Iterator[None]:
+class InstalledAlarms:
     """Install the signal handler once for a run with many alarms.
 
     Installing it for each alarm takes longer than most observations.
     """
-    try:
-        before = signal.signal(signal.SIGALRM, _raise_timeout)
-    except ValueError:  # Not the main thread.
-        yield
-        return
-    Alarm.ready = True
-    try:
-        yield
-    finally:
-        Alarm.ready = False
-        signal.signal(signal.SIGALRM, before)
+
+    def __enter__(self) -> None:
+        self.installed = False
+        try:
+            self.before = signal.signal(signal.SIGALRM, _raise_timeout)
+        except ValueError:  # Not the main thread.
+            return
+        self.installed = Alarm.ready = True
+
+    def __exit__(self, *_: object) -> None:
+        if self.installed:
+            Alarm.ready = False
+            signal.signal(signal.SIGALRM, self.before)
 
 
 def _raise_timeout(_number: int, _frame: Union[FrameType, None]) -> None:

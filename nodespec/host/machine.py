@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
 
 from nodespec.host import mount_masks, pseudofs
 from nodespec.host.directory import DirectoryTree
@@ -16,7 +15,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     import socket
     import subprocess
-    from typing import Iterator, Optional, Sequence, Tuple, Union
+    from typing import Optional, Sequence, Tuple, Union
 
 SEALED = "is made inaccessible: a directory of mode 000 hides it"
 PARAMETERS = "/proc/sys/"
@@ -180,7 +179,7 @@ class Machine(DirectoryTree):
             return program
         try:
             seconds = self.program_seconds()
-            with _replace_timeout(seconds):
+            with _ReplacedTimeout(seconds):
                 status, output = _run_program([program.value, *argv[1:]], seconds, self.limits.output_bytes)
         except OSError as error:
             return Unknown("failed", f"{said}: {error.strerror}")
@@ -231,25 +230,31 @@ def _make_proc_path(name: str, folder: Union[int, None]) -> str:
     return name if folder is None else f"/proc/self/fd/{folder}/{name}"
 
 
-@contextmanager
-def _replace_timeout(seconds: float) -> Iterator[None]:
+class _ReplacedTimeout:
     """Replace the timeout of an observation while a program runs, then restore it.
 
     At most half of the remaining timeout is spent.
     """
-    import signal  # noqa: PLC0415
-    import time  # noqa: PLC0415
 
-    if not signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-    left = signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)[0]
-    begun = time.monotonic()
-    try:
-        yield
-    finally:
-        spent = min(time.monotonic() - begun, left / 2)
-        signal.setitimer(signal.ITIMER_REAL, left - spent)
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.replaced = seconds, False
+
+    def __enter__(self) -> None:
+        import signal  # noqa: PLC0415
+        import time  # noqa: PLC0415
+
+        self.replaced = signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        if self.replaced:
+            self.left = signal.setitimer(signal.ITIMER_REAL, self.seconds + GRACE_SECONDS)[0]
+            self.begun = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        import signal  # noqa: PLC0415
+        import time  # noqa: PLC0415
+
+        if self.replaced:
+            spent = min(time.monotonic() - self.begun, self.left / 2)
+            signal.setitimer(signal.ITIMER_REAL, self.left - spent)
 
 
 def _run_program(argv: Sequence[str], seconds: float, size: int) -> Tuple[int, Union[bytes, None]]:

@@ -10,7 +10,7 @@ import time
 
 from nodespec.errors import UsageError, suggest_name
 from nodespec.facts.declaration import resolve_place
-from nodespec.facts.live import Alarm, Live, install_alarms
+from nodespec.facts.live import Alarm, InstalledAlarms, Live
 from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.host.machine import Machine
 from nodespec.judge.conclusion import Choice
@@ -64,7 +64,7 @@ def judge_host(plan: Plan, target: Target, options: JudgeOptions, *, embeds: boo
     """Judge a host; retry until it conforms or `options.wait` has passed."""
     end = time.monotonic() + options.wait
     while True:
-        with install_alarms():
+        with InstalledAlarms():
             live, seat = _open_live(target)
             report = judge(
                 plan, live, seat, Terms(time.time(), options.choice, options.waivers, embeds, limits=target.limits)
