@@ -36,12 +36,12 @@ FLAVORS = {
 
 FIRMWARE = "/boot/firmware"  # of a Raspberry Pi
 
-_IMAGE = (
-    r"(?:vmlinu[xz]|[Ii]mage|kernel)-(?!0-rescue)"
-    r"([\w.+~-]{1,120}?(?<!\.old)(?<!\.bak)(?<!\.hmac)(?<!\.sig)(?<!\.img))"
-)
+RELEASED_IMAGES = ("vmlinuz", "vmlinux", "Image", "image", "kernel")  # before `-RELEASE`
+UNRELEASED_IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage")  # alone, or before `-FLAVOR`
+COPIES = (".old", ".bak", ".hmac", ".sig", ".img")  # what follows a release and is no kernel to start
+MAX_RELEASE_CHARS = 120
+NIX_HASH_CHARS = 32
 _NIX = r"[0-9a-z]{32}-(?:kernel-|initrd-)?linux-(?:[a-z]+-)*(\d[\w.+~-]{0,80}?)(?:-(?:bz)?[Ii]mage)?(?:\.efi)?"
-_UNRELEASED = re.compile(r"(?:vmlinu[xz]|Image|bzImage)(?:-[A-Za-z][\w.+~-]{0,80})?|kernel(?:8|7l?|_2712)?\.img")
 
 
 class InstalledKernel(NamedTuple):
@@ -70,7 +70,7 @@ def _list_installed_kernels(tree: Tree) -> Observation[Mapping[str, InstalledKer
     if isinstance(boot, Unknown):
         return boot
     files = [f"/boot/{name}" for name in (boot.value if isinstance(boot, Value) else ())]
-    unreleased = [path for path in files if _UNRELEASED.fullmatch(path[6:])]
+    unreleased = [path for path in files if _is_unreleased(path[6:])]
     unreleased += [f"{FIRMWARE}/{name}" for name in FLAVORS if isinstance(firmware, Value) and name in firmware.value]
     for path in files:
         release = _parse_image_name(path)
@@ -174,10 +174,25 @@ MAX_NAMED_RELEASES = 8
 def _parse_image_name(path: str) -> str:
     """Parse a name: /boot/vmlinuz-RELEASE, /nix/store/HASH-linux-RELEASE-bzImage.efi."""
     name = path.rpartition("/")[2]
-    image, nix = re.fullmatch(_IMAGE, name), re.fullmatch(_NIX, name)
-    if image and re.match(r"\d+\.\d+", image[1]):
-        return image[1]
+    image, _, release = name.partition("-")
+    if image in RELEASED_IMAGES and _is_release(release):
+        return release
+    nix = re.fullmatch(_NIX, name) if name[NIX_HASH_CHARS:].startswith("-") else None
     return nix[1] if nix else ""
+
+
+def _is_release(text: str) -> bool:
+    """Return whether the end of a file's name is a release, and that of no copy: 6.1.0-50-amd64."""
+    is_copy = text.endswith(COPIES) or text.startswith("0-rescue")
+    return not is_copy and len(text) <= MAX_RELEASE_CHARS and re.fullmatch(r"\d+\.\d[\w.+~-]*", text) is not None
+
+
+def _is_unreleased(name: str) -> bool:
+    """Return whether a name is that of a kernel without its release: vmlinuz, vmlinuz-lts, kernel8.img."""
+    image, dash, flavor = name.partition("-")
+    if image not in UNRELEASED_IMAGES or not dash:
+        return name in UNRELEASED_IMAGES or name in FLAVORS
+    return flavor[:1].isalpha() and re.fullmatch(r"[A-Za-z][\w.+~-]{0,80}", flavor) is not None
 
 
 def _parse_image_folder(path: str) -> str:

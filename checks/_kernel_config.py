@@ -158,7 +158,10 @@ def parse_signature(data: bytes) -> str:
 
     Example: `CONFIG_VERSION_SIGNATURE="Ubuntu 5.15.0-25.25-generic 5.15.30"`.
     """
-    match = re.search(rb'^CONFIG_VERSION_SIGNATURE="[^"\n]* (\d[^"\s]*)"', data, re.MULTILINE)
+    # Most kernels have none. To find the plain text first is ten times as fast as the pattern.
+    at = data.find(b"CONFIG_VERSION_SIGNATURE=")
+    text = data[max(at - 1, 0) :] if at >= 0 else b""
+    match = re.search(rb'^CONFIG_VERSION_SIGNATURE="[^"\n]* (\d[^"\s]*)"', text, re.MULTILINE) if text else None
     if not match:
         raise ValueError("no version signature found")
     return match[1].decode("utf-8", "backslashreplace")
@@ -191,12 +194,12 @@ def parse_config_rows(data: bytes, at: Evidence) -> Rows[str]:
         if not last:
             last.update(zip(lines, range(len(lines))))
         option = b"CONFIG_%b" % name.encode()
-        line = max(last.get(form % option, -1) for form in COMMON_FORMS)
-        parsed = _parse_config_line(lines[line]) if line >= 0 else None
-        if not parsed:
-            start = max(data.rfind(form % option) for form in (b"\n%b=", b"\n# %b is not set"))
-            line = data.count(b"\n", 0, start + 1) if start >= 0 else 0
-            parsed = _parse_config_line(lines[line])
+        line, value = max((last.get(form % option, -1), value) for form, value in COMMON_FORMS.items())
+        if line >= 0:
+            return Value(value, at._replace(line=line))
+        start = max(data.rfind(form % option) for form in (b"\n%b=", b"\n# %b is not set"))
+        line = data.count(b"\n", 0, start + 1) if start >= 0 else 0
+        parsed = _parse_config_line(lines[line])
         return Value(parsed[1], at._replace(line=line)) if parsed else None
 
     def every() -> Mapping[str, Observation[str]]:
@@ -217,8 +220,8 @@ def parse_config_rows(data: bytes, at: Evidence) -> Rows[str]:
     return Rows(find_row, every, Value("undefined", at))
 
 
-COMMON_FORMS = (b"%b=y", b"%b=m", b"# %b is not set")  # almost every line has one of these forms
-_ROW = re.compile(rb"CONFIG_(\w+)=(.*?)\r?|# CONFIG_(\w+) is not set\s*")
+COMMON_FORMS = {b"%b=y": "y", b"%b=m": "m", b"# %b is not set": "n"}  # almost every line has one of these forms
+_ROW = rb"CONFIG_(\w+)=(.*?)\r?|# CONFIG_(\w+) is not set\s*"  # compiled when it is first used
 
 
 def _parse_config_line(line: bytes) -> Optional[tuple[str, str]]:
@@ -226,7 +229,7 @@ def _parse_config_line(line: bytes) -> Optional[tuple[str, str]]:
 
     A string is returned without its quotes.
     """
-    match = _ROW.fullmatch(line)
+    match = re.fullmatch(_ROW, line)
     if not match:
         return None
     if match[3]:

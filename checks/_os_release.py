@@ -66,14 +66,19 @@ def _parse_os_release(text: str) -> Mapping[str, OsReleaseLine]:
     return assignments
 
 
-_PIECE = re.compile(r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P<escaped>.)|(?P<plain>[^\s"\'\\]+)')
+# Compiled for the first value that is more than one word, or one text in double quotes.
+_PIECE = r'"(?P<double>(?:[^"\\]|\\.)*)"|\'(?P<single>[^\']*)\'|\\(?P<escaped>.)|(?P<plain>[^\s"\'\\]+)'
 
 
 def _parse_shell_word(written: str) -> str:
     """Parse a value as a shell word without expansions; blanks in it are folded."""
-    word, offset = "", 0
+    if written.isalnum():
+        return written
+    if len(written) > 1 and written[0] == written[-1] == '"' and '"' not in written[1:-1] and "\\" not in written:
+        return " ".join(written[1:-1].split())
+    word, offset, pattern = "", 0, re.compile(_PIECE)
     while offset < len(written) and not written[offset].isspace():
-        piece = _PIECE.match(written, offset)
+        piece = pattern.match(written, offset)
         if not piece:
             raise ValueError("a quote is not closed")
         double = re.sub(r'\\(["$`\\])', r"\1", piece["double"] or "")

@@ -56,7 +56,7 @@ def is_link(text: str) -> bool:
     return re.fullmatch(LINK, text, re.ASCII) is not None
 
 
-SEARCH_PATH = re.compile(r"(?:/[\w./-]+:){2,}/[\w./-]+", re.ASCII)  # directories in which programs are searched
+SEARCH_PATH = r"(?:/[\w./-]+:){2,}/[\w./-]+"  # directories in which programs are searched
 
 
 def escape_record(item: T, escape: Callable[[str], str]) -> T:
@@ -166,7 +166,7 @@ def format_part(part: Part) -> str:
 
 def format_origin(evidence: Evidence) -> str:
     """Return where an observation comes from."""
-    source = SEARCH_PATH.sub("the search path", evidence.source)
+    source = re.sub(SEARCH_PATH, "the search path", evidence.source, flags=re.ASCII)
     place = f"{source}:{evidence.line}" if evidence.line else source
     return f"inferred from {place}" if evidence.inferred else place
 

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 MAX_TEXT_CHARS = 256  # Characters of a version.
 
 
+def is_decimal(text: str, digits: int) -> bool:
+    """Return whether a text is a number of at most so many digits 0 to 9."""
+    return text.isascii() and text.isdigit() and len(text) <= digits
+
+
 class Whole(Kind[int]):
     """A whole number, zero or more."""
 
     noun, ordered, spans, pattern = "a whole number", True, True, r"^\d{1,18}$"
 
     def read(self, text: str) -> int:
-        if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        if not is_decimal(text, 18):
             raise ValueError(f"`{text}` is not {self.noun}")
         return int(text)
 
@@ -63,10 +68,11 @@ class Size(Whole):
     }
 
     def read(self, text: str) -> int:
-        match = re.fullmatch(r"(\d{1,12})([KMGT]i?)?", text, re.ASCII)
-        if not match:
+        unit = text.lstrip("0123456789")
+        number = text[: len(text) - len(unit)]
+        if unit not in self.UNITS or not is_decimal(number, 12):
             raise ValueError(f"`{text}` is not {self.noun}")
-        return int(match[1]) * self.UNITS[match[2] or ""]
+        return int(number) * self.UNITS[unit]
 
     def written(self, value: Case) -> str:
         if not isinstance(value, int):
@@ -158,6 +164,8 @@ class UntypedValue(FreeText):
 
 
 def _parse_number(text: str) -> int:
+    if is_decimal(text, 20):
+        return int(text)
     if not re.fullmatch(r"-?(0x[0-9a-fA-F]{1,16}|\d{1,20})", text, re.ASCII):
         raise ValueError(f"`{text[:40]}` is not a number")
     return int(text, 16 if "0x" in text else 10)
@@ -175,7 +183,7 @@ class Option(UntypedValue):
     PLAIN = ("undefined", "n", "m", "y")
 
     def read(self, text: str) -> str:
-        if not re.match(self.pattern, text):
+        if text not in self.PLAIN and not re.match(self.pattern, text):
             raise ValueError(f"`{text}` is not {self.noun}{suggest_name(text, (*self.PLAIN, *self.words))}")
         return text[1:-1] if text.startswith('"') else text
 

@@ -26,7 +26,12 @@ Datum: TypeAlias = "Union[str, int, bool, FrozenSet[str]]"  # The value of a fac
 Case: TypeAlias = "Union[Datum, Near]"  # The value that an expectation is evaluated on.
 MORE = 1 << 63  # An entry in the other values of a number: the number may be any larger one.
 OTHER = "\0"  # A text that no spec names.
-OPERATOR = re.compile(r"\s*(?:[<>=]|!=)")
+OPERATORS = ("<", ">", "=", "!=")
+
+
+def begins_with_operator(text: str) -> bool:
+    """Return whether a text of a spec is meant as a range."""
+    return text.lstrip().startswith(OPERATORS)
 
 
 class UndecidedError(Exception):
@@ -108,7 +113,7 @@ class FreeText(Kind[str]):
     """Free text, compared with blanks folded."""
 
     def read(self, text: str) -> str:
-        if OPERATOR.match(text):
+        if begins_with_operator(text):
             raise ValueError(f"`{text}` is a range, and {self.noun} has no order")
         return " ".join(text.split())
 
@@ -121,7 +126,7 @@ class FreeText(Kind[str]):
 
 
 # Control characters, and bytes that are not UTF-8, which `host.tree.decoded` writes as \x80 to \xff.
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]|\\x[89a-f][0-9a-f]")
+_UNPRINTABLE = r"[\x00-\x08\x0e-\x1f\x7f-\x9f]|\\x[89a-f][0-9a-f]"  # Compiled when it is first used.
 
 
 def printable(text: str) -> str:
@@ -129,9 +134,9 @@ def printable(text: str) -> str:
 
     A file of zero bytes, as after a power loss, has them.
     """
-    if not text.isprintable() and UNPRINTABLE.search(text):
+    if not text.isprintable() and re.search(_UNPRINTABLE, text):
         raise ValueError("contains a control character")
-    if "\\x" in text and UNPRINTABLE.search(text):
+    if "\\x" in text and re.search(_UNPRINTABLE, text):
         raise ValueError("contains bytes that are not UTF-8")
     return text
 

@@ -32,11 +32,11 @@ class Scheme(NamedTuple):
     span: Callable[[str], Span]
 
 
-_RELEASE = re.compile(
+_RELEASE = (  # Compiled for the first version that is more than numbers.
     r"v?(\d{1,18}(?:\.\d{1,18}){0,9}(?!\d))"
-    r"(?:(?:-0(?:\.\d{1,9})?\.|[-~_]?)(alpha|beta|rc)(?![A-Za-z])[.-]?(\d{1,18})?)?",
-    re.ASCII | re.IGNORECASE,
+    r"(?:(?:-0(?:\.\d{1,9})?\.|[-~_]?)(alpha|beta|rc)(?![A-Za-z])[.-]?(\d{1,18})?)?"
 )
+MAX_NUMBERS, MAX_DIGITS = 10, 18  # of a release, as in the pattern
 _SUFFIX = r"([+~][\w.+~-]*)?"  # A suffix that a distribution or a build adds.
 _STAGES = {"alpha": 0, "beta": 1, "rc": 2}
 _FINAL: Key = (1,)
@@ -47,11 +47,21 @@ def _parse_release(text: str) -> tuple[tuple[int, ...], Key]:
 
     Examples: `2.0`, `v2.0.0-rc.1`, `2.0~rc1+ds1`, `2.0_rc1`, `2.0-0.rc1.fc42`.
     """
-    match = _RELEASE.match(text)
+    plain = _parse_plain_release(text)
+    if plain:
+        return plain, _FINAL
+    match = re.match(_RELEASE, text, re.ASCII | re.IGNORECASE)
     if not match:
         raise ValueError(f"`{text}` is not a version")
     numbers = tuple(map(int, match[1].split(".")))
     return numbers, (0, _STAGES[match[2].lower()] + 1, int(match[3] or 0)) if match[2] else _FINAL
+
+
+def _parse_plain_release(text: str) -> tuple[int, ...]:
+    """Return the numbers of a release that is nothing else, such as 6.1.176; empty for any other text."""
+    parts = text.split(".")
+    is_plain = all(part.isascii() and part.isdigit() and len(part) <= MAX_DIGITS for part in parts)
+    return tuple(map(int, parts)) if is_plain and len(parts) <= MAX_NUMBERS else ()
 
 
 @lru_cache(maxsize=1024)
@@ -67,12 +77,18 @@ def _trim_zeros(numbers: tuple[int, ...], stage: Key) -> Key:
     return (numbers[:end], stage)
 
 
-def _make_release_span(text: str) -> Span:
-    match = _RELEASE.match(text)
+def _check_suffix(text: str) -> None:
+    """Raise ValueError for a release that ends in more than a suffix of a distribution."""
+    match = re.match(_RELEASE, text, re.ASCII | re.IGNORECASE)
     if match and text[match.end() :][:1] == "-":
         raise ValueError(f"`{text}`: releases are ordered without the part after `-`; omit it")
     if not match or not re.fullmatch(_SUFFIX, text[match.end() :], re.ASCII):
         raise ValueError(f"`{text}` is not a version")
+
+
+def _make_release_span(text: str) -> Span:
+    if not _parse_plain_release(text):
+        _check_suffix(text)
     numbers, stage = _parse_release(text)
     low = _trim_zeros(numbers, stage)
     if stage != _FINAL:

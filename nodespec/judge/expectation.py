@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import chain
 
 from nodespec.errors import DocumentError, suggest_name
-from nodespec.facts.value_types import OPERATOR, OTHER, Case, Datum, FreeText, Kind, Presence, SetOf
+from nodespec.facts.value_types import OTHER, Case, Datum, FreeText, Kind, Presence, SetOf, begins_with_operator
 from nodespec.facts.versions import Position, Span
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import Node
@@ -101,7 +101,7 @@ def parse_scalar(text: str, kind: Kind[Datum]) -> Expect:
     )
     if later:
         raise ValueError(f"`{text}` is not a range; for {later[1]} or later, write `>={later[1]}`")
-    if kind.spans or (kind.ordered and OPERATOR.match(text)):
+    if kind.spans or (kind.ordered and begins_with_operator(text)):
         return _parse_range(text, kind)
     wanted = kind.read(text)
     if kind.spellings:
@@ -188,7 +188,7 @@ def _parse_relation(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
 
 
 def _make_operator_error(name: str) -> DocumentError:
-    if " " in name or OPERATOR.match(name):
+    if " " in name or begins_with_operator(name):
         return DocumentError(name, f"`{name}`: a comma within braces ends the value; put the value in quotes")
     return DocumentError(name, f"unknown operator `{name}`{suggest_name(name, (*OPERATORS, *REQUIREMENT_KEYS))}")
 
@@ -248,6 +248,8 @@ def parse_matches(arg: Node, kind: Kind[Datum]) -> Expect:
 
 # joining
 
+JOINING_WORDS = (" and ", " or ", "none of", "; ")
+
 
 def _join_parts(parts: Sequence[Expect], word: str, test: Callable[[Case], bool], *, absent: bool) -> Expect:
     cases = tuple(chain.from_iterable(part.cases for part in parts))
@@ -258,7 +260,7 @@ def _join_parts(parts: Sequence[Expect], word: str, test: Callable[[Case], bool]
 
 def _bracket_text(text: str) -> str:
     """Put a text in brackets if it joins several parts."""
-    return f"({text})" if re.search(" and | or |none of|; ", text) else text
+    return f"({text})" if any(word in text for word in JOINING_WORDS) else text
 
 
 def join_all(parts: Sequence[Expect]) -> Expect:
