@@ -38,7 +38,7 @@ FIRMWARE = "/boot/firmware"  # of a Raspberry Pi
 
 RELEASED_IMAGES = ("vmlinuz", "vmlinux", "Image", "image", "kernel")  # before `-RELEASE`
 UNRELEASED_IMAGES = ("vmlinuz", "vmlinux", "Image", "bzImage")  # alone, or before `-FLAVOR`
-COPIES = (".old", ".bak", ".hmac", ".sig", ".img")  # what follows a release and is no kernel to start
+COPIES = (".old", ".bak", ".hmac", ".sig", ".img")  # endings of copies and signatures
 MAX_RELEASE_CHARS = 120
 NIX_HASH_CHARS = 32
 _NIX = r"[0-9a-z]{32}-(?:kernel-|initrd-)?linux-(?:[a-z]+-)*(\d[\w.+~-]{0,80}?)(?:-(?:bz)?[Ii]mage)?(?:\.efi)?"

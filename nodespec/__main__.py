@@ -13,7 +13,6 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
 
 from nodespec import __version__
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.module_finder import install_finder
 
 if TYPE_CHECKING:
     from typing import Callable, List, NoReturn, Optional
@@ -59,6 +58,8 @@ def _dispatch(args: List[str]) -> int:
 
 def run(program: Callable[[], int] = main) -> NoReturn:
     """Run the console script."""
+    from nodespec.module_finder import install_finder  # noqa: PLC0415 - for the program only
+
     install_finder()
     from nodespec.entry import exit_with  # noqa: PLC0415 - imported by the finder
 
