@@ -25,6 +25,7 @@ FIRMWARE_CMDLINES = (
 GRUB_DEFAULTS, GRUB_DEFAULTS_FOLDER = "/etc/default/grub", "/etc/default/grub.d"
 GRUB_VARIABLES = ("GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT")
 LOADER_PARAMETERS = ("BOOT_IMAGE", "initrd")  # boot loaders add these themselves
+PROC_CMDLINE = "/proc/cmdline"
 MAX_VALUE_CHARS = 8192  # characters; the limit is above that of every kernel
 
 
@@ -47,9 +48,17 @@ def resolve_cmdline(tree: Tree) -> Observation[KernelCommandLine]:
 def find_open_parameter(tree: Tree, *names: str) -> Optional[Unknown]:
     """Return why parameters of the next boot are unknown, or None.
 
-    The entries that may boot differ in one of these names. A `*` at the end of a name matches any continuation.
+    The entries that may boot differ in one of these names, or the entry is not known and a file of a boot loader has
+    one of them. A `*` at the end of a name matches any continuation.
     """
-    line = None if tree.running else resolve_cmdline(tree)
+    if tree.running:
+        running = tree.line(PROC_CMDLINE)
+        return running if isinstance(running, Unknown) else None
+    line = resolve_cmdline(tree)
+    if isinstance(line, Unknown) and line.reason != DEFERRED:
+        from nodespec.checks import _boot_mentions  # noqa: PLC0415
+
+        return line if _boot_mentions.may_be_set(tree, names) else None
     for parameter in line.value.open if isinstance(line, Value) else ():
         for name in names:
             if parameter == name or (name.endswith("*") and parameter.startswith(name[:-1])):

@@ -153,15 +153,15 @@ def _resolve_by_openrc(tree: Tree) -> Observation[str]:
 
 def _read_boot_parameters(tree: Tree) -> Union[Tuple[Dict[str, str], Evidence], Unknown]:
     line = _boot_cmdline.resolve_cmdline(tree)
-    unknown = _boot_cmdline.find_open_parameter(tree, "cgroup*", "systemd.unified_cgroup_hierarchy", "systemd.legacy*")
+    unknown = _boot_cmdline.find_open_parameter(
+        tree, "cgroup*", "systemd.unified*", "systemd.legacy*", "SYSTEMD_CGROUP*"
+    )
     if unknown:
         return unknown
     if isinstance(line, Value):
         values = _kernel_names.collect_values(line.value.text).items()
         joined = {name: ",".join(value) if isinstance(value, frozenset) else value for name, value in values}
         return joined, line.evidence._replace(inferred=True)
-    if isinstance(line, Unknown) and line.reason != DEFERRED:
-        return line
     return {}, Evidence(_init_system.INIT, inferred=True)
 
 

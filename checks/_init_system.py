@@ -10,7 +10,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import List, Tuple
+    from typing import List, Union
 
     from nodespec.host.tree import Tree
 
@@ -60,7 +60,10 @@ def detect_init_system(tree: Tree) -> Observation[str]:
 
 
 def _detect_init_system(tree: Tree) -> Observation[str]:
-    path, at = (INIT, Evidence(INIT)) if tree.running else _read_init_parameter(tree)
+    given = Value(INIT, Evidence(INIT)) if tree.running else _read_init_parameter(tree)
+    if isinstance(given, Unknown):
+        return given
+    path, at = given.value, given.evidence
     entry = tree.entry(path, follow=False)
     if isinstance(entry, Absent) and path == INIT:  # An initramfs starts systemd directly if it is installed.
         path = next((path for path in SYSTEMD if isinstance(tree.entry(path), Value)), "")
@@ -78,16 +81,19 @@ def _detect_init_system(tree: Tree) -> Observation[str]:
     return Value(name, at._replace(inferred=True))
 
 
-def _read_init_parameter(tree: Tree) -> Tuple[str, Evidence]:
-    """Return the init program, with its source.
+def _read_init_parameter(tree: Tree) -> Union[Value[str], Unknown]:
+    """Return the init program.
 
     It is /sbin/init, unless the next boot's command line sets `init=`.
     """
-    from nodespec.checks import _systemd_switches  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline, _systemd_switches  # noqa: PLC0415
 
+    unknown = _boot_cmdline.find_open_parameter(tree, "init")
+    if unknown:
+        return unknown
     line = _systemd_switches.read_boot_parameters(tree)
-    given = [(value, at) for key, value, at in line if key == "init" and value.startswith("/")]
-    return given[-1] if given else (INIT, Evidence(INIT))
+    given = [Value(value, at) for key, value, at in line if key == "init" and value.startswith("/")]
+    return given[-1] if given else Value(INIT, Evidence(INIT))
 
 
 def _list_program_names(tree: Tree, path: str) -> List[str]:

@@ -119,8 +119,11 @@ def _read_default_runlevel(tree: Tree) -> Observation[str]:
 
     It is `default`, unless inittab or `softlevel=` on the kernel's command line names another.
     """
-    from nodespec.checks import _systemd_switches  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline, _systemd_switches  # noqa: PLC0415
 
+    unknown = _boot_cmdline.find_open_parameter(tree, "softlevel")
+    if unknown:
+        return unknown
     level = "default"
     inittab = tree.text(_init_system.INITTAB)
     for line in inittab.value.split("\n") if isinstance(inittab, Value) else ():

@@ -47,14 +47,14 @@ def _read_cmdline_value(tree: Tree, key: str) -> Union[Value[str], Unknown, None
     from nodespec.checks import _boot_cmdline  # noqa: PLC0415
 
     line = _boot_cmdline.resolve_cmdline(tree)
-    if not isinstance(line, Value):
-        return None
-    parameters = dict(_kernel_names.parse_cmdline(line.value.text))
     word, form = CMDLINE_PARAMETERS.get(key, ("", ""))
     own = f"sysctl.{key}".replace("-", "_")
-    unknown = _boot_cmdline.find_open_parameter(tree, word, own)
-    if unknown:
+    unknown = _boot_cmdline.find_open_parameter(tree, word, own, own.replace(".", "/"))
+    if unknown or not isinstance(line, Value):
         return unknown
+    pairs = _kernel_names.parse_cmdline(line.value.text)
+    # The kernel takes `sysctl.vm.swappiness` and `sysctl/vm/swappiness` as the same.
+    parameters = {name.replace("/", ".") if name.startswith("sysctl") else name: value for name, value in pairs}
     match = re.fullmatch(form, parameters[word]) if word in parameters else None
     text = parameters.get(own, match[1].replace("panic", "1") if match else None)
     if text is None:

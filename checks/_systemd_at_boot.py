@@ -74,9 +74,10 @@ def is_unit_started(tree: Tree, name: str) -> Observation[bool]:
 
 def is_enabled_after_presets(tree: Tree, name: str) -> Observation[bool]:
     """Return whether a unit is enabled after the presets of a first boot; absent if it does not exist."""
-    from nodespec.checks import _systemd_install  # noqa: PLC0415
+    from nodespec.checks import _boot_cmdline, _systemd_install  # noqa: PLC0415
 
-    return combine_presets(
+    unknown = _boot_cmdline.find_open_parameter(tree, "systemd.mask", "systemd.condition_first_boot")
+    return unknown or combine_presets(
         tree, name, [_systemd_install.is_unit_enabled(units, name) for units in load_unit_files(tree)]
     )
 

@@ -57,10 +57,10 @@ def modules(machine: Machine) -> Rows[str]:
     `usable` is any state except blocked. `-` and `_` are equal in names.
 
     loaded: /proc/modules lists the module. builtin: modules.builtin of the running release (/lib/modules/RELEASE) lists
-    it. loadable: modules.dep lists it and `modprobe NAME` would load it. A module that no list has is absent: the
-    kernel was built without it, or its package is not installed. If modules.dep is missing, empty or truncated,
-    modprobe finds nothing. A module that modules.order lists and whose file exists is then unknown until depmod has
-    run.
+    it, or modules.builtin.modinfo has its parameters. loadable: modules.dep lists it and `modprobe NAME` would load it.
+    A module that no list has is absent: the kernel was built without it, or its package is not installed. If
+    modules.dep is missing, empty or truncated, modprobe finds nothing. A module that modules.order lists and whose file
+    exists is then unknown until depmod has run.
 
     blacklisted: the module is loaded by its exact name only, not automatically, by an alias, or at boot from
     modules-load.d. The cause is `blacklist NAME` in modprobe.d, or modprobe.blacklist=NAME on the command line. To
@@ -137,7 +137,12 @@ def _resolve_state(machine: Tree, name: str) -> Optional[Observation[str]]:
             return shown
     if isinstance(loaded, Unknown) and not machine.running:
         return loaded
-    state = _resolve_loadable(machine, name) or _find_in_sysfs(machine, name) or _explain_unlisted(machine, name)
+    state = (
+        _resolve_loadable(machine, name)
+        or _find_in_sysfs(machine, name)
+        or _find_in_modinfo(machine, name)
+        or _explain_unlisted(machine, name)
+    )
     if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in NOT_LOADED:
         # Where /proc/modules is masked, the module may be loaded.
         return Value(state.value, state.evidence, ("loaded",))
@@ -174,6 +179,14 @@ def _find_in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]
     if unread or not isinstance(shown, Value):
         return None if not unread or unread.reason == "hidden" else unread
     return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
+
+
+def _find_in_modinfo(machine: Tree, name: str) -> Optional[Value[str]]:
+    """Return `builtin` for code that can never be a module, by modules.builtin.modinfo."""
+    prefixes = machine.once(_kernel_version.list_builtin_prefixes)
+    if isinstance(prefixes, Value) and name in prefixes.value:
+        return Value("builtin", prefixes.evidence._replace(inferred=True))
+    return None
 
 
 def _infer_by_config(machine: Tree, name: str) -> Optional[Observation[str]]:
@@ -240,6 +253,7 @@ def _list_module_names(machine: Tree) -> Set[str]:
     names.update(
         _get_mapping(installed if isinstance(installed, Value) else machine.once(_kernel_version.list_shipped_modules))
     )
+    names.update(_get_mapping(machine.once(_kernel_version.list_builtin_prefixes)))
     return names.union(shown.value if isinstance(shown, Value) else ())
 
 

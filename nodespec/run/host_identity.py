@@ -27,8 +27,19 @@ MAX_DEVICES = 64  # Network devices to read.
 # hostname(7); the kernel's own default `(none)` is not one.
 HOSTNAME = Form(r"(?!\.)(?:(?!\.\.)[\w.-])+(?<!\.)", 64, "a hostname")
 MACHINE_ID = Form("(?!0*$)[0-9a-fA-F]{32}", 32, "a machine-id")
-# Firmware without a UUID has zeros or ones.
-UUID = Form("(?![0-]*$|[f-]*$)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", 36, "a UUID")
+# Firmware without a UUID has zeros, ones, or one of the samples of its vendor, as many other machines.
+UUID = Form(
+    "(?!([0-9a-f])(?:\\1|-)*$|03000200-0400-|00020003-0004-|12345678-1234-)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    36,
+    "a UUID",
+)
+# Ethernet, FireWire and InfiniBand: 6, 8 or 20 octets, and no Ethernet address of a group.
+OCTET = "[0-9a-f]{2}"
+ADDRESS = Form(
+    rf"(?!(?:00|:)+$|(?:ff|:)+$|[0-9a-f][13579bdf](?::..){{5}}$){OCTET}(?:(?::{OCTET}){{5}}|(?::{OCTET}){{7}}|(?::{OCTET}){{19}})",
+    59,
+    "a hardware address",
+)
 BLOCK_BYTES = 64  # The block size of SHA-256 in bytes.
 
 
@@ -117,10 +128,10 @@ def _iter_addresses(tree: Tree) -> Iterator[str]:
     """
     devices = tree.names(DEVICES_DIR) if tree.running else None
     for name in devices.value[:MAX_DEVICES] if isinstance(devices, Value) else ():
-        address = tree.line(f"{DEVICES_DIR}/{name}/address")
+        address = tree.line(f"{DEVICES_DIR}/{name}/address").then(str.lower).then(ADDRESS.formed)
         hardware = isinstance(tree.entry(f"{DEVICES_DIR}/{name}/device"), Value)
-        if hardware and isinstance(address, Value) and address.value.strip("0:"):
-            yield address.value.lower()
+        if hardware and isinstance(address, Value):
+            yield address.value
 
 
 def _hash_identity(identity: str) -> str:

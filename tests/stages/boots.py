@@ -5,13 +5,14 @@
 Of each tree a report is made at rest; then it is booted as `qemu.py` does it, and in the guest the same is asked of the
 running machine and, with `--image /`, of its root at rest. The three are compared requirement by requirement. What
 differs must be listed below with a reason. A reason that is never met is an error, as is everything that could
-not be observed. The exit status is 1 where anything is wrong.
+not be observed. All facts are compared in the same way, row by row. The exit status is 1 where anything is wrong.
 """
 
 from __future__ import annotations
 
 import glob
 import json
+import os
 import re
 import sys
 import time
@@ -23,7 +24,9 @@ import asking
 import debian
 import qemu
 from agreement import Difference, compared
-from oracle import report
+from fact_rows import Reason, compare_recordings
+from oracle import TOP, report
+from unhurried import PROGRAM
 
 from nodespec.checks._sysctl_values import DEFAULTS
 
@@ -72,6 +75,24 @@ DIFFERENCES: Mapping[str, tuple[Difference, ...]] = {  # at rest and running
 }
 
 
+# why a fact of the tree at rest differs from that of the running guest; a reason that never applies is an error
+PREFIX = "no file of the module tree names this built-in code, and its parameters show it in /sys/module"
+PREFIXES = ("block", "kernel", "module", "page_alloc", "pcie_aspm", "rcupdate", "rcutree", "xen")
+NEWER_PREFIXES = (
+    *("compression", "damon_lru_sort", "damon_reclaim", "hibernate", "kfence", "page_reporting", "pcieportdrv"),
+    "platform_pci",
+)
+RUNNING_REASONS = (
+    Reason("modules.*", "loadable", "loaded", "udev loaded it for a device of the guest, or a program that runs"),
+    Reason("sysctl.kernel.panic", "0", "-1", PANIC.why),
+)
+BUILTIN_REASONS = {
+    "bookworm": [Reason(f"modules.{name}", "absent", "builtin", PREFIX) for name in PREFIXES],
+    "trixie": [Reason(f"modules.{name}", "absent", "builtin", PREFIX) for name in (*PREFIXES, *NEWER_PREFIXES)],
+}
+FEWEST_ROWS = 6000
+
+
 def main(cache: Path) -> int:
     """The exit status; what was compared is printed, and last what is wrong."""
     with ThreadPoolExecutor() as booting:  # a guest has little to do on more than one processor
@@ -87,6 +108,7 @@ def judged(suite: str, cache: Path) -> Iterator[str]:
     (folder / ASKED).write_text(asked(tree))
     resting = {name: at_rest(tree, name, folder) for name in CHECKS}
     begun = time.monotonic()
+    record(tree, folder / "facts-rest.json")
     out = qemu.boot(qemu.guest(tree, look(), folder, [folder / ASKED]), folder / "out")
     print(f"{suite}: booted, looked and powered off in {time.monotonic() - begun:.0f} s; see {out}")
     for name, check in CHECKS.items():
@@ -95,6 +117,18 @@ def judged(suite: str, cache: Path) -> Iterator[str]:
         title = f"{suite}: {name}, at rest and running"
         yield from compared(title, resting[name], running, DIFFERENCES[name], least=check.least)
         yield from compared(f"{suite}: {name}, at rest and from inside", resting[name], inside, (), least=check.least)
+    for door, reasons in (("running", (*RUNNING_REASONS, *BUILTIN_REASONS[suite])), ("inside", ())):
+        rest, booted = folder / "facts-rest.json", out / f"facts-{door}.json"
+        yield from compare_recordings(
+            f"{suite}: all facts, at rest and {door}", rest, booted, reasons, least=FEWEST_ROWS
+        )
+
+
+def record(tree: Path, file: Path) -> None:
+    """Record all facts of a tree at rest."""
+    debian.said(
+        *PROGRAM, "facts", "--all", "--image", str(tree), "-o", str(file), env={**os.environ, "PYTHONPATH": str(TOP)}
+    )
 
 
 def asked(tree: Path) -> str:
@@ -130,6 +164,11 @@ def look() -> str:
         for door, options in (("running", ""), ("inside", "--image /")):
             lines.append(f"nodespec check {' '.join(check.argv)} {options} -o json=/run/out/{name}-{door}.json")
         lines.append(f"now '{name} is asked'")
+    for door, options in (("running", ""), ("inside", "--image /")):
+        lines += [
+            f"nodespec facts --all {options} -o /run/out/facts-{door}.json",
+            f"now 'all facts are recorded {door}'",
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).parents[2]
 PATIENCE = 800  # seconds for a guest to boot, look and power off; 50 are usual
+PATCHING_ERROR = "Oops: int3"
 UNIT = """\
 [Unit]
 Description=Look at this machine and power off
@@ -122,7 +123,21 @@ def _disk(folder: Path, image: Path, size: str) -> Path:
 
 
 def boot(guest: Guest, out: Path, cmdline: str = "") -> Path:
-    """Boot it; the folder of what it wrote, with its `log`. RuntimeError where it did not end by itself."""
+    """Boot it; the folder of what it wrote, with its `log`. RuntimeError where it did not end by itself.
+
+    Kernels patch their own code while another processor runs it, which emulation sometimes gets wrong: then it is
+    booted again.
+    """
+    try:
+        return _boot_once(guest, out, cmdline)
+    except RuntimeError as error:
+        if PATCHING_ERROR not in str(error):
+            raise
+        print(f"again    {PATCHING_ERROR}")
+        return _boot_once(guest, out, cmdline)
+
+
+def _boot_once(guest: Guest, out: Path, cmdline: str) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     written = out / "written.tar"
