@@ -1,7 +1,7 @@
 """Services: whether they are enabled, whether a boot starts them, what they read.
 
 Files below /run do not count, because /run is empty when a machine boots. The result is therefore the same on a live
-host and at rest.
+host and at rest. If memory is mounted on a directory of units, the files of the next boot are hidden.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from nodespec.checks import _init_system, _systemd_units
+from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
@@ -24,6 +25,7 @@ READERS = {
     "swap": ("swap.target", ("swap", "localmount"), "swap"),
 }
 GENERATED = ("mount", "automount", "swap", "target")  # types that exist without a file: by fstab, or in `stock`
+MOUNTS = "/proc/1/mountinfo"
 SYSV_FOLDERS = ("/etc/rcS.d", "/etc/rc.d/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d")
 SOURCES = (
     *_init_system.SOURCES,
@@ -54,6 +56,9 @@ def _ask_init_system(
     systemd: Callable[[Tree, str], Observation[bool]],
     openrc: Callable[[Tree, str], Observation[bool]],
 ) -> Observation[bool]:
+    volatile = _find_volatile_folder(tree) if tree.running else ""
+    if volatile:
+        return Unknown("hidden", f"{volatile} is in memory, and the next boot has other files there", "unmount it")
     system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent):
         return Unknown("not found", f"no init system: {_init_system.INIT} not found")
@@ -64,6 +69,17 @@ def _ask_init_system(
     if system.value == "openrc":
         return openrc(tree, unit)
     return Unknown("unsupported", f"reading the services of {system.value} is not supported")
+
+
+def _find_volatile_folder(tree: Tree) -> str:
+    """Return the directory with units or configuration that is mounted from memory, unless the whole root is."""
+    mounts = tree.text(MOUNTS).then(parse_mounts)
+    if not isinstance(mounts, Value):
+        return ""
+    points = {mount.point for mount in list_reachable_mounts(mounts.value, "tmpfs", "ramfs")}
+    folders = (*_systemd_units.UNITS, "/etc/runlevels", "/etc/init.d")
+    below = (point for point in sorted(points) if any(f"{folder}/".startswith(f"{point}/") for folder in folders))
+    return "" if "/" in points else next(below, "")
 
 
 def _confirm_missing_unit(tree: Tree, unit: str) -> Optional[Absent]:

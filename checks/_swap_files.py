@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 FSTAB = _swap_fstab.FSTAB
+UNREAD = ("no permission", "malformed", "failed", "timed out")  # reasons of a file that exists
 
 
 class Swap(NamedTuple):
@@ -71,13 +72,15 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
     if isinstance(system, Unknown):
         return system
     built = _find_missing_support(tree)
-    if built:
+    if isinstance(built, Evidence):
         return Value(Swap((), built, ()), built)
     areas: Dict[str, DeclaredArea] = {}
     more: List[Unknown] = []
     for declared in _read_systemd_areas(tree) if system.value == "systemd" else _read_fstab_areas(tree, system.value):
         if isinstance(declared, Unknown):
             more.append(declared)
+        elif built:
+            more.append(built)
         elif declared.is_missing(tree):
             more.append(Unknown(DEFERRED, f"{declared.at} enables {declared.path}, which does not exist yet"))
         else:
@@ -86,14 +89,19 @@ def _resolve_swap(tree: Tree) -> Observation[Swap]:
     return Value(Swap(tuple(areas.values()), at, tuple(more)), at)
 
 
-def _find_missing_support(tree: Tree) -> Union[Evidence, None]:
-    """Return the evidence that the kernel of the next boot has no swap support."""
-    from nodespec.checks import _kernel_config  # noqa: PLC0415
+def _find_missing_support(tree: Tree) -> Union[Evidence, Unknown, None]:
+    """Return the evidence that the kernel of the next boot has no swap support.
+
+    Every distribution builds it in, so a kernel without a configuration file has it. Unknown if a file exists and
+    cannot be read.
+    """
+    from nodespec.checks import _kernel_config, _kernel_version  # noqa: PLC0415
 
     option = _kernel_config.read_options_at_rest(tree).observe("SWAP")
     if isinstance(option, Value) and option.value in ("n", "undefined") and not option.others:
         return None if option.evidence.inferred else option.evidence
-    return None
+    known = isinstance(_kernel_version.read_kernel_release(tree), Value)
+    return option if known and isinstance(option, Unknown) and option.reason in UNREAD else None
 
 
 def _read_fstab_areas(tree: Tree, system: str) -> Iterator[AreaOrUnknown]:

@@ -250,21 +250,37 @@ def _read_bindings(machine: Machine) -> Observation[Bindings]:
 
 def _list_uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Observation[str]]]:
     """Yield what version 2 provides although cgroup.controllers never lists it."""
-    folder = _find_own_cgroup(machine, v2)
-    freeze = machine.entry(f"{folder.value}/cgroup.freeze") if isinstance(folder, Value) else folder
     yield "devices", _infer_by_kernel(machine, (4, 15))
-    yield "freezer", Value("v2", freeze.evidence) if isinstance(freeze, Value) else _infer_by_kernel(machine, (5, 2))
+    yield "freezer", _find_freezer(machine, v2) or _infer_by_kernel(machine, (5, 2))
+
+
+def _find_freezer(machine: Machine, v2: Mount) -> Union[Value[str], Absent, None]:
+    """Return whether a cgroup has cgroup.freeze; None if only the root, which never has it, is visible.
+
+    kubeadm creates a cgroup to see it there; nodespec looks at its own, or at any that exists.
+    """
+    own = _find_own_cgroup(machine, v2)
+    names = machine.names(v2.point)
+    folders = [own.value] if isinstance(own, Value) and own.value != v2.point else []
+    folders += [f"{v2.point}/{name}" for name in names.value] if isinstance(names, Value) else []
+    for folder in folders:
+        listed = machine.names(folder)
+        if isinstance(listed, Value) and "cgroup.events" in listed.value:
+            at = Evidence(f"{folder}/cgroup.freeze")
+            return Value("v2", at) if "cgroup.freeze" in listed.value else Absent(at)
+    return None
 
 
 def _infer_by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
     """Return v2 if the running kernel is recent enough.
 
-    An older kernel may have the feature by a backport, which cannot be observed.
+    An older kernel may have the feature by a backport, so its absence is not known.
     """
     running = machine.line(RELEASE).then(_parse_major_minor)
     if isinstance(running, Value):
         evidence = running.evidence._replace(inferred=True)
-        return Value("v2", evidence) if running.value >= since else Absent(evidence)
+        message = f"{RELEASE}: Linux {'.'.join(map(str, running.value))} has it only with a backport"
+        return Value("v2", evidence) if running.value >= since else Unknown("hidden", message, "ask in a cgroup")
     return running if isinstance(running, Unknown) else _explain_hidden(RELEASE)
 
 

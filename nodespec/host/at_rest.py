@@ -9,7 +9,7 @@ import stat
 from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File
 from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
-from nodespec.host.directory import DirectoryTree, PathWalk
+from nodespec.host.directory import DirectoryTree, PathWalk, make_cover_error
 from nodespec.host.machine import Machine
 from nodespec.host.tree import UnreadableError
 from nodespec.light_typing import TYPE_CHECKING, TypeVar
@@ -33,7 +33,8 @@ EMPTY_DIRECTORIES = (
 class AtRestTree(DirectoryTree):
     """A tree below a directory; file systems in memory are read as empty.
 
-    A single file that is mounted from memory, such as the machine-id of a first boot, is unknown.
+    A single file that is mounted from memory, such as the machine-id of a first boot, is unknown. So is what memory
+    covers in /etc, /usr and other directories that a boot reads from disk.
     """
 
     def __init__(self, root: str) -> None:
@@ -48,8 +49,13 @@ class AtRestTree(DirectoryTree):
 
     def _list_names(self, path: str) -> Tuple[str, ...]:
         with PathWalk(self.root, self._covers) as walk:
-            covered = walk.path(walk.to(path, follow=True)) in self._covers
-        return () if covered and stat.S_ISDIR(self._status(path, follow=True).st_mode) else super()._list_names(path)
+            place = walk.path(walk.to(path, follow=True))
+        if place not in self._covers or not stat.S_ISDIR(self._status(path, follow=True).st_mode):
+            return super()._list_names(path)
+        error = make_cover_error(place)
+        if isinstance(error, UnreadableError):
+            raise error
+        return ()
 
     def _at(self, path: str, act: Callable[[str, Union[int, None]], T], *, follow: bool = False) -> T:
         with PathWalk(self.root, self._covers) as walk:

@@ -202,20 +202,37 @@ def test_the_fix_of_missing_controllers_names_the_kernel_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("release", "more"),
+    ("release", "more", "doubtful"),
     [
-        ("4.9.0-19-amd64", ""),
-        ("4.14.98", ""),
-        ("4.15.0", "devices"),
-        ("5.1.21", "devices"),
-        ("5.2", "devices freezer"),
-        ("10.0.1", "devices freezer"),
+        ("4.9.0-19-amd64", "", "devices freezer"),
+        ("4.14.98", "", "devices freezer"),
+        ("4.15.0", "devices", "freezer"),
+        ("5.1.21", "devices", "freezer"),  # which Red Hat's 4.18 has by a backport
+        ("5.2", "devices freezer", ""),
+        ("10.0.1", "devices freezer", ""),
     ],
 )
-def test_what_has_no_controller_is_inferred_from_the_kernel(release: str, more: str, tmp_path: Path) -> None:
+def test_what_has_no_controller_is_inferred_from_the_kernel(
+    release: str, more: str, doubtful: str, tmp_path: Path
+) -> None:
     machine = edited("elsewhere", tmp_path, {"proc/sys/kernel/osrelease": f"{release}\n"})
     found = seen("controllers", machine)
-    assert found == Value(words(f"cpu io memory pids {more}"), Evidence("/cgroup2/cgroup.controllers", 0, bool(more)))
+    assert found == Value(
+        words(f"cpu io memory pids {more} {doubtful}"),
+        Evidence("/cgroup2/cgroup.controllers", 0, bool(more)),
+        (words(f"cpu io memory pids {more}"),) if doubtful else (),
+    )
+
+
+def test_the_freezer_is_seen_in_any_cgroup_below_the_root(tmp_path: Path) -> None:
+    old = {"proc/sys/kernel/osrelease": "4.18.0-553.el8.x86_64\n", "cgroup2/system.slice/cgroup.events": ""}
+    for name in ("lacking", "having"):
+        (tmp_path / name / "cgroup2/system.slice").mkdir(parents=True)
+    assert binding("freezer", edited("elsewhere", tmp_path / "lacking", old)) == Absent(
+        Evidence("/cgroup2/cgroup.controllers")
+    )
+    machine = edited("elsewhere", tmp_path / "having", {**old, "cgroup2/system.slice/cgroup.freeze": "0\n"})
+    assert binding("freezer", machine) == Value("v2", Evidence("/cgroup2/system.slice/cgroup.freeze"))
 
 
 def test_a_freezer_that_is_seen_is_not_inferred(tmp_path: Path) -> None:

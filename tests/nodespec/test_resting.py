@@ -87,6 +87,19 @@ def test_a_file_that_memory_covers_is_unknown(monkeypatch: pytest.MonkeyPatch, m
     assert tree.names("/etc") == Value(("link", "machine-id", "x"), Evidence("/etc"))
 
 
+@pytest.mark.parametrize("point", ["/etc", "/etc/sysctl.d", "/usr/lib", "/boot"])
+def test_memory_on_a_directory_of_the_system_hides_the_files_of_the_next_boot(
+    point: str, monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree
+) -> None:
+    root = make_tree({f"{point}/x": "of this boot", "/srv/x": "kept", "/usr/bin/true": ""})
+    mounted(monkeypatch, ROOT, tmpfs(21, f"{root}{point}"))
+    tree = open_image(root)
+    for seen in (tree.names(point), tree.read(f"{point}/x"), tree.entry(f"{point}/nosuch")):
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "hidden"
+    assert tree.read("/srv/x") == Value(b"kept", Evidence("/srv/x"))
+
+
 def test_a_tree_that_is_in_memory_as_a_whole_is_looked_at(monkeypatch: pytest.MonkeyPatch, make_tree: MakeTree) -> None:
     root = make_tree({"/etc/x": "kept"})
     mounted(monkeypatch, ROOT, tmpfs(21, root), tmpfs(22, os.path.dirname(root)))
