@@ -16,13 +16,12 @@ from nodespec.model.observation import Absent, Evidence, Observation, Unknown, V
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Dict, Mapping, Optional, Tuple
+    from typing import Mapping, Optional, Tuple
 
 OSRELEASE = "/proc/sys/kernel/osrelease"
 UNAME = "uname(2)"
 PROC_CMDLINE = "/proc/cmdline"
 PROC_MODULES = "/proc/modules"
-MODINFO = "modules.builtin.modinfo"
 MODULE_TREES = ("/lib/modules", "/usr/lib/modules")  # the same folder on most hosts
 # Files read at rest: kernels, loaders, and the sources of their command line.
 BOOT_FILES = (
@@ -90,25 +89,6 @@ def _find_module_tree(machine: Tree) -> Observation[str]:
 def list_builtin_modules(machine: Tree) -> Observation[Mapping[str, int]]:
     """Return code that is built in but could be a module, by line of modules.builtin."""
     return _read_module_list(machine, "modules.builtin")
-
-
-def list_builtin_prefixes(machine: Tree) -> Observation[Mapping[str, int]]:
-    """Return the prefixes of built-in code with parameters or a license, by record of modules.builtin.modinfo.
-
-    Most of it can never be a module. Kernels have the file since Linux 5.2.
-    """
-    folder = find_module_tree(machine)
-    return machine.read(f"{folder.value}/{MODINFO}").then(_parse_modinfo) if isinstance(folder, Value) else folder
-
-
-def _parse_modinfo(data: bytes) -> Mapping[str, int]:
-    r"""Parse `acpi.parm=ec_delay:...\0acpi.license=GPL\0`; the name of this example is acpi."""
-    names: Dict[str, int] = {}
-    for number, record in enumerate(data.split(b"\0"), 1):
-        match = re.match(rb"([\w-]{1,64})\.parmtype=", record)
-        if match:
-            names.setdefault(_kernel_names.normalize_name(match[1].decode()), number)
-    return names
 
 
 def list_shipped_modules(machine: Tree) -> Observation[Mapping[str, int]]:

@@ -22,7 +22,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Mapping, Tuple, TypeAlias, Union
+    from typing import Dict, Iterator, List, Mapping, Optional, Tuple, TypeAlias, Union
 
 FOLDERS, FILE, OPENRC = _systemd_units.list_search_folders("modules-load.d"), "/etc/modules", "/etc/conf.d/modules"
 SOURCES = ("*/modules-load.d*", FILE, OPENRC, "*/modules/*", *_kernel_version.CMDLINE_FILES, *_services_at_boot.SOURCES)
@@ -182,3 +182,21 @@ def _read_cmdline_modules(tree: Tree) -> List[Tuple[str, str, Evidence]]:
     return [
         (key, name, line.evidence) for key, names in pairs if key in PARAMETERS for name in names.split(",") if name
     ]
+
+
+def read_bans(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
+    """Return the modules that the kernel will refuse, and why there may be more.
+
+    The empty name stands for all modules.
+    """
+    from nodespec.checks import _sysctl_at_boot  # noqa: PLC0415
+
+    assigned = _sysctl_at_boot.read_sysctl_files(tree)
+    disabled = assigned.value.observe("kernel.modules_disabled") if isinstance(assigned, Value) else None
+    everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
+    unread = (
+        assigned
+        if isinstance(assigned, Unknown) and _sysctl_at_boot.may_contain_word(tree, "modules_disabled")
+        else None
+    )
+    return {**read_denied_modules(tree), **everything}, unread

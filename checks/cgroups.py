@@ -141,7 +141,11 @@ def bindings(machine: Machine) -> Rows[Row]:
     rows = observed.value
 
     def find_row(name: str) -> Optional[Observation[str]]:
-        return rows[name] if name in rows else _explain_missing_controller(machine, name)
+        if name in rows:
+            return rows[name]
+        from nodespec.checks import _cgroups_missing  # noqa: PLC0415
+
+        return _cgroups_missing.explain_missing_controller(machine, name, nested.probe(machine))
 
     return Rows(find_row, lambda: rows, Absent(observed.evidence))
 
@@ -255,10 +259,7 @@ def _list_uncontrolled(machine: Machine, v2: Mount) -> Iterator[Tuple[str, Obser
 
 
 def _find_freezer(machine: Machine, v2: Mount) -> Union[Value[str], Absent, None]:
-    """Return whether a cgroup has cgroup.freeze; None if only the root, which never has it, is visible.
-
-    kubeadm creates a cgroup to see it there; nodespec looks at its own, or at any that exists.
-    """
+    """Return whether a cgroup below the root has cgroup.freeze; kubeadm creates one to see that."""
     own = _find_own_cgroup(machine, v2)
     names = machine.names(v2.point)
     folders = [own.value] if isinstance(own, Value) and own.value != v2.point else []
@@ -272,15 +273,12 @@ def _find_freezer(machine: Machine, v2: Mount) -> Union[Value[str], Absent, None
 
 
 def _infer_by_kernel(machine: Machine, since: Tuple[int, int]) -> Observation[str]:
-    """Return v2 if the running kernel is recent enough.
-
-    An older kernel may have the feature by a backport, so its absence is not known.
-    """
+    """Return v2 if the running kernel is recent enough; an older one may have a backport."""
     running = machine.line(RELEASE).then(_parse_major_minor)
+    if isinstance(running, Value) and running.value < since:
+        return Unknown("hidden", f"{RELEASE}: this kernel has it only with a backport", "run nodespec in a cgroup")
     if isinstance(running, Value):
-        evidence = running.evidence._replace(inferred=True)
-        message = f"{RELEASE}: Linux {'.'.join(map(str, running.value))} has it only with a backport"
-        return Value("v2", evidence) if running.value >= since else Unknown("hidden", message, "ask in a cgroup")
+        return Value("v2", running.evidence._replace(inferred=True))
     return running if isinstance(running, Unknown) else _explain_hidden(RELEASE)
 
 
@@ -289,31 +287,6 @@ def _parse_major_minor(release: str) -> Tuple[int, int]:
     if not match:
         raise ValueError(f"`{release[:40]}` is not a kernel release")
     return int(match[1]), int(match[2])
-
-
-def _explain_missing_controller(machine: Machine, name: str) -> Optional[Absent]:
-    """Return why no mounted hierarchy has a controller, if that is known."""
-    line, hierarchy, enabled = machine.once(_read_subsystems).get(name, (0, "0", "1"))
-    if enabled == "0":
-        message = f"disabled by cgroup_disable={name} on the kernel command line"
-        return Absent(Evidence(SUBSYSTEMS, line), message)
-    if hierarchy != "0":
-        return Absent(Evidence(SUBSYSTEMS, line), "bound to a version 1 hierarchy that is not mounted here")
-    inside = nested.probe(machine)
-    if name in V2 and isinstance(inside, Value) and inside.value is True:
-        return Absent(inside.evidence, "not passed down to this container, even if the kernel has it")
-    return None
-
-
-def _read_subsystems(machine: Machine) -> Mapping[str, Tuple[int, str, str]]:
-    """Return line, hierarchy and `enabled` of each controller in /proc/cgroups.
-
-    The file only explains an absence, and may be missing.
-    """
-    text = machine.text(SUBSYSTEMS)
-    lines = text.value.split("\n") if isinstance(text, Value) else []
-    rows = ((number, line.split()) for number, line in enumerate(lines, 1))
-    return {row[0]: (number, row[1], row[3]) for number, row in rows if len(row) == 4}  # noqa: PLR2004 - the number of columns
 
 
 def _read_controllers(machine: Machine, path: str) -> Union[Value[FrozenSet[str]], Unknown]:

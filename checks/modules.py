@@ -103,8 +103,19 @@ def _make_rows(tree: Tree) -> Rows[str]:
         lambda name: _resolve_state(tree, name),
         lambda: _list_states(tree),
         tree.once(_resolve_rest),
-        lambda: _list_module_names(tree),
+        lambda: _list_names(tree),
     )
+
+
+def _list_states(tree: Tree) -> Mapping[str, Observation[str]]:
+    rows = {name: _resolve_state(tree, name) for name in sorted(_list_names(tree))}
+    return {name: row for name, row in rows.items() if row and not isinstance(row, Absent)}
+
+
+def _list_names(tree: Tree) -> Set[str]:
+    from nodespec.checks import _modules_unlisted  # noqa: PLC0415
+
+    return {*_list_present(tree), *_modules_unlisted.list_names(tree)}
 
 
 def resolve_module_state(tree: Tree, name: str) -> Observation[str]:
@@ -137,12 +148,7 @@ def _resolve_state(machine: Tree, name: str) -> Optional[Observation[str]]:
             return shown
     if isinstance(loaded, Unknown) and not machine.running:
         return loaded
-    state = (
-        _resolve_loadable(machine, name)
-        or _find_in_sysfs(machine, name)
-        or _find_in_modinfo(machine, name)
-        or _explain_unlisted(machine, name)
-    )
+    state = _resolve_loadable(machine, name) or _find_in_sysfs(machine, name) or _explain_unlisted(machine, name)
     if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in NOT_LOADED:
         # Where /proc/modules is masked, the module may be loaded.
         return Value(state.value, state.evidence, ("loaded",))
@@ -150,15 +156,15 @@ def _resolve_state(machine: Tree, name: str) -> Optional[Observation[str]]:
 
 
 def _explain_unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
-    """Return the state of a name that no list has.
-
-    For a module of Linux the build option that would add it is named.
-    """
-    from nodespec.checks import _kernel_config_inferred  # noqa: PLC0415
-
-    unlisted, option = machine.once(_resolve_rest), _kernel_config_inferred.find_module_option(name)
-    if not option or not isinstance(unlisted, Absent):
+    """Return the state of a name that no list has; the build option that would add it is named."""
+    unlisted = machine.once(_resolve_rest)
+    if not isinstance(unlisted, Absent):
         return None
+    from nodespec.checks import _kernel_config_inferred, _modules_unlisted  # noqa: PLC0415
+
+    code, option = _modules_unlisted.find_builtin(machine, name), _kernel_config_inferred.find_module_option(name)
+    if code or not option:
+        return code
     built = _kernel_config.read_config_option(machine, option)
     # Lists of modules do not include code that can no longer be built as a module.
     if isinstance(built, Value) and built.value == "y":
@@ -179,14 +185,6 @@ def _find_in_sysfs(machine: Tree, name: str) -> Union[Value[str], Unknown, None]
     if unread or not isinstance(shown, Value):
         return None if not unread or unread.reason == "hidden" else unread
     return Value("loaded" if isinstance(state, Value) else "builtin", Evidence(folder, inferred=True))
-
-
-def _find_in_modinfo(machine: Tree, name: str) -> Optional[Value[str]]:
-    """Return `builtin` for code that can never be a module, by modules.builtin.modinfo."""
-    prefixes = machine.once(_kernel_version.list_builtin_prefixes)
-    if isinstance(prefixes, Value) and name in prefixes.value:
-        return Value("builtin", prefixes.evidence._replace(inferred=True))
-    return None
 
 
 def _infer_by_config(machine: Tree, name: str) -> Optional[Observation[str]]:
@@ -233,28 +231,6 @@ def _list_present(machine: Tree) -> Mapping[str, object]:
         **_get_mapping(machine.once(_kernel_version.list_builtin_modules)),
         **_get_mapping(machine.once(_read_loaded)),
     }
-
-
-def _list_states(machine: Tree) -> Mapping[str, Observation[str]]:
-    rows = {name: _resolve_state(machine, name) for name in sorted(_list_module_names(machine))}
-    return {name: row for name, row in rows.items() if row and not isinstance(row, Absent)}
-
-
-def _list_module_names(machine: Tree) -> Set[str]:
-    """Return all names that may have a row."""
-    names = {
-        *_get_mapping(machine.once(_read_loaded)),
-        *_get_mapping(machine.once(_kernel_version.list_builtin_modules)),
-    }
-    installed, shown = (
-        machine.once(_kernel_version.list_installed_modules),
-        machine.names(SYSFS) if machine.running else None,
-    )
-    names.update(
-        _get_mapping(installed if isinstance(installed, Value) else machine.once(_kernel_version.list_shipped_modules))
-    )
-    names.update(_get_mapping(machine.once(_kernel_version.list_builtin_prefixes)))
-    return names.union(shown.value if isinstance(shown, Value) else ())
 
 
 def _get_mapping(observation: Observation[Mapping[str, T]]) -> Mapping[str, T]:
@@ -304,23 +280,11 @@ def _read_bans(machine: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]
     The empty name stands for all modules.
     """
     if not machine.running:
-        return _read_bans_at_rest(machine)
+        from nodespec.checks import _modules_at_boot  # noqa: PLC0415
+
+        return _modules_at_boot.read_bans(machine)
     disabled, line = machine.line(DISABLED), machine.line(_kernel_version.PROC_CMDLINE)
     bans = dict(_kernel_names.parse_denied_modules(line.value, line.evidence)) if isinstance(line, Value) else {}
     if isinstance(disabled, Value) and disabled.value == "1":
         bans[""] = disabled.evidence
     return bans, next((line_or_flag for line_or_flag in (disabled, line) if isinstance(line_or_flag, Unknown)), None)
-
-
-def _read_bans_at_rest(tree: Tree) -> Tuple[Mapping[str, Evidence], Optional[Unknown]]:
-    from nodespec.checks import _modules_at_boot, _sysctl_at_boot  # noqa: PLC0415
-
-    assigned = _sysctl_at_boot.read_sysctl_files(tree)
-    disabled = assigned.value.observe("kernel.modules_disabled") if isinstance(assigned, Value) else None
-    everything = {"": disabled.evidence} if isinstance(disabled, Value) and disabled.value == "1" else {}
-    unread = (
-        assigned
-        if isinstance(assigned, Unknown) and _sysctl_at_boot.may_contain_word(tree, "modules_disabled")
-        else None
-    )
-    return {**_modules_at_boot.read_denied_modules(tree), **everything}, unread

@@ -9,7 +9,8 @@ import stat
 from nodespec.errors import UsageError
 from nodespec.formats.byte_source import ByteSource, File
 from nodespec.formats.mountinfo import list_reachable_mounts, parse_mounts
-from nodespec.host.directory import DirectoryTree, PathWalk, make_cover_error
+from nodespec.host.cover import make_cover_error
+from nodespec.host.directory import DirectoryTree, PathWalk
 from nodespec.host.machine import Machine
 from nodespec.host.tree import UnreadableError
 from nodespec.light_typing import TYPE_CHECKING, TypeVar

@@ -16,7 +16,6 @@ from nodespec.host.tree import (
     MAX_PATH_DEPTH,
     Entry,
     Tree,
-    UnreadableError,
     decode_host_text,
     find_entry_kind,
 )
@@ -163,6 +162,8 @@ class PathWalk:
             if name == "..":
                 self._ascend(max(1, len(self._stack) - 1))
             elif self._covers and self.path() in self._covers:
+                from nodespec.host.cover import make_cover_error  # noqa: PLC0415
+
                 raise make_cover_error(self.path())
             elif not ahead and not follow:
                 return name
@@ -190,21 +191,6 @@ class PathWalk:
         del self._names[depth - 1 :]
         while len(self._stack) > depth:
             os.close(self._stack.pop())
-
-
-# Nothing mounts memory there at each boot, so the next boot has the files below it.
-KEPT_DIRECTORIES = ("/etc", "/usr", "/boot", "/efi", "/opt", "/bin", "/sbin", "/lib", "/lib64")
-
-
-def make_cover_error(path: str) -> OSError:
-    """Return the error of a path below memory that is mounted on a directory.
-
-    It is hidden below a directory of the system, and does not exist elsewhere, as below /run and /tmp.
-    """
-    if f"{path}/".startswith(tuple(f"{kept}/" for kept in KEPT_DIRECTORIES)):
-        hint = f"unmount {path}, or check before it is mounted"
-        return UnreadableError("hidden", f"is covered by the memory that is mounted on {path}", hint)
-    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def split_path(path: str) -> list[str]:
