@@ -181,6 +181,10 @@ def _evaluate_pattern(pattern: Pattern, facts: BoundFacts, *, negated: bool = Fa
 
 
 def _evaluate_clause(clause: Clause, facts: BoundFacts, *, negated: bool) -> ClauseResult:
+    if clause.other:
+        from nodespec.judge.same_value import evaluate_same  # noqa: PLC0415 - few specs compare two facts
+
+        return evaluate_same(clause, facts.observe(clause.place), facts.observe(clause.other), negated=negated)
     observations = [(facts.observe(place), place) for place in (clause.place, *clause.aliases)]
     if not clause.expect.opaque:
         return evaluate_clause(clause, *_select_strongest(clause, observations), negated=negated)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 RELATIONS = ("within", "includes", "cpus")  # operators of judge.relation
-OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", *RELATIONS, "param")
+OPERATORS = ("is", "any", "all", "none", "not", "only", "equals", "matches", *RELATIONS, "same-as", "param")
 REQUIREMENT_KEYS = ("why", "fix", "see")  # keys next to an expectation that do not belong to it
 OR_LATER = r"\s*(?:>=|=)?\s*(v?\d[\w.]*?)(?:\+|\s+(?:or|and) (?:later|newer|more|above|higher|up))\s*"
 MAX_CASES = 1000  # maximum values that one expectation distinguishes; each of them is tested
@@ -169,6 +169,8 @@ def _parse_operator(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
         return _locate_errors(arg, lambda: parse_matches(arg, kind))
     if name in RELATIONS:
         return _locate_errors(arg, lambda: _parse_relation(name, arg, kind))
+    if name == "same-as":
+        raise DocumentError(name, "`same-as` must be the whole expectation of a fact")
     if name == "only":
         raise DocumentError(name, "`only` applies to sets; to allow several values, write a list")
     raise _make_operator_error(name)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Callable, Iterable, List, Mapping, Sequence, Tuple, TypeAlias, Union
 
 PARAMS = "params"  # the family of parameters
+SAME = "same-as"  # the operator whose argument is another place
 
 # the outcomes of a pattern by precedence: the first that occurs is the outcome of `all` or `any`
 ALL_PRECEDENCE = ("fail", "unknown", "deferred", "pass")
@@ -42,12 +43,19 @@ PARAM_TYPES: Mapping[str, Kind[Datum]] = {
 class Clause(NamedTuple):
     """The expectation of one fact.
 
-    With `aliases`, it applies to the strongest value of the place and its aliases.
+    With `aliases`, it applies to the strongest value of the place and its aliases. With `other`, it applies to two
+    places: their values must be equal, and `expect` has only its text.
     """
 
     place: Place
     expect: Expect
     aliases: Tuple[Place, ...] = ()
+    other: Union[Place, None] = None
+
+    @property
+    def places(self) -> Tuple[Place, ...]:
+        """All places that the clause observes."""
+        return (self.place, *self.aliases, *([self.other] if self.other else []))
 
 
 class Joined(NamedTuple):
@@ -109,6 +117,9 @@ def parse_pattern(data: Data, params: Params, row: Union[Place, None] = None) ->
         place = declaration.resolve_place((*row.path, *filter(None, [cast("str", data["column"])])))
     else:
         place = declaration.resolve_place(tuple(cast("List[str]", data["fact"])))
+    if isinstance(data["expect"], dict) and SAME in data["expect"]:
+        path = tuple(cast("List[str]", data["expect"][SAME]))
+        return Clause(place, Expect(f"the same as {'.'.join(path)}", bool), (), declaration.resolve_place(path))
     aliases = (place._replace(path=(*place.owner, key), key=key) for key in cast("List[str]", data.get("aliases", [])))
     return Clause(place, parse_place_expectation(bind_params(data["expect"], params), place), tuple(aliases))
 

@@ -151,9 +151,9 @@ def _find_outcome(pattern: Pattern, facts: RowFacts) -> str:
 
     Tables can have many rows, and the report shows few of them.
     """
-    if isinstance(pattern, Clause) and not pattern.expect.opaque:
+    if isinstance(pattern, Clause) and not pattern.expect.opaque and not pattern.other:
         return _compare(pattern, facts)
-    if any(clause.expect.opaque for clause in patterns.list_clauses(pattern)):
+    if any(clause.expect.opaque or clause.other for clause in patterns.list_clauses(pattern)):
         return join_results(pattern, facts.evaluate(pattern))
     return patterns.compute_outcome(pattern, lambda clause: _compare(clause, facts))
 
@@ -171,7 +171,7 @@ def _bind_row(pattern: Pattern, name: str) -> Pattern:
         path, place = pattern.place.path, pattern.place
         depth = len(place.owner)
         at_row = Place((*path[:depth], name, *path[depth + 1 :]), place.fact, name, place.column)
-        return Clause(at_row, pattern.expect, pattern.aliases)
+        return pattern._replace(place=at_row)
     return pattern._replace(parts=tuple(_bind_row(part, name) for part in pattern.parts))
 
 

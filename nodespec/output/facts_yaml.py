@@ -46,7 +46,7 @@ def format_facts(asked: Iterable[Union[str, Plan]], facts: FactSource, *, every:
 
 def _iter_plan_lines(plan: Plan, facts: FactSource) -> Iterator[FactLine]:
     for clause in iter_clauses(plan):
-        for place in (clause.place, *clause.aliases):
+        for place in clause.places:
             yield place.path, _format_observation(facts.observe(place), place)
 
 

@@ -49,7 +49,7 @@ class RedactedFacts:
     def allow_named_values(self, plan: Plan) -> None:
         """Allow the values that a spec itself names, since they are not secret."""
         for clause in iter_clauses(plan):
-            for place in (clause.place, *clause.aliases):
+            for place in clause.places:
                 self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
 
     def observe(self, place: Place) -> Observation[Datum]:
@@ -133,7 +133,7 @@ def record_host(
 def _observe_plan(plan: Plan, tee: TeeFacts) -> None:
     """Observe all places that a plan can read, whatever its conditions are."""
     for clause in iter_clauses(plan):
-        for place in (clause.place, *clause.aliases):
+        for place in clause.places:
             _observe_place(place, tee)
     params = {param.name: param for param in plan.params}
     for requirement in plan.requirements:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import List, Mapping, Optional, Tuple
 
 import pytest
 from pretended import ABSENT, Said, Shelf, bound, found, planned
@@ -14,12 +14,12 @@ from nodespec.model.plan import Plan
 Place = Tuple[str, ...]
 
 
-def outcome(place: Place, expects: str, seen: Said) -> str:
+def outcome(place: Place, expects: str, seen: Said, others: Mapping[str, Said] = {}) -> str:
     """What comes of one expectation, written as YAML, of one fact."""
     body = expects
     for name in reversed(place):
         body = f"{{{name!r}: {body}}}"
-    (finding,) = found(planned(a=f"require: {body}"), {".".join(place): seen}).values()
+    (finding,) = found(planned(a=f"require: {body}"), {**others, ".".join(place): seen}).values()
     return finding.outcome
 
 

@@ -28,6 +28,7 @@ LANGUAGE = (Path(__file__).parents[2] / "docs/spec-language.md").read_text()
 EXPECTATIONS = LANGUAGE.partition("## Expectations\n")[2].partition("\n## ")[0]
 Example = Tuple[Place, str, List[Said], List[Said]]
 PARAM: Example = (ID, "{param: distribution}", ["debian"], ["fedora"])
+SAME: Example = (("kernel", "next"), "{same-as: kernel.release}", ["6.1.0-50-amd64"], ["6.1.0-49-amd64"])
 PARAMS = "params: {distribution: {default: debian}}\n"
 
 
@@ -45,7 +46,7 @@ def operators_in(expects: object) -> FrozenSet[str]:
 
 
 EXAMPLES: Dict[str, List[Example]] = {name: [] for name in OPERATORS}
-for example in [*MEANING, PARAM]:
+for example in [*MEANING, PARAM, SAME]:
     for name in operators_in(yaml.load(example[1], Loader=yaml.BaseLoader)) & set(OPERATORS):  # noqa: S506 - texts only
         EXAMPLES[name].append(example)
 
@@ -62,8 +63,9 @@ def test_an_operator_has_examples_that_load_and_judge_both_ways(operator: str) -
         if "param" in expects:  # judged as the text of the parameter
             planned(a=f"{PARAMS}{written(place, expects)}")
             expects = "debian"  # noqa: PLW2901 - what it comes to
-        passes += [outcome(place, expects, seen) for seen in met].count("pass")
-        fails += [outcome(place, expects, seen) for seen in unmet].count("fail")
+        others: Dict[str, Said] = {"kernel.release": SAME[2][0]} if "same-as" in expects else {}
+        passes += [outcome(place, expects, seen, others) for seen in met].count("pass")
+        fails += [outcome(place, expects, seen, others) for seen in unmet].count("fail")
     assert (passes > 0, fails > 0) == (True, True)
 
 
@@ -107,12 +109,12 @@ def operators_of_the_schema() -> FrozenSet[str]:
 
 
 def test_the_schema_knows_the_operators_of_the_loader_and_no_other() -> None:
-    assert operators_of_the_schema() == {*OPERATORS, *REQUIREMENT_KEYS, "aliases"}
+    assert operators_of_the_schema() == {*OPERATORS, *REQUIREMENT_KEYS, "tags", "aliases"}
 
 
 def test_the_page_of_the_language_tells_no_operator_that_there_is_not() -> None:
     told = re.findall(r"`\{?([a-z]+): (?:\[|E|R|\.\.|p)", EXPECTATIONS)
-    assert set(told) <= set(OPERATORS)
+    assert set(told) <= {*OPERATORS, "tags"}
     assert len(set(told)) >= 8
 
 

@@ -134,7 +134,7 @@ def _iter_selected_places(selection: Sequence[Union[str, Plan]], before: View, a
                 yield from iter_places_within(place, before.facts, after.facts)
         else:
             for clause in iter_clauses(item):
-                yield from (clause.place, *clause.aliases)
+                yield from clause.places
 
 
 def _iter_named_places(selection: Sequence[Union[str, Plan]]) -> Iterator[Place]:

@@ -7,6 +7,7 @@ from nodespec.facts.declaration import Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_types import Datum, Kind
 from nodespec.judge.clause_result import describe_absence, format_value
+from nodespec.judge.equality import are_equal
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown, Value
 from nodespec.output.facts_yaml import list_places
@@ -126,21 +127,8 @@ def _values_overlap(was: Value[Datum], now: Value[Datum], kind: Kind[Datum]) -> 
     A value that is y or m does not differ from m.
     """
     return any(
-        _are_equal(before, after, kind) for before in (was.value, *was.others) for after in (now.value, *now.others)
+        are_equal(kind, before, after) for before in (was.value, *was.others) for after in (now.value, *now.others)
     )
-
-
-def _are_equal(before: Datum, after: Datum, kind: Kind[Datum]) -> bool:
-    """Return whether the type orders two values as equal.
-
-    For example, 0x1b6 equals 438, and version 1.6.20~ds1 equals 1.6.20.
-    """
-    if before == after or not kind.ordered:
-        return before == after
-    try:
-        return kind.position(before) == kind.position(after)
-    except ValueError:
-        return False
 
 
 def _is_loaded_on_demand(place: Place, was: Value[Datum], now: Value[Datum], contexts: Sequence[str]) -> bool:

@@ -70,7 +70,7 @@ def _collect_paths(requirement: Requirement, plan: Plan) -> Set[Path]:
     Two requirements with only a condition in common are not related.
     """
     requirement_clauses = list_clauses(read_pattern(requirement.pattern, _index_params(plan)))
-    return {place.path for clause in requirement_clauses for place in (clause.place, *clause.aliases)}
+    return {place.path for clause in requirement_clauses for place in clause.places}
 
 
 def _index_params(plan: Plan) -> Params:

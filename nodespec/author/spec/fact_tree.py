@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
+from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
 from nodespec.facts.value_numbers import Size
 from nodespec.facts.value_types import Datum, Kind, SetOf
 from nodespec.judge import expectation
-from nodespec.judge.expectation import REQUIREMENT_KEYS
-from nodespec.judge.pattern import Clause
-from nodespec.light_typing import TYPE_CHECKING, TypeVar
+from nodespec.judge.expectation import REQUIREMENT_KEYS, Expect
+from nodespec.judge.pattern import SAME, Clause
+from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.document import (
     Map,
     Node,
@@ -139,6 +139,8 @@ class FactWalk:
         yield self._state_expectation(place, parts._replace(words=merge_words(words, parts.words)), name.at)
 
     def _state_expectation(self, place: Place, parts: NodeParts, position: FilePosition) -> StatedExpectation:
+        if isinstance(parts.expect, Map) and SAME in parts.expect:
+            return self._state_same(place, parts, position)
         expect, bound = self.expectation(parts.expect, place.kind)
         data: Data = {"fact": cast_node([*place.path]), "expect": cast_node(bound)}
         if not parts.aliases:
@@ -152,6 +154,26 @@ class FactWalk:
         return StatedExpectation(
             Clause(place, expect, others), {**data, "aliases": cast_node(keys)}, parts.words, position
         )
+
+    @staticmethod
+    def _state_same(place: Place, parts: NodeParts, position: FilePosition) -> StatedExpectation:
+        """Parse `{same-as: PLACE}`: the value of another fact of the host."""
+        from nodespec.judge.equality import check_types  # noqa: PLC0415 - few specs compare two facts
+        from nodespec.output.facts_yaml import find_place  # noqa: PLC0415 - likewise
+
+        name = cast("Map", parts.expect)[SAME]
+        if len(cast("Map", parts.expect)) > 1 or parts.aliases:
+            raise DocumentError(name, f"`{SAME}` must be alone; write other expectations in a rule")
+        try:
+            other = find_place(require_text(name, SAME))
+            if not isinstance(other, Place):
+                raise ValueError(f"`{name}` is a family; name one of its facts")
+            check_types(place, other)
+        except (UsageError, ValueError) as error:
+            raise error if isinstance(error, DocumentError) else DocumentError(name, str(error)) from None
+        data: Data = {"fact": cast_node([*place.path]), "expect": cast_node({SAME: [*other.path]})}
+        clause = Clause(place, Expect(f"the same as {'.'.join(other.path)}", bool), (), other)
+        return StatedExpectation(clause, data, parts.words, position)
 
     def expectation(self, node: Node, kind: Kind[Datum]) -> Tuple[expectation.Expect, Node]:
         """Parse an expectation, and return it with its data.

@@ -17,7 +17,7 @@ from nodespec.facts.declaration import Group, Leaf, Table
 from nodespec.facts.value_sets import CpuList
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge.expectation import REQUIREMENT_KEYS
-from nodespec.judge.pattern import PARAM_TYPES, PARAMS
+from nodespec.judge.pattern import PARAM_TYPES, PARAMS, SAME
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.plan import LANGUAGE_VERSION
 
@@ -242,7 +242,12 @@ class _KindSchemas:
 
 
 def _make_operators(kind: Kind[Datum], expected: Node, inner: Node) -> Dict[str, Node]:
-    operators = {"is": expected, **{name: _make_list(inner) for name in ("any", "all", "none")}, "param": LINE}
+    operators = {
+        "is": expected,
+        SAME: LINE,
+        **{name: _make_list(inner) for name in ("any", "all", "none")},
+        "param": LINE,
+    }
     if isinstance(kind, SetOf):
         operators.update({name: {"type": "array", "items": inner} for name in ("only", "equals")})
     else:

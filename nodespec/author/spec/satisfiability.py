@@ -7,17 +7,32 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain, combinations, product
+from math import prod
 
 from nodespec.facts.declaration import Place
-from nodespec.facts.value_types import OTHER, Case, SetOf
+from nodespec.facts.value_types import OTHER, Case, Flag, OneOf, SetOf
 from nodespec.judge.expectation import Expect
 from nodespec.judge.pattern import Clause, Joined, Pattern, compute_outcome, list_clauses
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Optional, Set, Tuple, TypeAlias, Union
+    from typing import (
+        Callable,
+        Dict,
+        FrozenSet,
+        Iterable,
+        Iterator,
+        List,
+        Optional,
+        Sequence,
+        Set,
+        Tuple,
+        TypeAlias,
+        Union,
+    )
 
 MAX_WORLDS = 4096  # maximum combinations; with more, both outcomes are assumed possible
+MAX_LINKED_WORLDS = 1 << 16  # the same, if clauses compare two facts
 MAX_TESTS = 1 << 20  # maximum tests of one fact; with more, both outcomes are assumed possible
 TYPE_CASES = 10  # estimated number of values that no expectation names
 ANY_ROW = "*"  # the key of a placeholder row, which exists but has no known name
@@ -64,7 +79,7 @@ def _iter_conjuncts(pattern: Pattern) -> Iterator[Pattern]:
 
 def _iter_paths(pattern: Pattern) -> Iterator[Path]:
     for clause in list_clauses(pattern):
-        for place in (clause.place, *clause.aliases):
+        for place in clause.places:
             yield place.path
 
 
@@ -75,12 +90,18 @@ def find_outcomes(pattern: Pattern, given: Union[Pattern, SharedCondition, None]
     """
     if isinstance(given, SharedCondition):
         given = given.about(pattern)
-    if given is None and isinstance(pattern, Clause) and not pattern.aliases:
+    if given is None and isinstance(pattern, Clause) and not (pattern.aliases or pattern.other):
         return _find_clause_outcomes(pattern)
-    facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
     asked_clauses = tuple(chain(list_clauses(pattern), list_clauses(given) if given else ()))
+    linked = any(clause.other for clause in asked_clauses)
+    return (_find_linked_outcomes if linked else _find_joint_outcomes)(pattern, given, asked_clauses)
+
+
+def _find_joint_outcomes(pattern: Pattern, given: Optional[Pattern], asked_clauses: Sequence[Clause]) -> Set[str]:
+    """Return the possible outcomes by the results of expectations of each fact."""
+    facts: Dict[Path, Tuple[Place, Dict[int, Expect]]] = {}
     for clause in asked_clauses:
-        for place in (clause.place, *clause.aliases):
+        for place in clause.places:
             facts.setdefault(place.path, (place, {}))[1][id(clause.expect)] = clause.expect
     ways: Dict[Path, List[Tuple[bool, ...]]] = {}
     total = 1
@@ -101,6 +122,47 @@ def find_outcomes(pattern: Pattern, given: Union[Pattern, SharedCondition, None]
             if given is None or compute_outcome(given, met) == "pass":
                 outcomes.add(compute_outcome(pattern, met))
     return outcomes
+
+
+def _find_linked_outcomes(pattern: Pattern, given: Optional[Pattern], clauses: Sequence[Clause]) -> Set[str]:
+    """Return the possible outcomes if clauses compare two facts: worlds are the values of all facts.
+
+    An absent fact has the value None, which equals no other.
+    """
+    if any(clause.aliases or clause.expect.opaque for clause in clauses):
+        return {"pass", "fail"}
+    places = {place.path: place for clause in clauses for place in clause.places}
+    expects = [clause.expect for clause in clauses]
+    values = {path: _list_linked_values(place, expects) for path, place in places.items()}
+    if prod(map(len, values.values())) > MAX_LINKED_WORLDS:
+        return {"pass", "fail"}
+    outcomes: Set[str] = set()
+    for world in product(*values.values()):
+        met = partial(_evaluate_in_world, dict(zip(values, world)))
+        if given is None or compute_outcome(given, met) == "pass":
+            outcomes.add(compute_outcome(pattern, met))
+    return outcomes
+
+
+def _list_linked_values(place: Place, expects: List[Expect]) -> List[Optional[Case]]:
+    """Return values of a fact: those that any expectation distinguishes, and two that none names."""
+    unnamed: Dict[bool, Tuple[Case, ...]] = {True: (frozenset([OTHER]),), False: (f"{OTHER}{OTHER}",)}
+    closed = isinstance(place.kind, (OneOf, Flag))
+    cases = chain(_iter_cases(place, expects), () if closed else unnamed[isinstance(place.kind, SetOf)])
+    values: Dict[Tuple[type, object], Optional[Case]] = {(type(case), case): case for case in cases}
+    return [*values.values(), *([None] if place.optional and (place.key != ANY_ROW or place.column) else [])]
+
+
+def _evaluate_in_world(world: Dict[Path, Optional[Case]], clause: Clause) -> str:
+    value = world[clause.place.path]
+    if clause.other:
+        from nodespec.judge.equality import are_equal  # noqa: PLC0415 - few specs compare two facts
+
+        other = world[clause.other.path]
+        return (
+            "pass" if value is not None and other is not None and are_equal(clause.place.kind, value, other) else "fail"
+        )
+    return "pass" if (clause.expect.absent if value is None else clause.expect.test(value)) else "fail"
 
 
 def _find_clause_outcomes(clause: Clause) -> Set[str]:
@@ -125,7 +187,7 @@ def _estimate_tests(place: Place, asked: Dict[int, Expect]) -> int:
 def _evaluate_clause(
     results: Dict[AskedExpectation, bool], joined: Callable[[Iterable[bool]], bool], clause: Clause
 ) -> str:
-    names = [results[place.path, id(clause.expect)] for place in (clause.place, *clause.aliases)]
+    names = [results[place.path, id(clause.expect)] for place in clause.places]
     return "pass" if joined(names) else "fail"
 
 

@@ -184,7 +184,7 @@ def _collect_asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str,
 def _iter_places(data: Data, plan: Plan) -> Iterator[Place]:
     for clause in list_clauses(parse_pattern(data, {param.name: param for param in plan.params})):
         if clause.place.path[0] != PARAMS:
-            yield from (clause.place, *clause.aliases)
+            yield from clause.places
 
 
 def _add_place(asked: Dict[str, Columns], place: Place) -> None:
