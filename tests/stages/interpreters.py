@@ -15,6 +15,7 @@ import debian
 MODULE = "github.com/kluctl/go-embed-python"  # builds of python-build-standalone, without ensurepip
 EMBEDDED = {
     "3.10": "v0.0.0-3.10.16-20241219-1",
+    "3.12": "v0.0.0-3.12.3-20240415-1",
     "3.13": "v0.0.0-3.13.1-20241219-1",
     "3.14": "v0.0.0-3.14.6-20260610-1",
 }
