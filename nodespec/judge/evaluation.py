@@ -163,7 +163,8 @@ def _make_result(
 ) -> RequirementResult:
     fix = ""  # For any other outcome it is not known that one is needed.
     if outcome == "fail":
-        fix = requirement.fix or select_default_fix(results, at_rest=facts.reading.at_rest)
+        own = (facts.reading.at_rest and requirement.fix_at_rest) or requirement.fix
+        fix = own or select_default_fix(results, at_rest=facts.reading.at_rest)
     parts = tuple(result.part for result in results)
     words = (text, requirement.why, fix, requirement.see, requirement.source, parts)
     finding = Finding(requirement.id, requirement.level, outcome, "enforced", *words, tags=requirement.tags)

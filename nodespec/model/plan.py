@@ -17,6 +17,7 @@ Node: TypeAlias = "Union[str, List[Node], Dict[str, Node]]"  # an expectation as
 Data: TypeAlias = "Dict[str, Node]"  # a pattern as data
 
 CONTEXTS = ("running", "at rest")
+LATER_FIELDS = ("defaults", "tags", "fix_at_rest")  # Omitted if empty, because earlier versions reject unknown fields.
 LANGUAGE_VERSION = 1  # version of the spec language, of plans and of recordings
 
 
@@ -69,6 +70,7 @@ class Requirement(NamedTuple):
     fix: str = ""
     see: str = ""
     tags: Tuple[str, ...] = ()
+    fix_at_rest: str = ""  # the fix of an offline host, if it differs
 
 
 class Plan(NamedTuple):
@@ -86,8 +88,7 @@ def encode_plan(plan: Plan) -> Dict[str, Json]:
         "specs": [cast("Json", _convert_tuples(spec._asdict())) for spec in plan.specs],
         "params": [cast("Json", _convert_tuples(_encode_param(param))) for param in plan.params],
         "requirements": [
-            cast("Json", _convert_tuples(_omit_empty("tags", requirement._asdict())))
-            for requirement in plan.requirements
+            cast("Json", _convert_tuples(_omit_empty(requirement._asdict()))) for requirement in plan.requirements
         ],
     }
 
@@ -110,15 +111,12 @@ def _bind_param(param: SpecParam, context: str) -> SpecParam:
 
 
 def _encode_param(param: SpecParam) -> Dict[str, object]:
-    return _omit_empty("defaults", param._asdict())
+    return _omit_empty(param._asdict())
 
 
-def _omit_empty(later: str, fields: Mapping[str, object]) -> Dict[str, object]:
-    """Return fields without a later one that is empty.
-
-    Earlier versions reject the unknown field.
-    """
-    return {name: value for name, value in fields.items() if name != later or value}
+def _omit_empty(fields: Mapping[str, object]) -> Dict[str, object]:
+    """Return the fields of a record without those of `LATER_FIELDS` that are empty."""
+    return {name: value for name, value in fields.items() if value or name not in LATER_FIELDS}
 
 
 def _convert_tuples(fields: Mapping[str, object]) -> Dict[str, object]:
@@ -142,11 +140,12 @@ def decode_plan(data: Mapping[str, Json]) -> Plan:
 
 
 def _decode_requirement(fields: Mapping[str, Json], whens: Dict[str, Data]) -> Requirement:
-    id_, level, pattern, when, source, *words = map(fields.__getitem__, Requirement._fields[:-1])
+    id_, level, pattern, when, source, *words = map(fields.__getitem__, Requirement._fields[:-2])
     known = whens.setdefault(repr(when), cast("Data", when))
     tags = tuple(cast("List[str]", fields.get("tags", ())))
     plain = Requirement(id_, level, pattern, known, tuple(cast("List[str]", source)), *words)  # type: ignore[arg-type]
-    return plain._replace(tags=tags) if tags else plain
+    at_rest = cast("str", fields.get("fix_at_rest", ""))
+    return plain._replace(tags=tags, fix_at_rest=at_rest) if tags or at_rest else plain
 
 
 def _cast_objects(value: Json) -> List[Dict[str, Json]]:
@@ -164,7 +163,8 @@ def compute_digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecPara
     from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
 
     requirement_fields = [
-        [r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see, *([r.tags] if r.tags else [])] for r in requirements
+        [r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see, *filter(None, (r.tags, r.fix_at_rest))]
+        for r in requirements
     ]
     bound = [[*_encode_param(param).values()] for param in params]
     text = json.dumps([requirement_fields, bound], sort_keys=True, separators=(",", ":"))

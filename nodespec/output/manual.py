@@ -131,8 +131,8 @@ def _iter_requirement_lines(requirement: Requirement, plan: Plan) -> Iterator[st
     params = {param.name: param for param in plan.params}
     yield f"{requirement.id}  ({requirement.level})"
     yield f"wanted   {' '.join(iter_conditions(requirement, params))}"
-    texts = (requirement.why, requirement.fix, requirement.see, ", ".join(requirement.tags))
-    for label, text in zip(("why", "fix", "see", "tags"), texts):
+    words = (requirement.why, requirement.fix, requirement.fix_at_rest, requirement.see, ", ".join(requirement.tags))
+    for label, text in zip(("why", "fix", "at rest", "see", "tags"), words):
         if text:
             yield f"{label:8} {text}"
     yield f"stated   {', '.join(requirement.source)}"

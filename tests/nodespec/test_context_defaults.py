@@ -282,3 +282,51 @@ def test_the_shelf_is_asked_once_for_each_document() -> None:
             return found
 
     assert resolve(["a"], Once({"a": SPEC}), {}).params
+
+
+# a fix for each context
+
+FIXES = """
+rules:
+  - name: quiet
+    fix: {running: swapoff -a, at-rest: remove swap from fstab}
+    require:
+      swap: {total: 0}
+      memory: {total: {is: ">=1Gi", fix: buy more}}
+"""
+
+
+def fixes(plan: Plan, context: str) -> Dict[str, str]:
+    said: Dict[str, Said] = {"swap.total": 1, "memory.total": 1}
+    return {finding.id: finding.fix for finding in report(plan, said, context=context).findings}
+
+
+def test_a_fix_is_that_of_the_context() -> None:
+    plan = planned(spec=FIXES)
+    own = {"quiet.memory.total": "buy more"}
+    assert fixes(plan, "running") == {"quiet.swap.total": "swapoff -a", **own}
+    assert fixes(plan, "at rest") == {"quiet.swap.total": "remove swap from fstab", **own}
+    assert plans.decode_plan(json.loads(json.dumps(plans.encode_plan(plan)))) == plan
+
+
+def test_a_fix_of_one_context_only_is_refused() -> None:
+    assert "`fix` has no `at-rest`; write one text, or one for each of running, at-rest" in mistake(
+        spec="require: {swap: {total: {is: 0, fix: {running: swapoff -a}}}}"
+    )
+    assert "unknown key `resting`" in mistake(
+        spec="require: {swap: {total: {is: 0, fix: {running: swapoff -a, resting: b}}}}"
+    )
+
+
+def test_the_digest_covers_the_fix_at_rest() -> None:
+    other = planned(spec=FIXES.replace("from fstab", "from the image"))
+    assert planned(spec=FIXES).specs[0].digest != other.specs[0].digest
+
+
+def test_the_schema_requires_a_fix_for_each_context() -> None:
+    both = {"running": "a", "at-rest": "b"}
+    valid = {"nodespec": 1, "title": "t", "require": {"swap": {"total": {"is": 0, "fix": both}}}}
+    jsonschema.validate(valid, json_schema.schema())
+    del both["at-rest"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(valid, json_schema.schema())

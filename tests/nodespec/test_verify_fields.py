@@ -44,7 +44,7 @@ require:
   kernel:
     version: {is: {param: least}, why: cgroup v2, fix: install another, see: https://example.org/, tags: [CIS-1.1]}
     config: {NET: enabled, HZ: '>=1000'}
-  cgroups: {version: 2}
+  cgroups: {version: {is: 2, fix: {running: boot with version 2, at-rest: set it in the boot loader}}}
   cpu: {count: '>=4'}
   sysctl: {net.ipv4.ip_forward: 1, vm.swappiness: '<=10'}
   commands: {runc: present, crun: present}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from nodespec.author.spec.params import CONTEXT_BY_KEY
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, Leaf, Place, Table
@@ -18,6 +19,7 @@ from nodespec.model.document import (
     Node,
     Seq,
     Word,
+    find_unknown_keys,
     iterate_items,
     make_mapping,
     make_sequence,
@@ -252,8 +254,26 @@ def _split_node(node: Node) -> NodeParts:
 
 def read_words(node: Map) -> Dict[str, str]:
     """Return why, fix, see and tags of a requirement or rule."""
-    words = {name: require_text(node[name], name) for name in REQUIREMENT_KEYS if name in node}
+    words = {name: require_text(node[name], name) for name in ("why", "see") if name in node}
+    if "fix" in node:
+        words["fix"], words["fix_at_rest"] = _read_fix(node["fix"])
     return {**words, "tags": " ".join(_read_tags(node["tags"]))} if "tags" in node else words
+
+
+def _read_fix(node: Node) -> Tuple[str, str]:
+    """Return the fix of a running host, and that of an offline host if it differs."""
+    if not isinstance(node, Map):
+        return require_text(node, "fix"), ""
+    errors = find_unknown_keys(node, tuple(CONTEXT_BY_KEY))
+    if errors:
+        raise errors[0]
+    missing = [key for key in CONTEXT_BY_KEY if key not in node]
+    if missing:
+        raise DocumentError(
+            node, f"`fix` has no `{missing[0]}`; write one text, or one for each of {', '.join(CONTEXT_BY_KEY)}"
+        )
+    running, at_rest = (require_text(node[key], "fix") for key in CONTEXT_BY_KEY)
+    return running, "" if at_rest == running else at_rest
 
 
 def _read_tags(node: Node) -> Iterator[str]:

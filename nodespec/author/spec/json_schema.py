@@ -33,7 +33,9 @@ SCALAR: Json = ["string", "number", "boolean"]
 TEXT: Node = {"type": SCALAR}
 LINE: Node = {**TEXT, "minLength": 1}
 TAGS: Node = {"type": "array", "items": {"type": SCALAR, "pattern": f"^{TAG}$"}, "minItems": 1}
-WORD_SCHEMAS: Dict[str, Node] = {**dict.fromkeys(REQUIREMENT_KEYS, LINE), "tags": TAGS}
+BY_CONTEXT: Node = {"type": "object", "properties": dict.fromkeys(CONTEXT_BY_KEY, LINE), "additionalProperties": False}
+FIX: Node = {"anyOf": [LINE, {**BY_CONTEXT, "required": [*CONTEXT_BY_KEY]}]}
+WORD_SCHEMAS: Dict[str, Node] = {**dict.fromkeys(REQUIREMENT_KEYS, LINE), "fix": FIX, "tags": TAGS}
 
 
 def schema() -> Node:
@@ -85,7 +87,7 @@ def _make_top() -> Dict[str, Node]:
 
 
 def _make_param() -> Node:
-    default: Node = {"anyOf": [LINE, {**_make_closed(dict.fromkeys(CONTEXT_BY_KEY, LINE)), "minProperties": 1}]}
+    default: Node = {"anyOf": [LINE, {**BY_CONTEXT, "minProperties": 1}]}
     schemas = {"default": default, "choices": _make_list(LINE), "type": _make_enum(*PARAM_TYPES), "why": LINE}
     return {**_make_closed(schemas), "not": {"required": ["type", "choices"]}}
 

@@ -249,7 +249,9 @@ def _make_requirement(block: Sequence[Statement]) -> Requirement:
     why, fix, see = (words.get(word, "") for word in REQUIREMENT_KEYS)
     pattern: Data = first.data if len(patterns) == 1 else {"all": cast_node(patterns)}
     positions, tags = tuple(str(statement.at) for statement in block), tuple(words.get("tags", "").split())
-    return Requirement(first.id, first.level, pattern, first.when, positions, why, fix, see, tags)
+    return Requirement(
+        first.id, first.level, pattern, first.when, positions, why, fix, see, tags, words.get("fix_at_rest", "")
+    )
 
 
 def _make_node(statement: Statement) -> Node:
