@@ -110,7 +110,7 @@ def judged(suite: str, cache: Path) -> Iterator[str]:
     begun = time.monotonic()
     record(tree, folder / "facts-rest.json")
     out = qemu.boot(qemu.guest(tree, look(), folder, [folder / ASKED]), folder / "out")
-    print(f"{suite}: booted, looked and powered off in {time.monotonic() - begun:.0f} s; see {out}")
+    print(f"{suite}: booted, observed and powered off in {time.monotonic() - begun:.0f} s; see {out}")
     for name, check in CHECKS.items():
         running, inside = (report(out / f"{name}-{door}.json") for door in ("running", "inside"))
         yield from unseen(f"{suite}: {name}", (resting[name], running, inside))

@@ -78,7 +78,7 @@ def looked(folder: Path) -> Iterator[str]:
     bare = contained({**config, "process": {**process, "capabilities": {}}}, folder)
     pairs = [(one.id, one.outcome, other.outcome) for one, other in zip(bare.findings, found.findings)]
     less = [id_ for id_, one, other in pairs if one != other]
-    print(f"without any capability {len(less)} outcomes differ: {', '.join(less)}")
+    print(f"without capabilities: {len(less)} outcomes differ: {', '.join(less)}")
     if not less:
         yield "it needs no capability, and the recipe says that it does"
     for id_, one, other in pairs:

@@ -182,7 +182,7 @@ def listening() -> bool:
 
 if __name__ == "__main__":
     if os.geteuid():
-        print("root starts it")
+        print("root privileges are required to start containerd")
         sys.exit(77)
     if os.environ.get("NODESPEC_APART") != "1":
         os.environ["NODESPEC_APART"] = "1"

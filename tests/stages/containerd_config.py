@@ -70,7 +70,7 @@ def available(cache: Path) -> Iterator[Program]:
         try:
             build(version, path)
         except (OSError, subprocess.SubprocessError) as error:
-            print(f"skipped  containerd {version}: it cannot be built here: {str(error)[-300:]}")
+            print(f"skipped  containerd {version}: building it failed: {str(error)[-300:]}")
             continue
         yield Program(version, str(path))
 
@@ -118,7 +118,7 @@ def compare(program: Program, trees: int) -> int:
     for text in wrong[:3]:
         print(f"different: {text}")
     if unknown > MAX_UNKNOWN * (trees - refused):
-        print(f"different: nodespec does not know {unknown} of {trees - refused} that containerd accepts")
+        print(f"different: nodespec reports unknown for {unknown} of {trees - refused} trees that containerd accepts")
         return len(wrong) + 1
     return len(wrong)
 
@@ -243,6 +243,6 @@ def happens(chance: random.Random, percent: int) -> bool:
 
 if __name__ == "__main__":
     if os.geteuid():
-        print("root installs what it needs")
+        print("root privileges are required to install packages")
         sys.exit(77)
     sys.exit(main(Path(sys.argv[1]).absolute(), int(sys.argv[2]) if sys.argv[2:] else TREES))

@@ -66,7 +66,7 @@ def tried(cache: Path) -> Iterator[str]:
         except RuntimeError as error:
             if suite != "sid":
                 raise
-            print(f"skipped  {suite} changes every day, and cannot be made today: {str(error)[-300:]}")
+            print(f"skipped  {suite} changes every day, and building it failed today: {str(error)[-300:]}")
             continue
         yield from (f"{suite}: {line}" for line in used(tree, package))
         print(f"{suite}: installed, used and purged", flush=True)

@@ -36,7 +36,7 @@ def mirror() -> str:
     for uri, component, suite in (line.split() for line in told):
         if component == "main" and "-" not in suite and uri.rstrip("/").endswith("/debian"):
             return uri
-    raise LookupError(f"apt is set up with no mirror of Debian: {told}")
+    raise LookupError(f"apt has no mirror of Debian: {told}")
 
 
 def unpacked(suite: str, packages: Sequence[str], cache: Path) -> Path:

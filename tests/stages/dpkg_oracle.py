@@ -69,9 +69,9 @@ def main(files: int) -> int:
                 wrong += 1
                 print(f"wrong    {number}: {difference}\n{shown(root)}")
             shutil.rmtree(root)
-    print(f"{files} databases, {refused} of them refused by dpkg, {rows} packages in the others; {wrong} differ")
+    print(f"{files} databases, {refused} of them rejected by dpkg, {rows} packages in the others; {wrong} differ")
     if not files // 5 < refused < files * 4 // 5 or rows < files:
-        print("wrong    the generated files are too often refused, too seldom, or too empty")
+        print("wrong    the generated files are refused too often or too rarely, or have too few packages")
         return 1
     return int(bool(wrong))
 

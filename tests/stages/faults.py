@@ -251,7 +251,7 @@ def every_call(trial: Trial, clean: Ended) -> Iterator[str]:
         for wrong in judged(clean, ended):
             yield f"{call.name} {call.path} fails with {ERRORS[call.name]}: {wrong}"
     kinds = Counter(call.name for call in calls)
-    print(f"{len(calls)} system calls failed once each, {changed} of them to be seen in the report: {dict(kinds)}")
+    print(f"{len(calls)} system calls failed once each, {changed} of them changed the report: {dict(kinds)}")
     if not ASKED and (len(calls) < 100 or changed < 20):
         yield f"only {len(calls)} calls, {changed} that show"
 
@@ -364,7 +364,7 @@ def main() -> int:
         trial = Trial(Path(folder))
         clean, again = trial.unhurried("-o", "json"), trial.unhurried("-o", "json")
         if not clean.outcomes or clean.outcomes != again.outcomes:
-            print(f"two runs do not say the same: exit code {clean.code}, {clean.errors}")
+            print(f"two runs differ: exit code {clean.code}, {clean.errors}")
             return 1
         print(f"clean: exit code {clean.code}, {dict(Counter(clean.outcomes.values()))}")
         wrong = [*every_call(trial, clean)]
@@ -379,7 +379,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     if os.geteuid():
-        print("root makes the mounts")
+        print("root privileges are required to mount file systems")
         sys.exit(77)
     if os.environ.get("NODESPEC_APART") != "1":
         os.environ["NODESPEC_APART"] = "1"

@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if not os.access(GENERATOR, os.X_OK):
-        print(f"no {GENERATOR} here")
+        print(f"{GENERATOR} not found")
         return SKIP
     chance = random.Random(options.seed)  # noqa: S311 - no secret
     tables = [table_of(chance) for _ in range(options.tables)]

@@ -66,10 +66,10 @@ def main() -> int:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - files there cost least
     with tempfile.TemporaryDirectory(dir=memory, prefix="nodespec-fuzz-") as folder, workers(folder) as pool:
         for fed in pool.imap_unordered(feed, jobs):
-            print(f"{fed.name:16}{fed.inputs:8} inputs {fed.seconds:7.1f} s, the slowest {fed.slowest * 1000:6.0f} ms")
+            print(f"{fed.name:16}{fed.inputs:8} inputs {fed.seconds:7.1f} s, slowest {fed.slowest * 1000:6.0f} ms")
             print(fed.wrong, end="", flush=True)
             wrong += bool(fed.wrong) or fed.inputs < said.inputs
-    print(f"{len(jobs)} parsers in {time.monotonic() - begun:.0f} s, {wrong} wrong; --seed {said.seed} does it again")
+    print(f"{len(jobs)} parsers in {time.monotonic() - begun:.0f} s, {wrong} wrong; repeat with --seed {said.seed}")
     return int(wrong > 0)
 
 
@@ -93,7 +93,9 @@ def feed(job: tuple[str, int, int]) -> Fed:
         try:
             parser.read(data)
         except (TooLong, MemoryError) as error:
-            raise AssertionError(f"{type(error).__name__}: {len(data)} bytes took all that there is") from error
+            raise AssertionError(
+                f"{type(error).__name__}: {len(data)} bytes used up all memory or recursion"
+            ) from error
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             taken.append(time.process_time() - began)

@@ -139,7 +139,7 @@ def main(cache: Path) -> int:
         wrong = list(looked(cache, Path(folder)))
     for mistake in wrong:
         print(f"wrong    {mistake}")
-    print(f"{len(GUESTS)} guests, {len(wrong)} things wrong")
+    print(f"{len(GUESTS)} guests, {len(wrong)} errors")
     return int(bool(wrong))
 
 
@@ -157,7 +157,7 @@ def looked(cache: Path, folder: Path) -> Iterator[str]:
     def judged(name: str) -> list[str]:
         begun = time.monotonic()
         out = qemu.boot(guest, cache / f"gate-{name}", f"{GUESTS[name][0]} {shown(name)}")
-        print(f"guest {name}: booted, looked and powered off in {time.monotonic() - begun:.0f} s; see {out}")
+        print(f"guest {name}: booted, observed and powered off in {time.monotonic() - begun:.0f} s; see {out}")
         return [f"guest {name}: {mistake}" for mistake in judges[name](out)]
 
     with ThreadPoolExecutor(2) as booting:  # an unfit guest mostly waits
@@ -206,7 +206,7 @@ def fit(out: Path) -> Iterator[str]:
     yield from states(out, "boot", gate="active", kubelet="active")
     yield from states(out, "crashed", gate="active", kubelet="active")
     began, socket, ended, kubelet = (int(text(out, n)) for n in ("gate-began", "socket", "gate-ended", "kubelet-began"))
-    print(f"the gate took {ended - began} s; the runtime's socket came {socket - began} s after it began")
+    print(f"the gate took {ended - began} s; the socket of the runtime appeared after {socket - began} s")
     if not began < socket <= ended <= kubelet:
         yield f"the gate ran from {began} to {ended}, the socket came at {socket}, the kubelet at {kubelet}"
     yield from lacking(out, "boot.nodespec-gate.status", "kubelet.service may start", "CONFORMANT")

@@ -88,7 +88,7 @@ def main(cache: Path) -> int:
     for name, kind in GUESTS.items():
         begun = time.monotonic()
         out = qemu.boot(guest, cache / f"guest-{name}", kind.cmdline)
-        print(f"guest {name}: booted, looked and powered off in {time.monotonic() - begun:.0f} s; see {out}")
+        print(f"guest {name}: booted, observed and powered off in {time.monotonic() - begun:.0f} s; see {out}")
         try:
             found = judged(kind, out)
         except (OSError, ValueError, LookupError) as error:  # something wrote no report, or no whole one
@@ -121,7 +121,7 @@ def judged(guest: Guest, out: Path) -> list[str]:
                 said = f"{folder}: library {library}, kubelet {kubelet}: {differing} items, as printed above"
                 wrong += [said] if differing else []
     mistakes = [*misread(guest, out), *unmoved(out)]
-    print(f"{len(guest.facts)} facts and {len(EDITS)} edits looked at, {len(mistakes)} of them wrong")
+    print(f"{len(guest.facts)} facts and {len(EDITS)} edits compared, {len(mistakes)} wrong")
     return wrong + mistakes
 
 

@@ -97,7 +97,7 @@ def main(cache: Path) -> int:
     try:
         os.readlink("/proc/1/ns/net")
     except PermissionError:
-        print("process 1 shows nobody its namespaces: another stands in for it, in a PID namespace as the host")
+        print("the namespaces of process 1 are not readable: a process in a new PID namespace replaces it")
         own = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, __file__)
         return subprocess.run([*own, str(cache)], check=False).returncode
     if not shutil.which("runc"):

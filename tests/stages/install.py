@@ -133,7 +133,7 @@ def installed(folder: Path, wheel: Path) -> None:
         ran((0, 10, 11), *user, program, "verify", f"{written}.json")
     same("whether YAML is read for a spec of the library", "yaml" in modules(python, Path("/")), wanted=False)
     counts = f"{len(SPECS)} exit codes, {len(FORMATS)} formats written and rendered again"
-    print(f"installed: {counts}, as {len(looking)} users")
+    print(f"installed: {counts}, for {len(looking)} users")
 
 
 def bare(folder: Path, clone: Path) -> None:
@@ -144,7 +144,7 @@ def bare(folder: Path, clone: Path) -> None:
     modules(python, clone)
     written = ran((0, 10, 11), python, "-m", "nodespec", "check", "kubernetes/1.35", "-o", "json", cwd=clone)
     same("a report", len(json.loads(written)["reports"]), 1)
-    print("a bare clone works with nothing but PyYAML")
+    print("a clone works with PyYAML only")
 
 
 def modules(python: str, cwd: Path) -> list[str]:
@@ -161,7 +161,7 @@ def users(program: str) -> list[list[str]]:
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     done = subprocess.run([*nobody, program, "--version"], cwd="/", capture_output=True, check=False)
     if done.returncode:
-        print(f"skipped  as nobody, who may not run {os.path.realpath(Path(program).with_name('python'))}")
+        print(f"skipped  as nobody, who must not run {os.path.realpath(Path(program).with_name('python'))}")
     return [[]] if done.returncode else [[], nobody]
 
 

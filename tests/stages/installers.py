@@ -106,7 +106,7 @@ def found(tools: Path, cache: Path) -> Iterator[tuple[str, Path]]:
         if python:
             yield version, python
         else:
-            print(f"skipped  Python {version}: neither this machine nor uv has one")
+            print(f"skipped  Python {version}: not found on this machine or with uv")
 
 
 def requirements(pythons: dict[str, Path], wheel: Path, tools: Path, cache: Path) -> list[Path]:

@@ -41,7 +41,7 @@ def main(cache: Path) -> int:
     """Run this script again in a mount namespace of its own; the exit status."""
     missing = [name for name in ("valgrind", "unshare", PYTHON) if not shutil.which(name)]
     if missing or os.geteuid():
-        print(f"no {', '.join(missing)} here" if missing else "root runs this")
+        print(f"{', '.join(missing)} not found" if missing else "root privileges are required")
         return SKIP
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="nodespec-", dir=cache) as folder:
@@ -61,13 +61,13 @@ def inside(folder: Path) -> int:
     version = f"{version_of(python)} {platform.machine()}"
     print(f"Python {version}: bare {bare:,}, check {check:,} instructions")
     if version not in EXPECTED:
-        print(f"no count is known for Python {version}")
+        print(f"no expected count for Python {version}")
         return SKIP
     change = check / EXPECTED[version] - 1
     print(f"{change:+.1%} of the expected {EXPECTED[version]:,}")
     if abs(change) <= TOLERANCE:
         return 0
-    print("write the new count into EXPECTED where the change is wanted" if change < 0 else "this check costs more")
+    print("update EXPECTED if the change is intended" if change < 0 else "the check costs more")
     return 1
 
 

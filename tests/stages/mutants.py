@@ -333,7 +333,7 @@ def main() -> int:
         runner = Runner(Path(folder))
         records = record_tests(runner, sample, cache, tests, stale=said.stale)
         broken = [test for record in records.values() for test, (passed, _) in record.tests.items() if not passed]
-        print("".join(f"fails without a mutant, and is left out: {test}\n" for test in broken), end="")
+        print("".join(f"fails without a mutant and is excluded: {test}\n" for test in broken), end="")
         print(f"tests recorded after {time.monotonic() - begun:.0f} s", flush=True)
         attempts = attempt_all(runner, sample, chosen, records, cache, stale=said.stale, limit=said.seconds)
         unreliable = find_unreliable(runner, attempts)

@@ -84,7 +84,7 @@ def grown(where: Path) -> tuple[Path, str]:
     root = last / "rootfs"
     other = set(paths(root)) ^ set(paths(bundle / "rootfs"))
     if other:
-        raise AssertionError(f"umoci unpacks another tree than was packed: {sorted(other)}")
+        raise AssertionError(f"umoci unpacks a different tree: {sorted(other)}")
     return root, str(layout)
 
 
@@ -156,7 +156,7 @@ def doors(root: Path, layout: str, where: Path) -> Iterator[tuple[str, str]]:
         said("skopeo", "copy", "--quiet", "--insecure-policy", *options, f"oci:{layout}:node", target)
         yield name, target.split(":")[1]
     if not any(b"layer.v1.tar+zstd" in blob.read_bytes() for blob in Path(where, "zstd/blobs/sha256").iterdir()):
-        raise AssertionError("skopeo has compressed no layer with zstd")
+        raise AssertionError("skopeo did not compress any layer with zstd")
     for name, option in (("plain", "--format=gnu"), ("pax", "--format=posix"), ("gzip", "-z"), ("xz", "-J")):
         said("tar", "-C", str(root), option, "-cf", f"{where}/{name}.tar", ".")
         yield f"a tar, {name}", f"{where}/{name}.tar"

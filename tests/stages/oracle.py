@@ -125,10 +125,10 @@ def compared(out: Path, library: str, kubelet: str, tags: frozenset[str]) -> int
     differ = {pair: [one for one in wanted if one.meets(*pair)] for pair in pairs if pair[1] != pair[2]}
     for (item, there, here), known in differ.items():
         reason = known[0].reason if known else "NO REASON IS KNOWN"
-        print(f"differs  {item}: {there or 'not asked'} there, {here or 'not asked'} here: {reason}")
+        print(f"differs  {item}: {there or 'not checked'} there, {here or 'not checked'} here: {reason}")
     gone = [one for one in wanted if [one] not in differ.values()]
     for one in gone:
-        print(f"gone     {one.item}: {one.theirs or 'not asked'} there, {one.ours or 'not asked'} here")
+        print(f"gone     {one.item}: {one.theirs or 'not checked'} there, {one.ours or 'not checked'} here")
     new = [pair for pair, known in differ.items() if not known]
     counts = f"{len(pairs)} items (at least {FEWEST} are wanted), {len(pairs) - len(differ)} agree"
     rest = f"{len(differ) - len(new)} differ for a known reason, {len(new)} for none; {len(gone)} are gone"
@@ -193,7 +193,7 @@ def built(cache: Path) -> dict[str, Path]:
     try:
         current = from_proxy(cache)
     except RuntimeError as error:
-        print(f"skipped  version {CURRENT} of the library: the module proxy does not give it: {str(error)[-300:]}")
+        print(f"skipped  version {CURRENT} of the library: the module proxy does not have it: {str(error)[-300:]}")
         return binaries
     return {**binaries, CURRENT: compiled(cache, CURRENT, current, source)}
 

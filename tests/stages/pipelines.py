@@ -65,7 +65,7 @@ def hook(tools: Path, cache: Path) -> Iterator[str]:
             done = subprocess.run(argv, cwd=site, env=env, capture_output=True, text=True, check=False)
             if done.returncode != status or not re.search(said, done.stdout):
                 yield f"pre-commit on {file}: exit status {done.returncode}\n{done.stdout}{done.stderr}"
-    print("pre-commit try-repo: a good spec, a bad one, and a file that is no spec")
+    print("pre-commit try-repo: a valid spec, an invalid spec, and a file that is not a spec")
 
 
 def shown(begins: str) -> str:
@@ -94,7 +94,7 @@ def schemas(tools: Path) -> Iterator[str]:
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode != status:
                 yield f"{schema}: {done.stdout}{done.stderr}"
-    print("check-jsonschema: the action, a workflow, a job of GitLab, and one that is broken")
+    print("check-jsonschema: the action, a workflow, a GitLab job, and an invalid file")
 
 
 def user_data(tools: Path, cache: Path) -> Iterator[str]:
@@ -118,7 +118,7 @@ def user_data(tools: Path, cache: Path) -> Iterator[str]:
             joined.append("JOINED" in done.stdout)
     if joined != [False, True]:
         yield f"whether kubeadm runs after a failed check, with and without `|| exit 1`: {joined}"
-    print("cloud-init: a failed preKubeadmCommand stops the script only with `|| exit 1`")
+    print("cloud-init: a failed preKubeadmCommand ends the script only with `|| exit 1`")
 
 
 if __name__ == "__main__":

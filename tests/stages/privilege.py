@@ -87,8 +87,8 @@ def main(*, write: bool) -> int:
         PAGE.write_text(page)
     for name, facts in seen.items():
         states = [state(place, facts) for place in places()]
-        print(f"{name}: {states.count('yes')} of {len(states)} facts seen")
-    print(f"{len(wrong)} values are not root's")
+        print(f"{name}: {states.count('yes')} of {len(states)} facts observed")
+    print(f"{len(wrong)} values differ from those of root")
     return int(bool(wrong))
 
 
@@ -186,6 +186,6 @@ def table(seen: Mapping[str, ReplayedFacts]) -> str:
 
 if __name__ == "__main__":
     if os.geteuid():
-        print("root looks first")
+        print("root privileges are required: root observes first")
         sys.exit(77)
     sys.exit(main(write="--write" in sys.argv))

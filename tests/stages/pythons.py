@@ -65,7 +65,7 @@ def apart(cache: Path, folder: Path) -> int:
     wrong = list(looked(cache, folder))
     for mistake in wrong:
         print(f"wrong    {mistake}")
-    print(f"{len(SUITES)} Pythons, {len(wrong)} things wrong")
+    print(f"{len(SUITES)} Pythons, {len(wrong)} errors")
     return int(bool(wrong))
 
 
@@ -84,7 +84,7 @@ def looked(cache: Path, folder: Path) -> Iterator[str]:
         except RuntimeError as error:
             if suite != "sid":
                 raise
-            print(f"skipped  {suite} changes every day, and cannot be made today: {str(error)[-300:]}")
+            print(f"skipped  {suite} changes every day, and building it failed today: {str(error)[-300:]}")
             continue
         node = Node(tree, folder / suite, brought, out)
         found = node.python("-c", "import platform; print(platform.python_version())").out.strip()

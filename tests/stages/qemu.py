@@ -155,7 +155,7 @@ def _boot_once(guest: Guest, out: Path, cmdline: str) -> Path:
         try:
             subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, timeout=PATIENCE, check=True)
         except subprocess.SubprocessError as error:
-            raise RuntimeError(f"the guest did not end by itself: {error}\n{_end(console)}") from None
+            raise RuntimeError(f"the guest did not power off: {error}\n{_end(console)}") from None
     try:
         said("tar", "--extract", "--file", str(written), "--directory", str(out))
         said("test", "-e", str(out / "log"))

@@ -78,7 +78,7 @@ def main() -> int:
     if not shutil.which("rpmbuild"):
         installed("rpm")
     wrong = [*differences(filled(cache)), *misordered()]
-    print("\n".join(wrong) or f"{len(PACKAGES)} packages and {len(VERSIONS) ** 2} pairs of versions as rpm has them")
+    print("\n".join(wrong) or f"{len(PACKAGES)} packages and {len(VERSIONS) ** 2} pairs of versions read as by rpm")
     return 1 if wrong else 0
 
 

@@ -59,7 +59,7 @@ def main() -> int:
     tree = system("bookworm", ["systemd-sysv"], Path(sys.argv[1]).resolve() / "systemd")
     units = sorted(set(named(DirectoryTree(str(tree)))))
     wrong = [*(line for unit in units for line in different(tree, unit)), *misapplied(tree, random.Random(1))]  # noqa: S311 - no secret
-    print("\n".join(wrong) or f"{len(units)} units and {TRIES} sets of files as systemd has them")
+    print("\n".join(wrong) or f"{len(units)} units and {TRIES} sets of files read as by systemd")
     return 1 if wrong else 0
 
 

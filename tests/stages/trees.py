@@ -76,14 +76,14 @@ def main(cache: Path) -> int:
 def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
     """What nodespec says otherwise of a tree than others do."""
     if node.architecture != "amd64" and not debian.INTERPRETERS.is_dir():
-        print(f"skipped  {node}: without BINFMT_MISC this kernel starts no program of another architecture")
+        print(f"skipped  {node}: this kernel has no BINFMT_MISC to start programs of another architecture")
         return []
     try:
         tree = making.result()
     except RuntimeError as error:
         if node.suite != "sid":
             return [f"{node}: the tree cannot be made: {error}"]
-        print(f"skipped  {node} changes every day, and cannot be made today: {str(error)[-300:]}")
+        print(f"skipped  {node} changes every day, and building it failed today: {str(error)[-300:]}")
         return []
     before = state(tree)
     with debian.emulated(node.architecture):
@@ -103,7 +103,9 @@ def judged(node: Node, making: Future[Path], cache: Path) -> list[str]:
     if state(tree) != before:
         wrong.append(f"{node}: the tree is not as it was")
     kinds = Counter(place.partition(".")[0] for place in said)
-    print(f"{node}: {asked.strip()}; as others read them: {', '.join(f'{n} of {kind}' for kind, n in kinds.items())}")
+    print(
+        f"{node}: {asked.strip()}; read by other programs: {', '.join(f'{n} of {kind}' for kind, n in kinds.items())}"
+    )
     return wrong
 
 

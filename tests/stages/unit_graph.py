@@ -382,7 +382,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if not os.access(SYSTEMD, os.X_OK):
-        print(f"no {SYSTEMD} here")
+        print(f"{SYSTEMD} not found")
         return SKIP
     seeds = range(options.seed * 1_000_000, options.seed * 1_000_000 + options.trees)
 
@@ -394,7 +394,7 @@ def main() -> int:
     bad = [(seed, one) for seed, one in zip(seeds, found) if one.different]
     for seed, one in itertools.islice(bad, 3):
         files = reduced(tree_of(random.Random(seed)), full=bool(seed % 2))  # noqa: S311 - no secret
-        print(f"tree {seed}: {'; '.join(one.different)}\nfiles that it takes:")
+        print(f"tree {seed}: {'; '.join(one.different)}\nsmallest set of files:")
         for path, content in files.items():
             print(f"  {path}: {content!r}")
         print("  " + "\n  ".join(compare(files, full=bool(seed % 2)).different))
@@ -403,7 +403,7 @@ def main() -> int:
     print(f"{len(found)} trees, {len(bad)} differ; {started} starts; {unknown} of {asked} answers are unknown")
     cases = list(hand_made())
     wrong = [case for case in cases if not case.endswith(": ")]
-    print("\n".join(wrong) or f"systemd agrees with {len(cases)} trees made by hand")
+    print("\n".join(wrong) or f"systemd agrees on {len(cases)} written trees")
     return 1 if wrong or bad or unknown > MAX_UNKNOWN * asked else 0
 
 

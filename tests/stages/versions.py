@@ -70,7 +70,7 @@ def main(pairs: int = PAIRS) -> int:
         differ = [one for one, order in zip(made, original.compared(made)) if ours(original.scheme, *one) != order]
         known = [ours(original.scheme, *one) for one in made]
         equal, none = known.count(0), known.count(None)
-        print(f"{name}: {len(made)} pairs, {equal} of them equal and {none} of none: {len(differ)} otherwise here")
+        print(f"{name}: {len(made)} pairs, {equal} equal, {none} without an order, {len(differ)} differ")
         for one, other in differ[:20]:
             print(f"  {one} and {other}: {ours(original.scheme, one, other)} here")
         wrong += len(differ) + (equal == 0)
@@ -175,6 +175,6 @@ ORIGINALS = {
 
 if __name__ == "__main__":
     if os.geteuid() and not shutil.which("rpm"):
-        print("rpm is not there, and root installs it")
+        print("rpm is not installed; root privileges are required to install it")
         sys.exit(77)
     sys.exit(main(*map(int, sys.argv[2:3])))
