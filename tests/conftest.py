@@ -29,9 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
     """Keep a sample of the cases of each test marked `sampled`: those with the lowest digests of their names.
 
-    All cases run with `--exhaustive`, and if a test is named on the command line.
+    All cases run with `--exhaustive` or `--update-golden`, and if a test is named on the command line.
     """
-    if config.getoption("--exhaustive") or any("::" in argument for argument in config.args):
+    everything = config.getoption("--exhaustive") or config.getoption("--update-golden")
+    if everything or any("::" in argument for argument in config.args):
         return
     cases: Dict[str, List[pytest.Item]] = {}
     for item in items:

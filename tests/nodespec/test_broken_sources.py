@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import (
     Callable,
@@ -56,26 +57,35 @@ class Asked(NamedTuple):
 
 def break_source(base: Type[Tree], root: str, path: str = "", how: str = "", asked: Optional[Asked] = None) -> Tree:
     """Return a tree in which one path, with all below it, is broken in one way; it adds the paths that it is asked."""
-    paths, files = asked or Asked(set(), set())
+    made: Tree = make_breakable(base)(root)
+    vars(made).update(broken=path, how=how, asked=asked or Asked(set(), set()))
+    return made
+
+
+@cache
+def make_breakable(base: Type[Tree]) -> Type[Tree]:
+    """Return the class of broken trees. One class serves all: a class is not freed before a garbage collection."""
 
     class Broken(base):  # type: ignore[valid-type,misc]
+        broken, how = "", ""
+        asked = Asked(set(), set())
+
         def _ask(self, name: str, ask: Callable[[], T]) -> Observation[T]:
-            paths.add(name)
+            self.asked.paths.add(name)
 
             def fail() -> T:
-                raise OSError(ERRORS[how], os.strerror(ERRORS[how]))
+                raise OSError(ERRORS[self.how], os.strerror(ERRORS[self.how]))
 
-            broken = how in ERRORS and path and f"{name}/".startswith(f"{path}/")
+            broken = self.how in ERRORS and self.broken and f"{name}/".startswith(f"{self.broken}/")
             found: Observation[T] = super()._ask(name, fail if broken else ask)
             return found
 
         def _read_file(self, name: str, size: int, least: int = 1) -> bytes:
-            files.add(name)
+            self.asked.files.add(name)
             found: bytes = super()._read_file(name, size, least)
-            return CONTENTS[how][:size] if name == path and how in CONTENTS else found
+            return CONTENTS[self.how][:size] if name == self.broken and self.how in CONTENTS else found
 
-    made: Tree = Broken(root)
-    return made
+    return Broken
 
 
 def observe(tree: Tree, places: Sequence[Place]) -> Dict[str, Observation[object]]:
@@ -214,6 +224,7 @@ def write_tree(entries: Mapping[str, Union[str, Mapping[str, str]]], root: Path)
             path.chmod(0o644 if isinstance(entry, str) else int(entry["mode"], 8))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CASES)
 def test_broken_source_changes_facts_as_listed(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     base, source = CASES[name]

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple, Type, TypeVar
+from typing import Callable, ClassVar, Dict, Iterator, List, Mapping, Optional, Set, Tuple, Type, TypeVar
 
 import pytest
 from fit_node import Host, joined, planted
@@ -65,19 +66,30 @@ PLACES = list(places())
 def broken(base: Type[Tree], root: str, path: str, number: int, seen: Set[str]) -> Tree:
     """A tree in which one path and all below it fail with an error."""
 
+    made: Tree = breakable(base)(root)
+    vars(made).update(broken=path, number=number, seen=seen)
+    return made
+
+
+@cache
+def breakable(base: Type[Tree]) -> Type[Tree]:
+    """The class of broken trees. One class serves all: a class is not freed before a garbage collection."""
+
     class Broken(base):  # type: ignore[valid-type,misc]
+        broken, number = "", 0
+        seen: ClassVar[Set[str]] = set()
+
         def _ask(self, asked: str, ask: Callable[[], T]) -> Observation[T]:
-            seen.add(asked)
+            self.seen.add(asked)
 
             def fail() -> T:
-                raise OSError(number, os.strerror(number))
+                raise OSError(self.number, os.strerror(self.number))
 
-            below = path and f"{asked}/".startswith(f"{path}/")
+            below = self.broken and f"{asked}/".startswith(f"{self.broken}/")
             found: Observation[T] = super()._ask(asked, fail if below else ask)
             return found
 
-    made: Tree = Broken(root)
-    return made
+    return Broken
 
 
 def observed(tree: Tree) -> Dict[str, Observation[object]]:
@@ -148,14 +160,25 @@ GARBLED = {"text": b"not what belongs here\n", "zeros": b"\0" * 300, "bytes": b"
 def garbled(base: Type[Tree], root: str, path: str, data: bytes, seen: Set[str]) -> Tree:
     """A tree in which one file has other content."""
 
-    class Garbled(base):  # type: ignore[valid-type,misc]
-        def _read_start(self, asked: str, size: int) -> bytes:
-            seen.add(asked)
-            read: bytes = super()._read_start(asked, size)
-            return data[:size] if asked == path else read
-
-    made: Tree = Garbled(root)
+    made: Tree = garbleable(base)(root)
+    vars(made).update(garbled=path, content=data, seen=seen)
     return made
+
+
+@cache
+def garbleable(base: Type[Tree]) -> Type[Tree]:
+    """The class of garbled trees."""
+
+    class Garbled(base):  # type: ignore[valid-type,misc]
+        garbled, content = "", b""
+        seen: ClassVar[Set[str]] = set()
+
+        def _read_start(self, asked: str, size: int) -> bytes:
+            self.seen.add(asked)
+            read: bytes = super()._read_start(asked, size)
+            return self.content[:size] if asked == self.garbled else read
+
+    return Garbled
 
 
 def believed(base: Type[Tree], root: str) -> Iterator[Tuple[str, str, str]]:
@@ -172,6 +195,7 @@ def believed(base: Type[Tree], root: str) -> Iterator[Tuple[str, str, str]]:
                     yield path, kind, f"{name} was {before[name]}, and is {seen}"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["running", "joined", "rest-debian-12-grub", "rest-fedora-41-bls"])
 def test_a_file_of_garbage_gives_no_value(tmp_path: Path, name: str) -> None:
     if name in ("running", "joined"):

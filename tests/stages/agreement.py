@@ -49,7 +49,7 @@ def compared(title: str, first: Report, second: Report, allowed: Sequence[Differ
         print(f"differs  {title}: {', '.join(sorted(places))}: {reason.why}")
     both = count["agree"] + count["explained"] + count["wrong"]
     print(
-        f"{title}: {len(there)} requirements; decided by both {both} (at least {least} are wanted): "
+        f"{title}: {len(there)} requirements; decided by both {both} (at least {least} required): "
         f"{count['agree']} agree, {count['explained']} differ for a written reason, {count['wrong']} for none; "
         f"left open {count['open']}, not applicable {count['not-applicable']}"
     )

@@ -76,7 +76,7 @@ for (const one of document.querySelectorAll("details")) one.open = true;
 const luminance = (channels) => channels
   .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
   .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const channels = (color) => color.match(/[\\d.]+/g).map(Number);
 const behind = (one) => {
   for (; one; one = one.parentElement) {
     const found = channels(getComputedStyle(one).backgroundColor);

@@ -344,7 +344,7 @@ def unwritable(trial: Trial, clean: Ended) -> Iterator[str]:
         "no such folder": (trial.unhurried("-o", f"json={trial.folder}/none/r.json"), "No such file"),
         "a folder as the report": (trial.unhurried("-o", f"html={trial.folder}"), "not written"),
         "no space": (trial.unhurried("-o", f"json={small}/r.json", "-o", "text"), "No space left"),
-        "no space to write anew": (trial.unhurried("-o", f"json={kept}"), "No space left"),
+        "no space to write again": (trial.unhurried("-o", f"json={kept}"), "No space left"),
     }
     for what, (ended, words) in tries.items():
         print(f"{what}: exit code {ended.code}, {ended.errors.strip()[-120:]}")

@@ -82,7 +82,7 @@ def built(folder: Path, clone: Path) -> Path:
     lies = {name for name in contents if ".dist-info/" not in name and ".data/" not in name}
     same("the wheel, the four folders and the plans of the library", lies, wanted | plans)
     same("the wheel by way of the source distribution and without", contents, again)
-    same("the licence", sum(name.endswith(".dist-info/licenses/LICENSE") for name in contents), 1)
+    same("the license", sum(name.endswith(".dist-info/licenses/LICENSE") for name in contents), 1)
     (archive,) = (folder / "dist").glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         files = {member.name.partition("/")[2] for member in tar if member.isfile()}

@@ -130,7 +130,7 @@ def compared(out: Path, library: str, kubelet: str, tags: frozenset[str]) -> int
     for one in gone:
         print(f"gone     {one.item}: {one.theirs or 'not checked'} there, {one.ours or 'not checked'} here")
     new = [pair for pair, known in differ.items() if not known]
-    counts = f"{len(pairs)} items (at least {FEWEST} are wanted), {len(pairs) - len(differ)} agree"
+    counts = f"{len(pairs)} items (at least {FEWEST} required), {len(pairs) - len(differ)} agree"
     rest = f"{len(differ) - len(new)} differ for a known reason, {len(new)} for none; {len(gone)} are gone"
     print(f"library {library}, kubelet {kubelet}, {' '.join(sorted(on))}: {counts}, {rest}")
     return len(new) + len(gone) + (len(pairs) < FEWEST)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 RELEASE = "1.9.0"
 FEWEST = 40  # this release has 43
 
-RENAMED = "distro has names of its own for some; os.id is what the file says"
-DERIVED = "UBUNTU_CODENAME is no field of os-release(5): derivatives carry it for what they derive from"
+RENAMED = "distro renames some; os.id is the value of the file"
+DERIVED = "UBUNTU_CODENAME is not a field of os-release(5): derivatives name the release that they derive from"
 # by file and fact: why nodespec says something else than distro
 REASONS: Mapping[tuple[str, str], str] = {
     ("distros/opensuse15/etc", "id"): RENAMED,
@@ -51,7 +51,7 @@ def main(cache: Path) -> int:
     lines += [f"gone     {' '.join(at)}: {REASONS[at]}" for at in sorted(gone)]
     values, new = len(files) * len(FACTS), len(found.keys() - REASONS.keys())
     lines += [
-        f"{len(files)} os-release files (at least {FEWEST} are wanted), {values} values: {values - len(found)} agree,",
+        f"{len(files)} os-release files (at least {FEWEST} required), {values} values: {values - len(found)} agree,",
         f"{len(found) - new} differ for a known reason, {new} for none; {len(gone)} known differences are gone",
     ]
     sys.stdout.write("\n".join([*lines, ""]))

@@ -44,7 +44,7 @@ RUN = """\
 mkdir -p /run/out
 export PYTHONPYCACHEPREFIX=/var/tmp/compiled
 now() { echo "$(cut -d' ' -f1 /proc/uptime) s: $1" | tee /dev/console; }
-# what runs for the first time may take too long for whoever answers it: then nodespec is asked again
+# what runs for the first time may take too long to answer; nodespec then runs again
 nodespec() {
     for try in 1 2 3 4; do
         touch /run/asked

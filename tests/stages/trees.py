@@ -236,7 +236,7 @@ def unlisted(said: dict[str, str | None], seen: ReplayedFacts) -> Iterator[str]:
     theirs = {name.split(".", 1)[1].rpartition(".")[0] for name in said if name.startswith("packages.")}
     ours = set(seen.names(declaration.resolve_place(("packages",))))
     if not theirs <= ours or len(theirs) < FEWEST:
-        yield f"{len(theirs)} packages, of which nodespec does not know {sorted(theirs - ours)}"
+        yield f"{len(theirs)} packages; nodespec does not know {sorted(theirs - ours)}"
 
 
 def flowing(tree: Path, cache: Path, node: Node) -> Iterator[str]:
