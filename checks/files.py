@@ -1,28 +1,25 @@
-"""Files, directories and other objects at a path: type, owner, permissions.
+"""Files, directories and other objects at a path: type, owner, permissions, content.
 
-The path is used as written. Links are followed, and never lead out of a `--root` directory. Content is not read, and a
-file is opened only for `empty`.
+The path is used as written. Links are followed, and never lead out of a `--root` directory. A file is opened only if a
+spec names its content.
 """
 
 from __future__ import annotations
 
 import re
 
-from nodespec.facts.declaration import Columns, Row, Rows, table
-from nodespec.facts.value_numbers import Size, Whole
+from nodespec.facts.declaration import Columns, LazyColumns, Row, Rows, table
+from nodespec.facts.value_numbers import Whole
 from nodespec.facts.value_types import Flag, FreeText, OneOf
-from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
+from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Callable, Iterable, Mapping, Optional, Tuple
+    from typing import Callable, Dict, Iterable, Optional, Tuple
 
-    from nodespec.facts.value_types import Case
-
-OVERFLOW = 65534  # the kernel's default of kernel.overflowuid and overflowgid
-WHOLE_MAP = ["0", "0", "4294967295"]  # the mapping of the initial user namespace
+    from nodespec.facts.declaration import KindByName
+    from nodespec.facts.value_types import Case, Datum
 
 
 class Mode(FreeText):
@@ -59,6 +56,15 @@ class Mode(FreeText):
         return test, tuple(f"{mode:04o}" for mode in modes)
 
 
+class Identity(Whole):
+    """The type of the number of a user or group."""
+
+    def read(self, text: str) -> int:
+        if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII):
+            raise ValueError(f"`{text}` is not {self.noun}; for a name use `owner_name` or `group_name`")
+        return super().read(text)
+
+
 def _validate_path(text: str) -> str:
     """Validate an absolute path and return it in normalized form."""
     if not text.startswith("/") or "\0" in text:
@@ -69,83 +75,70 @@ def _validate_path(text: str) -> str:
     return "/" + "/".join(components)
 
 
+TYPES = OneOf("file", "directory", "fifo", "socket", "device")
+COLUMNS = ("type", "mode", "owner", "group", "owner_name", "group_name", "size", "empty", "target", "digest", "entries")
+KNOWN: KindByName = {"type": TYPES, "mode": Mode(), "owner": Identity(), "group": Identity(), "empty": Flag()}
+CHOWN, CHGRP = "chown {want} {key}", "chgrp {want} {key}"
+KERNEL_FILES = ("/proc/", "/sys/")  # Files of the running kernel.
+
+
 @table(
-    {
-        "type": OneOf("file", "directory", "fifo", "socket", "device"),
-        "mode": Mode(),
-        "owner": Whole(),
-        "group": Whole(),
-        "size": Size(),
-        "empty": Flag(),
-    },
+    LazyColumns(COLUMNS, KNOWN, "nodespec.checks._files_columns"),
     sources=("/*",),
     noun="path",
     key=_validate_path,
-    fixes={"mode": "chmod {want} {key}", "owner": "chown {want} {key}", "group": "chgrp {want} {key}"},
+    fixes={"mode": "chmod {want} {key}", "owner": CHOWN, "owner_name": CHOWN, "group": CHGRP, "group_name": CHGRP},
     same_at_rest=True,
 )
 def files(tree: Tree) -> Rows[Row]:
     """The object at an absolute path, after links are followed.
 
     `type` is file, directory, fifo, socket or device. `mode` is the permission bits in octal, such as 0644, with the
-    set-user-ID, set-group-ID and sticky bits first, such as 4755. `owner` and `group` are numbers: names may come from
-    another source than local files. In a user namespace that does not map all IDs, 65534 stands for the others, and the
-    fact is unknown. `size` is in bytes, and applies to files only. `empty` is true for a file without content or a
-    directory without entries. A link whose target does not exist is absent.
+    set-user-ID, set-group-ID and sticky bits first, such as 4755. `owner` and `group` are numbers. In a user namespace
+    that does not map all IDs, 65534 stands for the others, and the fact is unknown. `owner_name` and `group_name` are
+    the names in /etc/passwd and /etc/group of the host; if nsswitch.conf names a further source, the name of an ID that
+    is not in these files is unknown. `size` is in bytes, and applies to files only. `empty` is true for a file without
+    content or a directory without entries. `entries` are the names in a directory. `target` is the text of a link
+    itself. `digest` is `sha256:` and the digest of the content. A link whose target does not exist is absent.
+
+    Content is named by questions, such as `yaml: {/a/b: false}`: see docs/spec-language.md. `lines` has patterns of
+    lines, `entries` globs, and `json`, `yaml`, `toml`, `ini` and `env` pointers of values. Reports and recordings show
+    text of files only if the spec names it. At rest files of /proc and /sys are deferred.
     """
+    rows: Dict[str, Observation[Row]] = {}
 
     def find_row(path: str) -> Optional[Observation[Row]]:
-        entry_or_absent = tree.entry(path)
-        if isinstance(entry_or_absent, Absent) and isinstance(tree.entry(path, follow=False), Value):
-            return entry_or_absent._replace(say="a broken link")
-        return entry_or_absent.then(lambda entry: _make_file_row(tree, path, entry))
+        if path not in rows:
+            rows[path] = _observe_file(tree, path)
+        return rows[path]
 
-    return Rows(find_row, dict, Absent(Evidence("/*")))
+    return Rows(find_row, dict, Absent(Evidence("/*")), own={"target": lambda path: _read_link(tree, path)})
+
+
+def _observe_file(tree: Tree, path: str) -> Observation[Row]:
+    if not tree.running and path.startswith(KERNEL_FILES):
+        return Unknown(DEFERRED, "only a running machine can tell")
+    entry_or_absent = tree.entry(path)
+    if isinstance(entry_or_absent, Absent) and isinstance(tree.entry(path, follow=False), Value):
+        return entry_or_absent._replace(say="a broken link")
+    return entry_or_absent.then(lambda entry: _make_file_row(tree, path, entry))
+
+
+def _read_link(tree: Tree, path: str) -> Observation[str]:
+    from nodespec.checks import _files_columns  # noqa: PLC0415 - few specs name it
+
+    return _files_columns.read_link(tree, path)
 
 
 def _make_file_row(tree: Tree, path: str, entry: Entry) -> Columns:
     at = Evidence(path)
-    return Columns(
-        type=lambda: Value(entry.kind, at),
-        mode=lambda: Value(f"{entry.mode:04o}", at),
-        owner=lambda: _resolve_identity(tree, entry.uid, "uid", at),
-        group=lambda: _resolve_identity(tree, entry.gid, "gid", at),
-        size=lambda: Value(entry.size, at) if entry.kind == "file" else _explain_without("size", path, entry),
-        empty=lambda: _is_empty(tree, path, entry),
-    )
+    row = Columns(type=lambda: Value(entry.kind, at))
 
+    def ask(name: str) -> Observation[Datum]:
+        from nodespec.checks import _files_columns  # noqa: PLC0415 - few specs name another column
 
-def _resolve_identity(tree: Tree, number: int, kind: str, at: Evidence) -> Observation[int]:
-    """Return the number of an owner or group; unknown if it stands for unmapped IDs."""
-    if tree.maps_ids and number == tree.once(_find_stand_ins)[kind]:
-        message = f"{at}: the user namespace of nodespec does not map every {kind}, and shows {number} for the others"
-        return Unknown("hidden", message, "run nodespec in the host's user namespace")
-    return Value(number, at)
+        row.ask = _files_columns.make_asker(tree, path, entry)
+        return row.ask(name)
 
-
-def _find_stand_ins(_: Tree) -> Mapping[str, Optional[int]]:
-    """Return the user and group that stand for unmapped IDs.
-
-    The mapping is that of the user namespace that nodespec runs in.
-    """
-    machine, shown = Machine(), {}
-    for kind in ("uid", "gid"):
-        mapped = machine.text(f"/proc/self/{kind}_map").then(str.split)
-        number = machine.line(f"/proc/sys/kernel/overflow{kind}").then(int)
-        maps_all = isinstance(mapped, Value) and mapped.value == WHOLE_MAP
-        shown[kind] = None if maps_all else number.value if isinstance(number, Value) else OVERFLOW
-    return shown
-
-
-def _is_empty(tree: Tree, path: str, entry: Entry) -> Observation[bool]:
-    if entry.kind == "directory":
-        return tree.names(path).then(lambda names: not names)
-    if entry.kind != "file":
-        return _explain_without("content", path, entry)
-    if entry.size:
-        return Value(value=False, evidence=Evidence(path))
-    return tree.read(path).then(lambda data: not data)  # Files of /proc report a size of 0 although they have content.
-
-
-def _explain_without(what: str, path: str, entry: Entry) -> Absent:
-    return Absent(Evidence(path), f"a {entry.kind} has no {what}")
+    row.ask = ask
+    return row

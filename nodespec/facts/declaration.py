@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Callable, Dict, Iterable, Iterator, Mapping, Tuple, TypeAlias, Union
 
+    from nodespec.facts.questions import Question
     from nodespec.host.machine import Machine
     from nodespec.host.tree import Tree
 
     T = TypeVar("T", bound=Datum)
     Record = Mapping[str, Observation[Datum]]
+    KindByName = Mapping[str, Kind[Datum]]
 else:  # At run time typing would compile these texts; the first costs 3 ms, to load Python's parser.
     from collections.abc import Mapping as Record
+
+    KindByName = Record
 
 T_co = TypeVar("T_co", covariant=True)
 Row: TypeAlias = "Union[Datum, Record]"
@@ -38,11 +42,13 @@ class Columns(Record):
 
     def __init__(self, **looks: Callable[[], Observation[Datum]]) -> None:
         self._looks = looks
+        self.ask: Callable[[str], Observation[Datum]] = lambda name: looks[name]()  # Observes any other column.
         self._seen: Dict[str, Observation[Datum]] = {}
 
     def __getitem__(self, name: str) -> Observation[Datum]:
         if name not in self._seen:
-            self._seen[name] = self._looks[name]()
+            look = self._looks.get(name)
+            self._seen[name] = look() if look else self.ask(name)
         return self._seen[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -52,12 +58,43 @@ class Columns(Record):
         return len(self._looks)
 
 
+class LazyColumns(KindByName):
+    """The types of columns, most of them in a module that is imported when a spec names one.
+
+    The module has `COLUMNS`, and `QUESTIONS` for columns with an argument, such as `yaml:/a/b`.
+    """
+
+    def __init__(self, names: Tuple[str, ...], known: KindByName, module: str) -> None:
+        self.names, self.known, self.module = names, known, module
+
+    @property
+    def questions(self) -> Mapping[str, Question]:
+        """The columns with an argument."""
+        return cast("Mapping[str, Question]", import_module(self.module).QUESTIONS)
+
+    def __contains__(self, name: object) -> bool:
+        question, _, argument = str(name).partition(":")
+        return name in self.names or (":" in str(name) and argument in self.questions.get(question, ()))
+
+    def __getitem__(self, name: str) -> Kind[Datum]:
+        if ":" in name:
+            return self.questions[name.partition(":")[0]].kind
+        return self.known.get(name) or cast("KindByName", import_module(self.module).COLUMNS)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 class Rows(Generic[T_co]):
     """An observed table: single rows by name, all rows, and the value of other names.
 
     `look` returns None for a row that does not exist. `rest` is the observation of any other name. It is Absent only if
     the whole table was read. It is a value only in a total table, where a missing row has a meaning. `names` returns
-    the names of all rows, for a table where `every` is slow.
+    the names of all rows, for a table where `every` is slow. `own` observes columns that exist without their row,
+    by the name of the row.
     """
 
     def __init__(
@@ -66,8 +103,10 @@ class Rows(Generic[T_co]):
         every: Callable[[], Mapping[str, Observation[T_co]]],
         rest: Observation[T_co],
         names: Union[Callable[[], Iterable[str]], None] = None,
+        own: Union[Mapping[str, Callable[[str], Observation[Datum]]], None] = None,
     ) -> None:
         self.every, self.rest, self._look = every, rest, look
+        self.own: Mapping[str, Callable[[str], Observation[Datum]]] = own or {}
         self._names = names or every
 
     def observe(self, name: str) -> Observation[T_co]:
@@ -300,6 +339,17 @@ class Place(NamedTuple):
         It is for an optional leaf, and for rows and columns unless the table is total.
         """
         return self.fact.optional
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether the value may be secret."""
+        return self.fact.sensitive or self.shows_content
+
+    @property
+    def shows_content(self) -> bool:
+        """Whether the value is text of a file, which may be anything."""
+        columns = self.fact.columns if isinstance(self.fact, Table) and ":" in self.column else None
+        return isinstance(columns, LazyColumns) and columns.questions[self.column.partition(":")[0]].secret
 
     @property
     def moves(self) -> bool:

@@ -58,6 +58,7 @@ class Live:
         self.host, self.deadline, self.limits = host, deadline, limits
         if isinstance(host, Machine):
             host.deadline = deadline
+        self.conceal: Callable[[Place, Observation[Datum]], Observation[Datum]] = lambda _, seen: seen
         self._leaves: Dict[Tuple[str, ...], Observation[Datum]] = {}
         self._tables: Dict[Tuple[str, ...], Union[Rows[Row], Unknown]] = {}
         self._every: Dict[Tuple[str, ...], Union[Mapping[str, Observation[Row]], Unknown]] = {}
@@ -72,7 +73,8 @@ class Live:
         if place.path not in self._leaves:
             fact = place.fact
             seen = self._observe_leaf(fact) if isinstance(fact, Leaf) else self._observe_row(place)
-            self._leaves[place.path] = check_observation(place, seen)
+            seen = check_observation(place, seen)
+            self._leaves[place.path] = self.conceal(place, seen) if ":" in place.column else seen
         return self._leaves[place.path]
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
@@ -107,6 +109,8 @@ class Live:
         rows = self._get_table(place)
         if isinstance(rows, Unknown):
             return rows
+        if place.column in rows.own:
+            return self._observe_in_time(lambda: rows.own[place.column](place.key))
         every = self._every.get(place.owner, {})
         row: Union[Observation[Row], None] = every.get(place.key) if isinstance(every, Mapping) else None
         if not isinstance(row, Value):

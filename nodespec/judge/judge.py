@@ -22,7 +22,9 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import Optional, Sequence, Tuple
 
+    from nodespec.facts.value_types import Datum
     from nodespec.model.json_types import Json
+    from nodespec.model.observation import Observation
     from nodespec.recording.tee import TeeFacts
 
 ALL_REQUIREMENTS = Choice()
@@ -45,6 +47,8 @@ def judge(plan: Plan, looked: Facts, seat: Seat, terms: Terms, reading: Optional
     For several hosts, pass as `reading` their plan, prepared for the context of this host.
     """
     reading = reading or PreparedPlan(plan, seat.context)
+    if isinstance(looked, Live):
+        looked.conceal = lambda place, seen: _conceal(reading, place, seen)
     noted = _record(looked) if terms.embeds else None
     end = looked.deadline if isinstance(looked, Live) else time.monotonic() + terms.limits.run_seconds
     if terms.choice not in reading.parts:
@@ -100,6 +104,13 @@ def _record(facts: Facts) -> TeeFacts:
     from nodespec.recording.tee import TeeFacts  # noqa: PLC0415 - only needed for a report that is stored
 
     return facts if isinstance(facts, TeeFacts) else TeeFacts(facts)
+
+
+def _conceal(reading: PreparedPlan, place: Place, seen: Observation[Datum]) -> Observation[Datum]:
+    """Return an observation without the text of a file that the plan does not name."""
+    from nodespec.judge.content import conceal_content  # noqa: PLC0415 - few specs name the content of files
+
+    return conceal_content(reading, place, seen)
 
 
 def _observe_head(noted: TeeFacts, host: Host) -> None:

@@ -8,7 +8,7 @@ import re
 from nodespec.errors import UsageError, suggest_name
 from nodespec.escape import escape_line
 from nodespec.facts import declaration
-from nodespec.facts.declaration import Group, Leaf, Place, Table
+from nodespec.facts.declaration import Group, LazyColumns, Leaf, Place, Table
 from nodespec.facts.live import FactSource
 from nodespec.facts.value_numbers import Option
 from nodespec.facts.value_types import Datum, Kind, SetOf
@@ -245,11 +245,18 @@ def list_places(family: str) -> Sequence[Place]:
 def _find_row(owner: Tuple[str, ...], table: Table, row: str) -> Place:
     if not row:
         return Place(owner, table)
-    key, _, column = row.rpartition(".")
-    if not key or column not in table.columns:
-        key, column = row, ""
+    key, column = _split_column(table, row)
     try:
         key = declaration.parse_row_key(table, key)
     except ValueError as error:
         raise UsageError(str(error)) from None
     return Place((*owner, key, *filter(None, [column])), table, key, column)
+
+
+def _split_column(table: Table, row: str) -> Tuple[str, str]:
+    """Return the name of a row, and its column or an empty text. The argument of a question may contain dots."""
+    for match in re.finditer(r"\.(\w+:)", row) if isinstance(table.columns, LazyColumns) else ():
+        if row[match.start(1) :] in table.columns:
+            return row[: match.start()], row[match.start(1) :]
+    key, _, column = row.rpartition(".")
+    return (key, column) if key and column in table.columns else (row, "")

@@ -50,7 +50,7 @@ class RedactedFacts:
         """Allow the values that a spec itself names, since they are not secret."""
         for clause in iter_clauses(plan):
             for place in clause.places:
-                self.spoken |= {(place.path, case) for case in clause.expect.cases if place.fact.sensitive}
+                self.spoken |= {(place.path, case) for case in clause.expect.cases if place.sensitive}
 
     def observe(self, place: Place) -> Observation[Datum]:
         """Return the observation of one place, without its value if that may be secret.
@@ -59,7 +59,7 @@ class RedactedFacts:
         """
         observation = self.facts.observe(place)
         is_row = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
-        if not place.fact.sensitive or is_row or not isinstance(observation, Value) or observation.value == "":
+        if not place.sensitive or is_row or not isinstance(observation, Value) or observation.value == "":
             return observation
         values = chain.from_iterable(
             v if isinstance(v, frozenset) else (v,) for v in (observation.value, *observation.others)

@@ -31,7 +31,7 @@ class TracedLive(Live):
             return super().observe(place)
         begin = time.monotonic()
         observation = super().observe(place)
-        sensitive = place.fact.sensitive
+        sensitive = place.sensitive
         _print_trace(".".join(place.path), format_observation(observation, sensitive=sensitive), begin)
         return observation
 

@@ -203,7 +203,7 @@ def test_65534_is_a_number_like_others_where_it_stands_for_none(
 ) -> None:
     entry = Value(Entry("file", 0o644, 65534, 65534, 1), Evidence("/x"))
     monkeypatch.setattr(Machine, "entry", lambda *_, **__: entry)
-    monkeypatch.setattr("nodespec.checks.files._find_stand_ins", lambda _: {"uid": shown, "gid": shown})
+    monkeypatch.setattr("nodespec.checks._files_columns._find_stand_ins", lambda _: {"uid": shown, "gid": shown})
     for name in ("owner", "group"):
         seen = column(root, "/x", name)
         assert seen == Value(65534, Evidence("/x")) if known else isinstance(seen, Unknown)

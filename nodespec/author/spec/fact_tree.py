@@ -7,9 +7,9 @@ import re
 from nodespec.author.spec.params import CONTEXT_BY_KEY
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
 from nodespec.facts import declaration
-from nodespec.facts.declaration import Group, Leaf, Place, Table
+from nodespec.facts.declaration import Group, LazyColumns, Leaf, Place, Table
 from nodespec.facts.value_numbers import Size
-from nodespec.facts.value_types import Datum, Kind, SetOf
+from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge import expectation
 from nodespec.judge.expectation import REQUIREMENT_KEYS, Expect
 from nodespec.judge.pattern import SAME, Clause
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeAlias
 
     from nodespec.author.spec.params import BoundParams
+    from nodespec.facts.questions import Question
     from nodespec.model.plan import SpecParam
 
 TAG = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"
+LINE_OPERATORS = {"matches": "present", "none": "absent"}  # of `lines`: what a matching line must be
 LIST_OPERATORS = ("any", "all", "none", "only")  # operators that take a list of expectations
 T = TypeVar("T")
 Words: TypeAlias = "Mapping[str, str]"
@@ -133,12 +135,34 @@ class FactWalk:
     def _walk_column(
         self, row: Place, table: Table, name: Word, node: Node, words: Words
     ) -> Iterator[StatedExpectation]:
+        question = _find_question(table, name, node)
+        if question:
+            yield from self._walk_question(row, name, question, node, words)
+            return
         if name not in table.columns:
             raise DocumentError(
                 name, f"unknown column `{name}` of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
             )
         place, parts = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
         yield self._state_expectation(place, parts._replace(words=merge_words(words, parts.words)), name.at)
+
+    def _walk_question(
+        self, row: Place, name: Word, question: Question, node: Node, words: Words
+    ) -> Iterator[StatedExpectation]:
+        """Yield the statements below a question such as `yaml`, one for each argument."""
+        parts = _split_node(node)
+        words = merge_words(words, parts.words)
+        for argument, below in iterate_items(parts.rest, f"`{name}` of `{'.'.join(row.path)}`"):
+            answers = _read_patterns(argument, below) if question.form == "patterns" else [(argument, below)]
+            for text, expected in answers:
+                try:
+                    question.check(str(text))
+                except ValueError as error:
+                    raise DocumentError(text, str(error)) from None
+                column = f"{name}:{text}"
+                place, own = row._replace(path=(*row.path, column), column=column), _split_node(expected)
+                stated = iter([own._replace(words=merge_words(words, own.words))])
+                yield from self.guarded(self._state_expectation(place, part, text.at) for part in stated)
 
     def _state_expectation(self, place: Place, parts: NodeParts, position: FilePosition) -> StatedExpectation:
         if isinstance(parts.expect, Map) and SAME in parts.expect:
@@ -290,6 +314,25 @@ def merge_words(outer: Words, inner: Words) -> Words:
     """Return the words of a requirement: its own, else those around it, and the tags of both."""
     tags = dict.fromkeys(f"{outer.get('tags', '')} {inner.get('tags', '')}".split())
     return {**outer, **inner, **({"tags": " ".join(tags)} if tags else {})}
+
+
+def _find_question(table: Table, name: Word, node: Node) -> Optional[Question]:
+    """Return the question of that name, if the node has arguments rather than an expectation of a column."""
+    if not isinstance(table.columns, LazyColumns):
+        return None
+    if name in [*table.columns] and not (isinstance(node, Map) and any(re.search(r"[*?\[]", key) for key in node)):
+        return None
+    return table.columns.questions.get(str(name))
+
+
+def _read_patterns(operator: Word, node: Node) -> Iterator[Tuple[Word, Word]]:
+    """Yield the patterns of `lines`, each with `present` or `absent`."""
+    if operator not in LINE_OPERATORS:
+        raise DocumentError(operator, f"unknown operator `{operator}` of lines; expected `matches` or `none`")
+    for pattern in node if isinstance(node, Seq) else (node,):
+        text = require_text(pattern, str(operator))
+        expectation.parse_matches(cast_node(pattern), FreeText())
+        yield make_word(text, pattern.at), make_word(LINE_OPERATORS[operator], pattern.at)
 
 
 def _check_alias(node: Node) -> Word:

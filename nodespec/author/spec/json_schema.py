@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 
 from nodespec.author.spec.documents import TOP_KEYS
-from nodespec.author.spec.fact_tree import TAG
+from nodespec.author.spec.fact_tree import LINE_OPERATORS, TAG
 from nodespec.author.spec.params import CONTEXT_BY_KEY
 from nodespec.author.spec.statements import FORMS, LEVELS, RULE_KEYS
 from nodespec.facts import declaration
-from nodespec.facts.declaration import Group, Leaf, Table
+from nodespec.facts.declaration import Group, LazyColumns, Leaf, Table
 from nodespec.facts.value_sets import CpuList
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge.expectation import REQUIREMENT_KEYS
@@ -161,8 +161,22 @@ def _make_row(table: Table, typed: Typed) -> Node:
     if not table.columns:
         return typed(table.row)
     columns = {name: typed(kind) for name, kind in table.columns.items()}
+    columns.update(_make_questions(table, typed))
     row = typed(table.row)
     return {"if": {"type": "object"}, "then": _make_closed({**columns, "is": row, **WORD_SCHEMAS}), "else": row}
+
+
+def _make_questions(table: Table, typed: Typed) -> Dict[str, Node]:
+    """Return the schemas of columns that are asked with arguments, such as `yaml: {/a/b: false}`."""
+    questions: Dict[str, Node] = {}
+    asked = table.columns.questions if isinstance(table.columns, LazyColumns) else {}
+    for name, question in asked.items():
+        answers: Node = {**_make_mapping(typed(question.kind)), "properties": {**WORD_SCHEMAS}}
+        if question.form == "patterns":
+            patterns: Node = {"anyOf": [LINE, _make_list(LINE)]}
+            answers = _make_closed({**dict.fromkeys(LINE_OPERATORS, patterns), **WORD_SCHEMAS})
+        questions[name] = {"anyOf": [typed(question.kind), answers]} if name in [*table.columns] else answers
+    return questions
 
 
 def _make_joined(row: Node, name: str) -> Node:
