@@ -302,12 +302,9 @@ def edit_of(place: str) -> Change:
     return lambda node: EDITS[family](node, key)
 
 
-def older(node: Node) -> None:
-    """A kernel of a release that has no devices on version 2; its files are called so too."""
-    release = node.text("/proc/sys/kernel/osrelease").strip()
-    for path in node.paths(f"/usr/lib/modules/{release}/*") + node.paths(f"/boot/config-{release}"):
-        node.write(path.replace(release, "4.14.0"), node.text(path))
-    node.write("/proc/sys/kernel/osrelease", "4.14.0\n")
+def unfrozen(node: Node) -> None:
+    """A kernel whose groups of version 2 have no freezer."""
+    node.remove("/sys/fs/cgroup/init.scope/cgroup.freeze")
 
 
 def unmounted(node: Node) -> None:
@@ -322,8 +319,8 @@ OF_ITS_OWN: Mapping[str, Change] = {
     # of whichever version
     "cgroups.version": unmounted,
     "cgroups-mounted.cgroups.version": unmounted,
-    # on version 2 devices and freezer are never named: the kernel's release tells
-    "cgroup-v2.cgroups.controllers": older,
+    # on version 2 devices and freezer are never named
+    "cgroup-v2.cgroups.controllers": unfrozen,
     "cgroup-v2.recommended.cgroups.controllers": lambda node: controller(node, "io"),
     "on-cgroup-v2.recommended.cgroups.controllers": lambda node: controller(node, "io"),
     "cgroup-v1.cgroups.controllers": lambda node: controller(node, "freezer"),
