@@ -146,6 +146,7 @@ def table() -> List[Stage]:
         script("oci_image", 600, optional=True, after=("deb",), apart=MACHINE, paths=WHOLE),
         script("installers", 600, root=False, network=True, apart=GO, paths=WHOLE, daily=True),
         script("kmod_oracle", 360, paths=()),
+        script("network", 120, apart=MACHINE, paths=()),
         script("pythons", 1260, after=("trees",), apart=MACHINE, daily=True),
         script("os_corpus", 360, root=False, network=True, paths=()),
         script("junit_schema", 360, root=False, network=True, paths=("tests/reports",)),

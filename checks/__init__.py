@@ -19,4 +19,5 @@ FAMILIES = (
     "services",
     "time",
     "security",
+    "network",
 )

@@ -245,11 +245,12 @@ BREAKS = ("permission", "loop", "input or output")
 # What the break itself changes besides: the mode of the file, a name in its directory, the size of the mounted file,
 # the program that is not executable, and the unit that is not a file any more.
 CHANGED_BY_BREAK: Mapping[str, Tuple[str, ...]] = {
-    "permission": ("files./etc/kubernetes.mode", "/usr/bin/", "/sbin/modprobe"),
+    "permission": ("files./etc/kubernetes.mode", "/usr/bin/", "/usr/sbin/iptables", "/sbin/modprobe"),
     "loop": ("/lib/modules/6.12.107", "/usr/lib/modules/6.12.107", "/usr/lib/systemd/system/kubelet.service"),
     "input or output": (
         "kernel.config_sources",
         "/usr/bin/",
+        "/usr/sbin/iptables",
         "/sbin/modprobe",
         "/usr/lib/systemd/system/kubelet.service",
     ),

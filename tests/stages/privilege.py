@@ -61,6 +61,7 @@ LOOKERS = (
         {
             "sysctl": "parameters of net, ipc, uts and pid are those of the namespace of the reader",
             "ports": "a new network namespace has no ports in use",
+            "network": "a new network namespace has other interfaces and routes",
             "cgroups": "the cgroup of the reader is the root of the visible hierarchy",
             "kubelet": "a new PID namespace shows no process of the host",
             "os": "PID 1 is another process",
