@@ -31,11 +31,13 @@ def render(reports: Sequence[Report], style: Style) -> str:
     """Render the reports of all hosts in sequence; several begin with a summary."""
     if not reports:
         return "no host was judged\n"
-    stream, several = Stream(style), cast("Sequence[Concluded]", reports)
-    if len(reports) > 1:
-        from nodespec.judge.fleet_summary import make_gist  # noqa: PLC0415 - only needed for several hosts
+    stream = Stream(style)
+    if len(reports) == 1:
+        lines = _report_lines(stream.page, reports[0], lambda finding: words.escape_record(finding, escape_line))
+        return "\n".join((*lines, "")) + stream.end(())
+    from nodespec.judge.fleet_summary import make_gist  # noqa: PLC0415 - only needed for several hosts
 
-        several = [make_gist(report) for report in reports]
+    several = cast("Sequence[Concluded]", [make_gist(report) for report in reports])
     return stream.begin(several) + stream.between.join(map(stream.part, reports)) + stream.end(several)
 
 

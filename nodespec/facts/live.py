@@ -111,8 +111,10 @@ class Live:
             return rows
         if place.column in rows.own:
             return self._observe_in_time(lambda: rows.own[place.column](place.key))
-        every = self._every.get(place.owner, {})
-        row: Union[Observation[Row], None] = every.get(place.key) if isinstance(every, Mapping) else None
+        row: Union[Observation[Row], None] = None
+        if self._every:
+            every = self._every.get(place.owner, {})
+            row = every.get(place.key) if isinstance(every, Mapping) else None
         if not isinstance(row, Value):
             row = self._observe_in_time(lambda: rows.observe(place.key))
         if not isinstance(row, Value):
@@ -125,9 +127,10 @@ class Live:
         return self._observe_in_time(lambda: record[place.column])
 
     def _get_table(self, place: Place) -> Union[Rows[Row], Unknown]:
-        if place.owner not in self._tables:
-            self._tables[place.owner] = self._probe_table(cast("Table", place.fact))
-        return self._tables[place.owner]
+        owner = place.owner
+        if owner not in self._tables:
+            self._tables[owner] = self._probe_table(cast("Table", place.fact))
+        return self._tables[owner]
 
     def _enumerate_rows(self, place: Place) -> Union[Mapping[str, Observation[Row]], Unknown]:
         if place.owner not in self._every:
@@ -150,9 +153,16 @@ class Live:
         left = self.deadline - time.monotonic()
         if left <= 0:
             return Unknown("timed out", "the deadline of the run has passed", "set a longer --deadline")
+        seconds = min(left, self.patience)
         try:
-            with Alarm(min(left, self.patience)):
+            if not Alarm.ready:
+                with Alarm(seconds):
+                    return look()
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # As Alarm does it, without an object for each observation.
+            try:
                 return look()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
         except TimedOut:
             return Unknown("timed out", f"the observation took longer than {self.patience:g} s")
         except Exception as error:  # noqa: BLE001 - a defect of one family must not hide the observations of the others
@@ -176,9 +186,10 @@ def check_observation(place: Place, seen: Observation[Datum]) -> Observation[Dat
     if isinstance(seen, Absent) and not place.optional:
         return Unknown("not found", f"{seen.evidence.source} does not contain it", seen.say)
     if isinstance(seen, Value):
-        if place.kind.spellings:
-            return seen.then(place.kind.normalize)
-        check = place.kind.check
+        kind = place.kind
+        if kind.spellings:
+            return seen.then(kind.normalize)
+        check = kind.check
         try:
             check(seen.value)
             for value in seen.others:

@@ -7,6 +7,7 @@ are refused. Depth and size are limited.
 from __future__ import annotations
 
 import re
+import sys
 
 from nodespec.errors import DocumentError, FilePosition, UsageError
 from nodespec.light_typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from nodespec.model.document import (
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Iterator, List, Optional, Union
 
     import yaml
@@ -59,10 +61,43 @@ def parse(data: bytes, file: str, problems: Optional[List[DocumentError]] = None
     return document
 
 
+class _LazyPattern:
+    """A regular expression that is compiled when it is first used."""
+
+    def __init__(self, pattern: str, flags: int) -> None:
+        self.pattern, self.flags = pattern, flags
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(_COMPILE(self.pattern, self.flags), name)
+
+
+_COMPILE = re.compile
+
+
+def _compile_later(pattern: str, flags: int = 0) -> object:
+    """Stand for `re.compile` while PyYAML is imported; the calls of other modules are unchanged."""
+    caller = sys._getframe(1).f_globals.get("__name__", "")  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - other threads compile too
+    return _LazyPattern(pattern, flags) if caller.startswith("yaml.") else _COMPILE(pattern, flags)
+
+
+def _import_yaml() -> ModuleType:
+    """Import PyYAML without compiling its patterns, which takes longer than all else of a short spec.
+
+    Events of libyaml need none of them: they resolve the types of scalars, and check the text for PyYAML's own parser.
+    """
+    if "yaml" not in sys.modules:
+        re.compile = _compile_later  # type: ignore[assignment]
+    try:
+        import yaml  # noqa: PLC0415 - only needed to resolve a spec
+    finally:
+        re.compile = _COMPILE
+    return yaml
+
+
 def _parse_yaml(data: bytes, file: str, problems: List[DocumentError]) -> Node:
     if len(data) > MAX_DOCUMENT_BYTES:
         raise UsageError(f"{FilePosition(file, 1, 1)}: the file must not be larger than {MAX_DOCUMENT_BYTES >> 20} MiB")
-    import yaml  # noqa: PLC0415 - the import takes 24 ms
+    yaml = _import_yaml()
 
     text = decode_utf8(data, file)
     try:
