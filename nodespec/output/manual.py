@@ -33,7 +33,7 @@ def format_fact(dotted_name: str) -> Iterator[str]:
     yield from inspect.cleandoc(place.fact.about).splitlines()
     yield ""
     yield f"running:  {', '.join(place.fact.sources)}"
-    resting = ", ".join(place.fact.resting_sources)
+    resting = ", ".join(dict.fromkeys(place.fact.resting_sources))
     yield f"at rest:  {resting or 'only on a running machine'}"
     if place.fact.moves:
         yield f"changes:  {_describe_moves(place.fact)}"
@@ -71,7 +71,7 @@ def _format_page(place: Place) -> Iterator[str]:
         yield ""
         yield from (f"* `{name}`: {kind.noun}" for name, kind in fact.columns.items())
     yield f"\nRunning: {', '.join(f'`{source}`' for source in fact.sources)}."
-    resting = ", ".join(f"`{source}`" for source in fact.resting_sources)
+    resting = ", ".join(f"`{source}`" for source in dict.fromkeys(fact.resting_sources))
     yield f"At rest: {resting or 'only on a running machine'}."
     if fact.moves:
         yield f"Changes by itself: {_describe_moves(fact)}."

@@ -164,3 +164,12 @@ def test_a_spec_may_extend_a_sysspec() -> None:
     }
     plan = resolve(["child"], Shelf(texts), {})
     assert [one.id for one in plan.requirements] == ["kernel.config.B", "cpu.count"]
+
+
+@pytest.mark.parametrize("text", ["os:\n  id: debian\n", "kernel: {release: 6.1.0}\nswap: {total: 0}\n"])
+def test_facts_are_not_taken_for_a_sysspec(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "facts.yaml").write_text(text)
+    assert main(["lint", str(tmp_path / "facts.yaml")]) == 2
+    said, family = capsys.readouterr().err, text.split(":", maxsplit=1)[0]
+    assert f"`{family}` is a family of facts; write it under `require` or `recommend`" in said
+    assert "`nodespec: 1` is required" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nodespec.author.spec import sysspec
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_name
+from nodespec.facts import declaration
 from nodespec.facts.value_numbers import Version
 from nodespec.facts.versions import RELEASE
 from nodespec.judge import expectation
@@ -148,11 +149,11 @@ class Documents:
         if not isinstance(body, Map):
             raise DocumentError(body, "a spec must be a mapping that begins with `nodespec: 1`")
         notes: Tuple[str, ...] = ()
-        if sysspec.is_sysspec(body):
+        if sysspec.is_sysspec(body) and not _names_facts(body):
             body, notes = sysspec.convert_sysspec(body)
         _check_language(body, self.problems)
         document = Document(spec.file, body, (), notes)
-        unknown = find_unknown_keys(body, TOP_KEYS)
+        unknown = [_explain_unknown_key(error) for error in find_unknown_keys(body, TOP_KEYS)]
         self.problems += unknown
         meant = " ".join(suggest_name(str(error.node), TOP_KEYS) for error in unknown)
         self.lost |= {key for key in ("extends", "params") if f"`{key}`" in meant}
@@ -162,6 +163,21 @@ class Documents:
         return document
 
 
+def _names_facts(body: Map) -> bool:
+    """Return whether a mapping without `nodespec` is of facts, as `nodespec facts` prints them."""
+    if "os" in body:
+        return isinstance(body["os"], Map)  # a text in a SysSpec
+    families = {*declaration.list_families()}
+    return bool(families & {*body} - {*sysspec.SYSSPEC_KEYS}) or isinstance(body.get("cgroups"), Map)
+
+
+def _explain_unknown_key(error: DocumentError) -> DocumentError:
+    """Return the error of an unknown key, with the way out if it is a family of facts."""
+    if str(error.node) not in declaration.list_families():
+        return error
+    return DocumentError(error.node, f"`{error.node}` is a family of facts; write it under `require` or `recommend`")
+
+
 def _check_language(body: Map, problems: List[DocumentError]) -> None:
     """Refuse a document for another program or another version of nodespec."""
     version = body.get("nodespec")
@@ -169,7 +185,7 @@ def _check_language(body: Map, problems: List[DocumentError]) -> None:
         error = DocumentError(
             version or body, f"`nodespec: {LANGUAGE_VERSION}` is required: the version of the spec language"
         )
-        if version is not None or not CONTENT_KEYS & {*body}:
+        if version is not None or not (CONTENT_KEYS & {*body} or _names_facts(body)):
             raise error
         problems.append(error)
     if "requires" in body:
