@@ -24,7 +24,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Dict, List, Mapping, Optional
+    from typing import Dict, List, Mapping, Optional, Tuple, Union
 
 AT_REST = (
     *("*/sysctl.d*", "/etc/sysctl.conf", "*/modules-load.d*", "*/modprobe.d/*"),
@@ -42,6 +42,7 @@ MIN_SIMILARITY = 0.8  # the similarity of a typing error
     sources=(f"{ROOT}*", "/proc/*/ns/*"),
     noun="kernel parameter",
     key=parse_key,
+    globs=True,
     fix="sysctl -w {key}={word}, and `{key} = {want}` in a file of /etc/sysctl.d for the next boot",
 )
 def sysctl(machine: Machine) -> Rows[str]:
@@ -51,7 +52,8 @@ def sysctl(machine: Machine) -> Rows[str]:
     option, and are absent without it; the report then names what would add them. Parameters of namespaces (net, ipc,
     uts, user, pid) show the namespace of the reader. With `--root` they are hidden, unless nodespec runs in the same
     namespace. Secrets (stable_secret, tcp_fastopen_key) are never read. `facts --all` lists parameters that every user
-    may read and that do not change by themselves.
+    may read and that do not change by themselves. A rule with `every: sysctl` and `names: net.ipv4.conf.*.rp_filter`
+    applies to all names that match; `*` is a part between two dots.
 
     At rest it is what the next boot sets: the last file of sysctl.d that assigns the parameter, else the kernel's
     default if all kernels have the same. With systemd, /etc/sysctl.conf counts only if a link in /etc/sysctl.d leads to
@@ -70,6 +72,7 @@ def sysctl(machine: Machine) -> Rows[str]:
         lambda key: _observe_parameter(machine, key),
         lambda: _list_parameters(machine),
         Absent(Evidence(ROOT)),
+        matching=lambda glob: _match_names(machine, glob),
     )
 
 
@@ -78,6 +81,12 @@ def _parameters_at_rest(tree: Tree) -> Rows[str]:
     from nodespec.checks import _sysctl_at_rest  # noqa: PLC0415
 
     return _sysctl_at_rest.read_rows(tree)
+
+
+def _match_names(machine: Machine, glob: str) -> Union[Tuple[str, ...], Unknown]:
+    from nodespec.checks import _sysctl_globs  # noqa: PLC0415
+
+    return _explain_closed(machine, glob) or _sysctl_globs.match_names(machine, glob)
 
 
 def _observe_parameter(machine: Machine, key: str) -> Observation[str]:

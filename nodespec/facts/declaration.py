@@ -11,7 +11,7 @@ from importlib import import_module
 from nodespec.errors import suggest_name
 from nodespec.facts.value_types import Datum, Kind, Presence
 from nodespec.light_typing import TYPE_CHECKING, Generic, TypeVar, cast
-from nodespec.model.observation import Absent, Lacking, Observation, TimedOut
+from nodespec.model.observation import Absent, Lacking, Observation, TimedOut, Unknown
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class Rows(Generic[T_co]):
     `look` returns None for a row that does not exist. `rest` is the observation of any other name. It is Absent only if
     the whole table was read. It is a value only in a total table, where a missing row has a meaning. `names` returns
     the names of all rows, for a table where `every` is slow. `own` observes columns that exist without their row,
-    by the name of the row.
+    by the name of the row. `matching` returns the names that match a glob, in a table with `globs`; it is unknown if
+    they cannot all be listed.
     """
 
     def __init__(
@@ -104,8 +105,10 @@ class Rows(Generic[T_co]):
         rest: Observation[T_co],
         names: Union[Callable[[], Iterable[str]], None] = None,
         own: Union[Mapping[str, Callable[[str], Observation[Datum]]], None] = None,
+        *,
+        matching: Union[Callable[[str], Union[Tuple[str, ...], Unknown]], None] = None,
     ) -> None:
-        self.every, self.rest, self._look = every, rest, look
+        self.every, self.rest, self._look, self.matching = every, rest, look, matching
         self.own: Mapping[str, Callable[[str], Observation[Datum]]] = own or {}
         self._names = names or every
 
@@ -207,6 +210,7 @@ class Table(TableFact):
     labels: Mapping[str, str] = {}  # The name of a row in a sentence, where it is not the key.
     key: Callable[[str], str] = staticmethod(str)
     closed = False  # Whether all rows can be enumerated.
+    globs = False  # Whether the rows of an open table that match a glob can be enumerated, on a running machine.
     listed: Callable[[str], bool] = staticmethod(bool)  # Whether the enumeration would list a row of that name.
     optional = True  # False: `rest` is a value itself, and no row is ever absent.
 
@@ -224,6 +228,7 @@ def parse_row_key(table: Table, name: str) -> str:
     """
     if re.search(WILDCARD, name) if name.startswith("/") else "*" in name:
         every = f"write a rule with `every` {table.noun}" if table.closed else f"name each {table.noun}"
+        every = f"{every}, or write a rule with `every` and `names`" if table.globs else every
         empty = ", or require `{empty: true}` of the directory" if "empty" in table.columns else ""
         raise ValueError(f"`{name}`: wildcards are not supported; {every}{empty}")
     return table.key(name)
@@ -283,6 +288,7 @@ def table(
     labels: Union[Mapping[str, str], None] = None,
     sensitive: bool = False,
     same_at_rest: bool = False,
+    globs: bool = False,
     moves: Union[bool, Tuple[str, ...]] = False,
 ) -> Callable[[TableProbe], Table]:
     """Declare a function as the probe of a table: of one kind, or of columns by name.
@@ -291,7 +297,8 @@ def table(
     `listed` returns whether the enumeration would list a name: a row that has two names is listed under one of them.
     `total`: no row is ever absent. `fixes`: the fix by column; `{key}` is the row's name. `labels`: the names of rows
     in sentences, where they are not the keys. `moves`: the columns whose values change by themselves, such as free
-    bytes, or True for the values of a table without columns.
+    bytes, or True for the values of a table without columns. `globs`: the table is open, and its rows that match a glob
+    can be enumerated (`Rows.matching`).
     """
 
     def declare(probe: TableProbe) -> Table:
@@ -301,6 +308,7 @@ def table(
         else:
             made.columns = row
         made.noun, made.key, made.closed, made.listed = noun, key, closed, listed
+        made.globs = globs
         made.optional, made.fixes, made.labels, made.moves = not total, fixes or {}, labels or {}, moves
         if same_at_rest:
             made.at_rest(*sources)(cast("Callable[[Tree], Rows[Row]]", probe))

@@ -78,12 +78,24 @@ class Live:
         return self._leaves[place.path]
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """Return the names of all rows of the table at a place."""
+        """Return the names of all rows of the table at a place. With a key, return those that match it as a glob."""
+        if place.key:
+            return self._match_rows(place)
         every, rest = self._enumerate_rows(place), self.rest(place)
         # The known rows of a table that was read in part are not all rows.
         if isinstance(rest, Unknown) or isinstance(every, Unknown):
             return rest if isinstance(rest, Unknown) else cast("Unknown", every)
         return tuple(sorted(every))
+
+    def _match_rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        rows = self._get_table(place)
+        if isinstance(rows, Unknown):
+            return rows
+        matching = rows.matching
+        if matching is None:
+            running = isinstance(self.host, Machine)
+            return Unknown("unsupported", "the rows cannot be listed") if running else DEFERRED_AT_REST
+        return self._observe_in_time(lambda: matching(place.key))
 
     def names(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
         """Return the names of the known rows, which may not be all rows."""

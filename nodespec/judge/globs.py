@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import accumulate
 
+from nodespec.formats.glob import matches_glob as matches_glob  # noqa: PLC0414 - renderers import it from here
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,26 +15,6 @@ if TYPE_CHECKING:
     from nodespec.model.report import Finding
 
 TAG_PREFIX = "tag:"  # a glob of --only and --skip that begins with it selects by tags
-
-
-def matches_glob(pattern: str, name: str) -> bool:
-    """Return whether a glob selects an id.
-
-    `*` is the only wildcard; it also matches dots.
-    """
-    head, *others = pattern.split("*")
-    if not others:
-        return pattern == name
-    *middle, tail = others
-    at, end = len(head), len(name) - len(tail)
-    if at > end or not name.startswith(head) or not name.endswith(tail):
-        return False
-    for part in middle:
-        offset = name.find(part, at, end)
-        if offset < 0:
-            return False
-        at = offset + len(part)
-    return True
 
 
 class GlobIndex:

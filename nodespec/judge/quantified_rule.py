@@ -15,7 +15,7 @@ from nodespec.light_typing import TYPE_CHECKING, Protocol, cast
 from nodespec.model.observation import DEFERRED, Unknown
 
 if TYPE_CHECKING:
-    from typing import Iterable, List, Optional, Sequence, Tuple, Union
+    from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
     from nodespec.facts.value_types import Datum
     from nodespec.model.observation import Observation
@@ -25,7 +25,15 @@ ROWS_PER_TIME_CHECK = 256  # rows between two checks of the deadline
 MAX_SHOWN_ROWS = 50  # maximum rows in the report of a quantified rule; its text counts all rows
 
 
-class RowFacts(Protocol):
+class RowLister(Protocol):
+    """Tables whose rows can be listed."""
+
+    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
+        """Return the names of all rows of a table, or of those that match the key of the place as a glob."""
+        raise NotImplementedError
+
+
+class RowFacts(RowLister, Protocol):
     """Facts of a host, parameters, and the deadline. `late` is set after a timeout."""
 
     end: float
@@ -34,10 +42,6 @@ class RowFacts(Protocol):
     @property
     def params(self) -> Params:
         """The parameters by name."""
-        raise NotImplementedError
-
-    def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """Return the names of all rows of a table."""
         raise NotImplementedError
 
     def observe(self, place: Place) -> Observation[Datum]:
@@ -57,7 +61,7 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
     how = "every" if "every" in data else "some"
     path = tuple(cast("List[str]", data[how]))
     table = declaration.resolve_place(path)
-    names = facts.rows(table)
+    names = list_matching_rows(data, table, facts)
     if isinstance(names, Unknown):
         return (DEFERRED if names.reason == DEFERRED else "unknown"), (), names.say
     none = "pass" if data.get("or-none") == "true" else "fail"
@@ -81,6 +85,23 @@ def evaluate_rows(data: Data, facts: RowFacts) -> Tuple[str, Tuple[ClauseResult,
     if all(condition != "pass" for condition, _ in rows):  # possibly no row matches
         outcome = none if {required for _, required in rows} == {none} else _join_undecided(chain.from_iterable(rows))
     return outcome, tuple((shown.deciding or shown.first)[:MAX_SHOWN_ROWS]), f"{how} row: {_format_counts(outcomes)}"
+
+
+def list_matching_rows(data: Data, table: Place, facts: RowLister) -> Union[Tuple[str, ...], Unknown]:
+    """Return the names of the rows that a rule is about: all rows, or those that match `names`."""
+    if "names" not in data:
+        return facts.rows(table)
+    from nodespec.formats.glob import matches_glob  # noqa: PLC0415 - few rules have `names`
+
+    globs = cast("List[str]", data["names"])
+    found: Dict[str, None] = {}
+    fact = cast("Table", table.fact)
+    for place in [table] if fact.closed else [table._replace(path=(*table.path, glob), key=glob) for glob in globs]:
+        names = facts.rows(place)
+        if isinstance(names, Unknown):
+            return names
+        found.update(dict.fromkeys(names))
+    return tuple(name for name in found if not fact.closed or any(matches_glob(glob, name) for glob in globs))
 
 
 class _ShownRows:

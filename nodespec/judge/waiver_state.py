@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nodespec.judge.globs import GlobIndex, matches_glob
+from nodespec.formats.glob import matches_glob
+from nodespec.judge.globs import GlobIndex
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.report import NO_WAIVER, Finding, Waiver
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from nodespec.errors import DocumentError, UsageError
-from nodespec.judge.globs import GlobIndex, matches_glob
+from nodespec.formats.glob import matches_glob
+from nodespec.judge.globs import GlobIndex
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
     MAX_DOCUMENT_BYTES,

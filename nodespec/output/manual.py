@@ -152,7 +152,8 @@ def iter_conditions(requirement: Requirement, params: Params) -> Iterator[str]:
     data = requirement.pattern
     if "every" in data or "some" in data:
         how = "every" if "every" in data else "some"
-        yield f"{how} row of {'.'.join(map(str, data[how]))}"
+        names = f" that matches {' or '.join(map(str, data['names']))}" if "names" in data else ""
+        yield f"{how} row of {'.'.join(map(str, data[how]))}{names}"
     else:
         yield format_pattern(read_pattern(data, params))
     if requirement.when:

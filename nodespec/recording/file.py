@@ -235,8 +235,10 @@ def schema() -> Dict[str, Json]:
         "minItems": 2,
     }
     runs: Dict[str, Json] = {"type": "array", "items": run}
+    matches: Dict[str, Json] = {"anyOf": [{"type": "array", "items": words}, unknown]}
+    globs: Dict[str, Json] = {"type": "object", "additionalProperties": matches}
     table = _make_object(
-        {"from": words, "rest": observation, "usual": usual, "runs": runs, "rows": rows, "asked": rows}
+        {"from": words, "rest": observation, "usual": usual, "runs": runs, "rows": rows, "asked": rows, "globs": globs}
     )
     head: Dict[str, Json] = {
         KIND: {"const": LANGUAGE_VERSION, "description": "The version of this format"},

@@ -44,8 +44,10 @@ class ReplayedFacts:
         return check_observation(place, _replay_row(place, fact, self._tables[fact]))
 
     def rows(self, place: Place) -> Union[Tuple[str, ...], Unknown]:
-        """Return the names of all rows of a table."""
+        """Return the names of all rows of a table. With a key, return those that match it as a glob."""
         note = self._get_table(place)
+        if place.key:
+            return _replay_matches(note, place.key)
         rest = _decode_rest(note, place)
         if isinstance(rest, Unknown):
             return rest
@@ -109,6 +111,16 @@ def _decode_rest(note: EncodedObject, place: Place) -> Optional[Observation[Datu
         if "rest" in note
         else None
     )
+
+
+def _replay_matches(note: EncodedObject, glob: str) -> Union[Tuple[str, ...], Unknown]:
+    """Return the names of rows that match a glob for which the table was enumerated."""
+    globs = note.get("globs")
+    names = globs.get(glob) if isinstance(globs, dict) else None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return tuple(map(str, names))
+    seen = decode_observation(names, Presence()) if isinstance(names, dict) else NOT_RECORDED
+    return seen if isinstance(seen, Unknown) else make_malformed("not a list of names")
 
 
 def _list_names(note: EncodedObject, part: str) -> Tuple[str, ...]:

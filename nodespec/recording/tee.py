@@ -9,6 +9,7 @@ Facts are listed under their dotted names. A leaf is an observation. A table is 
     runs   rows that are one value, in the order of `from`, see run_length
     rows   all other rows that can be enumerated, by name; if it is missing, only single rows were observed
     asked  further rows that were observed by name
+    globs  the names of all rows that match a glob, by glob
 
 A row of columns is an object: `is` observes the row as a whole, the other keys are its columns. All other rows are
 observations themselves; null is the same as `rest`.
@@ -42,6 +43,7 @@ class CapturedTable:
         self.place, self.table = place, table
         self.rows: Dict[str, Row] = {}
         self.names: Optional[Tuple[str, ...]] = None
+        self.globs: Dict[str, Union[Tuple[str, ...], Unknown]] = {}
         self.rest: Optional[Observation[Datum]] = None
 
     def encode(self) -> EncodedObject:
@@ -65,6 +67,11 @@ class CapturedTable:
             }
         if further:
             encoded["asked"] = {name: self._encode_row(row, expand_home(home, name)) for name, row in further.items()}
+        if self.globs:
+            encoded["globs"] = {
+                glob: encode_observation(names) if isinstance(names, Unknown) else [*names]
+                for glob, names in self.globs.items()
+            }
         return encoded
 
     def _find_home(self) -> str:
@@ -191,6 +198,9 @@ class TeeFacts:
         """Return the names of all rows of a table, and record them."""
         names = self.facts.rows(place)
         note = self.note(place)
+        if place.key:
+            note.globs[place.key] = names
+            return names
         if note.names is None:
             note.names = () if isinstance(names, Unknown) else names
         note.rest = names if isinstance(names, Unknown) else note.rest

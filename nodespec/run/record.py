@@ -143,7 +143,9 @@ def _observe_plan(plan: Plan, tee: TeeFacts) -> None:
 
 def _observe_quantified(data: Data, params: Params, tee: TeeFacts) -> None:
     table = declaration.resolve_place(tuple(cast("List[str]", data["every" if "every" in data else "some"])))
-    names = tee.rows(table)
+    from nodespec.judge.quantified_rule import list_matching_rows  # noqa: PLC0415 - few specs have quantified rules
+
+    names = list_matching_rows(data, table, tee)
     for name in () if isinstance(names, Unknown) else names:
         row = table._replace(path=(*table.path, name), key=name)
         for part in ("where", "require"):

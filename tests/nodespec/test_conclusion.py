@@ -12,8 +12,8 @@ from pretended import HIDDEN, Said, found, planned, report
 
 from nodespec import BUILT
 from nodespec.errors import EXIT
+from nodespec.formats.glob import matches_glob
 from nodespec.judge.conclusion import Choice, assign_dispositions, derive_conclusion, is_left_out
-from nodespec.judge.globs import matches_glob
 from nodespec.model.report import DISPOSITIONS, LEVELS, OUTCOMES, Finding, Report, Waiver, compute_exit_code
 
 WAIVER = Waiver(("cpu.*",), ("node-*",), "the vendor is slow", "ann@example.com", "2027-03-31", "w:3:5")

@@ -11,7 +11,8 @@ import yaml
 from nodespec.__main__ import main
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import UsageError
-from nodespec.judge.globs import GlobIndex, matches_glob
+from nodespec.formats.glob import matches_glob
+from nodespec.judge.globs import GlobIndex
 from nodespec.judge.waiver_state import FindingIndex, evaluate_waiver
 from nodespec.judge.waivers import load, refuse_broad_waivers, schema
 from nodespec.model.report import Finding, Waiver

@@ -105,9 +105,10 @@ def _make_rule(kinds: _KindSchemas) -> Node:
         "level": _make_enum(*LEVELS.values()),
         "any": {**_make_list(_make_ref("pattern")), "minItems": 2},
         "or-none": {"enum": ["true", True]},
+        "names": {"anyOf": [LINE, _make_list(LINE)]},
     }
     places: Dict[str, Json] = {
-        name: _make_ref("places") if name in LEVELS else False for name in (*LEVELS, "where", "or-none")
+        name: _make_ref("places") if name in LEVELS else False for name in (*LEVELS, "names", "where", "or-none")
     }
     of_rows: List[Json] = []
     for name, table in _collect_tables().items():
@@ -199,7 +200,7 @@ def _collect_tables() -> Dict[str, Table]:
         of_rows = {
             f"{name}.{member}".rstrip("."): table for member, table in members.items() if isinstance(table, Table)
         }
-        tables.update({path: table for path, table in of_rows.items() if table.closed})
+        tables.update({path: table for path, table in of_rows.items() if table.closed or table.globs})
     return tables
 
 

@@ -14,7 +14,7 @@ from nodespec.facts import declaration
 from nodespec.facts.declaration import Place, Table
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, make_param_place
-from nodespec.light_typing import TYPE_CHECKING, TypeVar
+from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.document import (
     Map,
     Node,
@@ -40,7 +40,7 @@ T = TypeVar("T")
 LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # forms of a rule, besides require and recommend
 MAX_ALTERNATIVES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
-RULE_KEYS = ("name", *REQUIREMENT_KEYS, "tags", "when", *LEVELS, "level", *FORMS, "where", "or-none")
+RULE_KEYS = ("name", *REQUIREMENT_KEYS, "tags", "when", *LEVELS, "level", *FORMS, "names", "where", "or-none")
 
 
 class Statement(NamedTuple):
@@ -198,7 +198,12 @@ class StatementReader:
             )
         if forms and forms[0] != "any" and plain != ["require"]:
             raise DocumentError(name, f"`{forms[0]}` needs `require` beside it, not `recommend`")
-        for key, needs in (("where", ("every", "some")), ("or-none", ("every", "some")), ("level", FORMS)):
+        for key, needs in (
+            ("names", ("every", "some")),
+            ("where", ("every", "some")),
+            ("or-none", ("every", "some")),
+            ("level", FORMS),
+        ):
             if key in node and not any(form in needs for form in forms):
                 raise DocumentError(
                     node[key], f"`{key}` is only allowed with {' or '.join(f'`{need}`' for need in needs)}"
@@ -266,7 +271,7 @@ class StatementReader:
 
     def _read_quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
         """Parse `every` or `some`. Satisfiability is decided for the pattern of one row."""
-        row = _find_table(node[form])
+        row = _find_table(node[form], globs="names" in node)
         before = len(self.problems)
         read: Dict[str, Tuple[Data, Pattern]] = {}
         for key in ("require", "where"):
@@ -276,6 +281,8 @@ class StatementReader:
             raise ConsequentError
         require, pattern = read["require"]
         data: Data = {form: cast_node([*row.owner]), "require": cast_node(require)}
+        if "names" in node:
+            data["names"] = cast_node(_read_globs(node["names"], row))
         if "where" in read:
             where, condition = read["where"]
             data["where"] = cast_node(where)
@@ -323,14 +330,38 @@ def _make_column_data(stated: StatedExpectation) -> Data:
     return {"column": cast_node(stated.clause.place.column), "expect": stated.data["expect"]}
 
 
-def _find_table(node: Node) -> Place:
+def _read_globs(node: Node, row: Place) -> List[str]:
+    """Return the globs of `names`: one text, or a list. Raises `DocumentError` for a name without a wildcard."""
+    nodes = node if isinstance(node, Seq) else [node]
+    globs = [require_text(glob, "names") for glob in nodes]
+    for glob, text in zip(nodes, globs):
+        if "*" not in text:
+            raise DocumentError(glob, f"`{text}` has no `*`; to require one {_noun(row)}, name it under `require`")
+        if text.strip("*.") == "":
+            every = "remove `names`" if cast("Table", row.fact).closed else "write a part of the name"
+            raise DocumentError(glob, f"`{text}` matches every {_noun(row)}; {every}")
+    if not globs:
+        raise DocumentError(node, "the list of `names` must not be empty")
+    return globs
+
+
+def _noun(row: Place) -> str:
+    return cast("Table", row.fact).noun
+
+
+def _find_table(node: Node, *, globs: bool) -> Place:
     name = require_text(node, "every")
     path = tuple(name.split("."))
     try:
         place = declaration.resolve_place((*path, ANY_ROW))
     except LookupError:
         place = None
-    if place is None or not isinstance(place.fact, Table) or place.owner != path or not place.fact.closed:
+    is_table = place is not None and isinstance(place.fact, Table) and place.owner == path
+    if place is not None and is_table and cast("Table", place.fact).globs and not globs:
+        raise DocumentError(
+            node, f"the rows of `{name}` are listed only by a glob; write it as `names`, beside `{name}`"
+        )
+    if place is None or not is_table or not (cast("Table", place.fact).closed or cast("Table", place.fact).globs):
         raise DocumentError(
             node, f"`{name}` is not a table whose rows can be listed{suggest_name(name, declaration.list_families())}"
         )

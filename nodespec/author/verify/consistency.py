@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CONTEXT_BY_ACCESS = {"live": "running", "root": "running", "image": "at rest"}  # first word of the access -> context
 RUNNING_PATHS = ("/proc/", "/sys/")  # paths that only a running host has
-TABLE_KEYS = {"from", "rest", "usual", "runs", "rows", "asked"}
+TABLE_KEYS = {"from", "rest", "usual", "runs", "rows", "asked", "globs"}
 MAX_SHOWN_ROWS = 3  # maximum rows of one table in a message
 RECORDING_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 ACCESS = re.compile(r"\((live|(?:root|image) .*)\)", re.DOTALL)
@@ -177,7 +177,8 @@ def _collect_asked(requirements: Sequence[Requirement], plan: Plan) -> Dict[str,
             _add_place(asked, row)
             for part in (data[name] for name in ("where", "require") if name in data):
                 for clause in list_clauses(parse_pattern(cast("Data", part), params, row)):
-                    _add_place(asked, clause.place)
+                    for place in clause.places:
+                        _add_place(asked, place)
     return asked
 
 
