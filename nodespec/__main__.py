@@ -44,7 +44,7 @@ def _run_command(args: List[str]) -> int:
 
 
 def _dispatch(args: List[str]) -> int:
-    from nodespec.preflight.plain_arguments import parse_check  # noqa: PLC0415 - after `run` has installed the finder
+    from nodespec.options import parse_check  # noqa: PLC0415 - after `run` has installed the finder
 
     plain = parse_check(args[1:], bundled=False) if args[:1] == ["check"] else None
     if plain:

@@ -1,25 +1,56 @@
-"""Parse a plain command line of `check` without argparse, which takes a twentieth of a check.
+"""Define the options that the program and a bundle share, and parse a plain command line of `check` with them.
 
-A command line is plain if its specs stand side by side, and each option has its full name and is followed by its value.
-Everything else is left to argparse: help, abbreviations, `--option=value`, and all usage errors. A test compares both.
+The table is read by the plain parser below and by the parsers of argparse in `parsers`. Argparse takes a twentieth of
+a check, and a plain command line does without: its specs stand side by side, and each option has its full name and is
+followed by its value. Everything else is left to argparse: help, abbreviations, `--option=value`, and all usage
+errors. A test compares both.
 """
 
 from __future__ import annotations
 
 from nodespec.light_typing import TYPE_CHECKING, cast
+from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+    from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 DAY_SECONDS = 86400
-# Options by how they are read, with their default values.
-STORED = {"--root": "/", "--image": None, "--facts": None, "--kernel": "", "--platform": "", "--waivers": None}
-SECONDS = {"--deadline": None, "--wait": 0.0}
-SWITCHES = {"--strict": False, "--all": False, "--verbose": False}
-REPEATED = ("--only", "--skip", "-o")
-PROGRAM_REPEATED = (*REPEATED, "--specs", "--set")  # A bundle contains its specs.
-EXCLUSIVE = ("--root", "--image", "--facts")
+TEXT, SECONDS, SWITCH, LIST = "text", "seconds", "switch", "list"
+
+
+class Option(NamedTuple):
+    """One option: its group and how its value is read. Its texts are in `parsers`, which a plain check does without."""
+
+    flag: str
+    group: str  # access, exclusive (accesses that exclude each other), limits, judging, reports, library
+    kind: str
+    default: Union[str, float, None] = None
+
+    @property
+    def attribute(self) -> str:
+        """The attribute of parsed arguments."""
+        return "output" if self.flag == "-o" else self.flag[2:]
+
+
+OPTIONS = (
+    Option("--specs", "library", LIST),
+    Option("--set", "library", LIST),
+    Option("--root", "exclusive", TEXT, "/"),
+    Option("--image", "exclusive", TEXT),
+    Option("--facts", "exclusive", TEXT),
+    Option("--kernel", "access", TEXT, ""),
+    Option("--verbose", "access", SWITCH),
+    Option("--platform", "limits", TEXT, ""),
+    Option("--deadline", "limits", SECONDS),
+    Option("--waivers", "judging", TEXT),
+    Option("--only", "judging", LIST),
+    Option("--skip", "judging", LIST),
+    Option("--strict", "judging", SWITCH),
+    Option("--wait", "judging", SECONDS, 0.0),
+    Option("-o", "reports", LIST),
+    Option("--all", "reports", SWITCH),
+)
 
 
 class PlainArguments:
@@ -30,56 +61,58 @@ class PlainArguments:
 
 
 def parse_check(words: Sequence[str], *, bundled: bool) -> Optional[argparse.Namespace]:
-    """Parse the words after `check`; None if they are not plain. A bundle takes no specs."""
-    repeated = REPEATED if bundled else PROGRAM_REPEATED
-    pairs = [*_pair_words(words)]
-    if not _is_plain(pairs, repeated):
+    """Parse the words after `check`; None if they are not plain. A bundle contains its specs and takes none."""
+    options = {option.flag: option for option in OPTIONS if not (bundled and option.group == "library")}
+    pairs = [*_pair_words(words, options)]
+    if not _is_plain(pairs, options):
         return None
-    values: Dict[str, object] = {**STORED, **SECONDS, **SWITCHES}
-    lists: Dict[str, List[str]] = {flag: [] for flag in ("", *repeated)}
+    values: Dict[str, object] = {
+        option.attribute: [] if option.kind == LIST else option.kind != SWITCH and option.default
+        for option in options.values()
+    }
+    specs: List[str] = []
     for flag, value in pairs:
-        if flag in lists:
-            lists[flag].append(value)
+        if not flag:
+            specs.append(value)
+        elif options[flag].kind == LIST:
+            cast("List[str]", values[options[flag].attribute]).append(value)
         else:
-            values[flag] = flag in SWITCHES or (_parse_seconds(value) if flag in SECONDS else value)
-            if values[flag] is None:
+            values[options[flag].attribute] = parsed = _parse_value(options[flag].kind, value)
+            if parsed is None:
                 return None
-    if bool(lists[""]) is bundled:
+    if bool(specs) is bundled:
         return None
-    named = {_name(flag): value for flag, value in {**values, **lists}.items() if flag or not bundled}
-    return cast("argparse.Namespace", PlainArguments(named))
+    return cast("argparse.Namespace", PlainArguments(values if bundled else {**values, "spec": specs}))
 
 
-def _pair_words(words: Sequence[str]) -> Iterator[Tuple[str, str]]:
+def _pair_words(words: Sequence[str], options: Mapping[str, Option]) -> Iterator[Tuple[str, str]]:
     """Yield each option with its value, and each spec with an empty option."""
     ahead = iter(words)
     for word in ahead:
-        if word in SWITCHES:
+        if word in options and options[word].kind == SWITCH:
             yield word, ""
         else:
             yield (word, next(ahead, "-")) if word.startswith("-") else ("", word)
 
 
-def _is_plain(pairs: Sequence[Tuple[str, str]], repeated: Sequence[str]) -> bool:
+def _is_plain(pairs: Sequence[Tuple[str, str]], options: Mapping[str, Option]) -> bool:
+    if any(value.startswith("-") or (flag and flag not in options) for flag, value in pairs):
+        return False
     places = [at for at, (flag, _) in enumerate(pairs) if not flag]
-    once = [flag for flag, _ in pairs if flag in STORED or flag in SECONDS]
+    once = [flag for flag, _ in pairs if flag and options[flag].kind in (TEXT, SECONDS)]
     return (
-        not any(value.startswith("-") for _, value in pairs)
-        and all(flag in ("", *STORED, *SECONDS, *SWITCHES, *repeated) for flag, _ in pairs)
-        and len({*once}) == len(once)
-        and sum(flag in EXCLUSIVE for flag in once) < 2  # noqa: PLR2004 - argparse tells that they exclude each other
+        len({*once}) == len(once)
+        and sum(options[flag].group == "exclusive" for flag in once) < 2  # noqa: PLR2004 - argparse reports the conflict
         and (not places or places[-1] - places[0] < len(places))
     )
 
 
-def _parse_seconds(text: str) -> Optional[float]:
+def _parse_value(kind: str, text: str) -> Union[str, float, None]:
+    """Return the value of an option that may be given once; None if it is invalid."""
+    if kind != SECONDS:
+        return text if kind == TEXT else True
     try:
         seconds = float(text)
     except ValueError:
         return None
     return seconds if 0 <= seconds <= DAY_SECONDS else None
-
-
-def _name(flag: str) -> str:
-    """Return the attribute of an option; the specs have no option."""
-    return {"": "spec", "-o": "output"}.get(flag, flag[2:])

@@ -38,6 +38,7 @@ ROOMS: Tuple[str, ...] = (
     "nodespec/judge",
     "nodespec/model",
     "nodespec/options.py",
+    "nodespec/parsers.py",
     "nodespec/output",
     "nodespec/preflight",
     "nodespec/recording",

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 
 def read_target(args: argparse.Namespace) -> Target:
-    """Return the host that the arguments of `options.add_access_options` or `options.add_diff_access_options` name."""
-    image, facts = getattr(args, "image", None) or "", getattr(args, "facts", None) or ""
-    return Target(args.root, image, facts, args.kernel, args.platform, args.deadline, getattr(args, "verbose", False))
+    """Return the host that the options of the access select; `diff` lacks some of them."""
+    given = {name: getattr(args, name) for name in Target._fields if getattr(args, name, None) is not None}
+    return Target(**given)
 
 
 def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) -> JudgeOptions:
-    """Return the options of `options.add_judging_options`, with the waivers that the caller loaded."""
-    return JudgeOptions(Choice(tuple(args.only), tuple(args.skip), args.strict), waivers, args.wait)
+    """Return the options of judging, with the waivers that the caller loaded."""
+    given = {name: getattr(args, name) for name in JudgeOptions._fields if hasattr(args, name)}
+    choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
+    return JudgeOptions(**{**given, "choice": choice, "waivers": waivers})
 
 
 def read_outputs(args: argparse.Namespace) -> Outputs:
@@ -32,7 +34,7 @@ def read_outputs(args: argparse.Namespace) -> Outputs:
 
 
 def read_record_options(args: argparse.Namespace) -> RecordOptions:
-    """Return the options of `options.add_recording_options`."""
+    """Return the options of `parsers.add_recording_options`."""
     return RecordOptions(args.record or "", args.all, args.reveal)
 
 

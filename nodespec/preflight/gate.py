@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from nodespec import options
+from nodespec import parsers
 from nodespec.entry import run_guarded
 from nodespec.errors import EXIT, UsageError, print_error
 from nodespec.escape import escape_line
@@ -63,9 +63,9 @@ def run_gate_command(argv: List[str], plan: Plan, waivers: Tuple[Waiver, ...]) -
     return systemd_unit.remove_gate(args) if args.action == "remove" else run_gate(plan, waivers, args)
 
 
-def _make_parser() -> options.Parser:
-    gate_ = options.Parser(prog="preflight gate")
-    actions = gate_.add_subparsers(dest="action", metavar="ACTION", parser_class=options.Parser, required=True)
+def _make_parser() -> parsers.Parser:
+    gate_ = parsers.Parser(prog="preflight gate")
+    actions = gate_.add_subparsers(dest="action", metavar="ACTION", parser_class=parsers.Parser, required=True)
     systemd_unit.add_install_options(
         actions.add_parser("install", help="install this bundle and the systemd unit that runs it")
     )
@@ -73,8 +73,8 @@ def _make_parser() -> options.Parser:
     systemd_unit.add_root_option(actions.add_parser("status", help="print what is installed and the last result"))
     running = actions.add_parser("run", help="check this host; run by the systemd unit")
     running.add_argument("--unit", default="kubelet.service", help="the guarded unit, for messages")
-    options.add_access_options(running)
-    options.add_judging_options(running)
+    parsers.add_access_options(running)
+    parsers.add_options(running, "judging")
     return gate_
 
 

@@ -10,9 +10,9 @@ from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan
 from nodespec.model.plan import Plan
 from nodespec.model.report import Waiver, decode_waiver
+from nodespec.options import parse_check
 from nodespec.output import writer
 from nodespec.preflight.arguments import read_judge_options, read_outputs, read_record_options, read_target
-from nodespec.preflight.plain_arguments import parse_check
 
 if TYPE_CHECKING:
     import argparse
@@ -46,24 +46,24 @@ def _run_command(carried: Mapping[str, Json], argv: List[str]) -> int:
 
 
 def _make_parser(bundled: Plan) -> argparse.ArgumentParser:
-    from nodespec import options  # noqa: PLC0415 - argparse, which a plain command line does not need
+    from nodespec import parsers  # noqa: PLC0415 - argparse, which a plain command line does not need
 
     names = ", ".join(spec.name for spec in bundled.specs)
-    top = options.Parser(
+    top = parsers.Parser(
         prog="preflight",
         description=f"Check whether this Linux machine conforms to {names}.",
-        formatter_class=options.HelpFormatter,
+        formatter_class=parsers.HelpFormatter,
     )
     top.add_argument("--version", action="store_true", help="print the version, and the specs with their digests")
-    commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=options.Parser)
-    check = commands.add_parser("check", help="check this host", formatter_class=options.HelpFormatter)
-    options.add_access_options(check)
-    options.add_judging_options(check)
-    options.add_report_options(check, *writer.list_formats())
+    commands = top.add_subparsers(prog="preflight", dest="command", metavar="COMMAND", parser_class=parsers.Parser)
+    check = commands.add_parser("check", help="check this host", formatter_class=parsers.HelpFormatter)
+    parsers.add_access_options(check)
+    parsers.add_options(check, "judging")
+    parsers.add_report_options(check, *writer.list_formats())
     facts = commands.add_parser("facts", help="print or record facts of this host: those of the specs, or those named")
     facts.add_argument("what", nargs="*", metavar="PLACE", help="a fact, for example kernel or kernel.config.USER_NS")
-    options.add_recording_options(facts)
-    options.add_access_options(facts)
+    parsers.add_recording_options(facts)
+    parsers.add_access_options(facts)
     explain = commands.add_parser("explain", help="explain a requirement or a fact")
     explain.add_argument(
         "what", nargs="?", metavar="ID|FACT", help="the id of a requirement, or a fact (default: the specs)"

@@ -11,7 +11,7 @@ import os
 import re
 from contextlib import suppress
 
-from nodespec import __version__, options
+from nodespec import __version__
 from nodespec.errors import UsageError, print_error
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.preflight.tree_writer import TreeWriter
@@ -65,12 +65,14 @@ ModeFile: TypeAlias = "Tuple[str, int]"  # a text and its mode
 
 def add_install_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the installation."""
+    from nodespec import parsers  # noqa: PLC0415 - argparse, which the boot itself does not need
+
     command.add_argument(
         "--unit", default="kubelet.service", metavar="UNIT", help="the unit to guard (default: kubelet.service)"
     )
     command.add_argument(
         "--wait",
-        type=options.parse_seconds,
+        type=parsers.parse_seconds,
         default=60.0,
         metavar="S",
         help="retry for up to S seconds until the host conforms (default: 60)",

@@ -13,14 +13,14 @@ from nodespec.author.commands.main import parse_command_line
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
-from nodespec.preflight import plain_arguments
+from nodespec.options import LIST, OPTIONS, SECONDS, SWITCH, parse_check
 from nodespec.preflight.main import _make_parser as make_bundle_parser
-from nodespec.preflight.plain_arguments import EXCLUSIVE, PROGRAM_REPEATED, REPEATED, SECONDS, STORED, SWITCHES
 
 PLAIN_WORDS = ("kubernetes/1.35", "a.yaml", "", "x=y", "5", "0.5", "1e3", "text", "json=-", "/", "*", "a b", "\udcff")
 ODD_WORDS = ("-", "--", "-h", "--help", "-1", "-otext", "-o=text", "--roo", "--root=/x", "--s", "--all=1", "-x", "-a b")
 BAD_SECONDS = ("86400.5", "nan", "inf", "-1", "x", "1_0", "٣", "86400", " 5 ")
-FLAGS = (*STORED, *SECONDS, *SWITCHES, *PROGRAM_REPEATED)
+KINDS = {option.flag: option.kind for option in OPTIONS}
+FLAGS = (*KINDS,)
 CASES = 4000
 
 
@@ -43,8 +43,8 @@ def generate_words(chance: random.Random) -> List[str]:
     words: List[str] = []
     for _ in range(chance.randrange(5)):
         flag = chance.choice(FLAGS)
-        value = chance.choice((*BAD_SECONDS, "5", "0")) if flag in SECONDS else chance.choice(PLAIN_WORDS)
-        words += [flag] if flag in SWITCHES else [flag, value]
+        value = chance.choice((*BAD_SECONDS, "5", "0")) if KINDS[flag] == SECONDS else chance.choice(PLAIN_WORDS)
+        words += [flag] if KINDS[flag] == SWITCH else [flag, value]
     specs = [chance.choice(PLAIN_WORDS) for _ in range(chance.choice((0, 0, 1, 1, 1, 2)))]
     at = chance.randrange(len(words) + 1)
     words[at:at] = specs
@@ -63,7 +63,7 @@ def test_both_parsers_agree_on_thousands_of_command_lines(
     plain = refused = 0
     for _ in range(CASES):
         words = generate_words(chance)
-        quick = plain_arguments.parse_check(words, bundled=bundled)
+        quick = parse_check(words, bundled=bundled)
         slow = parse_slowly(words, bundle_parser if bundled else None)
         plain += quick is not None
         refused += slow is None
@@ -86,7 +86,7 @@ def test_both_parsers_agree_on_thousands_of_command_lines(
 )
 def test_usual_command_lines_are_plain(line: str) -> None:
     words = line.split()
-    quick = plain_arguments.parse_check(words, bundled=False)
+    quick = parse_check(words, bundled=False)
     assert quick is not None
     assert vars(quick) == parse_slowly(words, None)
 
@@ -99,8 +99,8 @@ def test_usual_command_lines_are_plain(line: str) -> None:
     ],
 )
 def test_everything_else_is_left_to_argparse(line: str) -> None:
-    assert plain_arguments.parse_check(line.split(), bundled=False) is None
-    assert plain_arguments.parse_check([word for word in line.split() if word != "a"] or ["a"], bundled=True) is None
+    assert parse_check(line.split(), bundled=False) is None
+    assert parse_check([word for word in line.split() if word != "a"] or ["a"], bundled=True) is None
 
 
 @pytest.mark.parametrize("bundled", [False, True])
@@ -110,17 +110,19 @@ def test_the_table_has_every_option_as_argparse_reads_it(
     parser = bundle_parser if bundled else make_program_parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
     check = commands.choices["check"]
-    repeated = REPEATED if bundled else PROGRAM_REPEATED
     found: Dict[str, Tuple[str, object]] = {
         flag: (type(action).__name__, action.default)
         for action in check._actions  # noqa: SLF001 - argparse has no other list of them
         for flag in action.option_strings
         if flag not in ("-h", "--help")
     }
+    table = [option for option in OPTIONS if not (bundled and option.group == "library")]
+    actions = {LIST: "_AppendAction", SWITCH: "_StoreTrueAction"}
+    defaults: Dict[str, object] = {LIST: [], SWITCH: False}
     assert found == {
-        **{flag: ("_StoreAction", default) for flag, default in (*STORED.items(), *SECONDS.items())},
-        **{flag: ("_StoreTrueAction", default) for flag, default in SWITCHES.items()},
-        **{flag: ("_AppendAction", []) for flag in repeated},
+        option.flag: (actions.get(option.kind, "_StoreAction"), defaults.get(option.kind, option.default))
+        for option in table
     }
     (group,) = check._mutually_exclusive_groups  # noqa: SLF001 - likewise
-    assert [action.option_strings[0] for action in group._group_actions] == list(EXCLUSIVE)  # noqa: SLF001 - likewise
+    exclusive = [action.option_strings[0] for action in group._group_actions]  # noqa: SLF001 - likewise
+    assert exclusive == [option.flag for option in OPTIONS if option.group == "exclusive"]

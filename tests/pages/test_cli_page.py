@@ -43,7 +43,7 @@ def test_every_argument_has_help_and_an_example(name: str, action: argparse.Acti
     assert not action.help.endswith(".")
     if action.option_strings:
         used = [line for line, _ in EXAMPLES[name] if {*action.option_strings} & {*words(line)}]
-        assert used, f"add an example of {action.option_strings} to nodespec/author/commands/examples.py"
+        assert used, f"add an example of {action.option_strings} to TEXTS in nodespec/parsers.py, or to EXAMPLES"
 
 
 @pytest.mark.parametrize("line", LINES)

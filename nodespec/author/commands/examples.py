@@ -1,24 +1,28 @@
-"""Examples of the command line: shown by `--help` of a command and in docs/cli.md, one for every option at least."""
+"""Examples of the command line: shown by `--help` of a command and in docs/cli.md, one for every option at least.
+
+Examples of the options that the program and a bundle share are in the table of `parsers`.
+"""
 
 from __future__ import annotations
+
+from nodespec.light_typing import TYPE_CHECKING
+from nodespec.parsers import TEXTS
+
+if TYPE_CHECKING:
+    from typing import Tuple
+
+
+def _list_examples(command: str) -> Tuple[Tuple[str, str], ...]:
+    """Return the examples of a command in the table of options."""
+    examples = [text.examples[command] for text in TEXTS.values() if command in text.examples]
+    return tuple((f"nodespec {command} {line}", meaning) for line, meaning in examples)
+
 
 EXAMPLES = {
     "check": (
         ("nodespec check kubernetes/1.35", "check this machine"),
         ("nodespec check container-host ./node.yaml", "check it against two specs, one of them a file"),
-        ("nodespec check kubernetes/1.35 --set role=control-plane", "set a param of the spec"),
-        ("nodespec check site/edge --specs /srv/specs", "find the spec /srv/specs/site/edge.yaml"),
-        ("nodespec check kubernetes/1.35 --root /host", "in a container: check the host mounted at /host"),
-        ("nodespec check kubernetes/1.35 --image rootfs --set stage=image", "check an image without booting it"),
-        ("nodespec check container-host --image image.tar --platform linux/arm64", "choose the platform of an image"),
-        ("nodespec check container-host --image / --kernel 6.12.9-amd64", "check the next boot with this kernel"),
-        ("nodespec check kubernetes/1.35 --facts recordings/", "check every recording in a directory"),
-        ("nodespec check kubernetes/1.35 --waivers waivers.yaml", "accept known failures until a date"),
-        ("nodespec check kubernetes/1.35 --only 'kernel.*' --skip kernel.version", "check some requirements"),
-        ("nodespec check kubernetes/1.35 --strict", "treat recommendations like requirements"),
-        ("nodespec check kubernetes/1.35 --wait 120 --deadline 60", "retry for two minutes, each try a minute at most"),
-        ("nodespec check kubernetes/1.35 --verbose", "print each observation to standard error, for a support case"),
-        ("nodespec check kubernetes/1.35 -o text -o html=report.html --all", "write two reports, with all that passes"),
+        *_list_examples("check"),
     ),
     "facts": (
         ("nodespec facts", "print all facts of this machine"),
@@ -27,11 +31,7 @@ EXAMPLES = {
         ("nodespec facts kubernetes/1.35 -o node.json", "record the facts that a spec names"),
         ("nodespec facts site/edge --specs /srv/specs --set zone=a", "print the facts that a spec of a site names"),
         ("nodespec facts --all -o node.json.gz --reveal", "record everything, values that may be secret included"),
-        ("nodespec facts kernel --image / --kernel 6.12.9-amd64", "print what the next boot of this kernel gives"),
-        ("nodespec facts os --image image.tar --platform linux/arm64", "print facts of a container image"),
-        ("nodespec facts os --facts node.json", "print facts of a recording"),
-        ("nodespec facts cgroups --verbose", "print each observation with its source and time"),
-        ("nodespec facts memory --root /host --deadline 5", "print facts of the host mounted at /host"),
+        *_list_examples("facts"),
     ),
     "specs": (
         ("nodespec specs", "list the specs of the library"),

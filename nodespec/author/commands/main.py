@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from nodespec import options
+from nodespec import parsers
 from nodespec.errors import UsageError
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.output import writer
@@ -28,7 +28,7 @@ exit codes of check:
 """
 
 
-class CommandParser(options.Parser):
+class CommandParser(parsers.Parser):
     """The parser of one command. Its help ends with examples, which are imported only for help."""
 
     def format_help(self) -> str:
@@ -41,16 +41,16 @@ class CommandParser(options.Parser):
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = options.Parser(
+    top = parsers.Parser(
         prog="nodespec",
         description="Check whether a Linux machine conforms to a spec, for example of a Kubernetes node.",
         epilog=EPILOG,
-        formatter_class=options.HelpFormatter,
+        formatter_class=parsers.HelpFormatter,
     )
     top.add_argument("--version", action="store_true", help="print the version")
     commands = top.add_subparsers(prog="nodespec", dest="command", metavar="COMMAND", parser_class=CommandParser)
     for name, (summary, arguments) in COMMANDS.items():
-        arguments(commands.add_parser(name, help=summary, formatter_class=options.HelpFormatter))
+        arguments(commands.add_parser(name, help=summary, formatter_class=parsers.HelpFormatter))
     return top
 
 
@@ -59,7 +59,7 @@ def parse_command_line(argv: Sequence[str]) -> argparse.Namespace:
     name = argv[0] if argv else ""
     if name not in COMMANDS:
         return make_parser().parse_args(argv)
-    command = CommandParser(prog=f"nodespec {name}", formatter_class=options.HelpFormatter)
+    command = CommandParser(prog=f"nodespec {name}", formatter_class=parsers.HelpFormatter)
     COMMANDS[name][1](command)
     command.set_defaults(command=name, version=False)
     return command.parse_args(argv[1:])
@@ -68,9 +68,9 @@ def parse_command_line(argv: Sequence[str]) -> argparse.Namespace:
 def _add_check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     _add_param_options(check)
-    options.add_access_options(check)
-    options.add_judging_options(check)
-    options.add_report_options(check, *writer.list_formats())
+    parsers.add_access_options(check)
+    parsers.add_options(check, "judging")
+    parsers.add_report_options(check, *writer.list_formats())
 
 
 def _add_facts_arguments(facts: argparse.ArgumentParser) -> None:
@@ -80,9 +80,9 @@ def _add_facts_arguments(facts: argparse.ArgumentParser) -> None:
         metavar="SPEC|PLACE",
         help="a fact, for example kernel or kernel.config.USER_NS, or a spec (default: all)",
     )
-    options.add_recording_options(facts)
+    parsers.add_recording_options(facts)
     _add_param_options(facts)
-    options.add_access_options(facts)
+    parsers.add_access_options(facts)
 
 
 def _add_explain_arguments(explain: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def _add_schema_arguments(schema: argparse.ArgumentParser) -> None:
 
 def _add_report_arguments(report: argparse.ArgumentParser) -> None:
     _add_stored_arguments(report)
-    options.add_report_options(report, *writer.list_formats())
+    parsers.add_report_options(report, *writer.list_formats())
 
 
 def _add_stored_arguments(command: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def _add_diff_arguments(diff: argparse.ArgumentParser) -> None:
     )
     diff.add_argument("--all", action="store_true", help="all rows, and facts that only one side knows")
     _add_param_options(diff)
-    options.add_diff_access_options(diff)
+    parsers.add_diff_access_options(diff)
 
 
 def _add_gate_arguments(gate: argparse.ArgumentParser) -> None:
@@ -141,41 +141,36 @@ def _add_gate_arguments(gate: argparse.ArgumentParser) -> None:
 
     actions = gate.add_subparsers(dest="action", metavar="ACTION", parser_class=CommandParser, required=True)
     install = actions.add_parser(
-        "install", help="install a bundle and the systemd unit that runs it", formatter_class=options.HelpFormatter
+        "install", help="install a bundle and the systemd unit that runs it", formatter_class=parsers.HelpFormatter
     )
     install.add_argument("spec", nargs="+", metavar="SPEC", help="the name of a spec, or a file")
     install.add_argument("--waivers", metavar="FILE", help="include these waivers in the bundle")
     _add_param_options(install)
     systemd_unit.add_install_options(install)
     remove = actions.add_parser(
-        "remove", help="remove what `gate install` wrote", formatter_class=options.HelpFormatter
+        "remove", help="remove what `gate install` wrote", formatter_class=parsers.HelpFormatter
     )
     systemd_unit.add_root_option(remove)
     status = actions.add_parser(
         "status",
         help="print what is installed, what it guards, and the result of the last boot",
-        formatter_class=options.HelpFormatter,
+        formatter_class=parsers.HelpFormatter,
     )
     systemd_unit.add_root_option(status)
 
 
-def _add_library_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--specs", action="append", default=[], metavar="DIR", help="search DIR for specs first; repeatable"
-    )
+def _add_specs_arguments(specs: argparse.ArgumentParser) -> None:
+    parsers.add_option(specs, "--specs")
 
 
 def _add_param_options(command: argparse.ArgumentParser) -> None:
-    _add_library_option(command)
-    command.add_argument(
-        "--set", action="append", default=[], metavar="K=V", help="set a param of the spec; repeatable"
-    )
+    parsers.add_options(command, "library")
 
 
 COMMANDS = {
     "check": ("check a host against specs", _add_check_arguments),
     "facts": ("print or record facts of a host", _add_facts_arguments),
-    "specs": ("list the specs of the library", _add_library_option),
+    "specs": ("list the specs of the library", _add_specs_arguments),
     "explain": ("explain a spec, a requirement or a fact", _add_explain_arguments),
     "lint": ("report errors in specs, with positions", _add_lint_arguments),
     "bundle": ("write one file that checks specs with Python 3.9 or later alone", _add_bundle_arguments),
