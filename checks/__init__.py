@@ -20,4 +20,5 @@ FAMILIES = (
     "time",
     "security",
     "network",
+    "identity",
 )

@@ -26,7 +26,7 @@ OTHERS = {  # formats that are recognized but not read
     "/var/lib/rpm/Packages.db": "NDB",
 }
 MAX_DATABASE_BYTES = 96 << 20  # bytes; enough for some thousand packages
-TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1022: "architecture"}
+TAGS = {1000: "name", 1001: "version", 1002: "release", 1003: "epoch", 1008: "installed", 1022: "architecture"}
 KEY_PACKAGE = "gpg-pubkey"  # imported keys are stored as packages
 NUMBER, STRING = 4, 6  # data types of tags
 
@@ -59,7 +59,7 @@ def _parse_rpm_packages(path: str, database: SqliteDatabase) -> Iterator[Package
     for _, header, *_ in database.rows("Packages"):
         if not isinstance(header, bytes):
             raise ValueError("a package has no header")
-        tags = _parse_rpm_header(header)
+        tags = parse_rpm_header(header)
         name, version = tags.get("name", ""), tags.get("version", "")
         if name == KEY_PACKAGE:
             continue
@@ -70,7 +70,7 @@ def _parse_rpm_packages(path: str, database: SqliteDatabase) -> Iterator[Package
         yield Package(name, normalize_prerelease(version), full_version, tags.get("architecture", ""), Evidence(path))
 
 
-def _parse_rpm_header(blob: bytes) -> Dict[str, str]:
+def parse_rpm_header(blob: bytes) -> Dict[str, str]:
     """Parse the required tags of a header.
 
     The header has an index of 16 bytes for each tag, then the data.

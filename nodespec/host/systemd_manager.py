@@ -91,11 +91,11 @@ class _Bus:
 
     def __init__(self, peer: Peer, uid: int, *, hello: bool) -> None:
         self._peer, self._pieces, self._data, self._serial = peer, peer.pieces(), b"", 0
-        peer.send(b"\0AUTH EXTERNAL " + str(uid).encode().hex().encode() + b"\r\n")
+        # BEGIN is sent with the authentication: systemd 252 waits for more data if it reads BEGIN and a call together.
+        peer.send(b"\0AUTH EXTERNAL " + str(uid).encode().hex().encode() + b"\r\nBEGIN\r\n")
         answer = self._read_line()
         if not answer.startswith(b"OK "):
             raise _CallError(f"authentication: {answer[:80].decode('utf-8', 'backslashreplace')}")
-        peer.send(b"BEGIN\r\n")
         if hello:
             name = "org.freedesktop.DBus"
             self._call(DbusCall("/org/freedesktop/DBus", name, "Hello", (), name))

@@ -186,8 +186,8 @@ def manager(properties: Mapping[str, Union[str, int]]) -> Callable[[socket.socke
     def answer(connected: socket.socket) -> None:
         with connected.makefile("rb") as stream:
             assert stream.readline().startswith(b"\0AUTH EXTERNAL ")
+            assert stream.readline() == b"BEGIN\r\n"  # before the answer, as systemd needs it
             connected.sendall(b"OK 0123456789abcdef\r\n")
-            assert stream.readline() == b"BEGIN\r\n"
             while head := stream.read(16):
                 message = head + stream.read(dbus.measure_message(head) - 16)
                 assert message[2] == dbus.NO_AUTO_START

@@ -127,7 +127,7 @@ HEADERS = (
 def rpm_headers() -> Parser:
     def read(data: bytes) -> None:
         with contextlib.suppress(ValueError, LookupError):  # which its caller makes unknown (malformed)
-            assert all(isinstance(text, str) for text in _rpm._parse_rpm_header(data).values())  # noqa: SLF001 - what is hardened
+            assert all(isinstance(text, str) for text in _rpm.parse_rpm_header(data).values())
 
     return by_bytes(read, HEADERS, "\0\0\x03\xe8 \0\0\0\6 x86_64")
 

@@ -94,7 +94,7 @@ def list_units() -> list[str]:
 
 def observe(units: list[str]) -> dict[str, dict[str, list[object]]]:
     """What nodespec sees of each unit: columns with a state and the possible values."""
-    machine = Machine("/", Limits(peer_seconds=60.0))
+    machine = Machine("/", Limits(peer_seconds=20.0))
     rows = services.probe(machine)
     found: dict[str, dict[str, list[object]]] = {}
     for unit in units:
