@@ -61,7 +61,7 @@ def _confirm_none(machine: Machine) -> Observation[bool]:
 
 
 def _has_other_kernel(machine: Machine) -> Observation[bool]:
-    """Return whether the next boot starts another kernel; absent if that cannot be told."""
+    """Return whether the next boot starts another kernel; absent if that is not known."""
     following = _boot_next.resolve_next_release(machine)
     running = machine.uname()[0]
     if not isinstance(following, Value) or following.others:

@@ -45,26 +45,44 @@ class UnitFiles:
         self.at = units.evidence(self.fragment.path) if self.fragment.path else Evidence(_systemd_units.UNIT_PATH)
         self._lines: Optional[List[UnitLine]] = None
 
+    def observe(self, compute: Callable[[], Observation[T]]) -> Observation[T]:
+        """Return what files of this unit decide; unknown if one of them, or a directory of units, is unreadable.
+
+        An unreadable file of another unit does not count.
+        """
+        before = self.units.forget_unread()
+        seen = compute()
+        unread = self.units.forget_unread()
+        self.units.unread = before or unread
+        return self.units.unlisted or unread or seen
+
     @property
     def lines(self) -> List[UnitLine]:
-        """The lines of the file and the drop-ins of the unit."""
+        """The lines of the file and the drop-ins of the unit; none of a masked unit."""
         if self._lines is None:
-            self._lines = self.units.read_lines(self.fragment, self.names) or []
+            loaded = self.fragment.state == "loaded"
+            self._lines = (self.units.read_lines(self.fragment, self.names) if loaded else None) or []
         return self._lines
 
     def judge_load(self) -> Observation[str]:
         """Return the load state: loaded, masked or bad-setting."""
-        unit = load_unit(self.units, self.name)
-        return self.units.unread or Value(BAD_STATES.get(unit.state, unit.state), self.at)
+        return self.observe(self._judge_load)
+
+    def _judge_load(self) -> Observation[str]:
+        state = load_unit(self.units, self.name).state
+        return Value(BAD_STATES.get(state, state), self.at)
 
     def is_masked(self) -> Observation[bool]:
         """Return whether the unit is masked."""
-        return Value(self.fragment.state == "masked", self.at)
+        return self.observe(lambda: Value(self.fragment.state == "masked", self.at))
 
     def list_drop_ins(self) -> Observation[FrozenSet[str]]:
         """Return the paths of the drop-ins in force."""
-        paths = frozenset(path for path in self.units.list_folder_files(self.names, ".d") if path.endswith(".conf"))
-        return self.units.unread or Value(paths, self.at)
+        return self.observe(self._list_drop_ins)
+
+    def _list_drop_ins(self) -> Observation[FrozenSet[str]]:
+        paths = self.units.list_folder_files(self.names, ".d")
+        return Value(frozenset(path for path in paths if path.endswith(".conf")), self.at)
 
     def read_setting(self, name: str, parse: Callable[[str], T]) -> Optional[Tuple[T, Evidence]]:
         """Return the last valid value of a setting of limits with its evidence, or None for the default."""
@@ -104,7 +122,7 @@ def make_rows(
         assert units is not None  # noqa: S101 - systemd is the init system
         files = UnitFiles(tree, units, name)
         if files.fragment.state == "missing":
-            return units.unread or Absent(Evidence(_systemd_units.UNIT_PATH), _hint_missing(units, name))
+            return units.unlisted or Absent(Evidence(_systemd_units.UNIT_PATH), _hint_missing(units, name))
         return Value(make(tree, name, files), files.at)
 
     def find_openrc_service(name: str) -> Optional[Observation[Row]]:
@@ -234,38 +252,37 @@ def _waits_for(graph: Mapping[str, Set[str]], name: str, other: str) -> bool:
 
 def read_nofile(files: UnitFiles) -> Tuple[Observation[int], Observation[int]]:
     """Return the soft and the hard limit of open files by the unit and system.conf."""
+    limits = files.observe(lambda: _read_nofile(files))
+    return limits.then(lambda pair: pair[0]), limits.then(lambda pair: pair[1])
+
+
+def _read_nofile(files: UnitFiles) -> Observation[Tuple[int, int]]:
     if files.fragment.state != "loaded":
-        absent = Absent(files.at, f"{files.name} is {files.fragment.state}")
-        return absent, absent
+        return Absent(files.at, f"{files.name} is {files.fragment.state}")
     found = files.read_setting("LimitNOFILE", parse_resource_limit)
-    if files.units.unread:
-        return files.units.unread, files.units.unread
     setting = found or read_manager_setting(files.tree, "DefaultLimitNOFILE", parse_resource_limit)
     if isinstance(setting, Unknown):
-        return setting, setting
-    if setting is None:
-        return _make_default_nofile(files.tree)
-    (soft, hard), at = setting
-    return Value(soft, at), Value(hard, at)
+        return setting
+    return Value(*setting) if setting else _make_default_nofile(files.tree)
 
 
-def _make_default_nofile(tree: Tree) -> Tuple[Observation[int], Observation[int]]:
+def _make_default_nofile(tree: Tree) -> Observation[Tuple[int, int]]:
     version = detect_systemd_version(tree)
     if not version:
-        unknown = Unknown("unsupported", "the default of LimitNOFILE= depends on the version of systemd, not found")
-        return unknown, unknown
-    at = Evidence(MANAGER_FILES[0], inferred=True)
-    soft, hard = HIGH_LIMITS if version >= FIRST_WITH_HIGH_LIMIT else KERNEL_LIMITS
-    return Value(soft, at), Value(hard, at)
+        return Unknown("unsupported", "the default of LimitNOFILE= depends on the version of systemd, not found")
+    limits = HIGH_LIMITS if version >= FIRST_WITH_HIGH_LIMIT else KERNEL_LIMITS
+    return Value(limits, Evidence(MANAGER_FILES[0], inferred=True))
 
 
 def read_tasks(files: UnitFiles) -> Observation[int]:
     """Return the greatest number of threads by the unit and system.conf."""
+    return files.observe(lambda: _read_tasks(files))
+
+
+def _read_tasks(files: UnitFiles) -> Observation[int]:
     if files.fragment.state != "loaded":
         return Absent(files.at, f"{files.name} is {files.fragment.state}")
     found = files.read_setting("TasksMax", parse_tasks_max)
-    if files.units.unread:
-        return files.units.unread
     setting = found or read_manager_setting(files.tree, "DefaultTasksMax", parse_tasks_max)
     if isinstance(setting, Unknown):
         return setting

@@ -94,6 +94,14 @@ class Units:
         self._folders: Dict[str, List[int]] = {}  # drop-in and .wants directories, by position in the search path
         self.ids = self._read_ids()
         self.aliases = self._collect_aliases()
+        self.unlisted: Optional[Unknown] = (
+            self.unread
+        )  # the first directory or link that could not be read; it may hide any unit
+
+    def forget_unread(self) -> Optional[Unknown]:
+        """Return the first path that could not be read, and forget it."""
+        unread, self.unread = self.unread, None
+        return unread
 
     def names(self, folder: str) -> Tuple[str, ...]:
         """Return the names in a directory."""

@@ -395,3 +395,15 @@ def test_absent_is_not_inactive(make_tree: MakeTree) -> None:
     seen = cell(DirectoryTree(make_tree(ID, SYSTEMD)), "firewalld", "active")
     assert isinstance(seen, Absent)
     assert "firewalld" in seen.say
+
+
+def test_a_mask_does_not_make_other_units_unknown(make_tree: MakeTree) -> None:
+    """The mask /dev/null is not a regular file; each column of the masked unit is read before the other unit."""
+    machine = live(make_tree, {}, {"/run/systemd/system/other.service": "/dev/null"})
+    make_tree({"/dev/null": None})
+    row = services.probe(machine).observe("other.service")
+    assert isinstance(row, Value)
+    columns = cast("Mapping[str, Observation[Datum]]", row.value)
+    assert {name: value(columns[name]) for name in ("load", "masked")} == {"load": "masked", "masked": True}
+    assert value(columns["tasks"]) in ("absent", "unknown")
+    assert value(cell(machine, "containerd", "load")) == "loaded"

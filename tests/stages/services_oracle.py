@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from nodespec.checks.services import services
 from nodespec.host.machine import Machine
@@ -112,12 +113,12 @@ def observe(units: list[str]) -> dict[str, dict[str, list[object]]]:
     return found
 
 
-def expect(shown: dict[str, str]) -> dict[str, object]:
+def expect(shown: dict[str, str]) -> dict[str, Any]:
     """The columns of a unit, from what systemctl shows; those that it does not have are left out."""
     if shown["LoadState"] == "not-found":
         return {}
     state = shown["ActiveState"]
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "load": shown["LoadState"],
         "masked": shown["LoadState"] == "masked",
         "state": state,
@@ -131,6 +132,8 @@ def expect(shown: dict[str, str]) -> dict[str, object]:
         if running:
             for column, name in (("nofile", "LimitNOFILE"), ("nofile_soft", "LimitNOFILESoft"), ("tasks", "TasksMax")):
                 values[column] = INFINITE.get(shown[name], 0) or int(shown[name])
+                if column != "tasks":  # the kernel does not allow more
+                    values[column] = min(values[column], int(Path("/proc/sys/fs/nr_open").read_text()))
     return values
 
 
