@@ -21,4 +21,5 @@ FAMILIES = (
     "security",
     "network",
     "identity",
+    "machine",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nodespec.checks import _boot_next, _rpm
 from nodespec.checks._sqlite import SqliteDatabase
+from nodespec.facts.value_types import RELEASE_NAME
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -19,7 +20,7 @@ HOOKS = (
     "/etc/kernel/postinst.d/update-notifier",
     "/usr/share/update-notifier/notify-reboot-required",
 )
-STAT = "/proc/stat"
+STAT, OSRELEASE = "/proc/stat", "/proc/sys/kernel/osrelease"
 # Packages whose update needs a reboot: `NEED_REBOOT` of the plugin needs_restarting of dnf.
 NEED_REBOOT = (
     *("kernel", "kernel-core", "kernel-PAE", "kernel-rt", "kernel-rt-core", "kernel-smp", "kernel-default"),
@@ -61,12 +62,15 @@ def _confirm_none(machine: Machine) -> Observation[bool]:
 
 
 def _has_other_kernel(machine: Machine) -> Observation[bool]:
-    """Return whether the next boot starts another kernel; absent if that is not known."""
+    """Return whether the next boot starts another kernel; absent if no kernel is installed, or several may be."""
+    running = machine.line(OSRELEASE).then(RELEASE_NAME.formed)
     following = _boot_next.resolve_next_release(machine)
-    running = machine.uname()[0]
-    if not isinstance(following, Value) or following.others:
+    unread = next((look for look in (running, following) if isinstance(look, Unknown)), None)
+    if unread:
+        return unread
+    if not isinstance(running, Value) or not isinstance(following, Value) or following.others:
         return Absent(Evidence("/boot"))
-    return Value(following.value != running, following.evidence._replace(inferred=True))
+    return Value(following.value != running.value, following.evidence._replace(inferred=True))
 
 
 def _find_late_package(machine: Machine) -> Optional[Observation[bool]]:

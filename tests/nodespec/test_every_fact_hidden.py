@@ -149,6 +149,7 @@ READ_AS_NOTHING = {
     "/usr/lib/systemd/system/kubelet.service": "a unit without ExecStart is not started",
     "/boot/loader/entries/8f1c7b0e5a5d4c0f9a3c1f2d3e4b5a69-6.11.4-301.fc41.x86_64.conf": "GRUB skips the entry",
     "/sys/class/dmi/id/sys_vendor": "a vendor that is not known",
+    "/sys/class/dmi/id/product_name text": "any words are a product",
     "/boot/config-6.1.0-49-amd64": "the version is inferred from the release",
     "/proc/cmdline text": "any words are parameters",
     "/proc/sys/ text": "any words may be the value of a parameter of the kernel",

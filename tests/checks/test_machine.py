@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Mapping, Union
 
 import pytest
 
-from nodespec.checks import _reboot, _rpm, identity
+from nodespec.checks import _reboot, _rpm
+from nodespec.checks import machine as family
 from nodespec.facts.declaration import Leaf, resolve_place
 from nodespec.facts.live import Live
 from nodespec.host.directory import DirectoryTree
@@ -25,11 +26,12 @@ Files = Mapping[str, Union[str, bytes, None]]
 LIVE: Files = {"/proc/self/stat": "", "/proc/1/comm": "systemd\n", "/proc/uptime": "61.5 3.0\n"}
 SYSFS: Files = {"/sys/kernel/x": "", "/sys/devices/x": ""}
 DMI = "/sys/class/dmi/id"
+OSRELEASE = "/proc/sys/kernel/osrelease"
 HOOK = "/etc/kernel/postinst.d/unattended-upgrades"
 
 
 def look(host: DirectoryTree, name: str) -> Observation[Datum]:
-    place = resolve_place(("identity", name))
+    place = resolve_place(("machine", name))
     assert isinstance(place.fact, Leaf)
     seen = Live(host, time.monotonic() + 60).observe(place)
     if not isinstance(seen, Unknown):
@@ -69,9 +71,9 @@ def test_texts_of_the_firmware(make_tree: MakeTree, name: str, files: Files, exp
 
 
 def test_unique_numbers_are_sensitive() -> None:
-    assert identity.product_uuid.sensitive
-    assert identity.serial.sensitive
-    assert not identity.product.sensitive
+    assert family.product_uuid.sensitive
+    assert family.serial.sensitive
+    assert not family.product.sensitive
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,15 @@ def test_uptime_is_in_seconds(make_tree: MakeTree) -> None:
         ({"/run/reboot-needed": ""}, True),
         ({HOOK: ""}, False),
         ({}, "unknown"),
-        ({HOOK: "", "/boot/vmlinuz-9.9.9-1-amd64": "", "/usr/lib/modules/9.9.9-1-amd64/modules.dep": ""}, True),
+        (
+            {
+                HOOK: "",
+                OSRELEASE: "9.9.8-1-amd64\n",
+                "/boot/vmlinuz-9.9.9-1-amd64": "",
+                "/usr/lib/modules/9.9.9-1-amd64/modules.dep": "",
+            },
+            True,
+        ),
     ],
 )
 def test_reboot_required(make_tree: MakeTree, files: Files, required: object) -> None:

@@ -183,7 +183,7 @@ def reboot_required(machine: Machine) -> Observation[bool]:
 
 def _read_firmware_text(machine: Machine, path: str) -> Observation[str]:
     """Return a text of the firmware; a blank one is absent. A device tree ends texts with NUL."""
-    text = machine.line(path).then(lambda line: line.strip("\0 \t\n"))
+    text = machine.line(path).then(lambda line: line.removesuffix("\0").strip())
     return Absent(text.evidence, "the firmware leaves it blank") if isinstance(text, Value) and not text.value else text
 
 
