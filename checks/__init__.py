@@ -20,6 +20,5 @@ FAMILIES = (
     "time",
     "security",
     "network",
-    "identity",
     "machine",
 )
