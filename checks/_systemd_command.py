@@ -54,18 +54,45 @@ def read_service_command(tree: Tree, unit: str, program: str) -> Observation[Com
     Absent if systemd is not the init system, or has no such unit. Unknown if the unit starts another program, or its
     words cannot be resolved.
     """
+    readings = read_service_lines(tree, unit)
+    if not isinstance(readings, Value):
+        return readings
+    lines = list_effective_lines(readings.value, "ExecStart")
+    if not lines:
+        return Absent(readings.evidence, f"{unit} has no ExecStart")
+    if len(lines) > 1:
+        message = f"{readings.evidence} has {len(lines)} ExecStart lines; one is expected"
+        return Unknown("unsupported", message, EXEC_START_HINT)
+    words = tuple(_expand_words(tree, lines[0].value, readings.value))
+    return _require_program(words, lines[0], program)
+
+
+def read_service_variables(tree: Tree, unit: str) -> Observation[Dict[str, str]]:
+    """Return the environment variables that a service sets.
+
+    If a file is not known, the key "" stands for all other names.
+    """
+    readings = read_service_lines(tree, unit)
+    if not isinstance(readings, Value):
+        return readings
+    return Value(_read_unit_variables(tree, readings.value), readings.evidence)
+
+
+def read_service_lines(tree: Tree, unit: str) -> Observation[Sequence[UnitLine]]:
+    """Return the lines of a service and its drop-ins.
+
+    Absent if systemd is not the init system, or has no such unit.
+    """
     system = _init_system.detect_init_system(tree)
     if isinstance(system, Absent) or (isinstance(system, Value) and system.value != "systemd"):
         return Absent(Evidence(_systemd_units.UNIT_PATH), f"systemd does not start {unit}")
     file = _systemd_units.find_unit_file(tree, unit)
     if not isinstance(file, Value):
         return file
-    if isinstance(system, Unknown):
-        return system
-    return _read_exec_start(tree, unit, program)
+    return system if isinstance(system, Unknown) else _load_service_lines(tree, unit)
 
 
-def _read_exec_start(tree: Tree, unit: str, program: str) -> Observation[CommandLine]:
+def _load_service_lines(tree: Tree, unit: str) -> Observation[Sequence[UnitLine]]:
     from nodespec.checks import _systemd_at_boot  # noqa: PLC0415
 
     units = _systemd_at_boot.load_unit_files(tree)[0]
@@ -75,14 +102,7 @@ def _read_exec_start(tree: Tree, unit: str, program: str) -> Observation[Command
     readings = units.read_lines(fragment, units.list_unit_names(unit, fragment))
     if units.unread or readings is None:
         return units.unread or Unknown("malformed", f"{fragment.path} cannot be parsed", "correct the file")
-    lines = list_effective_lines(readings, "ExecStart")
-    if not lines:
-        return Absent(Evidence(fragment.path), f"{unit} has no ExecStart")
-    if len(lines) > 1:
-        message = f"{fragment.path} has {len(lines)} ExecStart lines; one is expected"
-        return Unknown("unsupported", message, EXEC_START_HINT)
-    words = tuple(_expand_words(tree, lines[0].value, readings))
-    return _require_program(words, lines[0], program)
+    return Value(readings, Evidence(fragment.path))
 
 
 def _require_program(words: Tuple[str, ...], line: UnitLine, program: str) -> Observation[CommandLine]:

@@ -1,7 +1,7 @@
-"""The kubelet of this node: whether it is installed, its version, whether it runs.
+"""The kubelet of this node: its program, its service, its configuration, and what earlier runs left.
 
-The program is found by its own name. A distribution of Kubernetes whose kubelet is part of another program, such as k3s
-and RKE2, has no kubelet here.
+The program is found by its own name. A distribution of Kubernetes whose kubelet is part of another program, such as
+k3s, has no kubelet here, and its configuration is unknown.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Optional
 
 UNIT = "kubelet.service"
@@ -119,6 +120,13 @@ def starts_at_boot(tree: Tree) -> Observation[bool]:
     timer starts later does not count.
     """
     return _services_at_boot.is_started_at_boot(tree, UNIT)
+
+
+def import_more_facts() -> ModuleType:
+    """Import the facts that few checks need."""
+    from nodespec.checks import _kubelet_settings  # noqa: PLC0415
+
+    return _kubelet_settings
 
 
 def _find_hidden_processes(machine: Machine) -> Optional[Unknown]:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     T = TypeVar("T", bound=Datum)
     Record = Mapping[str, Observation[Datum]]
     KindByName = Mapping[str, Kind[Datum]]
+    Members = Mapping[str, Union["Leaf", "Table"]]
 else:  # At run time typing would compile these texts; the first costs 3 ms, to load Python's parser.
     from collections.abc import Mapping as Record
 
-    KindByName = Record
+    KindByName = Members = Record
 
 T_co = TypeVar("T_co", covariant=True)
 Row: TypeAlias = "Union[Datum, Record]"
@@ -411,7 +412,32 @@ def _collect_declarations(name: str, module: ModuleType) -> Union[Group, Table]:
     only = members.get(name)
     if len(members) == 1 and isinstance(only, Table):
         return only
-    return Group(members, module.__doc__ or "")
+    more = getattr(module, "import_more_facts", None)
+    return Group(LateMembers(members, more) if more else members, module.__doc__ or "")
+
+
+class LateMembers(Members):
+    """The facts of a family. Some are in a module that is imported when one of them is asked for."""
+
+    def __init__(self, first: Dict[str, Union[Leaf, Table]], load: Callable[[], ModuleType]) -> None:
+        self._found, self._load = first, load
+        self._complete = False
+
+    def _complete_members(self) -> Dict[str, Union[Leaf, Table]]:
+        if not self._complete:
+            self._complete = True
+            more = _collect_declarations("", self._load())
+            self._found.update(more.members if isinstance(more, Group) else {})
+        return self._found
+
+    def __getitem__(self, name: str) -> Union[Leaf, Table]:
+        return self._found[name] if name in self._found else self._complete_members()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._complete_members())
+
+    def __len__(self) -> int:
+        return len(self._complete_members())
 
 
 def resolve_place(path: Tuple[str, ...]) -> Place:
