@@ -5,6 +5,8 @@ Loaders whose configuration is not read are named in the result.
 
 from __future__ import annotations
 
+from os.path import normpath
+
 from nodespec.checks import _boot_systemd_boot
 from nodespec.checks._boot_kernels import FLAVORS
 from nodespec.checks._boot_offers import (
@@ -84,7 +86,9 @@ def _find_label(config: SyslinuxConfig, name: str) -> Optional[Label]:
 def _make_syslinux_offer(config: SyslinuxConfig, label: Label, places: Tuple[str, ...]) -> Offer:
     line = " ".join(config.options(label).split())
     at = Evidence(label.file, label.line)
-    return Offer(at, label.kernel, (line,), not label.more, name=label.name, places=places)
+    relative = label.kernel.startswith(("./", "../"))
+    path = normpath(f"{places[0]}/{label.kernel}") if relative else label.kernel  # `../vmlinuz` of /boot/syslinux
+    return Offer(at, path, (line,), not label.more, name=label.name, places=places)
 
 
 def _read_included(tree: Tree, folder: str, name: str) -> Optional[str]:

@@ -11,8 +11,9 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Iterator, List, Tuple
+    from typing import Iterable, Iterator, List, Tuple
 
+    from nodespec.checks._boot_commands import BootCommand
     from nodespec.checks._systemd_graph import Transaction
     from nodespec.host.tree import Tree
 
@@ -25,6 +26,7 @@ SERVICES = {  # Default area of each service; its own configuration rarely has a
     "systemd-swap.service": "/dev/zram0",
     "dphys-swapfile.service": "/var/swap",
 }
+DAEMONS = ("swapspace.service", "swapd.service")
 DPHYS, AGENT, CLOUD, RPI = "/etc/dphys-swapfile", "/etc/waagent.conf", "/etc/cloud/cloud.cfg", "/etc/rpi/swap.conf"
 RPI_GENERATOR = "rpi-swap-generator"
 COMMANDS = ("ExecStart", "ExecStartPre", "ExecStartPost")
@@ -52,6 +54,8 @@ def _read_service_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
         yield from _read_rpi_swap(tree)
         yield from _search_units(tree)
         yield from _search_rc_local(tree)
+        yield from _search_service_scripts(tree)
+    yield from _search_boot_commands(tree)
 
 
 def _read_service_area(tree: Tree, service: str, area: DeclaredArea) -> Iterator[AreaOrUnknown]:
@@ -148,6 +152,36 @@ def _list_start_commands(boot: Transaction, name: str) -> List[Tuple[str, Eviden
         line for line in boot.read_lines(boot.load(name)) if line.section == "Service" and line.name in COMMANDS
     )
     return [(reading.value[:MAX_LINE_CHARS], reading.at) for reading in readings]
+
+
+def _search_boot_commands(tree: Tree) -> Iterator[AreaOrUnknown]:
+    """Yield what cron, network scripts, udev and cloud-init may switch on."""
+    from nodespec.checks import _boot_commands  # noqa: PLC0415
+
+    yield from _find_swapon(_boot_commands.list_boot_commands(tree))
+    for service in DAEMONS:
+        if _boot_commands.may_start(tree, service):
+            yield Unknown(DEFERRED, f"only a running machine can tell: {service} creates swap on demand")
+
+
+def _search_service_scripts(tree: Tree) -> Iterator[AreaOrUnknown]:
+    """Yield what the host's own scripts switch on that services run."""
+    from nodespec.checks import _boot_commands, _systemd_at_boot  # noqa: PLC0415
+
+    boot = _systemd_at_boot.build_transactions(tree)[0]
+    commands = [
+        _boot_commands.BootCommand(command, at)
+        for name in sorted(boot.possible)
+        if name.endswith(".service")
+        for command, at in _list_start_commands(boot, name)
+    ]
+    yield from _find_swapon(_boot_commands.follow_scripts(tree, commands))
+
+
+def _find_swapon(lines: Iterable[BootCommand]) -> Iterator[AreaOrUnknown]:
+    for line in lines:
+        if re.search(r"(?<![\w-])swapon\b", line.text):
+            yield Unknown(DEFERRED, f"only a running machine can tell: {line.at} runs swapon")
 
 
 def _search_rc_local(tree: Tree) -> Iterator[AreaOrUnknown]:

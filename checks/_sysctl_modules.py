@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nodespec.checks import _systemd_switches, _systemd_units, modules
+from nodespec.checks import _modules_late, _systemd_switches, _systemd_units, modules
 from nodespec.host.tree import Tree
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
@@ -29,6 +29,9 @@ def explain_missing_module(tree: Tree, module: str) -> Optional[Observation[str]
         return Absent(state.evidence, f"the module {module} adds it, and must not be loaded")
     if module not in EXPLICIT_MODULES:
         return Unknown(DEFERRED, f"only a running machine can tell: the module {module} adds it")
+    late = _modules_late.find_late_load(tree, module)
+    if late:
+        return Unknown(DEFERRED, f"only a running machine can tell: {late} may load the module {module}, which adds it")
     hint = f"the module {module} adds it, and nothing loads it at boot; list it in a file of {LOAD_FOLDERS[0]}"
     return Absent(Evidence(":".join(LOAD_FOLDERS)), hint)
 

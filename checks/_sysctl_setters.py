@@ -19,6 +19,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import Callable, Iterator, List, Optional, Tuple
 
+    from nodespec.checks._systemd_syntax import UnitLine
     from nodespec.host.tree import Tree
 
 UFW, UFW_DEFAULTS, UFW_RULES = "/etc/ufw/ufw.conf", "/etc/default/ufw", "/etc/ufw/sysctl.conf"
@@ -29,7 +30,7 @@ NETWORKS = "systemd/network"
 WITH_GLOBAL_FORWARDING = 256  # the first systemd whose networkd.conf has IPv4Forwarding=
 APPORT = ("kernel.core_pattern", "kernel.core_pipe_limit", "fs.suid_dumpable")
 DOCKER = "/etc/docker/daemon.json"
-LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local")
+LOCAL = ("/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local", "/etc/init.d/after.local")
 COMMANDS = ("ExecStart", "ExecStartPre", "ExecStartPost")
 MAX_LINE_CHARS = 4096
 SOURCES = (
@@ -50,7 +51,8 @@ def apply_services(tree: Tree, key: str, before: Optional[Observation[str]]) -> 
             value = _apply_setting(setting, key, value)
     for doubt in doubts:
         enabled = doubt.sticky and isinstance(value, Value) and value.value == "1"
-        if (not doubt.keys or key in doubt.keys) and not enabled and not isinstance(value, Unknown):
+        counts = not enabled and not isinstance(value, Unknown) and not (doubt.weak and value)
+        if (not doubt.keys or key in doubt.keys) and counts:
             return doubt.unread
     return value
 
@@ -68,7 +70,13 @@ def _apply_setting(setting: ServiceSetting, key: str, before: Optional[Observati
 
         held = before.value if isinstance(before, Value) else _sysctl_values.DEFAULTS.get(key) if not before else None
         written = _sysctl_values.simulate_write(key, setting.value, held)
+        if setting.doubtful:
+            return before if written.value in (None, held) else _defer(setting, key)
         return before if written.value is None else _sysctl_at_boot.observe_write(written, setting.at)
+    return _defer(setting, key)
+
+
+def _defer(setting: ServiceSetting, key: str) -> Unknown:
     return Unknown(DEFERRED, f"only a running machine can tell: {setting.at} may set {key}")
 
 
@@ -78,6 +86,7 @@ class Doubt(NamedTuple):
     unread: Unknown
     keys: Tuple[str, ...]
     sticky: bool  # the service only enables it: a value of 1 is kept
+    weak: bool = False  # the service sets no parameter that a file of sysctl.d assigns, as far as is known
 
 
 FORWARDS = (*FORWARDING, "net.ipv6.conf.all.forwarding")
@@ -95,6 +104,7 @@ def _read_service_settings(tree: Tree) -> Tuple[Tuple[ServiceSetting, ...], Tupl
         (_read_tuned, ()),
         *([(_search_service_units, ())] if system.value == "systemd" else []),
         (_search_scripts, ()),
+        (_read_declared, ()),
     ]
     found: List[ServiceSetting] = []
     doubts: List[Doubt] = []
@@ -102,8 +112,14 @@ def _read_service_settings(tree: Tree) -> Tuple[Tuple[ServiceSetting, ...], Tupl
         settings, unread = read_with_log(tree, read)
         found += settings
         if unread:
-            doubts.append(Doubt(unread, keys, sticky=keys == FORWARDS))
+            doubts.append(Doubt(unread, keys, sticky=keys == FORWARDS, weak=read is _read_declared))
     return tuple(found), tuple(doubts)
+
+
+def _read_declared(tree: Tree) -> Iterator[ServiceSetting]:
+    from nodespec.checks import _sysctl_declared  # noqa: PLC0415
+
+    yield from _sysctl_declared.read_declared_settings(tree, parse_sysctl_command)
 
 
 def _starts_any(tree: Tree, *units: str) -> Optional[bool]:
@@ -223,6 +239,17 @@ def _search_service_units(tree: Tree) -> Iterator[ServiceSetting]:
             if reading.section == "Service" and reading.name in COMMANDS:
                 for setting in parse_sysctl_command(tree, reading.value[:MAX_LINE_CHARS], reading.at):
                     yield setting if name in sure else setting._replace(value=None)
+                yield from _search_own_scripts(tree, reading)
+
+
+def _search_own_scripts(tree: Tree, reading: UnitLine) -> Iterator[ServiceSetting]:
+    """Yield what the scripts of a command may set, if they are the host's own."""
+    from nodespec.checks import _boot_commands  # noqa: PLC0415
+
+    command = _boot_commands.BootCommand(reading.value[:MAX_LINE_CHARS], reading.at)
+    for line in _boot_commands.follow_scripts(tree, [command]):
+        for setting in parse_sysctl_command(tree, line.text, line.at):
+            yield setting._replace(doubtful=True)
 
 
 KNOWN_SERVICES = ("systemd-sysctl.service", "ufw.service", "tuned.service", "docker.service")
@@ -248,7 +275,7 @@ def parse_sysctl_command(tree: Tree, command: str, at: Evidence) -> Iterator[Ser
 
     Examples: `sysctl -w a.b=1`, `sysctl -p FILE`, `sysctl --system`, `echo 1 > /proc/sys/a/b`.
     """
-    for match in re.finditer(r"\bsysctl\b([^;&|]*)", command):
+    for match in re.finditer(r"(?<![\w-])sysctl\b([^;&|]*)", command):
         arguments = [word.strip("\"'") for word in match[1].split()]
         if any(re.fullmatch(r"-[a-oq-zA-Z]*[pf].*|--load.*|--system|-a", word) for word in arguments):
             yield from _read_loaded_files(tree, arguments)

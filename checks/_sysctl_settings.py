@@ -21,6 +21,7 @@ class ServiceSetting(NamedTuple):
     value: Optional[str]
     at: Evidence
     sticky: bool = False  # The service only enables it: a value of 1 is kept.
+    doubtful: bool = False  # The service may set this value, or leave the parameter alone.
 
 
 def parse_assignments(text: str, path: str) -> Iterator[ServiceSetting]:

@@ -79,8 +79,9 @@ def modules(machine: Machine) -> Rows[str]:
     At rest the modules are those of the kernel that the next boot starts. loaded are those that files load at boot, and
     their dependencies: modules-load.d, /etc/modules if the init system reads it, the command line (modules_load=), and
     modules that systemd itself loads. For systemd a line of modules-load.d is one name: `br_netfilter # for k8s` loads
-    nothing. Modules that udev finds for devices, or that programs load while running, are loadable. Sysctl files count
-    for kernel.modules_disabled.
+    nothing. Modules that udev finds for devices, or that programs load while running, are loadable. If a command of a
+    service, a script or an initramfs may load a module, it is loadable or loaded. Sysctl files count for
+    kernel.modules_disabled.
     """
     return _make_rows(machine)
 
@@ -149,10 +150,18 @@ def _resolve_state(machine: Tree, name: str) -> Optional[Observation[str]]:
     if isinstance(loaded, Unknown) and not machine.running:
         return loaded
     state = _resolve_loadable(machine, name) or _find_in_sysfs(machine, name) or _explain_unlisted(machine, name)
-    if isinstance(state, Value) and isinstance(loaded, Unknown) and state.value in NOT_LOADED:
-        # Where /proc/modules is masked, the module may be loaded.
+    if isinstance(state, Value) and state.value in NOT_LOADED and _may_be_loaded(machine, loaded, state.value, name):
         return Value(state.value, state.evidence, ("loaded",))
     return state
+
+
+def _may_be_loaded(machine: Tree, loaded: object, state: str, name: str) -> bool:
+    """Return whether /proc/modules is masked, or a command of the next boot may load the module."""
+    if machine.running or state == "blocked":
+        return isinstance(loaded, Unknown)
+    from nodespec.checks import _modules_late  # noqa: PLC0415
+
+    return bool(_modules_late.find_late_load(machine, name))
 
 
 def _explain_unlisted(machine: Tree, name: str) -> Optional[Observation[str]]:
