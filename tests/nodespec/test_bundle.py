@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pretended import planned
 from unhurried import PROGRAM, unhurry
 
 from nodespec.author.bundle import build
@@ -136,6 +137,11 @@ def test_the_same_inputs_give_the_same_bytes_and_only_what_is_named_is_carried()
     assert text.isascii()
     assert len(text) < 800_000
     assert build.find_used_families(plan) <= set(list_families())
+
+
+def test_a_bundle_has_the_family_of_a_fact_that_another_is_compared_with() -> None:
+    compared = "rules: [{name: r, any: [{swap: {total: {same-as: memory.total}}}, {cpu: {count: '>1'}}]}]"
+    assert build.find_used_families(planned(a=compared)) == {"swap", "memory", "cpu"}
 
 
 def test_nothing_of_the_author_s_half_is_needed(preflight: Path) -> None:

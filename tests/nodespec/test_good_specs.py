@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import List, Mapping, Optional, Tuple
 
 import pytest
 from pretended import ABSENT, Said, Shelf, bound, found, planned
 
+from nodespec.author.spec import library
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
 from nodespec.model.plan import Plan
@@ -450,3 +452,15 @@ def test_a_spec_says_which_nodespec_it_needs() -> None:
 def test_json_is_a_spec_too() -> None:
     plan = resolve(["a"], Shelf({"a": '{"nodespec": 1,\n"require": {"cpu": {"count": 2}}}'}), {})
     assert ids(plan) == ["cpu.count"]
+
+
+@pytest.mark.parametrize("files", [19_999, 20_000])
+def test_a_folder_with_many_files_is_a_library(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    monkeypatch.setattr(os, "walk", lambda folder: iter([(folder, [], ["a.yaml"] * files)]))
+    assert len(list(library.iter_files("folder"))) == files
+
+
+def test_a_folder_with_too_many_files_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "walk", lambda folder: iter([(folder, [], ["a.yaml"] * 20_001)]))
+    with pytest.raises(UsageError, match="folder: more than 20000 files and folders"):
+        list(library.iter_files("folder"))

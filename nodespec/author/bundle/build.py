@@ -20,6 +20,7 @@ from nodespec import __version__
 from nodespec.author.bundle import minify
 from nodespec.errors import UsageError
 from nodespec.escape import escape_line
+from nodespec.judge.pattern import SAME
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model import plan as plans
 
@@ -183,6 +184,8 @@ def _iter_families(node: object) -> Iterator[str]:
                 yield str(value[0])
             elif key != "expect":
                 yield from _iter_families(value)
+            elif isinstance(value, dict) and isinstance(value.get(SAME), list):
+                yield str(value[SAME][0])
     elif isinstance(node, list):
         for member in node:
             yield from _iter_families(member)

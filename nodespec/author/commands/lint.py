@@ -8,7 +8,7 @@ import re
 
 from nodespec.author.spec import resolver
 from nodespec.author.spec.gaps import find_gaps
-from nodespec.author.spec.library import Library
+from nodespec.author.spec.library import Library, iter_files
 from nodespec.errors import USAGE, DocumentError, UsageError
 from nodespec.escape import escape_line
 from nodespec.light_typing import TYPE_CHECKING
@@ -82,7 +82,7 @@ def expand_directories(names: Sequence[str]) -> Iterator[str]:
         if not os.path.isdir(name):
             yield name
             continue
-        files = sorted(os.path.join(folder, file) for folder, _, inside in os.walk(name) for file in inside)
+        files = sorted(iter_files(name))
         specs = [path if path.startswith("/") else f"./{os.path.normpath(path)}" for path in files if _is_spec(path)]
         if not specs:
             raise UsageError(f"{name}: no specs found; a spec is a YAML file with the key `nodespec`")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BUILT_IN_DIR = os.path.join(os.path.dirname(os.path.abspath(nodespec.__file__)), "specs")
 SITE_DIR = "/etc/nodespec/specs"
+MAX_FOLDER_ENTRIES = 20_000  # files and folders below a folder of specs
 
 
 class SpecText(NamedTuple):
@@ -62,10 +63,19 @@ def is_file(name: str) -> bool:
 
 
 def _iter_names(folder: str) -> Iterator[str]:
-    for path, _, files in os.walk(folder):
-        for file in files:
-            if file.endswith(".yaml"):
-                yield os.path.relpath(os.path.join(path, file), folder)[: -len(".yaml")]
+    for path in iter_files(folder):
+        if path.endswith(".yaml"):
+            yield os.path.relpath(path, folder)[: -len(".yaml")]
+
+
+def iter_files(folder: str) -> Iterator[str]:
+    """Yield the files below a folder. Raises `UsageError` if it has so many that it cannot be a folder of specs."""
+    seen = 0
+    for path, folders, files in os.walk(folder):
+        seen += len(folders) + len(files)
+        if seen > MAX_FOLDER_ENTRIES:
+            raise UsageError(f"{folder}: more than {MAX_FOLDER_ENTRIES} files and folders; name a folder of specs")
+        yield from (os.path.join(path, file) for file in files)
 
 
 def _is_inside(path: str, folder: str) -> bool:
