@@ -15,6 +15,7 @@ FAMILIES = (
     "commands",
     "ports",
     "files",
+    "mounts",
     "kubelet",
     "services",
     "time",

@@ -147,7 +147,8 @@ def get_mount_point(entry: FstabEntry) -> str:
 
     It skips entries without a path, and paths that systemd mounts itself.
     """
-    where = normpath(f"/{entry.where}") if "/" in entry.where else ""
+    # POSIX has a meaning for two slashes at the start, so that normpath keeps them.
+    where = "/" + normpath(f"/{entry.where}").lstrip("/") if "/" in entry.where else ""
     return "" if where in API_MOUNTS or entry.kind == "autofs" else where
 
 
