@@ -16,6 +16,8 @@ FAMILIES = (
     "ports",
     "files",
     "mounts",
+    "cni",
+    "certificates",
     "kubelet",
     "services",
     "time",
