@@ -101,7 +101,17 @@ def linter(name: str, cap: int, *command: str) -> Stage:
 
 def table() -> List[Stage]:
     """Return all stages. A stage starts before those after it if it can."""
-    stages = [
+    stages = [*_list_first_stages(), *_list_later_stages()]
+    names = {stage.name for stage in stages}
+    files = sorted((TOP / "tests/stages").glob("*.py"))  # every program there is a stage
+    more = [file.stem for file in files if "\nif __name__ ==" in file.read_text(encoding="utf-8")]
+    rest = [script(name, 900, args=(f"{{cache}}/{name}",), paths=WHOLE) for name in more if name not in names]
+    return [*stages, *rest]
+
+
+def _list_first_stages() -> List[Stage]:
+    """Return the stages that others need, and the linters."""
+    return [
         Stage("test", 1800, ("./test",), quiet=True),
         # these two only download: the tests read which packages this machine has
         Stage("downloads", 1800, twice(f"{UPDATE} && {INSTALL} --download-only"), root=True, network=True),
@@ -122,6 +132,12 @@ def table() -> List[Stage]:
         linter("imports", 180, "{out}/venv/bin/lint-imports", "--no-cache"),
         linter("mypy", 540, "{python}", "-m", "mypy"),
         linter("pyright", 900, "{python}", "-m", "pyright", "--pythonpath", "{python}"),
+    ]
+
+
+def _list_later_stages() -> List[Stage]:
+    """Return the stages that need those; each program of tests/stages without a row of its own comes after them."""
+    return [
         # long stages come first, so that both lanes end together
         script("debian", 2700, args=("{cache}", "bookworm"), network=True, paths=()),
         Stage("root-tests", 1260, ("sh", "-c", ROOT_TESTS), root=True, needs=READY, apart=MACHINE, paths=WHOLE),
@@ -158,11 +174,6 @@ def table() -> List[Stage]:
         script("sysctl_oracle", 360, paths=()),
         script("mutants", 7200, args=("{cache}", "--strict"), root=False, optional=True, paths=WHOLE),
     ]
-    names = {stage.name for stage in stages}
-    files = sorted((TOP / "tests/stages").glob("*.py"))  # every program there is a stage
-    more = [file.stem for file in files if "\nif __name__ ==" in file.read_text(encoding="utf-8")]
-    rest = [script(name, 900, args=(f"{{cache}}/{name}",), paths=WHOLE) for name in more if name not in names]
-    return [*stages, *rest]
 
 
 def print_requirements() -> int:

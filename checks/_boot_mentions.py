@@ -69,10 +69,10 @@ def _iter_texts(tree: Tree, configs: Tuple[str, ...]) -> Iterator[Optional[str]]
             if CONFIG_NAME.fullmatch(name):
                 paths[f"{folder}/{name}"] = None
     for path in list(paths)[: MAX_FILES + 1]:
-        yield _read_text(tree, path)
+        yield _read_mentions(tree, path)
 
 
-def _read_text(tree: Tree, path: str) -> Optional[str]:
+def _read_mentions(tree: Tree, path: str) -> Optional[str]:
     """Return the text of a file, or the command line of an image; None if it cannot be read."""
     entry = tree.entry(path)
     if isinstance(entry, Absent) or (isinstance(entry, Value) and entry.value.kind != "file"):

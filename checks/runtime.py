@@ -284,18 +284,20 @@ def _parse_version(text: str) -> str:
     return match[1]
 
 
-def _request_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
+def _request_column(machine: Machine, name: str, column: str) -> Observation[str]:
+    """Return what a runtime answers by CRI: its `cgroup_driver` or its `snapshotter`."""
     hello = _request_version(machine, name)
     if not isinstance(hello, Value):
         return hello
     from nodespec.host import cri  # noqa: PLC0415 - likewise
 
-    return cri.fetch_cgroup_driver(machine, hello.value)
+    fetch = {"cgroup_driver": cri.fetch_cgroup_driver, "snapshotter": cri.fetch_snapshotter}[column]
+    return fetch(machine, hello.value)
 
 
 def _read_cgroup_driver(machine: Machine, name: str) -> Observation[str]:
     def read_sources() -> Iterator[Observation[str]]:
-        yield _request_cgroup_driver(machine, name)
+        yield _request_column(machine, name, "cgroup_driver")
         if name == "containerd":
             yield _request_status(machine, name).then(lambda status: _require_text(status.cgroup_driver))
         elif name in INFO_KEYS:
@@ -321,21 +323,12 @@ def _read_configured(machine: Machine, name: str, column: str) -> Observation[st
     return _runtime_settings.read_setting(machine, name, column, _read_version(machine, name))
 
 
-def _request_snapshotter(machine: Machine, name: str) -> Observation[str]:
-    hello = _request_version(machine, name)
-    if not isinstance(hello, Value):
-        return hello
-    from nodespec.host import cri  # noqa: PLC0415 - likewise
-
-    return cri.fetch_snapshotter(machine, hello.value)
-
-
 def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:
     def read_sources() -> Iterator[Observation[str]]:
         if name in INFO_KEYS:
             yield _request_info(machine, name).then(lambda info: _require_text(_get_info(info, INFO_KEYS[name][1])))
         else:
-            yield _request_snapshotter(machine, name)
+            yield _request_column(machine, name, "snapshotter")
         yield _read_configured(machine, name, "snapshotter")
 
     if name not in CONFIGURED:

@@ -1,12 +1,12 @@
 """Define the options that the program and a bundle share, and parse a plain command line of `check` with them.
 
-The table is read by the plain parser below and by the parsers of argparse in `parsers`. Argparse takes a twentieth of
-a check, and a plain command line does without: its specs stand side by side, and each option has its full name and is
-followed by its value. Everything else is left to argparse: help, abbreviations, `--option=value`, and all usage
-errors. A test compares both.
+Argparse takes a twentieth of a check. A plain command line does without: its specs stand side by side, and each option
+has its full name and is followed by its value. All else is left to `parsers`, which reads the same table.
 """
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.records import NamedTuple
@@ -32,6 +32,10 @@ class Option(NamedTuple):
         """The attribute of parsed arguments."""
         return "output" if self.flag == "-o" else self.flag[2:]
 
+    def make_default(self) -> object:
+        """Return the value of an option that is not given."""
+        return [] if self.kind == LIST else self.kind != SWITCH and self.default
+
 
 OPTIONS = (
     Option("--specs", "library", LIST),
@@ -53,23 +57,13 @@ OPTIONS = (
 )
 
 
-class PlainArguments:
-    """Parsed arguments, with the attributes of the namespace of argparse."""
-
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self.__dict__.update(values)
-
-
 def parse_check(words: Sequence[str], *, bundled: bool) -> Optional[argparse.Namespace]:
     """Parse the words after `check`; None if they are not plain. A bundle contains its specs and takes none."""
     options = {option.flag: option for option in OPTIONS if not (bundled and option.group == "library")}
     pairs = [*_pair_words(words, options)]
     if not _is_plain(pairs, options):
         return None
-    values: Dict[str, object] = {
-        option.attribute: [] if option.kind == LIST else option.kind != SWITCH and option.default
-        for option in options.values()
-    }
+    values: Dict[str, object] = {option.attribute: option.make_default() for option in options.values()}
     specs: List[str] = []
     for flag, value in pairs:
         if not flag:
@@ -82,7 +76,7 @@ def parse_check(words: Sequence[str], *, bundled: bool) -> Optional[argparse.Nam
                 return None
     if bool(specs) is bundled:
         return None
-    return cast("argparse.Namespace", PlainArguments(values if bundled else {**values, "spec": specs}))
+    return cast("argparse.Namespace", SimpleNamespace(**(values if bundled else {**values, "spec": specs})))
 
 
 def _pair_words(words: Sequence[str], options: Mapping[str, Option]) -> Iterator[Tuple[str, str]]:
@@ -100,11 +94,8 @@ def _is_plain(pairs: Sequence[Tuple[str, str]], options: Mapping[str, Option]) -
         return False
     places = [at for at, (flag, _) in enumerate(pairs) if not flag]
     once = [flag for flag, _ in pairs if flag and options[flag].kind in (TEXT, SECONDS)]
-    return (
-        len({*once}) == len(once)
-        and sum(options[flag].group == "exclusive" for flag in once) < 2  # noqa: PLR2004 - argparse reports the conflict
-        and (not places or places[-1] - places[0] < len(places))
-    )
+    exclusive = [flag for flag in once if options[flag].group == "exclusive"]
+    return len({*once}) == len(once) and len(exclusive) <= 1 and (not places or places[-1] - places[0] < len(places))
 
 
 def _parse_value(kind: str, text: str) -> Union[str, float, None]:

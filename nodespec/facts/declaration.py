@@ -149,12 +149,8 @@ def suggest_similar_name(name: str, names: Iterable[str]) -> str:
     A host may have thousands of names, so that only similar candidates are compared.
     """
     like = sorted(n for n in names if n[:1] == name[:1] and abs(len(n) - len(name)) < 3)  # noqa: PLR2004 - a difference of at most two characters
-    return (
-        suggest_name(name, like[:MAX_COMPARED_NAMES], MIN_SIMILARITY)
-        .lstrip("; ")
-        .rstrip("?")
-        .replace("did you mean", "there is")
-    )
+    hint = suggest_name(name, like[:MAX_COMPARED_NAMES], MIN_SIMILARITY)
+    return hint.lstrip("; ").rstrip("?").replace("did you mean", "there is")
 
 
 WILDCARD = r"[*?]|\[[^]/]+\]"  # Wildcards of a shell, in a path.

@@ -162,7 +162,7 @@ class GrubMenu:
 
     def _run_statement(self, state: State, statement: Statement) -> Optional[bool]:
         if isinstance(statement, GrubCommand):
-            return self._run_command(state, statement)
+            return self._run_grub_command(state, statement)
         if isinstance(statement, If):
             return self._run_if(state, statement, 0)
         if isinstance(statement, Function):
@@ -191,7 +191,7 @@ class GrubMenu:
         state.merge(left, right)
         return results[0] if results[0] == results[1] else None
 
-    def _run_command(self, state: State, command: GrubCommand) -> Optional[bool]:
+    def _run_grub_command(self, state: State, command: GrubCommand) -> Optional[bool]:
         choices = expand_arguments(state, command.words)
         verb = choices[0][0] if choices[0] else ""
         if verb.partition("=")[1] and re.fullmatch(r"[A-Za-z_]\w*", verb.partition("=")[0], re.ASCII):

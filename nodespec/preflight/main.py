@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 def main(carried: Mapping[str, Json], argv: List[str]) -> int:
     """Run one command line with the `plan` and `waivers` of the bundle; return the exit code."""
-    return run_guarded(lambda args: _run_command(carried, args), argv)
+    return run_guarded(lambda args: _run_bundle_command(carried, args), argv)
 
 
-def _run_command(carried: Mapping[str, Json], argv: List[str]) -> int:
+def _run_bundle_command(carried: Mapping[str, Json], argv: List[str]) -> int:
     bundled = plan.decode_plan(cast("Dict[str, Json]", carried["plan"]))
     if argv[:1] == ["gate"]:
         from nodespec.preflight import gate as boot  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _format_version(bundled: Plan) -> str:
 def _check_host(args: argparse.Namespace, bundled: Plan, carried: Mapping[str, Json]) -> int:
     from nodespec.run import check as gate  # noqa: PLC0415 - a module is compiled when it is imported, at every start
 
-    options = read_judge_options(args, (*_read_bundled_waivers(carried), *_load_waivers(args.waivers)))
+    options = read_judge_options(args, (*_read_bundled_waivers(carried), *_load_json_waivers(args.waivers)))
     return gate.run(bundled, read_target(args), options, read_outputs(args))
 
 
@@ -87,7 +87,7 @@ def _read_bundled_waivers(carried: Mapping[str, Json]) -> Tuple[Waiver, ...]:
     return tuple(decode_waiver(waiver_data) for waiver_data in cast("List[Json]", carried["waivers"]))
 
 
-def _load_waivers(path: str) -> Tuple[Waiver, ...]:
+def _load_json_waivers(path: str) -> Tuple[Waiver, ...]:
     """Load waivers in JSON, because a node may have no parser of YAML."""
     if not path:
         return ()

@@ -26,10 +26,10 @@ def bundle(args: argparse.Namespace) -> int:
 def compose(args: argparse.Namespace) -> str:
     """Return the text of a bundle with the specs and waivers that the arguments name."""
     plan = resolve(args.spec, Library(tuple(args.specs)), read_assignments(args.set))
-    return build.build_bundle(plan, _load_waivers(args.waivers))
+    return build.build_bundle(plan, _encode_waivers(args.waivers))
 
 
-def _load_waivers(path: str) -> List[Json]:
+def _encode_waivers(path: str) -> List[Json]:
     if not path:
         return []
     from nodespec.author.spec.yaml_source import parse  # noqa: PLC0415 - only needed for waivers

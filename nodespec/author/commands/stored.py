@@ -53,9 +53,9 @@ def verify(args: argparse.Namespace) -> int:
         comparison = verification.compare_report(report)
         count += len(comparison.differences)
         for line in _format_comparison(report, comparison):
-            _print_line(line)
+            _print_escaped(line)
     for line in (COMPARED, NOT_COVERED, UNSIGNED):
-        _print_line(line)
+        _print_escaped(line)
     return 10 if count else 0
 
 
@@ -100,7 +100,7 @@ def _compute_library_digest(name: str, given: Tuple[Tuple[str, str], ...]) -> st
         return "of other params"
 
 
-def _print_line(line: str) -> None:
+def _print_escaped(line: str) -> None:
     print(escape_line(line))  # noqa: T201 - the requested output
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from nodespec.author.spec.params import CONTEXT_BY_KEY
+from nodespec.author.spec.rule_parts import NodeParts, merge_words, split_node
 from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, LazyColumns, Leaf, Place, Table
 from nodespec.facts.value_numbers import Size
 from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
 from nodespec.judge import expectation
-from nodespec.judge.expectation import REQUIREMENT_KEYS, Expect
+from nodespec.judge.expectation import Expect
 from nodespec.judge.pattern import SAME, Clause
 from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
 from nodespec.model.document import (
@@ -19,30 +19,27 @@ from nodespec.model.document import (
     Node,
     Seq,
     Word,
-    find_unknown_keys,
     iterate_items,
     make_mapping,
     make_sequence,
     make_word,
     require_distinct,
-    require_list,
     require_text,
 )
 from nodespec.model.plan import Data, cast_node
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, TypeAlias
+    from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple
 
     from nodespec.author.spec.params import BoundParams
+    from nodespec.author.spec.rule_parts import Words
     from nodespec.facts.questions import Question
     from nodespec.model.plan import SpecParam
 
-TAG = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}"
 LINE_OPERATORS = {"matches": "present", "none": "absent"}  # of `lines`: what a matching line must be
 LIST_OPERATORS = ("any", "all", "none", "only")  # operators that take a list of expectations
 T = TypeVar("T")
-Words: TypeAlias = "Mapping[str, str]"
 
 
 class StatedExpectation(NamedTuple):
@@ -95,7 +92,7 @@ class FactWalk:
             yield from self._walk_table((family, name), fact, node)
         else:
             try:
-                yield self._state_expectation(Place((family, str(name)), fact), _split_node(node), name.at)
+                yield self._state_expectation(Place((family, str(name)), fact), split_node(node), name.at)
             except ConsequentError:
                 raise
             except DocumentError as error:
@@ -120,7 +117,7 @@ class FactWalk:
 
         In a table with columns, the key `is` states the expectation of the row itself.
         """
-        table, parts = place.fact, _split_node(node)
+        table, parts = place.fact, split_node(node)
         if not (isinstance(table, Table) and table.columns and isinstance(node, Map)):
             yield self._state_expectation(place, parts, position)
             return
@@ -143,14 +140,14 @@ class FactWalk:
             raise DocumentError(
                 name, f"unknown column `{name}` of `{'.'.join(row.owner)}`{suggest_name(name, table.columns)}"
             )
-        place, parts = row._replace(path=(*row.path, str(name)), column=str(name)), _split_node(node)
+        place, parts = row._replace(path=(*row.path, str(name)), column=str(name)), split_node(node)
         yield self._state_expectation(place, parts._replace(words=merge_words(words, parts.words)), name.at)
 
     def _walk_question(
         self, row: Place, name: Word, question: Question, node: Node, words: Words
     ) -> Iterator[StatedExpectation]:
         """Yield the statements below a question such as `yaml`, one for each argument."""
-        parts = _split_node(node)
+        parts = split_node(node)
         words = merge_words(words, parts.words)
         for argument, below in iterate_items(parts.rest, f"`{name}` of `{'.'.join(row.path)}`"):
             answers = _read_patterns(argument, below) if question.form == "patterns" else [(argument, below)]
@@ -160,7 +157,7 @@ class FactWalk:
                 except ValueError as error:
                     raise DocumentError(text, str(error)) from None
                 column = f"{name}:{text}"
-                place, own = row._replace(path=(*row.path, column), column=column), _split_node(expected)
+                place, own = row._replace(path=(*row.path, column), column=column), split_node(expected)
                 stated = iter([own._replace(words=merge_words(words, own.words))])
                 yield from self.guarded(self._state_expectation(place, part, text.at) for part in stated)
 
@@ -253,69 +250,6 @@ class FactWalk:
         return make_mapping(node.at, below.items())
 
 
-class NodeParts(NamedTuple):
-    """The parts of a node: its expectation, words (why, fix, see, and tags joined by blanks) and aliases.
-
-    `rest` is the node without words and aliases.
-    """
-
-    expect: Node
-    words: Words
-    aliases: List[Word]
-    rest: Node
-
-
-def _split_node(node: Node) -> NodeParts:
-    if not isinstance(node, Map):
-        return NodeParts(node, {}, [], node)
-    words = read_words(node)
-    aliases = [_check_alias(alias) for alias in require_list(node["aliases"])] if "aliases" in node else []
-    expected = make_mapping(
-        node.at, ((name, below) for name, below in node.items() if name not in (*REQUIREMENT_KEYS, "tags", "aliases"))
-    )
-    return NodeParts(expected["is"] if list(expected) == ["is"] else expected, words, aliases, expected)
-
-
-def read_words(node: Map) -> Dict[str, str]:
-    """Return why, fix, see and tags of a requirement or rule."""
-    words = {name: require_text(node[name], name) for name in ("why", "see") if name in node}
-    if "fix" in node:
-        words["fix"], words["fix_at_rest"] = _read_fix(node["fix"])
-    return {**words, "tags": " ".join(_read_tags(node["tags"]))} if "tags" in node else words
-
-
-def _read_fix(node: Node) -> Tuple[str, str]:
-    """Return the fix of a running host, and that of an offline host if it differs."""
-    if not isinstance(node, Map):
-        return require_text(node, "fix"), ""
-    errors = find_unknown_keys(node, tuple(CONTEXT_BY_KEY))
-    if errors:
-        raise errors[0]
-    missing = [key for key in CONTEXT_BY_KEY if key not in node]
-    if missing:
-        raise DocumentError(
-            node, f"`fix` has no `{missing[0]}`; write one text, or one for each of {', '.join(CONTEXT_BY_KEY)}"
-        )
-    running, at_rest = (require_text(node[key], "fix") for key in CONTEXT_BY_KEY)
-    return running, "" if at_rest == running else at_rest
-
-
-def _read_tags(node: Node) -> Iterator[str]:
-    """Yield the tags of a list. Raises `DocumentError` for a tag that `--only tag:GLOB` could not name."""
-    tags = require_list(node)
-    require_distinct(tags)
-    for tag in tags:
-        if not re.fullmatch(TAG, require_text(tag, "tags")):
-            raise DocumentError(tag, f"`{tag}` is not a tag; expected letters, digits and `._:/-`, such as CIS-4.1.5")
-        yield str(tag)
-
-
-def merge_words(outer: Words, inner: Words) -> Words:
-    """Return the words of a requirement: its own, else those around it, and the tags of both."""
-    tags = dict.fromkeys(f"{outer.get('tags', '')} {inner.get('tags', '')}".split())
-    return {**outer, **inner, **({"tags": " ".join(tags)} if tags else {})}
-
-
 def _find_question(table: Table, name: Word, node: Node) -> Optional[Question]:
     """Return the question of that name, if the node has arguments rather than an expectation of a column."""
     if not isinstance(table.columns, LazyColumns):
@@ -333,12 +267,6 @@ def _read_patterns(operator: Word, node: Node) -> Iterator[Tuple[Word, Word]]:
         text = require_text(pattern, str(operator))
         expectation.parse_matches(cast_node(pattern), FreeText())
         yield make_word(text, pattern.at), make_word(LINE_OPERATORS[operator], pattern.at)
-
-
-def _check_alias(node: Node) -> Word:
-    if not isinstance(node, Word) or node.null:
-        raise DocumentError(node, "`aliases` must be names")
-    return node
 
 
 def _read_aliases(place: Place, names: List[Word]) -> List[str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import inspect
 
 from nodespec.author.spec.documents import TOP_KEYS
-from nodespec.author.spec.fact_tree import LINE_OPERATORS, TAG
+from nodespec.author.spec.fact_tree import LINE_OPERATORS
 from nodespec.author.spec.params import CONTEXT_BY_KEY
-from nodespec.author.spec.statements import FORMS, LEVELS, RULE_KEYS
+from nodespec.author.spec.rule_parts import LEVELS, TAG
+from nodespec.author.spec.statements import FORMS, RULE_KEYS
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, LazyColumns, Leaf, Table
 from nodespec.facts.value_sets import CpuList

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from nodespec.author.spec.documents import Documents
-from nodespec.author.spec.fact_tree import merge_words
 from nodespec.author.spec.params import BoundParams, bind_param, parse_declaration
+from nodespec.author.spec.rule_parts import merge_words
 from nodespec.author.spec.satisfiability import find_outcomes
 from nodespec.author.spec.statements import Statement, StatementReader
 from nodespec.errors import DocumentError, ErrorCollector, FilePosition, UsageError, suggest_name

@@ -5,16 +5,25 @@ Each statement must be able to pass and to fail.
 
 from __future__ import annotations
 
-import re
-
-from nodespec.author.spec.fact_tree import FactWalk, StatedExpectation, Words, merge_words, read_words
-from nodespec.author.spec.satisfiability import ANY_ROW, SharedCondition, find_outcomes
-from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition, suggest_name
-from nodespec.facts import declaration
-from nodespec.facts.declaration import Place, Table
+from nodespec.author.spec.fact_tree import FactWalk, StatedExpectation
+from nodespec.author.spec.rule_parts import (
+    LEVELS,
+    Words,
+    find_table,
+    iter_rules,
+    joins_rows,
+    merge_words,
+    read_globs,
+    read_rule_level,
+    read_rule_name,
+    read_words,
+)
+from nodespec.author.spec.satisfiability import SharedCondition, find_outcomes
+from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, FilePosition
+from nodespec.facts.declaration import Place
 from nodespec.judge.expectation import REQUIREMENT_KEYS
 from nodespec.judge.pattern import PARAMS, Clause, Joined, Pattern, make_param_place
-from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.document import (
     Map,
     Node,
@@ -25,7 +34,6 @@ from nodespec.model.document import (
     make_mapping,
     make_word,
     require_list,
-    require_text,
 )
 from nodespec.model.plan import Data, cast_node
 from nodespec.records import NamedTuple
@@ -37,7 +45,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LEVELS = {"require": "required", "recommend": "recommended"}
 FORMS = ("any", "every", "some")  # forms of a rule, besides require and recommend
 MAX_ALTERNATIVES = 300  # maximum alternatives of one `any`; the time grows with the square of their number
 RULE_KEYS = ("name", *REQUIREMENT_KEYS, "tags", "when", *LEVELS, "level", *FORMS, "names", "where", "or-none")
@@ -98,7 +105,7 @@ class StatementReader:
                 yield from self.guarded(self._read_level(document[level], level, "", ALWAYS, {}))
         if "rules" in document:
             names: Dict[str, FilePosition] = {}
-            for node in self.guarded(iter(_iter_rules(document["rules"], self.problems))):
+            for node in self.guarded(iter(iter_rules(document["rules"], self.problems))):
                 yield from self.guarded(self._read_rule(node, names))
 
     def _read_level(self, node: Node, level: str, rule: str, when: Condition, words: Words) -> Iterator[Statement]:
@@ -154,12 +161,12 @@ class StatementReader:
         words: Dict[str, str] = {}
         name, level = make_word("rule", node.at), "required"
         with ErrorCollector(self.problems):
-            name = _read_rule_name(node, names)
+            name = read_rule_name(node, names)
         for key in (*REQUIREMENT_KEYS, "tags"):
             with ErrorCollector(self.problems):
                 words.update(read_words(make_mapping(node.at, [(key, node[key])])) if key in node else {})
         with ErrorCollector(self.problems):
-            level = _read_rule_level(node)
+            level = read_rule_level(node)
         when = self._read_when(node, name)
         form = self._select_form(node, name)
         for statement in self._read_body(node, form, _Head(name, level, when or ALWAYS, words)):
@@ -271,7 +278,7 @@ class StatementReader:
 
     def _read_quantified(self, node: Map, form: str) -> Tuple[Data, Pattern]:
         """Parse `every` or `some`. Satisfiability is decided for the pattern of one row."""
-        row = _find_table(node[form], globs="names" in node)
+        row = find_table(node[form], globs="names" in node)
         before = len(self.problems)
         read: Dict[str, Tuple[Data, Pattern]] = {}
         for key in ("require", "where"):
@@ -282,7 +289,7 @@ class StatementReader:
         require, pattern = read["require"]
         data: Data = {form: cast_node([*row.owner]), "require": cast_node(require)}
         if "names" in node:
-            data["names"] = cast_node(_read_globs(node["names"], row))
+            data["names"] = cast_node(read_globs(node["names"], row))
         if "where" in read:
             where, condition = read["where"]
             data["where"] = cast_node(where)
@@ -298,7 +305,7 @@ class StatementReader:
 
     def _read_row(self, row: Place, node: Node) -> Tuple[Data, Pattern]:
         """Parse a pattern of the columns of a row, or of its value if it has none."""
-        if isinstance(node, Map) and list(node) in (["any"], ["all"], ["not"]) and _joins_rows(node):
+        if isinstance(node, Map) and list(node) in (["any"], ["all"], ["not"]) and joins_rows(node):
             how = next(iter(node))
             below = node[how]
             if how == "not":
@@ -317,82 +324,8 @@ class StatementReader:
         return self._join_patterns("all", [({**_make_column_data(column)}, column.clause) for column in stated], node)
 
 
-def _joins_rows(node: Map) -> bool:
-    """Return whether `any`, `all` or `not` joins patterns of a row.
-
-    Otherwise it joins expectations of a value.
-    """
-    below = next(iter(node.values()))
-    return isinstance(below[0] if isinstance(below, Seq) and below else below, Map)
-
-
 def _make_column_data(stated: StatedExpectation) -> Data:
     return {"column": cast_node(stated.clause.place.column), "expect": stated.data["expect"]}
-
-
-def _read_globs(node: Node, row: Place) -> List[str]:
-    """Return the globs of `names`: one text, or a list. Raises `DocumentError` for a name without a wildcard."""
-    nodes = node if isinstance(node, Seq) else [node]
-    globs = [require_text(glob, "names") for glob in nodes]
-    for glob, text in zip(nodes, globs):
-        if "*" not in text:
-            raise DocumentError(glob, f"`{text}` has no `*`; to require one {_noun(row)}, name it under `require`")
-        if text.strip("*.") == "":
-            every = "remove `names`" if cast("Table", row.fact).closed else "write a part of the name"
-            raise DocumentError(glob, f"`{text}` matches every {_noun(row)}; {every}")
-    if not globs:
-        raise DocumentError(node, "the list of `names` must not be empty")
-    return globs
-
-
-def _noun(row: Place) -> str:
-    return cast("Table", row.fact).noun
-
-
-def _find_table(node: Node, *, globs: bool) -> Place:
-    name = require_text(node, "every")
-    path = tuple(name.split("."))
-    try:
-        place = declaration.resolve_place((*path, ANY_ROW))
-    except LookupError:
-        place = None
-    is_table = place is not None and isinstance(place.fact, Table) and place.owner == path
-    if place is not None and is_table and cast("Table", place.fact).globs and not globs:
-        raise DocumentError(
-            node, f"the rows of `{name}` are listed only by a glob; write it as `names`, beside `{name}`"
-        )
-    if place is None or not is_table or not (cast("Table", place.fact).closed or cast("Table", place.fact).globs):
-        raise DocumentError(
-            node, f"`{name}` is not a table whose rows can be listed{suggest_name(name, declaration.list_families())}"
-        )
-    return place
-
-
-def _read_rule_name(node: Map, names: Dict[str, FilePosition]) -> Word:
-    name = node.get("name")
-    if not isinstance(name, Word) or not re.fullmatch("[a-z0-9-]+", name):
-        raise DocumentError(name or node, "a rule must have a name of lower-case letters, digits and dashes")
-    if name in declaration.list_families() or name in ("recommended", PARAMS):
-        raise DocumentError(name, f"`{name}` is a reserved name; choose another name for the rule")
-    if name in names:
-        raise DocumentError(name, f"duplicate rule `{name}`; see line {names[name].line}")
-    names[name] = name.at
-    return name
-
-
-def _read_rule_level(node: Map) -> str:
-    level = node.get("level")
-    if level is not None and level not in LEVELS.values():
-        raise DocumentError(level, f"`level` must be one of {', '.join(LEVELS.values())}")
-    return str(level or "required")
-
-
-def _iter_rules(node: Node, problems: List[DocumentError]) -> Iterator[Map]:
-    for rule in require_list(node):
-        if isinstance(rule, Map):
-            yield rule
-        else:
-            problems.append(DocumentError(rule, "a rule must be a mapping"))
 
 
 def iter_one(make: Callable[[], T]) -> Iterator[T]:
