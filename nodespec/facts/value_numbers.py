@@ -55,8 +55,10 @@ class Size(Whole):
     """Bytes, written with K, M, G, T (powers of 1000) or Ki, Mi, Gi, Ti (of 1024)."""
 
     noun, pattern = "a size such as 1700M or 2Gi", r"^\d{1,12}([KMGT]i?)?$"
-    UNITS: Mapping[str, int] = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-    UNITS = {**UNITS, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+    UNITS: Mapping[str, int] = {
+        "": 1,
+        **{f"{unit}{i}": base**n for n, unit in enumerate("KMGT", 1) for i, base in (("", 1000), ("i", 1024))},
+    }
 
     def read(self, text: str) -> int:
         unit = text.lstrip("0123456789")
