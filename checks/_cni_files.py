@@ -145,6 +145,9 @@ def _read_version(tree: Tree, path: str) -> Observation[str]:
     version = find_released_version(info) if info else ""
     if version:
         return Value(version, Evidence(path))
+    package = _read_package_version(tree, path)
+    if isinstance(package, Value):
+        return Value(package.value, package.evidence._replace(inferred=True))
     return Unknown(
         "unsupported", f"{path} has no version in its Go build information", "require a version of its package"
     )

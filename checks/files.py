@@ -16,7 +16,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Callable, Dict, Iterable, Optional, Tuple
+    from typing import Callable, Dict, Iterable, Optional, Tuple, Union
 
     from nodespec.facts.declaration import KindByName
     from nodespec.facts.value_types import Case, Datum
@@ -89,6 +89,7 @@ KERNEL_FILES = ("/proc/", "/sys/")  # Files of the running kernel.
     key=_validate_path,
     fixes={"mode": "chmod {want} {key}", "owner": CHOWN, "owner_name": CHOWN, "group": CHGRP, "group_name": CHGRP},
     same_at_rest=True,
+    globs=True,
 )
 def files(tree: Tree) -> Rows[Row]:
     """The object at an absolute path, after links are followed.
@@ -112,7 +113,14 @@ def files(tree: Tree) -> Rows[Row]:
             rows[path] = _observe_file(tree, path)
         return rows[path]
 
-    return Rows(find_row, dict, Absent(Evidence("/*")), own={"target": lambda path: _read_link(tree, path)})
+    own = {"target": lambda path: _read_link(tree, path)}
+    return Rows(find_row, dict, Absent(Evidence("/*")), own=own, matching=lambda glob: _list_paths(tree, glob))
+
+
+def _list_paths(tree: Tree, glob: str) -> Union[Tuple[str, ...], Unknown]:
+    from nodespec.checks._files_globs import list_matching_paths  # noqa: PLC0415 - few specs have globs
+
+    return list_matching_paths(tree, glob)
 
 
 def _observe_file(tree: Tree, path: str) -> Observation[Row]:

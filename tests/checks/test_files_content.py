@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from nodespec.checks._files_globs import list_matching_paths
 from nodespec.checks.files import files
 from nodespec.facts.declaration import Record
 from nodespec.facts.value_types import Datum
@@ -156,3 +157,19 @@ def test_ten_thousand_pointers_parse_the_file_once(make_tree: MakeTree, monkeypa
         assert isinstance(row, Value)
         assert isinstance(cast("Record", row.value)[f"yaml:/b{number}"], Absent)
     assert reads == ["/etc/f"]
+
+
+def test_paths_match_a_glob_name_by_name(make_tree: MakeTree) -> None:
+    root = make_tree({"/home/a/.ssh/keys": "", "/home/b/.ssh/keys": "", "/home/c/x": "", "/home/file": ""})
+    assert list_matching_paths(Machine(root), "/home/*/.ssh/keys") == ("/home/a/.ssh/keys", "/home/b/.ssh/keys")
+    assert list_matching_paths(Machine(root), "/home/*") == ("/home/a", "/home/b", "/home/c", "/home/file")
+    assert list_matching_paths(Machine(root), "/home/*/*/k*s") == ("/home/a/.ssh/keys", "/home/b/.ssh/keys")
+    assert list_matching_paths(Machine(root), "/none/*") == ()
+    assert isinstance(list_matching_paths(DirectoryTree(root), "/proc/*/comm"), Unknown)
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4])
+def test_paths_of_a_glob_are_bounded(make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr("nodespec.checks._files_globs.MAX_PATHS", limit)
+    found = list_matching_paths(Machine(make_tree({f"/d/{name}": "" for name in "abc"})), "/d/*")
+    assert isinstance(found, Unknown) == (limit < 3)
