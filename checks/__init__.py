@@ -24,4 +24,7 @@ FAMILIES = (
     "security",
     "network",
     "machine",
+    "repositories",
+    "users",
+    "groups",
 )

@@ -116,13 +116,23 @@ class DpkgDatabase(NamedTuple):
 
     def observe(self, key: str) -> Optional[Observation[Record]]:
         """Return one package."""
+        stanza = self._select_stanza(key)
+        row = stanza.row() if stanza else None
+        return self.rest if isinstance(row, Absent) and isinstance(self.rest, Unknown) else row
+
+    def is_held(self, key: str) -> Observation[bool]:
+        """Return whether the desired state of a package is `hold`, as `apt-mark hold` sets it."""
+        stanza = self._select_stanza(key)
+        if stanza is None or "status" not in stanza.fields:  # An image without a package manager.
+            return Value(value=False, evidence=Evidence(stanza.path if stanza else STATUS))
+        return stanza.field("Status").then(lambda text: text.lower().startswith("hold"))
+
+    def _select_stanza(self, key: str) -> Optional[PackageStanza]:
         name, _, architecture = key.partition(":")
         stanzas = self.by_name.get(name.lower(), {})
         if architecture:
-            row = stanzas[architecture].row() if architecture in stanzas else None
-        else:
-            row = min(stanzas.values(), key=self.rank).row() if stanzas else None
-        return self.rest if isinstance(row, Absent) and isinstance(self.rest, Unknown) else row
+            return stanzas.get(architecture)
+        return min(stanzas.values(), key=self.rank) if stanzas else None
 
     def every(self) -> Mapping[str, Observation[Record]]:
         """Return all installed packages, by name.

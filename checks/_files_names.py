@@ -47,7 +47,7 @@ def read_groups(tree: Tree) -> Known:
 
 def _read_names(tree: Tree, database: str) -> Known:
     names: Dict[int, Value[str]] = {}
-    folders = ("/etc", "/usr/lib") if "altfiles" in _list_sources(tree, database) else ("/etc",)
+    folders = ("/etc", "/usr/lib") if "altfiles" in list_sources(tree, database) else ("/etc",)
     for folder in folders:
         path = f"{folder}/{database}"
         text = tree.text(path)
@@ -62,7 +62,7 @@ def _read_names(tree: Tree, database: str) -> Known:
     return names, None
 
 
-def _list_sources(tree: Tree, database: str) -> Tuple[str, ...]:
+def list_sources(tree: Tree, database: str) -> Tuple[str, ...]:
     """Return the sources of a database that nsswitch.conf names; without the file it is `files`."""
     text = tree.text(SWITCH)
     if not isinstance(text, Value):
@@ -81,7 +81,7 @@ def _find_name(tree: Tree, number: int, database: str, known: Known) -> Observat
     if unread:
         return unread
     kind = "user" if database == "passwd" else "group"
-    for source in _list_sources(tree, database):
+    for source in list_sources(tree, database):
         if source == "systemd" and not _is_systemd_id(tree, number):
             continue
         if source not in ("files", "altfiles"):

@@ -57,6 +57,7 @@ def test_a_package_is_told_with_the_lines_that_say_it() -> None:
         "deb": "2.36-9+deb12u14",
         "status": "installed",
         "architecture": "amd64",
+        "held": False,
     }
     assert isinstance(row, Value)
     assert row.evidence == Evidence(STATUS, 482)
@@ -180,6 +181,7 @@ class TestDatabase:
             "deb": "12.4+deb12u11",
             "status": "installed",
             "architecture": "amd64",
+            "held": False,
         }
         assert rows.observe("bash") == Absent(Evidence(f"{ALONE}/*"))
         assert set(rows.every()) == {"base-files", "libc6"}
@@ -389,12 +391,12 @@ def test_what_is_written_is_read_line_by_line(rows: list[tuple[str, str]]) -> No
 
 @pytest.mark.root
 def test_the_live_machine_says_what_dpkg_query_says() -> None:
-    fields = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Status}\\n"
+    fields = "${Package}\\t${Architecture}\\t${Version}\\t${db:Status-Status}\\t${db:Status-Want}\\n"
     argv = ["/usr/bin/dpkg-query", "-W", "-f", fields]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     rows = packages.packages.probe(Machine())
     installed = 0
-    for name, architecture, version, status in (line.split("\t") for line in said.splitlines()):
+    for name, architecture, version, status, want in (line.split("\t") for line in said.splitlines()):
         seen = rows.observe(f"{name}:{architecture}")
         if status in ("config-files", "not-installed"):
             assert isinstance(seen, Absent)
@@ -404,6 +406,7 @@ def test_the_live_machine_says_what_dpkg_query_says() -> None:
             "deb": version,
             "status": status,
             "architecture": architecture,
+            "held": want == "hold",
         }
         assert DEB.key(version)
         assert RELEASE.key(str(values(seen)["version"]))
