@@ -116,18 +116,12 @@ class DpkgDatabase(NamedTuple):
 
     def observe(self, key: str) -> Optional[Observation[Record]]:
         """Return one package."""
-        stanza = self._select_stanza(key)
+        stanza = self.select_stanza(key)
         row = stanza.row() if stanza else None
         return self.rest if isinstance(row, Absent) and isinstance(self.rest, Unknown) else row
 
-    def is_held(self, key: str) -> Observation[bool]:
-        """Return whether the desired state of a package is `hold`, as `apt-mark hold` sets it."""
-        stanza = self._select_stanza(key)
-        if stanza is None or "status" not in stanza.fields:  # An image without a package manager.
-            return Value(value=False, evidence=Evidence(stanza.path if stanza else STATUS))
-        return stanza.field("Status").then(lambda text: text.lower().startswith("hold"))
-
-    def _select_stanza(self, key: str) -> Optional[PackageStanza]:
+    def select_stanza(self, key: str) -> Optional[PackageStanza]:
+        """Return the stanza that a name means."""
         name, _, architecture = key.partition(":")
         stanzas = self.by_name.get(name.lower(), {})
         if architecture:

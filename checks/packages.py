@@ -16,7 +16,7 @@ from __future__ import annotations
 from nodespec.checks import _apk, _dpkg, _rpm
 from nodespec.checks._dpkg import STATUS
 from nodespec.checks._package_rows import NAME, PackageDatabase
-from nodespec.facts.declaration import Columns, Record, Row, Rows, table
+from nodespec.facts.declaration import Record, Row, Rows, table
 from nodespec.facts.value_numbers import Version
 from nodespec.facts.value_types import Flag, FreeText, OneOf
 from nodespec.facts.versions import DEB, RELEASE, RPM
@@ -25,14 +25,9 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown
 
 if TYPE_CHECKING:
-    from typing import Callable, Iterator, Mapping, Optional, Union
+    from typing import Mapping, Union
 
-    from nodespec.facts.value_types import Datum
-
-LOCK_SOURCES = (
-    *("/etc/dnf/plugins/versionlock*", "/etc/yum/pluginconf.d/versionlock*", "/etc/dnf/versionlock.toml"),
-    *("/etc/dnf/dnf.conf", "/etc/yum.conf", "/etc/yum.repos.d*", "/etc/zypp/locks", "/etc/apk/world"),
-)
+LOCKS = ("/etc/dnf/*", "/etc/yum*", "/etc/zypp/locks", "/etc/apk/world")
 STATES = ("installed", "triggers-pending", "triggers-awaited", "half-configured", "unpacked", "half-installed")
 OTHERS = {"/var/lib/pacman/local": "pacman"}  # package systems that are recognized but not read
 
@@ -55,7 +50,7 @@ def _validate_package_name(text: str) -> str:
         "architecture": FreeText(),
         "held": Flag(),
     },
-    sources=(*_dpkg.SOURCES, *_rpm.FILES, *_apk.FILES, *LOCK_SOURCES),
+    sources=(*_dpkg.SOURCES, *_rpm.FILES, *_apk.FILES, *LOCKS),
     noun="package",
     key=_validate_package_name,
     closed=True,
@@ -84,46 +79,11 @@ def packages(tree: Tree) -> Rows[Row]:
     dnf; with apk a version in /etc/apk/world.
     """
     database = tree.once(_find_database)
-    rows = read_packages(tree)
     if isinstance(database, Unknown):
-        return rows
+        return Rows.lacking(database)
+    from nodespec.checks import _package_holds  # noqa: PLC0415
 
-    def add_hold(key: str, row: Observation[Record]) -> Observation[Row]:
-        return row.then(lambda columns: _HeldRow(columns, lambda: _is_held(tree, database, key)))
-
-    def find_row(key: str) -> Optional[Observation[Row]]:
-        row = database.observe(key)
-        return None if row is None else add_hold(key, row)
-
-    return Rows(find_row, lambda: {key: add_hold(key, row) for key, row in database.every().items()}, database.rest)
-
-
-class _HeldRow(Columns):
-    """A row with the column `held`, which is observed when it is read."""
-
-    def __init__(self, columns: Record, held: Callable[[], Observation[bool]]) -> None:
-        super().__init__(held=held)
-        self._columns = columns
-
-    def __getitem__(self, name: str) -> Observation[Datum]:
-        return super().__getitem__(name) if name == "held" else self._columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._columns
-        yield "held"
-
-    def __len__(self) -> int:
-        return len(self._columns) + 1
-
-
-def _is_held(tree: Tree, database: Union[_dpkg.DpkgDatabase, PackageDatabase], key: str) -> Observation[bool]:
-    """Return whether the package manager keeps a package at its version."""
-    if isinstance(database, _dpkg.DpkgDatabase):
-        return database.is_held(key)
-    from nodespec.checks import _package_locks  # noqa: PLC0415
-
-    find = _package_locks.find_rpm_lock if database.system == "rpm" else _package_locks.find_apk_lock
-    return find(tree, key.partition(":")[0])
+    return _package_holds.add_holds(tree, database)
 
 
 def read_packages(tree: Tree) -> Rows[Row]:
