@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from nodespec.checks import _program_places, _runtime_catalog, _runtime_settings
-from nodespec.checks._runtime_catalog import CONFIGURED, RUNTIMES
+from nodespec.checks import _runtime_catalog, _runtime_settings
+from nodespec.checks._runtime_catalog import CONFIGURED, FILE_COLUMNS, RUNTIMES, find_path
 from nodespec.checks._runtime_config import read_containerd_settings
 from nodespec.facts.declaration import Columns, Row, Rows
 from nodespec.facts.value_types import Datum
@@ -23,7 +23,7 @@ def read_rows(tree: Tree, columns: Iterable[str]) -> Rows[Row]:
     """Return the installed runtimes with these columns."""
 
     def find_row(name: str) -> Observation[Row]:
-        there = _find_path(tree, name)
+        there = find_path(tree, name)
         if isinstance(there, Absent):
             return there._replace(say=f"{name} is not installed")
         return there.then(
@@ -40,7 +40,7 @@ def read_rows(tree: Tree, columns: Iterable[str]) -> Rows[Row]:
 def _resolve_column(tree: Tree, name: str, column: str) -> Observation[Datum]:
     probes: Mapping[str, Callable[[Tree, str], Observation[Datum]]] = {
         "version": _runtime_catalog.read_packaged_version,
-        "path": _find_path,
+        "path": find_path,
         "enabled": _runtime_catalog.is_runtime_enabled,
         "starts_at_boot": _runtime_catalog.is_runtime_started_at_boot,
         "api": _resolve_api,
@@ -51,6 +51,12 @@ def _resolve_column(tree: Tree, name: str, column: str) -> Observation[Datum]:
         return _runtime_settings.read_setting(tree, name, column, _runtime_catalog.read_packaged_version(tree, name))
     if column == "snapshotter":
         return _runtime_catalog.report_no_images(name)
+    if column in (*FILE_COLUMNS, "default_handler"):
+        from nodespec.checks import _runtime_containerd_more  # noqa: PLC0415
+
+        return _runtime_containerd_more.read_setting(
+            tree, name, column, lambda: _runtime_catalog.read_packaged_version(tree, name)
+        )
     return RUNNING_ONLY if RUNTIMES[name].units else _runtime_catalog.report_no_service(name)
 
 
@@ -69,7 +75,3 @@ def _resolve_api(tree: Tree, name: str) -> Observation[str]:
                 disabled.evidence, "the cri plugin of containerd is disabled; remove it from disabled_plugins"
             )
     return RUNNING_ONLY
-
-
-def _find_path(tree: Tree, name: str) -> Observation[str]:
-    return _program_places.find_program(tree, RUNTIMES[name].program)

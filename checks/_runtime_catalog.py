@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from nodespec.checks import _services_at_boot
+from nodespec.checks import _program_places, _services_at_boot
+from nodespec.host.machine import Machine
 from nodespec.host.tree import PROGRAMS, Tree
-from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.observation import Absent, Evidence, Observation
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
+from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value, select_first
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Tuple
+    from typing import Callable, Tuple
+
+T = TypeVar("T")
 
 
 class Runtime(NamedTuple):
@@ -59,6 +62,9 @@ RUNTIMES = {
 CONTAINERD, CRIO, DOCKER = "/etc/containerd/config.toml", "/etc/crio/crio.conf", "/etc/docker/daemon.json"
 CONFIGURATION = (CONTAINERD, CRIO, DOCKER, "*.toml", f"{CRIO}.d/*", "*crio*", "*.json")
 CONFIGURED = ("containerd", "crio", "docker")  # the runtimes with a configuration that is read
+# The columns that only configuration files have.
+FILE_COLUMNS = ("sandbox_image", "registry_config_path", "cdi", "cni_conf_dir", "cni_bin_dirs", "root")
+MORE_COLUMNS = ("runtime_config", "default_handler", "handler_features", *FILE_COLUMNS)
 ALIASES = {"cri-o": "crio", "dockerd": "docker"}
 
 
@@ -94,3 +100,37 @@ def report_no_service(name: str) -> Absent:
 def report_no_images(name: str) -> Absent:
     """Return the absence of images, for a runtime that only runs unpacked ones."""
     return Absent(Evidence(":".join(PROGRAMS)), f"{name} does not store images")
+
+
+def memoize(probe: Callable[[Machine, str], T]) -> Callable[[Machine, str], T]:
+    """Memoize an observation for each runtime of a machine."""
+
+    def of(name: str) -> Callable[[Machine], T]:
+        return lambda machine: probe(machine, name)
+
+    probes = {name: of(name) for name in RUNTIMES}
+    return lambda machine, name: machine.once(probes[name])
+
+
+def find_path(tree: Tree, name: str) -> Observation[str]:
+    return _program_places.find_program(tree, RUNTIMES[name].program)
+
+
+@memoize
+def find_socket(machine: Machine, name: str) -> Observation[str]:
+    """Return the first socket on which something listens."""
+    sockets = RUNTIMES[name].sockets
+    if not sockets:
+        return report_no_service(name)
+    listening = select_first(_probe_socket(machine, path) for path in sockets)
+    if isinstance(listening, Absent):
+        return listening._replace(say=f"{name} does not run: nothing listens on {sockets[0]}")
+    return listening
+
+
+def _probe_socket(machine: Machine, path: str) -> Observation[str]:
+    connected = machine.connect(path)
+    if isinstance(connected, (Absent, Unknown)):
+        return connected
+    connected.close()
+    return Value(path, Evidence(path))

@@ -42,14 +42,14 @@ def read_containerd_settings(tree: Tree, version: Observation[str]) -> Observati
     """
     from nodespec.checks._runtime_containerd import resolve_settings  # noqa: PLC0415
 
-    command = _read_unit_command(tree, "containerd.service", "containerd")
+    command = read_unit_command(tree, "containerd.service", "containerd")
     if isinstance(command, Unknown):
         return command
     given = command.option("--config", "-c", "-config", "--c")
     return resolve_settings(tree, given or CONTAINERD, version, given=bool(given))
 
 
-def _read_unit_command(tree: Tree, unit: str, program: str) -> Union[CommandLine, Unknown]:
+def read_unit_command(tree: Tree, unit: str, program: str) -> Union[CommandLine, Unknown]:
     """Return the command line of a unit; without a unit the program alone."""
     from nodespec.checks._systemd_command import CommandLine, read_service_command  # noqa: PLC0415
 
@@ -61,7 +61,7 @@ def _read_unit_command(tree: Tree, unit: str, program: str) -> Union[CommandLine
 
 def read_crio(tree: Tree, version: Observation[str]) -> Observation[Settings]:  # noqa: ARG001 - the same for all versions
     """Read CRI-O's main file, then drop-ins by name, then options of the unit."""
-    words = _read_unit_command(tree, "crio.service", "crio")
+    words = read_unit_command(tree, "crio.service", "crio")
     if isinstance(words, Unknown):
         return words
     main, folder = words.option("--config", "-c") or CRIO, words.option("--config-dir", "-d") or f"{CRIO}.d"
@@ -89,6 +89,10 @@ def _parse_crio_settings(file: Table, path: str) -> Settings:
     places: Tuple[Tuple[str, Tuple[str, ...]], ...] = (
         ("cgroup_driver", ("crio", "runtime", "cgroup_manager")),
         ("snapshotter", ("crio", "storage_driver")),
+        ("default_handler", ("crio", "runtime", "default_runtime")),
+        ("sandbox_image", ("crio", "image", "pause_image")),
+        ("cni_conf_dir", ("crio", "network", "network_dir")),
+        ("root", ("crio", "root")),
     )
     for column, keys in places:
         setting: object = file
@@ -113,7 +117,7 @@ def read_docker(tree: Tree, version: Observation[str]) -> Observation[Settings]:
 
     The cgroup driver is one of the options for running containers (`exec-opts`).
     """
-    words = _read_unit_command(tree, "docker.service", "dockerd")
+    words = read_unit_command(tree, "docker.service", "dockerd")
     if isinstance(words, Unknown):
         return words
     path = words.option("--config-file") or DOCKER

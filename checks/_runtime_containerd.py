@@ -48,8 +48,10 @@ RELEASES = (
     ("1.7.16", "1.7.17", ReleaseRules("1.7.16 and 1.7.17", 2, "never", relative="unknown", newer="unknown")),
     ("1.7.18", "1.7", ReleaseRules("1.7.18 and later", 2, "never")),
     ("2.0.0-alpha", "2.0", ReleaseRules("2.0", 3, "merged", mixes=False)),
-    ("2.1.0-alpha", "2.2", ReleaseRules("2.1 and 2.2", 3, "merged")),
-    ("2.3.0-alpha", "2", ReleaseRules("2.3 and later", 4, "each")),
+    ("2.1.0-alpha", "2.1", ReleaseRules("2.1", 3, "merged")),
+    ("2.2.0-alpha", "2.2", ReleaseRules("2.2", 3, "merged", certificates=True)),
+    ("2.3.0-alpha", "2.3", ReleaseRules("2.3", 4, "each", certificates=True)),
+    ("2.4.0-alpha", "2", ReleaseRules("2.4 and later", 4, "each", certificates=True, always_cdi=True)),
 )
 
 
@@ -119,13 +121,13 @@ def _decide_settings(loaded: MergedFiles, path: str, rules: ReleaseRules) -> Con
 
 def _get_table(table: Union[Table, Value[object]], key: str) -> Table:
     """Return the table of a key; empty if there is none."""
-    setting = _get_setting(table, key)
+    setting = get_setting(table, key)
     if isinstance(setting, Value):
         raise refuse_config(str(setting.evidence), f"`{key}` has another type")
     return setting or {}
 
 
-def _get_setting(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
+def get_setting(table: Union[Table, Value[object]], key: str) -> Union[Table, Value[object], None]:
     """Return the setting of a key; only some releases accept another spelling."""
     if not isinstance(table, dict):
         return None
@@ -138,7 +140,7 @@ def _get_setting(table: Union[Table, Value[object]], key: str) -> Union[Table, V
 
 
 def _get_text(table: Table, key: str, default: str) -> Value[str]:
-    setting = _get_setting(table, key)
+    setting = get_setting(table, key)
     if setting is None:
         return Value(default, Evidence(""))
     if isinstance(setting, dict) or not isinstance(setting.value, str):

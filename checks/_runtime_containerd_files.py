@@ -42,6 +42,8 @@ class ReleaseRules(NamedTuple):
     migrates: str
     relative: str = "file"  # base of a relative pattern: the importing `file`, `root`, or `unknown`
     newer: str = "refused"  # handling of a newer file: `refused`, `read`, or `unknown`
+    certificates: bool = False  # whether `config_path` of the registry has a default
+    always_cdi: bool = False  # whether CDI cannot be disabled
     mixes: bool = True  # whether a file may set the plugins of version 2 and of version 3
 
 
@@ -62,6 +64,7 @@ class MergedFiles:
         self.disabled: List[Tuple[str, Evidence]] = []
         self.required: List[Tuple[str, Evidence]] = []
         self.read = False
+        self.root: Optional[Value[str]] = None
 
 
 def load_config_files(tree: Tree, path: str, rules: ReleaseRules, *, given: bool) -> MergedFiles:
@@ -128,6 +131,9 @@ def _get_text_list(file: toml.Table, key: str, path: str) -> List[Tuple[str, Evi
 def _add_config_file(loaded: MergedFiles, file: toml.Table, path: str, rules: ReleaseRules) -> None:
     """Merge a file into the files read before it."""
     loaded.read = True
+    root = _get_typed_value(file, "root", str, path)
+    if root and root.value:
+        loaded.root = Value(str(root.value), root.evidence)
     setting = _get_typed_value(file, "version", int, path)
     version = cast("int", setting.value) if setting else 0
     tables = file.get("plugins", {})
@@ -244,6 +250,10 @@ def _migrate_plugins(plugins: Table, path: str, rules: ReleaseRules) -> None:
             )
         )
     runtime, images = (plugins.setdefault(name, {}) for name in (CRI_RUNTIME, CRI_IMAGES))
+    if isinstance(runtime, dict) and isinstance(images, dict):
+        from nodespec.checks._runtime_containerd_migration import migrate_services  # noqa: PLC0415 - for files of version 2
+
+        migrate_services(old, runtime, images)
     held = old.get("containerd")
     if not isinstance(held, dict) or not isinstance(runtime, dict) or not isinstance(images, dict):
         return

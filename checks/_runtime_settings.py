@@ -21,12 +21,12 @@ def read_setting(tree: Tree, name: str, column: str, version: Observation[str]) 
     elif setting is not None:
         return setting
     if default:
-        return Value(default, _locate_default(tree, name, settings.evidence))
+        return Value(default, locate_default(tree, name, settings.evidence))
     message = f"{settings.evidence} does not set it, and {name} selects a value when it starts"
     return Unknown("not found", message, f"start {name}") if tree.running else Unknown(DEFERRED, message)
 
 
-def _locate_default(tree: Tree, name: str, file: Evidence) -> Evidence:
+def locate_default(tree: Tree, name: str, file: Evidence) -> Evidence:
     """Return the evidence of a default.
 
     It is the file that lacks the setting, or the program if no file exists.

@@ -17,6 +17,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import FrozenSet, Tuple
 
+HANDLER_FEATURES = {1: "recursive_read_only_mounts", 2: "user_namespaces"}
 CRI_VERSIONS = ("v1", "v1alpha2")  # The newest version first.
 
 
@@ -29,12 +30,15 @@ class CriRuntime(NamedTuple):
 
 
 class CriStatus(NamedTuple):
-    """The state of a runtime; the last two fields are empty if not reported."""
+    """The state of a runtime; fields are empty if they are not reported."""
 
     conditions: FrozenSet[str]  # The conditions that are true.
     features: FrozenSet[str]  # Features of the runtime and of its default handler.
     handlers: FrozenSet[str]
     cgroup_driver: str
+    default_handler: str
+    handler_features: FrozenSet[str]
+    lists_features: bool
 
 
 def identify_runtime(machine: Machine, socket: str) -> Observation[CriRuntime]:
@@ -100,6 +104,7 @@ def _ask_server(machine: Machine, socket: str, method: str, message: bytes = b""
 
 def _decode_status(said: Message) -> CriStatus:
     handlers = {handler.text(1): handler.part(2) for handler in said.parts(3)}
+    listed = bool(handlers)
     default = handlers.pop("", Message(b""))  # The default handler is also listed by its name.
     features = {
         "supplemental_groups_policy": said.part(4).number(1),
@@ -108,11 +113,20 @@ def _decode_status(said: Message) -> CriStatus:
     }
     config = next((info.text(2) for info in said.parts(2) if info.text(1) == "config"), "")
     runtimes, driver = _parse_config(config)
+    name = get_nested(parse_json(config or "{}"), "containerd", "defaultRuntimeName")
     return CriStatus(
         frozenset(condition.text(1) for condition in said.part(1).parts(1) if condition.number(2)),
         frozenset(feature for feature, there in features.items() if there),
         frozenset(handlers) or runtimes,
         driver,
+        name if isinstance(name, str) else "",
+        frozenset(
+            f"{handler}/{feature}"
+            for handler, part in handlers.items()
+            for number, feature in HANDLER_FEATURES.items()
+            if part.number(number)
+        ),
+        listed,
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import runtime
-from nodespec.checks._runtime_catalog import RUNTIMES
+from nodespec.checks._runtime_catalog import MORE_COLUMNS, RUNTIMES
 from nodespec.facts.declaration import Columns, Table, resolve_place
 from nodespec.facts.value_types import Datum, OneOf
 from nodespec.host.cri import CRI_VERSIONS
@@ -136,6 +136,15 @@ def test_containerd_1_says_what_its_configuration_has(root: str) -> None:
             "features": frozenset(),
             "cgroup_driver": "systemd",
             "snapshotter": "overlayfs",
+            "runtime_config": False,
+            "default_handler": "runc",
+            "handler_features": "unsupported",
+            "sandbox_image": "unsupported",  # the default of a release
+            "registry_config_path": None,
+            "cdi": False,
+            "cni_conf_dir": "/etc/cni/net.d",
+            "cni_bin_dirs": {"/opt/cni/bin"},
+            "root": "/var/lib/containerd",
         }
 
 
@@ -152,6 +161,9 @@ def test_containerd_2_says_it_itself(root: str) -> None:
         shown = seen(Machine(root), "containerd")
     assert shown["handlers"] == {"runc", "crun"}
     assert shown["features"] == {"supplemental_groups_policy", "recursive_read_only_mounts", "user_namespaces"}
+    assert shown["handler_features"] == {"runc/recursive_read_only_mounts"}
+    assert (shown["runtime_config"], shown["cdi"]) == (True, True)
+    assert shown["registry_config_path"] == "/etc/containerd/certs.d:/etc/docker/certs.d"
 
 
 def test_crio_is_asked_in_both_ways(root: str) -> None:
@@ -176,9 +188,13 @@ def test_docker_is_asked_over_http(root: str) -> None:
         "CgroupDriver": "systemd",
         "Driver": "overlay2",
         "Runtimes": {"runc": {}, "nvidia": {}},
+        "DefaultRuntime": "nvidia",
     }
     with Fake(root, SOCKETS["docker"], fake_peers.http({"/info": json.dumps(said)})) as docker:
-        assert seen(Machine(root), "docker") == {
+        found = seen(Machine(root), "docker")
+        assert found.pop("default_handler") == "nvidia"
+        assert {found.pop(column) for column in MORE_COLUMNS if column != "default_handler"} == {None, "unsupported"}
+        assert found == {
             "version": "28.2.2",
             "path": "/usr/bin/dockerd",
             "enabled": "not found",  # no init system stands there
@@ -364,8 +380,8 @@ def test_columns_are_looked_at_when_they_are_read_and_once(root: str) -> None:
             assert found[column] == again[column]
         calls = machine.connected.count(CONTAINERD)
         assert machine.ran == []
-    # whether it runs, Version, Status, and by each of two readers RuntimeConfig and ImageFsInfo
-    assert fake.met == calls == 1 + 2 + 2 * 2
+    # whether it runs, Version, Status, RuntimeConfig, and by each of two readers ImageFsInfo
+    assert fake.met == calls == 1 + 2 + 1 + 2
 
 
 MAIN = "/etc/containerd/config.toml"

@@ -81,6 +81,12 @@ def test_containerd_is_told_by_its_package_its_unit_and_its_files(make_tree: Mak
         "starts_at_boot": True,
         "cgroup_driver": "systemd",
         "snapshotter": "overlayfs",
+        "default_handler": "runc",
+        "registry_config_path": None,
+        "cdi": False,
+        "cni_conf_dir": "/etc/cni/net.d",
+        "cni_bin_dirs": {"/opt/cni/bin"},
+        "root": "/var/lib/containerd",
     }
 
 
