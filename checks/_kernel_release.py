@@ -61,7 +61,8 @@ UNREAD_REASONS = ("hidden", "no permission", "failed", "timed out")
 def parse_upstream_version(text: str) -> str:
     """Parse an upstream version.
 
-    It is 6.1.176 for 6.1.176-1, 6.2-rc3 for 6.2~rc3-1, and 6.19.0-rc7 for Fedora's 6.19.0-0.rc7.51.fc44.
+    It is 6.1.176 for 6.1.176-1, 6.2-rc3 for 6.2~rc3-1, and 6.19.0-rc7 for Fedora's 6.19.0-0.rc7.51.fc44
+    and for 6.19.0-061900rc7-generic, a mainline build of Ubuntu.
     """
     match = _UPSTREAM.match(text)
     if not match:
@@ -69,7 +70,7 @@ def parse_upstream_version(text: str) -> str:
     return "-".join(filter(None, match.groups()))
 
 
-_UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](?:0\.)?(rc\d{1,3}))?")
+_UPSTREAM = re.compile(r"(\d{1,4}\.\d{1,5}(?:\.\d{1,5})?)(?:[-~](?:0\.|\d{6})?(rc\d{1,3}))?")
 
 
 def parse_debian_version(banner: str) -> str:

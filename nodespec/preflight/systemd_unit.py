@@ -91,7 +91,7 @@ def add_root_option(command: argparse.ArgumentParser) -> None:
 
 def install_gate(bundle: str, args: argparse.Namespace) -> int:
     """Write the files of the gate, all or none, and print their paths."""
-    files = _make_files(bundle, _normalize_unit(args.unit), args)
+    files = _make_files(bundle, normalize_unit(args.unit), args)
     if args.print:
         for path, (text, _) in list(files.items())[1:]:
             print(f"# /{path}\n{text}")  # noqa: T201 - the requested output
@@ -100,7 +100,7 @@ def install_gate(bundle: str, args: argparse.Namespace) -> int:
     for path in files:
         print(f"wrote {os.path.join(args.into, path)}")  # noqa: T201
     _reload_systemd(args.into)
-    print(f"{_normalize_unit(args.unit)} starts only if {GATE_UNIT} succeeds; gate remove undoes this")  # noqa: T201
+    print(f"{normalize_unit(args.unit)} starts only if {GATE_UNIT} succeeds; gate remove undoes this")  # noqa: T201
     return 0
 
 
@@ -140,7 +140,8 @@ def _locate_error(root: str, error: OSError) -> str:
     return os.path.join(root, error.filename) if isinstance(error.filename, str) else root
 
 
-def _normalize_unit(unit: str) -> str:
+def normalize_unit(unit: str) -> str:
+    """Return the name of a unit with its type; `UsageError` for any other text."""
     name = unit if "." in unit else f"{unit}.service"
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.(service|target|socket)", name) or name == GATE_UNIT:
         raise UsageError(f"--unit {unit}: expected a service, target or socket, such as kubelet.service")

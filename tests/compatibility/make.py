@@ -60,7 +60,7 @@ REPORTS = {
 }
 
 
-def host(root: str) -> Machine:
+def host(root: str, _limits: object = None) -> Machine:
     """A host of the tests, in place of a machine."""
     return fit_node.Host(os.path.realpath(root))
 
@@ -119,7 +119,10 @@ def make(target: Path) -> None:
         for name in INPUTS:
             shutil.copy(HERE / name, name)
         plant()
-        with mock.patch.object(check, "machine", host), mock.patch.multiple(time, time=lambda: NOW, gmtime=_gmtime):
+        with (
+            mock.patch.object(check, "open_machine", host),
+            mock.patch.multiple(time, time=lambda: NOW, gmtime=_gmtime),
+        ):
             record()
             report()
             run("bundle", SPEC, *WAIVERS, "-o", "preflight")

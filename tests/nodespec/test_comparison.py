@@ -331,6 +331,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = json.loads((made / "os.json").read_bytes())
     document["facts"]["os.id"] = ["none", "/etc/os-release"]
     (made / "other.json").write_text(json.dumps(document))
+    document["facts"]["os.pretty_name"] = ["\u202eevil\u2028none", "/etc/os-release"]
+    (made / "hostile.json").write_text(json.dumps(document))
     (made / "report.json").write_text(nodespec("check", "./node.yaml", "-o", "json", folder=made).stdout)
     again = json.loads((made / "report.json").read_text())
     again["reports"][0]["findings"][0]["outcome"] = "deferred"
@@ -346,6 +348,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("os.json", "other.json"), 10, "1 differs"),
         (("os.json", "other.json", "os.version"), 0, "0 differ"),
         (("os.json", "other.json", "os.id"), 10, "-> none  #"),
+        (("os.json", "hostile.json", "os.pretty_name"), 10, "\\u202eevil\\u2028none"),
         (("os.json", "running", "os.id", "os.version"), 0, "running: "),
         (("running", "running", "./node.yaml"), 0, "0 differ"),
         (("report.json", "report.json"), 0, "0 differ"),
@@ -358,7 +361,7 @@ def test_what_differs_exits_10(args: Sequence[str], code: int, said: str, folder
     done = nodespec("diff", *args, folder=folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in done.stdout
-    assert "\x1b" not in done.stdout
+    assert not {"\x1b", "\u202e", "\u2028"} & {*done.stdout}
 
 
 def test_alone_it_compares_this_machine_with_its_next_boot(folder: Path) -> None:

@@ -118,8 +118,10 @@ def test_printing_writes_nothing(spec: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     "name", ["a b", "../x.service", "nodespec-gate", "kubelet.mount", "a\nb.service", "x%n.service"]
 )
-def test_a_unit_that_cannot_be_meant_is_refused(spec: Path, name: str) -> None:
-    assert main(["gate", "install", str(spec), "--into", str(spec.parent / "root"), "--unit", name]) == 2
+def test_a_unit_that_cannot_be_meant_is_refused(spec: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for asked in (str(spec), "./nosuch.yaml"):  # before the bundle is built
+        assert main(["gate", "install", asked, "--into", str(spec.parent / "root"), "--unit", name]) == 2
+        assert capsys.readouterr().err.startswith("--unit")
     assert not list((spec.parent / "root").iterdir())
 
 

@@ -16,4 +16,7 @@ def gate(args: argparse.Namespace) -> int:
         from nodespec.preflight.gate_status import print_gate_status  # noqa: PLC0415 - the other actions need it not
 
         return print_gate_status(args.into)
-    return systemd_unit.remove_gate(args) if args.action == "remove" else systemd_unit.install_gate(compose(args), args)
+    if args.action == "remove":
+        return systemd_unit.remove_gate(args)
+    systemd_unit.normalize_unit(args.unit)  # before the bundle is built
+    return systemd_unit.install_gate(compose(args), args)

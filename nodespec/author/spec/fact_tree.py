@@ -9,7 +9,7 @@ from nodespec.errors import ConsequentError, DocumentError, ErrorCollector, File
 from nodespec.facts import declaration
 from nodespec.facts.declaration import Group, LazyColumns, Leaf, Place, Table
 from nodespec.facts.value_numbers import Size
-from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf
+from nodespec.facts.value_types import Datum, FreeText, Kind, SetOf, begins_with_operator
 from nodespec.judge import expectation
 from nodespec.judge.expectation import Expect
 from nodespec.judge.pattern import SAME, Clause
@@ -96,7 +96,9 @@ class FactWalk:
             except ConsequentError:
                 raise
             except DocumentError as error:
-                raise DocumentError(error.node, f"{error.args[0]}{_suggest_version(family, declared, error)}") from None
+                raise DocumentError(
+                    error.node, f"{error.args[0]}{_suggest_version(family, declared, fact, error.node)}"
+                ) from None
 
     def _walk_table(self, owner: Tuple[str, ...], table: Table, node: Node) -> Iterator[StatedExpectation]:
         rows: Dict[str, Word] = {}
@@ -296,10 +298,11 @@ def _iter_params(node: Node) -> Iterator[Word]:
         yield from _iter_params(below)
 
 
-def _suggest_version(family: str, declared: Group, error: DocumentError) -> str:
+def _suggest_version(family: str, declared: Group, fact: Leaf, node: object) -> str:
     """Suggest the version of the family if a range is given for a text."""
     version = declared.members.get("version")
-    meant = str(error.args[0]).endswith("has no order") and isinstance(version, Leaf) and version.kind.ordered
+    ranged = not fact.kind.ordered and isinstance(node, Word) and begins_with_operator(node)
+    meant = ranged and isinstance(version, Leaf) and version.kind.ordered
     return f"; for a range use `{family}.version`" if meant else ""
 
 
