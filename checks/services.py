@@ -72,7 +72,8 @@ def _normalize_unit_name(text: str) -> str:
         "nofile_soft": "set LimitNOFILE with `systemctl edit {key}` to a soft limit of {want}, and restart it",
         "tasks": "set TasksMax={want} with `systemctl edit {key}`, and restart it",
         "kubelet_order": "set Before=kubelet.service or After=kubelet.service with `systemctl edit {key}`: {want}",
-        **dict.fromkeys(("load", "substate", "drop_ins"), "see `systemctl status {key}`; required: {want}"),
+        **dict.fromkeys(("load", "substate"), "see `systemctl status {key}`; required: {want}"),
+        "drop_ins": "list the files with `systemctl cat {key}`",
     },
 )
 def services(machine: Machine) -> Rows[Row]:
