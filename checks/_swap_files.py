@@ -132,6 +132,7 @@ def _format_area_path(entry: _swap_fstab.FstabEntry) -> str:
 
 
 QUOTES = "\"'"
+WITH_EXTRA_SWAP = 254  # the first systemd that reads systemd.swap_extra=
 
 
 def _read_systemd_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
@@ -141,12 +142,27 @@ def _read_systemd_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
     unknown = _boot_cmdline.find_open_parameter(tree, *switches)
     if unknown:
         yield unknown
+    yield from _read_extra_areas(tree)
     for names in dict.fromkeys(_list_swap_units(_systemd_at_boot.build_transactions(tree))):
         yield from _read_unit_area(tree, names)
     for units in _systemd_at_boot.load_unit_files(tree):
         yield from [units.unread] if units.unread else ()
     yield from _detect_gpt_swap(tree)
     yield from _swap_services.find_service_areas(tree)
+
+
+def _read_extra_areas(tree: Tree) -> Iterator[AreaOrUnknown]:
+    """Yield the areas of `systemd.swap_extra=/dev/sda2:pri=1` on the command line, since systemd 254."""
+    from nodespec.checks import _systemd_install, _systemd_switches  # noqa: PLC0415
+
+    version = _systemd_install.detect_systemd_version(tree)
+    if 0 < version < WITH_EXTRA_SWAP or _systemd_switches.is_switched_off(tree, "systemd.swap"):
+        return
+    for key, value, at in _systemd_switches.read_boot_parameters(tree):
+        path = value.partition(":")[0]
+        if key == "systemd.swap_extra" and path:
+            known = DeclaredArea(path, at._replace(inferred=True))
+            yield known if version else Unknown(DEFERRED, f"only a running machine can tell: {at} may enable {path}")
 
 
 def _list_swap_units(boots: Tuple[Transaction, ...]) -> Iterator[str]:

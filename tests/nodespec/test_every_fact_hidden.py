@@ -249,7 +249,7 @@ BREAKS = ("permission", "loop", "input or output")
 CHANGED_BY_BREAK: Mapping[str, Tuple[str, ...]] = {
     "permission": ("files./etc/kubernetes.mode", "/usr/bin/", "/usr/sbin/iptables", "/sbin/modprobe"),
     "loop": (
-        "files./etc/os-release.target",
+        "files./etc/kubernetes.entries",
         "/lib/modules/6.12.107",
         "/usr/lib/modules/6.12.107",
         "/usr/lib/systemd/system/kubelet.service",
