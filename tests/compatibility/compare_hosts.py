@@ -10,6 +10,7 @@ exit status is 1 if anything else differs. Equal differences are printed once, w
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -27,7 +28,9 @@ Difference = Tuple[str, str, str]
 def judge(program: Sequence[str], spec: str, access: Sequence[str]) -> object:
     """Return the JSON report of one host, or the message of a usage error."""
     command = [*program, "check", spec, *access, "-o", "json", "--deadline", "60"]
-    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False, timeout=120)
+    own = {"PYTHONPATH": str(TOP)} if program[0] == sys.executable else {}
+    environment = {**{name: text for name, text in os.environ.items() if name != "PYTHONPATH"}, **own}
+    done = subprocess.run(command, cwd=TOP, env=environment, capture_output=True, text=True, check=False, timeout=120)
     return json.loads(done.stdout)["reports"][0] if done.stdout else done.stderr
 
 
