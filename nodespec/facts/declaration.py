@@ -372,8 +372,8 @@ class Place(NamedTuple):
     @property
     def fix_at_rest(self) -> str:
         """The default fix of an offline tree: the part of `fix` that changes files."""
-        own = "" if isinstance(self.fact, Table) and self.column in self.fact.fixes else self.fact.resting_fix
-        return own.replace("{key}", self.key) or self.fix
+        resting_fix = "" if isinstance(self.fact, Table) and self.column in self.fact.fixes else self.fact.resting_fix
+        return resting_fix.replace("{key}", self.key) or self.fix
 
 
 def list_families() -> Tuple[str, ...]:
@@ -402,8 +402,8 @@ _FAMILIES: Dict[str, Union[Group, Table]] = {}
 
 
 def _collect_declarations(name: str, module: ModuleType) -> Union[Group, Table]:
-    found = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
-    facts = ((attribute, value) for attribute, value in found if isinstance(value, (Leaf, Table)))
+    declared = ((attribute.rstrip("_"), value) for attribute, value in vars(module).items())
+    facts = ((attribute, value) for attribute, value in declared if isinstance(value, (Leaf, Table)))
     members = {attribute: value for attribute, value in facts if value.probe.__module__ == module.__name__}
     only = members.get(name)
     if len(members) == 1 and isinstance(only, Table):
@@ -445,8 +445,8 @@ def resolve_place(path: Tuple[str, ...]) -> Place:
     return Place(path, member) if isinstance(member, Leaf) else _resolve_table_place(path, member, 2)
 
 
-def _resolve_table_place(path: Tuple[str, ...], found: Table, depth: int) -> Place:
+def _resolve_table_place(path: Tuple[str, ...], owner: Table, depth: int) -> Place:
     key, column = (*path[depth:], "", "")[:2]
-    if column and column not in found.columns:
+    if column and column not in owner.columns:
         raise LookupError(column)
-    return Place(path, found, key, column)
+    return Place(path, owner, key, column)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 def load_foreign_module(name: str) -> ModuleType:
     """Return the module of an entry point. Raises LookupError if there is none."""
-    found = entry_points()
-    group = found.select(group="nodespec.checks") if hasattr(found, "select") else found.get("nodespec.checks", ())
+    points = entry_points()
+    group = points.select(group="nodespec.checks") if hasattr(points, "select") else points.get("nodespec.checks", ())
     for point in group:
         if point.name == name:
             return cast("ModuleType", point.load())

@@ -96,17 +96,17 @@ def sort_entries(entries: Iterable[BootEntry]) -> List[BootEntry]:
     return sorted(entries, key=cmp_to_key(_compare_entries))
 
 
-def _compare_entries(one: BootEntry, other: BootEntry) -> int:
-    exhausted = (one.left == 0) - (other.left == 0)
-    unsorted = (not one.sort_key) - (not other.sort_key)
+def _compare_entries(first: BootEntry, second: BootEntry) -> int:
+    exhausted = (first.left == 0) - (second.left == 0)
+    unsorted = (not first.sort_key) - (not second.sort_key)
     if exhausted or unsorted:
         return exhausted or unsorted
-    if one.sort_key:
-        found = _compare_words(one.sort_key, other.sort_key) or _compare_words(one.machine_id, other.machine_id)
-        found = found or -compare_uapi(one.version, other.version)
-        if found:
-            return found
-    return -compare_uapi(one.id, other.id) or _compare_tries(one, other)
+    if first.sort_key:
+        order = _compare_words(first.sort_key, second.sort_key) or _compare_words(first.machine_id, second.machine_id)
+        order = order or -compare_uapi(first.version, second.version)
+        if order:
+            return order
+    return -compare_uapi(first.id, second.id) or _compare_tries(first, second)
 
 
 def list_tied_entries(entry: BootEntry, entries: Iterable[BootEntry]) -> List[BootEntry]:
@@ -114,14 +114,14 @@ def list_tied_entries(entry: BootEntry, entries: Iterable[BootEntry]) -> List[Bo
     return [other for other in entries if other is not entry and _compare_entries(entry, other) == 0]
 
 
-def _compare_words(one: str, other: str) -> int:
-    return (one > other) - (one < other)
+def _compare_words(first: str, second: str) -> int:
+    return (first > second) - (first < second)
 
 
-def _compare_tries(one: BootEntry, other: BootEntry) -> int:
-    if one.left is None or other.left is None:
+def _compare_tries(first: BootEntry, second: BootEntry) -> int:
+    if first.left is None or second.left is None:
         return 0
-    return (other.left - one.left) or (one.done - other.done)
+    return (second.left - first.left) or (first.done - second.done)
 
 
 def parse_default(text: str) -> str:

@@ -75,18 +75,18 @@ def _parse_stanza(text: str, at: int, line: int, wanted: Container[str]) -> Tupl
     names = set()
     first = line
     while at < len(text) and text[at] not in _ENDS:
-        found = _FIELD.match(text, at)
-        if not found:
+        match = _FIELD.match(text, at)
+        if not match:
             return ControlStanza(first, fields, f"line {line} is not a field"), at
-        name = _lower_name(found["name"])
+        name = _lower_name(match["name"])
         if name in names or name[0] == "-" or len(name) == 1:
             why = "occurs twice" if name in names else "is not a field name"
             return ControlStanza(first, fields, f"line {line}: `{name[:40]}` {why}"), at
         names.add(name)
         if name in wanted:
-            fields[name] = Field(found["value"].rstrip(BLANKS), line)
-        line += text.count("\n", at, found.end())
-        at = found.end()
+            fields[name] = Field(match["value"].rstrip(BLANKS), line)
+        line += text.count("\n", at, match.end())
+        at = match.end()
     return ControlStanza(first, fields), at
 
 

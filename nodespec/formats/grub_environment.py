@@ -22,16 +22,16 @@ def parse_environment(text: str) -> Dict[str, str]:
     """
     if not text.startswith(HEADER):
         raise ValueError("grubenv must begin with `# GRUB Environment Block`; GRUB does not read it")
-    found: Dict[str, str] = {}
+    variables: Dict[str, str] = {}
     line, escaped = "", False
     for char in text.replace(ANY, "?"):
         if char == "\n" and not escaped:
             name, equals, value = line.partition("=")
             if equals and not line.startswith("#"):
-                found[name] = value
+                variables[name] = value
             line = ""
         elif char == "\\" and not escaped:
             escaped = True
         else:
             line, escaped = line + char, False
-    return found
+    return variables

@@ -129,43 +129,43 @@ def _split_tokens(text: str) -> Iterator[_Token]:
             end = text.find("\n", at)
             at = len(text) if end < 0 else end
             continue
-        found = _TOKEN.match(text, at)
-        if not found:
+        match = _TOKEN.match(text, at)
+        if not match:
             raise ValueError(f"line {line}: unexpected `{text[at]}`")
-        at, start, count = found.end(), line, count + 1
-        line += found[0].count("\n")
+        at, start, count = match.end(), line, count + 1
+        line += match[0].count("\n")
         if count > MAX_WORDS:
             raise ValueError("the script is too long")
-        if found["joined"]:
+        if match["joined"]:
             continue
-        if found["blank"] or found["end"] or found["brace"]:
+        if match["blank"] or match["end"] or match["brace"]:
             if word is not None:
                 yield _Token(tuple(word), "", start)
             word = None
-            if not found["blank"]:
-                yield _Token((), found["brace"] or found["end"], start)
+            if not match["blank"]:
+                yield _Token((), match["brace"] or match["end"], start)
             continue
         word = [] if word is None else word
-        word += _split_word_pieces(found)
+        word += _split_word_pieces(match)
     if word is not None:
         yield _Token(tuple(word), "", line)
 
 
-def _split_word_pieces(found: re.Match[str]) -> Iterator[WordPiece]:
-    if found["double"] is not None:
+def _split_word_pieces(match: re.Match[str]) -> Iterator[WordPiece]:
+    if match["double"] is not None:
         yield WordPiece("", quoted=True)
-        for inner in _WITHIN.finditer(found["double"]):
+        for inner in _WITHIN.finditer(match["double"]):
             name = inner["braced"] or inner["bare"]
             text = inner["plain"] if inner["escaped"] is None else inner["escaped"].strip("\n")
             yield WordPiece(name, variable=True, quoted=True) if name else WordPiece(text or "", quoted=True)
-    elif found["single"] is not None:
-        yield WordPiece(found["single"], quoted=True)
-    elif found["braced"] or found["bare"]:
-        yield WordPiece(found["braced"] or found["bare"], variable=True)
-    elif found["escaped"] is not None:
-        yield WordPiece(found["escaped"], quoted=True)
+    elif match["single"] is not None:
+        yield WordPiece(match["single"], quoted=True)
+    elif match["braced"] or match["bare"]:
+        yield WordPiece(match["braced"] or match["bare"], variable=True)
+    elif match["escaped"] is not None:
+        yield WordPiece(match["escaped"], quoted=True)
     else:
-        yield WordPiece(found["plain"])
+        yield WordPiece(match["plain"])
 
 
 class _GrubParser:

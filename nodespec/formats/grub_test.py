@@ -36,7 +36,7 @@ def _parse_expression(arguments: List[str], at: int, kind: Kind) -> Tuple[Truth,
     invert = False
     while at < len(arguments):
         word = arguments[at]
-        found, size = _evaluate_primary(arguments[at : at + _BINARY], kind)
+        result, size = _evaluate_primary(arguments[at : at + _BINARY], kind)
         if not size and word == ")":
             return _join_or(either, both), at + 1
         if not size and word in ("!", "-a", "-o"):
@@ -46,12 +46,12 @@ def _parse_expression(arguments: List[str], at: int, kind: Kind) -> Tuple[Truth,
             at += 1
             continue
         if not size and word == "(":
-            found, at = _parse_expression(arguments, at + 1, kind)
+            result, at = _parse_expression(arguments, at + 1, kind)
         elif not size:
-            found, at = _is_filled(word), at + 1
+            result, at = _is_filled(word), at + 1
         else:
             at += size
-        both = _join_and(both, _negate_truth(found) if invert else found)
+        both = _join_and(both, _negate_truth(result) if invert else result)
         invert = False
     return _join_or(either, both), at
 
@@ -79,8 +79,8 @@ def _compare_words(left: str, operator: str, right: str) -> Truth:
 def _test_file(path: str, kinds: Tuple[str, ...], kind: Kind) -> Truth:
     if ANY in path.rpartition(")")[2]:
         return None
-    found = kind(path)
-    return None if found is None else found in kinds
+    result = kind(path)
+    return None if result is None else result in kinds
 
 
 def _is_filled(text: str) -> Truth:
@@ -91,11 +91,11 @@ def _is_filled(text: str) -> Truth:
 def _compare_equal(left: str, right: str) -> Truth:
     if ANY not in left and ANY not in right:
         return left == right
-    for one, other in ((left, right), (right, left)):
-        start, _, end = one.partition(ANY)
+    for first, second in ((left, right), (right, left)):
+        start, _, end = first.partition(ANY)
         end = end.rpartition(ANY)[2]
-        whole = ANY in one and ANY not in other
-        if whole and not (other.startswith(start) and other.endswith(end) and len(other) >= len(start) + len(end)):
+        whole = ANY in first and ANY not in second
+        if whole and not (second.startswith(start) and second.endswith(end) and len(second) >= len(start) + len(end)):
             return False
     return None
 

@@ -21,7 +21,7 @@ STATUSES = ("200", "204", "206", "304", "400", "404", "500")
 
 def encode_literal(name: str, value: str) -> bytes:
     """Encode a header as a literal; name and value must be shorter than 127 bytes."""
-    return b"\0" + b"".join(bytes((len(said),)) + said.encode() for said in (name, value))
+    return b"\0" + b"".join(bytes((len(text),)) + text.encode() for text in (name, value))
 
 
 def decode_headers(block: bytes) -> Iterator[Tuple[str, str]]:

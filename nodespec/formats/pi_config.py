@@ -25,13 +25,13 @@ def parse(text: str, include: Callable[[str], Optional[str]]) -> Settings:
 
     There are several if a filter such as `[pi4]` applies to a line.
     """
-    found: Dict[str, List[str]] = {}
-    _read_settings(text, include, found, [0])
-    return {name: tuple(values) for name, values in found.items()}
+    settings: Dict[str, List[str]] = {}
+    _read_settings(text, include, settings, [0])
+    return {name: tuple(values) for name, values in settings.items()}
 
 
 def _read_settings(
-    text: str, include: Callable[[str], Optional[str]], found: Dict[str, List[str]], files: List[int]
+    text: str, include: Callable[[str], Optional[str]], settings: Dict[str, List[str]], files: List[int]
 ) -> None:
     files[0] += 1
     if files[0] > MAX_FILES:
@@ -46,15 +46,15 @@ def _read_settings(
         elif line.startswith("include "):
             inner = include(line[8:].strip())
             if inner is not None:
-                _read_settings(inner, include, found, files)
+                _read_settings(inner, include, settings, files)
         else:
             name, equals, value = line.partition("=")
             if not equals:
                 name, _, value = line.partition(" ")
-            _add_value(found, name.strip(), value.strip(), always=always)
+            _add_value(settings, name.strip(), value.strip(), always=always)
 
 
-def _add_value(found: Dict[str, List[str]], name: str, value: str, *, always: bool) -> None:
+def _add_value(settings: Dict[str, List[str]], name: str, value: str, *, always: bool) -> None:
     """Add a value, or replace the values before it if it applies to all models."""
-    before = [] if always else found.get(name, [""])
-    found[name] = list(dict.fromkeys([*before, value]))
+    before = [] if always else settings.get(name, [""])
+    settings[name] = list(dict.fromkeys([*before, value]))

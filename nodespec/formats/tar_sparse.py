@@ -45,14 +45,14 @@ def _decode_pairs(fields: bytes) -> List[int]:
     return [decode_octal(half) for pair in pairs if pair.strip(b"\0") for half in (pair[:12], pair[12:])]
 
 
-def read_pax_format(source: ByteSource, data: int, said: Mapping[bytes, bytes], stored: int) -> Holes:
+def read_pax_format(source: ByteSource, data: int, records: Mapping[bytes, bytes], stored: int) -> Holes:
     """Read GNU's formats in pax archives.
 
     The map is in the records, or (1.0) in lines of decimal numbers before the data.
     """
-    end, size = data + stored, decode_decimal(said.get(b"GNU.sparse.realsize") or said[b"GNU.sparse.size"])
-    if said.get(b"GNU.sparse.major") != b"1":
-        return Holes(size, [decode_decimal(text) for text in said[MAP].split(b",")], data, end)
+    end, size = data + stored, decode_decimal(records.get(b"GNU.sparse.realsize") or records[b"GNU.sparse.size"])
+    if records.get(b"GNU.sparse.major") != b"1":
+        return Holes(size, [decode_decimal(text) for text in records[MAP].split(b",")], data, end)
     numbers: List[int] = []
     wanted, rest = 1, b""
     while len(numbers) < wanted <= 2 * MAX_SEGMENTS + 1 and data < end and len(rest) < BLOCK:

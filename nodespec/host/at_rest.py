@@ -62,8 +62,8 @@ class AtRestTree(DirectoryTree):
         with PathWalk(self.root, self._covers) as walk:
             name = walk.to(path, follow=follow)
             if walk.path(name) in self._covers:
-                found = os.stat(name, dir_fd=walk.folder, follow_symlinks=False)
-                if not stat.S_ISDIR(found.st_mode):
+                status = os.stat(name, dir_fd=walk.folder, follow_symlinks=False)
+                if not stat.S_ISDIR(status.st_mode):
                     raise UnreadableError(
                         "hidden", "is covered by a file in memory", f"run nodespec before {path} is mounted over"
                     )

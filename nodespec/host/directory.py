@@ -33,7 +33,7 @@ class DirectoryTree(Tree):
     def __init__(self, root: str = "/") -> None:
         super().__init__(os.path.realpath(root))
 
-    def _admit(self, path: str, found: os.stat_result) -> None:
+    def _admit(self, path: str, status: os.stat_result) -> None:
         """Raise UnreadableError if the file at a path is not the one that belongs there."""
 
     def _read_start(self, path: str, size: int) -> bytes:
@@ -41,9 +41,9 @@ class DirectoryTree(Tree):
 
     def _read_file(self, path: str, size: int, least: int = 1) -> bytes:
         """Return up to `size` bytes of a regular file. A read of fewer than `least` bytes is the last."""
-        found = self._status(path, follow=True)
-        self._admit(path, found)
-        _require_regular(found)  # A device must not be opened at all.
+        status = self._status(path, follow=True)
+        self._admit(path, status)
+        _require_regular(status)  # A device must not be opened at all.
         handle = self._open(path, 0)
         try:
             _require_regular(os.fstat(handle))  # The file may have been replaced since it was checked.
@@ -105,10 +105,10 @@ class DirectoryTree(Tree):
         return decode_host_text(os.fsencode(self._at(path, _readlink)))
 
     def _read_entry(self, path: str, *, follow: bool) -> Entry:
-        found = self._status(path, follow=follow)
-        self._admit(path, found)
+        status = self._status(path, follow=follow)
+        self._admit(path, status)
         return Entry(
-            find_entry_kind(found.st_mode), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_size
+            find_entry_kind(status.st_mode), stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_size
         )
 
     def _open(self, path: str, flags: int) -> int:
@@ -127,8 +127,8 @@ class DirectoryTree(Tree):
             return act(walk.to(path, follow=follow), walk.folder)
 
 
-def _require_regular(found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
+def _require_regular(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
 
 

@@ -125,9 +125,9 @@ class Machine(DirectoryTree):
             return not stat.S_IMODE(found.st_mode)
         return False
 
-    def _admit(self, path: str, found: os.stat_result) -> None:
+    def _admit(self, path: str, status: os.stat_result) -> None:
         if pseudofs.is_below(path):
-            pseudofs.require_unmasked(self, path, found.st_dev)
+            pseudofs.require_unmasked(self, path, status.st_dev)
 
     def _list_names(self, path: str) -> Tuple[str, ...]:
         names = super()._list_names(path)

@@ -174,8 +174,8 @@ def _is_intended_mount(machine: MountedHost, path: str, device: Optional[int]) -
 
 def _read_mount_types(machine: MountedHost) -> Dict[int, str]:
     """Return the types of mounted file systems by device number, or nothing."""
-    found = machine.once(list_mounts)
-    return {_parse_device(mount.device): mount.kind for mount in found.value} if isinstance(found, Value) else {}
+    mounts = machine.once(list_mounts)
+    return {_parse_device(mount.device): mount.kind for mount in mounts.value} if isinstance(mounts, Value) else {}
 
 
 def _parse_device(device: str) -> int:

@@ -106,12 +106,12 @@ class _Bus:
         """Return the values of properties by name."""
         manager = f"{SYSTEMD}.Manager"
         try:
-            found = self._call(DbusCall("/org/freedesktop/systemd1", manager, "GetUnit", (unit,), SYSTEMD))
+            reply = self._call(DbusCall("/org/freedesktop/systemd1", manager, "GetUnit", (unit,), SYSTEMD))
         except _CallError as error:
             if error.name == NO_SUCH_UNIT:
                 return NOT_LOADED
             raise
-        path = str(found.read_value())
+        path = str(reply.read_value())
         kind = f"{SYSTEMD}.{unit.rpartition('.')[2].capitalize()}"
         values: Dict[str, Union[str, int]] = {}
         for interface, names in ((f"{SYSTEMD}.Unit", properties), (kind, of_kind)):

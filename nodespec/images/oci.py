@@ -124,15 +124,15 @@ def _read_image(store: ImageStore, descriptor: Json, name: str) -> Iterator[Imag
     platform = _read_platform(told)
     if platform.os == "unknown":
         return
-    found = []
+    blobs = []
     for layer in _list_objects(manifest, "layers"):
         kind, size = _get_field(layer, "mediaType", str), layer.get("size")
         if not _LAYER.fullmatch(kind):
             raise DamagedError(f"unsupported layer type {kind or '(none)'}")
         if type(size) is not int or size < 0:
             raise DamagedError(f"{path}: the layer has no size")
-        found.append((_make_blob_path(layer), size))
-    yield Image(platform, name, path, tuple(found))
+        blobs.append((_make_blob_path(layer), size))
+    yield Image(platform, name, path, tuple(blobs))
 
 
 def _read_saved_images(store: ImageStore) -> Iterator[Image]:
@@ -182,24 +182,24 @@ def _parse_json(store: ImageStore, path: str) -> object:
 
 
 def _list_objects(document: Json, key: str) -> List[Json]:
-    found = _get_field(document, key, list)
-    if not all(isinstance(one, dict) for one in found):
+    values = _get_field(document, key, list)
+    if not all(isinstance(item, dict) for item in values):
         raise DamagedError(f"`{key}` must be a list of objects")
-    return found
+    return values
 
 
 def _list_texts(document: Json, key: str) -> List[str]:
-    found = _get_field(document, key, list)
-    if not all(isinstance(one, str) for one in found):
+    values = _get_field(document, key, list)
+    if not all(isinstance(item, str) for item in values):
         raise DamagedError(f"`{key}` must be a list of texts")
-    return found
+    return values
 
 
 def _get_field(document: Json, key: str, kind: Type[T]) -> T:
     """Return a field, or an empty value if it is missing."""
-    found = document.get(key)
-    if found is None:
+    values = document.get(key)
+    if values is None:
         return kind()
-    if not isinstance(found, kind):
+    if not isinstance(values, kind):
         raise DamagedError(f"`{key}` must be of the type {kind.__name__}")
-    return found
+    return values

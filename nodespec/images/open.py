@@ -43,8 +43,8 @@ def open_image(path: str, platform: str = "", limits: Limits = DEFAULT_LIMITS) -
 
 
 def _is_folder(tree: Tree, path: str) -> bool:
-    found = tree.entry(path)
-    return isinstance(found, Value) and found.value.kind == "directory"
+    entry = tree.entry(path)
+    return isinstance(entry, Value) and entry.value.kind == "directory"
 
 
 def _open_tree(path: str, platform: str, limits: Limits) -> Tree:

@@ -61,8 +61,8 @@ def choose_image(root: str, images: List[Image], wanted: str) -> Image:
     if not images:
         raise UsageError(f"{root} contains no image of a file system")
     if not wanted and len({image.platform for image in images}) > 1:
-        own = _parse_platform(f"linux/{_get_architecture()}")
-        fitting = _list_fitting(images, own)
+        native = _parse_platform(f"linux/{_get_architecture()}")
+        fitting = _list_fitting(images, native)
         if not fitting:
             raise UsageError(
                 f"{root} contains images for {listed}, and none for this machine; select one with --platform"
