@@ -25,14 +25,17 @@ TOP = Path(__file__).parents[2]
 sys.path.insert(0, str(TOP))
 
 from nodespec.checks._runtime_containerd import find_rules, resolve_settings  # noqa: E402 - likewise
+from nodespec.checks._runtime_containerd_more import resolve_setting  # noqa: E402 - likewise
 from nodespec.host.directory import DirectoryTree  # noqa: E402
-from nodespec.model.observation import Evidence, Observation, Value  # noqa: E402
+from nodespec.model.observation import Absent, Evidence, Observation, Value  # noqa: E402
 
 SEED, TREES, MAX_UNKNOWN = 2016, 240, 0.05
 BUILT = ("1.7.29", "2.2.0", "2.4.2")
 BUILD_SECONDS = 700
 OLD, SHORT = "io.containerd.grpc.v1.cri", "cri"
 RUNTIME, IMAGES = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
+SETTING_TREES = 24
+CERTIFICATES = "/etc/containerd/certs.d:/etc/docker/certs.d"
 SPELLED = ("SystemdCgroup", "systemdcgroup", "SYSTEMDCGROUP", "systemdCgroup")
 
 
@@ -55,7 +58,7 @@ def main(cache: Path, trees: int) -> int:
     programs = list(available(cache))
     wrong = 0
     for program in programs:
-        wrong += compare(program, trees)
+        wrong += compare(program, trees) + compare_settings(program)
     return int(wrong > 0 or not programs)
 
 
@@ -239,6 +242,74 @@ def runtime(chance: random.Random, table: str) -> Iterator[str]:
 
 def happens(chance: random.Random, percent: int) -> bool:
     return chance.randrange(100) < percent
+
+
+def compare_settings(program: Program) -> int:
+    """Return in how many settings of images, networks and devices nodespec and a dump differ."""
+    chance, wrong, answers = random.Random(f"{SEED}"), [], 0  # noqa: S311 - no secret
+    with tempfile.TemporaryDirectory(prefix="nodespec-") as folder:
+        path = Path(folder, "config.toml")
+        for _ in range(SETTING_TREES):
+            path.write_text("\n".join(settings(chance, program)) + "\n")
+            done = subprocess.run(
+                [program.path, "--config", str(path), "config", "dump"], capture_output=True, text=True, check=False
+            )
+            for column, theirs in dumped_settings(program, done.stdout).items() if not done.returncode else ():
+                version: Observation[str] = Value(program.version, Evidence(""))
+                seen = resolve_setting(DirectoryTree("/"), str(path), version, column, given=True)
+                ours = seen.value if isinstance(seen, Value) else "" if isinstance(seen, Absent) else None
+                answers += 1
+                default = ours is None and column == "sandbox_image"  # The default of a release is not known.
+                if not default and ours != theirs:
+                    wrong.append(f"{column} is {theirs}, read as {ours}:\n{path.read_text()}")
+    print(f"containerd {program.version}: {answers} settings, {len(wrong)} differ")
+    print("".join(f"different: {text}" for text in wrong[:3]), end="")
+    return len(wrong) or int(not answers)
+
+
+def dumped_settings(program: Program, text: str) -> Dict[str, object]:
+    """Return the settings of a dump in force; of `bin_dir` and `bin_dirs` the first counts."""
+    table = tomllib.loads(text)
+    plugins = table["plugins"]
+    if program.version.startswith("1"):
+        runtime = images = plugins[OLD]
+        image, cdi = images["sandbox_image"], runtime.get("enable_cdi", False)
+    else:
+        runtime, images = plugins[RUNTIME], plugins[IMAGES]
+        image, cdi = images["pinned_images"]["sandbox"], runtime.get("enable_cdi", True)
+    network, certificates = runtime["cni"], images["registry"]["config_path"]
+    late = program.version >= "2.3" and not certificates  # Set when the plugin starts, and not in the dump.
+    return {
+        "default_handler": runtime["containerd"]["default_runtime_name"],
+        "sandbox_image": image,
+        "registry_config_path": CERTIFICATES if late else certificates,
+        "cdi": cdi,
+        "cni_conf_dir": network["conf_dir"],
+        "cni_bin_dirs": frozenset([network["bin_dir"]] if network.get("bin_dir") else network["bin_dirs"]),
+        "root": table["root"],
+    }
+
+
+def settings(chance: random.Random, program: Program) -> Iterator[str]:
+    """Yield a configuration of version 2, or with containerd 2.x of version 3 or 4."""
+    newest = 2 if program.version.startswith("1") else 4 if program.version >= "2.3" else 3
+    version = chance.randint(2, newest)
+    runtime, images = (OLD, OLD) if version == 2 else (RUNTIME, IMAGES)
+    yield f"version = {version}"
+    yield from ['root = "/data/containerd"'] * happens(chance, 30)
+    yield f'[plugins."{runtime}"]'
+    yield from [f"enable_cdi = {chance.choice(('true', 'false'))}"] * happens(chance, 50)
+    if happens(chance, 50):
+        yield from ([] if version == 2 else [f'[plugins."{images}".pinned_images]'])
+        yield f'{"sandbox_image" if version == 2 else "sandbox"} = "example/pause:1"'
+    if happens(chance, 50):
+        yield from (f'[plugins."{images}".registry]', 'config_path = "/etc/containerd/certs.d"')
+    if happens(chance, 60):
+        yield f'[plugins."{runtime}".cni]'
+        yield chance.choice(('bin_dir = "/usr/libexec/cni"', 'conf_dir = "/srv/cni"'))
+    if happens(chance, 50):
+        yield from (f'[plugins."{runtime}".containerd]', 'default_runtime_name = "nvidia"')
+        yield from (f'[plugins."{runtime}".containerd.runtimes.nvidia]', 'runtime_type = "io.containerd.runc.v2"')
 
 
 if __name__ == "__main__":
