@@ -68,7 +68,10 @@ def escape_record(item: T, escape: Callable[[str], str]) -> T:
         return cast("T", escape(item))
     if not isinstance(item, tuple):
         return item
-    inner = [escape(one) if isinstance(one, str) else escape_record(one, escape) for one in item]
+    inner = [
+        escape(one) if isinstance(one, str) else escape_record(one, escape) if isinstance(one, tuple) else one
+        for one in item
+    ]
     return cast("T", tuple.__new__(type(item), inner))  # This also creates a record, whatever its fields are.
 
 

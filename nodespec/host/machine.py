@@ -15,7 +15,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     import socket
     import subprocess
-    from typing import Optional, Sequence, Tuple, Union
+    from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 SEALED = "is made inaccessible: a directory of mode 000 hides it"
 PARAMETERS = "/proc/sys/"
@@ -46,6 +46,7 @@ class Machine(DirectoryTree):
         self.limits = limits
         self.process = "/proc/self" if self.root == "/" else "/proc/1"
         self.uid = os.geteuid()
+        self._sealed: Dict[str, bool] = {}  # by directory
 
     @property
     def patience(self) -> float:
@@ -113,17 +114,25 @@ class Machine(DirectoryTree):
     def _is_sealed(self, path: str) -> bool:
         """Return whether the last existing directory on the way to a path has mode 000.
 
-        The mask of InaccessiblePaths= in systemd.exec(5) has that mode.
+        The mask of InaccessiblePaths= in systemd.exec(5) has that mode. The answer is kept for each directory, since
+        many files are missing in the same ones.
         """
+        passed: List[str] = []
+        sealed = False
         while path := path.rpartition("/")[0]:
+            if path in self._sealed:
+                sealed = self._sealed[path]
+                break
+            passed.append(path)
             try:
-                found = self._status(path, follow=True)
+                sealed = not stat.S_IMODE(self._status(path, follow=True).st_mode)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError:
-                return False
-            return not stat.S_IMODE(found.st_mode)
-        return False
+                pass
+            break
+        self._sealed.update(dict.fromkeys(passed, sealed))
+        return sealed
 
     def _admit(self, path: str, status: os.stat_result) -> None:
         if pseudofs.is_below(path):

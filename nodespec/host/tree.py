@@ -10,7 +10,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 
-from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
+from nodespec.light_typing import TYPE_CHECKING, TypeVar
 from nodespec.model.observation import (
     Absent,
     Evidence,
@@ -86,7 +86,7 @@ class Tree(ABC):
         answer = self._known[look]
         if isinstance(answer, TimedOut):
             raise answer
-        return cast("T", answer)
+        return answer  # type: ignore[return-value]
 
     def read(self, path: str, limit: int = MAX_FILE_BYTES) -> Observation[bytes]:
         """Read a regular file; unknown (failed) if it is longer than `limit` bytes."""

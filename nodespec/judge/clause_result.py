@@ -19,6 +19,8 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import Dict, List, Mapping, Sequence, Tuple
 
+    from nodespec.model.json_types import Json
+
 VERSION_EXPECTATION = re.compile(r"[<>=!~\d]")
 
 
@@ -91,8 +93,11 @@ def _make_observed(clause: Clause, observation: Observation[Datum], name: str) -
     if isinstance(observation, Absent):
         return Observed("absent", describe_absence(clause.place, observation))
     kind = clause.place.kind
-    text = " or ".join(format_value(value, kind) for value in (observation.value, *observation.others))
-    others = tuple(observation_json.encode_value(value) for value in observation.others)
+    text = format_value(observation.value, kind)
+    others: Tuple[Json, ...] = ()
+    if observation.others:
+        text = " or ".join((text, *(format_value(value, kind) for value in observation.others)))
+        others = tuple(map(observation_json.encode_value, observation.others))
     return Observed(
         "value", f"{text} (as {name})" if name else text, observation_json.encode_value(observation.value), others
     )

@@ -52,8 +52,10 @@ def _assign_disposition(finding: Finding, permits: Optional[WaiverIndex], choice
         number = permits.find_first(finding.id)
         if number != NO_WAIVER:
             return finding._replace(disposition="waived", waiver=number)
-    advisory = finding.level == "recommended" and not choice.strict
-    return finding._replace(disposition="advisory" if advisory else "enforced", waiver=NO_WAIVER)
+    disposition = "advisory" if finding.level == "recommended" and not choice.strict else "enforced"
+    if finding.disposition == disposition and finding.waiver == NO_WAIVER:
+        return finding
+    return finding._replace(disposition=disposition, waiver=NO_WAIVER)
 
 
 def derive_conclusion(findings: Sequence[Finding], context: str = "at rest") -> str:

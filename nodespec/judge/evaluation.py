@@ -186,6 +186,8 @@ def _evaluate_clause(clause: Clause, facts: BoundFacts, *, negated: bool) -> Cla
         from nodespec.judge.same_value import evaluate_same  # noqa: PLC0415 - few specs compare two facts
 
         return evaluate_same(clause, facts.observe(clause.place), facts.observe(clause.other), negated=negated)
+    if not clause.aliases and not clause.expect.opaque:
+        return evaluate_clause(clause, facts.observe(clause.place), negated=negated)
     observations = [(facts.observe(place), place) for place in (clause.place, *clause.aliases)]
     if not clause.expect.opaque:
         return evaluate_clause(clause, *_select_strongest(clause, observations), negated=negated)
@@ -275,7 +277,8 @@ def _list_causes(outcome: str, results: Sequence[ClauseResult]) -> Tuple[Tuple[s
     """Return the causes of a finding, which other findings may share."""
     if outcome == "fail" and len(results) > 1:  # with several clauses, the cause of one does not explain the finding
         return ()
-    return tuple(dict.fromkeys(one for s in results if s.part.outcome == outcome and any(one := _find_cause(s))))
+    missing = [s for s in results if s.part.outcome == outcome and not isinstance(s.observation, Value)]
+    return tuple(dict.fromkeys(filter(any, map(_find_cause, missing)))) if missing else ()
 
 
 def _find_cause(result: ClauseResult) -> Tuple[str, str, str]:
