@@ -64,15 +64,14 @@ def escape_record(item: T, escape: Callable[[str], str]) -> T:
 
     So no renderer can omit the escaping of a field. JSON values are unchanged.
     """
-    if isinstance(item, str):
-        return cast("T", escape(item))
     if not isinstance(item, tuple):
-        return item
+        return cast("T", escape(item)) if isinstance(item, str) else item
     inner = [
-        escape(one) if isinstance(one, str) else escape_record(one, escape) if isinstance(one, tuple) else one
+        escape(one) if isinstance(one, str) else escape_record(one, escape) if one and isinstance(one, tuple) else one
         for one in item
     ]
-    return cast("T", tuple.__new__(type(item), inner))  # This also creates a record, whatever its fields are.
+    # This also creates a record, whatever its fields are.
+    return tuple.__new__(type(item), inner)
 
 
 def group_by_section(report: Report) -> Dict[str, List[Finding]]:

@@ -60,6 +60,11 @@ class Machine(DirectoryTree):
         except OSError:
             return None
 
+    def _status(self, path: str, *, follow: bool) -> os.stat_result:
+        if self.root != "/":
+            return super()._status(path, follow=follow)
+        return os.stat(path, follow_symlinks=follow)  # Most files are missing: each call below an exception takes time.
+
     def is_same(self, path: str, other: str) -> bool:
         """Return whether two paths lead to the same file; False if either cannot be read."""
         try:

@@ -123,7 +123,7 @@ _COMPARE: Mapping[str, Callable[[Position, Span], bool]] = {
     "=": lambda at, span: span[0] <= at < span[1],
     "!=": lambda at, span: not span[0] <= at < span[1],
 }
-_TERM = re.compile(r"\s*(>=|<=|!=|>|<|=|)\s*([^\s,<>=!|]+)[\s,]*")
+_TERM = r"\s*(>=|<=|!=|>|<|=|)\s*([^\s,<>=!|]+)[\s,]*"  # compiled for a range that is more than one such word
 
 
 def _parse_range(text: str, kind: Kind[Datum]) -> Expect:
@@ -132,9 +132,14 @@ def _parse_range(text: str, kind: Kind[Datum]) -> Expect:
 
 
 def _parse_terms(text: str, kind: Kind[Datum]) -> Iterator[Expect]:
-    at = 0
+    bound = text.lstrip("<>=!")
+    operator = text[: len(text) - len(bound)] or "="
+    if operator in _COMPARE and bound.isascii() and bound.replace(".", "").isalnum():  # most ranges: >=1.7
+        yield _make_term(operator, bound, kind)
+        return
+    at, term = 0, re.compile(_TERM)
     while at < len(text) or not at:
-        match = _TERM.match(text, at)
+        match = term.match(text, at)
         if not match:
             raise ValueError(f"`{text}` is not a range such as `>=1.7 <3`")
         yield _make_term(match[1] or "=", match[2], kind)
