@@ -12,15 +12,14 @@ from nodespec.formats.glob import matches_glob
 from nodespec.judge.globs import GlobIndex
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
-    MAX_DOCUMENT_BYTES,
     Map,
     Node,
-    open_nonblocking,
     parse_json,
     require_known_keys,
     require_list,
     require_text,
 )
+from nodespec.model.document_file import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.model.plan import LANGUAGE_VERSION
 from nodespec.model.report import Waiver
 

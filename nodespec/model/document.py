@@ -6,15 +6,13 @@ This module parses JSON only, because a node may have no YAML parser.
 
 from __future__ import annotations
 
-import os
-
 from nodespec.errors import DocumentError, FilePosition, UsageError, suggest_name
 from nodespec.light_typing import TYPE_CHECKING
+from nodespec.model.document_file import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from typing import Dict, Iterable, Iterator, List, Set, Tuple, TypeAlias, Union
 
-MAX_DOCUMENT_BYTES = 1 << 20  # maximum size of one file in bytes
 MAX_YAML_DEPTH = 32  # maximum nesting of a YAML document
 
 
@@ -104,16 +102,6 @@ def _make_node(data: object, at: FilePosition) -> Node:
     if data is None or isinstance(data, bool):  # checked before the lookup, because 1 == True
         return make_word({None: "", True: "true", False: "false"}[data], at, null=data is None)
     return make_word(str(data), at)
-
-
-def open_nonblocking(path: str, flags: int) -> int:
-    """Open a file without waiting for a writer: a FIFO that has none reads as empty.
-
-    For use as the `opener` of `open`.
-    """
-    handle = os.open(path, flags | os.O_NONBLOCK)
-    os.set_blocking(handle, True)
-    return handle
 
 
 def decode_utf8(data: bytes, file: str) -> str:

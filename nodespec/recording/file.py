@@ -14,7 +14,7 @@ import zlib
 
 from nodespec.errors import UsageError
 from nodespec.light_typing import TYPE_CHECKING, cast
-from nodespec.model.document import open_nonblocking
+from nodespec.model.document_file import open_nonblocking
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
 from nodespec.model.plan import CONTEXTS, LANGUAGE_VERSION

@@ -8,7 +8,7 @@ import sys
 import nodespec
 from nodespec.errors import UsageError, suggest_name
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.document import MAX_DOCUMENT_BYTES, open_nonblocking
+from nodespec.model.document_file import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import sys
 from nodespec.errors import DocumentError, FilePosition, UsageError
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
-    MAX_DOCUMENT_BYTES,
     MAX_YAML_DEPTH,
     Map,
     Node,
@@ -24,6 +23,7 @@ from nodespec.model.document import (
     make_sequence,
     make_word,
 )
+from nodespec.model.document_file import MAX_DOCUMENT_BYTES
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
