@@ -1,4 +1,4 @@
-"""Usage errors and spec errors, and how they are printed.
+"""Usage errors and spec errors, how they are printed, and how the documents that cause them are opened.
 
 They are raised anywhere, and caught and printed in one place.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Exit code by conclusion. It is never 1, which is the exit code of a traceback.
 EXIT = {"conformant": 0, "nonconformant": 10, "indeterminate": 11}
 USAGE, DEFECT, UNWRITTEN, INTERRUPTED = 2, 70, 74, 130
+MAX_DOCUMENT_BYTES = 1 << 20  # maximum size of one file in bytes
 
 
 class FilePosition(NamedTuple):
@@ -39,6 +40,16 @@ class UsageError(Exception):
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
         self.messages = messages
+
+
+def open_nonblocking(path: str, flags: int) -> int:
+    """Open a file without waiting for a writer: a FIFO that has none reads as empty.
+
+    For use as the `opener` of `open`.
+    """
+    handle = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    return handle
 
 
 def print_error(line: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from nodespec.errors import DocumentError, UsageError
+from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, UsageError, open_nonblocking
 from nodespec.formats.glob import matches_glob
 from nodespec.judge.globs import GlobIndex
 from nodespec.light_typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from nodespec.model.document import (
     require_list,
     require_text,
 )
-from nodespec.model.document_file import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.model.plan import LANGUAGE_VERSION
 from nodespec.model.report import Waiver
 

@@ -6,9 +6,8 @@ This module parses JSON only, because a node may have no YAML parser.
 
 from __future__ import annotations
 
-from nodespec.errors import DocumentError, FilePosition, UsageError, suggest_name
+from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, FilePosition, UsageError, suggest_name
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.document_file import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from typing import Dict, Iterable, Iterator, List, Set, Tuple, TypeAlias, Union

@@ -12,9 +12,8 @@ import re
 import sys
 import zlib
 
-from nodespec.errors import UsageError
+from nodespec.errors import UsageError, open_nonblocking
 from nodespec.light_typing import TYPE_CHECKING, cast
-from nodespec.model.document_file import open_nonblocking
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
 from nodespec.model.plan import CONTEXTS, LANGUAGE_VERSION

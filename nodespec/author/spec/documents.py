@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nodespec.author.spec import sysspec
 from nodespec.author.spec.yaml_source import parse
 from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_name
 from nodespec.facts import declaration
@@ -149,8 +148,8 @@ class Documents:
         if not isinstance(body, Map):
             raise DocumentError(body, "a spec must be a mapping that begins with `nodespec: 1`")
         notes: Tuple[str, ...] = ()
-        if sysspec.is_sysspec(body) and not _names_facts(body):
-            body, notes = sysspec.convert_sysspec(body)
+        if "nodespec" not in body:
+            body, notes = _convert_foreign_spec(body)
         _check_language(body, self.problems)
         document = Document(spec.file, body, (), notes)
         unknown = [_explain_unknown_key(error) for error in find_unknown_keys(body, TOP_KEYS)]
@@ -163,12 +162,23 @@ class Documents:
         return document
 
 
+def _convert_foreign_spec(body: Map) -> Tuple[Map, Tuple[str, ...]]:
+    """Return a SysSpec as a spec of nodespec, with notes; any other document unchanged."""
+    from nodespec.author.spec import sysspec  # noqa: PLC0415 - for documents without `nodespec` only
+
+    if not sysspec.is_sysspec(body) or _names_facts(body):
+        return body, ()
+    return sysspec.convert_sysspec(body)
+
+
 def _names_facts(body: Map) -> bool:
     """Return whether a mapping without `nodespec` is of facts, as `nodespec facts` prints them."""
     if "os" in body:
         return isinstance(body["os"], Map)  # a text in a SysSpec
+    from nodespec.author.spec.sysspec import SYSSPEC_KEYS  # noqa: PLC0415 - for documents without `nodespec` only
+
     families = {*declaration.list_families()}
-    return bool(families & {*body} - {*sysspec.SYSSPEC_KEYS}) or isinstance(body.get("cgroups"), Map)
+    return bool(families & {*body} - {*SYSSPEC_KEYS}) or isinstance(body.get("cgroups"), Map)
 
 
 def _explain_unknown_key(error: DocumentError) -> DocumentError:

@@ -6,9 +6,8 @@ import os
 import sys
 
 import nodespec
-from nodespec.errors import UsageError, suggest_name
+from nodespec.errors import MAX_DOCUMENT_BYTES, UsageError, open_nonblocking, suggest_name
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.document_file import MAX_DOCUMENT_BYTES, open_nonblocking
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 
-from nodespec.errors import DocumentError, FilePosition, UsageError
+from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, FilePosition, UsageError
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.document import (
     MAX_YAML_DEPTH,
@@ -23,7 +23,6 @@ from nodespec.model.document import (
     make_sequence,
     make_word,
 )
-from nodespec.model.document_file import MAX_DOCUMENT_BYTES
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
