@@ -165,9 +165,9 @@ def _read_configured(machine: Machine, name: str, column: str) -> Observation[st
     socket = find_socket(machine, name)
     if isinstance(socket, Value) and socket.value != RUNTIMES[name].sockets[0]:
         return Unknown("unsupported", f"which files the {name} at {socket.value} reads is not known")
-    from nodespec.checks import _runtime_settings  # noqa: PLC0415
+    from nodespec.checks import _runtime_config  # noqa: PLC0415
 
-    return _runtime_settings.read_setting(machine, name, column, read_version(machine, name))
+    return _runtime_config.read_setting(machine, name, column, read_version(machine, name))
 
 
 def _read_snapshotter(machine: Machine, name: str) -> Observation[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from nodespec.checks import _runtime_catalog, _runtime_settings
+from nodespec.checks import _runtime_catalog, _runtime_config
 from nodespec.checks._runtime_catalog import CONFIGURED, FILE_COLUMNS, RUNTIMES, find_path
 from nodespec.checks._runtime_config import read_containerd_settings
 from nodespec.facts.declaration import Columns, Row, Rows
@@ -48,7 +48,7 @@ def _resolve_column(tree: Tree, name: str, column: str) -> Observation[Datum]:
     if column in probes and (column != "api" or RUNTIMES[name].units):
         return probes[column](tree, name)
     if column in ("cgroup_driver", "snapshotter") and name in CONFIGURED:
-        return _runtime_settings.read_setting(tree, name, column, _runtime_catalog.read_packaged_version(tree, name))
+        return _runtime_config.read_setting(tree, name, column, _runtime_catalog.read_packaged_version(tree, name))
     if column == "snapshotter":
         return _runtime_catalog.report_no_images(name)
     if column in (*FILE_COLUMNS, "default_handler"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nodespec.checks import _runtime_catalog
 from nodespec.checks._runtime_catalog import CONTAINERD
-from nodespec.checks._runtime_config import READERS, read_unit_command
+from nodespec.checks._runtime_config import READERS, locate_default, read_unit_command
 from nodespec.checks._runtime_containerd import RELEASES, find_rules, get_setting
 from nodespec.checks._runtime_containerd_files import (
     CRI_ID,
@@ -20,7 +20,6 @@ from nodespec.checks._runtime_containerd_files import (
     UnreadError,
     load_config_files,
 )
-from nodespec.checks._runtime_settings import locate_default
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, Unknown, Value
 from nodespec.records import NamedTuple
