@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nodespec.host.tree import Tree
 
 KUBELET = "kubelet.service"
+TYPES_WITH_PROCESSES = ("service", "socket", "mount", "swap")
 LIMITED_SECTIONS = ("Service", "Socket", "Mount", "Swap", "Slice", "Scope")
 # DefaultLimitNOFILE= since systemd 240; before it is the limit of the kernel.
 FIRST_WITH_HIGH_LIMIT, HIGH_LIMITS, KERNEL_LIMITS = 240, (1024, 512 << 10), (1024, 4096)
@@ -256,9 +257,18 @@ def read_nofile(files: UnitFiles) -> Tuple[Observation[int], Observation[int]]:
     return limits.then(lambda pair: pair[0]), limits.then(lambda pair: pair[1])
 
 
+def _explain_no_processes(files: UnitFiles) -> Optional[Absent]:
+    """Return why a unit has no limits: it is masked, or of a type that starts no process itself."""
+    kind = files.name.rpartition(".")[2]
+    if kind not in TYPES_WITH_PROCESSES:
+        return Absent(files.at, f"a {kind} has no processes")
+    return None if files.fragment.state == "loaded" else Absent(files.at, f"{files.name} is {files.fragment.state}")
+
+
 def _read_nofile(files: UnitFiles) -> Observation[Tuple[int, int]]:
-    if files.fragment.state != "loaded":
-        return Absent(files.at, f"{files.name} is {files.fragment.state}")
+    absent = _explain_no_processes(files)
+    if absent:
+        return absent
     found = files.read_setting("LimitNOFILE", parse_resource_limit)
     setting = found or read_manager_setting(files.tree, "DefaultLimitNOFILE", parse_resource_limit)
     if isinstance(setting, Unknown):
@@ -280,8 +290,9 @@ def read_tasks(files: UnitFiles) -> Observation[int]:
 
 
 def _read_tasks(files: UnitFiles) -> Observation[int]:
-    if files.fragment.state != "loaded":
-        return Absent(files.at, f"{files.name} is {files.fragment.state}")
+    absent = _explain_no_processes(files)
+    if absent:
+        return absent
     found = files.read_setting("TasksMax", parse_tasks_max)
     setting = found or read_manager_setting(files.tree, "DefaultTasksMax", parse_tasks_max)
     if isinstance(setting, Unknown):

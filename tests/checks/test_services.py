@@ -407,3 +407,11 @@ def test_a_mask_does_not_make_other_units_unknown(make_tree: MakeTree) -> None:
     assert {name: value(columns[name]) for name in ("load", "masked")} == {"load": "masked", "masked": True}
     assert value(columns["tasks"]) in ("absent", "unknown")
     assert value(cell(machine, "containerd", "load")) == "loaded"
+
+
+def test_a_timer_has_no_limits(make_tree: MakeTree) -> None:
+    root = make_tree({f"{UNITS}/apt-daily.timer": "[Timer]\nOnCalendar=daily\n", **ID, **LIBRARY}, SYSTEMD)
+    tree = DirectoryTree(root)
+    assert [value(cell(tree, "apt-daily.timer", name)) for name in ("load", "nofile", "tasks")] == [
+        *("loaded", "absent", "absent")
+    ]
