@@ -98,9 +98,32 @@ def _add_needed_services(tree: Tree, started: Dict[str, Evidence]) -> Iterator[o
             for needed in parse_service_needs(source.value) if isinstance(source, Value) else ():
                 found = find_script(tree, needed) if needed not in started else None
                 yield found
-                if isinstance(found, Value) and isinstance(source, Value):
-                    started[needed] = source.evidence._replace(inferred=True)
-                    queue.append(needed)
+                if isinstance(found, Absent):
+                    found = _find_provider(tree, needed, started)
+                    yield found
+                service = found.value.rpartition("/")[2] if isinstance(found, Value) else ""
+                if service and isinstance(source, Value):
+                    started[service] = source.evidence._replace(inferred=True)
+                    queue.append(service)
+
+
+def _find_provider(tree: Tree, name: str, started: Mapping[str, Evidence]) -> Observation[str]:
+    """Return the only service that has `provide NAME`; empty if a started service provides it, or none."""
+    scripts = [tree.names(folder) for folder in SCRIPTS]
+    names = dict.fromkeys(script for seen in scripts if isinstance(seen, Value) for script in seen.value)
+    pattern = rf"^[ \t]*provide[ \t]+(?:[^\n;#]*[ \t])?{re.escape(name)}(?:[ \t;#]|$)"
+    providers = []
+    for script in list(names)[:MAX_SERVICES]:
+        found = find_script(tree, script)
+        text = _systemd_units.read_optional_text(tree, found.value) if isinstance(found, Value) else found
+        if isinstance(text, Unknown):
+            return text
+        if isinstance(text, Value) and re.search(pattern, text.value, re.MULTILINE):
+            providers.append(script)
+    if len(providers) > 1 and not any(provider in started for provider in providers):
+        return Unknown("unsupported", f"several services provide {name}: {', '.join(providers)}")
+    alone = providers[0] if len(providers) == 1 and providers[0] not in started else ""
+    return Value(alone, Evidence(SCRIPTS[0]))
 
 
 def parse_service_needs(text: str) -> Iterator[str]:
