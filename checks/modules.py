@@ -101,11 +101,29 @@ def _modules_at_rest(tree: Tree) -> Rows[str]:
 
 def _make_rows(tree: Tree) -> Rows[str]:
     return Rows(
-        lambda name: _resolve_state(tree, name),
+        lambda name: _observe_state(tree, name),
         lambda: _list_states(tree),
-        tree.once(_resolve_rest),
+        _limit_states(tree, tree.once(_resolve_rest)),
         lambda: _list_names(tree),
     )
+
+
+def _observe_state(tree: Tree, name: str) -> Optional[Observation[str]]:
+    state, loaded = _resolve_state(tree, name), tree.once(_read_loaded)
+    listed = isinstance(loaded, Value) and name in loaded.value
+    return _limit_states(tree, state) if isinstance(state, Unknown) and not listed else state
+
+
+def _limit_states(tree: Tree, state: Union[Absent, Unknown]) -> Union[Absent, Unknown]:
+    """Return the state of a name that the list of loaded modules, if it was read, does not have.
+
+    If the state is unknown, it can still not be `loaded`.
+    """
+    loaded = tree.once(_read_loaded)
+    if not isinstance(state, Unknown) or not isinstance(loaded, Value) or not tree.running:
+        return state
+    builtin = () if isinstance(tree.once(_kernel_version.list_builtin_modules), Value) else ("builtin",)
+    return state._replace(may=Value(NOT_LOADED[0], loaded.evidence, (*NOT_LOADED[1:], *builtin)))
 
 
 def _list_states(tree: Tree) -> Mapping[str, Observation[str]]:

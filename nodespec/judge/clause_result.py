@@ -47,6 +47,8 @@ def evaluate_clause(
     """
     try:
         outcome = compare_observation(clause, observation)
+        if isinstance(observation, Unknown) and observation.may and outcome in patterns.OPPOSITE:
+            observation = observation.may
     except UndecidedError as error:
         observation, outcome = Unknown("unsupported", str(error)), "unknown"
     fails = outcome == "fail" and not negated
@@ -64,7 +66,12 @@ def compare_observation(clause: Clause, observation: Observation[Datum]) -> str:
     Raises UndecidedError if the value alone does not decide that.
     """
     if isinstance(observation, Unknown):
-        return DEFERRED if observation.reason == DEFERRED else "unknown"
+        undecided = DEFERRED if observation.reason == DEFERRED else "unknown"
+        if not observation.may:
+            return undecided
+        outcome = compare_observation(clause, observation.may)
+        same_if_absent = outcome == ("pass" if clause.expect.absent else "fail") or not clause.place.optional
+        return outcome if same_if_absent or (outcome == "pass" and clause.expect.denies) else undecided
     if isinstance(observation, Absent):
         return "pass" if clause.expect.absent else "fail"
     if not observation.others:

@@ -41,6 +41,7 @@ class Expect(NamedTuple):
     lack: Callable[[Case], str] = lambda _: ""  # describes what a failing value lacks, or has in excess
     only: FrozenSet[Case] = frozenset()  # if not empty, exactly these values pass
     named: Tuple[str, ...] = ()  # values as the spec writes them; a passing value is one of them or next to one
+    denies: bool = False  # whether it only excludes values
 
 
 PRESENT = Expect("present", lambda _: True)
@@ -309,7 +310,8 @@ def join_none(parts: Sequence[Expect]) -> Expect:
     text = several if len(parts) > 1 else f"not {_bracket_text(parts[0].text)}"
     absent = len(parts) == 1 and parts[0] is PRESENT
     some = _make_any_test(parts)
-    return _join_parts(parts, "", lambda value: not some(value), absent=absent)._replace(text=text)
+    joined = _join_parts(parts, "", lambda value: not some(value), absent=absent)
+    return joined._replace(text=text, denies=all(part.cases for part in parts))
 
 
 def _make_set_expectation(asks: Mapping[str, Sequence[Expect]]) -> Expect:

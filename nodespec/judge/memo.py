@@ -112,7 +112,7 @@ class MemoizedRecording(ReplayedFacts):
         """Return the names of all rows of a table, the same object for equal names."""
         names = super().rows(place)
         key = (isinstance(names, Unknown), names)
-        size = sum(map(len, names))
+        size = sum(map(len, map(str, names)))
         if size > MAX_PIECE_CHARS or (
             key not in self.memory.names and not self.memory.reserve(1 + size // CHARS_PER_ENTRY)
         ):

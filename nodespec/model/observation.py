@@ -101,12 +101,13 @@ class Unknown(NamedTuple):
     """An observation without a value: the fact could not be read.
 
     `reason` is one of REASONS. `say` is a sentence without a full stop. `look` is a hint how to make
-    the fact readable.
+    the fact readable. `may` has the values that remain possible, if some are not; the fact may also be absent.
     """
 
     reason: str
     say: str
     look: str = ""
+    may: Union[Value[Union[str, int]], None] = None
 
     def then(self, read: object) -> Unknown:  # noqa: ARG002 - the same call on every observation
         """Return the unknown observation unchanged."""

@@ -222,7 +222,9 @@ def schema() -> Dict[str, Json]:
         "items": False,
         "minItems": 1,
     }
-    unknown = _make_object({"unknown": {"enum": [*REASONS]}, "say": words, "look": words}, "unknown", "say")
+    unknown = _make_object(
+        {"unknown": {"enum": [*REASONS]}, "say": words, "look": words, "may": observation}, "unknown", "say"
+    )
     full = _make_object({"value": value, "or": {"type": "array", "items": value}, **evidence}, "value")
     usual: Dict[str, Json] = {"type": "object", "additionalProperties": observation}
     named: Dict[str, Json] = {"type": "array", "prefixItems": [words, value], "items": False, "minItems": 2}

@@ -10,7 +10,8 @@ from nodespec.facts.live import check_observation
 from nodespec.facts.value_types import Datum, Presence
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Observation, Unknown, Value
-from nodespec.recording.observation_json import NOT_RECORDED, EncodedObject, decode_observation, make_malformed
+from nodespec.recording.observation_decoding import decode_observation, make_malformed
+from nodespec.recording.observation_json import NOT_RECORDED, EncodedObject
 from nodespec.recording.run_length import decode_runs
 from nodespec.recording.tee import expand_home, replace_evidence
 

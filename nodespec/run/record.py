@@ -58,6 +58,8 @@ class RedactedFacts:
         An empty value is kept.
         """
         observation = self.facts.observe(place)
+        if place.fact.sensitive and isinstance(observation, Unknown):
+            return observation._replace(may=None)
         is_row = isinstance(place.fact, Table) and bool(place.fact.columns) and not place.column
         if not place.sensitive or is_row or not isinstance(observation, Value) or observation.value == "":
             return observation

@@ -12,7 +12,8 @@ from nodespec.facts.value_types import Datum, FreeText, Repeated
 from nodespec.judge.expectation import parse_expectation
 from nodespec.model.observation import Evidence, Value
 from nodespec.model.plan import Node
-from nodespec.recording.observation_json import decode_observation, encode_observation
+from nodespec.recording.observation_decoding import decode_observation
+from nodespec.recording.observation_json import encode_observation
 
 LINE = "console=tty0 hugepagesz=1G hugepages=8 hugepagesz=2M hugepages=512 console=ttyS0,115200 panic=1 panic=2 quiet\n"
 

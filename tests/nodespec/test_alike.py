@@ -20,7 +20,7 @@ from nodespec.model.json_types import Json
 from nodespec.model.observation import TimedOut
 from nodespec.model.plan import Plan
 from nodespec.model.report import Host, Report, Seat, Waiver
-from nodespec.recording import observation_json
+from nodespec.recording import observation_decoding
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.recording.tee import CapturedTable
 
@@ -144,7 +144,7 @@ def test_each_is_judged_as_it_would_be_alone(most: int) -> None:
 def counted(make: Callable[[], object]) -> Dict[str, int]:
     """How often what costs is done meanwhile."""
     spied = (
-        (observation_json, "_decode_object"),
+        (observation_decoding, "_decode_object"),
         (pattern, "parse_pattern"),
         (evaluation, "_evaluate_requirement"),
         (evaluation, "evaluate_clause"),

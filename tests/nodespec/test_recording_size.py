@@ -22,7 +22,7 @@ from nodespec.host.machine import Machine
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.recording import file as recording
 from nodespec.recording import run_length
-from nodespec.recording.observation_json import decode_observation
+from nodespec.recording.observation_decoding import decode_observation
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.run import record
 

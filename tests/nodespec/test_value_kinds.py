@@ -22,7 +22,8 @@ from nodespec.judge.expectation import parse_expectation
 from nodespec.judge.pattern import Clause
 from nodespec.model.observation import Absent, Evidence, Unknown, Value
 from nodespec.model.plan import Node
-from nodespec.recording.observation_json import decode_observation, encode_observation
+from nodespec.recording.observation_decoding import decode_observation
+from nodespec.recording.observation_json import encode_observation
 
 HERE = Evidence("/x")
 CPUS, ADDRESS, PREFIX, DURATION = CpuList(), Address(), Prefix(), Duration()

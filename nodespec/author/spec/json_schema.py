@@ -31,11 +31,19 @@ Node: TypeAlias = "Dict[str, Json]"
 Typed: TypeAlias = "Callable[[Kind[Datum]], Node]"  # the schema of an expectation for a type of fact
 
 SCALAR: Json = ["string", "number", "boolean"]
-TEXT: Node = {"type": SCALAR}
-LINE: Node = {**TEXT, "minLength": 1}
-TAGS: Node = {"type": "array", "items": {"type": SCALAR, "pattern": f"^{TAG}$"}, "minItems": 1}
+TEXT: Node = {"$ref": "#/$defs/text"}
+LINE: Node = {"$ref": "#/$defs/line"}
+LINES: Node = {"$ref": "#/$defs/lines"}
+FIX: Node = {"$ref": "#/$defs/fix"}
+TAGS: Node = {"$ref": "#/$defs/tags"}
 BY_CONTEXT: Node = {"type": "object", "properties": dict.fromkeys(CONTEXT_BY_KEY, LINE), "additionalProperties": False}
-FIX: Node = {"anyOf": [LINE, {**BY_CONTEXT, "required": [*CONTEXT_BY_KEY]}]}
+SHARED: Dict[str, Node] = {
+    "text": {"type": SCALAR},
+    "line": {"type": SCALAR, "minLength": 1},
+    "lines": {"type": "array", "items": LINE, "minItems": 1},
+    "fix": {"anyOf": [LINE, {**BY_CONTEXT, "required": [*CONTEXT_BY_KEY]}]},
+    "tags": {"type": "array", "items": {"type": SCALAR, "pattern": f"^{TAG}$"}, "minItems": 1},
+}
 WORD_SCHEMAS: Dict[str, Node] = {**dict.fromkeys(REQUIREMENT_KEYS, LINE), "fix": FIX, "tags": TAGS}
 
 
@@ -55,6 +63,7 @@ def schema() -> Node:
         "param": _make_param(),
         "rule": _make_rule(kinds),
         **kinds.made,
+        **SHARED,
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -74,12 +83,12 @@ def _make_top() -> Dict[str, Node]:
         },
         "requires": {**LINE, "description": "the versions of nodespec that the spec needs, such as >=1.2"},
         "extends": {
-            **_make_list(LINE),
+            **LINES,
             "description": "specs whose requirements are inherited: names in the library, or files",
         },
         "params": {**_make_mapping(_make_ref("param")), "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]*$"}},
         "drop": {
-            **_make_list(LINE),
+            **LINES,
             "description": "inherited requirements to drop: ids or names of rules; * matches anything",
         },
         "rules": _make_list(_make_ref("rule")),
@@ -89,7 +98,7 @@ def _make_top() -> Dict[str, Node]:
 
 def _make_param() -> Node:
     default: Node = {"anyOf": [LINE, {**BY_CONTEXT, "minProperties": 1}]}
-    schemas = {"default": default, "choices": _make_list(LINE), "type": _make_enum(*PARAM_TYPES), "why": LINE}
+    schemas = {"default": default, "choices": LINES, "type": _make_enum(*PARAM_TYPES), "why": LINE}
     return {**_make_closed(schemas), "not": {"required": ["type", "choices"]}}
 
 
@@ -106,7 +115,7 @@ def _make_rule(kinds: _KindSchemas) -> Node:
         "level": _make_enum(*LEVELS.values()),
         "any": {**_make_list(_make_ref("pattern")), "minItems": 2},
         "or-none": {"enum": ["true", True]},
-        "names": {"anyOf": [LINE, _make_list(LINE)]},
+        "names": {"anyOf": [LINE, LINES]},
     }
     places: Dict[str, Json] = {
         name: _make_ref("places") if name in LEVELS else False for name in (*LEVELS, "names", "where", "or-none")
@@ -175,7 +184,7 @@ def _make_questions(table: Table, typed: Typed) -> Dict[str, Node]:
     for name, question in asked.items():
         answers: Node = {**_make_mapping(typed(question.kind)), "properties": {**WORD_SCHEMAS}}
         if question.form == "patterns":
-            patterns: Node = {"anyOf": [LINE, _make_list(LINE)]}
+            patterns: Node = {"anyOf": [LINE, LINES]}
             answers = _make_closed({**dict.fromkeys(LINE_OPERATORS, patterns), **WORD_SCHEMAS})
         questions[name] = {"anyOf": [typed(question.kind), answers]} if name in [*table.columns] else answers
     return questions
@@ -228,7 +237,7 @@ class _KindSchemas:
         """Return the schema of an expectation with its words: why, fix, see, aliases."""
         try:
             kind.strength("")
-            more = {**WORD_SCHEMAS, "aliases": _make_list(LINE)}
+            more = {**WORD_SCHEMAS, "aliases": LINES}
         except ValueError:
             more = WORD_SCHEMAS
         return self._define(kind, " stated", more)
@@ -255,7 +264,9 @@ class _KindSchemas:
             if isinstance(kind, FreeText):
                 own["cpus"] = self.expected(CpuList())
             operators = _make_closed({**own, **more})
-            self.named(name, _select_by_shape(_make_scalar(kind), _make_list(inner), operators))
+            plain: Node = _select_by_shape(_make_scalar(kind), _make_list(inner), operators)
+            # Words are written only in a mapping; every other shape is that of the expectation without words.
+            self.named(name, {**plain, "else": self.expected(kind)} if form else plain)
         return _make_ref(name)
 
 
