@@ -54,7 +54,8 @@ def list_parameters(tree: Tree) -> Rows[Datum]:
         (name, Value(value, line.evidence)) for name, value in _kernel_names.collect_values(line.value.text).items()
     )
     rows.update(dict.fromkeys(line.value.open, ADDED_BY_LOADER))
-    return Rows.of(rows, Absent(line.evidence) if line.value.whole else ADDED_BY_LOADER)
+    rest = Absent(line.evidence) if line.value.whole else ADDED_BY_LOADER
+    return _kernel_names.make_parameter_rows(line.value.text, line.evidence, rows, rest)
 
 
 def resolve_lockdown(tree: Tree) -> Observation[str]:

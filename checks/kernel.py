@@ -22,7 +22,7 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import FrozenSet
+    from typing import Dict, FrozenSet
 
 SIGNATURE, BANNER = "/proc/version_signature", "/proc/version"
 CMDLINE, TAINTED, ARCH = "/proc/cmdline", "/proc/sys/kernel/tainted", "/proc/sys/kernel/arch"
@@ -141,12 +141,21 @@ def _arch_at_rest(tree: Tree) -> Observation[str]:
     return _kernel_at_rest.resolve_architecture(tree)
 
 
+def _parse_parameter_key(name: str) -> str:
+    if " " not in name:
+        return _kernel_names.normalize_name(name)
+    from nodespec.checks import _cmdline_pairs  # noqa: PLC0415 - few specs name pairs
+
+    return _cmdline_pairs.parse_key(name)
+
+
 @table(
     Repeated(),
     sources=(CMDLINE,),
     noun="parameter",
-    key=_kernel_names.normalize_name,
+    key=_parse_parameter_key,
     closed=True,
+    listed=lambda name: " " not in name,
     fix="add {key}={want} to the kernel's command line in the boot loader's configuration, and reboot",
     sensitive=True,
 )
@@ -158,8 +167,10 @@ def cmdline(machine: Machine) -> Rows[Datum]:
     For console, hugepages, hugepagesz, crashkernel, cgroup_disable, modprobe.blacklist, rd.* and other parameters that
     may be repeated, every occurrence counts. If their values differ, the fact is the set of values, and an expectation
     holds if one value meets it. `console: ttyS0` passes on `console=tty0 console=ttyS0`, and so does `console: {all:
-    [tty0, ttyS0]}`. `{not: ttyS0}` holds if no value is ttyS0. The fact does not show which hugepages= belongs to which
-    hugepagesz=.
+    [tty0, ttyS0]}`. `{not: ttyS0}` holds if no value is ttyS0.
+
+    Such parameters are a sequence: a parameter can apply to another before it. A pair is a name too: `"hugepagesz=1G
+    hugepages": 8` is the value of hugepages after hugepagesz=1G, up to the next hugepagesz. 1G equals 1024M.
 
     `-` and `_` are equal in names, as in the kernel. Parameters after `--` are for init and are left out. A parameter
     on the command line is not necessarily one that this kernel supports.
@@ -171,7 +182,8 @@ def cmdline(machine: Machine) -> Rows[Datum]:
     if not isinstance(read, Value):
         return Rows.lacking(read)
     parameters = _kernel_names.collect_values(read.value)
-    return Rows.of({k: Value(v, read.evidence) for k, v in parameters.items()}, Absent(read.evidence))
+    rows: Dict[str, Observation[Datum]] = {name: Value(value, read.evidence) for name, value in parameters.items()}
+    return _kernel_names.make_parameter_rows(read.value, read.evidence, rows, Absent(read.evidence))
 
 
 @cmdline.at_rest(*_kernel_version.CMDLINE_FILES)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from typing import List, Union
+from typing import List, Optional, Union
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.checks import _kernel_names
+from nodespec.checks import _cmdline_pairs, _kernel_names
 from nodespec.facts import declaration
 from nodespec.facts.value_types import Datum, FreeText, Repeated
 from nodespec.judge.expectation import parse_expectation
@@ -89,3 +89,35 @@ def test_several_values_survive_a_recording() -> None:
     for value in values:
         seen = Value(value, Evidence("/proc/cmdline"))
         assert decode_observation(encode_observation(seen, "/proc/cmdline"), kind, "/proc/cmdline") == seen
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hugepagesz=1G hugepages", "8"),
+        ("hugepagesz=1024M hugepages", "8"),
+        ("hugepagesz=2M hugepages", "512"),
+        ("hugepagesz=64K hugepages", None),
+        ("panic=1 panic", None),
+        ("console=tty0 quiet", None),
+        ("console=ttyS0,115200 quiet", ""),
+    ],
+)
+def test_a_pair_is_the_value_after_a_parameter(key: str, value: Optional[str]) -> None:
+    assert _cmdline_pairs.find_value(LINE, _cmdline_pairs.parse_key(key)) == value
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from(["1G", "2M"]), st.integers(0, 9)), min_size=1, max_size=5))
+def test_pairs_are_those_of_the_line(pairs: List[tuple[str, int]]) -> None:
+    line = " ".join(f"hugepagesz={size} hugepages={count}" for size, count in pairs)
+    for size in ("1G", "2M"):
+        counts = {str(count) for one, count in pairs if one == size}
+        seen = _cmdline_pairs.find_value(line, f"hugepagesz={size} hugepages")
+        assert (seen if isinstance(seen, frozenset) else {seen} - {None}) == counts
+
+
+@pytest.mark.parametrize("key", ["a b", "a= b", "=1 b", "a=1 b=2", "a=1  b", "a=1 b c"])
+def test_what_is_no_pair_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="or a pair such as"):
+        _cmdline_pairs.parse_key(key)
