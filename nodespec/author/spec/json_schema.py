@@ -254,17 +254,23 @@ class _KindSchemas:
             ),
         )
 
+    def _make_members(self, kind: Kind[Datum]) -> Node:
+        """Return the schema of a list of expectations."""
+        member = self.expected(kind)
+        name = f"{str(member['$ref']).rpartition('/')[2]}s"
+        return _make_ref(name) if name in self.made else self.named(name, _make_list(member))
+
     def _define(self, kind: Kind[Datum], form: str, more: Mapping[str, Node]) -> Node:
         noun = self._names.setdefault((type(kind).__name__, kind.noun), f"{type(kind).__name__} {len(self._names)}")
         name = f"{noun}{form}"
         if name.replace(" ", "-") not in self.made:
             self.named(name, {})  # reserve the name, because the definition refers to itself
-            inner = self.expected(kind.element if isinstance(kind, SetOf) else kind)
+            inner = self._make_members(kind.element if isinstance(kind, SetOf) else kind)
             own = _make_operators(kind, self.expected(kind), inner)
             if isinstance(kind, FreeText):
                 own["cpus"] = self.expected(CpuList())
             operators = _make_closed({**own, **more})
-            plain: Node = _select_by_shape(_make_scalar(kind), _make_list(inner), operators)
+            plain: Node = _select_by_shape(_make_scalar(kind), inner, operators)
             # Words are written only in a mapping; every other shape is that of the expectation without words.
             self.named(name, {**plain, "else": self.expected(kind)} if form else plain)
         return _make_ref(name)
@@ -274,11 +280,11 @@ def _make_operators(kind: Kind[Datum], expected: Node, inner: Node) -> Dict[str,
     operators = {
         "is": expected,
         SAME: LINE,
-        **{name: _make_list(inner) for name in ("any", "all", "none")},
+        **dict.fromkeys(("any", "all", "none"), inner),
         "param": LINE,
     }
     if isinstance(kind, SetOf):
-        operators.update({name: {"type": "array", "items": inner} for name in ("only", "equals")})
+        operators.update({name: {"anyOf": [inner, {"type": "array", "maxItems": 0}]} for name in ("only", "equals")})
     else:
         operators.update({"not": expected, "equals": TEXT})
     operators.update(dict.fromkeys(kind.relations, TEXT))
