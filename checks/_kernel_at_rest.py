@@ -55,7 +55,7 @@ def list_parameters(tree: Tree) -> Rows[Datum]:
     )
     rows.update(dict.fromkeys(line.value.open, ADDED_BY_LOADER))
     rest = Absent(line.evidence) if line.value.whole else ADDED_BY_LOADER
-    return _kernel_names.make_parameter_rows(line.value.text, line.evidence, rows, rest)
+    return _kernel_version.make_parameter_rows(line.value.text, line.evidence, rows, rest)
 
 
 def resolve_lockdown(tree: Tree) -> Observation[str]:

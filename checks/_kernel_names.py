@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 
-from nodespec.facts.declaration import Rows
 from nodespec.facts.versions import DEB, Key
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Evidence
 
 if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, Iterator, List, Mapping, Optional, Tuple, Union
-
-    from nodespec.facts.value_types import Datum
-    from nodespec.model.observation import Observation
+    from typing import Dict, FrozenSet, Iterator, List, Mapping, Tuple, Union
 
 # Every occurrence of these parameters counts: for the kernel, modprobe, systemd or programs of an initramfs. For all
 # others the last occurrence counts.
@@ -79,21 +75,6 @@ def collect_values(line: str) -> Mapping[str, Union[str, FrozenSet[str]]]:
         name: frozenset(values) for name, values in given.items() if is_repeated_parameter(name) and len({*values}) > 1
     }
     return {**{name: values[-1] for name, values in given.items()}, **several}
-
-
-def make_parameter_rows(
-    line: str, evidence: Evidence, rows: Mapping[str, Observation[Datum]], rest: Observation[Datum]
-) -> Rows[Datum]:
-    """Return the table of the parameters of a line. A name with a blank is a pair of parameters."""
-
-    def look(name: str) -> Optional[Observation[Datum]]:
-        if " " not in name:
-            return rows.get(name)
-        from nodespec.checks import _cmdline_pairs  # noqa: PLC0415 - few specs name pairs
-
-        return _cmdline_pairs.observe_pair(line, evidence, name, rest)
-
-    return Rows(look, lambda: rows, rest)
 
 
 def parse_denied_modules(line: str, at: Evidence) -> Mapping[str, Evidence]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from nodespec.checks import _kernel_names
-from nodespec.facts.value_types import RELEASE_NAME
+from nodespec.facts.declaration import Rows
+from nodespec.facts.value_types import RELEASE_NAME, Datum
 from nodespec.host.machine import Machine
 from nodespec.host.tree import Entry, Tree
 from nodespec.light_typing import TYPE_CHECKING
@@ -189,3 +190,18 @@ def _parse_loaded_modules(text: str) -> Mapping[str, LoadedModule]:
     """Parse `wireguard 94208 0 - Live 0x0000000000000000 (OE)`; O is out of tree."""
     rows = ((line, row.split()) for line, row in enumerate(text.split("\n"), 1))
     return {row[0]: LoadedModule(line, "O" in "".join(row[6:])) for line, row in rows if row}
+
+
+def make_parameter_rows(
+    line: str, evidence: Evidence, rows: Mapping[str, Observation[Datum]], rest: Observation[Datum]
+) -> Rows[Datum]:
+    """Return the table of the parameters of a line. A name with a blank is a pair of parameters."""
+
+    def look(name: str) -> Optional[Observation[Datum]]:
+        if " " not in name:
+            return rows.get(name)
+        from nodespec.checks import _cmdline_pairs  # noqa: PLC0415 - few specs name pairs
+
+        return _cmdline_pairs.observe_pair(line, evidence, name, rest)
+
+    return Rows(look, lambda: rows, rest)

@@ -183,7 +183,7 @@ def cmdline(machine: Machine) -> Rows[Datum]:
         return Rows.lacking(read)
     parameters = _kernel_names.collect_values(read.value)
     rows: Dict[str, Observation[Datum]] = {name: Value(value, read.evidence) for name, value in parameters.items()}
-    return _kernel_names.make_parameter_rows(read.value, read.evidence, rows, Absent(read.evidence))
+    return _kernel_version.make_parameter_rows(read.value, read.evidence, rows, Absent(read.evidence))
 
 
 @cmdline.at_rest(*_kernel_version.CMDLINE_FILES)

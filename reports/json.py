@@ -22,8 +22,8 @@ from nodespec.model.report import (
     Report,
     Style,
     Waiver,
-    encode_item,
 )
+from nodespec.model.report_json import encode_item
 
 if TYPE_CHECKING:
     from typing import Callable, Dict, List, Mapping, Sequence, Tuple

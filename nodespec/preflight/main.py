@@ -9,7 +9,8 @@ from nodespec.facts import declaration
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan
 from nodespec.model.plan import Plan
-from nodespec.model.report import Waiver, decode_waiver
+from nodespec.model.report import Waiver
+from nodespec.model.report_json import decode_waiver
 from nodespec.options import parse_check
 from nodespec.output import writer
 from nodespec.preflight.arguments import read_judge_options, read_outputs, read_record_options, read_target

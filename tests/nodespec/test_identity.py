@@ -19,7 +19,8 @@ from nodespec.host.machine import Machine
 from nodespec.host.tree import Tree
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Absent, Value
-from nodespec.model.report import Report, Seat, Style, encode_reports
+from nodespec.model.report import Report, Seat, Style
+from nodespec.model.report_json import encode_reports
 from nodespec.reports import html, junit, markdown, text
 from nodespec.reports import json as json_
 from nodespec.run import host_identity

@@ -18,7 +18,8 @@ from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.plan import Plan, decode_plan, encode_plan
-from nodespec.model.report import Finding, Host, Seat, decode_reports, encode_reports
+from nodespec.model.report import Finding, Host, Seat
+from nodespec.model.report_json import decode_reports, encode_reports
 from nodespec.recording.file import Recording, format_recording, parse_recording
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.run.record import record_host

@@ -14,7 +14,8 @@ from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
 from nodespec.model.observation import Value
 from nodespec.model.plan import Plan, decode_plan, encode_plan
-from nodespec.model.report import Host, Report, Seat, Style, decode_reports
+from nodespec.model.report import Host, Report, Seat, Style
+from nodespec.model.report_json import decode_reports
 from nodespec.reports import html, junit, markdown, text
 from nodespec.reports import json as json_format
 from nodespec.run.check import check_choice

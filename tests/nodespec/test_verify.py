@@ -26,8 +26,8 @@ from nodespec.model.json_types import Json
 from nodespec.model.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
 from nodespec.model.plan import Plan, decode_plan, encode_plan
 from nodespec.model.report import Cause, Param, Report, Waiver
-from nodespec.model.report import decode_reports as unpacked_report
-from nodespec.model.report import encode_reports as packed_report
+from nodespec.model.report_json import decode_reports as unpacked_report
+from nodespec.model.report_json import encode_reports as packed_report
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,8 @@ from nodespec.model import plan as plans
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.model.plan import Plan, Requirement, Spec, SpecParam
-from nodespec.model.report import Host, Seat, Waiver, decode_reports, encode_reports
+from nodespec.model.report import Host, Seat, Waiver
+from nodespec.model.report_json import decode_reports, encode_reports
 from nodespec.recording.replay import ReplayedFacts
 from nodespec.reports.json import schema
 from nodespec.run import host_identity

@@ -14,7 +14,8 @@ from nodespec.judge.judge import Terms, judge
 from nodespec.model import json_types
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence
-from nodespec.model.report import DISPOSITIONS, OUTCOMES, RECORDS, Report, Seat, Style, decode_reports, encode_reports
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Seat, Style
+from nodespec.model.report_json import RECORDS, decode_reports, encode_reports
 from nodespec.output import writer
 from nodespec.reports import FORMATS
 from nodespec.reports.json import ALLOWED_VALUES, FIELD_DESCRIPTIONS, LATER_FIELDS, render, schema

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespec.escape import escape_line
-from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style, decode_reports
+from nodespec.model.report import DISPOSITIONS, OUTCOMES, Report, Style
+from nodespec.model.report_json import decode_reports
 from nodespec.reports import words
 from nodespec.reports.text import render
 from nodespec.reports.text_page import wrap_words

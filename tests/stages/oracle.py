@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, List, Mapping, NamedTuple, TypedDict, cast
 
 import debian
 
-from nodespec.model.report import decode_reports
+from nodespec.model.report_json import decode_reports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from nodespec.author.bundle import build
 from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model.report import encode_waiver
+from nodespec.model.report_json import encode_waiver
 from nodespec.output.file import FileAccess
 from nodespec.output.writer import write_one
 from nodespec.preflight.arguments import read_assignments

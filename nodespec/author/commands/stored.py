@@ -12,7 +12,8 @@ from nodespec.escape import escape_line
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import Json, check_depth
 from nodespec.model.plan import Spec
-from nodespec.model.report import Param, Report, compute_exit_code, decode_reports
+from nodespec.model.report import Param, Report, compute_exit_code
+from nodespec.model.report_json import decode_reports
 from nodespec.output.writer import parse_outputs, summarize_files, write_reports
 
 if TYPE_CHECKING:
