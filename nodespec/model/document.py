@@ -6,7 +6,7 @@ This module parses JSON only, because a node may have no YAML parser.
 
 from __future__ import annotations
 
-from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, FilePosition, UsageError, suggest_name
+from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, FilePosition, UsageError, suggest_name, suggest_newer
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -164,5 +164,5 @@ def require_known_keys(node: Map, names: Tuple[str, ...]) -> None:
 def find_unknown_keys(node: Map, names: Tuple[str, ...]) -> List[DocumentError]:
     """Return an error for each key that is not in `names`."""
     return [
-        DocumentError(name, f"unknown key `{name}`{suggest_name(name, names)}") for name in node if name not in names
+        DocumentError(name, f"unknown key `{name}`{suggest_newer(name, names)}") for name in node if name not in names
     ]

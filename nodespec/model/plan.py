@@ -129,7 +129,10 @@ def decode_plan(data: Mapping[str, Json]) -> Plan:
     Raises KeyError, TypeError or ValueError for other data.
     """
     if data["nodespec"] != LANGUAGE_VERSION:
-        raise ValueError("the plan was made by another version of nodespec; make it again with this version")
+        from nodespec.errors import describe_newer_format  # noqa: PLC0415 - only needed for an error message
+
+        newer = describe_newer_format(data["nodespec"], LANGUAGE_VERSION)
+        raise ValueError(newer or "the plan was made by another version of nodespec; make it again with this version")
     # Requirements of one rule share one condition object, so that it is evaluated once.
     whens: Dict[str, Data] = {}
     return Plan(

@@ -12,7 +12,7 @@ import re
 import sys
 import zlib
 
-from nodespec.errors import UsageError, open_nonblocking
+from nodespec.errors import UsageError, describe_newer_format, open_nonblocking
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import check_depth
 from nodespec.model.observation import REASONS
@@ -145,7 +145,8 @@ def parse_recording(content: bytes) -> Recording:
     if not isinstance(document, dict):
         raise ValueError("the document must be a JSON object")
     if document.get(KIND) != LANGUAGE_VERSION:
-        raise ValueError(f'`"{KIND}": {LANGUAGE_VERSION}` is required')
+        newer = describe_newer_format(document.get(KIND), LANGUAGE_VERSION)
+        raise ValueError(newer or f'`"{KIND}": {LANGUAGE_VERSION}` is required')
     facts, notices = document.get("facts"), document.get("notices", [])
     if not isinstance(facts, dict) or not isinstance(notices, list):
         raise ValueError("`facts` must be an object, and `notices` a list")

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from functools import lru_cache
 
-from nodespec.errors import UsageError
+from nodespec.errors import UsageError, describe_newer_format
 from nodespec.escape import escape_line
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import Json, check_depth
@@ -159,6 +159,9 @@ def _validate_document(document: Json) -> None:
 
     from nodespec.reports.json import schema  # noqa: PLC0415
 
+    newer = describe_newer_format(document.get("nodespec"), 1) if isinstance(document, dict) else ""
+    if newer:
+        raise ValueError(newer)
     error = best_match(Draft202012Validator(schema()).iter_errors(document))
     if not error and document == {"nodespec": 1, "reports": []}:
         raise ValueError("it contains no report")
