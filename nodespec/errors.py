@@ -131,18 +131,3 @@ def suggest_name(word: str, names: Iterable[str], likeness: float = 0.6) -> str:
 
     close = get_close_matches(word, others, 1, likeness)
     return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def suggest_newer(word: str, names: Iterable[str]) -> str:
-    """Return the suggestion for an unknown word of a spec: a similar one, or a newer nodespec."""
-    from nodespec import __version__  # noqa: PLC0415 - only needed for an error message
-
-    return suggest_name(word, names) or f"; this is nodespec {__version__}, and a newer version may know it"
-
-
-def describe_newer_format(number: object, known: int) -> str:
-    """Return the sentence about a document whose format is newer than `known`, or an empty string."""
-    from nodespec import __version__  # noqa: PLC0415 - only needed for an error message
-
-    newer = str(number).isascii() and str(number).isdigit() and len(str(number)) < 19 and int(str(number)) > known  # noqa: PLR2004 - digits
-    return f"format {number} is newer than nodespec {__version__}, which reads {known}; use a newer nodespec" * newer

@@ -86,7 +86,9 @@ class PreparedPlan:
     @cached_property
     def packed(self) -> Dict[str, Json]:
         """The plan as a report embeds it."""
-        return plans.encode_sealed_plan(self.plan)
+        from nodespec.model.plan_json import encode_sealed_plan  # noqa: PLC0415 - only needed for a stored report
+
+        return encode_sealed_plan(self.plan)
 
     def pattern(self, data: Data) -> Pattern:
         """Return the parsed pattern of a part of the plan."""

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from itertools import chain
 
-from nodespec.errors import DocumentError, suggest_newer
+from nodespec.errors import DocumentError
 from nodespec.facts.value_types import OTHER, Case, Datum, FreeText, Kind, Presence, SetOf, begins_with_operator
 from nodespec.facts.versions import Position, Span
 from nodespec.light_typing import TYPE_CHECKING
@@ -198,6 +198,8 @@ def _parse_relation(name: str, arg: Node, kind: Kind[Datum]) -> Expect:
 def _make_operator_error(name: str) -> DocumentError:
     if " " in name or begins_with_operator(name):
         return DocumentError(name, f"`{name}`: a comma within braces ends the value; put the value in quotes")
+    from nodespec.model.newer import suggest_newer  # noqa: PLC0415 - only needed for an error message
+
     return DocumentError(name, f"unknown operator `{name}`{suggest_newer(name, (*OPERATORS, *REQUIREMENT_KEYS))}")
 
 

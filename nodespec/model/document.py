@@ -6,7 +6,7 @@ This module parses JSON only, because a node may have no YAML parser.
 
 from __future__ import annotations
 
-from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, FilePosition, UsageError, suggest_name, suggest_newer
+from nodespec.errors import MAX_DOCUMENT_BYTES, DocumentError, FilePosition, UsageError
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -163,6 +163,10 @@ def require_known_keys(node: Map, names: Tuple[str, ...]) -> None:
 
 def find_unknown_keys(node: Map, names: Tuple[str, ...]) -> List[DocumentError]:
     """Return an error for each key that is not in `names`."""
+    if all(name in names for name in node):
+        return []
+    from nodespec.model.newer import suggest_newer  # noqa: PLC0415 - only needed for an error message
+
     return [
         DocumentError(name, f"unknown key `{name}`{suggest_newer(name, names)}") for name in node if name not in names
     ]

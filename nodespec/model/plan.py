@@ -81,18 +81,6 @@ class Plan(NamedTuple):
     requirements: Tuple[Requirement, ...]
 
 
-def encode_plan(plan: Plan) -> Dict[str, Json]:
-    """Encode a plan as JSON."""
-    return {
-        "nodespec": LANGUAGE_VERSION,
-        "specs": [cast("Json", _convert_tuples(spec._asdict())) for spec in plan.specs],
-        "params": [cast("Json", _convert_tuples(_encode_param(param))) for param in plan.params],
-        "requirements": [
-            cast("Json", _convert_tuples(_omit_empty(requirement._asdict()))) for requirement in plan.requirements
-        ],
-    }
-
-
 def bind_defaults(plan: Plan, context: str) -> Plan:
     """Return the plan with the defaults of a context, `running` or `at rest`.
 
@@ -110,26 +98,13 @@ def _bind_param(param: SpecParam, context: str) -> SpecParam:
     return param._replace(value=value, source=f"default ({context})", defaults=())
 
 
-def _encode_param(param: SpecParam) -> Dict[str, object]:
-    return _omit_empty(param._asdict())
-
-
-def _omit_empty(fields: Mapping[str, object]) -> Dict[str, object]:
-    """Return the fields of a record without those of `LATER_FIELDS` that are empty."""
-    return {name: value for name, value in fields.items() if value or name not in LATER_FIELDS}
-
-
-def _convert_tuples(fields: Mapping[str, object]) -> Dict[str, object]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-
-
 def decode_plan(data: Mapping[str, Json]) -> Plan:
     """Decode a plan that `encode_plan` encoded.
 
     Raises KeyError, TypeError or ValueError for other data.
     """
     if data["nodespec"] != LANGUAGE_VERSION:
-        from nodespec.errors import describe_newer_format  # noqa: PLC0415 - only needed for an error message
+        from nodespec.model.newer import describe_newer_format  # noqa: PLC0415 - only needed for an error message
 
         newer = describe_newer_format(data["nodespec"], LANGUAGE_VERSION)
         raise ValueError(newer or "the plan was made by another version of nodespec; make it again with this version")
@@ -159,6 +134,16 @@ def _convert_lists(fields: Mapping[str, Json]) -> Dict[str, object]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
+def encode_param(param: SpecParam) -> Dict[str, object]:
+    """Return the fields of a parameter."""
+    return omit_empty(param._asdict())
+
+
+def omit_empty(fields: Mapping[str, object]) -> Dict[str, object]:
+    """Return the fields of a record without those of `LATER_FIELDS` that are empty."""
+    return {name: value for name, value in fields.items() if value or name not in LATER_FIELDS}
+
+
 def compute_digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecParam, ...]) -> str:
     """Return the SHA-256 of a resolved spec, independent of the path of its file."""
     import json  # noqa: PLC0415 - a decoded plan already has its digests
@@ -169,28 +154,9 @@ def compute_digest(requirements: Tuple[Requirement, ...], params: Tuple[SpecPara
         [r.id, r.level, r.pattern, r.when, r.why, r.fix, r.see, *filter(None, (r.tags, r.fix_at_rest))]
         for r in requirements
     ]
-    bound = [[*_encode_param(param).values()] for param in params]
+    bound = [[*encode_param(param).values()] for param in params]
     text = json.dumps([requirement_fields, bound], sort_keys=True, separators=(",", ":"))
     return sha256(text.encode()).hex()
-
-
-def encode_sealed_plan(plan: Plan) -> Dict[str, Json]:
-    """Encode a plan for a report: JSON with a digest over all of it."""
-    data = encode_plan(plan)
-    return {**data, "digest": compute_seal(data)}
-
-
-def compute_seal(data: Mapping[str, Json]) -> str:
-    """Return the SHA-256 of a plan as JSON, without its `digest`.
-
-    Unlike the digest of a spec, it covers titles, files and positions.
-    """
-    import json  # noqa: PLC0415 - needed only for a report that is stored
-
-    from nodespec.sha256 import sha256  # noqa: PLC0415 - likewise
-
-    content = {name: value for name, value in data.items() if name != "digest"}
-    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hex()
 
 
 def cast_node(value: object) -> Node:

@@ -12,9 +12,10 @@ import re
 import sys
 import zlib
 
-from nodespec.errors import UsageError, describe_newer_format, open_nonblocking
+from nodespec.errors import UsageError, open_nonblocking
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import check_depth
+from nodespec.model.newer import describe_newer_format
 from nodespec.model.observation import REASONS
 from nodespec.model.plan import CONTEXTS, LANGUAGE_VERSION
 from nodespec.model.report import Host, Seat

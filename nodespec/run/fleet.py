@@ -17,7 +17,7 @@ from nodespec.judge.fleet_summary import Gist, make_gist
 from nodespec.judge.judge import Terms, judge, make_failed_report
 from nodespec.judge.memo import MemoizedPlan, MemoizedRecording, MemoizedTee
 from nodespec.light_typing import TYPE_CHECKING, TypeVar, cast
-from nodespec.model import plan as plans
+from nodespec.model import plan_json
 from nodespec.model.plan import CONTEXTS
 from nodespec.model.report import Host, Report, Seat, compute_exit_code
 from nodespec.output.spool import Spool, make_stream
@@ -233,7 +233,7 @@ def _judge_in_parallel(task: FleetTask, paths: Sequence[str], processors: int) -
         sentence = f"the process that judged this host {ending}"
         return _make_lost_host(task, seat, sentence, f"judge it alone (--facts {path}), with more memory if it ran out")
 
-    plan = plans.encode_sealed_plan(task.plan)
+    plan = plan_json.encode_sealed_plan(task.plan)
     for result in Pool(Work(paths, do, lost), processors).run():
         yield _replace_plan(result, plan)
 

@@ -18,6 +18,7 @@ from nodespec.author.spec.library import Library
 from nodespec.author.spec.resolver import resolve
 from nodespec.errors import UsageError
 from nodespec.model import plan as plans
+from nodespec.model import plan_json
 from nodespec.model.plan import Plan
 from nodespec.model.report import Report
 from nodespec.output.manual import format_plan
@@ -93,16 +94,16 @@ def test_set_overrides_both_defaults() -> None:
 
 def test_a_plan_keeps_both_defaults_on_its_way_through_json() -> None:
     plan = planned(a=SPEC)
-    again = plans.decode_plan(json.loads(json.dumps(plans.encode_plan(plan))))
+    again = plans.decode_plan(json.loads(json.dumps(plan_json.encode_plan(plan))))
     assert outcomes(report(again, SAID)) == RUNNING
     assert outcomes(report(again, SAID, context="at rest")) == AT_REST
     assert plans.compute_digest(again.requirements, again.params) == plan.specs[0].digest
-    assert plans.encode_plan(plan)["params"] == plans.encode_plan(again)["params"]
+    assert plan_json.encode_plan(plan)["params"] == plan_json.encode_plan(again)["params"]
 
 
 def test_a_plan_without_such_a_param_is_written_as_earlier_versions_read_it() -> None:
     plan = planned(a="params: {least: {default: 2}}\nrequire: {cpu: {count: {param: least}}}")
-    (param,) = json.loads(json.dumps(plans.encode_plan(plan)["params"]))
+    (param,) = json.loads(json.dumps(plan_json.encode_plan(plan)["params"]))
     assert [*param] == ["name", "value", "source", "why", "kind", "choices", "known"]
     assert plan.specs[0].digest == "1fc309df926a110f41ba2e02e1580ff828b12d875b4a0d40fe4b69a5bb59ec69"
 
@@ -306,7 +307,7 @@ def test_a_fix_is_that_of_the_context() -> None:
     own = {"quiet.memory.total": "buy more"}
     assert fixes(plan, "running") == {"quiet.swap.total": "swapoff -a", **own}
     assert fixes(plan, "at rest") == {"quiet.swap.total": "remove swap from fstab", **own}
-    assert plans.decode_plan(json.loads(json.dumps(plans.encode_plan(plan)))) == plan
+    assert plans.decode_plan(json.loads(json.dumps(plan_json.encode_plan(plan)))) == plan
 
 
 def test_a_fix_of_one_context_only_is_refused() -> None:

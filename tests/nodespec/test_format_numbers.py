@@ -11,8 +11,10 @@ from pretended import Shelf, planned
 from nodespec import __version__
 from nodespec.author.commands.stored import load_reports
 from nodespec.author.spec.resolver import resolve
-from nodespec.errors import UsageError, describe_newer_format
-from nodespec.model.plan import decode_plan, encode_plan
+from nodespec.errors import UsageError
+from nodespec.model.newer import describe_newer_format
+from nodespec.model.plan import decode_plan
+from nodespec.model.plan_json import encode_plan
 from nodespec.recording.file import load_recording
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from nodespec.facts.live import Live
 from nodespec.host.at_rest import AtRestTree
 from nodespec.host.machine import Machine
 from nodespec.judge.judge import Terms, judge
-from nodespec.model.plan import Plan, decode_plan, encode_plan
+from nodespec.model.plan import Plan, decode_plan
+from nodespec.model.plan_json import encode_plan
 from nodespec.model.report import Finding, Host, Seat
 from nodespec.model.report_json import decode_reports, encode_reports
 from nodespec.recording.file import Recording, format_recording, parse_recording
@@ -114,7 +115,7 @@ def test_ten_thousand_interfaces_are_listed_in_time(make_tree: MakeTree) -> None
         ("every: sysctl, names: '*', require: 0", "matches every kernel parameter; write a part of the name"),
         ("every: modules, names: '*', require: loaded", "matches every module; remove `names`"),
         ("every: sysctl, names: [], require: 0", "must not be empty"),
-        ("every: files, names: /etc/*, require: {mode: 0600}", "is not a table whose rows can be listed"),
+        ("every: commands, names: k*, require: present", "is not a table whose rows can be listed"),
         ("any: [os: {id: a}, os: {id: b}], names: x*", "`names` is only allowed with `every` or `some`"),
     ],
 )

@@ -11,7 +11,8 @@ from pretended import ABSENT, HIDDEN, Pretended, Said, found, planned
 from nodespec.errors import UsageError
 from nodespec.judge.judge import Terms, judge
 from nodespec.model.observation import Evidence, Value
-from nodespec.model.plan import decode_plan, encode_plan
+from nodespec.model.plan import decode_plan
+from nodespec.model.plan_json import encode_plan
 from nodespec.model.report import Host, Seat
 from nodespec.output.manual import format_plan
 from nodespec.recording.replay import ReplayedFacts

@@ -13,7 +13,8 @@ from nodespec.errors import UsageError
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import ALL_REQUIREMENTS, Terms, judge
 from nodespec.model.observation import Value
-from nodespec.model.plan import Plan, decode_plan, encode_plan
+from nodespec.model.plan import Plan, decode_plan
+from nodespec.model.plan_json import encode_plan
 from nodespec.model.report import Host, Report, Seat, Style
 from nodespec.model.report_json import decode_reports
 from nodespec.reports import html, junit, markdown, text

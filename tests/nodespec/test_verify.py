@@ -24,7 +24,8 @@ from nodespec.judge.conclusion import Choice
 from nodespec.judge.pattern import list_clauses
 from nodespec.model.json_types import Json
 from nodespec.model.observation import REASONS, Absent, Evidence, Observation, Unknown, Value
-from nodespec.model.plan import Plan, decode_plan, encode_plan
+from nodespec.model.plan import Plan, decode_plan
+from nodespec.model.plan_json import encode_plan
 from nodespec.model.report import Cause, Param, Report, Waiver
 from nodespec.model.report_json import decode_reports as unpacked_report
 from nodespec.model.report_json import encode_reports as packed_report

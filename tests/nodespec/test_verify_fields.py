@@ -20,6 +20,7 @@ from nodespec.judge import clause_result, evaluation
 from nodespec.judge.conclusion import Choice
 from nodespec.judge.judge import Terms, judge, make_failed_report
 from nodespec.model import plan as plans
+from nodespec.model import plan_json
 from nodespec.model.json_types import Json
 from nodespec.model.observation import Evidence, Unknown, Value
 from nodespec.model.plan import Plan, Requirement, Spec, SpecParam
@@ -306,7 +307,7 @@ def test_a_why_that_plan_and_finding_both_change_is_noticed(tmp_path: Path, caps
             if one["id"] == "kernel.version":
                 one["why"] = "another reason"
         if reseal:
-            plan["digest"] = plans.compute_seal(plan)
+            plan["digest"] = plan_json.compute_seal(plan)
         code, said = verified(document, tmp_path, capsys)
         assert code == 10
         assert "digest of spec: the report says" in said

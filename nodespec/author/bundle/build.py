@@ -22,7 +22,7 @@ from nodespec.errors import UsageError
 from nodespec.escape import escape_line
 from nodespec.judge.pattern import SAME
 from nodespec.light_typing import TYPE_CHECKING
-from nodespec.model import plan as plans
+from nodespec.model import plan_json
 
 if TYPE_CHECKING:
     from typing import Dict, Iterable, Iterator, List, Mapping, Sequence, Set
@@ -136,7 +136,7 @@ def build_bundle(plan: Plan, waivers: Json) -> str:
     carried: Dict[str, Json] = {
         "modules": [*modules],
         "packages": [name for name in modules if _is_package(name)],
-        "plan": plans.encode_plan(plan),
+        "plan": plan_json.encode_plan(plan),
         "waivers": waivers,
     }
     title = escape_line(

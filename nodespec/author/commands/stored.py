@@ -7,10 +7,11 @@ import sys
 from collections import Counter
 from functools import lru_cache
 
-from nodespec.errors import UsageError, describe_newer_format
+from nodespec.errors import UsageError
 from nodespec.escape import escape_line
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model.json_types import Json, check_depth
+from nodespec.model.newer import describe_newer_format
 from nodespec.model.plan import Spec
 from nodespec.model.report import Param, Report, compute_exit_code
 from nodespec.model.report_json import decode_reports

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nodespec.author.spec.yaml_source import parse
-from nodespec.errors import DocumentError, ErrorCollector, UsageError, describe_newer_format, suggest_name
+from nodespec.errors import DocumentError, ErrorCollector, UsageError, suggest_name
 from nodespec.facts import declaration
 from nodespec.facts.value_numbers import Version
 from nodespec.facts.versions import RELEASE
@@ -192,6 +192,8 @@ def _check_language(body: Map, problems: List[DocumentError]) -> None:
     """Refuse a document for another program or another version of nodespec."""
     version = body.get("nodespec")
     if version != str(LANGUAGE_VERSION):
+        from nodespec.model.newer import describe_newer_format  # noqa: PLC0415 - only needed for an error message
+
         newer = describe_newer_format(version, LANGUAGE_VERSION)
         say = f"`nodespec: {LANGUAGE_VERSION}` is required: the version of the spec language{newer and f'; {newer}'}"
         error = DocumentError(version or body, say)

@@ -89,6 +89,7 @@ def write_plans(folder: str) -> None:
     import json  # noqa: PLC0415
 
     from nodespec.author.spec.resolver import resolve  # noqa: PLC0415
+    from nodespec.model import plan_json  # noqa: PLC0415 - only needed for the build
     from nodespec.output.file import write_file  # noqa: PLC0415
 
     library = Library()
@@ -102,7 +103,7 @@ def write_plans(folder: str) -> None:
         made: Dict[str, Json] = {
             "sources": {text.file[: -len(".yaml")]: _make_stamp(text) for text in texts},
             "bindable": not any(re.search(rb"\bparam\b", text.data) for text in texts),
-            "plan": plans.encode_plan(plan),
+            "plan": plan_json.encode_plan(plan),
         }
         path = os.path.join(folder, f"{name}.plan")
         os.makedirs(os.path.dirname(path), exist_ok=True)

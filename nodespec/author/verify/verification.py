@@ -19,6 +19,7 @@ from nodespec.judge.globs import find_unmatched_glob
 from nodespec.judge.judge import Terms, judge
 from nodespec.light_typing import TYPE_CHECKING, cast
 from nodespec.model import plan as plans
+from nodespec.model import plan_json
 from nodespec.model.plan import Plan, Requirement
 from nodespec.model.report import Cause, Finding, Observed, Part, Report, Seat
 from nodespec.recording.replay import ReplayedFacts
@@ -149,7 +150,7 @@ def _check_plan(report: Report, plan: Plan) -> Iterator[str]:
     """Check the digest of the plan, and that of a single spec, which covers the plan."""
     if is_sealed(report):
         embedded = cast("Dict[str, Json]", report.plan)
-        digest = plans.compute_seal(embedded)
+        digest = plan_json.compute_seal(embedded)
         if digest != embedded["digest"]:
             yield f"digest of the plan: the report says {embedded['digest']}, but the digest is {digest}"
     elif report.tool != UNSEALED:
