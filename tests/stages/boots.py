@@ -85,6 +85,9 @@ NEWER_PREFIXES = (
 RUNNING_REASONS = (
     Reason("modules.*", "loadable", "loaded", "udev loaded it for a device of the guest, or a program that runs"),
     Reason("sysctl.kernel.panic", "0", "-1", PANIC.why),
+    Reason(
+        "mounts.*.options", r"frozenset\(.*\)", r"frozenset\(.*'relatime'.*\)", "the kernel adds rw, relatime, pagesize"
+    ),
 )
 BUILTIN_REASONS = {
     "bookworm": [Reason(f"modules.{name}", "absent", "builtin", PREFIX) for name in PREFIXES],
