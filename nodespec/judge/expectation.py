@@ -238,10 +238,19 @@ def _parse_equals(arg: Node, kind: Kind[Datum]) -> Expect:
         raise ValueError(f"`equals` does not apply to {kind.noun}")
     if kind.spellings:
         return parse_scalar(arg, kind)
-    wanted: Datum = str(arg) if isinstance(kind, FreeText) else kind.read(arg)
+    verbatim = isinstance(kind, FreeText) or _has_position(arg, kind)  # 9.2p1 is a version, but not a bound
+    wanted: Datum = str(arg) if verbatim else kind.read(arg)
     return Expect(
         f"exactly {arg}", lambda value: value == wanted, cases=(wanted,), only=frozenset([wanted]), named=(str(arg),)
     )
+
+
+def _has_position(text: str, kind: Kind[Datum]) -> bool:
+    """Return whether a text is an observed value of the type that has an order."""
+    try:
+        return bool(kind.position(str(text)))
+    except ValueError:
+        return False
 
 
 def parse_matches(arg: Node, kind: Kind[Datum]) -> Expect:

@@ -126,6 +126,7 @@ def test_any_value_is_stated_so_that_it_is_met_or_is_a_comment(name: str, value:
 STATED: Dict[str, List[Said]] = {
     "os.pretty_name": ["<6", "present", "null", "- x", "a: b", "é"],
     "os.id": ["on", "no", "1e3"],
+    "kernel.version": ["9.2p1"],
     "os.name": ["*", "&a"],
     "cgroups.controllers": [frozenset(), frozenset(["cpu"])],
     "memory.total": [1, 16318024 << 10],
