@@ -24,6 +24,7 @@ WRITING = {"O_WRONLY", "O_RDWR", "O_CREAT", "O_APPEND", "O_TRUNC", "O_TMPFILE"}
 EXCEPTIONS = {
     ("entry", "exit_with"): "/dev/full stands for a standard output that the caller closed",
     ("errors", "silence_stream"): "/dev/null stands for a stream that takes nothing more",
+    ("host.path_helper", "_serve"): "/dev/null stands for the standard streams of a child",
     ("output.spool", "_open_file"): "a file without a name holds a long report until all of it is known",
     ("author.spec.precompiled", "write_plans"): "the directories of the plans, when nodespec is built",
 }
