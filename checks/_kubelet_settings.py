@@ -6,7 +6,7 @@ from nodespec.checks import _kubelet_facts
 from nodespec.checks._kubelet_fields import normalize_text, parse_field_key
 from nodespec.facts.declaration import Row, Rows, fact, table
 from nodespec.facts.value_numbers import UntypedValue
-from nodespec.facts.value_types import FreeText, SetOf
+from nodespec.facts.value_types import FreeText, OneOf, SetOf
 from nodespec.host.tree import PROGRAMS, Tree
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Observation
@@ -112,6 +112,25 @@ def credentials(tree: Tree) -> Observation[FrozenSet[str]]:
     Their content is not read.
     """
     return _kubelet_facts.find_credentials(tree)
+
+
+@fact(
+    OneOf("complete", "no-context", "no-cluster", "no-authority", "no-user"),
+    sources=(*CONFIGURED, "/*"),
+    optional=True,
+    fix="join the node again: kubeadm reset, then kubeadm join",
+    same_at_rest=True,
+)
+def kubeconfig(tree: Tree) -> Observation[str]:
+    """Whether the kubeconfig of the kubelet is complete, or what it lacks first.
+
+    `complete` has a current context, a cluster with a server and a certificate authority, and a user with a certificate
+    and a key, a token or a program. Certificates that it names must exist and be readable; the private key must only
+    exist. Absent if the file does not exist. For the validity of certificates see `certificates`.
+    """
+    from nodespec.checks import _kubelet_kubeconfig  # noqa: PLC0415 - few specs name it
+
+    return _kubelet_kubeconfig.check_kubeconfig(tree)
 
 
 @fact(SetOf(FreeText()), sources=("/etc/kubernetes*", "/var/lib/etcd"), fix="kubeadm reset", same_at_rest=True)

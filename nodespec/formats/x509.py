@@ -45,8 +45,13 @@ def decode_pem(data: bytes) -> bytes:
     end = data.find(END, start)
     if start < 0 or end < 0:
         raise ValueError("no certificate found")
+    return decode_base64(b"".join(data[start + len(BEGIN) : end].split()))
+
+
+def decode_base64(data: bytes) -> bytes:
+    """Decode base64. Raises ValueError for other text."""
     try:
-        return a2b_base64(b"".join(data[start + len(BEGIN) : end].split()))
+        return a2b_base64(data)
     except Error as error:
         raise ValueError(f"not base64: {error}") from None
 
