@@ -59,7 +59,7 @@ def _validate_path(text: str) -> str:
     moves=("free", "used", "inodes_free", "size"),
     fixes={
         "propagation": "mount --make-{want} {key}",
-        "options": "mount -o remount,{want} {key}, and change the options in /etc/fstab",
+        "options": "change the options of {key} in /etc/fstab, then: mount -o remount {key}",
     },
 )
 def mounts(machine: Machine) -> Rows[Row]:
@@ -125,10 +125,11 @@ def _find_holder(
 
     if not isinstance(answer, OSError) and answer.stop and answer.stop != path:
         return Unknown("refused", f"{path} is below the automount {answer.stop}", "mount it before the check")
-    mount = mount_table.find(path if isinstance(answer, OSError) else answer.path)
-    # Without an answer only the path itself is known: a link on the way may lead elsewhere.
-    if isinstance(answer, OSError) and (mount is None or mount.point != path):
-        return explain_error(path, answer)
+    mount = mount_table.find(path)
+    if mount is None or mount.point != path:  # A mount point has no links on the way; another path may have some.
+        if isinstance(answer, OSError):
+            return explain_error(path, answer)
+        mount = mount_table.find(answer.path)
     if mount is None:
         return Unknown("hidden", f"{path} is on no mount of {mount_table.source}")
     return Value(make_columns(machine, mount_table, mount, lambda: answer), Evidence(mount_table.source, mount.line))

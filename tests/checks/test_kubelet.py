@@ -35,7 +35,7 @@ def test_the_family_has_these_facts() -> None:
     declared = load_family("kubelet")
     assert isinstance(declared, Group)
     read = {"config", "flags", "removed_flags", "proxies"}
-    state = {"credentials", "leftovers", "cpu_manager_state", "memory_manager_state"}
+    state = {"credentials", "kubeconfig", "leftovers", "cpu_manager_state", "memory_manager_state"}
     assert set(declared.members) == {"version", "path", "running", "enabled", "starts_at_boot"} | read | state
 
 

@@ -69,6 +69,7 @@ class TestReal:
             "rpm": NEWEST["cri-o"],
             "status": "installed",
             "architecture": "x86_64",
+            "held": False,
         }
         assert record(row)["deb"] == Absent(Evidence(PATH), "a package of RPM has its version in the column `rpm`")
         assert record(row)["apk"] == record(row)["deb"]
@@ -164,6 +165,7 @@ def test_apk_s_packages_have_their_line(make_tree: MakeTree, path: str) -> None:
         "apk": "1.36.1-r29",
         "status": "installed",
         "architecture": "x86_64",
+        "held": False,
     }
     assert record(seen.observe("containerd"))["version"] == Value("2.0.0-rc3", Evidence(path, 10))
     assert set(seen.every()) == {"busybox", "containerd", ".build-deps"}

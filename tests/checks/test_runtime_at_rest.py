@@ -210,7 +210,14 @@ class TestKubelet:
     @pytest.mark.parametrize("look", [Tree, Machine])
     def test_whether_it_is_enabled_is_the_same_live_and_at_rest(self, make_tree: MakeTree, look: type[Tree]) -> None:
         link = f"{WANTS}/kubelet.service"
-        root = host(make_tree, files={self.KUBELET: "[Unit]"}, links={link: self.KUBELET}).root
+        mounted = "22 1 0:21 / /proc rw - proc proc rw\n"
+        files: Files = {
+            self.KUBELET: "[Unit]",
+            "/proc/cmdline": "",
+            "/proc/1/mountinfo": mounted,
+            "/proc/self/mountinfo": mounted,
+        }
+        root = host(make_tree, files=files, links={link: self.KUBELET}).root
         table = resolve_place(("kubelet", "enabled")).fact
         assert not isinstance(table, Table)
         probe = table.probe if look is Machine else table.resting

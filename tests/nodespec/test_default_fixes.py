@@ -152,7 +152,7 @@ def test_no_fix_is_shown_where_no_value_is_known_to_pass(expects: str) -> None:
         ("files: {/x: {mode: '<=755'}}", "`{within: 755}`"),
         (
             "files: {'/etc/cni/net.d/*': absent}",
-            "`/etc/cni/net.d/*`: wildcards are not supported; name each path, or require",
+            "`/etc/cni/net.d/*`: wildcards are not supported; name each path, or write a rule with",
         ),
         ("files: {'/etc/cni/net.d/?': absent}", "`{empty: true}`"),
         ("files: {'/etc/[ab].conf': absent}", "wildcards are not supported"),

@@ -47,17 +47,22 @@ OF_UNAME = {"kernel.release", "kernel.config_sources"}
 
 
 def places() -> Iterator[Place]:
-    """Every leaf fact, and some rows of every table with their columns."""
+    """Every leaf fact, and some rows of every table with their columns, but for values that change by themselves."""
     for name in FAMILIES:
         declared = declaration.load_family(name)
         members = {name: declared} if isinstance(declared, Table) else declared.members
         for member, fact in members.items():
             path = (name,) if isinstance(declared, Table) else (name, member)
+            if fact.moves is True:
+                continue
             if isinstance(fact, Leaf):
                 yield Place(path, fact)
                 continue
+            steady = [
+                column for column in fact.columns if not isinstance(fact.moves, tuple) or column not in fact.moves
+            ]
             for key in KEYS.get(".".join(path), ("nosuch",)):
-                yield from (declaration.resolve_place((*path, key, *column)) for column in ((), *zip(fact.columns)))
+                yield from (declaration.resolve_place((*path, key, *column)) for column in ((), *zip(steady)))
 
 
 PLACES = list(places())

@@ -125,6 +125,7 @@ def test_what_a_unit_makes_inaccessible_is_hidden(make_tree: MakeTree) -> None:
         assert isinstance(seen, Unknown)
         assert seen.reason in ("hidden", "no permission")
     Path(root, "boot").chmod(0o755)
+    machine = Machine(root)  # a run remembers what is sealed
     assert machine.names("/boot") == Value((), Evidence("/boot"))
     assert machine.text("/boot/loader/x") == Absent(Evidence("/boot/loader/x"))
     assert machine.names("/empty") == Value((), Evidence("/empty"))

@@ -77,7 +77,7 @@ def more_modules(line: str) -> Iterator[str]:
 def stanza(number: int) -> str:
     name = "-".join(["lib", *CHANCE.sample(WORDS, 2)][number % 2 :]).lower()
     version = f"{CHANCE.randrange(9)}.{CHANCE.randrange(40)}.{CHANCE.randrange(9)}"
-    about = "Description: what it is for\n and more\n" * CHANCE.randrange(1, 9)
+    about = "Description: what it is for\n" + " and more\n" * CHANCE.randrange(1, 9)
     return (
         f"\nPackage: {name}\nStatus: install ok installed\nArchitecture: {CHANCE.choice(('amd64', 'amd64', 'all'))}\n"
         f"Version: {version}+dfsg-{CHANCE.randrange(9)}{CHANCE.choice(('', '', '+deb13u1'))}\n{about}"

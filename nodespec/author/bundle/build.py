@@ -39,6 +39,7 @@ START_MODULES = (
 )  # modules that a check starts with
 USUAL_MODULES = (
     *("nodespec.checks._boot_next", "nodespec.checks._kernel_config_inferred", "nodespec.checks._systemd_command"),
+    "nodespec.checks._runtime_answers",
     *("nodespec.host.cri", "nodespec.host.grpc", "nodespec.host.lifeline"),
     *("nodespec.judge.quantified_rule", "nodespec.judge.text_match", "nodespec.recording.tee", "nodespec.reports.json"),
 )  # modules that a check of a usual node imports later
