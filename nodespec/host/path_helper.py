@@ -56,6 +56,10 @@ class PathHelper:
         self.lost = 0
         self._pipes: Optional[Tuple[int, int, int, Lifeline]] = None
 
+    def __del__(self) -> None:
+        """End the child with the machine that was observed: a check that waits observes it several times."""
+        self.give_up()
+
     def ask(self, path: str, seconds: float = ANSWER_SECONDS) -> Union[FilesystemAnswer, OSError]:
         """Return the answer on a path, or an error: EAGAIN if it did not come in time."""
         if self.lost >= MAX_LOST or seconds <= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Dict, cast
 
 import pytest
@@ -234,3 +235,15 @@ def test_at_rest_a_mount_unit_that_a_boot_starts_counts(make_tree: MakeTree) -> 
     seen = rest(started, "/tmp", "options")  # noqa: S108 - the mount point of the unit
     assert isinstance(seen, Value)
     assert seen.value == frozenset({"mode=1777", "nosuid"})
+
+
+def test_a_child_ends_with_what_asked_it() -> None:
+    helper = PathHelper("/", frozenset())
+    assert not isinstance(helper.ask("/"), OSError)
+    assert helper._pipes  # noqa: SLF001 - which child it is
+    child = helper._pipes[0]  # noqa: SLF001
+    del helper
+    with suppress(ChildProcessError):  # reaped when it was given up
+        os.waitpid(child, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

@@ -256,8 +256,18 @@ def test_a_worker_without_a_host_may_be_killed_for_nothing(tmp_path: Path) -> No
     assert not children(os.getpid())
 
 
+EARLIER: List[int] = []  # children that other tests of this process have left, such as those that read sizes
+
+
+@pytest.fixture(autouse=True)
+def _earlier() -> None:
+    EARLIER.clear()
+    EARLIER.extend(children(os.getpid()))
+
+
 def children(pid: int) -> List[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [one for one in found if one not in EARLIER]
 
 
 def test_workers_that_die_at_once_are_not_started_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
