@@ -110,9 +110,9 @@ def _compare_namespaces(machine: Machine) -> Optional[Unknown]:
     for seen in (names, shown):
         if isinstance(seen, Unknown):
             return seen
-    known = names.value if isinstance(names, Value) else frozenset()
+    known: FrozenSet[str] = names.value if isinstance(names, Value) else frozenset()
     listed = shown.value if isinstance(shown, Value) else ()
-    if known == {name for name in listed if _is_interface(machine, name)}:
+    if known == frozenset(name for name in listed if _is_interface(machine, name)):
         return None
     message = f"{FOLDER} and {machine.process}/net/dev have different interfaces, of two network namespaces"
     return Unknown("hidden", message, "mount sysfs in the network namespace of the host")

@@ -11,9 +11,18 @@ from nodespec.options import DAY_SECONDS, LIST, OPTIONS, SECONDS, SWITCH
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Mapping, NoReturn, Tuple
+    from typing import Callable, Mapping, NoReturn, Protocol, Tuple
 
     from nodespec.options import Option
+
+    class Command(Protocol):
+        """A parser, or a group of its options."""
+
+        @property
+        def add_argument(self) -> Callable[..., argparse.Action]:
+            """Add an option."""
+            ...
+
 
 # Messages are English only: searching for a translation catalog takes 1 ms of every start.
 setattr(argparse, "_", str)  # noqa: B010 - a type checker knows no such attribute
@@ -171,19 +180,19 @@ def add_report_options(command: argparse.ArgumentParser, *formats: str) -> None:
     add_options(command, "reports", formats=", ".join(formats))
 
 
-def add_options(command: argparse._ActionsContainer, group: str, **words: str) -> None:
+def add_options(command: Command, group: str, **words: str) -> None:
     """Add the options of a group of the table; `words` replace names in braces in their help texts."""
     for option in OPTIONS:
         if option.group == group:
             _add_option(command, option, **words)
 
 
-def add_option(command: argparse._ActionsContainer, flag: str) -> None:
+def add_option(command: Command, flag: str) -> None:
     """Add one option of the table."""
     _add_option(command, next(option for option in OPTIONS if option.flag == flag))
 
 
-def _add_option(command: argparse._ActionsContainer, option: Option, **words: str) -> None:
+def _add_option(command: Command, option: Option, **words: str) -> None:
     text = TEXTS[option.flag]
     shown = text.help.format(**words)
     if option.kind == SWITCH:

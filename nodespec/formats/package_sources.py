@@ -62,7 +62,7 @@ def parse_apt_lines(text: str) -> Iterator[RepositorySource]:
             raise ValueError(f"line {number} is not a source of packages")
         kind, given, url, suite, components = match.groups()
         if kind == "deb":
-            options = dict(option.partition("=")[::2] for option in (given or "").split())
+            options = {name: value for name, _, value in (word.partition("=") for word in str(given or "").split())}
             yield RepositorySource(
                 url,
                 number,

@@ -10,7 +10,7 @@ from nodespec.run.request import JudgeOptions, Outputs, RecordOptions, Target
 
 if TYPE_CHECKING:
     import argparse
-    from typing import Dict, Sequence, Tuple
+    from typing import Any, Dict, Sequence, Tuple
 
     from nodespec.model.report import Waiver
 
@@ -23,9 +23,9 @@ def read_target(args: argparse.Namespace) -> Target:
 
 def read_judge_options(args: argparse.Namespace, waivers: Tuple[Waiver, ...]) -> JudgeOptions:
     """Return the options of judging, with the waivers that the caller loaded."""
-    given = {name: getattr(args, name) for name in JudgeOptions._fields if hasattr(args, name)}
-    choice = Choice(tuple(args.only), tuple(args.skip), args.strict)
-    return JudgeOptions(**{**given, "choice": choice, "waivers": waivers})
+    given: Dict[str, Any] = {name: getattr(args, name) for name in JudgeOptions._fields if hasattr(args, name)}
+    given.update(choice=Choice(tuple(args.only), tuple(args.skip), args.strict), waivers=waivers)
+    return JudgeOptions(**given)
 
 
 def read_outputs(args: argparse.Namespace) -> Outputs:
