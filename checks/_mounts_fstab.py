@@ -15,7 +15,7 @@ from nodespec.model.observation import DEFERRED, Absent, Evidence, Observation, 
 from nodespec.records import NamedTuple
 
 if TYPE_CHECKING:
-    from typing import Dict, Iterator, Sequence, Union
+    from typing import Dict, FrozenSet, Iterable, Iterator, Sequence, Union
 
     from nodespec.facts.declaration import Row
     from nodespec.host.tree import Tree
@@ -27,6 +27,30 @@ UNIT_FOLDERS = (
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 )
+INVERSES = {
+    "rw": "ro",
+    "suid": "nosuid",
+    "dev": "nodev",
+    "exec": "noexec",
+    "async": "sync",
+    "symfollow": "nosymfollow",
+    "atime": "noatime",
+    "diratime": "nodiratime",
+    "norelatime": "relatime",
+    "nostrictatime": "strictatime",
+    "nolazytime": "lazytime",
+    "nomand": "mand",
+    "loud": "silent",
+}  # options that the kernel does not show, by the one that each cancels; see mount(8)
+IMPLIED = {
+    **dict.fromkeys(("user", "users"), ("nosuid", "nodev", "noexec")),
+    **dict.fromkeys(("owner", "group"), ("nosuid", "nodev")),
+}
+OF_MOUNT = {
+    *("defaults", "auto", "noauto", "nofail", "nouser", "nousers", "noowner", "nogroup", "_netdev", "loop", "silent"),
+    *("bind", "rbind", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"),
+}  # options for mount(8) and systemd, which the kernel does not show
+ACCESS_TIMES = {"strictatime", "noatime", "relatime"}  # The kernel has one of them, and does not show the first.
 ROOT_DECIDED = Unknown(DEFERRED, "the boot loader or the initramfs mounts the root file system")
 
 
@@ -99,6 +123,26 @@ def _read_unit(tree: Tree, name: str, path: str, text: str) -> Iterator[BootMoun
         yield BootMount(point, read["What"], read["Type"], read["Options"], Evidence(path), lacking)
 
 
+def resolve_options(written: Iterable[str]) -> FrozenSet[str]:
+    """Return the options that the kernel shows for those of mount(8), of which a later one overrides an earlier one.
+
+    A file system may add options of its own, which only a running machine tells.
+    """
+    chosen: Dict[str, None] = {}
+    for option in written:
+        if option in INVERSES:
+            chosen.pop(INVERSES[option], None)
+        elif option in IMPLIED:
+            chosen.update(dict.fromkeys(IMPLIED[option]))
+        elif option not in OF_MOUNT and not option.startswith(("x-", "X-", "comment=", "loop=")):
+            chosen[option] = None
+    if "ro" not in chosen:
+        chosen["rw"] = None
+    access_times = next((name for name in ("strictatime", "noatime") if name in chosen), "relatime")
+    chosen[access_times] = None
+    return frozenset(chosen) - ACCESS_TIMES | {access_times} - {"strictatime"}
+
+
 def _make_row(mount: BootMount) -> Observation[Row]:
     if mount.lacking:
         return mount.lacking
@@ -108,7 +152,7 @@ def _make_row(mount: BootMount) -> Observation[Row]:
     bind = frozenset(_swap_fstab.split_options(mount.options)) & {"bind", "rbind"}
     if bind:
         kind = Unknown(DEFERRED, f"{at} is a bind mount of {mount.source}")
-    options = frozenset(option for option in _swap_fstab.split_options(mount.options) if not option.startswith("x-"))
+    options = resolve_options(_swap_fstab.split_options(mount.options))
     running = dict.fromkeys(
         ("propagation", "size", "free", "used", "inodes_free", "ftype", "d_type", "overlay_upper", "idmapped")
     )

@@ -66,7 +66,8 @@ def mounts(machine: Machine) -> Rows[Row]:
     """The mount that holds a path.
 
     `point` is its mount point, `type` the file system, `source` the device or server as mounted. `options` are those of
-    the mount and of its file system. `propagation` is shared (also if it is a slave too), slave, private or unbindable.
+    the mount and of its file system; at rest those that /etc/fstab or a unit sets, with `rw` and `relatime` where the
+    kernel adds them. `propagation` is shared (also if it is a slave too), slave, private or unbindable.
     `size` and `free` are bytes, `free` and `used` for users other than root, as df(1) prints them. `inodes_free` is
     absent for a file system without a fixed number of inodes.
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodespec.checks import _mounts_abilities
+from nodespec.checks._mounts_fstab import resolve_options
 from nodespec.checks._mounts_table import MountTable
 from nodespec.checks.mounts import mounts
 from nodespec.facts.declaration import Record
@@ -202,7 +203,7 @@ def test_at_rest_fstab_decides(make_tree: MakeTree) -> None:
     root = make_tree({"/etc/fstab": FSTAB})
     at = Evidence("/etc/fstab", 2)
     assert rest(root, "/var/lib/kubelet", "type") == Value("xfs", at)
-    assert rest(root, "/var/lib/kubelet", "options") == Value(frozenset({"defaults", "noatime"}), at)
+    assert rest(root, "/var/lib/kubelet", "options") == Value(frozenset({"rw", "noatime"}), at)
     assert rest(root, "/mnt/x", "point") == Value("/", at._replace(line=1))
     size = rest(root, "/", "size")
     assert isinstance(size, Unknown)
@@ -234,7 +235,23 @@ def test_at_rest_a_mount_unit_that_a_boot_starts_counts(make_tree: MakeTree) -> 
     )
     seen = rest(started, "/tmp", "options")  # noqa: S108 - the mount point of the unit
     assert isinstance(seen, Value)
-    assert seen.value == frozenset({"mode=1777", "nosuid"})
+    assert seen.value == frozenset({"mode=1777", "nosuid", "rw", "relatime"})
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("", "rw relatime"),
+        ("defaults,nofail,x-systemd.automount,_netdev", "rw relatime"),
+        ("nosuid,suid,nodev", "rw relatime nodev"),
+        ("user,exec", "rw relatime nosuid nodev"),
+        ("noatime,relatime", "rw noatime"),
+        ("noatime,strictatime", "rw"),
+        ("rw,ro,errors=remount-ro", "ro relatime errors=remount-ro"),
+    ],
+)
+def test_options_at_rest_are_those_that_the_kernel_shows(written: str, shown: str) -> None:
+    assert resolve_options(filter(None, written.split(","))) == frozenset(shown.split())
 
 
 def test_a_child_ends_with_what_asked_it() -> None:

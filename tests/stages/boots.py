@@ -86,7 +86,10 @@ RUNNING_REASONS = (
     Reason("modules.*", "loadable", "loaded", "udev loaded it for a device of the guest, or a program that runs"),
     Reason("sysctl.kernel.panic", "0", "-1", PANIC.why),
     Reason(
-        "mounts.*.options", r"frozenset\(.*\)", r"frozenset\(.*'relatime'.*\)", "the kernel adds rw, relatime, pagesize"
+        "mounts.*.options",
+        r"frozenset\(.*\)",
+        r"frozenset\(.*(pagesize|size)=.*\)",
+        "the file system computes sizes and adds options of its own",
     ),
 )
 BUILTIN_REASONS = {

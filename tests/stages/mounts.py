@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any, Dict, Tuple, cast
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from nodespec.checks._mounts_fstab import resolve_options
 from nodespec.checks.mounts import mounts
 from nodespec.facts.declaration import Record
 from nodespec.host.machine import Machine
@@ -36,6 +38,13 @@ mount -t tmpfs shared shared && mount --make-shared shared
 mount --bind shared slave && mount --make-slave slave
 """
 XFS = "truncate -s 320M /mnt/x.img && mkfs.xfs -q /mnt/x.img && mount -o loop /mnt/x.img /mnt/xfs"
+OPTIONS = (
+    *("rw", "ro", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "async", "sync", "symfollow", "nosymfollow"),
+    *("atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime"),
+    *("lazytime", "nolazytime", "dirsync", "mand", "nomand", "silent", "loud", "defaults", "auto", "noauto", "nofail"),
+    *("user", "users", "owner", "group", "nouser", "_netdev", "x-systemd.automount"),
+)
+LISTS = 60
 PATHS = (
     "/",
     "/proc",
@@ -94,6 +103,21 @@ def compare(path: str) -> int:
     return sum(here != there for here, there in pairs.values())
 
 
+def compare_options(number: int) -> int:
+    """The number of differences between mount(8) with lists of options and what nodespec makes of them at rest."""
+    chance, wrong = random.Random(17), 0  # noqa: S311 - the same lists each time
+    for _ in range(number):
+        written = chance.choices(OPTIONS, k=chance.randrange(6))
+        command = ("/bin/mount", "-t", "tmpfs", "-o", ",".join(written) or "defaults", "none", "/mnt/plain")
+        subprocess.run(command, check=True)
+        shown = frozenset(ask_findmnt("/mnt/plain")["options"].split(",")) - {"inode64"}
+        subprocess.run(("/bin/umount", "/mnt/plain"), check=True)
+        if shown != resolve_options(written):
+            print(f"{','.join(written)}: nodespec {sorted(resolve_options(written))}, findmnt {sorted(shown)}")
+            wrong += 1
+    return wrong
+
+
 def hang() -> int:
     """Mount a FUSE file system whose server never answers; returns the handle of its server."""
     handle = os.open("/dev/fuse", os.O_RDWR)
@@ -124,10 +148,12 @@ def run_inside() -> int:
         wrong += compare("/mnt/xfs") + (found["ftype"] is not True) + (found["overlay_upper"] is not True)
         print(f"xfs: ftype {found['ftype']}")
         subprocess.run(["/bin/umount", "/mnt/xfs"], check=True)
+    wrong += compare_options(LISTS)
     handle = hang()
     status, seconds = check_hung_server()
     os.close(handle)
-    print(f"{len(PATHS)} paths, {wrong} differences; a check beside a hung server took {seconds:.1f} s")
+    print(f"{len(PATHS)} paths and {LISTS} lists of options, {wrong} differences")
+    print(f"a check beside a hung server took {seconds:.1f} s")
     return 1 if wrong or status or seconds > MOST_SECONDS else 0
 
 
