@@ -7,7 +7,7 @@ Keys of a case:
 - `fault`: the fault that the case shows, a short text; `title`: a sentence
 - `base`: names of trees in `bases.yaml`, merged below `tree`
 - `tree`: a mapping of paths to entries: a text, or a mapping with one of `text`, `hex`, `base64`, `link`, `directory`
-  (true) or `remove` (true), and optionally `mode` (an octal text)
+  (true) or `remove` (true), and optionally `mode` (an octal text). In a text `{uid}` and `{gid}` are the owner of the tree
 - `facts`: a recording, a mapping; it replaces the tree
 - `access`: `image` (default with a tree), `recording` (default with facts), `live` (this machine)
 - `run_as`: a user; the case needs root to become that user
@@ -141,7 +141,8 @@ def read_content(entry: Dict[str, Any]) -> bytes:
         return bytes.fromhex(entry["hex"])
     if "base64" in entry:
         return base64.b64decode(entry["base64"])
-    return str(entry.get("text", "")).encode("utf-8", "surrogateescape")
+    owner = {"{uid}": str(os.geteuid()), "{gid}": str(os.getegid())}  # to whom the files of the tree belong
+    return replace_words(str(entry.get("text", "")), owner).encode("utf-8", "surrogateescape")
 
 
 def write_files(files: Dict[str, Any], folder: Path) -> None:
