@@ -7,7 +7,7 @@ Keys of a case:
 - `fault`: the fault that the case shows, a short text; `title`: a sentence
 - `base`: names of trees in `bases.yaml`, merged below `tree`
 - `tree`: a mapping of paths to entries: a text, or a mapping with one of `text`, `hex`, `base64`, `link`, `directory`
-  (true) or `remove` (true), and optionally `mode` (an octal text). In a text `{uid}` and `{gid}` are the owner of the tree
+  (true) or `remove` (true), and optionally `mode` (an octal text). In a text `{uid}` and `{gid}` own the tree
 - `facts`: a recording, a mapping; it replaces the tree
 - `access`: `image` (default with a tree), `recording` (default with facts), `live` (this machine)
 - `run_as`: a user; the case needs root to become that user
