@@ -115,10 +115,14 @@ def _read_unit(tree: Tree, name: str, path: str, text: str) -> Iterator[BootMoun
         for key in ("Where", "What", "Type", "Options")
     }
     started = _services_at_boot.is_started_at_boot(tree, name)
+    specifiers = [value for value in read.values() if "%" in value.replace("%%", "")]
+    read = {key: value.replace("%%", "%") for key, value in read.items()}
     point = normpath(read["Where"] or "/.")
     if not read["Where"] or point in _swap_fstab.API_MOUNTS or (isinstance(started, Value) and not started.value):
         return
     lacking = started if isinstance(started, Unknown) else None
+    if specifiers:
+        lacking = Unknown("unsupported", f"{path} has a specifier of systemd: {specifiers[0]}")
     if not isinstance(started, Absent):
         yield BootMount(point, read["What"], read["Type"], read["Options"], Evidence(path), lacking)
 

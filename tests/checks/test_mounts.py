@@ -218,7 +218,8 @@ def test_at_rest_without_an_entry_for_the_root_is_deferred(make_tree: MakeTree) 
 
 
 def test_at_rest_a_mount_unit_that_a_boot_starts_counts(make_tree: MakeTree) -> None:
-    unit = "[Unit]\nDefaultDependencies=no\n[Mount]\nWhat=tmpfs\nWhere=/tmp\nType=tmpfs\nOptions=mode=1777,nosuid\n"
+    lines = ("DefaultDependencies=no", "[Mount]", "What=tmpfs", "Where=/tmp", "Type=tmpfs")
+    unit = "\n".join(("[Unit]", *lines, "Options=mode=1777,nosuid,size=50%%\n"))
     files = {
         "/etc/fstab": FSTAB,
         "/usr/lib/systemd/systemd": "",
@@ -235,7 +236,11 @@ def test_at_rest_a_mount_unit_that_a_boot_starts_counts(make_tree: MakeTree) -> 
     )
     seen = rest(started, "/tmp", "options")  # noqa: S108 - the mount point of the unit
     assert isinstance(seen, Value)
-    assert seen.value == frozenset({"mode=1777", "nosuid", "rw", "relatime"})
+    assert seen.value == frozenset({"mode=1777", "nosuid", "rw", "relatime", "size=50%"})
+    Path(started, "usr/lib/systemd/system/tmp.mount").write_text(unit.replace("What=tmpfs", "What=/dev/%i"))
+    source = rest(started, "/tmp", "source")  # noqa: S108 - likewise
+    assert isinstance(source, Unknown)
+    assert "has a specifier of systemd: /dev/%i" in source.say
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ RUNNING_REASONS = (
     Reason(
         "mounts.*.options",
         r"frozenset\(.*\)",
-        r"frozenset\(.*(pagesize|size)=.*\)",
+        r"frozenset\(.*(pagesize|size|nr_inodes)=.*\)",
         "the file system computes sizes and adds options of its own",
     ),
 )
