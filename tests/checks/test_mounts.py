@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Dict, cast
 
 import pytest
@@ -25,8 +26,6 @@ from nodespec.host.path_helper import FilesystemAnswer, PathHelper, make_read_re
 from nodespec.model.observation import Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import MakeTree
 
 HERE = os.stat("/").st_dev
