@@ -65,6 +65,7 @@ LOOKERS = (
             "cgroups": "the cgroup of the reader is the root of the visible hierarchy",
             "kubelet": "a new PID namespace shows no process of the host",
             "os": "PID 1 is another process",
+            "mounts": "PID 1 has a mount namespace of its own, with another /proc",
         },
     ),
 )
