@@ -319,7 +319,7 @@ def hand_made() -> Iterator[str]:
         if case.file != "units" or not {"kubelet", "runtime"} & {*case.data["spec"]["require"]}:
             continue
         entries = fault_cases.merge_tree(case, bases)
-        if "etc/inittab" in entries:
+        if {"etc/inittab", "sbin/openrc-init"} & {*entries}:  # of OpenRC
             continue
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
