@@ -21,7 +21,7 @@ NOTICED_BY = (
 def apply(top: Path) -> None:
     """Add `begins: TEXT` to the loader alone."""
     path = top / "nodespec/judge/expectation.py"
-    replace_once(path, '"matches", "param")', '"matches", "param", "begins")')
+    replace_once(path, '"same-as", "param")', '"same-as", "param", "begins")')
     replace_once(
         path,
         '    if name == "matches":\n',
