@@ -128,7 +128,7 @@ def _read_unit(tree: Tree, name: str, path: str, text: str) -> Iterator[BootMoun
 
 
 def resolve_options(written: Iterable[str]) -> FrozenSet[str]:
-    """Return the options that the kernel shows for those of mount(8), of which a later one overrides an earlier one.
+    """Return the options that the kernel shows for those of mount(8). A later one overrides an earlier one.
 
     A file system may add options of its own, which only a running machine tells.
     """
