@@ -96,7 +96,7 @@ GUESTS = {
 def main(cache: Path) -> int:
     """The exit status; what was compared is printed, and last what is wrong."""
     oracles = oracle.built(cache)
-    programs = (*oracles.values(), Path(__file__).with_name("services_oracle.py"))
+    programs = (*oracles.values(), Path(__file__).with_name("guest_programs") / "services_oracle.py")
     guest = qemu.guest(debian.node("bookworm", cache), look(oracles), cache / "guest", programs)
     wrong: list[str] = []
     for name, kind in GUESTS.items():

@@ -45,6 +45,9 @@ def main() -> int:
     if sys.argv[1:] == ["observe"]:
         print(json.dumps(observe(json.load(sys.stdin))))
         return 0
+    if not os.path.exists("/run/systemd/private"):
+        print("systemd has not booted this machine")
+        return 2
     set_up()
     units = list_units()
     before = command("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full")
