@@ -15,7 +15,7 @@ from nodespec.checks._boot_systemd_boot import list_entry_files, list_loader_fol
 from nodespec.formats.boot_entry import parse as parse_entry
 from nodespec.formats.grub_environment import HEADER, parse_environment
 from nodespec.formats.grub_menu import GrubMenu as Script
-from nodespec.formats.grub_state import GrubEntry, GrubKernel, UndecidedError
+from nodespec.formats.grub_state import GrubEntry, GrubKernel, UndecidedConditionError
 from nodespec.formats.grub_syntax import parse_script
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.version_order import compare_rpm_names
@@ -51,7 +51,7 @@ def _read_grub_menu(tree: Tree, path: str) -> Observation[LoaderMenu]:
         fallbacks = tuple(tuple(map(_make_grub_offer, kernels)) for kernels in script.iterate_fallbacks())
         offers = tuple(map(_make_grub_offer, script.list_kernels())) if tree.kernel else ()
     except ValueError as error:
-        reason = "hidden" if isinstance(error, UndecidedError) else "unsupported"
+        reason = "hidden" if isinstance(error, UndecidedConditionError) else "unsupported"
         return files.unread or Unknown(reason, f"GRUB: {error}", KERNEL_HINT)
     return Value(LoaderMenu("GRUB", Evidence(path), started, offers, fallbacks, files.entered), Evidence(path))
 
@@ -117,7 +117,7 @@ class TreeFiles:
                 raise ValueError(text.say)
             texts[path] = text.value if isinstance(text, Value) else ""
         if len(folders) > 1:
-            raise UndecidedError(f"{folders[0]} and {folders[1]} both have entries")
+            raise UndecidedConditionError(f"{folders[0]} and {folders[1]} both have entries")
         newest = sorted(texts, key=cmp_to_key(_compare_entry_paths), reverse=True)
         return [entry for path in newest if (entry := _convert_entry(path, texts[path]))]
 

@@ -27,7 +27,6 @@ PACKAGES = {
     "/usr/libexec/cni": "containernetworking-plugins",
 }
 MAX_TEXT_BYTES = 1 << 20  # Bytes of a configuration.
-MAX_HEAD_BYTES = 1 << 27  # Bytes of a program.
 
 
 class Configuration(NamedTuple):
@@ -130,16 +129,11 @@ def make_plugin_row(tree: Tree, path: str) -> Columns:
 
 
 def _read_version(tree: Tree, path: str) -> Observation[str]:
-    from nodespec.formats.go_buildinfo import find_released_version, read_build_info  # noqa: PLC0415 - few specs name it
-
-    def read(offset: int, size: int) -> bytes:
-        if offset + size > MAX_HEAD_BYTES:
-            raise ValueError("the file is too large")
-        head = tree.head(path, offset + size)
-        return head.value[offset:] if isinstance(head, Value) else b""
+    from nodespec.checks._installed import read_go_build_info  # noqa: PLC0415 - few specs name it
+    from nodespec.formats.go_buildinfo import find_released_version  # noqa: PLC0415 - likewise
 
     try:
-        info = read_build_info(read)
+        info = read_go_build_info(tree, path)
     except ValueError as error:
         return Unknown("malformed", f"{path}: {error}")
     version = find_released_version(info) if info else ""

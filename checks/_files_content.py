@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 
-from nodespec.formats.data_tree import DataNode, UnsupportedError, find_node, parse_pointer
+from nodespec.formats.data_tree import DataNode, UnsupportedSyntaxError, find_node, parse_pointer
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -97,7 +97,7 @@ class FileContent:
             return text
         try:
             return Value(structured.parse_structured(kind, text.value), text.evidence)
-        except UnsupportedError as error:
+        except UnsupportedSyntaxError as error:
             return Unknown("unsupported", f"{self.path}: {error}")
         except (ValueError, RecursionError) as error:
             return Unknown("malformed", f"{self.path}: {error}")

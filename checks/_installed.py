@@ -9,7 +9,9 @@ from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import DEFERRED, Evidence, Observation, Unknown, Value
 
 if TYPE_CHECKING:
-    from typing import Sequence
+    from typing import Optional, Sequence
+
+    from nodespec.formats.go_buildinfo import BuildInfo
 
 MAX_PROGRAM_BYTES = 1 << 27  # read of a program: dockerd has 100 MiB
 LOCAL_PREFIX = "/usr/local/"  # packages install nothing here
@@ -35,9 +37,9 @@ def read_program_version(tree: Tree, program: str, names: Sequence[str]) -> Obse
     return _read_go_version(tree, path.value, program)
 
 
-def _read_go_version(tree: Tree, path: str, program: str) -> Observation[str]:
-    """Return the version by Go's build information, for programs of release archives."""
-    from nodespec.formats.go_buildinfo import find_released_version, read_build_info  # noqa: PLC0415
+def read_go_build_info(tree: Tree, path: str) -> Optional[BuildInfo]:
+    """Return the build information of a program; None if it is not of Go. Raises `ValueError` for a damaged program."""
+    from nodespec.formats.go_buildinfo import read_build_info  # noqa: PLC0415
 
     def read(offset: int, size: int) -> bytes:
         """Read bytes of the file; a tree reads a file from its start."""
@@ -46,8 +48,15 @@ def _read_go_version(tree: Tree, path: str, program: str) -> Observation[str]:
         head = tree.head(path, offset + size)
         return head.value[offset:] if isinstance(head, Value) else b""
 
+    return read_build_info(read)
+
+
+def _read_go_version(tree: Tree, path: str, program: str) -> Observation[str]:
+    """Return the version by Go's build information, for programs of release archives."""
+    from nodespec.formats.go_buildinfo import find_released_version  # noqa: PLC0415
+
     try:
-        info = read_build_info(read)
+        info = read_go_build_info(tree, path)
     except ValueError:
         info = None
     version = find_released_version(info) if info and info.path.rpartition("/")[2] == program else ""

@@ -14,7 +14,7 @@ from nodespec.checks._kubelet_fields import (
     EVICTION_DEFAULTS,
     FLAG_DEFAULTS,
     NULLABLE,
-    Field,
+    ConfigField,
     format_duration,
     load_fields,
     parse_duration,
@@ -44,7 +44,7 @@ INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 FRACTION = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
 
 
-class UnreadError(Exception):
+class UnreadConfigError(Exception):
     """The reason why the configuration cannot be determined."""
 
     def __init__(self, why: Union[Absent, Unknown]) -> None:
@@ -101,7 +101,7 @@ def list_keys(tree: Tree) -> Tuple[str, ...]:
     return tuple(sorted(keys))
 
 
-def _read_flag(command: KubeletCommand, field: Field, entry: str) -> Optional[Observation[str]]:
+def _read_flag(command: KubeletCommand, field: ConfigField, entry: str) -> Optional[Observation[str]]:
     """Return what the flag of a field sets; None if it is not given."""
     values = [value for flag, value in command.flags if flag == field.flag and flag]
     if not values:
@@ -114,7 +114,7 @@ def _read_flag(command: KubeletCommand, field: Field, entry: str) -> Optional[Ob
     return Value(values[-1], command.at).then(lambda text: _format_scalar(text, field.kind))
 
 
-def _read_flag_map(command: KubeletCommand, field: Field) -> Optional[Mapping[str, str]]:
+def _read_flag_map(command: KubeletCommand, field: ConfigField) -> Optional[Mapping[str, str]]:
     """Return the entries of a flag such as `a=1,b=2`, or `a<1` for eviction thresholds; None if it is not given."""
     values = [value for flag, value in command.flags if flag == field.flag and flag]
     if not values:
@@ -136,7 +136,7 @@ def _load_document(tree: Tree) -> Union[Document, Absent, Unknown]:
             _merge_document(document, _read_document(tree, path), join(dirname(path), ""))
         for path in _list_drop_ins(tree, command.value.get("config-dir")):
             _merge_document(document, _read_document(tree, path), "")
-    except UnreadError as error:
+    except UnreadConfigError as error:
         return error.why
     return document
 
@@ -150,41 +150,47 @@ def _list_drop_ins(tree: Tree, folder: str) -> Iterator[str]:
         entry = tree.entry(path, follow=path == folder)
         if not isinstance(entry, Value):
             say = f"{path} not found, and the kubelet does not start without it"
-            raise UnreadError(entry if isinstance(entry, Unknown) else Unknown("not found", say, f"create {path}"))
+            raise UnreadConfigError(
+                entry if isinstance(entry, Unknown) else Unknown("not found", say, f"create {path}")
+            )
         if entry.value.kind == "directory":
             names = tree.names(path)
             if not isinstance(names, Value):
-                raise UnreadError(names)
+                raise UnreadConfigError(names)
             pending = [*(f"{path}/{name}" for name in names.value), *pending]
             folders += 1
         elif path.endswith(".conf"):
             files += 1
             yield path
         if files > MAX_FILES or folders > MAX_FOLDERS or len(pending) > MAX_FILES * MAX_FOLDERS:
-            raise UnreadError(Unknown("unsupported", f"{folder} has too many files"))
+            raise UnreadConfigError(Unknown("unsupported", f"{folder} has too many files"))
 
 
 def _read_document(tree: Tree, path: str) -> Tuple[DataNode, str]:
     """Return the content of a file of the kubelet."""
-    from nodespec.formats.data_tree import UnsupportedError  # noqa: PLC0415
+    from nodespec.formats.data_tree import UnsupportedSyntaxError  # noqa: PLC0415
     from nodespec.formats.yaml import parse  # noqa: PLC0415
 
     text = tree.text(path, MAX_BYTES)
     if isinstance(text, Absent):
-        raise UnreadError(text._replace(say=f"{path} not found; `kubeadm join` writes /var/lib/kubelet/config.yaml"))
+        raise UnreadConfigError(
+            text._replace(say=f"{path} not found; `kubeadm join` writes /var/lib/kubelet/config.yaml")
+        )
     if isinstance(text, Unknown):
-        raise UnreadError(text)
+        raise UnreadConfigError(text)
     try:
         node = parse(text.value)
-    except UnsupportedError as error:
-        raise UnreadError(Unknown("unsupported", f"{path}: {error}", "write plain YAML without anchors")) from None
+    except UnsupportedSyntaxError as error:
+        raise UnreadConfigError(
+            Unknown("unsupported", f"{path}: {error}", "write plain YAML without anchors")
+        ) from None
     except ValueError as error:
-        raise UnreadError(Unknown("malformed", f"{path}: {error}", "correct the file")) from None
+        raise UnreadConfigError(Unknown("malformed", f"{path}: {error}", "correct the file")) from None
     values = node.value if isinstance(node.value, dict) else {}
     kind = tuple(values[name].value if name in values else "" for name in ("apiVersion", "kind"))
     if kind != API:
         message = f"{path}: expected apiVersion {API[0]} and kind {API[1]}"
-        raise UnreadError(Unknown("malformed", message, "correct the file"))
+        raise UnreadConfigError(Unknown("malformed", message, "correct the file"))
     return node, path
 
 
@@ -296,7 +302,9 @@ def _read_default(
     return Value(default, at) if default else Absent(at, f"{name} is not set")
 
 
-def _select_default(tree: Tree, field: Field, name: str, at: Evidence, version: Observation[str]) -> Observation[str]:
+def _select_default(
+    tree: Tree, field: ConfigField, name: str, at: Evidence, version: Observation[str]
+) -> Observation[str]:
     """Return the default of the installed release, or the defaults of both if the version is not known."""
     match = re.match(r"1\.(\d{1,3})\.", version.value) if isinstance(version, Value) else None
     values = [field.default, field.before]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Dict, Optional, Tuple
 
 
-class Field(NamedTuple):
+class ConfigField(NamedTuple):
     """A field: its type, its default, and the flag that sets it.
 
     The types are boolean, integer, fraction, text, path, duration, list, map, taints. `default` is empty if the field
@@ -30,7 +30,7 @@ class Field(NamedTuple):
     flag: str
 
 
-# Field, type, default, flag. `50@27:5` is a default of 50 since Kubernetes 1.27, and 5 before.
+# ConfigField, type, default, flag. `50@27:5` is a default of 50 since Kubernetes 1.27, and 5 before.
 _TABLE = """
 enableServer boolean true enable-server
 staticPodPath path - pod-manifest-path
@@ -207,7 +207,7 @@ _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:h|ms|us|µs|ns|m|s))+", re.A
 _PART = re.compile(r"(\d+)(?:\.(\d+))?(h|ms|us|µs|ns|m|s)", re.ASCII)
 
 
-def load_fields() -> Dict[str, Field]:
+def load_fields() -> Dict[str, ConfigField]:
     """Return the fields by their path, such as `authentication.anonymous.enabled`."""
     if not _FIELDS:
         for line in _TABLE.split("\n"):
@@ -216,11 +216,11 @@ def load_fields() -> Dict[str, Field]:
                 now, _, earlier = default.rpartition("@") if "@" in default else (default, "", "")
                 since, _, before = earlier.partition(":")
                 values = ["" if text == "-" else text for text in (now, before, flag)]
-                _FIELDS[name] = Field(kind, values[0], values[1], int(since or "0"), values[2])
+                _FIELDS[name] = ConfigField(kind, values[0], values[1], int(since or "0"), values[2])
     return _FIELDS
 
 
-_FIELDS: Dict[str, Field] = {}
+_FIELDS: Dict[str, ConfigField] = {}
 
 
 def split_key(key: str) -> Optional[Tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from posixpath import join
 
 from nodespec.checks import _kubelet_command
-from nodespec.formats.data_tree import DataNode, UnsupportedError, find_node
+from nodespec.formats.data_tree import DataNode, UnsupportedSyntaxError, find_node
 from nodespec.light_typing import TYPE_CHECKING
 from nodespec.model.observation import Absent, Evidence, Observation, Unknown, Value
 
@@ -36,7 +36,7 @@ def check_kubeconfig(tree: Tree) -> Observation[str]:
 
     try:
         root = yaml.parse(text.value)
-    except UnsupportedError as error:
+    except UnsupportedSyntaxError as error:
         return Unknown("unsupported", f"{path}: {error}")
     except ValueError as error:
         return Unknown("malformed", f"{path}: {error}")

@@ -19,7 +19,7 @@ DAY_SECONDS = 86400
 TEXT, SECONDS, SWITCH, LIST = "text", "seconds", "switch", "list"
 
 
-class Option(NamedTuple):
+class CommandOption(NamedTuple):
     """One option: its group and how its value is read. Its texts are in `parsers`, which a plain check does without."""
 
     flag: str
@@ -38,22 +38,22 @@ class Option(NamedTuple):
 
 
 OPTIONS = (
-    Option("--specs", "library", LIST),
-    Option("--set", "library", LIST),
-    Option("--root", "exclusive", TEXT, "/"),
-    Option("--image", "exclusive", TEXT),
-    Option("--facts", "exclusive", TEXT),
-    Option("--kernel", "access", TEXT, ""),
-    Option("--verbose", "access", SWITCH),
-    Option("--platform", "limits", TEXT, ""),
-    Option("--deadline", "limits", SECONDS),
-    Option("--waivers", "judging", TEXT),
-    Option("--only", "judging", LIST),
-    Option("--skip", "judging", LIST),
-    Option("--strict", "judging", SWITCH),
-    Option("--wait", "judging", SECONDS, 0.0),
-    Option("-o", "reports", LIST),
-    Option("--all", "reports", SWITCH),
+    CommandOption("--specs", "library", LIST),
+    CommandOption("--set", "library", LIST),
+    CommandOption("--root", "exclusive", TEXT, "/"),
+    CommandOption("--image", "exclusive", TEXT),
+    CommandOption("--facts", "exclusive", TEXT),
+    CommandOption("--kernel", "access", TEXT, ""),
+    CommandOption("--verbose", "access", SWITCH),
+    CommandOption("--platform", "limits", TEXT, ""),
+    CommandOption("--deadline", "limits", SECONDS),
+    CommandOption("--waivers", "judging", TEXT),
+    CommandOption("--only", "judging", LIST),
+    CommandOption("--skip", "judging", LIST),
+    CommandOption("--strict", "judging", SWITCH),
+    CommandOption("--wait", "judging", SECONDS, 0.0),
+    CommandOption("-o", "reports", LIST),
+    CommandOption("--all", "reports", SWITCH),
 )
 
 
@@ -79,7 +79,7 @@ def parse_check(words: Sequence[str], *, bundled: bool) -> Optional[argparse.Nam
     return cast("argparse.Namespace", SimpleNamespace(**(values if bundled else {**values, "spec": specs})))
 
 
-def _pair_words(words: Sequence[str], options: Mapping[str, Option]) -> Iterator[Tuple[str, str]]:
+def _pair_words(words: Sequence[str], options: Mapping[str, CommandOption]) -> Iterator[Tuple[str, str]]:
     """Yield each option with its value, and each spec with an empty option."""
     ahead = iter(words)
     for word in ahead:
@@ -89,7 +89,7 @@ def _pair_words(words: Sequence[str], options: Mapping[str, Option]) -> Iterator
             yield (word, next(ahead, "-")) if word.startswith("-") else ("", word)
 
 
-def _is_plain(pairs: Sequence[Tuple[str, str]], options: Mapping[str, Option]) -> bool:
+def _is_plain(pairs: Sequence[Tuple[str, str]], options: Mapping[str, CommandOption]) -> bool:
     if any(value.startswith("-") or (flag and flag not in options) for flag, value in pairs):
         return False
     places = [at for at, (flag, _) in enumerate(pairs) if not flag]

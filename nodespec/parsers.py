@@ -13,7 +13,7 @@ from nodespec.records import NamedTuple
 if TYPE_CHECKING:
     from typing import Callable, Mapping, NoReturn, Protocol, Tuple
 
-    from nodespec.options import Option
+    from nodespec.options import CommandOption
 
     class Command(Protocol):
         """A parser, or a group of its options."""
@@ -192,7 +192,7 @@ def add_option(command: Command, flag: str) -> None:
     _add_option(command, next(option for option in OPTIONS if option.flag == flag))
 
 
-def _add_option(command: Command, option: Option, **words: str) -> None:
+def _add_option(command: Command, option: CommandOption, **words: str) -> None:
     text = TEXTS[option.flag]
     shown = text.help.format(**words)
     if option.kind == SWITCH:

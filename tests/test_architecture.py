@@ -74,3 +74,14 @@ def test_every_law_has_a_test() -> None:
     laws = table(section("Laws"))
     assert [int(law.split(".")[0]) for law, _ in laws] == [*range(1, 10)]
     assert all("::" in tests for _, tests in laws)
+
+
+def test_no_class_name_stands_twice() -> None:
+    modules: dict[str, list[str]] = {}
+    for room in ("nodespec", "checks", "reports"):
+        for path in (TOP / room).rglob("*.py"):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    modules.setdefault(node.name, []).append(str(path.relative_to(TOP)))
+    twice = {name: sorted(set(found)) for name, found in modules.items() if len({*found}) > 1}
+    assert twice == {"Stream": ["reports/json.py", "reports/text.py"]}  # the name that a format gives its stream

@@ -19,7 +19,7 @@ MAX_DEPTH = 32  # Nested collections.
 INDEX = re.compile(r"0|[1-9][0-9]{0,5}", re.ASCII)
 
 
-class UnsupportedError(ValueError):
+class UnsupportedSyntaxError(ValueError):
     """Raised for a valid file with a feature that the parser does not know."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodespec.formats.grub_state import GrubEntry, UndecidedError
+from nodespec.formats.grub_state import GrubEntry, UndecidedConditionError
 from nodespec.formats.grub_test import ANY
 from nodespec.formats.grub_words import get_common_argument, split_option
 from nodespec.light_typing import TYPE_CHECKING
@@ -51,22 +51,24 @@ def select_entry(state: State, name: str) -> GrubEntry:
     if not state.items:
         raise ValueError(f"{state.file}: the menu has no entries")
     if ANY in name:
-        raise UndecidedError(f"{state.file}: the default entry depends on state of the machine")
+        raise UndecidedConditionError(f"{state.file}: the default entry depends on state of the machine")
     number = _parse_number(name)
     for at, (entry, sure) in enumerate(state.items if name else ()):
         if name in (entry.id, entry.title):
             if number not in (None, at) and number < len(state.items):
-                raise UndecidedError(
+                raise UndecidedConditionError(
                     f"{entry.file}:{entry.line}: `{name}` can be this entry or the entry with that number"
                 )
             if not sure:
-                raise UndecidedError(
+                raise UndecidedConditionError(
                     f"{entry.file}:{entry.line}: whether the entry `{name}` exists depends on state of the machine"
                 )
             return entry
         if number is None and ANY in entry.id + entry.title:
-            raise UndecidedError(f"{entry.file}:{entry.line}: the title of this entry depends on state of the machine")
+            raise UndecidedConditionError(
+                f"{entry.file}:{entry.line}: the title of this entry depends on state of the machine"
+            )
     at = number if number is not None and number < len(state.items) else 0
     if not all(sure for _, sure in state.items[: at + 1]):
-        raise UndecidedError(f"{state.file}: which entry has the number {at} depends on state of the machine")
+        raise UndecidedConditionError(f"{state.file}: which entry has the number {at} depends on state of the machine")
     return state.items[at][0]

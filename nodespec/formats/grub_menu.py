@@ -22,7 +22,7 @@ from nodespec.formats.grub_state import (
     BlockEndedError,
     MenuReplacedError,
     State,
-    UndecidedError,
+    UndecidedConditionError,
     add_entry,
 )
 from nodespec.formats.grub_syntax import For, Function, GrubCommand, If, parse_script
@@ -87,7 +87,7 @@ class GrubMenu:
     def list_default_kernels(self) -> List[GrubKernel]:
         """Return the kernel of the default entry; several if it is not decided.
 
-        Raises `UndecidedError` or ValueError, see the module.
+        Raises `UndecidedConditionError` or ValueError, see the module.
         """
         return self._select_kernels(self.top, "default")
 
@@ -187,7 +187,9 @@ class GrubMenu:
             results = self._run(left, body), self._run_if(right, statement, branch + 1)
         except (MenuReplacedError, BlockEndedError):
             where = f"{state.file}:{statement.line}"
-            raise UndecidedError(f"{where}: a condition on state of the machine selects what is read") from None
+            raise UndecidedConditionError(
+                f"{where}: a condition on state of the machine selects what is read"
+            ) from None
         state.merge(left, right)
         return results[0] if results[0] == results[1] else None
 
@@ -232,7 +234,7 @@ class GrubMenu:
     def read_file(self, state: State, path: str, line: int) -> Optional[str]:
         """Return the content of a file that a command names."""
         if ANY in path.rpartition(")")[2]:
-            raise UndecidedError(f"{state.file}:{line}: the name of a file depends on state of the machine")
+            raise UndecidedConditionError(f"{state.file}:{line}: the name of a file depends on state of the machine")
         return self._files.text(path)
 
     def run_source(self, state: State, command: GrubCommand, choices: List[List[str]]) -> Optional[bool]:
@@ -297,7 +299,9 @@ class GrubMenu:
         """Run `eval WORDS`: evaluate the words as a script."""
         text = " ".join(get_common_argument(choices, at) for at in range(1, min(map(len, choices))))
         if ANY in text:
-            raise UndecidedError(f"{state.file}:{command.line}: the evaluated words depend on state of the machine")
+            raise UndecidedConditionError(
+                f"{state.file}:{command.line}: the evaluated words depend on state of the machine"
+            )
         return self._run(state, _parse_file(state.file, text))
 
 

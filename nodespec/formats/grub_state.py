@@ -60,7 +60,7 @@ class GrubKernel(NamedTuple):
     entry: str
 
 
-class UndecidedError(ValueError):
+class UndecidedConditionError(ValueError):
     """The default entry depends on state that only the machine knows."""
 
 

@@ -1,8 +1,8 @@
 """Parse YAML strictly: what two parsers could read differently is an error, never a guess.
 
 `a: {b: [1, x]}` is a tree of `DataNode`. Block and flow collections, plain, quoted and block scalars are read. Anchors,
-aliases, tags, merge keys, directives, complex keys and several documents raise UnsupportedError. Other text that YAML
-does not allow raises ValueError. Specification: https://yaml.org/spec/1.2.2/
+aliases, tags, merge keys, directives, complex keys and several documents raise UnsupportedSyntaxError. Other text that
+YAML does not allow raises ValueError. Specification: https://yaml.org/spec/1.2.2/
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEADER = re.compile(r"([|>])(?:([+-])?([1-9])?|([1-9])([+-]))(?: +#.*| *)\Z")
 
 
 def parse(text: str) -> DataNode:
-    """Parse one document. Raises ValueError, and UnsupportedError for what is not read."""
+    """Parse one document. Raises ValueError, and UnsupportedSyntaxError for what is not read."""
     text = text.replace("\r\n", "\n")
     text = text.removeprefix("\ufeff")
     for pattern, what in ((_FORBIDDEN, "a control character"), (_BREAKS, "an unusual line break")):

@@ -1,14 +1,14 @@
 r"""Scan the parts of YAML that stand within a line: scalars and flow collections.
 
 `{a: 1, b: [x, "y\n"]}` becomes nodes with lines. The scanner moves through lines; block collections are read by
-`formats.yaml`. Text that PyYAML and YAML 1.2 could read differently raises UnsupportedError.
+`formats.yaml`. Text that PyYAML and YAML 1.2 could read differently raises UnsupportedSyntaxError.
 """
 
 from __future__ import annotations
 
 import re
 
-from nodespec.formats.data_tree import MAX_DEPTH, DataNode, UnsupportedError
+from nodespec.formats.data_tree import MAX_DEPTH, DataNode, UnsupportedSyntaxError
 from nodespec.formats.yaml_scalars import resolve_plain_scalar
 from nodespec.light_typing import TYPE_CHECKING
 
@@ -44,9 +44,9 @@ class LineScanner:
         """Return an error at this line."""
         return ValueError(f"line {self.line}: {what}")
 
-    def make_unsupported(self, what: str) -> UnsupportedError:
+    def make_unsupported(self, what: str) -> UnsupportedSyntaxError:
         """Return the error for a feature that nodespec does not read."""
-        return UnsupportedError(f"line {self.line}: {what} not supported")
+        return UnsupportedSyntaxError(f"line {self.line}: {what} not supported")
 
     def skip_blanks(self) -> None:
         """Skip the blanks before the next word of the line. A tab there is not valid."""

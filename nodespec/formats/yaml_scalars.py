@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from nodespec.formats.data_tree import UnsupportedError
+from nodespec.formats.data_tree import UnsupportedSyntaxError
 from nodespec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LETTERS = {"y": "true", "Y": "true", "n": "false", "N": "false"}
 def resolve_plain_scalar(text: str) -> Tuple[str, Tuple[str, ...]]:
     """Return the value of a plain scalar, and the other values that programs read.
 
-    `0x1F` is 31, `no` is false or `no`, `0644` is 420 or 0644. Raises UnsupportedError for a merge key.
+    `0x1F` is 31, `no` is false or `no`, `0644` is 420 or 0644. Raises UnsupportedSyntaxError for a merge key.
     """
     if text in NULLS:
         return "null", ()
@@ -40,7 +40,7 @@ def resolve_plain_scalar(text: str) -> Tuple[str, Tuple[str, ...]]:
     if text in OLD_BOOLEANS or text in LETTERS:
         return {**OLD_BOOLEANS, **LETTERS}[text], (text,)
     if text == "<<":
-        raise UnsupportedError("a merge key `<<` is not supported")
+        raise UnsupportedSyntaxError("a merge key `<<` is not supported")
     if text[0] not in "+-.0123456789" or len(text) > MAX_DIGITS:
         return text, ()
     return _resolve_number(text)

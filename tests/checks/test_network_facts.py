@@ -53,22 +53,22 @@ SYSFS: Files = {
 }
 
 
-def told(seen: Observation[object]) -> object:
+def summarize(seen: Observation[object]) -> object:
     """The value, None for an absence, or the reason of an unknown."""
     return seen.value if isinstance(seen, Value) else None if isinstance(seen, Absent) else seen.reason
 
 
 def at_rest(fact: Leaf, tree: Tree) -> object:
     assert fact.resting
-    return told(fact.resting(tree))
+    return summarize(fact.resting(tree))
 
 
 def column(rows: Rows[object], key: str, name: str) -> object:
     row = rows.observe(key)
     if not isinstance(row, Value):
-        return told(row)
+        return summarize(row)
     assert isinstance(row.value, Columns)
-    return told(row.value[name])
+    return summarize(row.value[name])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_resolver_configuration_is_read_by_path(make_tree: MakeTree) -> None:
     row = network.resolvers.probe(machine).observe("/etc/resolv.conf")
     assert isinstance(row, Value)
     assert isinstance(row.value, Columns)
-    assert {name: told(seen) for name, seen in row.value.items()} == {
+    assert {name: summarize(seen) for name, seen in row.value.items()} == {
         "servers": {"127.0.0.53", "fd00::1"},
         "server_count": 2,
         "loopback": True,
@@ -251,7 +251,7 @@ def test_leftovers_are_interfaces_of_plugins(make_tree: MakeTree) -> None:
     seen = network.leftovers.probe(Machine(make_tree({**PROC, "/proc/1/net/dev": text})))
     assert seen == Value(frozenset(names[:6]), Evidence("/proc/1/net/dev"))
     broken = network.leftovers.probe(Machine(make_tree({**PROC, "/proc/1/net/dev": "x"})))
-    assert told(broken) == "malformed"
+    assert summarize(broken) == "malformed"
 
 
 ROUTES = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
@@ -326,9 +326,9 @@ LEGACY = "/proc/1/net/ip_tables_names"
 def test_active_firewalls(make_tree: MakeTree, files: Files, active: Dict[str, object], policy: str) -> None:
     machine = Machine(make_tree({**PROC, "/sys/module/ext4/x": "", **files}))
     rows = network.firewalls.probe(machine)
-    found = {name: told(rows.observe(name)) for name in network.FIREWALLS}
+    found = {name: summarize(rows.observe(name)) for name in network.FIREWALLS}
     assert found == {**dict.fromkeys(network.FIREWALLS, False), **active}
-    assert told(network.forward_policy.probe(machine)) == policy
+    assert summarize(network.forward_policy.probe(machine)) == policy
 
 
 @pytest.mark.parametrize(
@@ -347,9 +347,9 @@ def test_ufw_is_active_if_it_is_enabled_and_started(
     links = {"/etc/systemd/system/multi-user.target.wants/ufw.service": unit} if wanted else {}
     assert network.firewalls.resting
     rows = network.firewalls.resting(DirectoryTree(make_tree(files, links)))
-    assert told(rows.observe("ufw")) == active
-    assert told(rows.observe("firewalld")) is False
-    assert told(rows.observe("iptables-legacy")) == "deferred"
+    assert summarize(rows.observe("ufw")) == active
+    assert summarize(rows.observe("firewalld")) is False
+    assert summarize(rows.observe("iptables-legacy")) == "deferred"
 
 
 @pytest.mark.parametrize(

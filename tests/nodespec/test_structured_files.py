@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodespec.formats.data_tree import DataNode, UnsupportedError, find_node, parse_pointer
+from nodespec.formats.data_tree import DataNode, UnsupportedSyntaxError, find_node, parse_pointer
 from nodespec.formats.structured import parse_structured
 
 FILES = sorted((Path(__file__).parents[1] / "hosts" / "structured").glob("*.yaml"))
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_never_read_differently(text: str, at: int, inserted: 
     ],
 )
 def test_unsupported_yaml_is_named(text: str) -> None:
-    with pytest.raises(UnsupportedError, match="line "):
+    with pytest.raises(UnsupportedSyntaxError, match="line "):
         parse_structured("yaml", text)
 
 
